@@ -1,0 +1,131 @@
+"""Encrypt, decrypt and rewrap values: the envelope operations of `docs/spec/envelope-v1.md`.
+
+The functions take keys that are ready to use; where those come from is the keyring's business.
+This is the path of every value, so it is written flat.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.buffers import ZEROS, Buffer, random_source
+from envelope_fields.exceptions import DecryptionFailed
+
+# A data key encrypts one plaintext once, so its nonce never repeats (SP 800-38D, section 8.2.1).
+PAYLOAD_NONCE = bytes(12)
+
+_NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
+_draw_suffix_and_data_key = random_source(_NONCE_SUFFIX_BYTES + layout.DATA_KEY_BYTES)
+_draw_suffix = random_source(_NONCE_SUFFIX_BYTES)
+_DATA_KEY_ZEROS = ZEROS[: layout.DATA_KEY_BYTES]
+
+
+class UnwrapFailed(DecryptionFailed):
+    """The data key does not open: another context, another key, or an altered header."""
+
+
+class WrappingKey(NamedTuple):
+    """What a writer needs of a key version: all three belong together and are replaced as one."""
+
+    header: bytes  # format and key version id
+    prefix: bytes  # the nonce prefix that `aead` is derived for
+    aead: AESGCM
+
+    def __repr__(self) -> str:
+        return f"<WrappingKey of version {self.header[1:].hex()}>"
+
+
+def encrypt(wrapping_key: WrappingKey, plaintext: bytes | Buffer, context: bytes) -> bytes:
+    """Encrypt a value under a fresh data key and return its envelope.
+
+    Args:
+        wrapping_key: the derived key and nonce prefix of the current key version.
+        plaintext: the value, of any length.
+        context: what the data key is bound to, as `crypto.context` encodes it.
+    """
+    header, prefix, aead = wrapping_key
+    random = _draw_suffix_and_data_key()
+    suffix = random[:_NONCE_SUFFIX_BYTES]
+    data_key = random[_NONCE_SUFFIX_BYTES:]
+    try:
+        return b"".join(
+            (
+                header,
+                prefix,
+                suffix,
+                aead.encrypt(suffix, data_key, header + context),
+                AESGCM(data_key).encrypt(PAYLOAD_NONCE, plaintext, layout.FORMAT_VERSION),
+            )
+        )
+    finally:
+        data_key[:] = _DATA_KEY_ZEROS
+
+
+def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
+    """Open an envelope, whose format was checked, and return its plaintext.
+
+    Args:
+        unwrapping_key: the key derived for the version and nonce prefix that the envelope names.
+        envelope: the stored bytes.
+        context: what the data key was bound to.
+
+    Raises:
+        UnwrapFailed: the data key does not open.
+        DecryptionFailed: the data key opens, the payload does not.
+    """
+    data_key = bytearray(layout.DATA_KEY_BYTES)
+    try:
+        _unwrap_into(unwrapping_key, envelope, context, data_key)
+        return AESGCM(data_key).decrypt(
+            PAYLOAD_NONCE, envelope[layout.PAYLOAD_AT :], layout.FORMAT_VERSION
+        )
+    except InvalidTag:
+        raise DecryptionFailed("its payload was altered") from None
+    finally:
+        # Also on failure: decrypt_into leaves what it could not verify in the buffer.
+        data_key[:] = _DATA_KEY_ZEROS
+
+
+def rewrap(
+    unwrapping_key: AESGCM,
+    envelope: bytes,
+    context: bytes,
+    wrapping_key: WrappingKey,
+    new_context: bytes,
+) -> bytes:
+    """Wrap the data key of an envelope anew; return the 81 bytes that go in front of its payload.
+
+    Only the first 81 bytes of `envelope` are looked at.
+
+    Raises:
+        UnwrapFailed: the data key does not open under `context`.
+    """
+    header, prefix, aead = wrapping_key
+    data_key = bytearray(layout.DATA_KEY_BYTES)
+    try:
+        _unwrap_into(unwrapping_key, envelope, context, data_key)
+        suffix = bytes(_draw_suffix())
+        wrapped = aead.encrypt(suffix, data_key, header + new_context)
+        return b"".join((header, prefix, suffix, wrapped))
+    finally:
+        data_key[:] = _DATA_KEY_ZEROS
+
+
+def _unwrap_into(
+    unwrapping_key: AESGCM, envelope: bytes, context: bytes, data_key: bytearray
+) -> None:
+    try:
+        unwrapping_key.decrypt_into(
+            envelope[layout.DERIVATION_BYTES : layout.WRAPPED_DATA_KEY_AT],
+            envelope[layout.WRAPPED_DATA_KEY_AT : layout.PAYLOAD_AT],
+            envelope[: layout.HEADER_BYTES] + context,
+            data_key,
+        )
+    except InvalidTag:
+        raise UnwrapFailed(
+            "its data key does not open: altered, or moved here from another place"
+        ) from None

@@ -1,0 +1,65 @@
+"""The errors of this package.
+
+Everything that goes wrong with a stored value or with a key is an `EnvelopeError`; a wrong
+setting is Django's own `ImproperlyConfigured`. No message and no attribute ever holds a
+plaintext or a key.
+"""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+
+__all__ = [
+    "DecryptionFailed",
+    "EnvelopeError",
+    "KeyAccessDenied",
+    "MalformedEnvelope",
+    "MasterKeyNotFound",
+    "MasterKeyUnusable",
+    "RootKeyRefused",
+    "RootKeyUnavailable",
+]
+
+
+class EnvelopeError(Exception):
+    """The base of all errors about envelopes and their keys."""
+
+
+class MalformedEnvelope(EnvelopeError):
+    """Bytes that are not an envelope of a known format: truncated, or never encrypted."""
+
+
+class DecryptionFailed(EnvelopeError):
+    """An envelope that does not open: altered, moved from its place, or of another context.
+
+    KMS calls this `InvalidCiphertextException`.
+    """
+
+
+class MasterKeyNotFound(EnvelopeError):
+    """No master key has this alias or id, or no key version the id that an envelope names.
+
+    KMS calls this `NotFoundException`.
+    """
+
+
+class MasterKeyUnusable(EnvelopeError):
+    """The state of a master key, or of one of its versions, does not allow the operation.
+
+    KMS calls this `DisabledException` or `KMSInvalidStateException`.
+    """
+
+
+class KeyAccessDenied(EnvelopeError, PermissionDenied):
+    """The principal may not do this with this key; in a Django view it becomes a 403.
+
+    KMS calls this `AccessDeniedException`.
+    """
+
+
+class RootKeyUnavailable(EnvelopeError):
+    """The root key cannot be reached right now; the same call may succeed later."""
+
+
+class RootKeyRefused(EnvelopeError):
+    """The root key answered, and does not open this master key version. Trying again is no use."""
