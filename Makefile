@@ -1,0 +1,104 @@
+# Every target sets up what it needs in .venv; `make` alone lists them.
+# PYTHON picks the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+PY     := .venv/bin/python
+PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+
+# Part of a stamp's name, so that another interpreter gets an environment of its own.
+PYTHON_VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo none)
+VENV    := .venv/.python-$(PYTHON_VERSION)
+RUNTIME := .venv/.runtime
+TEST    := .venv/.test
+DEV     := .venv/.dev
+
+# Where pyenv is used, tox finds its interpreters behind those already on PATH.
+TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage tox lint format types imports docs bench bench-peers wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+# -- The environment ---------------------------------------------------------------------------
+
+.venv/.python-%:
+	@command -v "$(PYTHON)" >/dev/null || { echo "No $(PYTHON) found. Name a Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@echo "Making .venv with Python $*"
+	@"$(PYTHON)" -m venv --clear .venv
+	@touch "$@"
+
+$(RUNTIME): $(VENV) requirements-runtime.txt
+	@echo "Installing requirements-runtime.txt"
+	@$(PIP) install -r requirements-runtime.txt
+	@touch $@
+
+$(TEST): $(RUNTIME) requirements-test.txt
+	@echo "Installing requirements-test.txt"
+	@$(PIP) install -r requirements-test.txt
+	@touch $@
+
+$(DEV): $(TEST) requirements.txt
+	@echo "Installing requirements.txt"
+	@$(PIP) install -r requirements.txt
+	@touch $@
+
+# -- The two commands of the README ------------------------------------------------------------
+
+demo: $(RUNTIME) ## the story of a clinic, told by the demo project
+	@$(PY) -m demo_project.story
+
+test: $(TEST) ## the tests, on every database found here; ARGS go to pytest
+	@$(PY) .ci/mariadb_driver.py
+	@$(PY) -m tests.matrix $(ARGS)
+
+# -- More tests --------------------------------------------------------------------------------
+
+coverage: $(TEST) ## the tests once more, with the coverage of all databases together
+	@$(PY) .ci/mariadb_driver.py
+	@$(PY) -m coverage erase
+	$(PY) -m coverage run -m tests.matrix $(ARGS)
+	@$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
+tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some
+	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS))
+
+# -- Checks ------------------------------------------------------------------------------------
+
+lint: $(DEV) ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(DEV) ## let ruff repair what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(DEV) ## mypy, strict
+	$(PY) -m mypy
+
+imports: $(TEST) ## the layers of the package
+	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+docs: $(DEV) ## the documentation, where a warning is an error
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+wheel: $(DEV) ## build into dist/, and look at what was packed
+	@rm -rf dist
+	$(PY) -m build --outdir dist
+	$(PY) .ci/check_wheel.py dist
+
+# -- Speed -------------------------------------------------------------------------------------
+
+bench: $(TEST) ## time and bytes per value, beside a plain TextField
+	@$(PY) -m bench
+
+bench-peers: $(TEST) ## the same work done by other packages, in an environment of their own
+	@$(PY) -m bench.peers
+
+clean: ## remove everything that was made here
+	rm -rf .venv .tox build dist docs/_build htmlcov .coverage .coverage.* \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,129 @@
+"""Run the same tests on every database found here, and say which were not found.
+
+    python -m tests.matrix [--require-all] [arguments for pytest]
+
+A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
+PGPASSWORD and their MARIADB_ counterparts say where to look. With --require-all, or
+ENVELOPE_TEST_REQUIRE_ALL=1, one that is missing is a failure.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from tests import databases
+
+TIMEOUT_SECONDS = 5
+DEFAULT_ARGUMENTS = ("-n", "2")
+
+
+class Missing(Exception):
+    """The database cannot be reached; the message says why, in one line."""
+
+
+def find_sqlite() -> str:
+    import sqlite3
+
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
+def find_postgresql() -> str:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise Missing("psycopg is not installed") from error
+    parameters = databases.postgresql()
+    try:
+        with psycopg.connect(
+            host=parameters["HOST"],
+            port=parameters["PORT"],
+            user=parameters["USER"],
+            password=parameters["PASSWORD"],
+            dbname="postgres",
+            connect_timeout=TIMEOUT_SECONDS,
+        ) as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+    except psycopg.OperationalError as error:
+        raise Missing(first_line(error)) from error
+    return f"PostgreSQL {row[0]}"
+
+
+def find_mariadb() -> str:
+    try:
+        import MySQLdb
+    except ImportError as error:
+        raise Missing("mysqlclient is not installed") from error
+    parameters = databases.mariadb()
+    try:
+        connection = MySQLdb.connect(
+            host=parameters["HOST"],
+            port=parameters["PORT"],
+            user=parameters["USER"],
+            password=parameters["PASSWORD"],
+            connect_timeout=TIMEOUT_SECONDS,
+        )
+    except MySQLdb.OperationalError as error:
+        raise Missing(first_line(error)) from error
+    version: str = connection.get_server_info()
+    connection.close()
+    return f"MariaDB {version}"
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+FINDERS: dict[str, Callable[[], str]] = {
+    "sqlite": find_sqlite,
+    "postgresql": find_postgresql,
+    "mariadb": find_mariadb,
+}
+
+
+def find() -> tuple[dict[str, str], dict[str, str]]:
+    """The databases found, with their versions, and the missing ones, with the reasons."""
+    found, missing = {}, {}
+    for name, finder in FINDERS.items():
+        try:
+            found[name] = finder()
+        except Missing as reason:
+            missing[name] = str(reason)
+    return found, missing
+
+
+def passes(name: str, arguments: list[str]) -> bool:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "ENVELOPE_TEST_DB": name,
+    }
+    command = [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+def main(arguments: list[str]) -> int:
+    require_all = os.environ.get("ENVELOPE_TEST_REQUIRE_ALL", "") not in ("", "0")
+    if "--require-all" in arguments:
+        arguments.remove("--require-all")
+        require_all = True
+
+    found, missing = find()
+    failed = []
+    for name, version in found.items():
+        print(f"\n=== {name}: {version} ===", flush=True)
+        if not passes(name, arguments):
+            failed.append(name)
+
+    print(f"\nTested on: {', '.join(found)}.")
+    for name, reason in missing.items():
+        print(f"Not found, so not tested: {name} ({reason}).")
+    if failed:
+        print(f"Failed on: {', '.join(failed)}.")
+    if missing and require_all:
+        print("Every database was required, so the missing ones count as a failure.")
+    return 1 if failed or (missing and require_all) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
