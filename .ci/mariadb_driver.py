@@ -29,8 +29,8 @@ def can_be_built() -> bool:
 
 
 def install() -> bool:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)]
-    return subprocess.call(command) == 0
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    return subprocess.call([*pip, "install", "-r", str(REQUIREMENTS)]) == 0
 
 
 def main() -> None:
