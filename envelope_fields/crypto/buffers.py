@@ -48,6 +48,13 @@ def random_source(length: int) -> Callable[[], memoryview]:
     return draw
 
 
+def random_buffer(length: int) -> bytearray:
+    """Return `length` random bytes in a buffer to be wiped; raises OSError as `random_source`."""
+    buffer = bytearray(length)
+    _entropy_source()((ctypes.c_ubyte * length).from_buffer(buffer), ctypes.c_size_t(length))
+    return buffer
+
+
 def _entropy_source() -> Callable[[ctypes.Array[ctypes.c_ubyte], ctypes.c_size_t], None]:
     """Choose how to fill a buffer: getentropy(3), which every Unix of today has, or os.urandom.
 

@@ -37,9 +37,7 @@ def kms_context(pairs: Mapping[str, str]) -> bytes:
 
 def version_context(key_id: UUID, version_id: bytes, number: int, usage: str) -> bytes:
     """Return what a root key binds the material of a master key version to."""
-    return encode(
-        [MASTER_KEY_VERSION, key_id.bytes, version_id, _integer(number), usage.encode()]
-    )
+    return encode([MASTER_KEY_VERSION, key_id.bytes, version_id, _integer(number), usage.encode()])
 
 
 def _integer(value: int) -> bytes:

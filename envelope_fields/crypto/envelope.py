@@ -47,22 +47,26 @@ def encrypt(wrapping_key: WrappingKey, plaintext: bytes | Buffer, context: bytes
         plaintext: the value, of any length.
         context: what the data key is bound to, as `crypto.context` encodes it.
     """
-    header, prefix, aead = wrapping_key
-    random = _draw_suffix_and_data_key()
-    suffix = random[:_NONCE_SUFFIX_BYTES]
-    data_key = random[_NONCE_SUFFIX_BYTES:]
     try:
-        return b"".join(
-            (
-                header,
-                prefix,
-                suffix,
-                aead.encrypt(suffix, data_key, header + context),
-                AESGCM(data_key).encrypt(PAYLOAD_NONCE, plaintext, layout.FORMAT_VERSION),
+        header, prefix, aead = wrapping_key
+        random = _draw_suffix_and_data_key()
+        suffix = random[:_NONCE_SUFFIX_BYTES]
+        data_key = random[_NONCE_SUFFIX_BYTES:]
+        try:
+            return b"".join(
+                (
+                    header,
+                    prefix,
+                    suffix,
+                    aead.encrypt(suffix, data_key, header + context),
+                    AESGCM(data_key).encrypt(PAYLOAD_NONCE, plaintext, layout.FORMAT_VERSION),
+                )
             )
-        )
-    finally:
-        data_key[:] = _DATA_KEY_ZEROS
+        finally:
+            data_key[:] = _DATA_KEY_ZEROS
+    except BaseException:
+        del plaintext  # error reports show the variables of each frame
+        raise
 
 
 def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:

@@ -15,6 +15,7 @@ from envelope_fields.crypto.format import NONCE_PREFIX_BYTES
 
 KEY_BYTES = 32
 _LABEL = b"X\x00"  # the label "X" and the zero byte that ends it, SP 800-108
+_KNOWN_ANSWER = bytes.fromhex("ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271")
 
 
 def derive(key: Buffer, prefix: bytes) -> AESGCM:
@@ -56,3 +57,20 @@ def open_into(
     """
     aead = derive(key, nonce[:NONCE_PREFIX_BYTES])
     aead.decrypt_into(nonce[NONCE_PREFIX_BYTES:], ciphertext, additional_data, plaintext)
+
+
+def _check_known_answer() -> None:
+    """Refuse a build of `cryptography` that does not give C2SP's first test vector.
+
+    Where it is built against OpenSSL before 3.2, AESGCM may refer to its key instead of copying
+    it: the key would be what `derive` leaves in the buffer, zeros.
+    """
+    key, nonce = bytearray(b"\x01" * KEY_BYTES), b"ABCDEFGHIJKLMNOPQRSTUVWX"
+    if seal(key, nonce, bytearray(b"XAES-256-GCM"), b"") != _KNOWN_ANSWER:
+        raise ImportError(
+            "this build of the package cryptography does not keep a copy of AES-GCM keys. Install "
+            "its wheel from PyPI, or build it against OpenSSL 3.2 or later"
+        )
+
+
+_check_known_answer()
