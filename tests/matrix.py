@@ -45,7 +45,7 @@ def find_postgresql() -> str:
         ) as connection:
             row = connection.execute("SHOW server_version").fetchone()
     except psycopg.OperationalError as error:
-        raise Missing(first_line(error)) from error
+        raise Missing(str(error).partition("\n")[0]) from error
     return f"PostgreSQL {row[0]}"
 
 
@@ -64,14 +64,10 @@ def find_mariadb() -> str:
             connect_timeout=TIMEOUT_SECONDS,
         )
     except MySQLdb.OperationalError as error:
-        raise Missing(first_line(error)) from error
+        raise Missing(error.args[-1]) from error
     version: str = connection.get_server_info()
     connection.close()
     return f"MariaDB {version}"
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 FINDERS: dict[str, Callable[[], str]] = {

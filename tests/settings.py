@@ -1,36 +1,24 @@
 """Settings of the test project. ENVELOPE_TEST_DB says on which database it runs."""
 
-import atexit
 import base64
 import os
-import shutil
+import secrets
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from tests import databases
 
-
-def run_directory() -> Path:
-    """One directory per test run; xdist's workers and child processes find it in the environment.
-
-    It is made anew for each run, so that two runs at once do not meet.
-    """
-    if "ENVELOPE_TEST_DIR" not in os.environ:
-        directory, owner = tempfile.mkdtemp(prefix="envelope-fields-"), os.getpid()
-        os.environ["ENVELOPE_TEST_DIR"] = directory
-
-        def remove() -> None:
-            if os.getpid() == owner:  # a forked child that ends must not take it away
-                shutil.rmtree(directory, ignore_errors=True)
-
-        atexit.register(remove)
-    return Path(os.environ["ENVELOPE_TEST_DIR"])
+# Names this run, so that two at once do not meet. xdist's workers and the tests' child processes
+# find both in their environment: they open what their parent made.
+RUN = os.environ.setdefault("ENVELOPE_TEST_RUN", secrets.token_hex(4))
+ROOT_KEY = os.environ.setdefault(
+    "ENVELOPE_TEST_ROOT_KEY", base64.b64encode(os.urandom(32)).decode()
+)
 
 
 def sqlite(name: str) -> dict[str, Any]:
     """A file, not memory: threads and second connections have to see the same data."""
-    path = str(run_directory() / f"{name}.sqlite3")
+    path = os.path.join(tempfile.gettempdir(), f"{name}-{RUN}.sqlite3")
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
@@ -92,11 +80,6 @@ STATIC_URL = "static/"
 USE_TZ = True
 SECRET_KEY = "only-for-tests"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, for tests alone
-
-# A new root key for each run; child processes have to open what their parent wrote.
-ROOT_KEY = os.environ.setdefault(
-    "ENVELOPE_TEST_ROOT_KEY", base64.b64encode(os.urandom(32)).decode()
-)
 ENVELOPE_FIELDS = {
     "ROOT_KEYS": {
         "default": {
