@@ -1,0 +1,68 @@
+"""The default master key: made by migration `0002`, and made again after a flush."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.apps import AppConfig
+from django.apps import apps as installed_apps
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models.signals import post_migrate
+
+from envelope_fields import key_changes, keyring
+from envelope_fields.conf import configuration
+from envelope_fields.models import DEFAULT_ALIAS, KeyUsage
+
+
+def create_default_key(apps: Any, using: str) -> None:
+    """Make the master key with the alias `default` in the database `using`, if it is not there.
+
+    Args:
+        apps: the registry to take the models from: in a migration, that of its state.
+        using: the database that is being migrated; nothing happens unless keys live there.
+
+    Raises:
+        ImproperlyConfigured: no usable root key; the message says which command makes one.
+    """
+    key_model = apps.get_model("envelope_fields", "MasterKey")
+    version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
+    if using != configuration().database or not router.allow_migrate_model(using, key_model):
+        return
+    if key_model.objects.using(using).filter(alias=DEFAULT_ALIAS).exists():
+        return
+    key = key_model(
+        id=uuid.uuid4(),
+        alias=DEFAULT_ALIAS,
+        description="Serves every encrypted field that names no key of its own.",
+        usage=KeyUsage.ENCRYPT_DECRYPT,
+    )
+    columns = keyring.generate_version(key.id, 1, key.usage)
+    with transaction.atomic(using=using):
+        key.save(using=using, force_insert=True)
+        version_model(master_key=key, **columns).save(using=using, force_insert=True)
+        # The models of a migration have no signals of ours.
+        key_changes.announce(using, [columns["version_id"]])
+
+
+def connect(app: AppConfig) -> None:
+    """Repair the default key after each `migrate` and `flush`."""
+    post_migrate.connect(_repair, sender=app, dispatch_uid="envelope_fields.default_key")
+
+
+def _repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+    # Whatever just happened to the tables, what this process knew of keys may be gone.
+    keyring.evict()
+    try:
+        version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
+    except LookupError:  # migrated back to before our tables
+        return
+    if using != configuration().database:
+        return
+    if version_model._meta.db_table not in connections[using].introspection.table_names():
+        return
+    try:
+        with transaction.atomic(using=using):
+            create_default_key(apps, using)
+    except IntegrityError:  # another process was quicker
+        return

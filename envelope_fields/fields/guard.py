@@ -1,0 +1,72 @@
+"""Which expressions may be written into an encrypted column: those that encrypt what they carry.
+
+The types are compared exactly: a subclass may make SQL that says something else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import models
+from django.db.models import Case, Field, JSONField, Value, When
+from django.db.models.functions import Cast
+
+# Django 6.1 has an expression of its own for JSON null.
+_JSON_NULL = getattr(models, "JSONNull", None)
+
+
+def is_json_null(expression: Any) -> bool:
+    """Whether an expression means the JSON value `null`, as opposed to SQL's NULL."""
+    if _JSON_NULL is not None and type(expression) is _JSON_NULL:
+        return True
+    return (
+        type(expression) is Value
+        and expression.value is None
+        and isinstance(expression._output_field_or_none, JSONField)
+    )
+
+
+def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
+    """Return a resolved expression that encrypts, and the one to write in its place.
+
+    Admitted are values of this very field, what `bulk_update` builds of them, and NULL.
+
+    Args:
+        field: the field that is written.
+        expression: what Django is about to compile.
+        json_null: what stands for JSON null on its way to be encrypted.
+
+    Raises:
+        FieldError: it would store something unencrypted, or copy an envelope.
+    """
+    kind = type(expression)
+    if is_json_null(expression) and expression.output_field != field:
+        return _value(json_null, field)
+    if kind is Value and _is_of(field, expression):
+        return expression
+    if kind is Case:
+        expression.cases = [admit(field, case, json_null) for case in expression.cases]
+        expression.default = admit(field, expression.default, json_null)
+        return expression
+    if kind is When:
+        expression.result = admit(field, expression.result, json_null)
+        return expression
+    if kind is Cast and expression.output_field == field:
+        sources = [admit(field, source, json_null) for source in expression.source_expressions]
+        expression.set_source_expressions(sources)
+        return expression
+    raise FieldError(
+        f"{field} is encrypted: the database would store the result of {kind.__name__}() as it "
+        f"is. Assign plain Python values; inside an expression, write "
+        f"Value(…, output_field={field.model.__name__}._meta.get_field({field.name!r}))."
+    )
+
+
+def _is_of(field: Field[Any, Any], value: Value) -> bool:
+    output_field = value._output_field_or_none
+    return output_field == field or (output_field is None and value.value is None)
+
+
+def _value(content: Any, field: Field[Any, Any]) -> Value:
+    return Value(content, output_field=field).resolve_expression(for_save=True)

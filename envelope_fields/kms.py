@@ -1,0 +1,198 @@
+"""The data operations of AWS KMS, for code that keeps its ciphertexts elsewhere.
+
+Ciphertexts are envelopes, as in encrypted fields; their context is of a domain of its own, so
+that neither opens the other's. Operations and their names follow the KMS API reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NoReturn, Self
+from uuid import UUID
+
+from envelope_fields import keyring
+from envelope_fields.crypto import envelope
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.buffers import random_source, wipe
+from envelope_fields.crypto.context import kms_context
+from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.models import MasterKey
+
+PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
+
+Key = MasterKey | UUID | str
+EncryptionContext = Mapping[str, str]
+
+_draw_data_key = random_source(layout.DATA_KEY_BYTES)
+
+
+class DataKey:
+    """A data key for use outside: 32 bytes of plaintext, and the ciphertext to store beside.
+
+    Use it as a context manager: on exit the plaintext is wiped. `decrypt` opens `ciphertext`
+    (129 bytes) again.
+    """
+
+    __slots__ = ("ciphertext", "plaintext")
+
+    def __init__(self, plaintext: bytearray, ciphertext: bytes) -> None:
+        self.plaintext = plaintext
+        self.ciphertext = ciphertext
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        wipe(self.plaintext)
+
+    def __repr__(self) -> str:
+        return "<DataKey>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a DataKey is not pickled: store its ciphertext, and decrypt() that")
+
+
+def generate_data_key(key: Key, context: EncryptionContext) -> DataKey:
+    """Return a new data key, in plaintext and encrypted (KMS: GenerateDataKey).
+
+    Args:
+        key: a master key, its id or its alias.
+        context: what `decrypt` must be given again, in clear; text to text.
+
+    Raises:
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
+        TypeError: the context is not text to text.
+    """
+    plaintext = bytearray(_draw_data_key())
+    try:
+        return DataKey(plaintext, _encrypt(key, plaintext, context))
+    except BaseException:
+        wipe(plaintext)
+        raise
+
+
+def generate_data_key_without_plaintext(key: Key, context: EncryptionContext) -> bytes:
+    """Return a new data key only encrypted, 129 bytes (KMS: GenerateDataKeyWithoutPlaintext).
+
+    Arguments and errors are those of `generate_data_key`.
+    """
+    with generate_data_key(key, context) as data_key:
+        return data_key.ciphertext
+
+
+def encrypt(key: Key, plaintext: bytes, context: EncryptionContext) -> bytes:
+    """Return an envelope of `plaintext`, 97 bytes longer (KMS: Encrypt).
+
+    Args:
+        key: a master key, its id or its alias.
+        plaintext: at most 4,096 bytes; larger data takes a data key of `generate_data_key`.
+        context: what `decrypt` must be given again, in clear; text to text.
+
+    Raises:
+        ValueError: the plaintext is longer.
+        TypeError: the plaintext is not bytes, or the context not text to text.
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
+    """
+    if not isinstance(plaintext, bytes | bytearray | memoryview):
+        raise TypeError(f"plaintext is {type(plaintext).__name__}, not bytes")
+    if memoryview(plaintext).nbytes > PLAINTEXT_LIMIT:
+        raise ValueError(
+            f"plaintext is longer than {PLAINTEXT_LIMIT} bytes; encrypt it with a data key "
+            "of generate_data_key()"
+        )
+    return _encrypt(key, plaintext, context)
+
+
+def decrypt(ciphertext: bytes, context: EncryptionContext, key: Key | None = None) -> bytes:
+    """Return the plaintext of what this module encrypted (KMS: Decrypt).
+
+    Args:
+        ciphertext: an envelope; it names its key version.
+        context: the one that it was encrypted with.
+        key: the master key that it must be under; None accepts any.
+
+    Raises:
+        MalformedEnvelope: not an envelope.
+        DecryptionFailed: altered, of another context, or (KMS: IncorrectKeyException) under
+            another key than `key`.
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: its key cannot be used.
+        TypeError: the context is not text to text.
+    """
+    bound_to = _context(context)
+    version_id = layout.parse(ciphertext).version_id
+    if key is not None:
+        _require_key(version_id, key)
+    unwrapping_key = keyring.unwrapping_key(ciphertext[: layout.DERIVATION_BYTES])
+    try:
+        return envelope.decrypt(unwrapping_key, ciphertext, bound_to)
+    except DecryptionFailed as failure:
+        cause = str(failure)
+    raise DecryptionFailed(
+        f"The ciphertext under key version {version_id.hex()} cannot be decrypted: {cause}, "
+        "or encrypted with another context."
+    )
+
+
+def re_encrypt(
+    ciphertext: bytes,
+    context: EncryptionContext,
+    destination_key: Key,
+    destination_context: EncryptionContext | None = None,
+    key: Key | None = None,
+) -> bytes:
+    """Return the same plaintext under another key or context (KMS: ReEncrypt).
+
+    Args:
+        ciphertext, context, key: as for `decrypt`.
+        destination_key: the master key to encrypt under.
+        destination_context: the context to encrypt with; None keeps `context`.
+
+    Raises:
+        As `decrypt` and `encrypt` do.
+    """
+    bound_to = context if destination_context is None else destination_context
+    plaintext = bytearray(decrypt(ciphertext, context, key))
+    try:
+        return _encrypt(destination_key, plaintext, bound_to)
+    finally:
+        plaintext[:] = bytes(len(plaintext))
+
+
+def _encrypt(
+    key: Key, plaintext: bytes | bytearray | memoryview, context: EncryptionContext
+) -> bytes:
+    bound_to = _context(context)
+    return envelope.encrypt(keyring.wrapping_key(_alias(key), using=None), plaintext, bound_to)
+
+
+def _require_key(version_id: bytes, key: Key) -> None:
+    version = keyring.version_of(version_id)
+    if version.key_id != _key_id(key) and version.alias != key:
+        raise DecryptionFailed(
+            f"The ciphertext is under {version}, not under the master key {key} that was asked for."
+        )
+
+
+def _alias(key: Key) -> str:
+    key_id = _key_id(key)
+    return str(key) if key_id is None else keyring.current_alias(key_id)
+
+
+def _key_id(key: Key) -> UUID | None:
+    if isinstance(key, MasterKey):
+        return key.id
+    return key if isinstance(key, UUID) else None
+
+
+def _context(context: EncryptionContext) -> bytes:
+    if not isinstance(context, Mapping) or not all(
+        isinstance(text, str) for pair in context.items() for text in pair
+    ):
+        raise TypeError("context is not a mapping of text to text")
+    return kms_context(context)

@@ -1,0 +1,146 @@
+"""A root key on this machine: 32 bytes from the environment, a file, or the project's own code."""
+
+from __future__ import annotations
+
+import os
+import stat
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+
+from envelope_fields.crypto import xaes
+from envelope_fields.crypto.buffers import random_source, wipe
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.root_keys.base import RootKey
+
+FORMAT: Final = b"\x01"
+NONCE_BYTES: Final = 24
+MATERIAL_BYTES: Final = 32
+MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
+
+_draw_key = random_source(xaes.KEY_BYTES)
+
+
+class LocalRootKey(RootKey):
+    """Wraps with XAES-256-GCM under a 256-bit key, written as base64.
+
+    Args (exactly one):
+        env: the name of the environment variable that holds the key.
+        file: the path of a file that holds the key, and that only its owner may read.
+        key: the key itself, for a project that fetches it from elsewhere. Never from a file
+            under version control.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        key: str | None = None,
+    ) -> None:
+        if sum(option is not None for option in (env, file, key)) != 1:
+            raise TypeError("give exactly one of the options env, file, key")
+        if not isinstance(env or file or key, str | os.PathLike):
+            raise TypeError("env, file and key are text")
+        self._env, self._file, self._key = env, file, key
+
+    def __repr__(self) -> str:
+        return f"<LocalRootKey from {self._place}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
+
+    def wrap(self, material: bytearray, context: bytes) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        key = self._read()
+        try:
+            return FORMAT + nonce + xaes.seal(key, nonce, material, context)
+        finally:
+            wipe(key)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytearray:
+        nonce, ciphertext = _parse(wrapped)
+        material = bytearray(MATERIAL_BYTES)
+        key = self._read()
+        try:
+            xaes.open_into(key, nonce, ciphertext, context, material)
+        except InvalidTag:
+            wipe(material)
+            raise RootKeyRefused(
+                f"the root key from {self._place} does not open this master key version: "
+                "it is not the one that wrapped it, or the row was altered"
+            ) from None
+        finally:
+            wipe(key)
+        return material
+
+    def check(self) -> None:
+        wipe(self._read())
+
+    @property
+    def _place(self) -> str:
+        if self._env is not None:
+            return f"the environment variable {self._env}"
+        if self._file is not None:
+            return f"the file {os.fspath(self._file)}"
+        return "the option `key`"
+
+    def _read(self) -> bytearray:
+        text = self._text()
+        try:
+            key = bytearray(b64decode(text.strip(), validate=True))
+        except (Base64Error, ValueError):
+            key = bytearray()
+        if len(key) != xaes.KEY_BYTES:
+            raise ValueError(
+                f"{self._place} does not hold a root key, which is base64 of "
+                f"{xaes.KEY_BYTES} bytes. {MAKE_ONE}"
+            )
+        return key
+
+    def _text(self) -> str:
+        if self._key is not None:
+            return self._key
+        if self._file is not None:
+            return _read_private(Path(self._file))
+        text = os.environ.get(self._env or "", "")
+        if not text:
+            raise ValueError(f"{self._place} is not set. {MAKE_ONE}")
+        return text
+
+
+def generate() -> str:
+    """Return a new root key: 256 bits from the operating system, as base64."""
+    key = _draw_key()
+    try:
+        return b64encode(key).decode("ascii")
+    finally:
+        wipe(key)
+
+
+def _parse(wrapped: bytes) -> tuple[bytes, bytes]:
+    expected = len(FORMAT) + NONCE_BYTES + MATERIAL_BYTES + 16
+    if not wrapped.startswith(FORMAT) or len(wrapped) != expected:
+        raise RootKeyRefused("this master key version was not wrapped by a local root key")
+    return wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
+
+
+def _read_private(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        raise ValueError(f"the file {path} does not exist. {MAKE_ONE}") from None
+    except OSError as error:
+        raise RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}") from error
+    with open(descriptor, encoding="ascii", errors="replace") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        # What group or others may do, on systems that have them (st_mode has no such bits else).
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ValueError(
+                f"the file {path} holds a root key and others can reach it "
+                f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"
+            )
+        return file.read(1024)
