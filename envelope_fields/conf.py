@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from inspect import signature
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
-from django.utils.module_loading import import_string
-
-from envelope_fields.root_keys.base import RootKey
 
 SETTING = "ENVELOPE_FIELDS"
 ROOT_KEY_ENTRIES = ("BACKEND", "OPTIONS")
+
+
+@dataclass(frozen=True, eq=False)
+class RootKeySettings:
+    """One entry of `ROOT_KEYS`: which backend, and what it is made with."""
+
+    backend: str
+    # Options may hold a key, so they stay out of repr.
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
-    # Options may hold a key, so they stay out of repr.
-    root_keys: Mapping[str, RootKey] = field(default_factory=dict, repr=False)
+    root_keys: Mapping[str, RootKeySettings] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
 
@@ -39,8 +43,8 @@ class Configuration:
             "one. Add one, and run `python manage.py generate_root_key` to make its value."
         )
 
-    def root_key(self, name: str) -> RootKey:
-        """Return the root key `name`.
+    def root_key(self, name: str) -> RootKeySettings:
+        """Return the entry of the root key `name`.
 
         Raises:
             ImproperlyConfigured: the settings have none of that name.
@@ -65,44 +69,34 @@ def configuration() -> Configuration:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
     _refuse_unknown(given, SETTING, _READERS)
-    values = {}
+    values: dict[str, Any] = {}
     for name, (attribute, read) in _READERS.items():
         if name in given:
             values[attribute] = read(given[name])
     return Configuration(**values)
 
 
-def _root_keys(given: Any) -> dict[str, RootKey]:
+def _root_keys(given: Any) -> dict[str, RootKeySettings]:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
-    return {name: _root_key(name, entry) for name, entry in given.items()}
+    return {name: _root_key(entry, root_key_place(name)) for name, entry in given.items()}
 
 
-def _root_key(name: str, entry: Any) -> RootKey:
-    where = f'{SETTING}["ROOT_KEYS"][{name!r}]'
-    if not isinstance(entry, Mapping) or "BACKEND" not in entry:
-        raise ImproperlyConfigured(f'{where} must be a dictionary with a "BACKEND".')
+def _root_key(entry: Any, where: str) -> RootKeySettings:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+        raise ImproperlyConfigured(
+            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+        )
     _refuse_unknown(entry, where, ROOT_KEY_ENTRIES)
-    backend = _backend(entry["BACKEND"], f'{where}["BACKEND"]')
     options = entry.get("OPTIONS", {})
-    where = f'{where}["OPTIONS"]'
     if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f"{where} must be a dictionary.")
-    _refuse_unknown(options, where, signature(backend).parameters)
-    try:
-        return backend(**options)
-    except (TypeError, ValueError) as error:
-        raise ImproperlyConfigured(f"{where}: {error}") from None
+        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
+    return RootKeySettings(entry["BACKEND"], options)
 
 
-def _backend(path: Any, where: str) -> type[RootKey]:
-    try:
-        backend = import_string(path)
-    except (ImportError, AttributeError) as error:
-        raise ImproperlyConfigured(f"{where} cannot be imported: {error}") from error
-    if not (isinstance(backend, type) and issubclass(backend, RootKey)):
-        raise ImproperlyConfigured(f"{where} is {path!r}, which is not a subclass of RootKey.")
-    return backend
+def root_key_place(name: str) -> str:
+    """Return where in the settings the root key `name` stands, for messages."""
+    return f'{SETTING}["ROOT_KEYS"][{name!r}]'
 
 
 def _database(given: Any) -> str:

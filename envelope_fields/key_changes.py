@@ -7,6 +7,7 @@ savepoint, a transaction or a test that ends without a commit takes its changes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.db import connections, transaction
 
@@ -62,7 +63,7 @@ def can_vanish(version_id: bytes) -> bool:
     The transaction that `TestCase` puts around a test does not count, as it does not for
     `atomic(durable=True)`: what is written under the version is rolled back with it.
     """
-    blocks = connections[configuration().database].atomic_blocks
+    blocks: list[Any] = connections[configuration().database].atomic_blocks
     if not blocks or blocks[-1]._from_testcase:
         return False
     return any(version_id in change.version_ids for change in uncommitted())

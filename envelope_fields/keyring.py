@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from threading import RLock
 from time import monotonic
@@ -22,15 +23,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import key_changes
-from envelope_fields.conf import configuration
+from envelope_fields import key_changes, root_keys
+from envelope_fields.conf import RootKeySettings, configuration, root_key_place
 from envelope_fields.crypto import context, xaes
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.buffers import random_source, wipe
+from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope, MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import KeyState, MasterKeyVersion
+from envelope_fields.models import MasterKeyVersion
 from envelope_fields.policy import Action, KeyVersionState, authorize
+from envelope_fields.root_keys import RootKey
 
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 UNWRAPPING_KEYS = 4096  # about 2 kB each
@@ -43,7 +45,6 @@ _COLUMNS = (
 
 _Answer = TypeVar("_Answer")
 _any_uncommitted = key_changes.any_uncommitted
-_draw_material = random_source(xaes.KEY_BYTES)
 
 
 class _Row(NamedTuple):
@@ -160,7 +161,7 @@ def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
     version_id = os.urandom(layout.VERSION_ID_BYTES)
     bound_to = context.version_context(key_id, version_id, number, usage)
     root_key = configuration().wrapping_root_key
-    material = bytearray(_draw_material())
+    material = random_buffer(xaes.KEY_BYTES)
     try:
         wrapped = _ask_root_key(root_key, lambda root: root.wrap(material, bound_to))
         wipe(_ask_root_key(root_key, lambda root: root.unwrap(wrapped, bound_to)))
@@ -172,6 +173,15 @@ def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
         "wrapped_material": wrapped,
         "root_key": root_key,
     }
+
+
+def check_root_key(name: str) -> None:
+    """Raise what the next use of the root key `name` would raise, for a missing or bad one.
+
+    Raises:
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `generate_version`.
+    """
+    _ask_root_key(name, lambda root_key: root_key.check())
 
 
 def forget() -> None:
@@ -188,7 +198,7 @@ def evict() -> None:
             wipe(_materials.popitem()[1])
 
 
-def _unwrapping_key(derivation: bytes) -> AESGCM:
+def _unwrapping_key(derivation: Any) -> AESGCM:
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = _current_table()
@@ -318,13 +328,17 @@ def _unwrap(row: _Row) -> bytearray:
     return _ask_root_key(row.root_key, lambda root: root.unwrap(row.wrapped_material, row.context))
 
 
-def _ask_root_key(name: str, question: Callable[[Any], _Answer]) -> _Answer:
-    root_key = configuration().root_key(name)
+def _ask_root_key(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
     try:
-        return question(root_key)
+        return question(_root_key(configuration().root_key(name)))
     except ValueError as error:
         # Backends do not know Django; to the project a missing root key is a wrong setting.
-        raise ImproperlyConfigured(f"Root key {name!r}: {error}") from None
+        raise ImproperlyConfigured(f"{root_key_place(name)}: {error}") from None
+
+
+@cache
+def _root_key(entry: RootKeySettings) -> RootKey:
+    return root_keys.make(entry.backend, entry.options)
 
 
 def _after_fork() -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 from envelope_fields import keyring
 from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.buffers import random_source, wipe
+from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.models import MasterKey
@@ -23,8 +23,6 @@ PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
 
 Key = MasterKey | UUID | str
 EncryptionContext = Mapping[str, str]
-
-_draw_data_key = random_source(layout.DATA_KEY_BYTES)
 
 
 class DataKey:
@@ -69,7 +67,7 @@ def generate_data_key(key: Key, context: EncryptionContext) -> DataKey:
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
         TypeError: the context is not text to text.
     """
-    plaintext = bytearray(_draw_data_key())
+    plaintext = random_buffer(layout.DATA_KEY_BYTES)
     try:
         return DataKey(plaintext, _encrypt(key, plaintext, context))
     except BaseException:
@@ -190,7 +188,7 @@ def _key_id(key: Key) -> UUID | None:
     return key if isinstance(key, UUID) else None
 
 
-def _context(context: EncryptionContext) -> bytes:
+def _context(context: Any) -> bytes:
     if not isinstance(context, Mapping) or not all(
         isinstance(text, str) for pair in context.items() for text in pair
     ):

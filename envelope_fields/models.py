@@ -81,7 +81,7 @@ class MasterKey(models.Model):
     """A key that wraps data keys, under an alias that fields name (KMS: key and alias in one)."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)
-    alias = models.CharField(
+    alias = models.CharField(  # noqa: DJ001 - empty is no alias, and only NULL may repeat
         _("alias"),
         max_length=200,
         unique=True,

@@ -47,7 +47,7 @@ def header(version_id: bytes) -> bytes:
     return FORMAT_VERSION + version_id
 
 
-def parse(envelope: bytes) -> Envelope:
+def parse(envelope: object) -> Envelope:
     """Split an envelope into its parts, checking format and length but no tag.
 
     Raises:

@@ -20,6 +20,8 @@ def refuse(field: Field[Any, Any], what: str) -> FieldError:
 class EncryptedCol(Col):
     """A reference to the column, read by the field's reader."""
 
+    target: Any
+
     def get_db_converters(self, connection: Any) -> list[Any]:
         if self.output_field == self.target:
             return [self.target.reader]

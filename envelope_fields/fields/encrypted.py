@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core import checks
 from django.core.exceptions import FieldError
@@ -23,6 +23,11 @@ from envelope_fields.fields.lookups import refused_lookup, refused_transform
 from envelope_fields.keyring import unwrapping_key, wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
+if TYPE_CHECKING:
+    _Field = Field[Any, Any]
+else:
+    _Field = object  # the field class comes after the mixin
+
 KeyChoice = str | Callable[[Any], str] | None
 
 # What may stand for the column in a query and still be read: see from_db_value.
@@ -31,7 +36,7 @@ _READABLE = (Col, Ref, Subquery, Query)
 _derivation = slice(format.DERIVATION_BYTES)
 
 
-class EncryptedFieldMixin:
+class EncryptedFieldMixin(_Field):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
     A subclass says how a value becomes bytes, in `to_plaintext` and `from_plaintext`.
@@ -48,7 +53,7 @@ class EncryptedFieldMixin:
     context: str | None
     previous_contexts: tuple[str, ...]
 
-    non_db_attrs: ClassVar = (
+    non_db_attrs: tuple[str, ...] = (
         *Field.non_db_attrs,
         "key",
         "context",
@@ -86,13 +91,13 @@ class EncryptedFieldMixin:
 
     # Declaration
 
-    def contribute_to_class(self, cls: type[Model], name: str, **kwargs: Any) -> None:
-        super().contribute_to_class(cls, name, **kwargs)
+    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+        super().contribute_to_class(cls, name, private_only)
         # The field of an abstract base is copied, with what is cached in it.
         for cached in ("label", "contexts", "reader"):
             self.__dict__.pop(cached, None)
 
-    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
         if type(self).__module__.startswith("envelope_fields.fields."):
             path = f"envelope_fields.fields.{type(self).__qualname__}"
@@ -160,12 +165,14 @@ class EncryptedFieldMixin:
         raise refuse(self, "a value cannot be compared with what is stored")
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
-        return connection.ops.binary_placeholder_sql(value)
+        return str(connection.ops.binary_placeholder_sql(value))  # type: ignore[call-arg]
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
-        return connection.ops.binary_placeholder_sql(value, compiler)
+        operations: Any = connection.ops
+        sql, params = operations.binary_placeholder_sql(value, compiler)
+        return sql, params
 
     def _encrypt(self, carrier: Unencrypted, using: str | None) -> bytes:
         # No local name here ever holds the value: an error report would show it.
@@ -221,7 +228,7 @@ class EncryptedFieldMixin:
                 raise explain(value, error) from error
             try:
                 return from_plaintext(decrypt(key, value, context))
-            except Exception:  # noqa: BLE001 - whatever it was, it is met again and named
+            except Exception:  # noqa: S110 - whatever it was, it is met again and named
                 pass
             # Outside of `except`, so that the error of the first try does not hang on the one
             # that is raised: it may hold the plaintext.
@@ -257,6 +264,7 @@ class EncryptedFieldMixin:
 
     def _open(self, key: Any, value: bytes) -> bytes:
         version_id = format.parse(value).version_id
+        cause: DecryptionFailed
         for context in self.contexts:
             try:
                 return envelope.decrypt(key, value, context)
@@ -298,8 +306,8 @@ class EncryptedFieldMixin:
 
     # Fixtures
 
-    def value_to_string(self, obj: Model) -> str | None:
-        """Return the value as the text of an envelope, as fixtures hold it."""
+    def value_to_string(self, obj: Model) -> Any:
+        """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
         value = self.value_from_object(obj)
         if value is None:
             return None

@@ -23,7 +23,7 @@ def is_json_null(expression: Any) -> bool:
     return (
         type(expression) is Value
         and expression.value is None
-        and isinstance(expression._output_field_or_none, JSONField)
+        and isinstance(_output_field(expression), JSONField)
     )
 
 
@@ -64,8 +64,12 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
 
 
 def _is_of(field: Field[Any, Any], value: Value) -> bool:
-    output_field = value._output_field_or_none
+    output_field = _output_field(value)
     return output_field == field or (output_field is None and value.value is None)
+
+
+def _output_field(value: Any) -> Any:
+    return value._output_field_or_none
 
 
 def _value(content: Any, field: Field[Any, Any]) -> Value:

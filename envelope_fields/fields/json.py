@@ -22,7 +22,7 @@ class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
             return b"null"
         try:
             return json.dumps(self.get_prep_value(value), cls=self.encoder).encode()
-        except Exception as error:  # noqa: BLE001 - an encoder may raise anything
+        except Exception as error:
             cause = type(error).__name__
             del value  # what is raised must not hold the value, nor show it in its traceback
         raise TypeError(

@@ -22,7 +22,7 @@ class EncryptedQuerySet(QuerySet[_Row]):
         self, objs: Iterable[_Row], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         rows, names = tuple(objs), list(fields)
-        encrypted = [
+        encrypted: list[Any] = [
             field
             for field in map(self.model._meta.get_field, names)
             if hasattr(field, "to_plaintext")

@@ -1,9 +1,11 @@
+from typing import Any
+
 from django.db import migrations
 
 from envelope_fields.default_key import create_default_key
 
 
-def create(apps, schema_editor):
+def create(apps: Any, schema_editor: Any) -> None:
     create_default_key(apps, schema_editor.connection.alias)
 
 

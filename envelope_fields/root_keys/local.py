@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 
 from envelope_fields.crypto import xaes
-from envelope_fields.crypto.buffers import random_source, wipe
+from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.base import RootKey
 
@@ -20,8 +20,6 @@ FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
 MATERIAL_BYTES: Final = 32
 MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
-
-_draw_key = random_source(xaes.KEY_BYTES)
 
 
 class LocalRootKey(RootKey):
@@ -114,7 +112,7 @@ class LocalRootKey(RootKey):
 
 def generate() -> str:
     """Return a new root key: 256 bits from the operating system, as base64."""
-    key = _draw_key()
+    key = random_buffer(xaes.KEY_BYTES)
     try:
         return b64encode(key).decode("ascii")
     finally:
