@@ -43,10 +43,10 @@ def find_postgresql() -> str:
             dbname="postgres",
             connect_timeout=TIMEOUT_SECONDS,
         ) as connection:
-            row = connection.execute("SHOW server_version").fetchone()
+            version = connection.info.parameter_status("server_version")
     except psycopg.OperationalError as error:
         raise Missing(str(error).partition("\n")[0]) from error
-    return f"PostgreSQL {row[0]}"
+    return f"PostgreSQL {version}"
 
 
 def find_mariadb() -> str:
