@@ -1,5 +1,41 @@
 """Models of the test project, one topic a module."""
 
 from tests.models.notes import Note
+from tests.models.shapes import (
+    Child,
+    CompositeKeyed,
+    DateDecoder,
+    DateEncoder,
+    Declared,
+    FirstDated,
+    Keyword,
+    OddNames,
+    Place,
+    PlaceProxy,
+    Renamed,
+    Restaurant,
+    SecondDated,
+    UuidKeyed,
+)
+from tests.models.tenants import LabNote, LenientTenantNote, TenantNote
 
-__all__ = ["Note"]
+__all__ = [
+    "Child",
+    "CompositeKeyed",
+    "DateDecoder",
+    "DateEncoder",
+    "Declared",
+    "FirstDated",
+    "Keyword",
+    "LabNote",
+    "LenientTenantNote",
+    "Note",
+    "OddNames",
+    "Place",
+    "PlaceProxy",
+    "Renamed",
+    "Restaurant",
+    "SecondDated",
+    "TenantNote",
+    "UuidKeyed",
+]

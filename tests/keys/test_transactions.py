@@ -1,0 +1,303 @@
+"""Law 3: no value under a key version whose row can vanish, and nothing cached of it."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import TransactionTestCase
+
+from envelope_fields import key_changes, keyring, kms
+from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
+from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests.models import Note, TenantNote
+from tests.stored import stored, version_of
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+
+class Undo(Exception):
+    """Ends a transaction that is to be rolled back."""
+
+
+@pytest.fixture
+def default_key():
+    return MasterKey.objects.get(alias="default")
+
+
+def current_id(key):
+    return bytes(key.current_version.version_id)
+
+
+def warm():
+    """Fill the caches, for writing and for reading."""
+    note = Note.objects.create(text="warm")
+    assert Note.objects.get(pk=note.pk).text == "warm"
+    return note
+
+
+def test_rotation_that_is_rolled_back_leaves_the_old_version_in_use(default_key):
+    old = current_id(default_key)
+    warm()
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(default_key)
+        inside = Note.objects.create(text="inside")
+        assert version_of(stored(inside, "text")) != old
+        raise Undo
+    note = Note.objects.create(text="after")
+    assert version_of(stored(note, "text")) == old
+    assert Note.objects.get(pk=note.pk).text == "after"
+
+
+def test_rotation_in_a_savepoint_that_is_rolled_back(default_key):
+    old = current_id(default_key)
+    warm()
+    with transaction.atomic():
+        with pytest.raises(Undo), transaction.atomic():
+            rotate_master_key(default_key)
+            raise Undo
+        note = Note.objects.create(text="outer")
+        assert version_of(stored(note, "text")) == old
+    assert Note.objects.get(pk=note.pk).text == "outer"
+
+
+def test_rotation_under_a_manual_savepoint_that_is_rolled_back(default_key):
+    old = current_id(default_key)
+    warm()
+    with transaction.atomic():
+        savepoint = getattr(transaction, "savepoint_create", transaction.savepoint)()
+        rotate_master_key(default_key)
+        Note.objects.create(text="inside")
+        transaction.savepoint_rollback(savepoint)
+        note = Note.objects.create(text="outer")
+        assert version_of(stored(note, "text")) == old
+    assert Note.objects.get(pk=note.pk).text == "outer"
+
+
+def test_rotation_that_is_committed_is_used_at_once(default_key):
+    warm()
+    with transaction.atomic():
+        new = rotate_master_key(default_key)
+        inside = Note.objects.create(text="inside")
+    after = Note.objects.create(text="after")
+    for note in (inside, after):
+        assert version_of(stored(note, "text")) == bytes(new.version_id)
+        assert Note.objects.get(pk=note.pk).text == note.text
+
+
+def test_key_that_is_rolled_back_is_forgotten():
+    with pytest.raises(Undo), transaction.atomic():
+        create_master_key("brief")
+        note = TenantNote.objects.create(tenant="brief", text="value")
+        envelope = stored(note, "text")
+        assert TenantNote.objects.get().text == "value"
+        raise Undo
+    with pytest.raises(MasterKeyNotFound):
+        TenantNote.objects.create(tenant="brief", text="value")
+    with pytest.raises(MasterKeyNotFound):
+        keyring.unwrapping_key(envelope[:21])
+    assert version_of(envelope) not in keyring._materials
+
+
+def test_nothing_is_cached_while_a_change_is_uncommitted(default_key, django_assert_num_queries):
+    warm()
+    keyring.evict()
+    with transaction.atomic():
+        rotate_master_key(default_key)
+        note = Note.objects.create(text="inside")
+        assert Note.objects.get(pk=note.pk).text == "inside"
+        assert not keyring._materials
+        assert not keyring._table.wrapping
+        assert not keyring._table.unwrapping
+    warm()
+    assert keyring._materials
+
+
+def test_state_is_read_from_the_database_while_a_change_is_uncommitted(default_key):
+    note = warm()
+    with pytest.raises(Undo), transaction.atomic():
+        disable(default_key)
+        with pytest.raises(MasterKeyUnusable, match="disabled"):
+            Note.objects.get(pk=note.pk)
+        with pytest.raises(MasterKeyUnusable, match="disabled"), transaction.atomic():
+            Note.objects.create(text="no")
+        raise Undo
+    assert Note.objects.get(pk=note.pk).text == "warm"
+
+
+def test_commit_callbacks_that_run_before_the_commit_fill_nothing(
+    default_key, django_capture_on_commit_callbacks
+):
+    old = current_id(default_key)
+    warm()
+    with pytest.raises(Undo), transaction.atomic():
+        with django_capture_on_commit_callbacks(execute=True):
+            rotate_master_key(default_key)
+        Note.objects.create(text="inside")
+        raise Undo
+    note = Note.objects.create(text="after")
+    assert version_of(stored(note, "text")) == old
+
+
+def test_another_database_refuses_an_uncommitted_version(default_key):
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(default_key)
+        with pytest.raises(MasterKeyUnusable, match="not committed"):
+            Note.objects.using("other").create(text="elsewhere")
+        raise Undo
+    assert not Note.objects.using("other").exists()
+    Note.objects.using("other").create(text="elsewhere")
+    assert Note.objects.using("other").get().text == "elsewhere"
+
+
+def test_another_database_may_use_a_committed_version_meanwhile(default_key):
+    create_master_key("steady")
+    with transaction.atomic():
+        rotate_master_key(default_key)
+        note = TenantNote(tenant="steady", text="elsewhere")
+        note.save(using="other")
+    assert TenantNote.objects.using("other").get().text == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda: kms.generate_data_key("default", {}),
+        lambda: kms.generate_data_key_without_plaintext("default", {}),
+        lambda: kms.encrypt("default", b"value", {}),
+    ],
+)
+def test_kms_refuses_an_uncommitted_version(default_key, operation):
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(default_key)
+        with pytest.raises(MasterKeyUnusable, match="not committed"):
+            operation()
+        raise Undo
+    operation()
+
+
+def test_fixtures_refuse_an_uncommitted_version(default_key):
+    note = warm()
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(default_key)
+        with pytest.raises(MasterKeyUnusable, match="not committed"):
+            Note._meta.get_field("text").value_to_string(note)
+        raise Undo
+
+
+def in_thread(function):
+    """Run a function on another thread and connection; return what it returns."""
+    results = []
+
+    def run():
+        try:
+            results.append(function())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(timeout=60)
+    assert results, "the thread failed"
+    return results[0]
+
+
+@pytest.mark.skipif(
+    "connection.vendor == 'sqlite'", reason="SQLite lets nobody else write during a transaction"
+)
+def test_other_threads_write_under_the_committed_version(default_key):
+    old = current_id(default_key)
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(default_key)
+        other = in_thread(lambda: Note.objects.create(text="other thread"))
+        assert version_of(stored(other, "text")) == old
+        raise Undo
+    assert Note.objects.get(pk=other.pk).text == "other thread"
+
+
+def test_other_threads_learn_of_a_rotation_at_once(default_key):
+    in_thread(warm)
+    new = rotate_master_key(default_key)
+    note = in_thread(lambda: Note.objects.create(text="other thread"))
+    assert version_of(stored(note, "text")) == bytes(new.version_id)
+
+
+def test_changes_behind_lifecycle_are_noticed(default_key):
+    note = warm()
+    MasterKey.objects.filter(pk=default_key.pk).update(state="disabled")
+    with pytest.raises(MasterKeyUnusable):
+        Note.objects.get(pk=note.pk)
+    default_key.state = "enabled"
+    default_key.save()
+    assert Note.objects.get(pk=note.pk).text == "warm"
+
+
+def test_no_change_stays_uncommitted_after_commit_or_rollback(default_key):
+    rotate_master_key(default_key)
+    assert not key_changes.any_uncommitted()
+    with transaction.atomic():
+        rotate_master_key(default_key)
+        assert key_changes.any_uncommitted()
+    assert not key_changes.any_uncommitted()
+    try:
+        with transaction.atomic():
+            rotate_master_key(default_key)
+            raise Undo
+    except Undo:
+        pass
+    assert not key_changes.any_uncommitted()
+
+
+def test_keys_in_a_database_of_their_own_change_durably(settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+    keyring.evict()
+    key = create_master_key("own")
+    with transaction.atomic(using="other"):
+        for change in (
+            lambda: create_master_key("another"),
+            lambda: rotate_master_key(key),
+            lambda: disable(key),
+            lambda: enable(key),
+        ):
+            with pytest.raises(RuntimeError, match="durable"):
+                change()
+    # A transaction of the application's own database is no obstacle, nor does it take them back.
+    with pytest.raises(Undo), transaction.atomic():
+        rotate_master_key(key)
+        note = TenantNote.objects.create(tenant="own", text="value")
+        raise Undo
+    note = TenantNote.objects.create(tenant="own", text="value")
+    assert version_of(stored(note, "text")) == current_id(key)
+    assert key.versions.using("other").count() == 2
+
+
+class FlushTests(TransactionTestCase):
+    """A flush takes the keys away and brings a new default key."""
+
+    def test_1(self):
+        self.check()
+
+    def test_2(self):
+        self.check()
+
+    def check(self):
+        assert MasterKeyVersion.objects.count() == 1
+        note = warm()
+        assert version_of(stored(note, "text")) == bytes(MasterKeyVersion.objects.get().version_id)
+
+
+@pytest.mark.django_db
+class TestWithinATestCase:
+    """TestCase wraps everything in a transaction, which is no reason to refuse."""
+
+    pytestmark = pytest.mark.django_db(databases=["default", "other"])
+
+    def test_key_made_in_a_test_serves_every_database(self):
+        create_master_key("tenant")
+        for using in ("default", "other"):
+            TenantNote(tenant="tenant", text=using).save(using=using)
+            assert TenantNote.objects.using(using).get().text == using
+        assert kms.decrypt(kms.encrypt("tenant", b"value", {}), {}) == b"value"
+        assert not keyring._materials or current_id(
+            MasterKey.objects.get(alias="tenant")
+        ) not in keyring._materials
