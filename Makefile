@@ -16,7 +16,7 @@ DEV     := .venv/.dev
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage tox lint format types imports docs bench bench-peers wheel clean
+.PHONY: help driver demo test coverage tox lint format types imports docs bench bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,19 +45,20 @@ $(DEV): $(TEST) requirements.txt
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
+driver: $(TEST)
+	@$(PY) .ci/mariadb_driver.py
+
 # -- The two commands of the README ------------------------------------------------------------
 
 demo: $(RUNTIME) ## the story of a clinic, told by the demo project
 	@$(PY) -m demo_project.story
 
-test: $(TEST) ## the tests, on every database found here; ARGS go to pytest
-	@$(PY) .ci/mariadb_driver.py
+test: driver ## the tests, on every database found here; ARGS go to pytest
 	@$(PY) -m tests.matrix $(ARGS)
 
 # -- More tests --------------------------------------------------------------------------------
 
-coverage: $(TEST) ## the tests once more, with the coverage of all databases together
-	@$(PY) .ci/mariadb_driver.py
+coverage: driver ## the tests once more, with the coverage of all databases together
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m tests.matrix $(ARGS)
 	@$(PY) -m coverage combine --quiet
@@ -92,10 +93,10 @@ wheel: $(DEV) ## build into dist/, and look at what was packed
 
 # -- Speed -------------------------------------------------------------------------------------
 
-bench: $(TEST) ## time and bytes per value, beside a plain TextField
+bench: driver ## time and bytes per value, beside a plain TextField
 	@$(PY) -m bench
 
-bench-peers: $(TEST) ## the same work done by other packages, in an environment of their own
+bench-peers: driver ## the same work done by other packages, in an environment of their own
 	@$(PY) -m bench.peers
 
 clean: ## remove everything that was made here
