@@ -1,0 +1,344 @@
+"""Make envelope-v1.json, the test vectors of docs/spec/envelope-v1.md.
+
+    python tests/vectors/make_envelope_vectors.py
+
+The envelopes are built here from the text of the specification, step by step, and not with the
+package, which is tested against them. What would be random is a hash of a name, so the file
+comes out the same each time.
+"""
+
+import json
+from base64 import b64encode, urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
+
+FILE = Path(__file__).with_name("envelope-v1.json")
+
+NOTES = [
+    "Every binary value is hexadecimal. The spec is docs/spec/envelope-v1.md.",
+    "A reader of these vectors knows the key versions under `key_versions` and no others.",
+    "`valid`: the reader opens `envelope` under the context and gets `plaintext`; a writer that"
+    " draws this data key and nonce makes this envelope.",
+    "`rewraps`: `after` is `before` under another key version and context.",
+    "`invalid`: the reader must refuse `envelope` (or `text`) with exactly this error.",
+    "MalformedEnvelope: not an envelope. MasterKeyNotFound: a key version that the reader does not"
+    " know. UnwrapFailed: the data key does not open. DecryptionFailed: the payload does not.",
+]
+
+Json = dict[str, Any]
+
+
+def drawn(name: str, length: int) -> bytes:
+    """Return what a writer would draw at random, the same each time."""
+    return sha256(f"envelope-v1.json: {name}".encode()).digest()[:length]
+
+
+KEY_VERSIONS = {
+    drawn(f"version id {number}", 8): drawn(f"master key {number}", 32) for number in (1, 2)
+}
+FIRST, SECOND = KEY_VERSIONS
+
+
+def integer(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def pae(*parts: bytes) -> bytes:
+    return integer(len(parts)) + b"".join(integer(len(part)) + part for part in parts)
+
+
+def field(label: str, *bound: bytes) -> bytes:
+    return pae(b"field", label.encode(), *bound)
+
+
+def kms(**pairs: str) -> bytes:
+    return pae(b"kms", *(part.encode() for pair in sorted(pairs.items()) for part in pair))
+
+
+def derive(key: bytes, prefix: bytes) -> bytes:
+    """XAES-256-GCM's derivation: AES-CMAC over a counter, the label X, and the nonce prefix."""
+    halves = []
+    for counter in (1, 2):
+        mac = CMAC(AES(key))
+        mac.update(bytes([0, counter]) + b"X\x00" + prefix)
+        halves.append(mac.finalize())
+    return b"".join(halves)
+
+
+def xaes(key: bytes, nonce: bytes, plaintext: bytes, additional_data: bytes) -> bytes:
+    return AESGCM(derive(key, nonce[:12])).encrypt(nonce[12:], plaintext, additional_data)
+
+
+def wrap(version: bytes, nonce: bytes, data_key: bytes, context: bytes) -> bytes:
+    """Return the first 81 bytes of an envelope."""
+    header = b"\x01" + version
+    return header + nonce + xaes(KEY_VERSIONS[version], nonce, data_key, header + context)
+
+
+def text_form(envelope: bytes) -> str:
+    return "envelope:" + urlsafe_b64encode(envelope).decode().rstrip("=")
+
+
+def hexed(values: Json) -> Json:
+    return {key: v.hex() if isinstance(v, bytes) else v for key, v in values.items()}
+
+
+def valid(name: str, plaintext: bytes, context: bytes, about: Json) -> Json:
+    nonce, data_key = drawn(f"{name}: nonce", 24), drawn(f"{name}: data key", 32)
+    front = wrap(FIRST, nonce, data_key, context)
+    payload = AESGCM(data_key).encrypt(bytes(12), plaintext, b"\x01")
+    return hexed(
+        {
+            "name": name,
+            **about,
+            "version_id": FIRST,
+            "master_key": KEY_VERSIONS[FIRST],
+            "nonce": nonce,
+            "context": context,
+            "derived_key": derive(KEY_VERSIONS[FIRST], nonce[:12]),
+            "wrap_additional_data": b"\x01" + FIRST + context,
+            "data_key": data_key,
+            "wrapped_data_key": front[33:],
+            "plaintext": plaintext,
+            "payload": payload,
+            "envelope": front + payload,
+            "text": text_form(front + payload),
+        }
+    )
+
+
+LABEL, PREVIOUS = "clinic.patient.notes", "clinic.patient.remarks"
+
+
+def valid_field(name: str, plaintext: bytes, label: str = LABEL) -> Json:
+    return valid(name, plaintext, field(label), {"label": label})
+
+
+def valid_kms(name: str, plaintext: bytes, pairs: dict[str, str]) -> Json:
+    return valid(name, plaintext, kms(**pairs), {"encryption_context": pairs})
+
+
+def valid_vectors() -> list[Json]:
+    umlauts = "Befund: Müdigkeit – 37,2 °C · 発熱なし · 🩺"
+    return [
+        valid_field("empty", b""),
+        valid_field("one byte", b"\x00"),
+        valid_field("ascii", b"No known allergies."),
+        valid_field("utf-8", umlauts.encode()),
+        valid_field("json", '{"resourceType":"Patient","name":"Zoë","active":true}'.encode()),
+        valid_field("json null", b"null"),
+        valid_field("long", b"0123456789" * 100),
+        valid_field("looks like an envelope", b"\x01" + bytes(96)),
+        valid_field("previous context", b"Written before the rename.", PREVIOUS),
+        valid_field("label in utf-8", b"Pinned with context=.", "klinik.patient.größe"),
+        valid_kms("kms: no pairs", b"A session token.", {}),
+        valid_kms(
+            "kms: pairs in any order", b"A report.", {"tenant": "7", "Purpose": "", "a": "b"}
+        ),
+        valid_kms("kms: data key", drawn("kms: data key: payload", 32), {"file": "scan-1.dcm"}),
+    ]
+
+
+def context_vectors() -> list[Json]:
+    key_id = UUID(bytes=drawn("master key id", 16))
+    version = pae(b"master-key-version", key_id.bytes, FIRST, integer(1), b"encrypt_decrypt")
+    return [
+        hexed({"name": "PAE of nothing", "parts": [], "context": pae()}),
+        hexed({"name": "PAE of one empty part", "parts": [""], "context": pae(b"")}),
+        hexed({"name": "field", "label": LABEL, "bindings": [], "context": field(LABEL)}),
+        hexed(
+            {
+                "name": "field bound to a column: the encoding of values is reserved",
+                "label": LABEL,
+                "bindings": [["id", "00ff"]],
+                "context": field(LABEL, b"id", b"\x00\xff"),
+            }
+        ),
+        hexed(
+            {"name": "kms", "encryption_context": {"b": "", "a": "ä"}, "context": kms(b="", a="ä")}
+        ),
+        hexed(
+            {
+                "name": "master key version",
+                "master_key_id": str(key_id),
+                "version_id": FIRST,
+                "number": 1,
+                "usage": "encrypt_decrypt",
+                "context": version,
+            }
+        ),
+    ]
+
+
+def root_wrap_vector() -> Json:
+    """The local root key's wrapping of the first key version."""
+    root_key, nonce = drawn("root key", 32), drawn("root wrap nonce", 24)
+    context = context_vectors()[-1]["context"]
+    sealed = xaes(root_key, nonce, KEY_VERSIONS[FIRST], bytes.fromhex(context))
+    return hexed(
+        {
+            "root_key": root_key,
+            "root_key_base64": b64encode(root_key).decode(),
+            "context": context,
+            "nonce": nonce,
+            "derived_key": derive(root_key, nonce[:12]),
+            "material": KEY_VERSIONS[FIRST],
+            "wrapped_material": b"\x01" + nonce + sealed,
+        }
+    )
+
+
+def rewrap_vectors(made: dict[str, Json]) -> list[Json]:
+    def rewrapped(name: str, before: Json, label: str) -> Json:
+        old = bytes.fromhex(before["envelope"])
+        nonce = drawn(f"rewrap {name}: nonce", 24)
+        front = wrap(SECOND, nonce, bytes.fromhex(before["data_key"]), field(label))
+        return hexed(
+            {
+                "name": name,
+                "before": old,
+                "context_before": before["context"],
+                "version_id": SECOND,
+                "nonce": nonce,
+                "context": field(label),
+                "after": front + old[81:],
+                "plaintext": before["plaintext"],
+            }
+        )
+
+    return [
+        rewrapped("under the next key version", made["ascii"], LABEL),
+        rewrapped("from a previous context to the present one", made["previous context"], LABEL),
+    ]
+
+
+def invalid_vectors(made: dict[str, Json]) -> list[Json]:
+    ascii_, context = bytes.fromhex(made["ascii"]["envelope"]), field(LABEL)
+    other = bytes.fromhex(made["utf-8"]["envelope"])
+    kms_vector = made["kms: data key"]
+    vectors: list[Json] = []
+
+    def refuse(name: str, envelope: bytes, error: str, under: bytes = context) -> None:
+        vectors.append(
+            hexed({"name": name, "envelope": envelope, "context": under, "error": error})
+        )
+
+    def flipped(at: int, bit: int = 0) -> bytes:
+        return ascii_[:at] + bytes([ascii_[at] ^ 1 << bit]) + ascii_[at + 1 :]
+
+    for length in (0, 1, 8, 9, 20, 21, 32, 33, 80, 81, 96):
+        refuse(f"truncated to {length} bytes", ascii_[:length], "MalformedEnvelope")
+    for format_byte in (b"\x00", b"\x02", b"e", b"\xff"):
+        refuse(f"format {format_byte.hex()}", format_byte + ascii_[1:], "MalformedEnvelope")
+    refuse("a plaintext, never encrypted", b"No known allergies. " * 6, "MalformedEnvelope")
+    refuse("the text form as bytes", made["ascii"]["text"].encode(), "MalformedEnvelope")
+    refuse("version id of no known version", flipped(1), "MasterKeyNotFound")
+    refuse("version id of another version", b"\x01" + SECOND + ascii_[9:], "UnwrapFailed")
+
+    for name, at in [("prefix, first byte", 9), ("prefix, last byte", 20)]:
+        refuse(f"nonce {name}", flipped(at), "UnwrapFailed")
+    for name, at in [("suffix, first byte", 21), ("suffix, last byte", 32)]:
+        refuse(f"nonce {name}", flipped(at, 7), "UnwrapFailed")
+    nonce = ascii_[9:33]
+    halves = ascii_[:9] + nonce[12:] + nonce[:12] + ascii_[33:]
+    refuse("halves of the nonce exchanged", halves, "UnwrapFailed")
+    refuse("wrapped data key, first byte", flipped(33), "UnwrapFailed")
+    refuse("wrapped data key, last byte", flipped(64, 7), "UnwrapFailed")
+    refuse("tag of the wrapped data key, first byte", flipped(65), "UnwrapFailed")
+    refuse("tag of the wrapped data key, last byte", flipped(80, 7), "UnwrapFailed")
+    refuse("wrapped data key of another envelope", ascii_[:33] + other[33:81] + ascii_[81:],
+           "UnwrapFailed")  # fmt: skip
+
+    refuse("another label", ascii_, "UnwrapFailed", field("clinic.patient.record"))
+    refuse("the label in another case", ascii_, "UnwrapFailed", field("clinic.Patient.notes"))
+    refuse("the previous context not declared", bytes.fromhex(made["previous context"]["envelope"]),
+           "UnwrapFailed")  # fmt: skip
+    refuse("bound to a column that it was not", ascii_, "UnwrapFailed", field(LABEL, b"id", b"1"))
+    refuse("no context", ascii_, "UnwrapFailed", b"")
+    refuse("a field's value opened as kms", ascii_, "UnwrapFailed", pae(b"kms", LABEL.encode()))
+    kms_envelope = bytes.fromhex(kms_vector["envelope"])
+    refuse("kms opened as a field's value", kms_envelope, "UnwrapFailed", field("file"))
+    refuse("kms with another value", kms_envelope, "UnwrapFailed", kms(file="scan-2.dcm"))
+    refuse("kms with a pair more", kms_envelope, "UnwrapFailed", kms(file="scan-1.dcm", a=""))
+
+    data_key, header = bytes.fromhex(made["ascii"]["data_key"]), ascii_[:9]
+    plain_gcm = AESGCM(KEY_VERSIONS[FIRST]).encrypt(nonce[12:], data_key, header + context)
+    refuse("wrapped by AES-GCM without derivation", ascii_[:33] + plain_gcm + ascii_[81:],
+           "UnwrapFailed")  # fmt: skip
+    unbound = xaes(KEY_VERSIONS[FIRST], nonce, data_key, context)
+    refuse("wrapped without the header", ascii_[:33] + unbound + ascii_[81:], "UnwrapFailed")
+    short = xaes(KEY_VERSIONS[FIRST], nonce, data_key[:31], header + context)
+    refuse("wrapped data key of 31 bytes", ascii_[:33] + short + ascii_[81:], "UnwrapFailed")
+
+    refuse("payload, first byte", flipped(81), "DecryptionFailed")
+    refuse("payload, last byte", flipped(len(ascii_) - 17, 7), "DecryptionFailed")
+    refuse("tag, first byte", flipped(len(ascii_) - 16), "DecryptionFailed")
+    refuse("tag, last byte", flipped(len(ascii_) - 1, 7), "DecryptionFailed")
+    refuse("payload without its last byte", ascii_[:-1], "DecryptionFailed")
+    refuse("payload cut to the length of a tag", ascii_[:97], "DecryptionFailed")
+    refuse("a byte after the end", ascii_ + b"\x00", "DecryptionFailed")
+    refuse("payload of another envelope", ascii_[:81] + other[81:], "DecryptionFailed")
+    plaintext = bytes.fromhex(made["ascii"]["plaintext"])
+    unbound = AESGCM(data_key).encrypt(bytes(12), plaintext, b"")
+    refuse("payload without the format byte as additional data", ascii_[:81] + unbound,
+           "DecryptionFailed")  # fmt: skip
+    return vectors
+
+
+def invalid_text_vectors(made: dict[str, Json]) -> list[Json]:
+    good = made["empty"]["text"]  # 97 bytes: two characters and 4 unused bits at the end
+    body = good.removeprefix("envelope:")
+    other = next(v["text"] for v in made.values() if "-" in v["text"] and "_" in v["text"])
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    bits_set = good[:-1] + alphabet[alphabet.index(good[-1]) + 1]
+    short = bytes.fromhex(made["empty"]["envelope"])[:96]
+    texts = {
+        "nothing": "",
+        "no prefix": body,
+        "prefix in another case": "Envelope:" + body,
+        "space in front": " " + good,
+        "newline at the end": good + "\n",
+        "space inside": good[:50] + " " + good[50:],
+        "line break inside": good[:85] + "\r\n" + good[85:],
+        "padding": good + "==",
+        "padding, one character": good + "=",
+        "the standard alphabet": other.replace("-", "+").replace("_", "/"),
+        "unused bits set": bits_set,
+        "a length that no bytes have": good + "AAA",
+        "a character of no alphabet": good[:50] + "!" + good[51:],
+        "not ascii": good[:50] + "é" + good[51:],
+        "fullwidth digit": good[:50] + "\uff11" + good[51:],
+        "nothing inside": "envelope:",
+        "truncated inside": text_form(short),
+        "another format inside": text_form(b"\x02" + short[1:] + b"\x00"),
+    }
+    return [{"name": n, "text": t, "error": "MalformedEnvelope"} for n, t in texts.items()]
+
+
+def vectors() -> Json:
+    made = {vector["name"]: vector for vector in valid_vectors()}
+    return {
+        "format": "envelope, version 1",
+        "notes": NOTES,
+        "key_versions": {version.hex(): key.hex() for version, key in KEY_VERSIONS.items()},
+        "contexts": context_vectors(),
+        "root_wrap": root_wrap_vector(),
+        "valid": list(made.values()),
+        "rewraps": rewrap_vectors(made),
+        "invalid": invalid_vectors(made),
+        "invalid_text": invalid_text_vectors(made),
+    }
+
+
+def render() -> str:
+    return json.dumps(vectors(), indent=2, ensure_ascii=True) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="ascii")
