@@ -1,0 +1,80 @@
+"""The columns that hold envelopes: each once, whatever the number of models that map it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import apps
+from django.db import DatabaseError, connections, router
+from django.db.models import Field, Model
+
+from envelope_fields.fields import EncryptedFieldMixin
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The column of an encrypted field in one database.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        model: the model that owns the column.
+        field: its field.
+        table_sql, column_sql: their names in the database, quoted for SQL.
+    """
+
+    database: str
+    model: type[Model]
+    field: Field[Any, Any]
+    table_sql: str
+    column_sql: str
+
+    def __str__(self) -> str:
+        return f"{self.model._meta.label}.{self.field.name}"
+
+
+def encrypted_columns(database: str | None = None) -> Iterator[Column]:
+    """Find the columns of all encrypted fields in the databases where their models may live.
+
+    The routers' `allow_migrate` decides where that is; the table itself may not be there yet.
+
+    Args:
+        database: look in this one alone.
+    """
+    for alias in connections if database is None else [database]:
+        connection = connections[alias]
+        if connection.vendor == "unknown":  # `DATABASES["default"] = {}`, as Django documents it
+            continue
+        seen = set()
+        for model, field in _encrypted_fields():
+            quote = connection.ops.quote_name
+            names = quote(model._meta.db_table), quote(str(field.column))
+            if names not in seen and router.allow_migrate_model(alias, model):
+                seen.add(names)
+                yield Column(alias, model, field, *names)
+
+
+def says_no_table(error: DatabaseError) -> bool:
+    """Whether a query failed because its table does not exist.
+
+    Asking the catalogue first would miss tables: it lists neither other schemas nor, where case
+    does not count, the name that the model has.
+    """
+    return (
+        getattr(error.__cause__, "sqlstate", None) in ("42P01", "3F000")  # PostgreSQL
+        or error.args[:1] == (1146,)  # MariaDB and MySQL
+        or str(error).startswith("no such table")  # SQLite
+    )
+
+
+def _encrypted_fields() -> list[tuple[type[Model], Field[Any, Any]]]:
+    """Return the fields by their owners: a managed model comes before one that mirrors it."""
+    models = apps.get_models(include_auto_created=True, include_swapped=True)
+    return [
+        (model, field)
+        for model in sorted(models, key=lambda model: not model._meta.managed)
+        if not model._meta.proxy
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, EncryptedFieldMixin)
+    ]
