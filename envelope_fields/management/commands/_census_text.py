@@ -1,0 +1,74 @@
+"""The census as text: what is stored, then the total of each key version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from envelope_fields.census import CensusRow, KeyVersion
+from envelope_fields.models import KeyState
+
+KEY_HEADINGS = ("key", "version", "version id")
+
+Total = tuple[bytes | None, KeyVersion | None, int]
+
+
+def as_text(rows: Sequence[CensusRow], totals: Sequence[Total]) -> str:
+    """Return two tables, and below them what is wrong and what to do about it."""
+    stored = [
+        (row.database, row.model, row.field, *_names(row.version_id, row.version), row.values)
+        for row in rows
+    ]
+    summed = [
+        (*_names(version_id, version), _state(version), values)
+        for version_id, version, values in totals
+    ]
+    parts = ["No encrypted values are stored."]
+    if stored:
+        parts = [_table(("database", "model", "field", *KEY_HEADINGS, "values"), stored)]
+    if summed:
+        parts.append(_table((*KEY_HEADINGS, "state", "values"), summed))
+    return "\n\n".join(parts + _advice(rows))
+
+
+def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:
+    if version_id is None:
+        return "", "not an envelope", ""
+    if version is None:
+        return "", "unknown", version_id.hex()
+    return version.key_alias or str(version.key_id), str(version.number), version_id.hex()
+
+
+def _state(version: KeyVersion | None) -> str:
+    if version is None:
+        return ""
+    state = str(KeyState(version.state).label)
+    return f"{state}, current" if version.is_current else state
+
+
+def _advice(rows: Iterable[CensusRow]) -> list[str]:
+    unnamed = [row for row in rows if row.version is None]
+    plain = sum(row.values for row in unnamed if row.version_id is None)
+    unknown = sum(row.values for row in unnamed) - plain
+    advice = []
+    if unknown:
+        advice.append(
+            f"Values under key versions whose rows are missing: {unknown:,}. They cannot be read "
+            "until those rows are restored from a backup of the keys."
+        )
+    if plain:
+        advice.append(
+            f"Values that are no envelopes: {plain:,}. They cannot be read; they were stored "
+            "before the field was encrypted, or damaged."
+        )
+    return advice
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Align columns; the last one, of numbers, to the right."""
+    lines = [headings, *((*map(str, row[:-1]), f"{row[-1]:,}") for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join((*map(str.ljust, line[:-1], widths), line[-1].rjust(widths[-1])))
+        for line in lines
+    )

@@ -1,0 +1,87 @@
+"""`manage.py census`: a table for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser
+from django.db import connections
+
+from envelope_fields.census import CensusRow, KeyVersion, census, key_versions
+from envelope_fields.management.commands._census_text import Total, as_text
+from envelope_fields.management.commands._errors import reported
+from envelope_fields.models import KeyState
+
+
+class Command(BaseCommand):
+    help = "Count the stored values under each key version, without decrypting any."
+    # It is most wanted where something is wrong, such as a root key that is missing.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--database", choices=list(connections), help="count in this one alone")
+        parser.add_argument("--key", metavar="ALIAS", help="count what is under this master key")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(
+        self,
+        *,
+        database: str | None = None,
+        key: str | None = None,
+        json: bool = False,
+        **options: Any,
+    ) -> None:
+        with reported():
+            rows = census(key, database=database)
+            versions = [version for version in key_versions() if key in (None, version.key_alias)]
+        totals = _totals(rows, versions)
+        self.stdout.write(_as_json(rows, totals) if json else as_text(rows, totals))
+
+
+def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[Total]:
+    """Add up per key version; one that nothing is stored under counts 0, unless it is destroyed."""
+    values: Counter[bytes | None] = Counter()
+    for row in rows:
+        values[row.version_id] += row.values
+    known: list[Total] = [
+        (version.version_id, version, values.pop(version.version_id, 0))
+        for version in versions
+        if version.state != KeyState.DESTROYED or version.version_id in values
+    ]
+    return known + [(version_id, None, values[version_id]) for version_id in values]
+
+
+def _as_json(rows: Iterable[CensusRow], totals: Iterable[Total]) -> str:
+    return json.dumps(
+        {
+            "rows": [
+                {
+                    "database": row.database,
+                    "model": row.model,
+                    "field": row.field,
+                    **_version_as_json(row.version_id, row.version),
+                    "values": row.values,
+                }
+                for row in rows
+            ],
+            "totals": [
+                {**_version_as_json(version_id, version), "values": values}
+                for version_id, version, values in totals
+            ],
+        },
+        indent=2,
+    )
+
+
+def _version_as_json(version_id: bytes | None, version: KeyVersion | None) -> dict[str, Any]:
+    return {
+        "version_id": version_id.hex() if version_id else None,
+        "key": version.key_alias if version else None,
+        "key_id": str(version.key_id) if version else None,
+        "number": version.number if version else None,
+        "state": version.state if version else None,
+        "current": version.is_current if version else False,
+    }
