@@ -1,0 +1,112 @@
+"""For the tests of projects that use this package.
+
+In the settings of a test run::
+
+    from envelope_fields import testing
+
+    ENVELOPE_FIELDS = testing.settings()
+
+and in a test::
+
+    patient = Patient.objects.create(notes="penicillin allergy")
+    testing.assert_encrypted(patient, "notes")
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from django.db.models import BinaryField, F, Model, QuerySet
+from django.db.models.expressions import Col
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.root_keys.local import generate
+
+# Workers and child processes of a test run import the settings anew, and share its databases.
+ROOT_KEY_VARIABLE = "ENVELOPE_FIELDS_TESTING_ROOT_KEY"
+
+
+def settings(**entries: Any) -> dict[str, Any]:
+    """Return the setting `ENVELOPE_FIELDS` with a root key that lasts for this test run.
+
+    A run that keeps its databases for the next (`--keepdb`, `--reuse-db`) has to keep the root
+    key too: set the environment variable `ENVELOPE_FIELDS_TESTING_ROOT_KEY` for both.
+
+    Args:
+        **entries: other entries of the setting, such as `DATABASE="keys"`.
+    """
+    root_key = {
+        "BACKEND": "envelope_fields.root_keys.local.LocalRootKey",
+        "OPTIONS": {"key": os.environ.setdefault(ROOT_KEY_VARIABLE, generate())},
+    }
+    return {"ROOT_KEYS": {"default": root_key}, **entries}
+
+
+def stored(instance: Model, field: str, using: str | None = None) -> bytes | None:
+    """Return what is in the column of a field, as it is; None is NULL.
+
+    Args:
+        instance: a saved model instance; its row is looked up by the primary key.
+        field: the name of the field.
+        using: the database; None is the one that the instance came from or was saved to.
+
+    Raises:
+        ObjectDoesNotExist: there is no such row.
+    """
+    value: bytes | None = _row(instance, using).values_list(_StoredBytes(field), flat=True).get()
+    return value
+
+
+def assert_encrypted(instance: Model, *fields: str, using: str | None = None) -> None:
+    """Check that columns hold envelopes, and that these open for their fields.
+
+    Args:
+        instance: a saved model instance.
+        *fields: the names of encrypted fields.
+        using: as for `stored`.
+
+    Raises:
+        AssertionError: a field is not encrypted, or its column holds NULL or anything else that
+            the field cannot read. No message shows a value.
+    """
+    if not fields:
+        raise TypeError("name at least one field")
+    for name in fields:
+        field = instance._meta.get_field(name)
+        if not isinstance(field, EncryptedFieldMixin):
+            raise AssertionError(f"{field} is not an encrypted field")
+        envelope = stored(instance, name, using)
+        if envelope is None:
+            raise AssertionError(f"{field}: the column holds NULL")
+        try:
+            layout.parse(envelope)
+            _row(instance, using).values_list(name).get()
+        except EnvelopeError as error:
+            raise AssertionError(f"{field}: {error}") from error
+
+
+def _row(instance: Model, using: str | None) -> QuerySet[Model]:
+    # Not a manager of the model: it may hide the row.
+    return QuerySet(type(instance), using=using or instance._state.db).filter(pk=instance.pk)
+
+
+class _StoredBytes(F):
+    """A column of the model, unread by its field."""
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
+        column: Any = super().resolve_expression(*args, **kwargs)
+        return _StoredColumn(column.alias, column.target, BinaryField())
+
+
+class _StoredColumn(Col):
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        return [_as_bytes]
+
+
+def _as_bytes(value: Any, *_: Any) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else bytes(value)
