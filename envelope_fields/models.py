@@ -121,7 +121,10 @@ class MasterKeyVersion(models.Model):
     """One generation of a master key's material, stored only as a root key wrapped it."""
 
     master_key = models.ForeignKey(
-        MasterKey, on_delete=models.PROTECT, related_name="versions", verbose_name=_("master key")
+        MasterKey,
+        on_delete=models.DO_NOTHING,  # whatever is deleted refuses by itself: see below
+        related_name="versions",
+        verbose_name=_("master key"),
     )
     version_id = VersionIdField(_("version id"), unique=True, editable=False)
     number = models.PositiveIntegerField(_("number"), editable=False)

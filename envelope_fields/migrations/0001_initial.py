@@ -123,7 +123,7 @@ class Migration(migrations.Migration):
                 (
                     "master_key",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="versions",
                         to="envelope_fields.masterkey",
                         verbose_name="master key",

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import TransactionTestCase
 
 from envelope_fields import key_changes, keyring, kms
@@ -298,6 +298,7 @@ class TestWithinATestCase:
             TenantNote(tenant="tenant", text=using).save(using=using)
             assert TenantNote.objects.using(using).get().text == using
         assert kms.decrypt(kms.encrypt("tenant", b"value", {}), {}) == b"value"
-        assert not keyring._materials or current_id(
-            MasterKey.objects.get(alias="tenant")
-        ) not in keyring._materials
+        assert (
+            not keyring._materials
+            or current_id(MasterKey.objects.get(alias="tenant")) not in keyring._materials
+        )

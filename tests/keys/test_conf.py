@@ -1,0 +1,60 @@
+"""The settings: what is accepted, and how a mistake is answered."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from envelope_fields.conf import configuration
+from envelope_fields.root_keys.local import generate
+
+LOCAL = "envelope_fields.root_keys.local.LocalRootKey"
+
+
+def test_defaults(settings):
+    del settings.ENVELOPE_FIELDS
+    assert configuration().database == "default"
+    assert configuration().key_cache_seconds == 60
+    with pytest.raises(ImproperlyConfigured, match="generate_root_key"):
+        _ = configuration().wrapping_root_key
+
+
+def test_the_first_root_key_wraps(settings):
+    settings.ENVELOPE_FIELDS = {
+        "ROOT_KEYS": {"new": {"BACKEND": LOCAL}, "old": {"BACKEND": LOCAL}},
+        "DATABASE": "other",
+        "KEY_CACHE_SECONDS": 0,
+    }
+    assert configuration().wrapping_root_key == "new"
+    assert configuration().database == "other"
+    assert configuration().key_cache_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ([], "must be a dictionary"),
+        ({"ROOT_KEY": {}}, "no entry 'ROOT_KEY'. Valid: ROOT_KEYS, DATABASE, KEY_CACHE_SECONDS"),
+        ({"ROOT_KEYS": []}, "must be a dictionary"),
+        ({"ROOT_KEYS": {"a": "b"}}, "BACKEND"),
+        ({"ROOT_KEYS": {"a": {}}}, "BACKEND"),
+        ({"ROOT_KEYS": {"a": {"BACKEND": dict}}}, "dotted path"),
+        ({"ROOT_KEYS": {"a": {"BACKEND": LOCAL, "OPTION": {}}}}, "Valid: BACKEND, OPTIONS"),
+        ({"ROOT_KEYS": {"a": {"BACKEND": LOCAL, "OPTIONS": "x"}}}, "must be a dictionary"),
+        ({"DATABASE": "nowhere"}, "not in DATABASES. Valid: default, other"),
+        ({"KEY_CACHE_SECONDS": -1}, "number of seconds"),
+        ({"KEY_CACHE_SECONDS": "60"}, "number of seconds"),
+        ({"KEY_CACHE_SECONDS": True}, "number of seconds"),
+        ({"KEY_CACHE_SECONDS": 1e9}, "number of seconds"),
+    ],
+)
+def test_mistakes(settings, setting, message):
+    settings.ENVELOPE_FIELDS = setting
+    with pytest.raises(ImproperlyConfigured, match=message):
+        configuration()
+
+
+def test_a_key_in_the_options_does_not_show(settings):
+    key = generate()
+    settings.ENVELOPE_FIELDS = {
+        "ROOT_KEYS": {"default": {"BACKEND": LOCAL, "OPTIONS": {"key": key}}}
+    }
+    assert key not in repr(configuration())

@@ -1,0 +1,157 @@
+"""The KMS data operations."""
+
+import pickle
+
+import pytest
+
+from envelope_fields import kms
+from envelope_fields.exceptions import (
+    DecryptionFailed,
+    MalformedEnvelope,
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+)
+from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
+from tests.models import Note
+from tests.stored import stored, version_of
+
+pytestmark = pytest.mark.django_db
+
+CONTEXT = {"purpose": "files", "patient": "7"}
+
+
+@pytest.fixture
+def key():
+    return create_master_key("files")
+
+
+def test_data_key_round_trip(key):
+    for name in (key, key.id, "files"):
+        with kms.generate_data_key(name, CONTEXT) as data_key:
+            plaintext = bytes(data_key.plaintext)
+            assert len(plaintext) == 32
+            assert len(data_key.ciphertext) == 129
+        assert data_key.plaintext == bytearray(32)
+        assert kms.decrypt(data_key.ciphertext, CONTEXT) == plaintext
+
+
+def test_the_plaintext_is_wiped_when_the_block_fails(key):
+    with pytest.raises(ZeroDivisionError), kms.generate_data_key(key, CONTEXT) as data_key:
+        raise ZeroDivisionError
+    assert data_key.plaintext == bytearray(32)
+
+
+def test_data_keys_do_not_show_or_pickle(key):
+    with kms.generate_data_key(key, CONTEXT) as data_key:
+        assert repr(data_key) == "<DataKey>"
+        with pytest.raises(TypeError):
+            pickle.dumps(data_key)
+        assert not hasattr(data_key, "__dict__")
+
+
+def test_data_key_without_plaintext(key):
+    ciphertext = kms.generate_data_key_without_plaintext(key, CONTEXT)
+    assert len(ciphertext) == 129
+    assert len(kms.decrypt(ciphertext, CONTEXT)) == 32
+
+
+@pytest.mark.parametrize(
+    "plaintext", [b"", b"\x00", b"x" * 4096, bytearray(b"x"), memoryview(b"x")]
+)
+def test_encrypt_and_decrypt(key, plaintext):
+    ciphertext = kms.encrypt(key, plaintext, CONTEXT)
+    assert len(ciphertext) == 97 + len(plaintext)
+    assert kms.decrypt(ciphertext, dict(reversed(CONTEXT.items()))) == plaintext
+    assert kms.decrypt(ciphertext, CONTEXT, key=key) == plaintext
+    assert kms.decrypt(ciphertext, CONTEXT, key="files") == plaintext
+
+
+def test_encrypt_is_for_4096_bytes_at_most(key):
+    with pytest.raises(ValueError, match="generate_data_key"):
+        kms.encrypt(key, b"x" * 4097, CONTEXT)
+    with pytest.raises(ValueError, match="4096"):
+        kms.encrypt(key, memoryview(bytearray(8192)).cast("I"), CONTEXT)
+
+
+@pytest.mark.parametrize("plaintext", ["text", 5, None])
+def test_encrypt_takes_bytes(key, plaintext):
+    with pytest.raises(TypeError):
+        kms.encrypt(key, plaintext, CONTEXT)
+
+
+@pytest.mark.parametrize("context", [None, {"a": 1}, {1: "a"}, [("a", "b")], "a", {b"a": "b"}])
+def test_a_context_is_text_to_text(key, context):
+    with pytest.raises(TypeError):
+        kms.encrypt(key, b"value", context)
+    with pytest.raises(TypeError):
+        kms.decrypt(kms.encrypt(key, b"value", {}), context)
+
+
+@pytest.mark.parametrize(
+    "context", [{}, {"purpose": "files"}, {**CONTEXT, "more": ""}, {"purpose": "7"}]
+)
+def test_another_context_does_not_decrypt(key, context):
+    ciphertext = kms.encrypt(key, b"value", CONTEXT)
+    with pytest.raises(DecryptionFailed, match="another context"):
+        kms.decrypt(ciphertext, context)
+
+
+def test_pairs_do_not_run_together(key):
+    ciphertext = kms.encrypt(key, b"value", {"ab": "c"})
+    with pytest.raises(DecryptionFailed):
+        kms.decrypt(ciphertext, {"a": "bc"})
+
+
+def test_a_pinned_key_must_be_the_one(key):
+    ciphertext = kms.encrypt(key, b"value", CONTEXT)
+    other = create_master_key("other")
+    for pinned in (other, other.id, "other", "nobody"):
+        with pytest.raises(DecryptionFailed, match="not under the master key"):
+            kms.decrypt(ciphertext, CONTEXT, key=pinned)
+
+
+def test_decrypt_after_rotation_and_not_when_disabled(key):
+    ciphertext = kms.encrypt(key, b"value", CONTEXT)
+    rotate_master_key(key)
+    assert kms.decrypt(ciphertext, CONTEXT) == b"value"
+    disable(key)
+    with pytest.raises(MasterKeyUnusable):
+        kms.decrypt(ciphertext, CONTEXT)
+    with pytest.raises(MasterKeyUnusable):
+        kms.generate_data_key(key, CONTEXT)
+
+
+def test_re_encrypt(key):
+    ciphertext = kms.encrypt(key, b"value", CONTEXT)
+    destination = create_master_key("destination")
+    moved = kms.re_encrypt(ciphertext, CONTEXT, destination)
+    assert version_of(moved) == bytes(destination.current_version.version_id)
+    assert kms.decrypt(moved, CONTEXT, key=destination) == b"value"
+    bound = kms.re_encrypt(moved, CONTEXT, destination, {"a": "b"}, key="destination")
+    assert kms.decrypt(bound, {"a": "b"}) == b"value"
+    assert bound[81:] != moved[81:]
+    with pytest.raises(DecryptionFailed):
+        kms.re_encrypt(ciphertext, {}, destination)
+
+
+@pytest.mark.parametrize("ciphertext", [b"", b"\x01" * 96, b"\x02" + bytes(200), "text", None])
+def test_not_a_ciphertext(key, ciphertext):
+    with pytest.raises(MalformedEnvelope):
+        kms.decrypt(ciphertext, {})
+
+
+def test_unknown_keys(key):
+    for operation in (kms.generate_data_key, kms.generate_data_key_without_plaintext):
+        with pytest.raises(MasterKeyNotFound):
+            operation("nobody", {})
+
+
+def test_fields_and_kms_never_open_each_other(key):
+    note = Note.objects.create(text="value")
+    for context in ({}, {"tests.note.text": ""}, {"field": "tests.note.text"}):
+        with pytest.raises(DecryptionFailed):
+            kms.decrypt(stored(note, "text"), context)
+    field = Note._meta.get_field("text")
+    foreign = kms.encrypt("default", b"value", {})
+    with pytest.raises(DecryptionFailed, match=r"tests\.Note\.text"):
+        field.reader(foreign, None, None)

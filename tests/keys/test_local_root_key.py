@@ -1,0 +1,120 @@
+"""The local root key: where it comes from, and what it says when it does not."""
+
+import os
+from base64 import b64decode, b64encode
+
+import pytest
+
+from envelope_fields import root_keys
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.root_keys.local import LocalRootKey, generate
+
+MATERIAL = bytes(range(32))
+
+
+def test_generated_keys_are_256_bits_and_differ():
+    keys = {generate() for _ in range(10)}
+    assert len(keys) == 10
+    assert all(len(b64decode(key)) == 32 for key in keys)
+
+
+@pytest.fixture(params=["key", "env", "file"])
+def root_key(request, tmp_path, monkeypatch):
+    text = generate()
+    if request.param == "key":
+        return LocalRootKey(key=text)
+    if request.param == "env":
+        monkeypatch.setenv("A_ROOT_KEY", f" {text}\n")
+        return LocalRootKey(env="A_ROOT_KEY")
+    path = tmp_path / "root.key"
+    path.write_text(text + "\n")
+    path.chmod(0o400)
+    return LocalRootKey(file=path)
+
+
+def test_wrap_and_unwrap(root_key):
+    root_key.check()
+    wrapped = root_key.wrap(bytearray(MATERIAL), b"context")
+    assert len(wrapped) == 73
+    assert wrapped[0] == 1
+    assert root_key.unwrap(wrapped, b"context") == MATERIAL
+    assert root_key.wrap(bytearray(MATERIAL), b"context") != wrapped
+
+
+def test_it_refuses_what_it_did_not_wrap(root_key):
+    wrapped = root_key.wrap(bytearray(MATERIAL), b"context")
+    with pytest.raises(RootKeyRefused):
+        root_key.unwrap(wrapped, b"another context")
+    with pytest.raises(RootKeyRefused):
+        LocalRootKey(key=generate()).unwrap(wrapped, b"context")
+    for position in range(len(wrapped)):
+        altered = bytearray(wrapped)
+        altered[position] ^= 1
+        with pytest.raises(RootKeyRefused):
+            root_key.unwrap(bytes(altered), b"context")
+    for cut in (b"", wrapped[:-1], wrapped + b"\x00"):
+        with pytest.raises(RootKeyRefused):
+            root_key.unwrap(cut, b"context")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "short", b64encode(bytes(31)).decode(), b64encode(bytes(33)).decode(), "é" * 44,
+     "!" * 44, b64encode(bytes(32)).decode()[:-1]],
+)  # fmt: skip
+def test_what_is_not_a_key_is_refused_and_not_shown(text, monkeypatch):
+    monkeypatch.setenv("A_ROOT_KEY", text)
+    for root_key in (LocalRootKey(env="A_ROOT_KEY"), LocalRootKey(key=text)):
+        with pytest.raises(ValueError, match="generate_root_key") as caught:
+            root_key.check()
+        assert not text or text not in str(caught.value)
+
+
+def test_a_variable_that_is_not_set(monkeypatch):
+    monkeypatch.delenv("A_ROOT_KEY", raising=False)
+    with pytest.raises(ValueError, match=r"A_ROOT_KEY is not set.*generate_root_key"):
+        LocalRootKey(env="A_ROOT_KEY").wrap(bytearray(32), b"")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"does not exist.*generate_root_key"):
+        LocalRootKey(file=tmp_path / "none").check()
+    with pytest.raises(RootKeyUnavailable, match="cannot be read"):
+        LocalRootKey(file=tmp_path / ("x" * 5000)).check()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o610])
+def test_a_file_that_others_can_reach(tmp_path, mode):
+    path = tmp_path / "root.key"
+    path.write_text(generate())
+    path.chmod(mode)
+    with pytest.raises(ValueError, match="chmod 600"):
+        LocalRootKey(file=path).check()
+
+
+@pytest.mark.parametrize("options", [{}, {"env": "A", "key": "B"}, {"key": b"bytes"}, {"env": 5}])
+def test_bad_options(options):
+    with pytest.raises(TypeError):
+        LocalRootKey(**options)
+
+
+def test_it_does_not_show_its_key():
+    key = generate()
+    assert key not in repr(LocalRootKey(key=key))
+    assert key not in str(vars(LocalRootKey(env="A_ROOT_KEY")))
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "message"),
+    [
+        ("envelope_fields.root_keys.local.LocalRootKey", {"envv": "A"}, "Valid: env, file, key"),
+        ("envelope_fields.root_keys.local.Nothing", {}, "cannot be imported"),
+        ("nowhere.Nothing", {}, "cannot be imported"),
+        ("Nothing", {}, "cannot be imported"),
+        ("builtins.dict", {}, "not a subclass"),
+    ],
+)
+def test_make(backend, options, message):
+    with pytest.raises(ValueError, match=message):
+        root_keys.make(backend, options)
