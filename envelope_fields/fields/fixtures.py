@@ -5,7 +5,6 @@ Only deserialization saves raw, so only there text that begins with `envelope:` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import Field, Model
@@ -25,30 +24,47 @@ def connect() -> None:
 
 def _prepare(*, instance: Model, raw: bool, **_: Any) -> None:
     if raw:
-        for field, value in _encrypted_values(instance):
-            instance.__dict__[field.attname] = _carrier(field, value, instance)
+        for field in _encrypted_fields(instance):
+            name, brought = field.attname, _brought(instance)
+            if name in instance.__dict__:
+                # What is set on an object after its first save is no fixture's text any more.
+                carrier = _carrier(field, instance.__dict__[name], instance, name not in brought)
+                instance.__dict__[name] = carrier
+            elif brought.get(name) is not None:
+                instance.__dict__[name] = brought[name]
 
 
 def _restore(*, instance: Model, raw: bool, **_: Any) -> None:
     if raw:
-        for field, carrier in _encrypted_values(instance):
+        for field in _encrypted_fields(instance):
+            name, brought = field.attname, _brought(instance)
+            carrier = instance.__dict__.get(name)
+            brought[name] = None
             if isinstance(carrier, StoredEnvelope):
-                # A deferred field: who looks at it gets the value that the envelope holds.
-                del instance.__dict__[field.attname]
+                # A deferred field: who looks at it gets the value that the envelope holds. An
+                # object with forward references is saved twice, maybe before its key is there.
+                brought[name] = carrier
+                del instance.__dict__[name]
             elif isinstance(carrier, Unencrypted):
-                instance.__dict__[field.attname] = carrier.value
+                instance.__dict__[name] = carrier.value
 
 
-def _encrypted_values(instance: Model) -> Iterator[tuple[Field[Any, Any], Any]]:
-    for field in instance._meta.concrete_fields:
-        if isinstance(field, EncryptedFieldMixin):
-            value = instance.__dict__.get(field.attname)
-            if value is not None:
-                yield field, value
+def _brought(instance: Model) -> dict[str, StoredEnvelope | None]:
+    """Return the envelopes that fixtures brought for the fields of an object saved before."""
+    brought: dict[str, StoredEnvelope | None]
+    brought = instance._state.__dict__.setdefault("envelope_fields", {})
+    return brought
 
 
-def _carrier(field: Field[Any, Any], value: Any, instance: Model) -> Any:
-    if isinstance(value, str) and value.startswith(TEXT_PREFIX):
+def _encrypted_fields(instance: Model) -> list[Field[Any, Any]]:
+    return [f for f in instance._meta.concrete_fields if isinstance(f, EncryptedFieldMixin)]
+
+
+def _carrier(field: Field[Any, Any], value: Any, instance: Model, may_be_envelope: bool) -> Any:
+    # A carrier is there already where an earlier save failed on its way.
+    if value is None or type(value) in (Unencrypted, StoredEnvelope):
+        return value
+    if may_be_envelope and isinstance(value, str) and value.startswith(TEXT_PREFIX):
         try:
             return StoredEnvelope(decode_text(value))
         except MalformedEnvelope as error:

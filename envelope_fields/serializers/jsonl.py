@@ -1,0 +1,12 @@
+"""JSON Lines."""
+
+from __future__ import annotations
+
+from django.core.serializers import jsonl as django
+from django.core.serializers.jsonl import Deserializer as Deserializer
+
+from envelope_fields.serializers.values import EnvelopesMixin
+
+
+class Serializer(EnvelopesMixin, django.Serializer):
+    """Django's serializer, with envelopes."""

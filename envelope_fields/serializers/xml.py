@@ -1,0 +1,58 @@
+"""XML, where Django writes and reads a `JSONField` as JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from xml.dom.minidom import Element
+
+from django.core.serializers import xml_serializer as django
+from django.core.serializers.base import DeserializationError, DeserializedObject
+from django.db.models import Field, JSONField, Model
+
+from envelope_fields.crypto.format import TEXT_PREFIX
+from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.serializers.values import with_json_null
+
+
+class Serializer(django.Serializer):
+    """Django's serializer; a field's text is its envelope here in any case."""
+
+    def handle_field(self, obj: Model, field: Field[Any, Any]) -> None:
+        super().handle_field(with_json_null(obj, field), field)
+
+
+class Deserializer(django.Deserializer):
+    """Django's deserializer, which knows JSON by the name `JSONField` alone, and ours have none."""
+
+    def _handle_object(self, node: Element) -> DeserializedObject:
+        deserialized: DeserializedObject = super()._handle_object(node)  # type: ignore[misc]
+        for field in _json_fields(deserialized.object, node):
+            text = deserialized.object.__dict__[field.attname]
+            if text is not None and not text.startswith(TEXT_PREFIX):
+                setattr(deserialized.object, field.attname, _parsed(text, field, deserialized))
+        return deserialized
+
+
+def _json_fields(instance: Model, node: Element) -> Iterator[Any]:
+    """Yield the encrypted JSON fields that an <object> gives, as opposed to their defaults."""
+    given = {child.getAttribute("name") for child in node.getElementsByTagName("field")}
+    for field in instance._meta.concrete_fields:
+        if (
+            isinstance(field, EncryptedFieldMixin)
+            and isinstance(field, JSONField)
+            and field.name in given
+        ):
+            yield field
+
+
+def _parsed(text: str, field: Any, deserialized: DeserializedObject) -> Any:
+    try:
+        return json.loads(text, cls=field.decoder)
+    except Exception as error:  # a decoder may raise anything
+        cause = type(error).__name__  # the error itself may hold the value
+    raise DeserializationError(
+        f"{field}, in the fixture's object with the primary key {deserialized.object.pk!r}: "
+        f"neither JSON nor an envelope ({cause})."
+    )
