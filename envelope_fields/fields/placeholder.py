@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model
+
+from envelope_fields.fields.tables import has_rows
 
 # Not an envelope: were it ever stored, reading it would fail instead of guessing.
 PLACEHOLDER = b""
@@ -22,14 +24,7 @@ def is_historical(model: type[Model]) -> bool:
 
 def suffices(field: Any, connection: BaseDatabaseWrapper) -> bool:
     """Whether a value without an instance is for a table of a migration that has no rows."""
-    model = field.model
-    if not is_historical(model):
-        return False
-    with connection.cursor() as cursor:
-        tables = connection.introspection.table_names(cursor)
-    if model._meta.db_table not in tables:
-        return True
-    return not QuerySet(model, using=connection.alias).exists()
+    return is_historical(field.model) and not has_rows(field.model, connection.alias)
 
 
 def advice(model: type[Model]) -> str:
