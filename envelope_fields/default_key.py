@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
@@ -38,7 +39,8 @@ def create_default_key(apps: Any, using: str) -> None:
         usage=KeyUsage.ENCRYPT_DECRYPT,
     )
     columns = keyring.generate_version(key.id, 1, key.usage)
-    with transaction.atomic(using=using):
+    # Two processes that migrate at once both come here; only one can have the alias.
+    with suppress(IntegrityError), transaction.atomic(using=using):
         key.save(using=using, force_insert=True)
         version_model(master_key=key, **columns).save(using=using, force_insert=True)
         # The models of a migration have no signals of ours.
@@ -51,18 +53,13 @@ def connect(app: AppConfig) -> None:
 
 
 def _repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+    if using != configuration().database:
+        return
     # Whatever just happened to the tables, what this process knew of keys may be gone.
     keyring.evict()
     try:
         version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
     except LookupError:  # migrated back to before our tables
         return
-    if using != configuration().database:
-        return
-    if version_model._meta.db_table not in connections[using].introspection.table_names():
-        return
-    try:
-        with transaction.atomic(using=using):
-            create_default_key(apps, using)
-    except IntegrityError:  # another process was quicker
-        return
+    if version_model._meta.db_table in connections[using].introspection.table_names():
+        create_default_key(apps, using)
