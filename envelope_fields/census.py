@@ -160,7 +160,9 @@ def _count(column: Column) -> list[tuple[bytes | None, int]]:
 def _counting_sql(column: Column) -> str:
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
     # substr() fetches the chunk it asks for, since envelopes do not compress.
-    stored, format_version = column.column_sql, layout.FORMAT_VERSION.hex()
+    format_version = layout.FORMAT_VERSION.hex()
+    # With its table, or SQLite takes the quoted name of a column that is not there for a text.
+    stored = f"{column.table_sql}.{column.column_sql}"
     if connections[column.database].vendor == "postgresql":
         literal = rf"'\x{format_version}'::bytea"
     else:

@@ -1,5 +1,7 @@
 """Models of the test project, one topic a module."""
 
+from tests.models.dumped import Bed, Chart, Ward
+from tests.models.hidden import Hidden
 from tests.models.notes import Note
 from tests.models.shapes import (
     Child,
@@ -20,12 +22,15 @@ from tests.models.shapes import (
 from tests.models.tenants import LabNote, LenientTenantNote, TenantNote
 
 __all__ = [
+    "Bed",
+    "Chart",
     "Child",
     "CompositeKeyed",
     "DateDecoder",
     "DateEncoder",
     "Declared",
     "FirstDated",
+    "Hidden",
     "Keyword",
     "LabNote",
     "LenientTenantNote",
@@ -38,4 +43,5 @@ __all__ = [
     "SecondDated",
     "TenantNote",
     "UuidKeyed",
+    "Ward",
 ]
