@@ -1,0 +1,84 @@
+import os
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+from django.test import override_settings
+
+from envelope_fields import keyring, testing
+from envelope_fields.crypto import format as layout
+from envelope_fields.lifecycle import create_master_key
+from tests.models import CompositeKeyed, Hidden, Note, Restaurant, UuidKeyed
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def put(note, value):
+    table = connection.ops.quote_name(Note._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET text = %s WHERE id = %s", [value, note.pk])
+
+
+def test_settings_make_a_root_key_for_the_run(monkeypatch):
+    # Set first, so that what is made here goes with the test.
+    monkeypatch.setenv(testing.ROOT_KEY_VARIABLE, "")
+    del os.environ[testing.ROOT_KEY_VARIABLE]
+    settings = testing.settings(KEY_CACHE_SECONDS=5)
+    assert settings["KEY_CACHE_SECONDS"] == 5
+    assert settings == testing.settings(KEY_CACHE_SECONDS=5), "workers meet the same key"
+    keyring.evict()
+    with override_settings(ENVELOPE_FIELDS=settings):
+        assert create_master_key("test").current_version.number == 1
+
+
+def test_stored_bytes():
+    note = Note.objects.create(text="héllo", data=None)
+    assert layout.parse(testing.stored(note, "text")).payload
+    assert len(testing.stored(note, "text")) == 6 + layout.OVERHEAD_BYTES
+    assert testing.stored(note, "data") is None
+    put(note, b"plain")
+    assert testing.stored(note, "text") == b"plain"
+
+
+def test_stored_bytes_of_every_shape():
+    for instance, name in (
+        (Restaurant.objects.create(secret="a", menu=[]), "secret"),
+        (UuidKeyed.objects.create(text="a"), "text"),
+        (CompositeKeyed.objects.create(ward=1, bed=2, text="a"), "text"),
+        (QuerySet(Hidden).create(text="a"), "text"),
+        (Note.objects.using("other").create(text="a"), "text"),
+    ):
+        assert len(testing.stored(instance, name)) == 1 + layout.OVERHEAD_BYTES
+        testing.assert_encrypted(instance, name)
+
+
+def test_a_database_can_be_named():
+    note = Note.objects.using("other").create(text="a")
+    assert testing.stored(note, "text", using="other")
+    with pytest.raises(Note.DoesNotExist):
+        testing.stored(note, "text", using="default")
+
+
+def test_encrypted():
+    testing.assert_encrypted(Note.objects.create(text="", data={}), "text", "data")
+
+
+def test_not_encrypted():
+    note = Note.objects.create(title="a title", text="a text", data=None)
+    with pytest.raises(AssertionError, match=r"tests\.Note\.title is not an encrypted field"):
+        testing.assert_encrypted(note, "title")
+    with pytest.raises(AssertionError, match=r"tests\.Note\.data: the column holds NULL"):
+        testing.assert_encrypted(note, "text", "data")
+    with pytest.raises(TypeError):
+        testing.assert_encrypted(note)
+
+
+def test_what_is_there_must_open_for_its_field():
+    note = Note.objects.create(text="a text", data={"b": 1})
+    put(note, b"a text")
+    with pytest.raises(AssertionError, match=r"tests\.Note\.text: not an envelope") as error:
+        testing.assert_encrypted(note, "text")
+    assert "a text" not in str(error.value)
+    put(note, testing.stored(note, "data"))
+    with pytest.raises(AssertionError, match=r"tests\.Note\.text"):
+        testing.assert_encrypted(note, "text")
