@@ -1,0 +1,81 @@
+"""The pages of the documentation, with their code blocks and links."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+ROOT = Path(__file__).parent.parent.parent
+RUN = ("python", "pycon", "console")
+SHOWN = ("text", "json", "sql", "yaml", "toml", "ini", "nginx")
+
+_COMMENT = re.compile(r"<!-- test: (?P<mark>continues|fails|skip)(:? (?P<detail>.+?))? -->\s*")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: "Page"
+    line: int
+    language: str
+    text: str
+    mark: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.page}, line {self.line}"
+
+
+@dataclass(frozen=True)
+class Page:
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    @cached_property
+    def text(self) -> str:
+        return self.path.read_text()
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return MarkdownIt("commonmark").enable("table").parse(self.text)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        blocks, mark, detail = [], "", ""
+        for token in self.tokens:
+            if token.type == "fence":
+                language = token.info.split(" ")[0]
+                blocks.append(Block(self, token.map[0] + 1, language, token.content, mark, detail))
+            comment = token.type == "html_block" and _COMMENT.fullmatch(token.content)
+            mark, detail = (comment["mark"], comment["detail"] or "") if comment else ("", "")
+        return blocks
+
+    @property
+    def runnable(self) -> list[Block]:
+        return [block for block in self.blocks if block.language in RUN and block.mark != "skip"]
+
+    @property
+    def continues(self) -> "Page | None":
+        for found in _COMMENT.finditer(self.text):
+            if found["mark"] == "continues":
+                return Page(ROOT / found["detail"])
+        return None
+
+    @property
+    def links(self) -> Iterator[str]:
+        for token in self.tokens:
+            for inline in token.children or ():
+                target = inline.attrs.get("href") or inline.attrs.get("src")
+                if target:
+                    yield str(target)
+
+
+def pages() -> list[Page]:
+    built = ROOT / "docs" / "_build"
+    documents = sorted(ROOT.glob("docs/**/*.md"))
+    return [Page(path) for path in (ROOT / "README.md", *documents) if built not in path.parents]
