@@ -1,5 +1,7 @@
 """Contexts: injective, and of domains that never meet."""
 
+import re
+from pathlib import Path
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from envelope_fields.crypto import context
 from tests.crypto import reference
+
+SPEC = Path(__file__).parents[2] / "docs/spec/envelope-v1.md"
 
 parts = st.lists(st.binary(max_size=20), max_size=5)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -47,6 +51,13 @@ def test_bytes_of_a_field_context():
         bytes.fromhex("0200000000000000 0500000000000000") + b"field"
         + bytes.fromhex("0500000000000000") + b"a.b.c"
     )  # fmt: skip
+
+
+def test_bytes_shown_in_the_specification():
+    shown = re.findall(r"^```text\n([0-9a-f\s]+)```", SPEC.read_text(), re.MULTILINE)
+    assert [bytes.fromhex(each) for each in shown] == [
+        context.field_context("clinic.patient.notes")
+    ]
 
 
 def test_integers_are_little_endian_of_eight_bytes():
