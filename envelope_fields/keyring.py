@@ -184,6 +184,21 @@ def check_root_key(name: str) -> None:
     _ask_root_key(name, lambda root_key: root_key.check())
 
 
+def check_version(version_id: bytes) -> None:
+    """Have the root key open the material of a key version now, and wipe it at once.
+
+    No cache is asked or filled, and the policy is not: nothing is done with the material.
+
+    Raises:
+        MasterKeyNotFound: no key version has this id.
+        MasterKeyUnusable: the database could not be read.
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    missing = f"No master key version has the id {version_id.hex()}."
+    wipe(_unwrap(_read_row(missing, version_id=version_id)))
+
+
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
     global _table
