@@ -2,10 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ValidationError
+
+from envelope_fields.models import MasterKey
+
+_BLIND_INDEX = "a blind index of the value, in a column beside it"
+
+# What a field class offers and an encrypted column cannot do: option, id, the way out.
+_OPTIONS = (
+    (
+        "unique",
+        "envelope_fields.E010",
+        "No two envelopes are equal, so the database would never refuse one. Remove it, and make "
+        f"unique {_BLIND_INDEX}.",
+    ),
+    (
+        "primary_key",
+        "envelope_fields.E011",
+        "A row cannot be found by an envelope. Remove it, and let another field be the key.",
+    ),
+    (
+        "db_index",
+        "envelope_fields.E012",
+        f"Nothing can be found by an index over envelopes. Remove it, and index {_BLIND_INDEX}.",
+    ),
+    *(
+        (
+            f"unique_for_{period}",
+            "envelope_fields.E013",
+            f"Values cannot be compared in the database. Remove it, and compare {_BLIND_INDEX}.",
+        )
+        for period in ("date", "month", "year")
+    ),
+    (
+        "db_default",
+        "envelope_fields.E014",
+        "The database would store its default unencrypted. Use default= instead.",
+    ),
+    (
+        "db_collation",
+        "envelope_fields.E015",
+        "Envelopes are bytes and have no collation. Remove it.",
+    ),
+)
 
 
 def check(field: Any) -> list[CheckMessage]:
-    return []
+    """Return what is wrong with the declaration of an encrypted field."""
+    return [*_options(field), *_key(field), *_context(field), *_previous_contexts(field)]
+
+
+def _options(field: Any) -> Iterator[CheckMessage]:
+    for option, number, hint in _OPTIONS:
+        if _is_set(field, option):
+            yield Error(
+                f"'{option}' is not a valid argument for an encrypted field.",
+                hint=hint,
+                obj=field,
+                id=number,
+            )
+
+
+def _is_set(field: Any, option: str) -> bool:
+    if option == "unique":  # a primary key says that it is, too
+        return field.unique and not field.primary_key
+    if option == "db_default":
+        return bool(field.has_db_default())
+    return bool(getattr(field, option, None))
+
+
+def _key(field: Any) -> Iterator[CheckMessage]:
+    if field.key is None or callable(field.key):
+        return
+    if not isinstance(field.key, str):
+        yield Error(
+            "'key' must be the alias of a master key, or a callable that returns one.",
+            hint=(
+                f"It is of the type {type(field.key).__name__}. A key chosen for each row is a "
+                "function that takes the instance."
+            ),
+            obj=field,
+            id="envelope_fields.E016",
+        )
+        return
+    try:
+        MasterKey._meta.get_field("alias").clean(field.key, None)
+    except ValidationError as error:
+        yield Error(
+            f"'key' is {field.key!r}, which no master key can have as its alias.",
+            hint=" ".join(error.messages),
+            obj=field,
+            id="envelope_fields.E016",
+        )
+
+
+def _context(field: Any) -> Iterator[CheckMessage]:
+    if field.context is not None and not _is_label(field.context):
+        yield Error(
+            "'context' must be a label: text that is not empty.",
+            hint="Leave it out, and the label is app_label.model.field.",
+            obj=field,
+            id="envelope_fields.E017",
+        )
+
+
+def _previous_contexts(field: Any) -> Iterator[CheckMessage]:
+    labels = field.previous_contexts
+    if not all(map(_is_label, labels)) or _was_text(labels):
+        wrong = "'previous_contexts' must be a list of labels, each of them text."
+        hint = 'Write previous_contexts=["app_label.model.field"], also for one label.'
+    elif field.label in labels:
+        wrong = f"'previous_contexts' names {field.label!r}, which is the field's present label."
+        hint = "Values are always read under the present label first. Remove it from the list."
+    else:
+        return
+    yield Error(wrong, hint=hint, obj=field, id="envelope_fields.E018")
+
+
+def _is_label(given: Any) -> bool:
+    return isinstance(given, str) and bool(given)
+
+
+def _was_text(labels: tuple[str, ...]) -> bool:
+    """Whether one label was given without a list, and came apart into its letters."""
+    return len(labels) > 1 and all(len(label) == 1 for label in labels)
