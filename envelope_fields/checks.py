@@ -1,7 +1,0 @@
-"""System checks across models, settings and databases."""
-
-from __future__ import annotations
-
-
-def register() -> None:
-    pass

@@ -1,0 +1,117 @@
+"""Admin classes that search, filter or order by an encrypted column: each would be an error 500."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error
+
+from envelope_fields.checks.references import AppConfigs, encrypted_among
+
+_ADMIN = "django.contrib.admin"
+
+
+def check_admin(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Check the admin classes of every admin site."""
+    if not apps.is_installed(_ADMIN):
+        return []
+    from django.contrib.admin.sites import all_sites
+
+    labels = None if app_configs is None else {app.label for app in app_configs}
+    return [
+        message
+        for site in all_sites
+        for admin in site._registry.values()
+        if labels is None or admin.opts.app_label in labels
+        for message in _check(admin)
+    ]
+
+
+def _check(admin: Any) -> Iterator[CheckMessage]:
+    yield from _search_fields(admin)
+    yield from _list_filter(admin)
+    yield from _date_hierarchy(admin)
+    yield from _ordering(admin)
+    for inline in admin.inlines:
+        if getattr(inline, "model", None):  # else Django says so
+            yield from _ordering(inline)
+
+
+def _search_fields(admin: Any) -> Iterator[CheckMessage]:
+    searched = [str(path).lstrip("^=@") for path in admin.search_fields]
+    for field in encrypted_among(admin.model, searched):
+        yield _refers(
+            admin,
+            "search_fields",
+            field,
+            "Nothing can be searched in envelopes, also not by autocomplete. Remove it, or search "
+            "a blind index of the value: override get_search_results().",
+            "envelope_fields.E040",
+        )
+
+
+def _list_filter(admin: Any) -> Iterator[CheckMessage]:
+    for item in admin.list_filter:
+        for field in encrypted_among(admin.model, [_filtered(item)]):
+            if not _filters_nulls(item, field):
+                yield _refers(
+                    admin,
+                    "list_filter",
+                    field,
+                    "Rows cannot be filtered by envelopes. Remove it, or give a filter class of "
+                    "your own that asks `isnull` or a blind index.",
+                    "envelope_fields.E041",
+                )
+
+
+def _filtered(item: Any) -> Any:
+    """Return the path that Django filters by, or None for a filter that the project wrote."""
+    if isinstance(item, list | tuple):
+        path, filter_class = item
+        return path if str(filter_class.__module__).startswith(_ADMIN) else None
+    return item if isinstance(item, str) else None
+
+
+def _filters_nulls(item: Any, field: Any) -> bool:
+    """Whether a filter asks for NULL alone; the one for empty values asks for "" as well."""
+    from django.contrib.admin import EmptyFieldListFilter
+
+    return (
+        not isinstance(item, str)
+        and item[1] is EmptyFieldListFilter
+        and not field.empty_strings_allowed
+    )
+
+
+def _date_hierarchy(admin: Any) -> Iterator[CheckMessage]:
+    for field in encrypted_among(admin.model, [admin.date_hierarchy]):
+        yield _refers(
+            admin,
+            "date_hierarchy",
+            field,
+            "Dates cannot be taken out of envelopes. Remove it, or use another column.",
+            "envelope_fields.E043",
+        )
+
+
+def _ordering(admin: Any) -> Iterator[CheckMessage]:
+    for field in encrypted_among(admin.model, admin.ordering or ()):
+        yield _refers(
+            admin,
+            "ordering",
+            field,
+            "The order of envelopes means nothing. Order by another column.",
+            "envelope_fields.E042",
+        )
+
+
+def _refers(admin: Any, option: str, field: Any, hint: str, number: str) -> CheckMessage:
+    declared_in = admin if isinstance(admin, type) else type(admin)
+    return Error(
+        f"'{option}' refers to the encrypted field {field}.",
+        hint=hint,
+        obj=declared_in,
+        id=number,
+    )

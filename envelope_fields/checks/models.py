@@ -1,0 +1,153 @@
+"""Models that ask the database to compare, order or compute on an encrypted column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+from django.db.models import Model
+
+from envelope_fields.checks.references import (
+    AppConfigs,
+    checked_models,
+    encrypted_among,
+    encrypted_field,
+)
+from envelope_fields.fields import EncryptedFieldMixin
+
+_BLIND_INDEX = "a blind index of the value, in a column beside it"
+
+
+def check_models(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Check what models declare about columns, their own and those of related models."""
+    return [
+        message
+        for model in checked_models(app_configs)
+        for rule in (_indexes, _constraints, _unique, _ordering, _fields)
+        for message in rule(model)
+    ]
+
+
+def _indexes(model: type[Model]) -> Iterator[CheckMessage]:
+    for index in model._meta.indexes:
+        for field in encrypted_among(model, _parts(index)):
+            yield Error(
+                f"The index {index.name!r} refers to the encrypted field {field}.",
+                hint=f"Nothing can be found by envelopes. Remove it, and index {_BLIND_INDEX}.",
+                obj=model,
+                id="envelope_fields.E020",
+            )
+
+
+def _constraints(model: type[Model]) -> Iterator[CheckMessage]:
+    for constraint in model._meta.constraints:
+        for field in encrypted_among(model, _parts(constraint)):
+            yield Error(
+                f"The constraint {constraint.name!r} refers to the encrypted field {field}.",
+                hint=(
+                    "The database cannot compare values that it cannot read; whether there is "
+                    f"one, with `isnull`, it can. Constrain {_BLIND_INDEX}, or use a validator."
+                ),
+                obj=model,
+                id="envelope_fields.E021",
+            )
+
+
+def _parts(declared: Any) -> Iterator[Any]:
+    """Yield what an index or a constraint of any kind is made of."""
+    for part in ("fields", "include"):
+        yield from getattr(declared, part, ())
+    for expression in getattr(declared, "expressions", ()):
+        # Those of an exclusion constraint are pairs with an operator.
+        yield expression[0] if isinstance(expression, list | tuple) else expression
+    yield getattr(declared, "condition", None)
+
+
+def _unique(model: type[Model]) -> Iterator[CheckMessage]:
+    options: Any = model._meta
+    together = [name for names in _several(options.unique_together) for name in _several(names)]
+    for field in encrypted_among(model, together):
+        yield Error(
+            f"'unique_together' refers to the encrypted field {field}.",
+            hint=f"No two envelopes are equal. Replace it by {_BLIND_INDEX}.",
+            obj=model,
+            id="envelope_fields.E022",
+        )
+    for field in encrypted_among(model, getattr(options.pk, "field_names", ())):
+        yield Error(
+            f"The composite primary key refers to the encrypted field {field}.",
+            hint="A row cannot be found by an envelope. Make the key of other fields.",
+            obj=model,
+            id="envelope_fields.E011",
+        )
+
+
+def _ordering(model: type[Model]) -> Iterator[CheckMessage]:
+    for option in ("ordering", "get_latest_by"):
+        declared = getattr(model._meta, option) or ()
+        for field in encrypted_among(model, _several(declared)):
+            yield Error(
+                f"'{option}' refers to the encrypted field {field}.",
+                hint="The order of envelopes means nothing. Order by another column, or sort in "
+                "Python.",
+                obj=model,
+                id="envelope_fields.E023",
+            )
+
+
+def _several(declared: Any) -> Iterable[Any]:
+    return declared if isinstance(declared, list | tuple) else (declared,)
+
+
+def _fields(model: type[Model]) -> Iterator[CheckMessage]:
+    for field in model._meta.local_fields:
+        if getattr(field, "generated", False):
+            yield from _generated(model, field)
+        if isinstance(_innermost(field), EncryptedFieldMixin) and not isinstance(
+            field, EncryptedFieldMixin
+        ):
+            yield Error(
+                "An encrypted field cannot be the type of an array or of a generated column.",
+                hint=(
+                    "The database would store its values unencrypted. Use an EncryptedJSONField "
+                    "for a list; compute a value in Python and assign it."
+                ),
+                obj=field,
+                id="envelope_fields.E019",
+            )
+        yield from _unique_for(model, field)
+
+
+def _innermost(field: Any) -> Any:
+    """Return the field that says how the values inside a field of fields are stored."""
+    while (inner := getattr(field, "base_field", None) or _output_field(field)) is not None:
+        field = inner
+    return field
+
+
+def _output_field(field: Any) -> Any:
+    return field.output_field if getattr(field, "generated", False) else None
+
+
+def _generated(model: type[Model], column: Any) -> Iterator[CheckMessage]:
+    for field in encrypted_among(model, [column.expression]):
+        yield Error(
+            f"The generated column refers to the encrypted field {field}.",
+            hint="The database cannot compute on envelopes. Compute it in Python, and mind that "
+            "the result is not encrypted.",
+            obj=column,
+            id="envelope_fields.E024",
+        )
+
+
+def _unique_for(model: type[Model], field: Any) -> Iterator[CheckMessage]:
+    for option in ("unique_for_date", "unique_for_month", "unique_for_year"):
+        date = getattr(field, option)
+        if date and not isinstance(field, EncryptedFieldMixin) and encrypted_field(model, date):
+            yield Error(
+                f"'{option}' refers to the encrypted field {encrypted_field(model, date)}.",
+                hint="Values cannot be compared in the database. Remove it.",
+                obj=field,
+                id="envelope_fields.E013",
+            )

@@ -1,0 +1,1 @@
+"""The migrations of a project, before it renames a field."""

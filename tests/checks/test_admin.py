@@ -1,0 +1,116 @@
+"""Admin classes, on whatever site."""
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.sites import all_sites
+from django.db.models import F
+from django.db.models.functions import Lower
+
+from envelope_fields.checks.admin import check_admin
+from tests.models import Child, Note
+
+
+class HasText(admin.SimpleListFilter):
+    title = "has a text"
+    parameter_name = "has_text"
+
+
+class IsNull(admin.FieldListFilter):
+    """A field's filter that the project wrote."""
+
+
+@pytest.fixture
+def site():
+    site = admin.AdminSite(name="checked")
+    yield site
+    all_sites.discard(site)
+
+
+def reported(site, model=Note, **options):
+    site.register(model, type("CheckedAdmin", (admin.ModelAdmin,), options))
+    return check_admin()
+
+
+SOUND = [
+    {},
+    {"list_display": ["text"], "readonly_fields": ["text"], "fields": ["text", "data"]},
+    {"search_fields": ["title", "^title", "children__id", "pk", "title__iexact"]},
+    {"list_filter": ["title", "children", HasText, ("text", IsNull)]},
+    {"list_filter": [("data", admin.EmptyFieldListFilter)]},
+    {"list_filter": [("title", admin.AllValuesFieldListFilter)]},
+    {"ordering": ["-title", F("pk").asc(), Lower("title")]},
+    {"date_hierarchy": None},
+]
+
+UNSOUND = [
+    ({"search_fields": ["title", "text"]}, "E040"),
+    ({"search_fields": ["=text"]}, "E040"),
+    ({"search_fields": ["^text"]}, "E040"),
+    ({"search_fields": ["@text"]}, "E040"),
+    ({"search_fields": ["data__name__icontains"]}, "E040"),
+    ({"search_fields": ["children__text"]}, "E040"),
+    ({"list_filter": ["text"]}, "E041"),
+    ({"list_filter": ["children__text"]}, "E041"),
+    ({"list_filter": [("text", admin.AllValuesFieldListFilter)]}, "E041"),
+    ({"list_filter": [("text", admin.EmptyFieldListFilter)]}, "E041"),
+    ({"ordering": ["-text"]}, "E042"),
+    ({"ordering": [F("text").desc()]}, "E042"),
+    ({"ordering": ["data__name"]}, "E042"),
+    ({"date_hierarchy": "text"}, "E043"),
+]
+
+
+@pytest.mark.parametrize("options", SOUND, ids=str)
+def test_a_sound_admin_is_silent(options, site):
+    assert reported(site, **options) == []
+
+
+@pytest.mark.parametrize(("options", "number"), UNSOUND, ids=str)
+def test_an_unsound_admin_is_reported_once(options, number, site):
+    (message,) = reported(site, **options)
+    assert message.id == f"envelope_fields.{number}"
+    assert message.obj.__name__ == "CheckedAdmin"
+
+
+def test_relations_are_followed_forwards(site):
+    messages = reported(site, Child, search_fields=["note__text"], ordering=["note__data"])
+    assert [message.id for message in messages] == ["envelope_fields.E040", "envelope_fields.E042"]
+    assert "tests.Note.text" in messages[0].msg
+
+
+def test_the_default_site_is_checked():
+    admin.site.register(
+        Note, type("CheckedAdmin", (admin.ModelAdmin,), {"search_fields": ["text"]})
+    )
+    try:
+        (message,) = check_admin()
+    finally:
+        admin.site.unregister(Note)
+    assert message.id == "envelope_fields.E040"
+
+
+@pytest.mark.parametrize("kind", [admin.TabularInline, admin.StackedInline])
+def test_the_ordering_of_an_inline_is_checked(kind, site):
+    inline = type("ChildInline", (kind,), {"model": Child, "ordering": ["text"]})
+    (message,) = reported(site, inlines=[inline])
+    assert (message.id, message.obj) == ("envelope_fields.E042", inline)
+
+
+def test_an_inline_without_a_model_is_left_to_django(site):
+    inline = type("ChildInline", (admin.TabularInline,), {})
+    assert reported(site, inlines=[inline]) == []
+
+
+def test_only_the_applications_asked_for_are_reported(site):
+    assert reported(site, search_fields=["text"]) != []
+    assert check_admin([apps.get_app_config("auth")]) == []
+    assert len(check_admin([apps.get_app_config("tests")])) == 1
+
+
+def test_a_project_without_the_admin_is_not_checked(site, settings):
+    assert reported(site, search_fields=["text"]) != []
+    settings.INSTALLED_APPS = [
+        name for name in settings.INSTALLED_APPS if name != "django.contrib.admin"
+    ]
+    assert check_admin() == []

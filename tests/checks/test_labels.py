@@ -1,0 +1,145 @@
+"""Labels that two columns share, now or from before a rename."""
+
+from django.db import models
+from django.test.utils import isolate_apps
+
+from envelope_fields.checks.labels import check_labels
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+
+
+def declare(name, *, managed=True, table=None, bases=(models.Model,), **columns):
+    meta = {"managed": managed, "db_table": table or name.lower()}
+    return type(name, bases, {"__module__": __name__, "Meta": type("Meta", (), meta), **columns})
+
+
+def test_derived_labels_are_silent(registry, ids):
+    declare("Patient", notes=EncryptedTextField(), record=EncryptedJSONField())
+    declare("Nurse", notes=EncryptedTextField())
+    assert ids() == []
+
+
+def test_two_fields_of_one_model_with_one_label_are_an_error(registry, report):
+    model = declare(
+        "Patient",
+        notes=EncryptedTextField(context="shared"),
+        more=EncryptedTextField(context="shared"),
+    )
+    (message,) = report()
+    assert message.id == "envelope_fields.E030"
+    assert message.msg == (
+        "The label 'shared' is used for several columns: tests.Patient.notes, tests.Patient.more."
+    )
+    assert message.obj is model._meta.get_field("more")
+
+
+def test_a_pinned_label_that_another_field_derives_is_an_error(registry, ids):
+    declare("Patient", notes=EncryptedTextField())
+    declare("Nurse", notes=EncryptedTextField(context="tests.patient.notes"))
+    assert ids() == ["E030"]
+
+
+def test_a_label_pinned_in_an_abstract_base_is_an_error(registry, ids):
+    class Base(models.Model):
+        notes = EncryptedTextField(context="pinned")
+
+        class Meta:
+            abstract = True
+
+    declare("First", bases=(Base,))
+    assert ids() == []
+    declare("Second", bases=(Base,))
+    assert ids() == ["E030"]
+
+
+def test_proxies_and_children_count_once(registry, ids):
+    Patient = declare("Patient", notes=EncryptedTextField(context="pinned"))
+
+    class Proxy(Patient):
+        class Meta:
+            proxy = True
+
+    class Child(Patient):
+        record = EncryptedJSONField()
+
+    assert ids() == []
+
+
+def test_an_unmanaged_model_that_mirrors_the_table_is_a_warning(registry, report):
+    declare("Patient", notes=EncryptedTextField())
+    label = "tests.patient.notes"
+    mirror = declare(
+        "Mirror", managed=False, table="patient", notes=EncryptedTextField(context=label)
+    )
+    (message,) = report()
+    assert message.id == "envelope_fields.W030"
+    assert not message.is_serious()
+    assert message.obj is mirror._meta.get_field("notes")
+
+
+def test_an_unmanaged_model_that_shows_a_view_of_the_table_is_a_warning(registry, ids):
+    declare("Patient", notes=EncryptedTextField())
+    declare("View", managed=False, notes=EncryptedTextField(context="tests.patient.notes"))
+    assert ids() == ["W030"]
+
+
+def test_two_columns_of_an_unmanaged_model_are_an_error(registry, ids):
+    declare(
+        "Mirror",
+        managed=False,
+        notes=EncryptedTextField(context="shared"),
+        more=EncryptedTextField(context="shared"),
+    )
+    assert ids() == ["E030"]
+
+
+def test_a_mirror_under_another_label_is_a_warning(registry, report):
+    declare("Mirror", managed=False, table="patient", notes=EncryptedTextField())
+    declare("Patient", notes=EncryptedTextField())
+    (message,) = report()
+    assert message.id == "envelope_fields.W031"
+    assert "context='tests.patient.notes'" in message.hint
+
+
+def test_a_previous_label_that_no_field_has_is_silent(registry, ids):
+    declare("Patient", notes=EncryptedTextField(previous_contexts=["tests.person.notes"]))
+    assert ids() == []
+
+
+def test_a_previous_label_that_another_field_has_is_an_error(registry, report):
+    patient = declare("Patient", notes=EncryptedTextField(previous_contexts=["tests.nurse.notes"]))
+    declare("Nurse", notes=EncryptedTextField())
+    (message,) = report()
+    assert message.id == "envelope_fields.E031"
+    assert message.msg == (
+        "'previous_contexts' names 'tests.nurse.notes', the present label of tests.Nurse.notes."
+    )
+    assert message.obj is patient._meta.get_field("notes")
+
+
+def test_labels_are_compared_across_applications_and_reported_for_those_checked():
+    with isolate_apps("tests", "django.contrib.auth", "django.contrib.admin") as registry:
+
+        class First(models.Model):
+            notes = EncryptedTextField(context="shared")
+
+            class Meta:
+                app_label = "auth"
+
+        class Second(models.Model):
+            notes = EncryptedTextField(context="shared")
+
+        def reported(name):
+            return [message.id for message in check_labels([registry.get_app_config(name)])]
+
+        assert reported("tests") == reported("auth") == ["envelope_fields.E030"]
+        assert reported("admin") == []
+
+
+def test_the_labels_of_the_test_project_are_sound():
+    assert check_labels() == []
+
+
+def test_a_label_that_is_not_text_is_left_to_the_field(registry, ids):
+    declare("Patient", notes=EncryptedTextField(context=5))
+    declare("Nurse", notes=EncryptedTextField(context=5))
+    assert ids() == ["E017", "E017"]

@@ -1,0 +1,140 @@
+"""The settings, and the root key that is first in them."""
+
+import os
+
+import pytest
+from django.core.checks import run_checks
+
+from envelope_fields import checks
+from envelope_fields.checks.settings import check_settings
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.root_keys.base import RootKey
+
+LOCAL = "envelope_fields.root_keys.local.LocalRootKey"
+
+
+class BrokenRootKey(RootKey):
+    """A root key that gives the answer that it is made with."""
+
+    answers = {
+        "unavailable": RootKeyUnavailable("the server does not answer"),
+        "refused": RootKeyRefused("the server says no"),
+        "missing": ValueError("there is no such key"),
+    }
+
+    def __init__(self, *, answer: str) -> None:
+        self.answer = answer
+
+    def check(self) -> None:
+        raise self.answers[self.answer]
+
+    def wrap(self, material: bytearray, context: bytes) -> bytes:
+        raise self.answers[self.answer]
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytearray:
+        raise self.answers[self.answer]
+
+
+def entry(backend=LOCAL, **options):
+    return {"BACKEND": backend, "OPTIONS": options}
+
+
+def broken(answer):
+    return entry(f"{__name__}.BrokenRootKey", answer=answer)
+
+
+def check(settings, given):
+    settings.ENVELOPE_FIELDS = given
+    return check_settings()
+
+
+def test_the_settings_of_the_tests_are_sound():
+    assert check_settings() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "must be a dictionary"),
+        ({"ROOT_KEY": {}}, "'ROOT_KEY'"),
+        ({"ROOT_KEYS": []}, "must be a dictionary"),
+        ({"ROOT_KEYS": {"main": {}}}, "'main'"),
+        ({"DATABASE": "nowhere"}, "'nowhere'"),
+        ({"KEY_CACHE_SECONDS": -1}, "KEY_CACHE_SECONDS"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_reported_as_what_it_is(given, says, settings):
+    (message,) = check(settings, given)
+    assert message.id == "envelope_fields.E001"
+    assert says in message.msg
+
+
+@pytest.mark.parametrize("given", [{}, {"ROOT_KEYS": {}}], ids=str)
+def test_no_root_key_is_reported_with_the_command_that_makes_one(given, settings):
+    (message,) = check(settings, given)
+    assert message.id == "envelope_fields.E002"
+    assert "generate_root_key" in message.hint
+
+
+def test_settings_without_ours_have_no_root_key(settings):
+    settings.ENVELOPE_FIELDS = {}  # announced, as the deletion is not
+    del settings.ENVELOPE_FIELDS
+    assert [message.id for message in check_settings()] == ["envelope_fields.E002"]
+
+
+@pytest.mark.parametrize(
+    ("root_key", "says"),
+    [
+        (entry(env="ENVELOPE_TEST_NOT_SET"), "ENVELOPE_TEST_NOT_SET is not set"),
+        (entry(file="/nonexistent/root.key"), "does not exist"),
+        (entry(key="c2hvcnQ="), "does not hold a root key"),
+        (entry(colour="blue"), "'colour'"),
+        (entry("nowhere.RootKey"), "nowhere"),
+        (entry("builtins.dict"), "not a subclass"),
+        (broken("refused"), "the server says no"),
+        (broken("missing"), "there is no such key"),
+    ],
+    ids=str,
+)
+def test_a_root_key_that_cannot_be_used_is_reported(root_key, says, settings):
+    (message,) = check(settings, {"ROOT_KEYS": {"main": root_key}})
+    assert message.id == "envelope_fields.E003"
+    assert says in message.msg
+    assert "c2hvcnQ=" not in str(message)
+
+
+def test_a_file_that_others_can_read_is_reported(settings, tmp_path):
+    path = tmp_path / "root.key"
+    path.write_text(os.environ["ENVELOPE_TEST_ROOT_KEY"])
+    path.chmod(0o644)
+    (message,) = check(settings, {"ROOT_KEYS": {"main": entry(file=str(path))}})
+    assert message.id == "envelope_fields.E003"
+    path.chmod(0o600)
+    assert check_settings() == []
+
+
+def test_a_root_key_that_may_answer_later_is_a_warning(settings):
+    (message,) = check(settings, {"ROOT_KEYS": {"main": broken("unavailable")}})
+    assert message.id == "envelope_fields.W001"
+    assert not message.is_serious()
+    assert "'main'" in message.msg
+    assert "does not answer" in message.msg
+
+
+def test_only_the_first_root_key_is_asked(settings):
+    first = entry(key=os.environ["ENVELOPE_TEST_ROOT_KEY"])
+    assert check(settings, {"ROOT_KEYS": {"main": first, "old": broken("missing")}}) == []
+
+
+def test_the_checks_run_with_django(settings):
+    settings.ENVELOPE_FIELDS = {}
+    assert "envelope_fields.E002" in [message.id for message in run_checks(tags=["security"])]
+
+
+def test_registering_twice_reports_once(settings):
+    checks.register()
+    checks.register()
+    settings.ENVELOPE_FIELDS = {}
+    ids = [message.id for message in run_checks(tags=["security"])]
+    assert ids.count("envelope_fields.E002") == 1
