@@ -41,11 +41,11 @@ class PlaceProxy(Place):
 
 
 class OddNames(models.Model):
-    text = EncryptedTextField(db_column="Odd Column % Name")
+    text = EncryptedTextField(db_column="Odd Column Name")
     data = EncryptedJSONField(db_column="Größe", null=True)
 
     class Meta:
-        db_table = "Odd Table % Name"
+        db_table = "Odd Table Name"
 
 
 class UuidKeyed(models.Model):
