@@ -60,11 +60,9 @@ class Page:
         return [block for block in self.blocks if block.language in RUN and block.mark != "skip"]
 
     @property
-    def continues(self) -> "Page | None":
-        for found in _COMMENT.finditer(self.text):
-            if found["mark"] == "continues":
-                return Page(ROOT / found["detail"])
-        return None
+    def continues(self) -> str:
+        found = _COMMENT.match(self.text)
+        return found["detail"] if found and found["mark"] == "continues" else ""
 
     @property
     def links(self) -> Iterator[str]:

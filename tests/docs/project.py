@@ -30,11 +30,12 @@ class Project:
             for name, value in os.environ.items()
             if not name.startswith(("DJANGO_", "ENVELOPE_"))
         }
+        directory.mkdir()
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
         return cls(directory, {**mine, "PATH": path, "PYTHONPATH": str(ROOT)})
 
     def copy(self, directory: Path) -> "Project":
-        shutil.copytree(self.directory, directory, dirs_exist_ok=True)
+        shutil.copytree(self.directory, directory)
         return Project(directory, dict(self.environment))
 
     def follow(self, page: Page) -> "Project":

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -18,32 +19,32 @@ PAGES = [page for page in pages() if not str(page).startswith(TESTED_ELSEWHERE)]
 BLOCKS = [block for page in PAGES for block in page.blocks]
 
 
+class Projects(dict[str, Project]):
+    """The projects that pages make, each made when it is first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __missing__(self, name: str) -> Project:
+        [page] = [page for page in PAGES if str(page) == name]
+        directory = Path(mkdtemp(dir=self.directory)) / "project"
+        if page.continues:
+            project = self[page.continues].copy(directory)
+        else:
+            project = Project.empty(directory)
+        project.follow(page)
+        self[name] = project
+        return project
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Project]:
-    """The projects of pages that others continue, made when the first one asks."""
-
-    class Finished(dict[str, Project]):
-        def __missing__(self, page: str) -> Project:
-            directory = tmp_path_factory.mktemp("finished") / "project"
-            directory.mkdir()
-            [path] = [candidate for candidate in PAGES if str(candidate) == page]
-            self[page] = Project.empty(directory).follow(path)
-            return self[page]
-
-    return Finished()
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
+    return Projects(tmp_path_factory.mktemp("pages"))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.runnable], ids=str)
-def test_the_blocks_of_a_page_run_in_order(
-    page: Page, finished: dict[str, Project], tmp_path: Path
-) -> None:
-    directory = tmp_path / "project"
-    directory.mkdir()
-    if page.continues:
-        project = finished[str(page.continues)].copy(directory)
-    else:
-        project = Project.empty(directory)
-    project.follow(page)
+def test_the_blocks_of_a_page_run_in_order(page: Page, projects: Projects) -> None:
+    assert projects[str(page)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
