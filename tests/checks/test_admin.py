@@ -81,12 +81,12 @@ def test_relations_are_followed_forwards(site):
 
 def test_the_default_site_is_checked():
     admin.site.register(
-        Note, type("CheckedAdmin", (admin.ModelAdmin,), {"search_fields": ["text"]})
+        Child, type("CheckedAdmin", (admin.ModelAdmin,), {"search_fields": ["text"]})
     )
     try:
         (message,) = check_admin()
     finally:
-        admin.site.unregister(Note)
+        admin.site.unregister(Child)
     assert message.id == "envelope_fields.E040"
 
 

@@ -31,7 +31,7 @@ SOUND = {
     "function": {"key": by_tenant},
     "callable": {"key": ByTenant()},
     "class": {"key": ByTenant},
-    "label": {"context": "clinic.patient.notes"},
+    "label": {"context": "ward.patient.notes"},
     "labels": {"previous_contexts": ["clinic.person.notes", "n"]},
     "short label": {"previous_contexts": ["n"]},
 }
@@ -55,7 +55,7 @@ UNSOUND = [
     ({"key": "x" * 201}, "E016"),
     ({"context": ""}, "E017"),
     ({"context": 5}, "E017"),
-    ({"context": b"clinic.patient.notes"}, "E017"),
+    ({"context": b"ward.patient.notes"}, "E017"),
     ({"previous_contexts": [5]}, "E018"),
     ({"previous_contexts": [None]}, "E018"),
     ({"previous_contexts": [""]}, "E018"),

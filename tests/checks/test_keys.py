@@ -12,6 +12,7 @@ from envelope_fields import keyring
 from envelope_fields.checks import keys
 from envelope_fields.checks.keys import check_aliases, check_stored_versions
 from envelope_fields.fields import EncryptedTextField
+from envelope_fields.keyring import materials
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 from tests.checks.test_settings import broken, entry
@@ -126,17 +127,17 @@ class TestStoredVersions:
     def test_nothing_is_left_in_the_keyring(self):
         keyring.evict()
         assert check_stored_versions(KEYS) == []
-        assert keyring._materials == {}
+        assert materials._plaintext == {}
 
     def test_the_material_is_wiped(self, monkeypatch):
         unwrapped = []
-        unwrap = keyring._unwrap
+        unwrap = materials._unwrap
 
         def kept(row):
             unwrapped.append(unwrap(row))
             return unwrapped[-1]
 
-        monkeypatch.setattr(keyring, "_unwrap", kept)
+        monkeypatch.setattr(materials, "_unwrap", kept)
         check_stored_versions(KEYS)
         assert unwrapped == [bytearray(32)]
 

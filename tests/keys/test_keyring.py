@@ -17,6 +17,7 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     RootKeyUnavailable,
 )
+from envelope_fields.keyring import materials, table
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey, generate
@@ -116,7 +117,7 @@ def test_a_prefix_serves_4096_wraps_and_not_one_more(committed):
 
 def test_threads_never_mix_prefix_and_key(committed, monkeypatch):
     """Drawn apart, they made values unreadable: here each value opens, whatever the timing."""
-    monkeypatch.setattr(keyring, "WRAPS_PER_PREFIX", 3)
+    monkeypatch.setattr(table, "WRAPS_PER_PREFIX", 3)
     made, failures = [], []
 
     def write():
@@ -143,7 +144,7 @@ def test_threads_never_mix_prefix_and_key(committed, monkeypatch):
 
 def test_eviction_while_others_use_the_key_never_hands_them_a_wiped_one(committed, monkeypatch):
     """A key derived from a buffer that is being wiped would lose the value."""
-    monkeypatch.setattr(keyring, "WRAPS_PER_PREFIX", 1)
+    monkeypatch.setattr(table, "WRAPS_PER_PREFIX", 1)
     done = threading.Event()
 
     def evict():
@@ -165,7 +166,7 @@ def test_eviction_while_others_use_the_key_never_hands_them_a_wiped_one(committe
 
 
 def test_unwrapping_keys_are_bounded(committed, monkeypatch):
-    monkeypatch.setattr(keyring, "UNWRAPPING_KEYS", 10)
+    monkeypatch.setattr(table, "UNWRAPPING_KEYS", 10)
     header = keyring.wrapping_key("committed", "default").header
     for number in range(25):
         keyring.unwrapping_key(header + number.to_bytes(12, "big"))
@@ -175,11 +176,11 @@ def test_unwrapping_keys_are_bounded(committed, monkeypatch):
 
 def test_evicted_material_is_wiped(committed):
     keyring.wrapping_key("committed", "default")
-    (material,) = keyring._materials.values()
+    (material,) = materials._plaintext.values()
     assert any(material)
     keyring.evict()
     assert not any(material)
-    assert not keyring._materials
+    assert not materials._plaintext
 
 
 def test_unknown_versions_and_aliases_are_named(committed):
@@ -266,9 +267,9 @@ def test_nothing_is_stored_that_the_root_key_does_not_open_again(settings):
 
 def secrets():
     """Return the plaintext material in the keyring, as bytes and as the texts it could show as."""
-    materials = [bytes(material) for material in keyring._materials.values()]
-    assert materials
-    return [text for key in materials for text in (key.hex(), repr(key)[2:-1], repr(key)[12:40])]
+    keys = [bytes(material) for material in materials._plaintext.values()]
+    assert keys
+    return [text for key in keys for text in (key.hex(), repr(key)[2:-1], repr(key)[12:40])]
 
 
 def test_no_key_shows_in_repr_or_in_a_traceback(committed, settings):

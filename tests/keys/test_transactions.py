@@ -9,6 +9,7 @@ from django.test import TransactionTestCase
 
 from envelope_fields import key_changes, keyring, kms
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.keyring import materials
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.models import Note, TenantNote
@@ -98,7 +99,7 @@ def test_key_that_is_rolled_back_is_forgotten():
         TenantNote.objects.create(tenant="brief", text="value")
     with pytest.raises(MasterKeyNotFound):
         keyring.unwrapping_key(envelope[:21])
-    assert version_of(envelope) not in keyring._materials
+    assert version_of(envelope) not in materials._plaintext
 
 
 def test_nothing_is_cached_while_a_change_is_uncommitted(default_key, django_assert_num_queries):
@@ -108,11 +109,11 @@ def test_nothing_is_cached_while_a_change_is_uncommitted(default_key, django_ass
         rotate_master_key(default_key)
         note = Note.objects.create(text="inside")
         assert Note.objects.get(pk=note.pk).text == "inside"
-        assert not keyring._materials
+        assert not materials._plaintext
         assert not keyring._table.wrapping
         assert not keyring._table.unwrapping
     warm()
-    assert keyring._materials
+    assert materials._plaintext
 
 
 def test_state_is_read_from_the_database_while_a_change_is_uncommitted(default_key):
@@ -290,6 +291,6 @@ class TestWithinATestCase:
             assert TenantNote.objects.using(using).get().text == using
         assert kms.decrypt(kms.encrypt("tenant", b"value", {}), {}) == b"value"
         assert (
-            not keyring._materials
-            or current_id(MasterKey.objects.get(alias="tenant")) not in keyring._materials
+            not materials._plaintext
+            or current_id(MasterKey.objects.get(alias="tenant")) not in materials._plaintext
         )

@@ -1,0 +1,140 @@
+"""Plaintext material: made, unwrapped, lent and wiped here. It is returned to nobody.
+
+The root key is asked once per version and process; what it opened stays until it is evicted or
+the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import RLock
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+
+from envelope_fields import key_changes, root_keys
+from envelope_fields.conf import RootKeySettings, configuration, root_key_place
+from envelope_fields.crypto import context, xaes
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.buffers import random_buffer, wipe
+from envelope_fields.keyring import rows
+from envelope_fields.root_keys import RootKey
+
+_Answer = TypeVar("_Answer")
+
+_plaintext: dict[bytes, bytearray] = {}
+_lock = RLock()
+
+
+@contextmanager
+def lent(row: rows.KeyRow) -> Iterator[bytearray]:
+    """Lend the material of a version: from the cache, or unwrapped for this once and wiped.
+
+    Raises:
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    if key_changes.any_uncommitted() and key_changes.uncommitted():
+        material = _unwrap(row)  # law 3: the row may vanish, so nothing of it stays
+        try:
+            yield material
+        finally:
+            wipe(material)
+    else:
+        # Locked while it is lent: another thread that evicts must not wipe it in our hands.
+        with _lock:
+            yield _cached(row)
+
+
+def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
+    """Return the columns of a new key version, its material made here and wrapped at once.
+
+    The wrapped material is opened again before it is returned, so that nothing is ever stored
+    under a version that its root key would refuse.
+
+    Raises:
+        ImproperlyConfigured: no usable root key; the message says which command makes one.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    version_id = os.urandom(layout.VERSION_ID_BYTES)
+    bound_to = context.version_context(key_id, version_id, number, usage)
+    root_key = configuration().wrapping_root_key
+    material = random_buffer(xaes.KEY_BYTES)
+    try:
+        wrapped = _ask(root_key, lambda root: root.wrap(material, bound_to))
+        wipe(_ask(root_key, lambda root: root.unwrap(wrapped, bound_to)))
+    finally:
+        wipe(material)
+    return {
+        "version_id": version_id,
+        "number": number,
+        "wrapped_material": wrapped,
+        "root_key": root_key,
+    }
+
+
+def check_version(version_id: bytes) -> None:
+    """Have the root key open the material of a key version now, and wipe it at once.
+
+    No cache is asked or filled, and the policy is not: nothing is done with the material.
+
+    Raises:
+        MasterKeyNotFound: no key version has this id.
+        MasterKeyUnusable: the database could not be read.
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    wipe(_unwrap(rows.with_version_id(version_id)))
+
+
+def check_root_key(name: str) -> None:
+    """Raise what the next use of the root key `name` would raise, for a missing or bad one.
+
+    Raises:
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `generate_version`.
+    """
+    _ask(name, lambda root_key: root_key.check())
+
+
+def evict() -> None:
+    """Wipe and drop all material: the next use asks the root key."""
+    with _lock:
+        while _plaintext:
+            wipe(_plaintext.popitem()[1])
+
+
+def _cached(row: rows.KeyRow) -> bytearray:
+    version_id = row.state.version_id
+    material = _plaintext.get(version_id)
+    if material is None:
+        material = _plaintext[version_id] = _unwrap(row)
+    return material
+
+
+def _unwrap(row: rows.KeyRow) -> bytearray:
+    return _ask(row.root_key, lambda root: root.unwrap(row.wrapped_material, row.context))
+
+
+def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
+    try:
+        return question(_root_key(configuration().root_key(name)))
+    except ValueError as error:
+        # Backends do not know Django; to the project a missing root key is a wrong setting.
+        raise ImproperlyConfigured(f"{root_key_place(name)}: {error}") from None
+
+
+@cache
+def _root_key(entry: RootKeySettings) -> RootKey:
+    return root_keys.make(entry.backend, entry.options)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,95 @@
+"""Key versions as the database has them, always read from where keys are written."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError
+from django.db.transaction import TransactionManagementError
+
+from envelope_fields.conf import configuration
+from envelope_fields.crypto.context import version_context
+from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.models import DEFAULT_ALIAS, MasterKeyVersion
+from envelope_fields.policy import KeyVersionState
+
+# Columns of migration 0001 alone: values are read and written while later ones are applied.
+_COLUMNS = (
+    "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
+    "master_key__usage", "wrapped_material", "root_key",
+)  # fmt: skip
+
+
+class KeyRow(NamedTuple):
+    """A key version and its key: their state, and the material as the root key wrapped it."""
+
+    state: KeyVersionState
+    usage: str
+    wrapped_material: bytes
+    root_key: str
+
+    @property
+    def context(self) -> bytes:
+        """What the root key bound the material to."""
+        state = self.state
+        return version_context(state.key_id, state.version_id, state.number, self.usage)
+
+
+def with_version_id(version_id: bytes) -> KeyRow:
+    """Return the version that an envelope names.
+
+    Raises:
+        MasterKeyNotFound: there is none.
+        MasterKeyUnusable: the database could not be read.
+    """
+    row = _newest(version_id=version_id)
+    if row is None:
+        raise MasterKeyNotFound(
+            f"No master key version has the id {version_id.hex()}: its row is not in the database "
+            f"{configuration().database!r}. Restore it from a backup of the keys."
+        )
+    return row
+
+
+def current_of_alias(alias: str) -> KeyRow:
+    """Return the current version of the master key with this alias; errors as above."""
+    row = _newest(master_key__alias=alias)
+    if row is None or row.state.alias != alias:  # a database may compare without case
+        hint = ", or run `python manage.py migrate`." if alias == DEFAULT_ALIAS else "."
+        raise MasterKeyNotFound(
+            f"No master key has the alias {alias!r} in the database {configuration().database!r}. "
+            f"Make it with `python manage.py create_master_key`{hint}"
+        )
+    return row
+
+
+def current_of_id(key_id: UUID) -> KeyRow:
+    """Return the current version of the master key with this id; errors as above."""
+    row = _newest(master_key_id=key_id)
+    if row is None:
+        raise MasterKeyNotFound(
+            f"No master key has the id {key_id} in the database {configuration().database!r}."
+        )
+    return row
+
+
+def _newest(**which: Any) -> KeyRow | None:
+    """Read the version with the highest number, which is the current one, of those that match."""
+    database = configuration().database
+    rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
+    try:
+        columns = rows.values_list(*_COLUMNS).first()
+    except TransactionManagementError:
+        raise
+    except DatabaseError as error:
+        raise MasterKeyUnusable(
+            f"Master keys could not be read from the database {database!r} "
+            f"({type(error).__name__}). Is it reachable, and migrated with "
+            "`python manage.py migrate`?"
+        ) from error
+    if columns is None:
+        return None
+    version_id, number, state, key_id, alias, key_state, usage, wrapped, root_key = columns
+    known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
+    return KeyRow(known, usage, bytes(wrapped), root_key)
