@@ -18,6 +18,12 @@ from envelope_fields.exceptions import DecryptionFailed
 # A data key encrypts one plaintext once, so its nonce never repeats (SP 800-38D, section 8.2.1).
 PAYLOAD_NONCE = bytes(12)
 
+# Slices made once: a value that is read is cut in four.
+_HEADER = slice(0, layout.HEADER_BYTES)
+_NONCE_SUFFIX = slice(layout.DERIVATION_BYTES, layout.WRAPPED_DATA_KEY_AT)
+_WRAPPED_DATA_KEY = slice(layout.WRAPPED_DATA_KEY_AT, layout.PAYLOAD_AT)
+_PAYLOAD = slice(layout.PAYLOAD_AT, None)
+
 _NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
 _draw_suffix_and_data_key = random_source(_NONCE_SUFFIX_BYTES + layout.DATA_KEY_BYTES)
 _draw_suffix = random_source(_NONCE_SUFFIX_BYTES)
@@ -84,9 +90,7 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
     data_key = bytearray(layout.DATA_KEY_BYTES)
     try:
         _unwrap_into(unwrapping_key, envelope, context, data_key)
-        return AESGCM(data_key).decrypt(
-            PAYLOAD_NONCE, envelope[layout.PAYLOAD_AT :], layout.FORMAT_VERSION
-        )
+        return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], layout.FORMAT_VERSION)
     except InvalidTag:
         raise DecryptionFailed("its payload was altered") from None
     finally:
@@ -124,9 +128,9 @@ def _unwrap_into(
 ) -> None:
     try:
         unwrapping_key.decrypt_into(
-            envelope[layout.DERIVATION_BYTES : layout.WRAPPED_DATA_KEY_AT],
-            envelope[layout.WRAPPED_DATA_KEY_AT : layout.PAYLOAD_AT],
-            envelope[: layout.HEADER_BYTES] + context,
+            envelope[_NONCE_SUFFIX],
+            envelope[_WRAPPED_DATA_KEY],
+            envelope[_HEADER] + context,
             data_key,
         )
     except InvalidTag:
