@@ -1,0 +1,111 @@
+"""Key rows in fixtures: a copy of the keys, or of a whole database."""
+
+import logging
+
+import pytest
+from django.core import serializers
+
+from envelope_fields.lifecycle import AliasTaken, create_master_key, rotate_master_key
+from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests.models import Note
+from tests.serialization.fixture import FORMATS, dump, load, row, rows
+from tests.stored import stored, version_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def fixture(tmp_path):
+    return tmp_path / "fixture.json"
+
+
+def remove_everything():
+    """As in a database that was just migrated, its default key another one."""
+    Note.objects.all().delete()
+    MasterKeyVersion.objects.all()._raw_delete("default")
+    MasterKey.objects.all()._raw_delete("default")
+    return create_master_key("default")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "labels", [("tests.Note", "envelope_fields"), ("envelope_fields", "tests.Note")]
+)
+def test_a_database_moves_with_its_keys(tmp_path, format, labels, caplog):
+    """Keys before or behind the values, and beside the default key that `migrate` made."""
+    Note.objects.create(text="old version")
+    rotate_master_key("default")
+    Note.objects.create(text="new version")
+    text = dump(*labels, format=format)
+    made_by_migrate = remove_everything()
+    with caplog.at_level(logging.WARNING):
+        load(tmp_path / f"fixture.{format}", text)
+    assert "the one that was there is now" in caplog.text
+    assert set(Note.objects.values_list("text", flat=True)) == {"old version", "new version"}
+    made_by_migrate.refresh_from_db()
+    assert made_by_migrate.alias == f"default/{made_by_migrate.pk}"
+    default = MasterKey.objects.get(alias="default")
+    assert set(default.versions.values_list("number", flat=True)) == {1, 2}
+    current = bytes(default.current_version.version_id)
+    assert version_of(stored(Note.objects.create(text="x"), "text")) == current
+
+
+def test_values_under_the_key_that_made_room_stay_readable(fixture):
+    keys = dump("envelope_fields")
+    remove_everything()
+    Note.objects.create(text="under the new default key")
+    load(fixture, keys)
+    assert Note.objects.get().text == "under the new default key"
+
+
+def test_another_version_is_not_overwritten(fixture):
+    """Rows of versions are numbered by each database; a version is what its id says."""
+    keys = dump("envelope_fields")
+    there = remove_everything().current_version
+    taken = MasterKeyVersion.objects.get().pk
+    loaded = [d.object for d in serializers.deserialize("json", keys)]
+    (version,) = [o for o in loaded if isinstance(o, MasterKeyVersion)]
+    load(fixture, keys.replace(f'"pk": {version.pk},', f'"pk": {taken},'))
+    assert MasterKeyVersion.objects.count() == 2
+    assert MasterKeyVersion.objects.get(pk=taken).version_id == there.version_id
+
+
+def test_a_version_that_is_there_keeps_its_wrapping(fixture):
+    version = MasterKeyVersion.objects.get()
+    keys = dump("envelope_fields")
+    MasterKeyVersion.objects.update(wrapped_material=b"by another root key", root_key="second")
+    load(fixture, keys)
+    version.refresh_from_db()
+    assert bytes(version.wrapped_material) == b"by another root key"
+    assert version.root_key == "second"
+
+
+def test_loading_twice(fixture):
+    Note.objects.create(text="a")
+    text = dump("tests.Note", "envelope_fields")
+    for _ in range(2):
+        load(fixture, text)
+    assert Note.objects.get().text == "a"
+    assert MasterKeyVersion.objects.count() == 1
+
+
+def test_an_alias_that_another_key_has(fixture):
+    key = create_master_key("lab")
+    other = "00000000-0000-4000-8000-000000000000"
+    with pytest.raises(AliasTaken, match=f"a master key {other} with the alias 'lab', which"):
+        load(fixture, rows(row("envelope_fields.masterkey", other, alias="lab")))
+    assert MasterKey.objects.get(alias="lab") == key
+
+
+def test_a_key_without_an_alias(fixture):
+    other = "00000000-0000-4000-8000-000000000000"
+    for _ in range(2):
+        load(fixture, rows(row("envelope_fields.masterkey", other, alias=None, state="destroyed")))
+    assert MasterKey.objects.get(pk=other).alias is None
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_into_another_database(fixture):
+    load(fixture, dump("envelope_fields"), database="other")
+    assert MasterKey.objects.using("other").get() == MasterKey.objects.get()
+    assert MasterKeyVersion.objects.using("other").count() == 1
