@@ -169,7 +169,7 @@ class TestRotateMasterKey:
         out, _ = run("rotate_master_key", "default")
         version = MasterKey.objects.get(alias="default").current_version
         assert version.number == 2
-        assert "version 2" in out
+        assert "Version 2" in out
         assert bytes(version.version_id).hex() in out
 
     def test_no_such_key(self):

@@ -8,6 +8,7 @@ from django.core.management import BaseCommand, CommandParser
 
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._words import is_current
 
 
 class Command(BaseCommand):
@@ -23,4 +24,4 @@ class Command(BaseCommand):
         with reported():
             key = create_master_key(alias, description=description)
             version = key.current_version
-        self.stdout.write(f"Made the master key {key.alias!r}; values are written under {version}.")
+        self.stdout.write(f"Made the master key {key.alias!r}. {is_current(version)}")

@@ -8,6 +8,7 @@ from django.core.management import BaseCommand, CommandParser
 
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._words import is_current
 
 
 class Command(BaseCommand):
@@ -24,4 +25,4 @@ class Command(BaseCommand):
     def handle(self, *, alias: str, **options: Any) -> None:
         with reported():
             version = rotate_master_key(alias)
-        self.stdout.write(f"Rotated the master key {alias!r}; values are written under {version}.")
+        self.stdout.write(f"Rotated the master key {alias!r}. {is_current(version)}")
