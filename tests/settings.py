@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "envelope_fields",
+    "demo_project.clinic",
     "tests",
 ]
 MIDDLEWARE = [
