@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import FieldError
-from django.db.models import Field
 from django.db.models.expressions import Col
 
-
-def refuse(field: Field[Any, Any], what: str) -> FieldError:
-    """Return the error for a query that would compute on or compare envelopes."""
-    return FieldError(
-        f"{field} is encrypted: {what}. Fetch the values and do it in Python; to search, keep a "
-        "blind index of the value in a column beside it. `isnull` works."
-    )
+from envelope_fields.fields.errors import refuse
 
 
 class EncryptedCol(Col):

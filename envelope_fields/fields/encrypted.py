@@ -13,15 +13,15 @@ from django.db.models import Field, Model, Subquery
 from django.db.models.expressions import Col, DatabaseDefault, Ref
 from django.db.models.sql import Query
 
-from envelope_fields.crypto import envelope, format
+from envelope_fields.crypto import format
 from envelope_fields.crypto.context import field_context
-from envelope_fields.exceptions import DecryptionFailed, EnvelopeError
 from envelope_fields.fields import field_checks, guard, placeholder
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
-from envelope_fields.fields.columns import EncryptedCol, refuse
+from envelope_fields.fields.columns import EncryptedCol
+from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.lookups import refused_lookup, refused_transform
-from envelope_fields.keyring import unwrapping_key, wrapping_key
-from envelope_fields.models import DEFAULT_ALIAS
+from envelope_fields.fields.reading import Reader, reader
+from envelope_fields.fields.writing import encrypt
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
@@ -32,8 +32,6 @@ KeyChoice = str | Callable[[Any], str] | None
 
 # What may stand for the column in a query and still be read: see from_db_value.
 _READABLE = (Col, Ref, Subquery, Query)
-
-_derivation = slice(format.DERIVATION_BYTES)
 
 
 class EncryptedFieldMixin(_Field):
@@ -137,7 +135,7 @@ class EncryptedFieldMixin(_Field):
                     f"{self} is encrypted: db_default would have the database store a plain "
                     "value. Use default= instead."
                 )
-            if not guard.is_json_null(value):
+            if not guard.is_json_null(self, value):
                 return value
         elif type(value) in (Unencrypted, StoredEnvelope):
             return value
@@ -145,18 +143,18 @@ class EncryptedFieldMixin(_Field):
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is Unencrypted:
-            return self._encrypt(value, connection.alias)
+            return encrypt(self, value, connection.alias)
         if value is None:
             return None
         if type(value) is StoredEnvelope:
             return value.envelope
         carrier = Unencrypted(value, None)
         if hasattr(value, "as_sql"):
-            if not guard.is_json_null(value):
+            if not guard.is_json_null(self, value):
                 return guard.admit(self, value, carrier)
         elif placeholder.suffices(self, connection):
             return placeholder.PLACEHOLDER
-        return self._encrypt(carrier, connection.alias)
+        return encrypt(self, carrier, connection.alias)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
@@ -174,116 +172,17 @@ class EncryptedFieldMixin(_Field):
         sql, params = operations.binary_placeholder_sql(value, compiler)
         return sql, params
 
-    def _encrypt(self, carrier: Unencrypted, using: str | None) -> bytes:
-        # No local name here ever holds the value: an error report would show it.
-        alias = self._alias(carrier.instance)
-        try:
-            key = wrapping_key(alias, using)
-        except EnvelopeError as error:
-            raise self._named(error) from error
-        return envelope.encrypt(key, self.to_plaintext(carrier.value), self.contexts[0])
-
-    def _alias(self, instance: Model | None) -> str:
-        key = self.key
-        if key is None:
-            return DEFAULT_ALIAS
-        if isinstance(key, str):
-            return key
-        if instance is not None:
-            alias = key(instance)
-        else:
-            try:
-                alias = key(None)
-            except Exception:  # it was made for instances
-                alias = None
-        if isinstance(alias, str):
-            return alias
-        if instance is not None:
-            raise FieldError(
-                f"{self}: key= returned {type(alias).__name__} instead of the alias of a key."
-            )
-        raise FieldError(
-            f"{self} takes its key from the instance, and Django gives none here. Use save() or "
-            "bulk_create(); for bulk_update(), a manager made of "
-            "envelope_fields.fields.EncryptedQuerySet; or let key(None) return an alias."
-        )
-
-    def _named(self, error: EnvelopeError) -> EnvelopeError:
-        return type(error)(f"{self}: {error}{placeholder.advice(self.model)}")
-
     # Reading
 
     @cached_property
-    def reader(self) -> Callable[[Any, Any, Any], Any]:
-        """The converter of a column: written flat, since every value that is loaded passes it."""
-        context, decrypt, from_plaintext = self.contexts[0], envelope.decrypt, self.from_plaintext
-        explain, read_slowly = self._explain, self._read_slowly
-
-        def read(value: Any, expression: Any, connection: Any) -> Any:
-            if value is None:
-                return None
-            try:
-                key = unwrapping_key(value[_derivation])
-            except (EnvelopeError, TypeError) as error:
-                raise explain(value, error) from error
-            try:
-                return from_plaintext(decrypt(key, value, context))
-            except Exception:  # noqa: S110 - whatever it was, it is met again and named
-                pass
-            # Outside of `except`, so that the error of the first try does not hang on the one
-            # that is raised: it may hold the plaintext.
-            return read_slowly(key, value)
-
-        return read
+    def reader(self) -> Reader:
+        """The converter of this field's column."""
+        return reader(self)
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
         if not isinstance(expression, _READABLE):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
         return self.reader(value, expression, connection)
-
-    def _explain(self, value: Any, error: Exception) -> EnvelopeError:
-        """Return the error for a stored value whose key was not found."""
-        try:
-            format.parse(value)
-        except EnvelopeError as malformed:
-            return self._named(malformed)
-        return self._named(error) if isinstance(error, EnvelopeError) else EnvelopeError(str(error))
-
-    def _read_slowly(self, key: Any, value: bytes) -> Any:
-        """Read a value under each of the field's contexts, or say what is wrong with it."""
-        try:
-            value, failed = self._decode(self._open(key, value))
-        except EnvelopeError as error:
-            raise self._named(error) from error
-        if failed:
-            raise DecryptionFailed(
-                f"{self}: a value was decrypted and is not what this field stores ({failed}). "
-                "Was it written by a field of another type?"
-            )
-        return value
-
-    def _open(self, key: Any, value: bytes) -> bytes:
-        version_id = format.parse(value).version_id
-        cause: DecryptionFailed
-        for context in self.contexts:
-            try:
-                return envelope.decrypt(key, value, context)
-            except envelope.UnwrapFailed as error:
-                cause = error
-            except DecryptionFailed as error:
-                cause = error
-                break
-        raise DecryptionFailed(
-            f"the value under key version {version_id.hex()} cannot be decrypted "
-            f"({type(cause).__name__}): {cause}."
-        )
-
-    def _decode(self, plaintext: bytes) -> tuple[Any, str]:
-        """Return the value, or the name of the error that decoding it raised."""
-        try:
-            return self.from_plaintext(plaintext), ""
-        except Exception as error:  # a decoder may raise anything, with the plaintext in it
-            return None, type(error).__name__
 
     # Queries
 
@@ -312,4 +211,4 @@ class EncryptedFieldMixin(_Field):
         if value is None:
             return None
         # The text leaves the database, and must not outlive a key that is rolled back.
-        return format.encode_text(self._encrypt(Unencrypted(value, obj), using=None))
+        return format.encode_text(encrypt(self, Unencrypted(value, obj), using=None))

@@ -16,8 +16,10 @@ from django.db.models.functions import Cast
 _JSON_NULL = getattr(models, "JSONNull", None)
 
 
-def is_json_null(expression: Any) -> bool:
-    """Whether an expression means the JSON value `null`, as opposed to SQL's NULL."""
+def is_json_null(field: Field[Any, Any], expression: Any) -> bool:
+    """Whether an expression means, to this field, JSON's `null` as opposed to SQL's NULL."""
+    if not isinstance(field, JSONField):
+        return False
     if _JSON_NULL is not None and type(expression) is _JSON_NULL:
         return True
     return (
@@ -41,7 +43,7 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
         FieldError: it would store something unencrypted, or copy an envelope.
     """
     kind = type(expression)
-    if is_json_null(expression) and expression.output_field != field:
+    if is_json_null(field, expression) and expression.output_field != field:
         return _value(json_null, field)
     if kind is Value and _is_of(field, expression):
         return expression

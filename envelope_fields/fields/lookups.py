@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Field, JSONField
 from django.db.models.lookups import Exact, Lookup
 
-from envelope_fields.fields.columns import refuse
+from envelope_fields.fields.errors import refuse
 
 
 def refused_lookup(field: Field[Any, Any], name: str) -> Callable[[Any, Any], Lookup[Any]]:

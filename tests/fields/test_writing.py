@@ -138,6 +138,7 @@ PLAIN = {
     "Coalesce": lambda: Coalesce(Value("plain", output_field=TEXT), Value("plain")),
     "Func": lambda: Func(Value("plain"), function="LOWER", output_field=TEXT),
     "Now": lambda: Now(),
+    "JSON null": lambda: Value(None, models.JSONField()),
     "Subquery": lambda: Subquery(Note.objects.values("text")[:1]),
     "Subquery of a plain column": lambda: Subquery(Note.objects.values("title")[:1]),
 }
