@@ -3,7 +3,7 @@
 import json
 
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 from django.forms import ModelForm
 from django.utils.text import Truncator
 
@@ -20,6 +20,12 @@ class Indented(json.JSONEncoder):
 
     def __init__(self, **options):
         super().__init__(**{**options, "indent": 2})
+
+
+FOR_JSON = {
+    "encoder": Indented,
+    "widget": AdminTextareaWidget(attrs={"rows": 12, "style": "font-family: monospace"}),
+}
 
 
 class PatientForm(ModelForm):
@@ -45,9 +51,9 @@ class ResourceInline(admin.TabularInline):
 @admin.register(Patient)
 class PatientAdmin(admin.ModelAdmin):
     form = PatientForm
-    formfield_overrides = {EncryptedJSONField: {"encoder": Indented}}
+    formfield_overrides = {EncryptedJSONField: FOR_JSON}
     inlines = [ResourceInline]
-    list_display = ["file_number", "name_", "notes_", "registered_on"]
+    list_display = ["name_", "notes_", "file_number", "registered_on"]
     search_fields = ["file_number"]
     search_help_text = "Searches file numbers: names are encrypted."
     date_hierarchy = "registered_on"
@@ -65,9 +71,9 @@ class PatientAdmin(admin.ModelAdmin):
 
 @admin.register(Resource)
 class ResourceAdmin(admin.ModelAdmin):
-    formfield_overrides = {EncryptedJSONField: {"encoder": Indented}}
+    formfield_overrides = {EncryptedJSONField: FOR_JSON}
     autocomplete_fields = ["patient"]
-    list_display = ["fhir_id", "resource_type", "about", "patient"]
+    list_display = ["about", "resource_type", "patient_name"]
     list_filter = ["resource_type"]
     list_select_related = ["patient"]
     search_fields = ["fhir_id", "patient__file_number"]
@@ -76,3 +82,7 @@ class ResourceAdmin(admin.ModelAdmin):
     @admin.display(description="about")
     def about(self, resource):
         return fhir.summary(resource.content) or "–"
+
+    @admin.display(description="patient", empty_value="–")
+    def patient_name(self, resource):
+        return resource.patient and resource.patient.name

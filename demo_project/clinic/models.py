@@ -25,7 +25,7 @@ class Patient(models.Model):
     record = EncryptedJSONField(default=dict, blank=True)
 
     class Meta:
-        ordering: ClassVar = ["file_number"]
+        ordering: ClassVar = ["id"]
 
     def __str__(self) -> str:
         # Not the name: the admin's log keeps this text, in clear.

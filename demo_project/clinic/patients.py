@@ -17,7 +17,7 @@ PATIENTS = [
     ),
     (
         "C-0003",
-        "Mei-Ling 陳",
+        "Mei-Ling Chén",
         "Pregnant, week 11. Her employer does not know.",
         {"born": "1994-06-21", "due": "2026-09-30"},
     ),

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "ordering": ["file_number"],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
