@@ -22,7 +22,6 @@ from django.db.models.expressions import Col
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.root_keys.local import generate
 
 # Workers and child processes of a test run import the settings anew, and share its databases.
@@ -72,6 +71,9 @@ def assert_encrypted(instance: Model, *fields: str, using: str | None = None) ->
         AssertionError: a field is not encrypted, or its column holds NULL or anything else that
             the field cannot read. No message shows a value.
     """
+    # Settings import this module, when there is no app registry for the fields to import yet.
+    from envelope_fields.fields import EncryptedFieldMixin
+
     if not fields:
         raise TypeError("name at least one field")
     for name in fields:
