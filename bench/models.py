@@ -1,0 +1,36 @@
+"""One column in four ways: what is measured is the difference between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from bench import primitives
+from envelope_fields.fields import EncryptedTextField
+
+
+class PrimitivesField(models.BinaryField):
+    """The primitives behind the two methods that Django needs, and nothing that a field owes."""
+
+    def get_db_prep_save(self, value: str, connection: Any) -> Any:
+        return connection.Database.Binary(primitives.encrypt(value))
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> str:
+        return primitives.decrypt(value)
+
+
+class Text(models.Model):
+    value = models.TextField()
+
+
+class Bytes(models.Model):
+    value = models.BinaryField()
+
+
+class Primitives(models.Model):
+    value = PrimitivesField()
+
+
+class Encrypted(models.Model):
+    value = EncryptedTextField()
