@@ -30,4 +30,5 @@ class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
         )
 
     def from_plaintext(self, plaintext: bytes) -> Any:
-        return json.loads(plaintext, cls=self.decoder)
+        # As text: json.loads() guesses the encoding of bytes, and we wrote UTF-8.
+        return json.loads(plaintext.decode(), cls=self.decoder)
