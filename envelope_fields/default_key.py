@@ -9,6 +9,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as installed_apps
 from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Model, QuerySet
 from django.db.models.signals import post_migrate
 
 from envelope_fields import key_changes, keyring
@@ -30,7 +31,7 @@ def create_default_key(apps: Any, using: str) -> None:
     version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
     if using != configuration().database or not router.allow_migrate_model(using, key_model):
         return
-    if key_model.objects.using(using).filter(alias=DEFAULT_ALIAS).exists():
+    if _is_there(key_model, using):
         return
     key = key_model(
         id=uuid.uuid4(),
@@ -45,6 +46,15 @@ def create_default_key(apps: Any, using: str) -> None:
         version_model(master_key=key, **columns).save(using=using, force_insert=True)
         # The models of a migration have no signals of ours.
         key_changes.announce(using, [columns["version_id"]])
+
+
+def _is_there(key_model: type[Model], using: str) -> bool:
+    rows = QuerySet(key_model, using=using).filter(alias=DEFAULT_ALIAS)
+    if connections[using].in_atomic_block:
+        # SQLite lets no transaction write that has read before another one wrote: this one, the
+        # migration's, begins by writing, and waits.
+        return bool(rows.update(alias=DEFAULT_ALIAS))
+    return rows.exists()
 
 
 def connect(app: AppConfig) -> None:

@@ -79,9 +79,11 @@ def _state_without(migrations: list[Migration], using: str) -> ProjectState:
     """Return the state of what is applied, as if none of `migrations` were."""
     left_out = {(migration.app_label, migration.name) for migration in migrations}
     loader = MigrationLoader(connections[using])
-    if not left_out <= loader.graph.nodes.keys():  # a squashed migration is being reversed
+    if not left_out <= loader.graph.nodes.keys():
+        # Migrations are being reversed that others replace: these said the same once more.
         loader.replace_migrations = False  # type: ignore[attr-defined]
         loader.build_graph()
+        left_out |= loader.replacements.keys()
     applied = loader.applied_migrations.keys() & loader.graph.nodes.keys()
     return loader.project_state(sorted(applied - left_out))
 

@@ -1,0 +1,61 @@
+"""Operations that several tests use. Migrations import their functions from here."""
+
+from django.db import migrations, models
+
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+
+
+def tenant(row):
+    return row.tenant
+
+
+def tenant_or_default(row):
+    return "default" if row is None else row.tenant
+
+
+def patient(**fields):
+    """Create the model Patient with these fields."""
+    pk = models.BigAutoField(primary_key=True)
+    return migrations.CreateModel("Patient", [("id", pk), *fields.items()])
+
+
+def add(name, field):
+    return migrations.AddField("Patient", name, field)
+
+
+def alter(name, field):
+    return migrations.AlterField("Patient", name, field)
+
+
+def name():
+    return models.CharField(max_length=50, default="")
+
+
+# Everything that AddField may be asked for in a table without rows.
+COLUMNS = {
+    "default": EncryptedTextField(default="none"),
+    "callable_default": EncryptedTextField(default=str),
+    "blank": EncryptedTextField(blank=True),
+    "neither": EncryptedTextField(),
+    "nullable": EncryptedTextField(null=True),
+    "json": EncryptedJSONField(default=dict),
+    "json_zero": EncryptedJSONField(default=0),
+    "json_nullable": EncryptedJSONField(null=True),
+    "other_key": EncryptedTextField(default="none", key="lab"),
+    "row_key": EncryptedTextField(default="none", key=tenant),
+    "pinned": EncryptedTextField(blank=True, context="pinned", previous_contexts=["older"]),
+}
+
+
+PATIENT = ("aaa_clinic", "Patient")
+
+
+def write_notes(apps, schema_editor):
+    patients = apps.get_model(*PATIENT).objects.using(schema_editor.connection.alias)
+    patients.create(notes="first")
+    patients.bulk_create([apps.get_model(*PATIENT)(notes="second")])
+
+
+def update_notes(apps, schema_editor):
+    patients = apps.get_model(*PATIENT).objects.using(schema_editor.connection.alias)
+    patients.update(notes="updated")

@@ -1,0 +1,291 @@
+"""`AlterField` between plain and encrypted fields: refused while the column holds values."""
+
+import pytest
+from django.core.management import call_command
+from django.db import migrations, models
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    AlterModelTable,
+    RenameField,
+    RenameModel,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
+from django.test import override_settings
+
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, migration_plan
+from envelope_fields.fields.migrations import ConversionRefused
+from tests.migrating.columns import alter, patient
+from tests.migrating.project import DEFAULT_KEY
+
+LABEL = "zzz_clinic"
+PLAIN, ENCRYPTED = models.TextField(), EncryptedTextField()
+
+
+class CarefulAlterField(AlterField):
+    """As third parties write them, to spare locks."""
+
+
+@pytest.fixture
+def plain(project):
+    """A column of plain text with three values and a NULL."""
+    project.add(LABEL, patient(notes=models.TextField(null=True)))
+    project.migrate()
+    for notes in ("a", "b", "", None):
+        project.rows(LABEL, "Patient").create(notes=notes)
+    return project
+
+
+def untouched(project):
+    stored = project.column(LABEL, "Patient", "notes")
+    return sorted(filter(None, stored)) == ["a", "b"]
+
+
+def test_what_the_error_says(plain):
+    name = plain.add(LABEL, alter("notes", EncryptedTextField(null=True)))
+    with pytest.raises(EnvelopeError) as error:
+        plain.migrate()
+    assert str(error.value).startswith(
+        f"The migration zzz_clinic.{name} would make zzz_clinic.Patient.notes an encrypted field, "
+        "and leave its 3 values in the database 'scratch' unencrypted"
+    )
+    assert "docs/how-to/encrypt-an-existing-column.md" in str(error.value)
+    assert untouched(plain)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [alter("notes", ENCRYPTED)],
+        [AlterField("patient", "notes", ENCRYPTED)],
+        [CarefulAlterField("Patient", "notes", ENCRYPTED)],
+        [alter("notes", EncryptedTextField(db_column="odd"))],
+        [SeparateDatabaseAndState([alter("notes", ENCRYPTED)], [alter("notes", ENCRYPTED)])],
+        [SeparateDatabaseAndState([alter("notes", ENCRYPTED)])],
+        [SeparateDatabaseAndState([SeparateDatabaseAndState([alter("notes", ENCRYPTED)])])],
+        [RenameField("Patient", "notes", "other"), alter("other", ENCRYPTED)],
+        [RenameModel("Patient", "Person"), AlterField("Person", "notes", ENCRYPTED)],
+        [AlterModelTable("Patient", "Odd Table"), alter("notes", ENCRYPTED)],
+        [alter("notes", models.CharField(max_length=9)), alter("notes", ENCRYPTED)],
+        [RunSQL("", state_operations=[alter("notes", PLAIN)]), alter("notes", ENCRYPTED)],
+        [AddField("Patient", "more", ENCRYPTED), alter("notes", ENCRYPTED)],
+    ],
+    ids=str,
+)
+def test_refused(plain, operations):
+    plain.add(LABEL, *operations)
+    with pytest.raises(ConversionRefused, match=r"zzz_clinic\.Patient\.notes an encrypted field"):
+        plain.migrate()
+    assert untouched(plain)
+
+
+def test_over_several_migrations(plain):
+    plain.add(LABEL, RenameField("Patient", "notes", "other"))
+    plain.add(LABEL, RenameModel("Patient", "Person"))
+    plain.add(LABEL, AlterField("Person", "other", ENCRYPTED))
+    with pytest.raises(ConversionRefused, match=r"0004.* zzz_clinic\.Patient\.notes an encrypted"):
+        plain.migrate()
+    plain.migrate(LABEL, "0003")  # which is one step before
+    with pytest.raises(ConversionRefused, match=r"0004.* zzz_clinic\.Person\.other an encrypted"):
+        plain.migrate()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        models.TextField(db_column="Odd Column Größe", null=True),
+        models.CharField(max_length=9, null=True, db_index=True),
+        models.JSONField(null=True),
+        models.BinaryField(null=True),
+        models.IntegerField(null=True),
+    ],
+    ids=repr,
+)
+def test_columns_of_every_type_and_name(project, field):
+    project.add(LABEL, patient(notes=field))
+    project.add(LABEL, AlterModelTable("Patient", "Odd Table Größe"))
+    project.migrate()
+    value = b"1" if isinstance(field, models.BinaryField) else 1
+    project.rows(LABEL, "Patient").create(notes=value)
+    project.add(LABEL, alter("notes", EncryptedJSONField(null=True)))
+    with pytest.raises(ConversionRefused, match="leave its 1 values"):
+        project.migrate()
+
+
+class TestAllowed:
+    def test_an_empty_table(self, project):
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.migrate()
+        project.add(LABEL, alter("notes", ENCRYPTED))
+        project.migrate()
+        project.rows(LABEL, "Patient").create(notes="a")
+        assert project.rows(LABEL, "Patient").get().notes == "a"
+
+    def test_an_empty_column(self, plain):
+        plain.rows(LABEL, "Patient").update(notes=None)
+        plain.add(LABEL, alter("notes", EncryptedTextField(null=True)))
+        plain.migrate()
+        plain.rows(LABEL, "Patient").update(notes="a")
+
+    def test_a_column_of_the_same_plan(self, project):
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.add(LABEL, AddField("Patient", "more", models.TextField(default="")))
+        project.add(LABEL, alter("notes", ENCRYPTED), alter("more", ENCRYPTED))
+        project.migrate()
+
+    def test_a_column_that_takes_the_place_of_another(self, plain):
+        plain.add(LABEL, RenameField("Patient", "notes", "old"))
+        plain.add(LABEL, AddField("Patient", "notes", models.TextField(null=True)))
+        plain.add(LABEL, alter("notes", EncryptedTextField(null=True)))
+        plain.migrate()
+        assert set(plain.column(LABEL, "Patient", "notes")) == {None}
+
+    def test_a_table_that_is_not_there(self, project):
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.migrate(fake=True)
+        project.add(LABEL, alter("notes", ENCRYPTED))
+        project.migrate(fake=True)
+
+    def test_another_encrypted_field(self, project):
+        project.add(LABEL, patient(notes=ENCRYPTED))
+        project.migrate()
+        project.rows(LABEL, "Patient").create(notes="[]")
+        project.add(LABEL, alter("notes", EncryptedTextField(key="lab", null=True)))
+        project.add(LABEL, alter("notes", EncryptedJSONField()))
+        project.migrate()
+        project.migrate(LABEL, "0001")
+
+    def test_a_state_without_a_database(self, plain):
+        """Who converted the column otherwise says so."""
+        plain.add(LABEL, SeparateDatabaseAndState(state_operations=[alter("notes", ENCRYPTED)]))
+        plain.migrate()
+
+    def test_a_model_that_is_not_managed(self, plain):
+        plain.add(LABEL, migrations.AlterModelOptions("Patient", {"managed": False}))
+        plain.migrate()
+        plain.add(LABEL, alter("notes", ENCRYPTED))
+        plain.migrate()
+
+    def test_a_database_that_the_router_forbids(self, plain):
+        plain.add(LABEL, alter("notes", ENCRYPTED))
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.NoClinic"]):
+            plain.migrate()
+
+
+class NoClinic:
+    def allow_migrate(self, db, app_label, **hints):
+        return app_label != LABEL
+
+
+class TestBackwards:
+    @pytest.fixture
+    def converted(self, project):
+        """A column that was converted while it was empty, and holds an encrypted value now."""
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.add(LABEL, alter("notes", ENCRYPTED))
+        project.migrate()
+        project.rows(LABEL, "Patient").create(notes="a")
+        return project
+
+    def test_reversing_the_migration(self, converted):
+        with pytest.raises(ConversionRefused) as error:
+            converted.migrate(LABEL, "0001")
+        assert str(error.value).startswith(
+            "Reversing the migration zzz_clinic.0002 would make zzz_clinic.Patient.notes a field "
+            "that is not encrypted, and leave its 1 values in the database 'scratch' encrypted"
+        )
+        assert converted.rows(LABEL, "Patient").get().notes == "a"
+
+    def test_reversing_to_zero(self, converted):
+        with pytest.raises(ConversionRefused):
+            converted.migrate(LABEL, "zero")
+
+    def test_reversing_an_empty_column(self, converted):
+        converted.rows(LABEL, "Patient").all().delete()
+        converted.migrate(LABEL, "zero")
+        converted.migrate()
+
+    def test_after_a_renaming(self, converted):
+        converted.add(LABEL, RenameField("Patient", "notes", "other"))
+        converted.add(LABEL, RenameModel("Patient", "Person"))
+        converted.migrate()
+        with pytest.raises(ConversionRefused, match=r"0002 would make zzz_clinic\.Person\.other"):
+            converted.migrate(LABEL, "0001")
+
+    def test_a_column_that_is_gone(self, converted):
+        converted.add(LABEL, alter("notes", EncryptedTextField(null=True)))
+        converted.add(LABEL, migrations.RemoveField("Patient", "notes"))
+        converted.migrate()
+        converted.rows(LABEL, "Patient").all().delete()
+        converted.rows(LABEL, "Patient").create()
+        converted.migrate(LABEL, "0003")
+        assert converted.rows(LABEL, "Patient").get().notes is None
+
+    def test_an_operation_for_the_database_alone(self, converted):
+        both = [alter("notes", models.TextField())]
+        converted.rows(LABEL, "Patient").all().delete()
+        converted.add(LABEL, SeparateDatabaseAndState(both, both))
+        converted.migrate()
+        converted.rows(LABEL, "Patient").create(notes="plain")
+        with pytest.raises(ConversionRefused, match="an encrypted field, and leave its 1 values"):
+            converted.migrate(LABEL, "0002")
+
+    def test_forwards_to_a_plain_field(self, converted):
+        converted.add(LABEL, alter("notes", PLAIN))
+        with pytest.raises(ConversionRefused, match="a field that is not encrypted"):
+            converted.migrate()
+
+
+class TestWithoutIt:
+    """What the guard leaves alone."""
+
+    def test_other_plans_cost_nothing(self, project, monkeypatch):
+        project.add(LABEL, patient(notes=ENCRYPTED), after=[DEFAULT_KEY])
+        project.add(LABEL, AddField("Patient", "more", models.TextField(default="")))
+        monkeypatch.setattr(migration_plan, "MigrationLoader", None)
+        project.migrate()
+        project.migrate()
+        project.migrate(LABEL, "zero")
+
+    def test_plain_changes(self, plain):
+        plain.add(LABEL, alter("notes", models.TextField(default="")))
+        plain.migrate()
+        plain.migrate(LABEL, "0001")
+
+    def test_showing_a_plan(self, plain, capsys):
+        plain.add(LABEL, alter("notes", ENCRYPTED))
+        plain.migrate(plan=True)
+        call_command("sqlmigrate", LABEL, "0002", database="scratch")
+        assert untouched(plain)
+
+    def test_faking_is_refused_too(self, plain):
+        """The signal does not tell it apart; what is faked belongs into state_operations."""
+        plain.add(LABEL, alter("notes", ENCRYPTED))
+        with pytest.raises(ConversionRefused):
+            plain.migrate(fake=True)
+
+
+class TestSquashedMigrations:
+    REPLACES = {"replaces": [(LABEL, "0001"), (LABEL, "0002")], "dependencies": []}
+
+    def test_forwards(self, project):
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.add(LABEL, alter("notes", models.TextField(blank=True)))
+        project.migrate()
+        project.rows(LABEL, "Patient").create(notes="a")
+        project.add(LABEL, patient(notes=models.TextField(blank=True)), **self.REPLACES)
+        project.add(LABEL, alter("notes", ENCRYPTED))
+        with pytest.raises(ConversionRefused):
+            project.migrate()
+
+    def test_reversing_what_was_replaced(self, project):
+        project.add(LABEL, patient(notes=models.TextField()))
+        project.add(LABEL, alter("notes", ENCRYPTED))
+        project.migrate()
+        project.rows(LABEL, "Patient").create(notes="a")
+        project.add(LABEL, patient(notes=ENCRYPTED), **self.REPLACES)
+        project.migrate()
+        with pytest.raises(ConversionRefused, match="Reversing"):
+            project.migrate(LABEL, "0001")
