@@ -7,44 +7,19 @@ such as a manager that filters, hides none from the census.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.db import DatabaseError, connections, transaction
 
 from envelope_fields.columns import Column, encrypted_columns, says_no_table
-from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
-
-Key = MasterKey | MasterKeyVersion | UUID | str
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.key_versions import Key, KeyVersion, key_versions, of_key
 
 
 class CensusFailed(EnvelopeError):
     """A column could not be counted, so the census would not be complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyVersion:
-    """A key version that the keys' database knows.
-
-    Attributes:
-        version_id: the 8 bytes by which envelopes name it.
-        number: its number; the highest of its key is current.
-        state: its own state, or that of its key, where that one is not enabled.
-        key_id, key_alias: its master key; the alias is None once the key is destroyed.
-        is_current: whether values are written under it.
-    """
-
-    version_id: bytes
-    number: int
-    state: str
-    key_id: UUID
-    key_alias: str | None
-    is_current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,38 +76,9 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
         for column, version_id, values in counted
     ]
     if key is not None:
-        wanted = _of_key(key, versions.values())
+        wanted = of_key(key, versions.values())
         rows = [row for row in rows if row.version in wanted]
     return sorted(rows, key=_order)
-
-
-def key_versions() -> list[KeyVersion]:
-    """Return every key version, also those that nothing is stored under, key by key."""
-    using = configuration().database
-    rows = MasterKeyVersion.objects.using(using).values_list(
-        "version_id", "number", "state", "master_key__state", "master_key_id", "master_key__alias"
-    )
-    try:
-        with transaction.atomic(using=using):
-            found = list(rows.order_by("master_key__alias", "master_key_id", "number"))
-    except DatabaseError as error:
-        if says_no_table(error):
-            return []  # not migrated yet; envelopes that are there all the same show as unknown
-        raise CensusFailed(
-            f"Master keys could not be read from the database {using!r} ({type(error).__name__})."
-        ) from error
-    newest = {key_id: number for _, number, _, _, key_id, _ in found}
-    return [
-        KeyVersion(
-            version_id=bytes(version_id),
-            number=number,
-            state=state if key_state == KeyState.ENABLED else key_state,
-            key_id=key_id,
-            key_alias=alias,
-            is_current=number == newest[key_id],
-        )
-        for version_id, number, state, key_state, key_id, alias in found
-    ]
 
 
 def _count(column: Column) -> list[tuple[bytes | None, int]]:
@@ -175,23 +121,6 @@ def _counting_sql(column: Column) -> str:
     )
 
 
-def _of_key(key: Key, versions: Iterable[KeyVersion]) -> list[KeyVersion]:
-    found = [version for version in versions if _is_of(version, key)]
-    if not found:
-        raise MasterKeyNotFound(
-            f"There is no master key {key} in the database {configuration().database!r}."
-        )
-    return found
-
-
-def _is_of(version: KeyVersion, key: Key) -> bool:
-    if isinstance(key, MasterKeyVersion):
-        return version.version_id == bytes(key.version_id)
-    if isinstance(key, MasterKey):
-        return version.key_id == key.id
-    return key in (version.key_id, version.key_alias)
-
-
 def _order(row: CensusRow) -> tuple[Any, ...]:
     """Known versions first, then unknown ones, then what is no envelope."""
     version = row.version
@@ -207,4 +136,4 @@ def _order(row: CensusRow) -> tuple[Any, ...]:
     )
 
 
-__all__ = ["CensusFailed", "CensusRow", "KeyVersion", "census", "key_versions"]
+__all__ = ["CensusFailed", "CensusRow", "census"]

@@ -7,10 +7,11 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext, isolate_apps, override_settings
 
 from envelope_fields import keyring, rotation
-from envelope_fields.census import CensusFailed, key_versions
+from envelope_fields.census import CensusFailed
 from envelope_fields.columns import encrypted_columns
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.fields import EncryptedTextField
+from envelope_fields.key_versions import key_versions
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation import census

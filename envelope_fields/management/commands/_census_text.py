@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from envelope_fields.census import CensusRow, KeyVersion
+from envelope_fields.census import CensusRow
+from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import KeyState
 
 KEY_HEADINGS = ("key", "version", "version id")

@@ -10,7 +10,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 from django.db import connections
 
-from envelope_fields.census import CensusRow, KeyVersion, census, key_versions
+from envelope_fields.census import CensusRow, census
+from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.management.commands._census_text import Total, as_text
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.models import KeyState
