@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 import stat
-import sys
-from io import StringIO
-from pathlib import Path
 
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
-from django.utils.text import Truncator
 
 from demo_project import place
+from demo_project.backstage import (
+    FILE_NUMBER,
+    column,
+    command,
+    move_aside_unreadable,
+    patient,
+    python,
+    shown,
+    version_number,
+)
 from demo_project.clinic import patients
-from demo_project.clinic.models import Patient
 from demo_project.telling import quote, say, show, show_bytes
-from envelope_fields import keyring, kms
-from envelope_fields.census import key_versions
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError, RootKeyRefused
+from envelope_fields.exceptions import EnvelopeError
 
-FILE_NUMBER = "C-0001"
 ADMIN = "demo"
 
 
@@ -51,7 +51,7 @@ def root_key() -> None:
 def database() -> None:
     """A database with patients."""
     command("migrate", verbosity=0)
-    aside = _move_aside_unreadable()
+    aside = move_aside_unreadable()
     if aside:
         say(
             "The database that was here is from under another root key, and nobody can read it "
@@ -70,13 +70,13 @@ def what_the_application_reads() -> None:
         "class Patient(models.Model):\n"
         "    notes = EncryptedTextField(blank=True)\n\n"
         f">>> Patient.objects.get(file_number={FILE_NUMBER!r}).notes\n"
-        f"{_shown(_patient().notes)}"
+        f"{shown(patient().notes)}"
     )
 
 
 def what_the_database_has() -> None:
     """What the database has."""
-    value = _column("notes")
+    value = column("notes")
     envelope = layout.parse(value)
     say(f"The same value is stored in {len(value)} bytes. This is all of them:")
     show_bytes(
@@ -98,15 +98,14 @@ def rotation() -> None:
     """A rotation."""
     say("The master key gets a new version. Nothing that is stored changes.")
     show("$ manage.py rotate_master_key default\n" + command("rotate_master_key", "default"))
-    patient = _patient()
-    patient.record["last_visit"] = timezone.localdate().isoformat()
-    patient.save(update_fields=["record"])
-    patient = _patient()
+    visitor = patient()
+    visitor.record["last_visit"] = timezone.localdate().isoformat()
+    visitor.save(update_fields=["record"])
+    visitor = patient()
     say(f"Now {FILE_NUMBER} comes for a visit, and the record is saved, but not the notes:")
-    show(
-        f">>> patient.notes   # stored under version {_number('notes')}\n{_shown(patient.notes)}\n"
-        f">>> patient.record  # stored under version {_number('record')}\n{_shown(patient.record)}"
-    )
+    for name in ("notes", "record"):
+        code = f">>> patient.{name}".ljust(18)
+        show(f"{code}  # under version {version_number(name)}\n{shown(getattr(visitor, name))}")
     say("Both are read: an envelope names its key version, so that none has to be tried.")
 
 
@@ -118,7 +117,7 @@ def census_after() -> None:
 
 def tampering() -> None:
     """Somebody changes one byte in the database."""
-    value = _column("notes")
+    value = column("notes")
     say(f"The last byte of {FILE_NUMBER}'s notes was {value[-1]:02x}; now it is another.")
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -127,7 +126,7 @@ def tampering() -> None:
                 [value[:-1] + bytes([value[-1] ^ 1]), FILE_NUMBER],
             )
         try:
-            _patient()
+            patient()
         except EnvelopeError as error:
             quote(f"{type(error).__name__}: {error}")
         else:
@@ -135,25 +134,24 @@ def tampering() -> None:
         # Whatever ends this process, the database keeps the value that it had.
         transaction.set_rollback(True)
     say("The change is rolled back, and the value is read again:")
-    show(_shown(_patient().notes))
+    show(shown(patient().notes))
 
 
 def admin() -> None:
     """See for yourself."""
-    python = shlex.quote(_relative(Path(sys.executable)))
     say("The admin shows all of this as any other data:")
-    show(f"{python} manage.py runserver\nhttp://127.0.0.1:8000/admin/")
+    show(f"{python()} manage.py runserver\nhttp://127.0.0.1:8000/admin/")
     password = secrets.token_urlsafe(12)
     users = get_user_model().objects
     if users.filter(username=ADMIN).exists():
         say(f"Log in as {ADMIN!r}, with the password that was shown once. For another:")
-        show(f"{python} manage.py changepassword {ADMIN}")
+        show(f"{python()} manage.py changepassword {ADMIN}")
     else:
         users.create_superuser(ADMIN, password=password)
         say("Log in with these, which are shown this once:")
         show(f"user      {ADMIN}\npassword  {password}")
     say("FHIR R4 resources as NDJSON, plain or gzipped, become more patients:")
-    show(f"{python} manage.py import_fhir FILE")
+    show(f"{python()} manage.py import_fhir FILE")
 
 
 CHAPTERS = (
@@ -167,58 +165,3 @@ CHAPTERS = (
     tampering,
     admin,
 )
-
-
-def command(*arguments: str, **options: object) -> str:
-    """Run a management command, and return what it printed."""
-    out = StringIO()
-    call_command(*arguments, stdout=out, no_color=True, **options)
-    return out.getvalue()
-
-
-def _patient() -> Patient:
-    return Patient.objects.get(file_number=FILE_NUMBER)
-
-
-def _shown(value: object) -> str:
-    """Write a value as Python does, but not for ever: somebody may have made it longer."""
-    return Truncator(repr(value)).chars(300)
-
-
-def _column(name: str) -> bytes:
-    """Read a column as any SQL client does."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {connection.ops.quote_name(name)} FROM clinic_patient "  # noqa: S608
-            "WHERE file_number = %s",
-            [FILE_NUMBER],
-        )
-        return bytes(cursor.fetchone()[0])
-
-
-def _number(name: str) -> int:
-    """Return the number of the key version that a stored value names."""
-    version_id = layout.parse(_column(name)).version_id
-    return next(known.number for known in key_versions() if known.version_id == version_id)
-
-
-def _move_aside_unreadable() -> Path | None:
-    """Put away a database whose master keys this root key does not open; return where to."""
-    try:
-        kms.generate_data_key_without_plaintext("default", {})
-    except RootKeyRefused:
-        connection.close()
-        keyring.evict()
-    else:
-        return None
-    path = place.database()
-    names = (path.with_stem(f"{path.stem}-unreadable-{number}") for number in range(1, 1000))
-    aside = next(name for name in names if not name.exists())
-    path.rename(aside)
-    command("migrate", verbosity=0)
-    return aside
-
-
-def _relative(path: Path) -> str:
-    """Shorten a path, where it is below the directory that we are in."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -69,7 +69,7 @@ def load(path):
 def load_with_bad_lines(path):
     """Return what was reported."""
     err = StringIO()
-    with pytest.raises(CommandError, match="bad lines were left out") as error:
+    with pytest.raises(CommandError, match="Bad lines left out") as error:
         call_command("import_fhir", str(path), stdout=StringIO(), stderr=err)
     assert error.value.returncode == 1
     return err.getvalue().splitlines()
@@ -82,7 +82,7 @@ def test_all_resources_read_back_equal():
         expected = {(r["resourceType"], r["id"]): r for r in map(json.loads, lines)}
     assert len(expected) == 1037
 
-    assert load(SYNTHEA) == "Stored 1,037 resources, 58 of them patients."
+    assert load(SYNTHEA) == "Resources stored: 1,037, of them patients: 58."
     keyring.evict()
 
     rows = list(Resource.objects.iterator())
@@ -149,7 +149,7 @@ def test_the_last_of_the_same_in_one_file_counts(file):
 @pytest.mark.parametrize("name", ["plain.gz", "packed.json"])
 def test_content_says_whether_it_is_compressed(file, name):
     path = file(patient(1), compress=name.startswith("packed"), name=name)
-    assert load(path) == "Stored 1 resources, 1 of them patients."
+    assert load(path) == "Resources stored: 1, of them patients: 1."
 
 
 def test_several_compressed_parts_are_one_file(tmp_path):
@@ -236,7 +236,7 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path):
 
 
 def test_an_empty_file(file):
-    assert load(file()) == "Stored 0 resources, 0 of them patients."
+    assert load(file()) == "Resources stored: 0, of them patients: 0."
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):
@@ -250,14 +250,14 @@ def test_a_file_that_cannot_be_opened(tmp_path):
 def test_standard_input(file, monkeypatch, compress):
     content = file(patient(1), compress=compress).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert load("-") == "Stored 1 resources, 1 of them patients."
+    assert load("-") == "Resources stored: 1, of them patients: 1."
 
 
 def test_without_a_key_nothing_is_stored(file):
     keyring.evict()
     with (
         override_settings(ENVELOPE_FIELDS={"ROOT_KEYS": {}}),
-        pytest.raises(CommandError, match="Stopped after 0 resources"),
+        pytest.raises(CommandError, match=r"Stopped\. Resources stored: 0"),
     ):
         load(file(patient(1)))
     assert not Resource.objects.exists()

@@ -62,8 +62,8 @@ def test_it_is_told_twice(environment, tmp_path):
     assert "'Penicillin allergy" in first
     assert re.search(r"^    01 +format 1$", first, re.M)
     assert re.search(r"clinic\.Patient  record  default  2 +\w{16} +1$", first, re.M)
-    assert re.search(r"patient\.notes +# stored under version 1$", first, re.M)
-    assert re.search(r"patient\.record +# stored under version 2$", first, re.M)
+    assert re.search(r"patient\.notes +# under version 1$", first, re.M)
+    assert re.search(r"patient\.record +# under version 2$", first, re.M)
     assert "DecryptionFailed: clinic.Patient.notes: " in first
     assert re.search(r"password  \S{16}$", first, re.M)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, DataError
+from django.db import DatabaseError, DataError, reset_queries
 
 from demo_project.clinic import fhir, ndjson, records
 from demo_project.clinic.progress import NoProgress, progress
@@ -37,13 +37,15 @@ class Command(BaseCommand):
                 load.run()
             except (EnvelopeError, ImproperlyConfigured, DatabaseError) as error:
                 raise CommandError(
-                    f"Stopped after {load.stored:,} resources were stored: {error}"
+                    f"Stopped. Resources stored: {load.stored:,}. {error}"
                 ) from error
             finally:
                 bar.close()
-        self.stdout.write(f"Stored {load.stored:,} resources, {load.patients:,} of them patients.")
+        self.stdout.write(
+            f"Resources stored: {load.stored:,}, of them patients: {load.patients:,}."
+        )
         if load.bad:
-            raise CommandError(f"{load.bad:,} bad lines were left out; see above.")
+            raise CommandError(f"Bad lines left out: {load.bad:,}; see above.")
 
 
 class _Import:
@@ -89,6 +91,7 @@ class _Import:
                 except (TypeError, ValueError, DataError) as error:
                     self._report(number, f"cannot be stored ({type(error).__name__})")
         self._bar.move_to(self._source.position)
+        reset_queries()  # where DEBUG is set, Django keeps every statement
 
     def _store(self, batch: list[tuple[int, dict[str, Any]]]) -> None:
         records.store(resource for _, resource in batch)
