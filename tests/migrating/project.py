@@ -57,21 +57,27 @@ class Project:
         apps.set_installed_apps([*configs, "envelope_fields"])
         self._installed.callback(apps.unset_installed_apps)
 
-    def add(self, label, *operations, after=(), **attributes):
+    def add(self, label, *operations, name=None, after=(), **attributes):
         """Write the next migration of an app, and return its name."""
         if label not in self.packages:
             self.install(label)
-        directory = self.directory / self.packages[label] / "migrations"
-        there = sorted(path.stem for path in directory.glob("[0-9]*.py"))
-        migration = Migration(f"{len(there) + 1:04}", label)
+        there = sorted(path.stem for path in self._migrations(label).glob("[0-9]*.py"))
+        migration = Migration(name or f"{len(there) + 1:04}", label)
         migration.operations = list(operations)
         migration.dependencies = [*after, *((label, name) for name in there[-1:])]
         source = MigrationWriter(migration, include_header=False).as_string()
-        for name, value in attributes.items():
-            source += f"\n    {name} = {value!r}\n"
-        (directory / f"{migration.name}.py").write_text(source)
-        importlib.invalidate_caches()
+        for attribute, value in attributes.items():
+            source += f"\n    {attribute} = {value!r}\n"
+        self.write(label, migration.name, source)
         return migration.name
+
+    def write(self, label, name, source):
+        """Write a migration that is given as text."""
+        (self._migrations(label) / f"{name}.py").write_text(source)
+        importlib.invalidate_caches()
+
+    def _migrations(self, label):
+        return self.directory / self.packages[label] / "migrations"
 
     def migrate(self, *target, **options):
         call_command(
