@@ -49,7 +49,7 @@ def create_default_key(apps: Any, using: str) -> None:
 
 
 def _is_there(key_model: type[Model], using: str) -> bool:
-    rows = QuerySet(key_model, using=using).filter(alias=DEFAULT_ALIAS)
+    rows: QuerySet[Model] = QuerySet(key_model, using=using).filter(alias=DEFAULT_ALIAS)
     if connections[using].in_atomic_block:
         # SQLite lets no transaction write that has read before another one wrote: this one, the
         # migration's, begins by writing, and waits.
