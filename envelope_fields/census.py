@@ -12,9 +12,10 @@ from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 
-from envelope_fields.columns import Column, encrypted_columns, says_no_table
+from envelope_fields.columns import Column, encrypted_columns
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.tables import says_no_table
 from envelope_fields.key_versions import Key, KeyVersion, key_versions, of_key
 
 

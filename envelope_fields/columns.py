@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 from django.db.models import Field, Model
 
 from envelope_fields.fields import EncryptedFieldMixin
@@ -53,19 +53,6 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
             if names not in seen and router.allow_migrate_model(alias, model):
                 seen.add(names)
                 yield Column(alias, model, field, *names)
-
-
-def says_no_table(error: DatabaseError) -> bool:
-    """Whether a query failed because its table does not exist.
-
-    Asking the catalogue first would miss tables: it lists neither other schemas nor, where case
-    does not count, the name that the model has.
-    """
-    return (
-        getattr(error.__cause__, "sqlstate", None) in ("42P01", "3F000")  # PostgreSQL
-        or error.args[:1] == (1146,)  # MariaDB and MySQL
-        or str(error).startswith("no such table")  # SQLite
-    )
 
 
 def _encrypted_fields() -> list[tuple[type[Model], Field[Any, Any]]]:

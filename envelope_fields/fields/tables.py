@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
+
+
+def says_no_table(error: DatabaseError) -> bool:
+    """Whether a query failed because its table does not exist.
+
+    Asking the catalogue instead would miss tables: it lists neither other schemas nor, where case
+    does not count, the name that the model has.
+    """
+    return (
+        getattr(error.__cause__, "sqlstate", None) in ("42P01", "3F000")  # PostgreSQL
+        or error.args[:1] == (1146,)  # MariaDB and MySQL
+        or str(error).startswith("no such table")  # SQLite
+    )
 
 
 def has_rows(model: type[Model], using: str) -> bool:
@@ -23,7 +36,7 @@ def _asked(model: type[Model], using: str, question: Any) -> int:
     try:
         with transaction.atomic(using=using):
             return int(question(QuerySet(model, using=using)))
-    except DatabaseError:
-        if model._meta.db_table in connections[using].introspection.table_names():
-            raise
-        return 0
+    except DatabaseError as error:
+        if says_no_table(error):
+            return 0
+        raise
