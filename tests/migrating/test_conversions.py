@@ -17,7 +17,7 @@ from django.test import override_settings
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, migration_plan
 from envelope_fields.fields.migrations import ConversionRefused
-from tests.migrating.columns import alter, patient
+from tests.migrating.columns import PATIENT, alter, patient, write_notes
 from tests.migrating.project import DEFAULT_KEY
 
 LABEL = "zzz_clinic"
@@ -176,7 +176,95 @@ class TestAllowed:
 
 class NoClinic:
     def allow_migrate(self, db, app_label, **hints):
-        return app_label != LABEL
+        return app_label not in (LABEL, PATIENT[0])
+
+
+class TestInTheMiddleOfAPlan:
+    """What a plan writes is not there when it begins."""
+
+    @pytest.fixture
+    def seeded(self, project):
+        project.add(PATIENT[0], patient(notes=models.TextField()))
+        project.add(PATIENT[0], migrations.RunPython(write_notes, migrations.RunPython.noop))
+        return project
+
+    @staticmethod
+    def refused(project, *target):
+        with pytest.raises(ConversionRefused) as error:
+            project.migrate(*target)
+        return str(error.value)
+
+    @staticmethod
+    def stored(project):
+        return {bytes(str(value), "utf-8") for value in project.column(*PATIENT, "notes")}
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            alter("notes", ENCRYPTED),
+            CarefulAlterField("patient", "notes", ENCRYPTED),
+            SeparateDatabaseAndState([alter("notes", ENCRYPTED)], [alter("notes", ENCRYPTED)]),
+            SeparateDatabaseAndState([SeparateDatabaseAndState([alter("notes", ENCRYPTED)])]),
+        ],
+        ids=str,
+    )
+    def test_a_migration_fills_the_column(self, seeded, operation):
+        seeded.add(PATIENT[0], operation)
+        for _ in range(2):
+            assert self.refused(seeded).startswith(
+                "The migration aaa_clinic.0003 would make aaa_clinic.Patient.notes an encrypted "
+                "field, and leave its 2 values in the database 'scratch' unencrypted"
+            )
+            assert self.stored(seeded) == {b"first", b"second"}
+
+    def test_the_same_migration_fills_it(self, project):
+        project.add(PATIENT[0], patient(notes=models.TextField()))
+        project.add(PATIENT[0], migrations.RunPython(write_notes), alter("notes", ENCRYPTED))
+        assert "leave its 2 values" in self.refused(project)
+
+    def test_after_a_renaming(self, seeded):
+        seeded.add(PATIENT[0], RenameModel("Patient", "Person"))
+        seeded.add(PATIENT[0], AlterField("Person", "notes", ENCRYPTED))
+        assert "make aaa_clinic.Person.notes an encrypted" in self.refused(seeded)
+
+    def test_to_a_plain_column(self, project):
+        project.add(PATIENT[0], patient(notes=ENCRYPTED))
+        project.add(PATIENT[0], migrations.RunPython(write_notes), after=[DEFAULT_KEY])
+        project.add(PATIENT[0], alter("notes", PLAIN))
+        assert "make aaa_clinic.Patient.notes a field that is not encr" in self.refused(project)
+
+    def test_backwards(self, project):
+        project.add(PATIENT[0], patient(notes=models.TextField()), after=[DEFAULT_KEY])
+        project.add(PATIENT[0], alter("notes", ENCRYPTED))
+        project.add(PATIENT[0], migrations.RunPython(migrations.RunPython.noop, write_notes))
+        project.migrate()
+        assert self.refused(project, PATIENT[0], "0001").startswith(
+            "Reversing the migration aaa_clinic.0002 would make aaa_clinic.Patient.notes a field "
+            "that is not encrypted, and leave its 2 values in the database 'scratch' encrypted"
+        )
+        stored = project.rows(*PATIENT).values_list("notes", flat=True)
+        assert list(stored) == ["first", "second"]
+
+    def test_back_and_forth_in_one_process(self, project):
+        project.add(PATIENT[0], patient(notes=models.TextField()))
+        project.add(PATIENT[0], alter("notes", ENCRYPTED))
+        for _ in range(3):
+            project.migrate()
+            project.migrate(PATIENT[0], "0001")
+
+    def test_a_database_that_the_router_forbids(self, seeded):
+        seeded.migrate()
+        seeded.add(PATIENT[0], alter("notes", ENCRYPTED))
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.NoClinic"]):
+            seeded.migrate()
+        assert self.stored(seeded) == {b"first", b"second"}
+
+    def test_its_sql(self, seeded):
+        """`sqlmigrate` runs nothing, and may come after a plan in the same process."""
+        seeded.add(PATIENT[0], alter("notes", ENCRYPTED))
+        self.refused(seeded)
+        call_command("sqlmigrate", PATIENT[0], "0003", database="scratch")
+        assert self.stored(seeded) == {b"first", b"second"}
 
 
 class TestBackwards:
