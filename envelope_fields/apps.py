@@ -14,12 +14,13 @@ class EnvelopeFieldsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from envelope_fields import checks, default_key, key_fixtures, serializers
+        from envelope_fields import checks, default_key, key_fixtures, key_tables, serializers
         from envelope_fields.fields import fixtures, migrations
 
         checks.register()
         default_key.connect(self)
         fixtures.connect()
         key_fixtures.connect()
+        key_tables.connect(self)
         migrations.connect(self)
         serializers.register()
