@@ -37,7 +37,8 @@ class Column:
 def encrypted_columns(database: str | None = None) -> Iterator[Column]:
     """Find the columns of all encrypted fields in the databases where their models may live.
 
-    The routers' `allow_migrate` decides where that is; the table itself may not be there yet.
+    The routers' `allow_migrate` and `db_for_write` decide where that is; the table itself may not
+    be there yet.
 
     Args:
         database: look in this one alone.
@@ -50,9 +51,17 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
         for model, field in _encrypted_fields():
             quote = connection.ops.quote_name
             names = quote(model._meta.db_table), quote(str(field.column))
-            if names not in seen and router.allow_migrate_model(alias, model):
+            if names not in seen and _may_live_in(alias, model):
                 seen.add(names)
                 yield Column(alias, model, field, *names)
+
+
+def _may_live_in(alias: str, model: type[Model]) -> bool:
+    """Whether the routers let a model's rows be in a database.
+
+    Where its tables were not made by Django, they forbid migrations and write there all the same.
+    """
+    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
 
 
 def _encrypted_fields() -> list[tuple[type[Model], Field[Any, Any]]]:

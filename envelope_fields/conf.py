@@ -14,6 +14,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 SETTING = "ENVELOPE_FIELDS"
 ROOT_KEY_ENTRIES = ("BACKEND", "OPTIONS")
+ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,16 @@ def configuration() -> Configuration:
     Raises:
         ImproperlyConfigured: an unknown entry, or a value that cannot be meant.
     """
+    try:
+        return _read()
+    except ImproperlyConfigured as error:
+        problem = str(error)
+    # Raised from here, since an error report shows the variables of the frames that an error
+    # passed: options may hold a key.
+    raise ImproperlyConfigured(problem)
+
+
+def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
@@ -79,6 +90,12 @@ def configuration() -> Configuration:
 def _root_keys(given: Any) -> dict[str, RootKeySettings]:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
+    for name in given:
+        if not isinstance(name, str) or not 0 < len(name) <= ROOT_KEY_NAME_LENGTH:
+            raise ImproperlyConfigured(
+                f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
+                f"{ROOT_KEY_NAME_LENGTH} characters."
+            )
     return {name: _root_key(entry, root_key_place(name)) for name, entry in given.items()}
 
 
@@ -100,7 +117,7 @@ def root_key_place(name: str) -> str:
 
 
 def _database(given: Any) -> str:
-    if given not in settings.DATABASES:
+    if not isinstance(given, str) or given not in settings.DATABASES:
         raise ImproperlyConfigured(
             f'{SETTING}["DATABASE"] is {given!r}, which is not in DATABASES. '
             f"{_valid(settings.DATABASES)}"

@@ -21,7 +21,8 @@ class KeyChange:
     """One uncommitted change; as a commit callback it only makes caches forget.
 
     It is counted from its making until the last reference to it goes, so that `any_uncommitted`
-    costs a look at a set. That may be later than the rollback, never earlier.
+    costs a look at a set. That may be later than the rollback, never earlier. Its end makes caches
+    forget too: Django drops the callbacks that come after one that raises.
     """
 
     def __init__(self, version_ids: Iterable[bytes]) -> None:
@@ -30,6 +31,7 @@ class KeyChange:
 
     def __del__(self) -> None:
         _live.discard(id(self))
+        _forget()
 
     def __call__(self) -> None:
         _forget()
@@ -64,7 +66,7 @@ def can_vanish(version_id: bytes) -> bool:
     `atomic(durable=True)`: what is written under the version is rolled back with it.
     """
     blocks: list[Any] = connections[configuration().database].atomic_blocks
-    if not blocks or blocks[-1]._from_testcase:
+    if blocks and blocks[-1]._from_testcase:
         return False
     return any(version_id in change.version_ids for change in uncommitted())
 

@@ -97,14 +97,12 @@ def encrypt(key: Key, plaintext: bytes, context: EncryptionContext) -> bytes:
         TypeError: the plaintext is not bytes, or the context not text to text.
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
     """
-    if not isinstance(plaintext, bytes | bytearray | memoryview):
-        raise TypeError(f"plaintext is {type(plaintext).__name__}, not bytes")
-    if memoryview(plaintext).nbytes > PLAINTEXT_LIMIT:
-        raise ValueError(
-            f"plaintext is longer than {PLAINTEXT_LIMIT} bytes; encrypt it with a data key "
-            "of generate_data_key()"
-        )
-    return _encrypt(key, plaintext, context)
+    try:
+        _check_plaintext(plaintext)
+        return _encrypt(key, plaintext, context)
+    except BaseException:
+        del plaintext  # error reports show the variables of each frame
+        raise
 
 
 def decrypt(ciphertext: bytes, context: EncryptionContext, key: Key | None = None) -> bytes:
@@ -162,30 +160,42 @@ def re_encrypt(
         plaintext[:] = bytes(len(plaintext))
 
 
+def _check_plaintext(plaintext: Any) -> None:
+    if isinstance(plaintext, bytes | bytearray | memoryview):
+        if memoryview(plaintext).nbytes <= PLAINTEXT_LIMIT:
+            return
+        error: Exception = ValueError(
+            f"plaintext is longer than {PLAINTEXT_LIMIT} bytes; encrypt it with a data key "
+            "of generate_data_key()"
+        )
+    else:
+        error = TypeError(f"plaintext is {type(plaintext).__name__}, not bytes")
+    del plaintext
+    raise error
+
+
 def _encrypt(
     key: Key, plaintext: bytes | bytearray | memoryview, context: EncryptionContext
 ) -> bytes:
-    bound_to = _context(context)
-    return envelope.encrypt(keyring.wrapping_key(_alias(key), using=None), plaintext, bound_to)
+    try:
+        bound_to = _context(context)
+        wrapping_key = keyring.wrapping_key(_name(key), using=None)
+        return envelope.encrypt(wrapping_key, plaintext, bound_to)
+    except BaseException:
+        del plaintext
+        raise
 
 
 def _require_key(version_id: bytes, key: Key) -> None:
     version = keyring.version_of(version_id)
-    if version.key_id != _key_id(key) and version.alias != key:
+    if _name(key) not in (version.key_id, version.alias):
         raise DecryptionFailed(
             f"The ciphertext is under {version}, not under the master key {key} that was asked for."
         )
 
 
-def _alias(key: Key) -> str:
-    key_id = _key_id(key)
-    return str(key) if key_id is None else keyring.current_alias(key_id)
-
-
-def _key_id(key: Key) -> UUID | None:
-    if isinstance(key, MasterKey):
-        return key.id
-    return key if isinstance(key, UUID) else None
+def _name(key: Key) -> str | UUID:
+    return key.id if isinstance(key, MasterKey) else key
 
 
 def _context(context: Any) -> bytes:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
-from django.db.models import F
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
+from django.db.models import F, Max
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
@@ -38,9 +38,11 @@ def create_master_key(alias: str, *, description: str = "", actor: Any = None) -
     key = MasterKey(alias=alias, description=description)
     key.clean_fields()
     version = MasterKeyVersion(**keyring.generate_version(key.id, 1, key.usage))
+    # Looked up before the transaction, which writes first: SQLite lets none write that has read
+    # before another one wrote.
+    if MasterKey.objects.using(configuration().database).filter(alias=alias).exists():
+        raise _alias_taken(alias)
     with _key_transaction() as using:
-        if _with_alias(using, alias) is not None:
-            raise _alias_taken(alias)
         try:
             key.save(using=using, force_insert=True)
         except IntegrityError as error:
@@ -70,7 +72,7 @@ def rotate_master_key(key: Key, *, actor: Any = None) -> MasterKeyVersion:
             raise MasterKeyUnusable(
                 f"Cannot rotate the master key {row}: it is {KeyState(row.state).label}."
             )
-        number = row.current_version.number + 1
+        number = 1 + (row.versions.using(using).aggregate(Max("number"))["number__max"] or 0)
         version = MasterKeyVersion(
             master_key=row, **keyring.generate_version(row.id, number, row.usage)
         )
@@ -130,7 +132,14 @@ def _key_transaction() -> Iterator[str]:
     after values in another database were written under it (law 3).
     """
     using = configuration().database
-    with transaction.atomic(using=using, durable=using != DEFAULT_DB_ALIAS):
+    durable = using != DEFAULT_DB_ALIAS
+    connection = connections[using]
+    if durable and not connection.in_atomic_block and not connection.get_autocommit():
+        raise MasterKeyUnusable(
+            f"Keys change only in transactions of their own, and the database {using!r} has "
+            "autocommit switched off. Switch it on for the change."
+        )
+    with transaction.atomic(using=using, durable=durable):
         yield using
 
 
@@ -140,8 +149,10 @@ def _locked(using: str, key: Key) -> MasterKey:
         which: dict[str, Any] = {"pk": key.pk}
     elif isinstance(key, UUID):
         which = {"pk": key}
-    else:
+    elif isinstance(key, str):
         which = {"alias": key}
+    else:
+        raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
     rows = MasterKey.objects.using(using)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
     rows.filter(**which).update(state=F("state"))
@@ -161,10 +172,6 @@ def _locked_version(using: str, version: MasterKeyVersion) -> MasterKeyVersion:
             f"{row} is the current one. Rotate the key first, or change the state of the key."
         )
     return row
-
-
-def _with_alias(using: str, alias: str) -> MasterKey | None:
-    return MasterKey.objects.using(using).filter(alias=alias).first()
 
 
 def _alias_taken(alias: str) -> AliasTaken:

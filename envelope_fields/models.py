@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import key_changes
+from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
 from envelope_fields.exceptions import EnvelopeError
 
 DEFAULT_ALIAS = "default"
@@ -130,7 +131,7 @@ class MasterKeyVersion(models.Model):
     number = models.PositiveIntegerField(_("number"), editable=False)
     state = models.CharField(_("state"), max_length=16, choices=KeyState, default=KeyState.ENABLED)
     wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
-    root_key = models.CharField(_("root key"), max_length=100, editable=False)
+    root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     objects: ClassVar[models.Manager[MasterKeyVersion]] = KeyRowQuerySet[

@@ -83,7 +83,7 @@ def _mirrors(fields: list[Any]) -> Found:
 def _previous(fields: list[Any]) -> Found:
     present = dict(_by(fields, lambda field: field.label))
     for field in fields:
-        for label in field.previous_contexts:
+        for label in filter(_is_text, field.previous_contexts):  # else E018 says so
             for other in present.get(label, ()):
                 if other.label != field.label and _column(other) != _column(field):
                     yield (
@@ -98,6 +98,10 @@ def _previous(fields: list[Any]) -> Found:
                         ),
                         [field, other],
                     )
+
+
+def _is_text(label: Any) -> bool:
+    return isinstance(label, str)
 
 
 def _may_be_one_column(sharing: list[Any]) -> bool:

@@ -10,10 +10,25 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn, SupportsIndex
 
 Buffer = bytearray | memoryview
 
 ZEROS = bytes(64)
+
+
+class KeyBuffer(bytearray):
+    """A bytearray for a key: it shows nothing in an error report, and does not pickle."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<KeyBuffer of {len(self)} bytes>"
+
+    __str__ = __repr__
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a KeyBuffer is not pickled")
 
 
 def wipe(buffer: Buffer) -> None:
@@ -22,9 +37,9 @@ def wipe(buffer: Buffer) -> None:
 
 
 @contextmanager
-def wiped(length: int) -> Iterator[bytearray]:
+def wiped(length: int) -> Iterator[KeyBuffer]:
     """Lend a zeroed buffer of `length` bytes (at most 64) and wipe it, also on failure."""
-    buffer = bytearray(length)
+    buffer = KeyBuffer(length)
     try:
         yield buffer
     finally:
@@ -48,9 +63,9 @@ def random_source(length: int) -> Callable[[], memoryview]:
     return draw
 
 
-def random_buffer(length: int) -> bytearray:
+def random_buffer(length: int) -> KeyBuffer:
     """Return `length` random bytes in a buffer to be wiped; raises OSError as `random_source`."""
-    buffer = bytearray(length)
+    buffer = KeyBuffer(length)
     _entropy_source()((ctypes.c_ubyte * length).from_buffer(buffer), ctypes.c_size_t(length))
     return buffer
 

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models.expressions import Col
+from django.db.models import Subquery
+from django.db.models.expressions import Col, Ref
+from django.db.models.sql import Query
 
 from envelope_fields.fields.errors import refuse
+
+
+def is_column(expression: Any) -> bool:
+    """Whether an expression gives back a column as it is, be it through a subquery."""
+    if isinstance(expression, Ref):
+        return is_column(expression.get_source_expressions()[0])
+    if isinstance(expression, Subquery):
+        return is_column(expression.query)
+    if isinstance(expression, Query):
+        selected = [*expression.select, *expression.annotation_select.values()]
+        return len(selected) == 1 and is_column(selected[0])
+    return isinstance(expression, Col)
 
 
 class EncryptedCol(Col):
@@ -16,7 +30,7 @@ class EncryptedCol(Col):
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         if self.output_field == self.target:
-            return [self.target.reader]
+            return [self.target.converter]
         return super().get_db_converters(connection)
 
     # Expressions ask their sources for this when they have no output field of their own (Max,

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model, Subquery
-from django.db.models.expressions import Col, DatabaseDefault, Ref
-from django.db.models.sql import Query
+from django.db.models import Field, Model
+from django.db.models.expressions import Col, DatabaseDefault
 
 from envelope_fields.crypto import format
 from envelope_fields.crypto.context import field_context
 from envelope_fields.fields import field_checks, guard, placeholder
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
-from envelope_fields.fields.columns import EncryptedCol
+from envelope_fields.fields.columns import EncryptedCol, is_column
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.lookups import refused_lookup, refused_transform
 from envelope_fields.fields.reading import Reader, reader
@@ -29,9 +28,6 @@ else:
     _Field = object  # the field class comes after the mixin
 
 KeyChoice = str | Callable[[Any], str] | None
-
-# What may stand for the column in a query and still be read: see from_db_value.
-_READABLE = (Col, Ref, Subquery, Query)
 
 
 class EncryptedFieldMixin(_Field):
@@ -92,7 +88,7 @@ class EncryptedFieldMixin(_Field):
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)
         # The field of an abstract base is copied, with what is cached in it.
-        for cached in ("label", "contexts", "reader"):
+        for cached in ("label", "contexts", "converter", "reader", "cached_col"):
             self.__dict__.pop(cached, None)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
@@ -157,12 +153,14 @@ class EncryptedFieldMixin(_Field):
                 return guard.admit(self, value, carrier)
         elif placeholder.suffices(self, connection):
             return placeholder.PLACEHOLDER
+        del value  # from here on the carrier alone holds it: error reports show variables
         return encrypt(self, carrier, connection.alias)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> NoReturn:
         # Django asks for this to compare or to compute, never to store.
+        del value
         raise refuse(self, "a value cannot be compared with what is stored")
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
@@ -178,12 +176,19 @@ class EncryptedFieldMixin(_Field):
     # Reading
 
     @cached_property
+    def converter(self) -> Reader:
+        """What turns the bytes of this field's column into values."""
+        if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
+            return self.reader
+        return self.from_db_value  # a subclass has something to add
+
+    @cached_property
     def reader(self) -> Reader:
-        """The converter of this field's column."""
+        """The fast way through: a function for this field alone."""
         return reader(self)
 
     def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
-        if not isinstance(expression, _READABLE):
+        if not is_column(expression):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
         return self.reader(value, expression, connection)
 
@@ -206,6 +211,9 @@ class EncryptedFieldMixin(_Field):
     def get_transform(self, lookup_name: str) -> Any:
         return refused_transform(self, lookup_name)
 
+    def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
+        raise refuse(self, "the database cannot cut its values")
+
     # Fixtures, whose objects hold carriers until they are saved
 
     def clean(self, value: Any, model_instance: Model | None) -> Any:
@@ -222,8 +230,8 @@ class EncryptedFieldMixin(_Field):
         brought = obj.__dict__.get(self.attname)
         if type(brought) is StoredEnvelope:
             return format.encode_text(brought.envelope)
-        value = self.value_from_object(obj)
-        if value is None:
+        carrier = Unencrypted(self.value_from_object(obj), obj)
+        if carrier.value is None:
             return None
         # The text leaves the database, and must not outlive a key that is rolled back.
-        return format.encode_text(encrypt(self, Unencrypted(value, obj), using=None))
+        return format.encode_text(encrypt(self, carrier, using=None))

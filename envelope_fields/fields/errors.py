@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from django.core.exceptions import FieldError
+from django.db import DatabaseError
 
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields import placeholder
 
 _Error = TypeVar("_Error", bound=EnvelopeError)
@@ -22,4 +23,5 @@ def refuse(field: Any, what: str) -> FieldError:
 
 def named(field: Any, error: _Error) -> _Error:
     """Return the same error, saying at which field it happened."""
-    return type(error)(f"{field}: {error}{placeholder.advice(field.model)}")
+    lacks_key = isinstance(error, MasterKeyNotFound) or isinstance(error.__cause__, DatabaseError)
+    return type(error)(f"{field}: {error}{placeholder.advice(field.model) if lacks_key else ''}")

@@ -53,7 +53,7 @@ _OPTIONS = (
 
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
-    return [*_options(field), *_key(field), *_context(field), *_previous_contexts(field)]
+    return [*_options(field), *check_key(field), *_context(field), *_previous_contexts(field)]
 
 
 def _options(field: Any) -> Iterator[CheckMessage]:
@@ -75,7 +75,8 @@ def _is_set(field: Any, option: str) -> bool:
     return bool(getattr(field, option, None))
 
 
-def _key(field: Any) -> Iterator[CheckMessage]:
+def check_key(field: Any) -> Iterator[CheckMessage]:
+    """Yield what is wrong with the `key=` of an encrypted field."""
     if field.key is None or callable(field.key):
         return
     if not isinstance(field.key, str):
@@ -124,7 +125,12 @@ def _previous_contexts(field: Any) -> Iterator[CheckMessage]:
 
 
 def _is_label(given: Any) -> bool:
-    return isinstance(given, str) and bool(given)
+    if not isinstance(given, str) or not given:
+        return False
+    try:
+        return bool(given.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _was_text(labels: tuple[str, ...]) -> bool:

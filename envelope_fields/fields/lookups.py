@@ -28,6 +28,7 @@ def refused_transform(field: Field[Any, Any], name: str) -> Callable[..., Any]:
 def _refuse_lookup(field: Field[Any, Any], name: str, lhs: Any, rhs: Any) -> Lookup[Any]:
     if rhs is None and name in ("exact", "iexact") and not isinstance(field, JSONField):
         return Exact(lhs, None)  # Django makes `isnull` of it
+    del rhs  # the search term, which an error report would show
     raise refuse(field, f"the lookup `{name}` would compare envelopes, and find nothing")
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.fields.guard import is_json_null
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -27,16 +28,23 @@ class EncryptedQuerySet(QuerySet[_Row]):
             for field in map(self.model._meta.get_field, names)
             if hasattr(field, "to_plaintext")
         ]
-        values = [(row, field, getattr(row, field.attname)) for row in rows for field in encrypted]
+        # No name here holds a value itself: an error report would show it.
+        carriers = [
+            (field, Unencrypted(getattr(row, field.attname), row))
+            for row in rows
+            for field in encrypted
+        ]
         try:
-            for row, field, value in values:
-                _carry(row, field, value)
+            for field, carrier in carriers:
+                if _is_for_encryption(field, carrier):
+                    setattr(carrier.instance, field.attname, carrier)
             return super().bulk_update(rows, names, batch_size)
         finally:
-            for row, field, value in values:
-                setattr(row, field.attname, value)
+            for field, carrier in carriers:
+                setattr(carrier.instance, field.attname, carrier.value)
 
 
-def _carry(row: Model, field: Field[Any, Any], value: Any) -> None:
-    if value is not None and not hasattr(value, "resolve_expression"):
-        setattr(row, field.attname, Unencrypted(value, row))
+def _is_for_encryption(field: Field[Any, Any], carrier: Unencrypted) -> bool:
+    if carrier.value is None:
+        return False
+    return is_json_null(field, carrier.value) or not hasattr(carrier.value, "resolve_expression")

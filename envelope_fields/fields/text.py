@@ -14,7 +14,7 @@ class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore
 
     def to_plaintext(self, value: Any) -> bytes:
         # The schema editor's default for a binary column means the empty text here.
-        text = "" if value == b"" else self.get_prep_value(value)
+        text = "" if isinstance(value, bytes) and not value else self.get_prep_value(value)
         try:
             return text.encode()
         except UnicodeEncodeError:

@@ -2,7 +2,8 @@
 
 Rooms: `rows` reads key versions from the database, `materials` has their plaintext, and a `table`
 holds what follows from both for `KEY_CACHE_SECONDS`, or until a key changes in this process. While
-this thread's connection has uncommitted key changes nothing is kept at all (law 3).
+this thread's connection has uncommitted key changes nothing is kept at all (law 3); a transaction
+that sees a `snapshot` of the past keeps what it learns to itself.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.core.signals import setting_changed
 
 from envelope_fields import key_changes
-from envelope_fields.conf import configuration
+from envelope_fields.conf import SETTING, configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.exceptions import MalformedEnvelope, MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring import materials, rows
+from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
+from envelope_fields.keyring import materials, snapshots
 from envelope_fields.keyring.materials import check_root_key, check_version, generate_version
 from envelope_fields.keyring.table import Table
 from envelope_fields.policy import Action, KeyVersionState, authorize
@@ -28,7 +30,6 @@ from envelope_fields.policy import Action, KeyVersionState, authorize
 __all__ = [
     "check_root_key",
     "check_version",
-    "current_alias",
     "evict",
     "forget",
     "generate_version",
@@ -62,15 +63,15 @@ def unwrapping_key(derivation: bytes) -> AESGCM:
     return _unwrapping_key(derivation)
 
 
-def wrapping_key(alias: str, using: str | None) -> WrappingKey:
+def wrapping_key(key: str | UUID, using: str | None) -> WrappingKey:
     """Return what wraps a data key under the current version of a master key, for one value.
 
     Args:
-        alias: the master key's alias.
+        key: the master key's alias, or its id.
         using: the database that the value goes to; None when it leaves for elsewhere.
 
     Raises:
-        MasterKeyNotFound: no master key has this alias.
+        MasterKeyNotFound: there is no such master key.
         MasterKeyUnusable: its state forbids it or could not be read, or the version is not
             committed and the value would outlive its rollback.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
@@ -78,10 +79,10 @@ def wrapping_key(alias: str, using: str | None) -> WrappingKey:
     """
     table = _table
     if not _any_uncommitted() and monotonic() < table.deadline:
-        key = table.wrapping_key(alias)
-        if key is not None:
-            return key
-    return _wrapping_key(alias, using)
+        known = table.wrapping_key(key)
+        if known is not None:
+            return known
+    return _wrapping_key(key, using)
 
 
 def version_of(version_id: bytes) -> KeyVersionState:
@@ -93,22 +94,11 @@ def version_of(version_id: bytes) -> KeyVersionState:
     return _current_table().version(version_id).state
 
 
-def current_alias(key_id: UUID) -> str:
-    """Return the alias of a master key given by its id.
-
-    Raises:
-        MasterKeyNotFound: there is none, or it has no alias any more.
-    """
-    alias = rows.current_of_id(key_id).state.alias
-    if alias is None:
-        raise MasterKeyNotFound(f"The master key {key_id} has no alias: it was destroyed.")
-    return alias
-
-
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
     global _table
     _table = Table(seconds=0)
+    snapshots.forget()
 
 
 def evict() -> None:
@@ -131,26 +121,29 @@ def _unwrapping_key(derivation: Any) -> AESGCM:
     return key
 
 
-def _wrapping_key(alias: str, using: str | None) -> WrappingKey:
+def _wrapping_key(key: str | UUID, using: str | None) -> WrappingKey:
     table = _current_table()
-    key = table.wrapping_key(alias)
-    if key is None:
-        row = table.current_version(alias)
-        authorize(Action.ENCRYPT, row.state)
-        _refuse_uncommitted(row.state, using)
-        prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
-        with materials.lent(row) as material:
-            aead = xaes.derive(material, prefix)
-        key = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-        table.keep_wrapping_key(alias, key)
-    return key
+    known = table.wrapping_key(key)
+    if known is not None:
+        return known
+    row = table.current_version(key)
+    authorize(Action.ENCRYPT, row.state)
+    _refuse_uncommitted(row.state, using)
+    prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
+    with materials.lent(row) as material:
+        aead = xaes.derive(material, prefix)
+    wrapping_key = WrappingKey(layout.header(row.state.version_id), prefix, aead)
+    table.keep_wrapping_key(key, wrapping_key)
+    return wrapping_key
 
 
 def _current_table() -> Table:
-    """Return the table to look into and to fill: one of its own for this call, or the cache."""
+    """Return the table to look into and to fill: one for this call or transaction, or the cache."""
     global _table
     if _any_uncommitted() and key_changes.uncommitted():
         return Table(seconds=0)
+    if snapshots.is_in_one():
+        return snapshots.table()
     table = _table
     if monotonic() >= table.deadline:
         table = _table = Table(configuration().key_cache_seconds)
@@ -168,6 +161,12 @@ def _refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
         )
 
 
+def _settings_changed(*, setting: str, **_: Any) -> None:
+    if setting == SETTING:
+        evict()
+
+
 key_changes.on_change(forget)
+setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 # Two processes must not share a nonce prefix and its count.
 os.register_at_fork(after_in_child=forget)

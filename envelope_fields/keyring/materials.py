@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from hmac import compare_digest
 from threading import RLock
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,18 +21,19 @@ from envelope_fields import key_changes, root_keys
 from envelope_fields.conf import RootKeySettings, configuration, root_key_place
 from envelope_fields.crypto import context, xaes
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.buffers import random_buffer, wipe
+from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
+from envelope_fields.exceptions import MasterKeyUnusable, RootKeyRefused
 from envelope_fields.keyring import rows
 from envelope_fields.root_keys import RootKey
 
 _Answer = TypeVar("_Answer")
 
-_plaintext: dict[bytes, bytearray] = {}
+_plaintext: dict[bytes, KeyBuffer] = {}
 _lock = RLock()
 
 
 @contextmanager
-def lent(row: rows.KeyRow) -> Iterator[bytearray]:
+def lent(row: rows.KeyRow) -> Iterator[KeyBuffer]:
     """Lend the material of a version: from the cache, or unwrapped for this once and wiped.
 
     Raises:
@@ -47,7 +49,11 @@ def lent(row: rows.KeyRow) -> Iterator[bytearray]:
     else:
         # Locked while it is lent: another thread that evicts must not wipe it in our hands.
         with _lock:
-            yield _cached(row)
+            material = _cached(row)
+            yield material
+            # A signal handler of this thread may: what was derived of zeros must not be used.
+            if not any(material):
+                raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
 
 
 def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
@@ -66,9 +72,13 @@ def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
     material = random_buffer(xaes.KEY_BYTES)
     try:
         wrapped = _ask(root_key, lambda root: root.wrap(material, bound_to))
-        wipe(_ask(root_key, lambda root: root.unwrap(wrapped, bound_to)))
+        opened = _opened(root_key, wrapped, bound_to)
+        same = compare_digest(opened, material)
+        wipe(opened)
     finally:
         wipe(material)
+    if not same:
+        raise RootKeyRefused(f"The root key {root_key!r} does not give back what it wrapped.")
     return {
         "version_id": version_id,
         "number": number,
@@ -107,16 +117,29 @@ def evict() -> None:
             wipe(_plaintext.popitem()[1])
 
 
-def _cached(row: rows.KeyRow) -> bytearray:
-    version_id = row.state.version_id
-    material = _plaintext.get(version_id)
+def _cached(row: rows.KeyRow) -> KeyBuffer:
+    # By what the root key bound it to: a row that was altered since is not taken for the same.
+    material = _plaintext.get(row.context)
     if material is None:
-        material = _plaintext[version_id] = _unwrap(row)
+        material = _plaintext[row.context] = _unwrap(row)
     return material
 
 
-def _unwrap(row: rows.KeyRow) -> bytearray:
-    return _ask(row.root_key, lambda root: root.unwrap(row.wrapped_material, row.context))
+def _unwrap(row: rows.KeyRow) -> KeyBuffer:
+    return _opened(row.root_key, row.wrapped_material, row.context)
+
+
+def _opened(root_key: str, wrapped: bytes, bound_to: bytes) -> KeyBuffer:
+    material: Any = _ask(root_key, lambda root: root.unwrap(wrapped, bound_to))
+    if isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material):
+        buffer = KeyBuffer(material)
+        wipe(material)
+        return buffer
+    del material  # error reports show the variables of each frame
+    raise RootKeyRefused(
+        f"The backend of the root key {root_key!r} must return {xaes.KEY_BYTES} bytes in a "
+        "bytearray, and leave the wiping to its caller."
+    )
 
 
 def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:

@@ -52,8 +52,12 @@ def with_version_id(version_id: bytes) -> KeyRow:
     return row
 
 
-def current_of_alias(alias: str) -> KeyRow:
-    """Return the current version of the master key with this alias; errors as above."""
+def current_version(key: str | UUID) -> KeyRow:
+    """Return the current version of a master key given by alias or id; errors as above."""
+    return _of_id(key) if isinstance(key, UUID) else _of_alias(key)
+
+
+def _of_alias(alias: str) -> KeyRow:
     row = _newest(master_key__alias=alias)
     if row is None or row.state.alias != alias:  # a database may compare without case
         hint = ", or run `python manage.py migrate`." if alias == DEFAULT_ALIAS else "."
@@ -64,8 +68,7 @@ def current_of_alias(alias: str) -> KeyRow:
     return row
 
 
-def current_of_id(key_id: UUID) -> KeyRow:
-    """Return the current version of the master key with this id; errors as above."""
+def _of_id(key_id: UUID) -> KeyRow:
     row = _newest(master_key_id=key_id)
     if row is None:
         raise MasterKeyNotFound(

@@ -7,6 +7,7 @@ from itertools import count
 from threading import Lock
 from time import monotonic
 from typing import NamedTuple
+from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -27,7 +28,8 @@ class Budgeted(NamedTuple):
 class Table:
     """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
 
-    Its time runs from before the first query, so what it knows is never older than it says.
+    Its time runs from before the first query, so what it knows is never older than it says; see
+    `snapshots` for transactions that see the past.
     """
 
     __slots__ = ("_lock", "current", "deadline", "unwrapping", "versions", "wrapping")
@@ -35,9 +37,9 @@ class Table:
     def __init__(self, seconds: float) -> None:
         self.deadline = monotonic() + seconds
         self.versions: dict[bytes, rows.KeyRow] = {}
-        self.current: dict[str, rows.KeyRow] = {}
+        self.current: dict[str | UUID, rows.KeyRow] = {}
         self.unwrapping: dict[bytes, AESGCM] = {}
-        self.wrapping: dict[str, Budgeted] = {}
+        self.wrapping: dict[str | UUID, Budgeted] = {}
         self._lock = Lock()
 
     def version(self, version_id: bytes) -> rows.KeyRow:
@@ -47,23 +49,23 @@ class Table:
             row = self.versions[version_id] = rows.with_version_id(version_id)
         return row
 
-    def current_version(self, alias: str) -> rows.KeyRow:
+    def current_version(self, key: str | UUID) -> rows.KeyRow:
         """Return the version to write under; errors as `rows` raises them."""
-        row = self.current.get(alias)
+        row = self.current.get(key)
         if row is None:
-            row = self.current[alias] = rows.current_of_alias(alias)
+            row = self.current[key] = rows.current_version(key)
         return row
 
-    def wrapping_key(self, alias: str) -> WrappingKey | None:
-        """Return the wrapping key of an alias for one value, if there is one with wraps left."""
-        budgeted = self.wrapping.get(alias)
+    def wrapping_key(self, key: str | UUID) -> WrappingKey | None:
+        """Return a master key's wrapping key for one value, if there is one with wraps left."""
+        budgeted = self.wrapping.get(key)
         if budgeted is not None and next(budgeted.uses) < WRAPS_PER_PREFIX:
             return budgeted.key
         return None
 
-    def keep_wrapping_key(self, alias: str, key: WrappingKey) -> None:
+    def keep_wrapping_key(self, key: str | UUID, wrapping_key: WrappingKey) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
-        self.wrapping[alias] = Budgeted(key, count(1))
+        self.wrapping[key] = Budgeted(wrapping_key, count(1))
 
     def keep_unwrapping_key(self, derivation: bytes, key: AESGCM) -> None:
         """Keep a key that readers will want again, and let the oldest go where there are many."""

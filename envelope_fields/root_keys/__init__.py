@@ -39,7 +39,7 @@ def _import(path: str) -> type[RootKey]:
     module, _, name = path.rpartition(".")
     try:
         backend = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"the backend {path} cannot be imported: {error}") from error
     if not (isinstance(backend, type) and issubclass(backend, RootKey)):
         raise ValueError(

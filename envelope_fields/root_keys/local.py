@@ -12,13 +12,14 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 
 from envelope_fields.crypto import xaes
-from envelope_fields.crypto.buffers import random_buffer, wipe
+from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.base import RootKey
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
 MATERIAL_BYTES: Final = 32
+_FILE_LIMIT: Final = 4096  # far more than a key takes: what is longer is none
 MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
 
 
@@ -61,7 +62,7 @@ class LocalRootKey(RootKey):
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytearray:
         nonce, ciphertext = _parse(wrapped)
-        material = bytearray(MATERIAL_BYTES)
+        material = KeyBuffer(MATERIAL_BYTES)
         key = self._read()
         try:
             xaes.open_into(key, nonce, ciphertext, context, material)
@@ -89,9 +90,9 @@ class LocalRootKey(RootKey):
     def _read(self) -> bytearray:
         text = self._text()
         try:
-            key = bytearray(b64decode(text.strip(), validate=True))
+            key = KeyBuffer(b64decode(text.strip(), validate=True))
         except (Base64Error, ValueError):
-            key = bytearray()
+            key = KeyBuffer()
         if len(key) != xaes.KEY_BYTES:
             raise ValueError(
                 f"{self._place} does not hold a root key, which is base64 of "
@@ -128,17 +129,27 @@ def _parse(wrapped: bytes) -> tuple[bytes, bytes]:
 
 def _read_private(path: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Not waiting: a named pipe would never answer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise ValueError(f"the file {path} does not exist. {MAKE_ONE}") from None
     except OSError as error:
         raise RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}") from error
-    with open(descriptor, encoding="ascii", errors="replace") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        # What group or others may do, on systems that have them (st_mode has no such bits else).
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ValueError(
-                f"the file {path} holds a root key and others can reach it "
-                f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"
-            )
-        return file.read(1024)
+    try:
+        _check_private(path, os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _FILE_LIMIT).decode("ascii", errors="replace")
+    except OSError as error:
+        raise RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is not a file. {MAKE_ONE}")
+    # What group or others may do, on systems that have them (st_mode has no such bits else).
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ValueError(
+            f"the file {path} holds a root key and others can reach it "
+            f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"
+        )

@@ -1,21 +1,23 @@
 """Forms, the admin, DRF and everything else that asks a field what it is."""
 
 import logging
+import traceback
 from datetime import date
 
 import pytest
 from django.core.exceptions import FieldError, ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.migrations.writer import MigrationWriter
 from django.forms import modelform_factory
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 from rest_framework import serializers
 
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 from envelope_fields.lifecycle import disable
 from envelope_fields.models import MasterKey
-from tests.models import DateDecoder, DateEncoder, Declared, Note
+from tests.models import DateDecoder, DateEncoder, Declared, Note, TenantNote
 from tests.models.tenants import tenant_alias
 from tests.stored import stored
 
@@ -199,6 +201,26 @@ def test_the_error_report_of_a_failed_bulk_create_shows_no_plaintext():
     except Exception as error:
         reporter = ExceptionReporter(None, type(error), error, error.__traceback__)
     assert HIDDEN not in reporter.get_traceback_html()
+
+
+def test_our_frames_of_failed_bulk_updates_and_dumps_show_no_plaintext():
+    note = TenantNote(pk=1, tenant="nobody", text=HIDDEN, data=[HIDDEN])
+    for act in (
+        lambda: TenantNote.objects.bulk_update([note], ["text", "data"]),
+        lambda: TenantNote._meta.get_field("text").value_to_string(note),
+        lambda: TenantNote.objects.filter(text=HIDDEN),
+        lambda: TenantNote.objects.update(text=HIDDEN),
+    ):
+        with pytest.raises((EnvelopeError, FieldError)) as caught, transaction.atomic():
+            act()
+        frames = [
+            repr(frame.f_locals)
+            for frame, _ in traceback.walk_tb(caught.tb)
+            if frame.f_globals["__name__"].startswith("envelope_fields")
+        ]
+        assert frames
+        assert HIDDEN not in "".join(frames)
+    assert note.text == HIDDEN
 
 
 def test_the_log_of_statements_shows_no_plaintext(caplog, settings):

@@ -22,6 +22,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce, Concat, Length, Lower, Upper
+from django.test.utils import isolate_apps
 
 from envelope_fields.exceptions import (
     DecryptionFailed,
@@ -184,6 +185,54 @@ def test_computed_values_that_were_given_the_field_as_output_are_refused(note, k
     expression = kind("text", *(["title"] if kind is Coalesce else []), output_field=field)
     with pytest.raises(FieldError, match=f"{kind.__name__}.. computed on its envelopes"):
         field.from_db_value(stored(note, "text"), expression, connection)
+
+
+@pytest.mark.parametrize("kind", [Upper, Max, Coalesce])
+def test_computed_values_are_refused_through_a_subquery_too(note, kind):
+    field = Note._meta.get_field("text")
+    computed = Note.objects.values(
+        x=kind("text", *(["text"] * (kind is Coalesce)), output_field=field)
+    )
+    for subquery in (
+        Subquery(computed),
+        Subquery(Note.objects.annotate(y=Subquery(computed)).values("y")),
+    ):
+        with pytest.raises(FieldError, match="computed on its envelopes"):
+            field.from_db_value(stored(note, "text"), subquery, connection)
+    plain = Subquery(Note.objects.values("text"))
+    assert field.from_db_value(stored(note, "text"), plain, connection) == "the value"
+
+
+def test_slices_are_refused(note):
+    with pytest.raises(FieldError, match="cannot cut"):
+        list(Note.objects.values_list(F("text")[0:3]))
+
+
+class ShoutingField(EncryptedTextField):
+    """Converts values as Django documents it for custom fields."""
+
+    def get_prep_value(self, value):
+        return value.lower()
+
+    def from_db_value(self, value, expression, connection):
+        return super().from_db_value(value, expression, connection).upper()
+
+
+@isolate_apps("tests")
+def test_a_subclass_may_convert_values():
+    class Shout(models.Model):
+        text = ShoutingField()
+
+        class Meta:
+            app_label = "tests"
+            managed = False
+
+    field = Shout._meta.get_field("text")
+    stored_value = field.get_db_prep_save("Hello", connection)
+    column = field.get_col("tests_shout")
+    (convert,) = column.get_db_converters(connection)
+    assert convert(stored_value, column, connection) == "HELLO"
+    assert field.reader(stored_value, column, connection) == "hello"
 
 
 def flipped(envelope, position, bit=1):

@@ -313,6 +313,20 @@ def test_key_per_row(tenants):
     assert version_of(stored(null, "data")) == ids["red"]
 
 
+def test_json_null_per_row(tenants):
+    rows = TenantNote.objects.bulk_create(
+        [TenantNote(tenant=alias, data={"a": 1}) for alias in ("red", "blue")]
+    )
+    rows = list(TenantNote.objects.all())
+    for row in rows:
+        row.data = Value(None, models.JSONField())
+    TenantNote.objects.bulk_update(rows, ["data"])
+    assert {version_of(stored(row, "data")) for row in rows} == {
+        bytes(key.current_version.version_id) for key in tenants.values()
+    }
+    assert {len(stored(row, "data")) for row in rows} == {97 + 4}
+
+
 @pytest.mark.parametrize(
     "write",
     [

@@ -1,8 +1,11 @@
 """The settings: what is accepted, and how a mistake is answered."""
 
+import traceback
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.root_keys.local import generate
 
@@ -39,6 +42,9 @@ def test_the_first_root_key_wraps(settings):
         ({"ROOT_KEYS": {"a": {"BACKEND": dict}}}, "dotted path"),
         ({"ROOT_KEYS": {"a": {"BACKEND": LOCAL, "OPTION": {}}}}, "Valid: BACKEND, OPTIONS"),
         ({"ROOT_KEYS": {"a": {"BACKEND": LOCAL, "OPTIONS": "x"}}}, "must be a dictionary"),
+        ({"ROOT_KEYS": {1: {"BACKEND": LOCAL}}}, "names are text"),
+        ({"ROOT_KEYS": {"x" * 101: {"BACKEND": LOCAL}}}, "at most 100"),
+        ({"DATABASE": ["default"]}, "not in DATABASES"),
         ({"DATABASE": "nowhere"}, "not in DATABASES. Valid: default, other"),
         ({"KEY_CACHE_SECONDS": -1}, "number of seconds"),
         ({"KEY_CACHE_SECONDS": "60"}, "number of seconds"),
@@ -50,6 +56,30 @@ def test_mistakes(settings, setting, message):
     settings.ENVELOPE_FIELDS = setting
     with pytest.raises(ImproperlyConfigured, match=message):
         configuration()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [{"DATABASE": "nowhere"}, {"UNKNOWN": 1}, {"KEY_CACHE_SECONDS": -1}, {"OPTIONS": {}}],
+)
+def test_a_mistake_beside_a_key_does_not_show_the_key(settings, mistake):
+    key = generate()
+    root_key = {"BACKEND": LOCAL, "OPTIONS": {"key": key}, **mistake}
+    for setting in (
+        {"ROOT_KEYS": {"default": {"BACKEND": LOCAL, "OPTIONS": {"key": key}}}, **mistake},
+        {"ROOT_KEYS": {"default": root_key if "OPTIONS" not in mistake else [key]}},
+        {"ROOT_KEYS": {"default": {"BACKEND": LOCAL, "OPTIONS": {"key": key, "env": "B"}}}},
+    ):
+        settings.ENVELOPE_FIELDS = setting
+        with pytest.raises(ImproperlyConfigured) as caught:
+            keyring.check_root_key("default")
+        frames = [
+            repr(frame.f_locals)
+            for frame, _ in traceback.walk_tb(caught.tb)
+            if frame.f_globals["__name__"].startswith("envelope_fields")
+        ]
+        assert frames
+        assert key not in "".join(frames) + str(caught.value)
 
 
 def test_a_key_in_the_options_does_not_show(settings):

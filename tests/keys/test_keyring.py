@@ -165,6 +165,21 @@ def test_eviction_while_others_use_the_key_never_hands_them_a_wiped_one(committe
         assert envelope.decrypt(keyring.unwrapping_key(value[:21]), value, CONTEXT) == b"value"
 
 
+def test_material_that_is_wiped_in_our_own_thread_is_not_used(committed, monkeypatch):
+    """By a signal handler, say: a key derived from zeros is everybody's."""
+    derive = keyring.xaes.derive
+
+    def interrupted(material, prefix):
+        materials.evict()
+        return derive(material, prefix)
+
+    monkeypatch.setattr(keyring.xaes, "derive", interrupted)
+    with pytest.raises(MasterKeyUnusable, match="Try again"):
+        keyring.wrapping_key("committed", "default")
+    monkeypatch.undo()
+    keyring.wrapping_key("committed", "default")
+
+
 def test_unwrapping_keys_are_bounded(committed, monkeypatch):
     monkeypatch.setattr(table, "UNWRAPPING_KEYS", 10)
     header = keyring.wrapping_key("committed", "default").header
@@ -245,6 +260,57 @@ def test_an_altered_row_is_refused_by_the_root_key(committed):
         keyring.wrapping_key("committed", "default")
 
 
+def test_a_row_that_is_altered_while_its_material_is_cached(committed):
+    keyring.wrapping_key("committed", "default")
+    version = committed.current_version
+    MasterKeyVersion.objects.filter(pk=version.pk).update(number=2)
+    with pytest.raises(RootKeyRefused):
+        keyring.wrapping_key("committed", "default")
+
+
+class Wiping(LocalRootKey):
+    """Wipes what it returns, an easy mistake."""
+
+    def unwrap(self, wrapped, context):
+        material = super().unwrap(wrapped, context)
+        material[:] = bytes(32)
+        return material
+
+
+class Shortening(LocalRootKey):
+    def unwrap(self, wrapped, context):
+        return super().unwrap(wrapped, context)[:16]
+
+
+class Copying(LocalRootKey):
+    def unwrap(self, wrapped, context):
+        return bytes(super().unwrap(wrapped, context))
+
+
+class Confusing(LocalRootKey):
+    def unwrap(self, wrapped, context):
+        return bytearray(reversed(super().unwrap(wrapped, context)))
+
+
+@pytest.mark.parametrize("backend", [Wiping, Shortening, Copying, Confusing])
+def test_a_backend_that_does_not_give_back_what_it_wrapped(backend, settings):
+    settings.ENVELOPE_FIELDS = {
+        "ROOT_KEYS": {
+            "default": {"BACKEND": f"{__name__}.{backend.__name__}", "OPTIONS": {"key": generate()}}
+        }
+    }
+    with pytest.raises(RootKeyRefused, match="root key 'default'"):
+        create_master_key("never")
+
+
+def test_changed_settings_empty_the_keyring(settings, committed):
+    keyring.wrapping_key("committed", "default")
+    settings.ENVELOPE_FIELDS = {}
+    assert not materials._plaintext
+    with pytest.raises(ImproperlyConfigured):
+        keyring.wrapping_key("committed", "default")
+
+
 class Failing(root_keys.RootKey):
     """Wraps, and then opens nothing."""
 
@@ -285,9 +351,28 @@ def test_no_key_shows_in_repr_or_in_a_traceback(committed, settings):
         assert all(secret not in text for text in shown)
 
 
+def test_no_key_shows_when_a_derivation_fails(committed, monkeypatch):
+    keyring.wrapping_key("committed", "default")
+    keyring.forget()
+
+    def fail(material, prefix):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keyring.xaes, "derive", fail)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        keyring.wrapping_key("committed", "default")
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = "".join(frames.format())
+    assert "<KeyBuffer of 32 bytes>" in shown
+    assert all(secret not in shown for secret in secrets())
+
+
 def test_keys_do_not_pickle(committed):
     key = keyring.wrapping_key("committed", "default")
     with pytest.raises(TypeError):
         pickle.dumps(key)
     with pytest.raises(TypeError):
         pickle.dumps(LocalRootKey(key=generate()))
+    (material,) = materials._plaintext.values()
+    with pytest.raises(TypeError):
+        pickle.dumps(material)

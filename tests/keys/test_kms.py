@@ -1,8 +1,10 @@
 """The KMS data operations."""
 
 import pickle
+import traceback
 
 import pytest
+from django.db import connection
 
 from envelope_fields import kms
 from envelope_fields.exceptions import (
@@ -138,6 +140,33 @@ def test_re_encrypt(key):
 def test_not_a_ciphertext(key, ciphertext):
     with pytest.raises(MalformedEnvelope):
         kms.decrypt(ciphertext, {})
+
+
+def test_a_key_given_by_id_is_that_key_whatever_its_alias(key):
+    """Another process moves an alias, and this one has not heard of it."""
+    other = create_master_key("other")
+    kms.encrypt("files", b"value", {})
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE envelope_fields_masterkey SET alias = 'x' WHERE alias = 'files'")
+        cursor.execute("UPDATE envelope_fields_masterkey SET alias = 'files' WHERE alias = 'other'")
+    for name in (key, key.id):
+        ciphertext = kms.encrypt(name, b"value", {})
+        assert version_of(ciphertext) == bytes(key.current_version.version_id)
+    assert version_of(kms.encrypt(other.id, b"v", {})) == bytes(other.current_version.version_id)
+
+
+@pytest.mark.parametrize("plaintext", [b"SECRET", "SECRET", b"SECRET" * 1000])
+def test_a_failed_encryption_shows_no_plaintext(key, plaintext):
+    disable(key)
+    with pytest.raises((MasterKeyUnusable, TypeError, ValueError)) as caught:
+        kms.encrypt(key, plaintext, {})
+    frames = [
+        repr(frame.f_locals)
+        for frame, _ in traceback.walk_tb(caught.tb)
+        if frame.f_globals["__name__"].startswith("envelope_fields")
+    ]
+    assert frames
+    assert "SECRET" not in "".join(frames)
 
 
 def test_unknown_keys(key):

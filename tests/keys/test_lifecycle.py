@@ -77,6 +77,13 @@ def test_unknown_keys(key, what):
             act(what)
 
 
+def test_what_is_no_key_at_all(key):
+    for act in (rotate_master_key, enable, disable):
+        for what in (None, 5, [key]):
+            with pytest.raises(TypeError):
+                act(what)
+
+
 def test_disable_and_enable_a_key(key):
     note = TenantNote.objects.create(tenant="tenant", text="value")
     for _ in range(2):  # twice is once
@@ -158,6 +165,30 @@ def test_version_ids_and_numbers_are_unique(key):
         )
         with pytest.raises(IntegrityError), transaction.atomic():
             twin.save()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keys_made_at_once():
+    barrier = threading.Barrier(4)
+    outcomes = []
+
+    def create(alias):
+        barrier.wait()
+        try:
+            outcomes.append(create_master_key(alias).alias)
+        except Exception as error:
+            outcomes.append(type(error).__name__)
+        finally:
+            connections.close_all()
+
+    aliases = ("one", "two", "same", "same")
+    threads = [threading.Thread(target=create, args=[alias]) for alias in aliases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["AliasTaken", "one", "same", "two"]
+    assert MasterKeyVersion.objects.count() == 4
 
 
 @pytest.mark.django_db(transaction=True)

@@ -83,6 +83,22 @@ def test_a_file_that_is_not_there(tmp_path):
         LocalRootKey(file=tmp_path / ("x" * 5000)).check()
 
 
+def test_what_is_not_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for path in (tmp_path, pipe):
+        with pytest.raises(ValueError, match="is not a file"):
+            LocalRootKey(file=path).check()
+
+
+def test_a_file_with_more_than_a_key(tmp_path):
+    path = tmp_path / "root.key"
+    path.write_text(generate() + " " * 2000 + "more")
+    path.chmod(0o600)
+    with pytest.raises(ValueError, match="does not hold a root key"):
+        LocalRootKey(file=path).check()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o610])
 def test_a_file_that_others_can_reach(tmp_path, mode):
@@ -112,6 +128,7 @@ def test_it_does_not_show_its_key():
         ("envelope_fields.root_keys.local.Nothing", {}, "cannot be imported"),
         ("nowhere.Nothing", {}, "cannot be imported"),
         ("Nothing", {}, "cannot be imported"),
+        (".local.LocalRootKey", {}, "cannot be imported"),
         ("builtins.dict", {}, "not a subclass"),
     ],
 )

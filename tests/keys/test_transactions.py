@@ -4,12 +4,14 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection, connections, transaction  # noqa: F401 - for skipif
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
 from envelope_fields import key_changes, keyring, kms
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring import materials
+from envelope_fields.keyring import materials, snapshots
+from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.models import Note, TenantNote
@@ -33,6 +35,11 @@ def default_key():
 
 def current_id(key):
     return bytes(key.current_version.version_id)
+
+
+def is_cached(version_id):
+    """Whether the material of a version is in the keyring, by what it is bound to."""
+    return any(version_id in context for context in materials._plaintext)
 
 
 def warm():
@@ -99,7 +106,7 @@ def test_key_that_is_rolled_back_is_forgotten():
         TenantNote.objects.create(tenant="brief", text="value")
     with pytest.raises(MasterKeyNotFound):
         keyring.unwrapping_key(envelope[:21])
-    assert version_of(envelope) not in materials._plaintext
+    assert not is_cached(version_of(envelope))
 
 
 def test_nothing_is_cached_while_a_change_is_uncommitted(default_key, django_assert_num_queries):
@@ -263,6 +270,91 @@ def test_keys_in_a_database_of_their_own_change_durably(settings):
     assert key.versions.using("other").count() == 2
 
 
+needs_transactional_savepoints = pytest.mark.skipif(
+    "connection.vendor == 'sqlite'", reason="SQLite commits when its outermost savepoint ends"
+)
+
+
+@contextmanager
+def manual_transactions(using="default"):
+    transaction.set_autocommit(False, using=using)
+    try:
+        yield
+    finally:
+        transaction.rollback(using=using)
+        transaction.set_autocommit(True, using=using)
+
+
+@needs_transactional_savepoints
+def test_manual_transactions_are_transactions(default_key):
+    with manual_transactions():
+        rotate_master_key(default_key)
+        inside = Note.objects.create(text="inside")
+        for write in (
+            lambda: Note.objects.using("other").create(text="elsewhere"),
+            lambda: kms.encrypt("default", b"value", {}),
+        ):
+            with pytest.raises(MasterKeyUnusable, match="not committed"):
+                write()
+    assert not Note.objects.filter(pk=inside.pk).exists()
+    assert kms.decrypt(kms.encrypt("default", b"value", {}), {}) == b"value"
+
+
+def test_keys_of_their_own_database_refuse_manual_transactions(settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+    with manual_transactions("other"), pytest.raises(MasterKeyUnusable, match="autocommit"):
+        create_master_key("own")
+
+
+def test_a_commit_hook_that_fails_does_not_keep_a_change_from_taking_effect(default_key):
+    """Django drops the hooks behind it, ours among them."""
+    note = warm()
+
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        transaction.on_commit(fail)
+        disable(default_key)
+        keyring._table = known = Table(60)  # as if another thread had filled it before the commit
+    assert keyring._table is not known
+    with pytest.raises(MasterKeyUnusable):
+        Note.objects.get(pk=note.pk)
+
+
+def test_a_snapshot_keeps_what_it_reads_of_keys_to_itself(default_key, monkeypatch):
+    note = warm()
+    monkeypatch.setattr(snapshots, "_READ_COMMITTED", {})
+    keyring.evict()
+    with transaction.atomic():
+        assert Note.objects.get(pk=note.pk).text == "warm"
+        Note.objects.create(text="inside")
+        first = snapshots.table()
+        assert first.unwrapping
+        assert first is snapshots.table()
+        assert not keyring._table.unwrapping
+        assert not keyring._table.wrapping
+        if connection.vendor != "sqlite":  # where nobody else can write now
+            in_thread(lambda: disable(default_key) or True)
+    with transaction.atomic():
+        assert snapshots.table() is not first
+    if connection.vendor != "sqlite":
+        with transaction.atomic(), pytest.raises(MasterKeyUnusable):
+            Note.objects.get(pk=note.pk)
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="the others have no such level")
+def test_uncommitted_rows_of_others_are_never_read(monkeypatch):
+    monkeypatch.setitem(
+        connection.settings_dict,
+        "OPTIONS",
+        {**connection.settings_dict["OPTIONS"], "isolation_level": "read uncommitted"},
+    )
+    keyring.evict()
+    with pytest.raises(ImproperlyConfigured, match="read committed"):
+        Note.objects.create(text="x")
+
+
 class FlushTests(TransactionTestCase):
     """A flush takes the keys away and brings a new default key."""
 
@@ -290,7 +382,4 @@ class TestWithinATestCase:
             TenantNote(tenant="tenant", text=using).save(using=using)
             assert TenantNote.objects.using(using).get().text == using
         assert kms.decrypt(kms.encrypt("tenant", b"value", {}), {}) == b"value"
-        assert (
-            not materials._plaintext
-            or current_id(MasterKey.objects.get(alias="tenant")) not in materials._plaintext
-        )
+        assert not is_cached(current_id(MasterKey.objects.get(alias="tenant")))
