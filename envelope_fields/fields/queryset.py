@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.guard import is_json_null
 
 _Row = TypeVar("_Row", bound=Model)
@@ -45,6 +45,6 @@ class EncryptedQuerySet(QuerySet[_Row]):
 
 
 def _is_for_encryption(field: Field[Any, Any], carrier: Unencrypted) -> bool:
-    if carrier.value is None:
+    if carrier.value is None or type(carrier.value) is StoredEnvelope:
         return False
     return is_json_null(field, carrier.value) or not hasattr(carrier.value, "resolve_expression")

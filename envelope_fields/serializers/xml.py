@@ -13,6 +13,7 @@ from django.db.models import Field, JSONField, Model
 
 from envelope_fields.crypto.format import TEXT_PREFIX
 from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.fixtures import take_envelopes
 from envelope_fields.serializers.values import with_json_null
 
 
@@ -24,7 +25,7 @@ class Serializer(django.Serializer):
 
 
 class Deserializer(django.Deserializer):
-    """Django's deserializer, which knows JSON by the name `JSONField` alone, and ours have none."""
+    """Django's deserializer, with envelopes; and it knows JSON by the name `JSONField` alone."""
 
     def _handle_object(self, node: Element) -> DeserializedObject:
         deserialized: DeserializedObject = super()._handle_object(node)  # type: ignore[misc]
@@ -32,6 +33,7 @@ class Deserializer(django.Deserializer):
             text = deserialized.object.__dict__[field.attname]
             if text is not None and not text.startswith(TEXT_PREFIX):
                 setattr(deserialized.object, field.attname, _parsed(text, field, deserialized))
+        take_envelopes(deserialized.object)
         return deserialized
 
 

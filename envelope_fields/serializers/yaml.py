@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from django.core.serializers import pyyaml as django
-from django.core.serializers.pyyaml import Deserializer as Deserializer
 
-from envelope_fields.serializers.values import EnvelopesMixin
+from envelope_fields.serializers.values import EnvelopesMixin, TakeEnvelopesMixin
 
 
 class Serializer(EnvelopesMixin, django.Serializer):
     """Django's serializer, with envelopes."""
+
+
+class Deserializer(TakeEnvelopesMixin, django.Deserializer):
+    """Django's deserializer, with envelopes."""

@@ -1,5 +1,8 @@
 """Operations that several tests use. Migrations import their functions from here."""
 
+from unittest import mock
+
+from django.core import serializers
 from django.db import migrations, models
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
@@ -59,3 +62,11 @@ def write_notes(apps, schema_editor):
 def update_notes(apps, schema_editor):
     patients = apps.get_model(*PATIENT).objects.using(schema_editor.connection.alias)
     patients.update(notes="updated")
+
+
+def load_notes(apps, schema_editor):
+    """Load a fixture in the state of a migration, as the internet says to."""
+    data = [{"model": ".".join(PATIENT), "pk": pk, "fields": {"notes": "loaded"}} for pk in (1, 2)]
+    with mock.patch("django.core.serializers.python.apps", apps):
+        for loaded in serializers.deserialize("python", data):
+            loaded.save(using=schema_editor.connection.alias)

@@ -15,6 +15,7 @@ from tests.migrating.columns import (
     COLUMNS,
     add,
     alter,
+    load_notes,
     name,
     patient,
     tenant,
@@ -154,6 +155,14 @@ class TestDataMigrations:
         project.migrate()
         notes = project.rows("aaa_clinic", "Patient").values_list("notes", "more")
         assert list(notes) == [("first", "none"), ("second", "none")]
+
+    def test_a_fixture(self, project):
+        """Its first row comes to an empty table, where AddField's defaults need no key."""
+        project.add("aaa_clinic", patient(notes=EncryptedTextField()))
+        project.add("aaa_clinic", migrations.RunPython(load_notes), after=[DEFAULT_KEY])
+        project.migrate()
+        notes = project.rows("aaa_clinic", "Patient").values_list("notes", flat=True)
+        assert list(notes) == ["loaded"] * 2
 
     def test_without_the_dependency(self, project):
         project.add("aaa_clinic", patient(notes=EncryptedTextField()))

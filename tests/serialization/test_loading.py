@@ -7,7 +7,9 @@ import pytest
 from django.core import serializers
 from django.core.exceptions import FieldError
 from django.core.serializers.base import DeserializationError
+from django.core.serializers.python import Deserializer as DjangoDeserializer
 from django.db import IntegrityError, transaction
+from django.db.models.signals import pre_save
 from django.forms import modelform_factory
 from rest_framework.serializers import ModelSerializer
 
@@ -250,6 +252,57 @@ class TestTheObjectAfterwards:
             assert loaded.object.text == UNKNOWN
             assert Note.objects.get().text == UNKNOWN
 
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_saving_a_copy(self, format):
+        """An ordinary save stores the envelope as well, not its text as if it were the value."""
+        note = Note(pk=1, title="t", text="secret", data=[1])
+        text = serializers.serialize(format, [note])
+        for loaded in serializers.deserialize(format, text):
+            loaded.object.pk = None
+            loaded.object.save()
+        note = Note.objects.get()
+        assert (note.text, note.data) == ("secret", [1])
+        brought = set(map(decode_text, envelopes(text)))
+        assert {stored(note, "text"), stored(note, "data")} == brought
+
+    def test_saving_many(self):
+        text = serializers.serialize("json", [Note(pk=pk, text="secret") for pk in (1, 2)])
+        objects = [loaded.object for loaded in serializers.deserialize("json", text)]
+        Note.objects.bulk_create(objects)
+        assert list(Note.objects.values_list("text", flat=True)) == ["secret"] * 2
+
+    def test_updating_many(self):
+        create_master_key("clinic-a")
+        notes = [TenantNote.objects.create(tenant="clinic-a", text="old") for _ in range(2)]
+        for note in notes:
+            note.text = "new"
+        text = serializers.serialize("json", notes)
+        objects = [loaded.object for loaded in serializers.deserialize("json", text)]
+        TenantNote.objects.bulk_update(objects, ["text"])
+        assert list(TenantNote.objects.values_list("text", flat=True)) == ["new"] * 2
+
+    def test_its_validation(self):
+        loaded = self.deserialized()
+        loaded.object.full_clean()
+        loaded.object.save()
+        assert Note.objects.get().text == "secret"
+        assert Note.objects.get().data == [1]
+
+    def test_what_is_assigned_before_is_ordinary_text(self):
+        loaded = self.deserialized()
+        loaded.object.text = UNKNOWN
+        loaded.save()
+        assert Note.objects.get().text == UNKNOWN
+
+    def test_of_a_serializer_that_a_project_puts_in_our_place(self):
+        """It gives the text; the raw save knows it for an envelope."""
+        data = serializers.serialize("python", [Note(pk=1, text="secret", data=[1])])
+        (loaded,) = DjangoDeserializer(data)
+        assert loaded.object.text.startswith("envelope:")
+        loaded.save()
+        note = Note.objects.get()
+        assert (note.text, note.data) == ("secret", [1])
+
     def test_saving_again_after_a_failure(self, monkeypatch):
         (loaded,) = serializers.deserialize("python", [row("tests.note", 1, text="a", data=None)])
         monkeypatch.setattr(Note, "_do_update", _fail)
@@ -259,6 +312,68 @@ class TestTheObjectAfterwards:
         monkeypatch.undo()
         loaded.save()
         assert Note.objects.get().text == loaded.object.text == "a"
+
+
+class TestPlainValuesOfAFixture:
+    """What becomes of them on their way to being encrypted."""
+
+    @staticmethod
+    def failed(monkeypatch, label, **fields):
+        (loaded,) = serializers.deserialize("python", [row(label, 1, **fields)])
+        monkeypatch.setattr(type(loaded.object), "_do_update", _fail)
+        monkeypatch.setattr(type(loaded.object), "_do_insert", _fail)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            loaded.save()
+        monkeypatch.undo()
+        return loaded.object
+
+    @pytest.fixture
+    def keys(self):
+        return [create_master_key("clinic-a"), create_master_key("clinic-b")]
+
+    def test_they_stay_what_they_are(self, monkeypatch):
+        note = self.failed(monkeypatch, "tests.note", text="a", data=0)
+        assert (note.text, note.data) == ("a", 0)
+
+    @pytest.mark.parametrize("raw", [True, False])
+    def test_another_row_has_its_own_key(self, monkeypatch, keys, raw):
+        first = self.failed(monkeypatch, "tests.tenantnote", tenant="clinic-a", text="a", data=0)
+        second = TenantNote(pk=2, tenant="clinic-b")
+        second.text, second.data = first.text, first.data
+        second.save_base(raw=raw)
+        for name in ("text", "data"):
+            assert version_of(stored(second, name)) == bytes(keys[1].current_version.version_id)
+        assert (second.text, second.data) == ("a", 0)
+
+    def test_saving_the_same_row(self, monkeypatch, keys):
+        note = self.failed(monkeypatch, "tests.tenantnote", tenant="clinic-a", text="a", data=0)
+        note.tenant = "clinic-b"
+        note.save()
+        assert version_of(stored(note, "text")) == bytes(keys[1].current_version.version_id)
+        assert (note.text, note.data) == ("a", 0)
+
+    def test_validating_and_dumping_the_same_row(self, monkeypatch, keys):
+        note = self.failed(monkeypatch, "tests.tenantnote", tenant="clinic-a", text="a", data=0)
+        text = serializers.serialize("json", [note])
+        note.full_clean()
+        assert (note.text, note.data) == ("a", 0)
+        load_text = next(serializers.deserialize("json", text))
+        load_text.save()
+        assert (load_text.object.text, load_text.object.data) == ("a", 0)
+
+    def test_receivers_of_the_project_see_them(self):
+        seen = []
+
+        def receive(instance, raw, **kwargs):
+            seen.append((raw, instance.text, instance.data))
+
+        pre_save.connect(receive, sender=Note)
+        try:
+            (loaded,) = serializers.deserialize("python", [row("tests.note", 1, text="a", data=0)])
+            loaded.save()
+        finally:
+            pre_save.disconnect(receive, sender=Note)
+        assert seen == [(True, "a", 0)]
 
 
 def _fail(*args, **kwargs):
