@@ -227,11 +227,10 @@ class EncryptedFieldMixin(_Field):
 
     def value_to_string(self, obj: Model) -> Any:
         """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
-        brought = obj.__dict__.get(self.attname)
-        if type(brought) is StoredEnvelope:
-            return format.encode_text(brought.envelope)
         carrier = Unencrypted(self.value_from_object(obj), obj)
         if carrier.value is None:
             return None
+        if type(carrier.value) is StoredEnvelope:
+            return format.encode_text(carrier.value.envelope)
         # The text leaves the database, and must not outlive a key that is rolled back.
         return format.encode_text(encrypt(self, carrier, using=None))
