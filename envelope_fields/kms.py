@@ -7,8 +7,7 @@ that neither opens the other's. Operations and their names follow the KMS API re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any
 from uuid import UUID
 
 from envelope_fields import keyring
@@ -16,44 +15,23 @@ from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
+from envelope_fields.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.models import MasterKey
+
+__all__ = [
+    "DataKey",
+    "decrypt",
+    "encrypt",
+    "generate_data_key",
+    "generate_data_key_without_plaintext",
+    "re_encrypt",
+]
 
 PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
 
 Key = MasterKey | UUID | str
 EncryptionContext = Mapping[str, str]
-
-
-class DataKey:
-    """A data key for use outside: 32 bytes of plaintext, and the ciphertext to store beside.
-
-    Use it as a context manager: on exit the plaintext is wiped. `decrypt` opens `ciphertext`
-    (129 bytes) again.
-    """
-
-    __slots__ = ("ciphertext", "plaintext")
-
-    def __init__(self, plaintext: bytearray, ciphertext: bytes) -> None:
-        self.plaintext = plaintext
-        self.ciphertext = ciphertext
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        wipe(self.plaintext)
-
-    def __repr__(self) -> str:
-        return "<DataKey>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a DataKey is not pickled: store its ciphertext, and decrypt() that")
 
 
 def generate_data_key(key: Key, context: EncryptionContext) -> DataKey:

@@ -21,6 +21,7 @@ from envelope_fields.keyring import materials, table
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey, generate
+from tests.at_once import at_once
 from tests.models import Note
 
 pytestmark = pytest.mark.django_db
@@ -74,20 +75,8 @@ def test_the_root_key_is_asked_once_per_version_and_process(counting):
 
 
 def test_threads_at_once_ask_the_root_key_once(counting):
-    barrier = threading.Barrier(8)
-    keys = []
-
-    def write():
-        barrier.wait()
-        keys.append(keyring.wrapping_key("committed", "default"))
-        connections.close_all()
-
-    threads = [threading.Thread(target=write) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(keys) == 8
+    keys = at_once(*[lambda: keyring.wrapping_key("committed", "default")] * 8)
+    assert len({key.header for key in keys}) == 1
     assert counting.unwrapped == 1
 
 
@@ -118,24 +107,12 @@ def test_a_prefix_serves_4096_wraps_and_not_one_more(committed):
 def test_threads_never_mix_prefix_and_key(committed, monkeypatch):
     """Drawn apart, they made values unreadable: here each value opens, whatever the timing."""
     monkeypatch.setattr(table, "WRAPS_PER_PREFIX", 3)
-    made, failures = [], []
 
     def write():
-        try:
-            for _ in range(300):
-                key = keyring.wrapping_key("committed", "default")
-                made.append(envelope.encrypt(key, b"value", CONTEXT))
-        except Exception as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
+        keys = (keyring.wrapping_key("committed", "default") for _ in range(300))
+        return [envelope.encrypt(key, b"value", CONTEXT) for key in keys]
 
-    threads = [threading.Thread(target=write) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    made = [value for values in at_once(*[write] * 6) for value in values]
     assert len(made) == 1800
     for value in made:
         assert envelope.decrypt(keyring.unwrapping_key(value[:21]), value, CONTEXT) == b"value"

@@ -1,11 +1,11 @@
 """Lifecycle: who becomes what, when, and what is refused."""
 
-import threading
 import uuid
+from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
@@ -17,6 +17,7 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
 )
 from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests.at_once import at_once
 from tests.models import TenantNote
 from tests.stored import stored, version_of
 
@@ -169,47 +170,17 @@ def test_version_ids_and_numbers_are_unique(key):
 
 @pytest.mark.django_db(transaction=True)
 def test_keys_made_at_once():
-    barrier = threading.Barrier(4)
-    outcomes = []
-
-    def create(alias):
-        barrier.wait()
-        try:
-            outcomes.append(create_master_key(alias).alias)
-        except Exception as error:
-            outcomes.append(type(error).__name__)
-        finally:
-            connections.close_all()
-
     aliases = ("one", "two", "same", "same")
-    threads = [threading.Thread(target=create, args=[alias]) for alias in aliases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["AliasTaken", "one", "same", "two"]
+    outcomes = at_once(*(partial(create_master_key, alias) for alias in aliases))
+    assert sorted(getattr(each, "alias", type(each).__name__) for each in outcomes) == [
+        "AliasTaken", "one", "same", "two",
+    ]  # fmt: skip
     assert MasterKeyVersion.objects.count() == 4
 
 
 @pytest.mark.django_db(transaction=True)
 def test_rotations_at_once_end_in_a_serial_outcome():
     key = create_master_key("busy")
-    barrier = threading.Barrier(4)
-    outcomes = []
-
-    def rotate():
-        barrier.wait()
-        try:
-            outcomes.append(rotate_master_key(key).number)
-        except Exception as error:
-            outcomes.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=rotate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == [2, 3, 4, 5], connection.vendor
+    outcomes = at_once(*[partial(rotate_master_key, key)] * 4)
+    assert sorted(version.number for version in outcomes) == [2, 3, 4, 5]
     assert [version.number for version in key.versions.order_by("number")] == [1, 2, 3, 4, 5]
