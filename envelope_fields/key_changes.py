@@ -6,7 +6,7 @@ savepoint, a transaction or a test that ends without a commit takes its changes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.db import connections, transaction
@@ -55,20 +55,32 @@ any_uncommitted = _live.__len__
 
 def uncommitted() -> list[KeyChange]:
     """Return the uncommitted key changes of this thread's connection to the keys' database."""
-    hooks = connections[configuration().database].run_on_commit
-    return [callback for _, callback, *_ in hooks if isinstance(callback, KeyChange)]
+    return [change for _, change in _pending()]
 
 
 def can_vanish(version_id: bytes) -> bool:
     """Whether the row of a key version goes if a transaction around this code is rolled back.
 
-    The transaction that `TestCase` puts around a test does not count, as it does not for
-    `atomic(durable=True)`: what is written under the version is rolled back with it.
+    The transactions that `TestCase` puts around a test do not count, as they do not for
+    `atomic(durable=True)`: what is written under the version is rolled back with it. Nor does one
+    that was begun inside the test after the version was made.
     """
-    blocks: list[Any] = connections[configuration().database].atomic_blocks
-    if blocks and blocks[-1]._from_testcase:
-        return False
-    return any(version_id in change.version_ids for change in uncommitted())
+    connection = connections[configuration().database]
+    blocks: list[Any] = connection.atomic_blocks
+    of_tests = sum(1 for block in blocks if block._from_testcase)
+    # The outermost block is the transaction, and has no savepoint.
+    since = set(connection.savepoint_ids[max(of_tests - 1, 0) :])
+    return any(
+        version_id in change.version_ids and (not of_tests or not since.isdisjoint(savepoints))
+        for savepoints, change in _pending()
+    )
+
+
+def _pending() -> Iterator[tuple[set[str], KeyChange]]:
+    """Yield uncommitted changes, each with the savepoints that it was made in."""
+    for savepoints, callback, *_ in connections[configuration().database].run_on_commit:
+        if isinstance(callback, KeyChange):
+            yield savepoints, callback
 
 
 def _forget() -> None:

@@ -10,7 +10,24 @@ from typing import Any
 from django.db.models import Model
 
 
-class Unencrypted:
+class _Carrier:
+    """Must not be taken for the value: whoever makes text of it would store or show that."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __str__(self) -> str:
+        raise TypeError(
+            f"{self!r} is no value yet: save the object, and read the field from the database."
+        )
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+
+class Unencrypted(_Carrier):
     """A value on its way to be encrypted, and the row that it belongs to."""
 
     __slots__ = ("instance", "value")
@@ -19,17 +36,12 @@ class Unencrypted:
         self.value = value
         self.instance = instance
 
-    def __repr__(self) -> str:
-        return "<Unencrypted value>"
 
+class StoredEnvelope(_Carrier):
+    """An envelope that a fixture brings for a field, which goes into its column as it is."""
 
-class StoredEnvelope:
-    """An envelope that a fixture brings, which goes into its column as it is."""
+    __slots__ = ("envelope", "label")
 
-    __slots__ = ("envelope",)
-
-    def __init__(self, envelope: bytes) -> None:
+    def __init__(self, envelope: bytes, label: str) -> None:
         self.envelope = envelope
-
-    def __repr__(self) -> str:
-        return "<StoredEnvelope>"
+        self.label = label

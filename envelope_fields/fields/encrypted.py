@@ -134,7 +134,7 @@ class EncryptedFieldMixin(_Field):
             if not guard.is_json_null(self, value):
                 return value
         elif type(value) is StoredEnvelope:
-            return value
+            return self._own(value)
         elif type(value) is Unencrypted:  # left by a raw save that failed, maybe of another row
             value = value.value
             setattr(model_instance, self.attname, value)
@@ -146,7 +146,7 @@ class EncryptedFieldMixin(_Field):
         if value is None:
             return None
         if type(value) is StoredEnvelope:
-            return value.envelope
+            return self._own(value).envelope
         carrier = Unencrypted(value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):
@@ -224,6 +224,13 @@ class EncryptedFieldMixin(_Field):
     def value_from_object(self, obj: Model) -> Any:
         value = super().value_from_object(obj)
         return value.value if type(value) is Unencrypted else value
+
+    def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
+        if stored.label != self.label:
+            raise FieldError(
+                f"{self} cannot hold an envelope of {stored.label}: it would not open."
+            )
+        return stored
 
     def value_to_string(self, obj: Model) -> Any:
         """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""

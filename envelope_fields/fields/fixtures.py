@@ -50,10 +50,14 @@ def _prepare(*, instance: Model, raw: bool, **_: Any) -> None:
                 instance.__dict__[name] = carrier
             elif brought.get(name) is not None:
                 instance.__dict__[name] = brought[name]
+    elif instance._state.adding and _is_deserialized(instance):
+        for name, envelope in _brought(instance).items():  # a copy of what was saved before
+            if envelope is not None:
+                instance.__dict__.setdefault(name, envelope)
 
 
 def _restore(*, instance: Model, raw: bool, **_: Any) -> None:
-    if raw:
+    if raw or _is_deserialized(instance):
         for field in _encrypted_fields(instance):
             name, brought = field.attname, _brought(instance)
             carrier = instance.__dict__.get(name)
@@ -65,6 +69,10 @@ def _restore(*, instance: Model, raw: bool, **_: Any) -> None:
                 del instance.__dict__[name]
             elif isinstance(carrier, Unencrypted):
                 instance.__dict__[name] = carrier.value
+
+
+def _is_deserialized(instance: Model) -> bool:
+    return "envelope_fields" in instance._state.__dict__
 
 
 def _brought(instance: Model) -> dict[str, StoredEnvelope | None]:
@@ -93,12 +101,12 @@ def _carrier(field: Field[Any, Any], value: Any, instance: Model, may_be_envelop
     return Unencrypted(value, instance)
 
 
-def _stored_envelope(field: Field[Any, Any], value: Any, instance: Model) -> Any:
+def _stored_envelope(field: Any, value: Any, instance: Model) -> Any:
     """Return the envelope that a text is, or any other value as it is."""
     if not isinstance(value, str) or not value.startswith(TEXT_PREFIX):
         return value
     try:
-        return StoredEnvelope(decode_text(value))
+        return StoredEnvelope(decode_text(value), field.label)
     except MalformedEnvelope as error:
         raise MalformedEnvelope(
             f"{field}, in the fixture's object with the primary key {instance.pk!r}: {error}"

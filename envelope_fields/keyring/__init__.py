@@ -22,7 +22,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
-from envelope_fields.keyring import materials, snapshots
+from envelope_fields.keyring import materials, rows, snapshots
 from envelope_fields.keyring.materials import check_root_key, check_version, generate_version
 from envelope_fields.keyring.table import Table
 from envelope_fields.policy import Action, KeyVersionState, authorize
@@ -126,6 +126,7 @@ def _wrapping_key(key: str | UUID, using: str | None) -> WrappingKey:
     known = table.wrapping_key(key)
     if known is not None:
         return known
+    rows.lock_for_writing(using)
     row = table.current_version(key)
     authorize(Action.ENCRYPT, row.state)
     _refuse_uncommitted(row.state, using)
@@ -142,8 +143,9 @@ def _current_table() -> Table:
     global _table
     if _any_uncommitted() and key_changes.uncommitted():
         return Table(seconds=0)
-    if snapshots.is_in_one():
-        return snapshots.table()
+    own = snapshots.table()
+    if own is not None:
+        return own
     table = _table
     if monotonic() >= table.deadline:
         table = _table = Table(configuration().key_cache_seconds)

@@ -40,7 +40,8 @@ def lent(row: rows.KeyRow) -> Iterator[KeyBuffer]:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    if key_changes.any_uncommitted() and key_changes.uncommitted():
+    cached = row.context in _plaintext
+    if not cached and key_changes.any_uncommitted() and key_changes.uncommitted():
         material = _unwrap(row)  # law 3: the row may vanish, so nothing of it stays
         try:
             yield material

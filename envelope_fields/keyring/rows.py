@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
@@ -57,6 +59,18 @@ def current_version(key: str | UUID) -> KeyRow:
     return _of_id(key) if isinstance(key, UUID) else _of_alias(key)
 
 
+def lock_for_writing(using: str | None) -> None:
+    """Let a transaction on SQLite begin with a write, where a value is written in it.
+
+    SQLite lets none write that has read before another one wrote; a first write waits its turn.
+    """
+    connection = connections[configuration().database]
+    if connection.vendor == "sqlite" and connection.in_atomic_block and using == connection.alias:
+        table = connection.ops.quote_name(MasterKeyVersion._meta.db_table)
+        with _explained(connection.alias), connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {table} SET number = number WHERE 0")  # noqa: S608 - quoted
+
+
 def _of_alias(alias: str) -> KeyRow:
     row = _newest(master_key__alias=alias)
     if row is None or row.state.alias != alias:  # a database may compare without case
@@ -81,8 +95,19 @@ def _newest(**which: Any) -> KeyRow | None:
     """Read the version with the highest number, which is the current one, of those that match."""
     database = configuration().database
     rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
-    try:
+    with _explained(database):
         columns = rows.values_list(*_COLUMNS).first()
+    if columns is None:
+        return None
+    version_id, number, state, key_id, alias, key_state, usage, wrapped, root_key = columns
+    known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
+    return KeyRow(known, usage, bytes(wrapped), root_key)
+
+
+@contextmanager
+def _explained(database: str) -> Iterator[None]:
+    try:
+        yield
     except TransactionManagementError:
         raise
     except DatabaseError as error:
@@ -91,8 +116,3 @@ def _newest(**which: Any) -> KeyRow | None:
             f"({type(error).__name__}). Is it reachable, and migrated with "
             "`python manage.py migrate`?"
         ) from error
-    if columns is None:
-        return None
-    version_id, number, state, key_id, alias, key_state, usage, wrapped, root_key = columns
-    known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key)

@@ -13,65 +13,77 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.keyring.table import Table
 
-# What DATABASES may say in OPTIONS["isolation_level"]: text for MariaDB, psycopg's numbers for
-# PostgreSQL, whose level 1 is its level 2. Anything else is a snapshot, or the server's default.
-_READ_UNCOMMITTED = "read uncommitted"
-_READ_COMMITTED = {"postgresql": (None, 1, 2), "mysql": ("read committed",)}
+_READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
 
 
 class _OfThread(local):
     """The table of this thread's transaction, and the commit hooks by which that is known."""
 
     hooks: list[Any] | None = None
-    table: Table | None = None
     epoch = -1
+    sees_the_past = False
+    table: Table | None = None
 
 
 _own = _OfThread()
 _epoch = 0
 
 
-def is_in_one() -> bool:
-    """Whether this thread's connection to the keys' database reads from a snapshot now.
+def table() -> Table | None:
+    """Return the table of this thread's transaction, or None where it sees the present.
 
     Raises:
-        ImproperlyConfigured: it reads what others have not committed, and may still take back.
+        ImproperlyConfigured: it sees what others have not committed, and may still take back.
     """
     connection = connections[configuration().database]
-    options: dict[str, Any] = connection.settings_dict["OPTIONS"]
-    level = options.get(
-        "isolation_level", "read committed" if connection.vendor == "mysql" else None
-    )
-    if connection.vendor == "mysql" and str(level).lower() == _READ_UNCOMMITTED:
+    if connection.vendor == "mysql" and _level(connection) == "read uncommitted":
         raise ImproperlyConfigured(
             f"The database {connection.alias!r} holds keys and is read with the isolation level "
-            f"{level!r}: values would be stored under key versions that are never committed. Set "
-            '"isolation_level": "read committed" in its OPTIONS.'
+            '"read uncommitted": values would be stored under key versions that are never '
+            'committed. Set "isolation_level": "read committed" in its OPTIONS.'
         )
-    if not connection.in_atomic_block and connection.get_autocommit():
-        return False
-    level = level.lower() if isinstance(level, str) else level
-    return level not in _READ_COMMITTED.get(connection.vendor, ())
-
-
-def table() -> Table:
-    """Return the table of the transaction that this thread is in."""
+    if not connection.in_atomic_block:
+        # Without autocommit, nothing tells one transaction from the next.
+        return None if connection.get_autocommit() else Table(seconds=0)
     # Django begins a new list of hooks whenever a transaction ends.
-    hooks = connections[configuration().database].run_on_commit
-    known = _own.table
-    if known is None or _own.hooks is not hooks or _own.epoch != _epoch:
-        known = None
-    if known is None or monotonic() >= known.deadline:
-        known = _own.table = Table(configuration().key_cache_seconds)
+    hooks = connection.run_on_commit
+    if _own.hooks is not hooks or _own.epoch != _epoch:
+        _own.sees_the_past, _own.table = _sees_the_past(connection), None
         _own.hooks, _own.epoch = hooks, _epoch
-    return known
+    if not _own.sees_the_past:
+        return None
+    if _own.table is None or monotonic() >= _own.table.deadline:
+        _own.table = Table(configuration().key_cache_seconds)
+    return _own.table
 
 
 def forget() -> None:
     """Drop the tables of all threads."""
     global _epoch
     _epoch += 1
+    _own.hooks = _own.table = None
+
+
+def _sees_the_past(connection: BaseDatabaseWrapper) -> bool:
+    if connection.vendor == "postgresql":
+        return _answer(connection, "SHOW transaction_isolation") not in _READ_COMMITTED
+    if connection.vendor == "sqlite":
+        # Without a write-ahead log nobody commits while a transaction reads.
+        return _answer(connection, "PRAGMA journal_mode") == "wal"
+    return _level(connection) != "read committed"
+
+
+def _level(connection: BaseDatabaseWrapper) -> str:
+    # Django sets what OPTIONS say, or this; None leaves it to the server.
+    return str(connection.settings_dict["OPTIONS"].get("isolation_level", "read committed")).lower()
+
+
+def _answer(connection: BaseDatabaseWrapper, question: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return str(cursor.fetchone()[0])

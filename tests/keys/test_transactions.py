@@ -14,6 +14,7 @@ from envelope_fields.keyring import materials, snapshots
 from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests.at_once import at_once
 from tests.models import Note, TenantNote
 from tests.stored import stored, version_of
 
@@ -324,7 +325,7 @@ def test_a_commit_hook_that_fails_does_not_keep_a_change_from_taking_effect(defa
 
 def test_a_snapshot_keeps_what_it_reads_of_keys_to_itself(default_key, monkeypatch):
     note = warm()
-    monkeypatch.setattr(snapshots, "_READ_COMMITTED", {})
+    monkeypatch.setattr(snapshots, "_sees_the_past", lambda connection: True)
     keyring.evict()
     with transaction.atomic():
         assert Note.objects.get(pk=note.pk).text == "warm"
@@ -355,6 +356,50 @@ def test_uncommitted_rows_of_others_are_never_read(monkeypatch):
         Note.objects.create(text="x")
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="a statement of PostgreSQL's")
+def test_a_snapshot_that_was_begun_by_hand(default_key):
+    note = warm()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        Note.objects.count()
+        assert in_thread(lambda: disable(default_key) or True)
+        assert Note.objects.get(pk=note.pk).text == "warm"  # as it was
+    with pytest.raises(MasterKeyUnusable):
+        Note.objects.get(pk=note.pk)
+
+
+def test_transactions_that_begin_with_an_encrypted_value_take_turns(default_key):
+    """On SQLite none may write that has read before another one wrote."""
+
+    def write():
+        for _ in range(20):
+            with transaction.atomic():
+                keyring.forget()
+                Note.objects.create(text="x")
+        return True
+
+    assert at_once(*[write] * 4) == [True] * 4
+    assert Note.objects.count() == 80
+
+
+def test_a_rolled_back_change_slows_nobody(default_key):
+    with rolled_back():
+        warm()
+        rotate_master_key(default_key)
+    assert not key_changes.any_uncommitted()
+
+
+def test_committed_material_is_not_unwrapped_again_while_a_change_is_uncommitted(
+    default_key, monkeypatch
+):
+    note = warm()
+    with rolled_back():
+        create_master_key("other")
+        monkeypatch.setattr(materials, "_unwrap", None)
+        assert Note.objects.get(pk=note.pk).text == "warm"
+
+
 class FlushTests(TransactionTestCase):
     """A flush takes the keys away and brings a new default key."""
 
@@ -379,7 +424,18 @@ class TestWithinATestCase:
     def test_key_made_in_a_test_serves_every_database(self):
         create_master_key("tenant")
         for using in ("default", "other"):
-            TenantNote(tenant="tenant", text=using).save(using=using)
+            with transaction.atomic():  # of the code that is tested
+                TenantNote(tenant="tenant", text=using).save(using=using)
             assert TenantNote.objects.using(using).get().text == using
         assert kms.decrypt(kms.encrypt("tenant", b"value", {}), {}) == b"value"
         assert not is_cached(current_id(MasterKey.objects.get(alias="tenant")))
+
+    def test_a_transaction_inside_the_test_counts(self):
+        key = MasterKey.objects.get(alias="default")
+        with rolled_back():
+            rotate_master_key(key)
+            with transaction.atomic(), pytest.raises(MasterKeyUnusable, match="not committed"):
+                Note.objects.using("other").create(text="elsewhere")
+            with pytest.raises(MasterKeyUnusable, match="not committed"):
+                kms.encrypt("default", b"value", {})
+        assert kms.decrypt(kms.encrypt("default", b"value", {}), {}) == b"value"
