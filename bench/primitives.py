@@ -14,7 +14,7 @@ from time import perf_counter
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.crypto import xaes
-from envelope_fields.crypto.buffers import random_source
+from envelope_fields.crypto.buffers import RandomParts
 from envelope_fields.crypto.context import field_context
 
 _PREFIX = os.urandom(12)
@@ -22,19 +22,21 @@ _HEADER = b"\x01" + os.urandom(8)
 _DERIVED = xaes.derive(bytearray(os.urandom(32)), _PREFIX)
 _KEYS = {_HEADER + _PREFIX: _DERIVED}
 _CONTEXT = field_context("bench.encrypted.value")
-_ZEROS = bytes(32)
-_draw = random_source(44)
+_ZEROS = bytearray(32)
+_random = RandomParts(12, 32)
 
 
 def encrypt(value: str) -> bytes:
-    random = _draw()
-    suffix, data_key = random[:12], random[12:]
+    drawn = _random.draw()
+    suffix, data_key, _ = drawn
     try:
         wrapped = _DERIVED.encrypt(suffix, data_key, _HEADER + _CONTEXT)
         payload = AESGCM(data_key).encrypt(bytes(12), value.encode(), b"\x01")
-        return b"".join((_HEADER, _PREFIX, suffix, wrapped, payload))
+        envelope = b"".join((_HEADER, _PREFIX, suffix, wrapped, payload))
     finally:
         data_key[:] = _ZEROS
+    _random.put_back(drawn)
+    return envelope
 
 
 def decrypt(envelope: bytes) -> str:

@@ -24,6 +24,8 @@ from demo_project.clinic import patients
 from demo_project.telling import quote, say, show, show_bytes
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.grants import grant
+from envelope_fields.policy import Action
 
 ADMIN = "demo"
 
@@ -147,9 +149,14 @@ def admin() -> None:
         say(f"Log in as {ADMIN!r}, with the password that was shown once. For another:")
         show(f"{python()} manage.py changepassword {ADMIN}")
     else:
-        users.create_superuser(ADMIN, password=password)
+        officer = users.create_superuser(ADMIN, password=password)
+        grant("default", officer, list(Action))
         say("Log in with these, which are shown this once:")
         show(f"user      {ADMIN}\npassword  {password}")
+    say(
+        "There are patients to look at, and under “Envelope encryption” the keys and the audit "
+        "trail: this user has been granted every right on the default key."
+    )
     say("FHIR R4 resources as NDJSON, plain or gzipped, become more patients:")
     show(f"{python()} manage.py import_fhir FILE")
 

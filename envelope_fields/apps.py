@@ -14,13 +14,32 @@ class EnvelopeFieldsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from envelope_fields import checks, default_key, key_fixtures, key_tables, serializers
+        from envelope_fields import (
+            checks,
+            default_key,
+            key_fixtures,
+            key_tables,
+            key_uses,
+            serializers,
+        )
+        from envelope_fields.audit import beginning, denied
         from envelope_fields.fields import fixtures, migrations
+        from envelope_fields.grants import departures
+        from envelope_fields.policy import news
 
+        beginning.connect(self)
         checks.register()
         default_key.connect(self)
+        denied.connect()
+        departures.connect()
         fixtures.connect()
         key_fixtures.connect()
         key_tables.connect(self)
+        key_uses.connect()
         migrations.connect(self)
+        news.connect()
         serializers.register()
+        if self.apps is not None and self.apps.is_installed("rest_framework"):
+            from envelope_fields.fields import rest_framework
+
+            rest_framework.register()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -33,6 +33,8 @@ class Configuration:
     root_keys: Mapping[str, RootKeySettings] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
+    require_principal: bool = False
+    superusers_bypass_policy: bool = False
 
     @property
     def wrapping_root_key(self) -> str:
@@ -133,10 +135,25 @@ def _key_cache_seconds(given: Any) -> float:
     return given
 
 
-_READERS = {
+def _flag(name: str) -> Callable[[Any], bool]:
+    def read(given: Any) -> bool:
+        if isinstance(given, bool):
+            return given
+        # "False" from an environment variable would be true.
+        raise ImproperlyConfigured(f'{SETTING}["{name}"] must be True or False.')
+
+    return read
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "ROOT_KEYS": ("root_keys", _root_keys),
     "DATABASE": ("database", _database),
     "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
+    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
+    "SUPERUSERS_BYPASS_POLICY": (
+        "superusers_bypass_policy",
+        _flag("SUPERUSERS_BYPASS_POLICY"),
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from django.db.models.signals import post_migrate
 
 from envelope_fields import key_changes, keyring
 from envelope_fields.conf import configuration
-from envelope_fields.models import DEFAULT_ALIAS, KeyUsage
+from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage
 
 
 def create_default_key(apps: Any, using: str) -> None:
@@ -39,6 +39,8 @@ def create_default_key(apps: Any, using: str) -> None:
         description="Serves every encrypted field that names no key of its own.",
         usage=KeyUsage.ENCRYPT_DECRYPT,
     )
+    if hasattr(key, "managed_by"):  # not yet in migration 0002; 0003 says it of the key made there
+        key.managed_by = KeyManager.APPLICATION
     columns = keyring.generate_version(key.id, 1, key.usage)
     # Two processes that migrate at once both come here; only one can have the alias.
     with suppress(IntegrityError), transaction.atomic(using=using):

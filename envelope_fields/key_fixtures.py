@@ -7,15 +7,33 @@ from typing import Any
 
 from django.db.models.signals import pre_save
 
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle import AliasTaken
-from envelope_fields.models import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    AuditEvent,
+    AuditHead,
+    AuditKey,
+    MasterKey,
+    MasterKeyVersion,
+)
 
 _logger = logging.getLogger(__name__)
 
 
+class OtherAuditTrail(EnvelopeError):
+    """A fixture brings an audit trail to a database that has another one."""
+
+
 def connect() -> None:
     """Prepare the raw saves of key rows."""
-    for model, receiver in ((MasterKey, _make_room), (MasterKeyVersion, _find_place)):
+    for model, receiver in (
+        (MasterKey, _make_room),
+        (MasterKeyVersion, _find_place),
+        (AuditKey, _keep_wrapping),
+        (AuditHead, _keep_later_head),
+        (AuditEvent, _refuse_other_trail),
+    ):
         pre_save.connect(receiver, sender=model, dispatch_uid="envelope_fields.key_fixtures")
 
 
@@ -57,3 +75,30 @@ def _make_room(*, instance: MasterKey, raw: bool, using: str, **_: Any) -> None:
         "A fixture brings the master key %r to the database %r; the one that was there is now %r.",
         DEFAULT_ALIAS, using, alias,
     )  # fmt: skip
+
+
+def _keep_wrapping(*, instance: AuditKey, raw: bool, using: str, **_: Any) -> None:
+    """Leave the key of the audit trail as it is wrapped, where it is there."""
+    there = AuditKey.objects.using(using).filter(pk=instance.pk).first() if raw else None
+    if there is not None:
+        instance.wrapped_material = there.wrapped_material
+        instance.root_key = there.root_key
+
+
+def _keep_later_head(*, instance: AuditHead, raw: bool, using: str, **_: Any) -> None:
+    """Leave the head where it is, if events came after those of the fixture."""
+    there = AuditHead.objects.using(using).filter(pk=instance.pk).first() if raw else None
+    if there is not None and (instance.last_id or 0) <= (there.last_id or 0):
+        instance.last_id, instance.mac = there.last_id, there.mac
+
+
+def _refuse_other_trail(*, instance: AuditEvent, raw: bool, using: str, **_: Any) -> None:
+    """Refuse an event where there is another one of its number: a trail cannot be merged."""
+    there = AuditEvent.objects.using(using).filter(pk=instance.pk).first() if raw else None
+    if there is not None and bytes(there.mac) != bytes(instance.mac):
+        raise OtherAuditTrail(
+            f"The fixture brings an audit trail to the database {using!r}, which has one: they "
+            f"differ in event {instance.pk}. Load it into a database without events, or leave the "
+            "trail out of it: dumpdata --exclude envelope_fields.AuditEvent "
+            "--exclude envelope_fields.AuditHead --exclude envelope_fields.AuditKey."
+        )

@@ -17,7 +17,9 @@ from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
 from envelope_fields.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.keyring import Errand
 from envelope_fields.models import MasterKey
+from envelope_fields.policy import Action
 
 __all__ = [
     "DataKey",
@@ -29,6 +31,11 @@ __all__ = [
 ]
 
 PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
+
+_GENERATE = Errand(Action.GENERATE_DATA_KEY, "kms")
+_ENCRYPT = Errand(Action.ENCRYPT, "kms")
+_DECRYPT = Errand(Action.DECRYPT, "kms")
+_RE_ENCRYPT = Errand(Action.RE_ENCRYPT, "kms")
 
 Key = MasterKey | UUID | str
 EncryptionContext = Mapping[str, str]
@@ -47,7 +54,7 @@ def generate_data_key(key: Key, context: EncryptionContext) -> DataKey:
     """
     plaintext = random_buffer(layout.DATA_KEY_BYTES)
     try:
-        return DataKey(plaintext, _encrypt(key, plaintext, context))
+        return DataKey(plaintext, _encrypt(key, plaintext, context, _GENERATE))
     except BaseException:
         wipe(plaintext)
         raise
@@ -77,7 +84,7 @@ def encrypt(key: Key, plaintext: bytes, context: EncryptionContext) -> bytes:
     """
     try:
         _check_plaintext(plaintext)
-        return _encrypt(key, plaintext, context)
+        return _encrypt(key, plaintext, context, _ENCRYPT)
     except BaseException:
         del plaintext  # error reports show the variables of each frame
         raise
@@ -98,19 +105,7 @@ def decrypt(ciphertext: bytes, context: EncryptionContext, key: Key | None = Non
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: its key cannot be used.
         TypeError: the context is not text to text.
     """
-    bound_to = _context(context)
-    version_id = layout.parse(ciphertext).version_id
-    if key is not None:
-        _require_key(version_id, key)
-    unwrapping_key = keyring.unwrapping_key(ciphertext[: layout.DERIVATION_BYTES])
-    try:
-        return envelope.decrypt(unwrapping_key, ciphertext, bound_to)
-    except DecryptionFailed as failure:
-        cause = str(failure)
-    raise DecryptionFailed(
-        f"The ciphertext under key version {version_id.hex()} cannot be decrypted: {cause}, "
-        "or encrypted with another context."
-    )
+    return _decrypt(ciphertext, context, key, _DECRYPT)
 
 
 def re_encrypt(
@@ -131,11 +126,29 @@ def re_encrypt(
         As `decrypt` and `encrypt` do.
     """
     bound_to = context if destination_context is None else destination_context
-    plaintext = bytearray(decrypt(ciphertext, context, key))
+    plaintext = bytearray(_decrypt(ciphertext, context, key, _RE_ENCRYPT))
     try:
-        return _encrypt(destination_key, plaintext, bound_to)
+        return _encrypt(destination_key, plaintext, bound_to, _RE_ENCRYPT)
     finally:
         plaintext[:] = bytes(len(plaintext))
+
+
+def _decrypt(
+    ciphertext: bytes, context: EncryptionContext, key: Key | None, errand: Errand
+) -> bytes:
+    bound_to = _context(context)
+    version_id = layout.parse(ciphertext).version_id
+    if key is not None:
+        _require_key(version_id, key)
+    unwrapping_key = keyring.unwrapping_key_for(errand, ciphertext[: layout.DERIVATION_BYTES])
+    try:
+        return envelope.decrypt(unwrapping_key, ciphertext, bound_to)
+    except DecryptionFailed as failure:
+        cause = str(failure)
+    raise DecryptionFailed(
+        f"The ciphertext under key version {version_id.hex()} cannot be decrypted: {cause}, "
+        "or encrypted with another context."
+    )
 
 
 def _check_plaintext(plaintext: Any) -> None:
@@ -153,11 +166,14 @@ def _check_plaintext(plaintext: Any) -> None:
 
 
 def _encrypt(
-    key: Key, plaintext: bytes | bytearray | memoryview, context: EncryptionContext
+    key: Key,
+    plaintext: bytes | bytearray | memoryview,
+    context: EncryptionContext,
+    errand: Errand,
 ) -> bytes:
     try:
         bound_to = _context(context)
-        wrapping_key = keyring.wrapping_key(_name(key), using=None)
+        wrapping_key = keyring.wrapping_key_for(errand, _name(key), using=None)
         return envelope.encrypt(wrapping_key, plaintext, bound_to)
     except BaseException:
         del plaintext

@@ -3,7 +3,8 @@
     python -m tests.matrix [--require-all] [arguments for pytest]
 
 A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
-PGPASSWORD and their MARIADB_ counterparts say where to look. With --require-all, or
+PGPASSWORD and their MARIADB_ counterparts say where to look. The admin is tested in Chromium, on
+SQLite alone. With --require-all, or
 ENVELOPE_TEST_REQUIRE_ALL=1, one that is missing is a failure.
 """
 
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests import databases
+from tests import browsers, databases
 
 TIMEOUT_SECONDS = 5
 DEFAULT_ARGUMENTS = ("-n", "2")
@@ -70,6 +71,13 @@ def find_mariadb() -> str:
     return f"MariaDB {version}"
 
 
+def find_browser() -> str:
+    path = browsers.chromium()
+    if path is None:
+        raise Missing("Chromium or Playwright is not installed")
+    return path
+
+
 FINDERS: dict[str, Callable[[], str]] = {
     "sqlite": find_sqlite,
     "postgresql": find_postgresql,
@@ -111,13 +119,18 @@ def main(arguments: list[str]) -> int:
         if not passes(name, arguments):
             failed.append(name)
 
+    try:
+        found["browser"] = find_browser()
+    except Missing as reason:
+        missing["browser"] = str(reason)
+
     print(f"\nTested on: {', '.join(found)}.")
     for name, reason in missing.items():
         print(f"Not found, so not tested: {name} ({reason}).")
     if failed:
         print(f"Failed on: {', '.join(failed)}.")
     if missing and require_all:
-        print("Every database was required, so the missing ones count as a failure.")
+        print("Every component was required, so the missing ones count as a failure.")
     return 1 if failed or (missing and require_all) else 0
 
 

@@ -50,12 +50,15 @@ def serve(names):
     for alias, name in names.items():
         connections[alias].settings_dict["NAME"] = name
 
-    from envelope_fields import keyring, kms, lifecycle, models
-    from tests.models import Note
+    from envelope_fields import keyring, kms, lifecycle, models, policy
+    from tests.audit import events
+    from tests.models import LabNote, Note
+    from tests.policy import read_as
     from tests.stored import stored, version_of
 
     known = {
-        "Note": Note, "keyring": keyring, "kms": kms, "lifecycle": lifecycle, "models": models,
+        "LabNote": LabNote, "Note": Note, "events": events, "keyring": keyring, "kms": kms,
+        "lifecycle": lifecycle, "models": models, "policy": policy, "read_as": read_as,
         "stored": stored, "version_of": version_of,
     }  # fmt: skip
     for line in sys.stdin:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from django.core.checks import Tags
 from django.core.checks import register as _register
 
-from envelope_fields.checks import admin, keys, labels, models, renames, serializers, settings
+from envelope_fields.checks import (
+    admin,
+    audit,
+    keys,
+    labels,
+    models,
+    principals,
+    renames,
+    serializers,
+    settings,
+)
 
 __all__ = ["register"]
 
@@ -19,6 +29,9 @@ def register() -> None:
     _register(settings.check_settings, Tags.security)
     _register(keys.check_stored_versions, Tags.database)
     _register(keys.check_aliases, Tags.database)
+    _register(audit.check_triggers, Tags.database)
+    _register(principals.check_middleware, Tags.security)
+    _register(principals.check_grants, Tags.database)
     _register(models.check_models, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(renames.check_renames, Tags.models)

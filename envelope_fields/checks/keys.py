@@ -9,6 +9,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.models import Model
 
 from envelope_fields import keyring
 from envelope_fields.checks.references import AppConfigs, checked_models, encrypted_fields
@@ -24,7 +25,7 @@ VERSIONS_NAMED = 5
 
 def check_stored_versions(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Have each root key open the newest master key versions that it wrapped."""
-    using = _keys_database(databases)
+    using = keys_database(databases)
     if using is None:
         return []
     return [
@@ -38,7 +39,7 @@ def check_aliases(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Look for the master keys that fields name by their alias."""
-    using = _keys_database(databases)
+    using = keys_database(databases)
     if using is None:
         return []
     fields = [
@@ -62,8 +63,8 @@ def check_aliases(
     ]
 
 
-def _keys_database(databases: Sequence[str] | None) -> str | None:
-    """Return the database of the keys if it is to be checked and has their tables."""
+def keys_database(databases: Sequence[str] | None, *others: type[Model]) -> str | None:
+    """Return the database of the keys if it is to be checked and has their tables, and others."""
     try:
         using = configuration().database
     except ImproperlyConfigured:  # E001 says so
@@ -71,7 +72,7 @@ def _keys_database(databases: Sequence[str] | None) -> str | None:
     if using not in (databases or ()):
         return None
     tables = connections[using].introspection.table_names()
-    models = (MasterKey, MasterKeyVersion)
+    models: tuple[type[Model], ...] = (MasterKey, MasterKeyVersion, *others)
     return using if all(model._meta.db_table in tables for model in models) else None
 
 

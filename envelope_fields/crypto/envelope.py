@@ -6,13 +6,15 @@ This is the path of every value, so it is written flat.
 
 from __future__ import annotations
 
+from functools import partial
+from os import urandom
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.buffers import ZEROS, Buffer, random_source
+from envelope_fields.crypto.buffers import Buffer, RandomParts
 from envelope_fields.exceptions import DecryptionFailed
 
 # A data key encrypts one plaintext once, so its nonce never repeats (SP 800-38D, section 8.2.1).
@@ -25,9 +27,11 @@ _WRAPPED_DATA_KEY = slice(layout.WRAPPED_DATA_KEY_AT, layout.PAYLOAD_AT)
 _PAYLOAD = slice(layout.PAYLOAD_AT, None)
 
 _NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
-_draw_suffix_and_data_key = random_source(_NONCE_SUFFIX_BYTES + layout.DATA_KEY_BYTES)
-_draw_suffix = random_source(_NONCE_SUFFIX_BYTES)
-_DATA_KEY_ZEROS = ZEROS[: layout.DATA_KEY_BYTES]
+_suffix_and_data_key = RandomParts(_NONCE_SUFFIX_BYTES, layout.DATA_KEY_BYTES)
+_draw_suffix = partial(urandom, _NONCE_SUFFIX_BYTES)
+# A bytearray is copied into another as it is; bytes would be made a bytearray each time.
+_DATA_KEY_ZEROS = bytearray(layout.DATA_KEY_BYTES)
+_UNWRAP_FAILED = "its data key does not open: altered, or moved here from another place"
 
 
 class UnwrapFailed(DecryptionFailed):
@@ -55,11 +59,10 @@ def encrypt(wrapping_key: WrappingKey, plaintext: bytes | Buffer, context: bytes
     """
     try:
         header, prefix, aead = wrapping_key
-        random = _draw_suffix_and_data_key()
-        suffix = random[:_NONCE_SUFFIX_BYTES]
-        data_key = random[_NONCE_SUFFIX_BYTES:]
+        drawn = _suffix_and_data_key.draw()
+        suffix, data_key, _ = drawn
         try:
-            return b"".join(
+            envelope = b"".join(
                 (
                     header,
                     prefix,
@@ -70,6 +73,8 @@ def encrypt(wrapping_key: WrappingKey, plaintext: bytes | Buffer, context: bytes
             )
         finally:
             data_key[:] = _DATA_KEY_ZEROS
+        _suffix_and_data_key.put_back(drawn)
+        return envelope
     except BaseException:
         del plaintext  # error reports show the variables of each frame
         raise
@@ -89,7 +94,15 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
     """
     data_key = bytearray(layout.DATA_KEY_BYTES)
     try:
-        _unwrap_into(unwrapping_key, envelope, context, data_key)
+        try:  # as `_unwrap_into`, without the call
+            unwrapping_key.decrypt_into(
+                envelope[_NONCE_SUFFIX],
+                envelope[_WRAPPED_DATA_KEY],
+                envelope[_HEADER] + context,
+                data_key,
+            )
+        except InvalidTag:
+            raise UnwrapFailed(_UNWRAP_FAILED) from None
         return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], layout.FORMAT_VERSION)
     except InvalidTag:
         raise DecryptionFailed("its payload was altered") from None
@@ -116,7 +129,7 @@ def rewrap(
     data_key = bytearray(layout.DATA_KEY_BYTES)
     try:
         _unwrap_into(unwrapping_key, envelope, context, data_key)
-        suffix = bytes(_draw_suffix())
+        suffix = _draw_suffix()
         wrapped = aead.encrypt(suffix, data_key, header + new_context)
         return b"".join((header, prefix, suffix, wrapped))
     finally:
@@ -134,6 +147,4 @@ def _unwrap_into(
             data_key,
         )
     except InvalidTag:
-        raise UnwrapFailed(
-            "its data key does not open: altered, or moved here from another place"
-        ) from None
+        raise UnwrapFailed(_UNWRAP_FAILED) from None

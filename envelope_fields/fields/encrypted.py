@@ -19,8 +19,10 @@ from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.columns import EncryptedCol, is_column
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.lookups import refused_lookup, refused_transform
+from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
+from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.reading import Reader, reader
-from envelope_fields.fields.writing import encrypt
+from envelope_fields.fields.writing import Writer, writer
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
@@ -30,7 +32,7 @@ else:
 KeyChoice = str | Callable[[Any], str] | None
 
 
-class EncryptedFieldMixin(_Field):
+class EncryptedFieldMixin(MaskingMixin, _Field):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
     A subclass says how a value becomes bytes, in `to_plaintext` and `from_plaintext`.
@@ -40,6 +42,8 @@ class EncryptedFieldMixin(_Field):
             has none, as in `update()`) and returns an alias; None is the key `default`.
         context: the label to which values are bound, instead of `app_label.model.field`.
         previous_contexts: labels under which values were written before, tried in this order.
+        on_denied: what becomes of a value that the principal may not read: `raise` an error, or
+            `mask` it with an object that shows dots and leaves the stored value alone.
         *args, **kwargs: those of the field class.
     """
 
@@ -52,6 +56,7 @@ class EncryptedFieldMixin(_Field):
         "key",
         "context",
         "previous_contexts",
+        "on_denied",
         "encoder",
         "decoder",
     )
@@ -62,9 +67,11 @@ class EncryptedFieldMixin(_Field):
         key: KeyChoice = None,
         context: str | None = None,
         previous_contexts: Iterable[str] = (),
+        on_denied: str = RAISE,
         **kwargs: Any,
     ) -> None:
         self.key = key
+        self.on_denied = on_denied
         self.context = context
         self.previous_contexts = tuple(previous_contexts)
         super().__init__(*args, **kwargs)
@@ -88,7 +95,15 @@ class EncryptedFieldMixin(_Field):
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)
         # The field of an abstract base is copied, with what is cached in it.
-        for cached in ("label", "contexts", "converter", "reader", "cached_col"):
+        for cached in (
+            "label",
+            "place",
+            "contexts",
+            "converter",
+            "reader",
+            "writer",
+            "cached_col",
+        ):
             self.__dict__.pop(cached, None)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
@@ -112,7 +127,12 @@ class EncryptedFieldMixin(_Field):
     @cached_property
     def label(self) -> str:
         """What this field's values are bound to: `app_label.model.field`, or what is pinned."""
-        return self.context or f"{self.model._meta.label_lower}.{self.name}".lower()
+        return self.context or self.place
+
+    @cached_property
+    def place(self) -> str:
+        """Where this field is, as grants name it: `app_label.model.field`, whatever is pinned."""
+        return f"{self.model._meta.label_lower}.{self.name}".lower()
 
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:
@@ -121,11 +141,18 @@ class EncryptedFieldMixin(_Field):
 
     # Writing
 
+    @cached_property
+    def writer(self) -> Writer:
+        """What turns a value that is not None into the bytes that are stored."""
+        return writer(self)
+
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         value = super().pre_save(model_instance, add)
         if value is None:
             return None
         if hasattr(value, "resolve_expression"):
+            if type(value) is Mask:
+                return value.stored_in(self, model_instance, add)
             if isinstance(value, DatabaseDefault):
                 raise FieldError(
                     f"{self} is encrypted: db_default would have the database store a plain "
@@ -142,11 +169,12 @@ class EncryptedFieldMixin(_Field):
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is Unencrypted:
-            return encrypt(self, value, connection.alias)
+            return self.writer(value, connection.alias)
         if value is None:
             return None
         if type(value) is StoredEnvelope:
             return self._own(value).envelope
+        refuse_mask(self, value)
         carrier = Unencrypted(value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):
@@ -154,7 +182,7 @@ class EncryptedFieldMixin(_Field):
         elif placeholder.suffices(self, connection):
             return placeholder.PLACEHOLDER
         del value  # from here on the carrier alone holds it: error reports show variables
-        return encrypt(self, carrier, connection.alias)
+        return self.writer(carrier, connection.alias)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
@@ -164,7 +192,8 @@ class EncryptedFieldMixin(_Field):
         raise refuse(self, "a value cannot be compared with what is stored")
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
-        return str(connection.ops.binary_placeholder_sql(value))  # type: ignore[call-arg]
+        sql: str = connection.ops.binary_placeholder_sql(value)  # type: ignore[call-arg]
+        return sql
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
@@ -234,10 +263,11 @@ class EncryptedFieldMixin(_Field):
 
     def value_to_string(self, obj: Model) -> Any:
         """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
+        refuse_mask(self, self.value_from_object(obj))
         carrier = Unencrypted(self.value_from_object(obj), obj)
         if carrier.value is None:
             return None
         if type(carrier.value) is StoredEnvelope:
             return format.encode_text(carrier.value.envelope)
         # The text leaves the database, and must not outlive a key that is rolled back.
-        return format.encode_text(encrypt(self, carrier, using=None))
+        return format.encode_text(self.writer(carrier, None))

@@ -8,6 +8,8 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
 
+from envelope_fields.fields.masking import ON_DENIED
+from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.models import MasterKey
 
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
@@ -53,7 +55,13 @@ _OPTIONS = (
 
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
-    return [*_options(field), *check_key(field), *_context(field), *_previous_contexts(field)]
+    return [
+        *_options(field),
+        *check_key(field),
+        *_context(field),
+        *_previous_contexts(field),
+        *_on_denied(field),
+    ]
 
 
 def _options(field: Any) -> Iterator[CheckMessage]:
@@ -77,6 +85,8 @@ def _is_set(field: Any, option: str) -> bool:
 
 def check_key(field: Any) -> Iterator[CheckMessage]:
     """Yield what is wrong with the `key=` of an encrypted field."""
+    if isinstance(field.key, RowKey):
+        yield from field.key.check(field)
     if field.key is None or callable(field.key):
         return
     if not isinstance(field.key, str):
@@ -122,6 +132,16 @@ def _previous_contexts(field: Any) -> Iterator[CheckMessage]:
     else:
         return
     yield Error(wrong, hint=hint, obj=field, id="envelope_fields.E018")
+
+
+def _on_denied(field: Any) -> Iterator[CheckMessage]:
+    if field.on_denied not in ON_DENIED:
+        yield Error(
+            f"'on_denied' is {field.on_denied!r}.",
+            hint=f"Valid: {', '.join(map(repr, ON_DENIED))}.",
+            obj=field,
+            id="envelope_fields.E008",
+        )
 
 
 def _is_label(given: Any) -> bool:

@@ -12,6 +12,8 @@ from django.db import models
 from django.db.models import Case, Field, JSONField, Value, When
 from django.db.models.functions import Cast
 
+from envelope_fields.fields.masks import StoredCol
+
 # Django 6.1 has an expression of its own for JSON null.
 _JSON_NULL = getattr(models, "JSONNull", None)
 
@@ -32,7 +34,8 @@ def is_json_null(field: Field[Any, Any], expression: Any) -> bool:
 def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
     """Return a resolved expression that encrypts, and the one to write in its place.
 
-    Admitted are values of this very field, what `bulk_update` builds of them, and NULL.
+    Admitted are values of this very field, what `bulk_update` builds of them, NULL, and what stands
+    for the stored value of a masked one.
 
     Args:
         field: the field that is written.
@@ -43,6 +46,8 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
         FieldError: it would store something unencrypted, or copy an envelope.
     """
     kind = type(expression)
+    if kind is StoredCol and expression.target == field:
+        return expression
     if is_json_null(field, expression) and expression.output_field != field:
         return _value(json_null, field)
     if kind is Value and _is_of(field, expression):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.guard import is_json_null
+from envelope_fields.fields.masks import Mask
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -36,7 +37,12 @@ class EncryptedQuerySet(QuerySet[_Row]):
         ]
         try:
             for field, carrier in carriers:
-                if _is_for_encryption(field, carrier):
+                if type(carrier.value) is Mask:
+                    kept: Any = carrier.value.stored_in(
+                        field, cast("Model", carrier.instance), add=False
+                    )
+                    setattr(carrier.instance, field.attname, kept)
+                elif _is_for_encryption(field, carrier):
                     setattr(carrier.instance, field.attname, carrier)
             return super().bulk_update(rows, names, batch_size)
         finally:

@@ -12,8 +12,9 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.crypto import envelope, format
-from envelope_fields.exceptions import DecryptionFailed, EnvelopeError
+from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.errors import named
+from envelope_fields.fields.masks import Mask
 from envelope_fields.keyring import unwrapping_key
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -24,13 +25,16 @@ _derivation = slice(format.DERIVATION_BYTES)
 def reader(field: Any) -> Reader:
     """Return the converter of a field's column, which every value that is loaded passes."""
     context, decrypt, from_plaintext = field.contexts[0], envelope.decrypt, field.from_plaintext
+    place, masks = field.place, field.masks
 
     def read(value: Any, expression: Any, connection: Any) -> Any:
         if value is None:
             return None
         try:
-            key = unwrapping_key(value[_derivation])
+            key = unwrapping_key(value[_derivation], place)
         except (EnvelopeError, TypeError) as error:
+            if masks and isinstance(error, KeyAccessDenied):
+                return Mask(place)
             raise _without_key(field, value, error) from error
         try:
             return from_plaintext(decrypt(key, value, context))

@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db.models import Model
 
 from envelope_fields.crypto import envelope
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
+from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
+Writer = Callable[[Unencrypted, str | None], bytes]
 
-def encrypt(field: Any, carrier: Unencrypted, using: str | None) -> bytes:
-    """Return the envelope of a value that is not None.
 
-    No name here ever holds the value itself: an error report would show it.
+def writer(field: Any) -> Writer:
+    """Return what encrypts the values of a field.
 
-    Args:
-        field: the encrypted field.
-        carrier: the value, and the row that it belongs to where there is one.
-        using: the database that it goes to; None when it leaves for elsewhere.
+    It is given a value that is not None in its carrier, with the row that it belongs to where
+    there is one, and the database that it goes to, None when it leaves for elsewhere. No name in
+    it ever holds the value itself: an error report would show it. It returns an envelope.
 
-    Raises:
+    It raises:
         FieldError: the field takes its key from the row, and there is none.
         TypeError, ValueError: the value is none that the field can store.
         EnvelopeError: as `keyring.wrapping_key` raises it, naming the field.
     """
-    alias = DEFAULT_ALIAS if field.key is None else _alias(field, carrier.instance)
-    try:
-        key = wrapping_key(alias, using)
-    except EnvelopeError as error:
+    context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, field.to_plaintext
+    chosen = DEFAULT_ALIAS if field.key is None else field.key
+    is_alias, place = isinstance(chosen, str), field.place
+
+    def write(carrier: Unencrypted, using: str | None) -> bytes:
+        alias = chosen if is_alias else _alias(field, carrier.instance)
+        try:
+            key = wrapping_key(alias, using, place)
+        except EnvelopeError as error:
+            key = _made_now(field, alias, using, error)
+        return encrypt(key, to_plaintext(carrier.value), context)
+
+    return write
+
+
+def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -> WrappingKey:
+    """Return what wraps under a key that had to be made first, or raise what was wrong."""
+    is_first_need = isinstance(error, MasterKeyNotFound) and isinstance(field.key, RowKey)
+    if using is None or not is_first_need:  # a dump only reads
         raise named(field, error) from error
-    return envelope.encrypt(key, field.to_plaintext(carrier.value), field.contexts[0])
+    try:
+        field.key.make(alias, using)
+        return wrapping_key(alias, using, field.place)
+    except EnvelopeError as problem:
+        raise named(field, problem) from problem
 
 
 def _alias(field: Any, instance: Model | None) -> str:
-    if isinstance(field.key, str):
-        return field.key
     alias = _alias_without_row(field.key) if instance is None else field.key(instance)
     if isinstance(alias, str):
         return alias

@@ -1,14 +1,17 @@
 """The only home of plaintext master keys: it unwraps them, caches them, and lends what they derive.
 
-Rooms: `rows` reads key versions from the database, `materials` has their plaintext, and a `table`
-holds what follows from both for `KEY_CACHE_SECONDS`, or until a key changes in this process. While
-this thread's connection has uncommitted key changes nothing is kept at all (law 3); a transaction
-that sees a `snapshot` of the past keeps what it learns to itself.
+Rooms: `rows` reads key versions from the database, `wrapping` asks root keys, `materials` has the
+plaintext, and a `table` holds what follows from both for `KEY_CACHE_SECONDS`, or until a key
+changes in this process. While this thread's connection has uncommitted key changes nothing is kept
+at all (law 3); a transaction that sees a `snapshot` of the past keeps what it learns to itself.
+
+Whoever wants a key comes through the `door`, where the policy is asked and `uses` are counted.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -22,67 +25,127 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
-from envelope_fields.keyring import materials, rows, snapshots
-from envelope_fields.keyring.materials import check_root_key, check_version, generate_version
+from envelope_fields.keyring import door, materials, rows, snapshots
+from envelope_fields.keyring.macs import mac
+from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
-from envelope_fields.policy import Action, KeyVersionState, authorize
+from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, harvest_uses
+from envelope_fields.keyring.wrapping import check_root_key
+from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.facts import Facts
+from envelope_fields.policy.requests import in_flight
 
 __all__ = [
+    "Errand",
     "check_root_key",
     "check_version",
     "evict",
     "forget",
     "generate_version",
+    "harvest_uses",
+    "mac",
+    "on_refresh",
+    "rewrapped",
     "unwrapping_key",
+    "unwrapping_key_for",
     "version_of",
     "wrapping_key",
+    "wrapping_key_for",
 ]
 
-_any_uncommitted = key_changes.any_uncommitted
+_uncommitted = key_changes.live  # a set: whether it is empty is seen without a call
 _table = Table(seconds=0)
+_refresh_listeners: list[Callable[[], None]] = []
 
 
-def unwrapping_key(derivation: bytes) -> AESGCM:
-    """Return the key that opens a data key.
+def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
+    """Return the key that opens the data key of a field's value.
 
     Args:
         derivation: the first 21 bytes of the envelope: header and nonce prefix.
+        place: `app.model.field`.
 
     Raises:
         MalformedEnvelope: they do not begin an envelope.
         MasterKeyNotFound: no key version has the id they name.
         MasterKeyUnusable: its state forbids it, or could not be read.
+        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
-        KeyAccessDenied, RootKeyRefused, RootKeyUnavailable: as the policy and the root key say.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     table = _table
-    if not _any_uncommitted() and monotonic() < table.deadline:
-        key = table.unwrapping.get(derivation)
-        if key is not None:
-            return key
-    return _unwrapping_key(derivation)
+    if not _uncommitted and monotonic() < table.deadline:
+        opening = table.unwrapping.get(derivation)
+        if opening is not None:
+            key, uses, everybody, unbound, version = opening
+            if (unbound and not in_flight) if bound_actor() is None else everybody:
+                next(uses)
+                return key
+            if door.is_admitted(table, version, place, READ_FIELD):
+                return key
+    return unwrapping_key_for(READ_FIELD, derivation, place)
 
 
-def wrapping_key(key: str | UUID, using: str | None) -> WrappingKey:
-    """Return what wraps a data key under the current version of a master key, for one value.
+def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> WrappingKey:
+    """Return what wraps the data key of a field's value under the current version of a master key.
 
     Args:
         key: the master key's alias, or its id.
         using: the database that the value goes to; None when it leaves for elsewhere.
+        place: `app.model.field`.
 
     Raises:
         MasterKeyNotFound: there is no such master key.
         MasterKeyUnusable: its state forbids it or could not be read, or the version is not
             committed and the value would outlive its rollback.
+        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
-        KeyAccessDenied, RootKeyRefused, RootKeyUnavailable: as the policy and the root key say.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     table = _table
-    if not _any_uncommitted() and monotonic() < table.deadline:
-        known = table.wrapping_key(key)
-        if known is not None:
-            return known
-    return _wrapping_key(key, using)
+    if not _uncommitted and monotonic() < table.deadline:
+        budgeted = table.wrapping_key(key)
+        if budgeted is not None:
+            known, uses, everybody, unbound, version, _ = budgeted
+            if (unbound and not in_flight) if bound_actor() is None else everybody:
+                next(uses)
+                return known
+            if door.is_admitted(table, version, place, WRITE_FIELD):
+                return known
+    return wrapping_key_for(WRITE_FIELD, key, using, place)
+
+
+def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESGCM:
+    """Return the key that opens a data key, for any errand; see `unwrapping_key`."""
+    if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
+        raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
+    table = _current_table()
+    facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
+    door.admit(table, facts, row.state, place, errand)
+    opening = table.unwrapping.get(derivation)
+    if opening is None:
+        with materials.lent(row) as material:
+            key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
+        opening = (key, *door.serving(table, row, READ_FIELD))
+        table.keep_unwrapping_key(derivation, opening)
+    next(counted(row.state.version_id, errand))
+    return opening[0]
+
+
+def wrapping_key_for(
+    errand: Errand, key: str | UUID, using: str | None, place: str = ""
+) -> WrappingKey:
+    """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    table = _current_table()
+    facts, budgeted = table.facts, table.wrapping_key(key)
+    if budgeted is None:
+        rows.lock_for_writing(using)
+    row = table.current_version(key)
+    door.admit(table, facts, row.state, place, errand)
+    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using)
+    next(counted(row.state.version_id, errand))
+    return wrapping_key
 
 
 def version_of(version_id: bytes) -> KeyVersionState:
@@ -92,6 +155,11 @@ def version_of(version_id: bytes) -> KeyVersionState:
         MasterKeyNotFound, MasterKeyUnusable: as for `unwrapping_key`.
     """
     return _current_table().version(version_id).state
+
+
+def on_refresh(listener: Callable[[], None]) -> None:
+    """Call `listener` when keys are about to be read anew, about every `KEY_CACHE_SECONDS`."""
+    _refresh_listeners.append(listener)
 
 
 def forget() -> None:
@@ -107,41 +175,22 @@ def evict() -> None:
     materials.evict()
 
 
-def _unwrapping_key(derivation: Any) -> AESGCM:
-    if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
-        raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
-    table = _current_table()
-    key = table.unwrapping.get(derivation)
-    if key is None:
-        row = table.version(derivation[1 : layout.HEADER_BYTES])
-        authorize(Action.DECRYPT, row.state)
-        with materials.lent(row) as material:
-            key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
-        table.keep_unwrapping_key(derivation, key)
-    return key
-
-
-def _wrapping_key(key: str | UUID, using: str | None) -> WrappingKey:
-    table = _current_table()
-    known = table.wrapping_key(key)
-    if known is not None:
-        return known
-    rows.lock_for_writing(using)
-    row = table.current_version(key)
-    authorize(Action.ENCRYPT, row.state)
+def _new_wrapping_key(
+    table: Table, key: str | UUID, row: rows.KeyRow, using: str | None
+) -> WrappingKey:
     _refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     with materials.lent(row) as material:
         aead = xaes.derive(material, prefix)
     wrapping_key = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-    table.keep_wrapping_key(key, wrapping_key)
+    table.keep_wrapping_key(key, wrapping_key, door.serving(table, row, WRITE_FIELD))
     return wrapping_key
 
 
 def _current_table() -> Table:
     """Return the table to look into and to fill: one for this call or transaction, or the cache."""
     global _table
-    if _any_uncommitted() and key_changes.uncommitted():
+    if _uncommitted and key_changes.uncommitted():
         return Table(seconds=0)
     own = snapshots.table()
     if own is not None:
@@ -149,11 +198,13 @@ def _current_table() -> Table:
     table = _table
     if monotonic() >= table.deadline:
         table = _table = Table(configuration().key_cache_seconds)
+        for listener in _refresh_listeners:
+            listener()
     return table
 
 
 def _refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
-    if using == configuration().database or not _any_uncommitted():
+    if using == configuration().database or not _uncommitted:
         return
     if key_changes.can_vanish(version.version_id):
         where = "outside the database" if using is None else f"in the database {using!r}"
@@ -168,7 +219,13 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         evict()
 
 
+def _people_changed() -> None:
+    _table.facts = Facts()  # replaced whole: who is deciding now keeps the old one to itself
+    snapshots.forget()
+
+
 key_changes.on_change(forget)
+key_changes.on_people_change(_people_changed)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 # Two processes must not share a nonce prefix and its count.
 os.register_at_fork(after_in_child=forget)

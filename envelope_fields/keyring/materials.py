@@ -7,26 +7,19 @@ the process ends.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from hmac import compare_digest
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ImproperlyConfigured
-
-from envelope_fields import key_changes, root_keys
-from envelope_fields.conf import RootKeySettings, configuration, root_key_place
+from envelope_fields import key_changes
+from envelope_fields.conf import configuration
 from envelope_fields.crypto import context, xaes
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
-from envelope_fields.exceptions import MasterKeyUnusable, RootKeyRefused
-from envelope_fields.keyring import rows
-from envelope_fields.root_keys import RootKey
-
-_Answer = TypeVar("_Answer")
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring import rows, wrapping
 
 _plaintext: dict[bytes, KeyBuffer] = {}
 _lock = RLock()
@@ -42,19 +35,47 @@ def lent(row: rows.KeyRow) -> Iterator[KeyBuffer]:
     """
     cached = row.context in _plaintext
     if not cached and key_changes.any_uncommitted() and key_changes.uncommitted():
-        material = _unwrap(row)  # law 3: the row may vanish, so nothing of it stays
-        try:
+        with _lent_once(row) as material:  # law 3: the row may vanish, so nothing of it stays
             yield material
-        finally:
-            wipe(material)
     else:
-        # Locked while it is lent: another thread that evicts must not wipe it in our hands.
-        with _lock:
-            material = _cached(row)
+        with _lent_from_cache(row) as material:
             yield material
-            # A signal handler of this thread may: what was derived of zeros must not be used.
-            if not any(material):
-                raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
+
+
+@contextmanager
+def lent_for_macs(row: rows.KeyRow) -> Iterator[KeyBuffer]:
+    """Lend the material of the audit trail's key; errors as above.
+
+    It is used in the very transactions that change keys. So it is kept unless its own row is
+    uncommitted: each act would ask the root key otherwise.
+    """
+    with (_lent_once if _is_uncommitted(row) else _lent_from_cache)(row) as material:
+        yield material
+
+
+def _is_uncommitted(row: rows.KeyRow) -> bool:
+    changes = key_changes.uncommitted() if key_changes.any_uncommitted() else ()
+    return any(row.state.version_id in change.version_ids for change in changes)
+
+
+@contextmanager
+def _lent_once(row: rows.KeyRow) -> Iterator[KeyBuffer]:
+    material = _unwrap(row)
+    try:
+        yield material
+    finally:
+        wipe(material)
+
+
+@contextmanager
+def _lent_from_cache(row: rows.KeyRow) -> Iterator[KeyBuffer]:
+    # Locked while it is lent: another thread that evicts must not wipe it in our hands.
+    with _lock:
+        material = _cached(row)
+        yield material
+        # A signal handler of this thread may: what was derived of zeros must not be used.
+        if not any(material):
+            raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
 
 
 def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
@@ -72,20 +93,35 @@ def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
     root_key = configuration().wrapping_root_key
     material = random_buffer(xaes.KEY_BYTES)
     try:
-        wrapped = _ask(root_key, lambda root: root.wrap(material, bound_to))
-        opened = _opened(root_key, wrapped, bound_to)
-        same = compare_digest(opened, material)
-        wipe(opened)
+        wrapped = wrapping.wrap(root_key, material, bound_to)
     finally:
         wipe(material)
-    if not same:
-        raise RootKeyRefused(f"The root key {root_key!r} does not give back what it wrapped.")
     return {
         "version_id": version_id,
         "number": number,
         "wrapped_material": wrapped,
         "root_key": root_key,
     }
+
+
+def rewrapped(row: wrapping.Wrapped, to_root_key: str) -> bytes:
+    """Return the material of a row as another root key wraps it, which opens to the same.
+
+    No cache is asked or filled, and the policy is not: nothing is done with the material.
+
+    Args:
+        row: what is wrapped, by which root key, and bound to what.
+        to_root_key: the name of a root key in the settings.
+
+    Raises:
+        ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root keys say.
+    """
+    material = wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
+    try:
+        return wrapping.wrap(to_root_key, material, row.context)
+    finally:
+        wipe(material)
 
 
 def check_version(version_id: bytes) -> None:
@@ -100,15 +136,6 @@ def check_version(version_id: bytes) -> None:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     wipe(_unwrap(rows.with_version_id(version_id)))
-
-
-def check_root_key(name: str) -> None:
-    """Raise what the next use of the root key `name` would raise, for a missing or bad one.
-
-    Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `generate_version`.
-    """
-    _ask(name, lambda root_key: root_key.check())
 
 
 def evict() -> None:
@@ -127,33 +154,7 @@ def _cached(row: rows.KeyRow) -> KeyBuffer:
 
 
 def _unwrap(row: rows.KeyRow) -> KeyBuffer:
-    return _opened(row.root_key, row.wrapped_material, row.context)
-
-
-def _opened(root_key: str, wrapped: bytes, bound_to: bytes) -> KeyBuffer:
-    material: Any = _ask(root_key, lambda root: root.unwrap(wrapped, bound_to))
-    if isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material):
-        buffer = KeyBuffer(material)
-        wipe(material)
-        return buffer
-    del material  # error reports show the variables of each frame
-    raise RootKeyRefused(
-        f"The backend of the root key {root_key!r} must return {xaes.KEY_BYTES} bytes in a "
-        "bytearray, and leave the wiping to its caller."
-    )
-
-
-def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
-    try:
-        return question(_root_key(configuration().root_key(name)))
-    except ValueError as error:
-        # Backends do not know Django; to the project a missing root key is a wrong setting.
-        raise ImproperlyConfigured(f"{root_key_place(name)}: {error}") from None
-
-
-@cache
-def _root_key(entry: RootKeySettings) -> RootKey:
-    return root_keys.make(entry.backend, entry.options)
+    return wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
 
 
 def _after_fork() -> None:

@@ -8,12 +8,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, connections
+from django.db.models import Q
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import version_context
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import DEFAULT_ALIAS, MasterKeyVersion
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    AuditKey,
+    KeyState,
+    KeyUsage,
+    MasterKeyVersion,
+)
 from envelope_fields.policy import KeyVersionState
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
@@ -59,6 +66,14 @@ def current_version(key: str | UUID) -> KeyRow:
     return _of_id(key) if isinstance(key, UUID) else _of_alias(key)
 
 
+def of_audit_key(key: AuditKey) -> KeyRow:
+    """Return the key of the audit trail as if it were a version of a master key of its own."""
+    state = KeyVersionState(
+        bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
+    )
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, bytes(key.wrapped_material), key.root_key)
+
+
 def lock_for_writing(using: str | None) -> None:
     """Let a transaction on SQLite begin with a write, where a value is written in it.
 
@@ -97,9 +112,19 @@ def _newest(**which: Any) -> KeyRow | None:
     rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
     with _explained(database):
         columns = rows.values_list(*_COLUMNS).first()
-    if columns is None:
-        return None
-    version_id, number, state, key_id, alias, key_state, usage, wrapped, root_key = columns
+    return None if columns is None else _row(*columns)
+
+
+def matching(which: Q) -> list[KeyRow]:
+    """Return all versions that match, those with higher numbers later; errors as above."""
+    database = configuration().database
+    rows = MasterKeyVersion.objects.using(database).filter(which).order_by("number")
+    with _explained(database):
+        return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
+
+
+def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
+    alias, key_state, usage, wrapped, root_key = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
     return KeyRow(known, usage, bytes(wrapped), root_key)
 

@@ -6,23 +6,31 @@ from collections.abc import Iterator
 from itertools import count
 from threading import Lock
 from time import monotonic
-from typing import NamedTuple
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import rows
+from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy.facts import Facts, KeyPolicy, key_policy
 
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 UNWRAPPING_KEYS = 4096  # about 2 kB each
 
 
-class Budgeted(NamedTuple):
-    """A wrapping key and the wraps it has left; `next` on a count is one step for all threads."""
+# Plain tuples, which are taken apart much faster than named ones: for every value. `next` on a
+# count is one step for all threads.
 
-    key: WrappingKey
-    uses: Iterator[int]
+# Whom a derived key serves without asking the policy: the count of its uses for fields; whether
+# it serves every principal; whether it serves code that nobody is bound to, outside of requests;
+# and the version that it is derived from.
+Serving = tuple[Iterator[int], bool, bool, KeyVersionState]
+# A derived key that opens data keys.
+Opening = tuple[AESGCM, Iterator[int], bool, bool, KeyVersionState]
+# What wraps data keys, and, last, the count of what it has wrapped.
+Budgeted = tuple[WrappingKey, Iterator[int], bool, bool, KeyVersionState, Iterator[int]]
 
 
 class Table:
@@ -32,14 +40,25 @@ class Table:
     `snapshots` for transactions that see the past.
     """
 
-    __slots__ = ("_lock", "current", "deadline", "unwrapping", "versions", "wrapping")
+    __slots__ = (
+        "_lock",
+        "_policies",
+        "current",
+        "deadline",
+        "facts",
+        "unwrapping",
+        "versions",
+        "wrapping",
+    )
 
     def __init__(self, seconds: float) -> None:
         self.deadline = monotonic() + seconds
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
-        self.unwrapping: dict[bytes, AESGCM] = {}
+        self.facts = Facts()
+        self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[str | UUID, Budgeted] = {}
+        self._policies: dict[UUID, KeyPolicy] = {}
         self._lock = Lock()
 
     def version(self, version_id: bytes) -> rows.KeyRow:
@@ -56,20 +75,29 @@ class Table:
             row = self.current[key] = rows.current_version(key)
         return row
 
-    def wrapping_key(self, key: str | UUID) -> WrappingKey | None:
+    def policy(self, key_id: UUID) -> KeyPolicy:
+        """Return what a key says of who may use it; errors as `key_policy` raises them."""
+        policy = self._policies.get(key_id)
+        if policy is None:
+            policy = self._policies[key_id] = key_policy(key_id, configuration().database)
+        return policy
+
+    def wrapping_key(self, key: str | UUID) -> Budgeted | None:
         """Return a master key's wrapping key for one value, if there is one with wraps left."""
         budgeted = self.wrapping.get(key)
-        if budgeted is not None and next(budgeted.uses) < WRAPS_PER_PREFIX:
-            return budgeted.key
+        if budgeted is not None and next(budgeted[-1]) < WRAPS_PER_PREFIX:
+            return budgeted
         return None
 
-    def keep_wrapping_key(self, key: str | UUID, wrapping_key: WrappingKey) -> None:
+    def keep_wrapping_key(
+        self, key: str | UUID, wrapping_key: WrappingKey, serving: Serving
+    ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
-        self.wrapping[key] = Budgeted(wrapping_key, count(1))
+        self.wrapping[key] = (wrapping_key, *serving, count(1))
 
-    def keep_unwrapping_key(self, derivation: bytes, key: AESGCM) -> None:
+    def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again, and let the oldest go where there are many."""
         with self._lock:
             if len(self.unwrapping) >= UNWRAPPING_KEYS:
                 self.unwrapping.pop(next(iter(self.unwrapping)))
-            self.unwrapping[derivation] = key
+            self.unwrapping[derivation] = opening

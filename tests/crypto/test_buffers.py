@@ -1,6 +1,7 @@
 """Key buffers: filled by the operating system, overwritten after use and after failure."""
 
 import ctypes
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -14,7 +15,26 @@ from tests.crypto import keys, reference
 NOTES = context.field_context("clinic.patient.notes")
 
 
-@pytest.mark.parametrize("draw", [buffers.random_source(44), lambda: buffers.random_buffer(44)])
+def first_of(*lengths):
+    """Draw into memory of its own each time."""
+    parts = buffers.RandomParts(*lengths)
+    return lambda: parts.draw()[0]
+
+
+def reused(*lengths):
+    """Draw into the same memory each time; what is returned is a copy."""
+    parts = buffers.RandomParts(*lengths)
+
+    def draw():
+        drawn = parts.draw()
+        copy = bytearray(drawn[0])
+        parts.put_back(drawn)
+        return copy
+
+    return draw
+
+
+@pytest.mark.parametrize("draw", [first_of(44), reused(44), lambda: buffers.random_buffer(44)])
 def test_random_buffers(draw):
     drawn = [draw() for _ in range(100)]
     assert {len(one) for one in drawn} == {44}
@@ -32,7 +52,7 @@ def test_random_buffers(draw):
     assert any(drawn[1])
 
 
-@pytest.mark.parametrize("draw", [buffers.random_source(257), lambda: buffers.random_buffer(257)])
+@pytest.mark.parametrize("draw", [first_of(257), lambda: buffers.random_buffer(257)])
 def test_no_entropy_is_an_error(draw):
     # getentropy(3) refuses more than 256 bytes, which is how we make it fail.
     with pytest.raises(OSError, match="no random bytes"):
@@ -44,8 +64,9 @@ def test_where_getentropy_is_missing_urandom_takes_its_place(monkeypatch):
         raise OSError("not a Unix")
 
     monkeypatch.setattr(ctypes, "PyDLL", no_library)
-    drawn = [buffers.random_source(32)() for _ in range(10)]
-    assert len({bytes(one) for one in drawn} | {bytes(32)}) == 11
+    for draw in first_of(32), reused(32):
+        drawn = [bytes(draw()) for _ in range(10)]
+        assert len({*drawn, bytes(32)}) == 11
 
 
 def test_urandom_failing_is_an_error(monkeypatch):
@@ -58,7 +79,31 @@ def test_urandom_failing_is_an_error(monkeypatch):
     monkeypatch.setattr(ctypes, "PyDLL", no_library)
     monkeypatch.setattr(buffers.os, "urandom", refuse)
     with pytest.raises(OSError, match="no randomness"):
-        buffers.random_source(32)()
+        buffers.RandomParts(32).draw()
+
+
+def test_random_parts_are_cut_and_used_again():
+    parts = buffers.RandomParts(12, 32)
+    one, other = parts.draw(), parts.draw()
+    assert [len(part) for part in one[:2]] == [12, 32]
+    assert len({bytes(part)[:12] for part in one[:2] + other[:2]}) == 4  # nothing is shared
+    before = bytes(one[1])
+    parts.put_back(one)
+    again = parts.draw()
+    assert again is one
+    assert bytes(again[1]) != before
+    assert parts.draw() is not one
+
+
+def test_memory_that_could_not_be_filled_is_not_used_again():
+    parts = buffers.RandomParts(12, 32)
+    drawn = parts.draw()
+    parts.put_back(drawn)
+    fill, parts._fill = parts._fill, lambda array, size: -1
+    with pytest.raises(OSError, match="no random bytes"):
+        parts.draw()
+    parts._fill = fill
+    assert parts.draw() is not drawn
 
 
 @pytest.mark.parametrize("length", [0, 1, 32, 64])
@@ -154,6 +199,56 @@ def test_the_data_key_is_wiped_when_a_write_fails(plaintext, monkeypatch):
     assert bytes(buffer) == bytes(32)
 
 
+def test_a_write_within_a_write_has_a_data_key_of_its_own():
+    # As a signal handler may do it, or another thread or greenlet.
+    key, within = keys.wrapping_key(), []
+
+    class Interrupted:
+        def encrypt(self, nonce, data_key, additional_data):
+            within.append(envelope.encrypt(key, b"within", NOTES))
+            return key.aead.encrypt(nonce, data_key, additional_data)
+
+    around = envelope.encrypt(key._replace(aead=Interrupted()), b"around", NOTES)
+    assert keys.decrypt(around, NOTES) == b"around"
+    assert keys.decrypt(within[0], NOTES) == b"within"
+    opened = {reference.unwrap(keys.MASTER_KEY, one, NOTES) for one in (around, *within)}
+    assert len(opened) == 2
+
+
+def test_threads_that_write_at_once_share_no_data_key():
+    def write(number):
+        text = b"value %d" % number
+        return text, keys.encrypt(text, NOTES)
+
+    with ThreadPoolExecutor(8) as threads:
+        written = list(threads.map(write, range(2000)))
+    assert all(keys.decrypt(stored, NOTES) == text for text, stored in written)
+    opened = {reference.unwrap(keys.MASTER_KEY, stored, NOTES) for _, stored in written}
+    assert len(opened) == 2000
+
+
+@pytest.fixture
+def writing_memory(monkeypatch):
+    memory = buffers.RandomParts(12, 32)
+    monkeypatch.setattr(envelope, "_suffix_and_data_key", memory)
+    return memory
+
+
+def test_a_write_puts_its_memory_back_wiped(writing_memory):
+    keys.encrypt(b"x", NOTES)
+    [(_, data_key, _)] = writing_memory._idle
+    assert bytes(data_key) == bytes(32)
+    keys.encrypt(b"y", NOTES)
+    assert len(writing_memory._idle) == 1
+
+
+def test_a_failed_write_leaves_its_memory_to_its_traceback(writing_memory):
+    keys.encrypt(b"x", NOTES)
+    with pytest.raises(TypeError):
+        keys.encrypt("text", NOTES)
+    assert writing_memory._idle == []
+
+
 def test_the_data_key_is_wiped_after_a_rewrap_and_when_it_fails(monkeypatch):
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
     data_key = reference.unwrap(keys.MASTER_KEY, stored, NOTES)
@@ -161,8 +256,11 @@ def test_the_data_key_is_wiped_after_a_rewrap_and_when_it_fails(monkeypatch):
     envelope.rewrap(recording, stored, NOTES, key._replace(aead=recording), NOTES)
     assert len(recording.seen) == 2
 
-    monkeypatch.setattr(envelope, "_draw_suffix", buffers.random_source(257))
-    with pytest.raises(OSError, match="no random bytes"):
+    def refuse():
+        raise OSError("no randomness")
+
+    monkeypatch.setattr(envelope, "_draw_suffix", refuse)
+    with pytest.raises(OSError, match="no randomness"):
         envelope.rewrap(recording, stored, NOTES, key, NOTES)
     assert len(recording.seen) == 3
     assert_held_and_wiped(recording.seen, data_key)

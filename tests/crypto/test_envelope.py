@@ -152,15 +152,16 @@ def test_a_wrapping_key_shows_and_pickles_nothing():
         pickle.dumps(key)
 
 
-def refused_by_the_system(*_):
-    raise OSError("no randomness")
+class RefusedByTheSystem:
+    def draw(self):
+        raise OSError("no randomness")
 
 
 @pytest.mark.parametrize(
     ("plaintext", "name", "replacement", "error"),
     [
-        (b"SECRET plaintext", "_draw_suffix_and_data_key", refused_by_the_system, OSError),
-        (b"SECRET plaintext", "_draw_suffix_and_data_key", buffers.random_source(257), OSError),
+        (b"SECRET plaintext", "_suffix_and_data_key", RefusedByTheSystem(), OSError),
+        (b"SECRET plaintext", "_suffix_and_data_key", buffers.RandomParts(12, 245), OSError),
         (b"SECRET plaintext", "PAYLOAD_NONCE", b"short", ValueError),
         ("SECRET plaintext", "FORMAT", b"", TypeError),
     ],

@@ -235,6 +235,25 @@ def test_a_subclass_may_convert_values():
     assert field.reader(stored_value, column, connection) == "hello"
 
 
+class TrimmingField(EncryptedTextField):
+    def to_python(self, value):
+        return super().to_python(value).strip()
+
+
+@isolate_apps("tests")
+def test_a_subclass_may_convert_what_is_text_already():
+    class Trimmed(models.Model):
+        text = TrimmingField()
+
+        class Meta:
+            app_label = "tests"
+            managed = False
+
+    field = Trimmed._meta.get_field("text")
+    stored_value = field.get_db_prep_save("  hello ", connection)
+    assert field.reader(stored_value, None, connection) == "hello"
+
+
 def flipped(envelope, position, bit=1):
     changed = bytearray(envelope)
     changed[position] ^= bit

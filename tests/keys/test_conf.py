@@ -16,6 +16,8 @@ def test_defaults(settings):
     del settings.ENVELOPE_FIELDS
     assert configuration().database == "default"
     assert configuration().key_cache_seconds == 60
+    assert configuration().require_principal is False
+    assert configuration().superusers_bypass_policy is False
     with pytest.raises(ImproperlyConfigured, match="generate_root_key"):
         _ = configuration().wrapping_root_key
 
@@ -50,6 +52,8 @@ def test_the_first_root_key_wraps(settings):
         ({"KEY_CACHE_SECONDS": "60"}, "number of seconds"),
         ({"KEY_CACHE_SECONDS": True}, "number of seconds"),
         ({"KEY_CACHE_SECONDS": 1e9}, "number of seconds"),
+        ({"REQUIRE_PRINCIPAL": "False"}, r'"REQUIRE_PRINCIPAL"\] must be True or False'),
+        ({"SUPERUSERS_BYPASS_POLICY": 1}, r'"SUPERUSERS_BYPASS_POLICY"\] must be True or False'),
     ],
 )
 def test_mistakes(settings, setting, message):

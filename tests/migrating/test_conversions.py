@@ -333,6 +333,7 @@ class TestWithoutIt:
     def test_other_plans_cost_nothing(self, project, monkeypatch):
         project.add(LABEL, patient(notes=ENCRYPTED), after=[DEFAULT_KEY])
         project.add(LABEL, AddField("Patient", "more", models.TextField(default="")))
+        project.migrate("envelope_fields")  # its own migrations alter a field
         monkeypatch.setattr(migration_plan, "MigrationLoader", None)
         project.migrate()
         project.migrate()

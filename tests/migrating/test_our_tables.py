@@ -115,7 +115,7 @@ def test_a_registry_without_our_models(project):
 
 class TestTwoAtOnce:
     def test_two_threads_that_repair(self, project):
-        project.migrate("envelope_fields", "0001")
+        project.migrate("envelope_fields")
         MasterKeyVersion.objects.using("scratch").all()._raw_delete("scratch")
         MasterKey.objects.using("scratch").all()._raw_delete("scratch")
         barrier, errors = threading.Barrier(4), []
@@ -150,7 +150,7 @@ from django.core.management import call_command
 from django.db import connections
 connections["default"].settings_dict["NAME"] = {name!r}
 sys.stdin.readline()
-call_command("migrate", "envelope_fields", verbosity=0)
+call_command("migrate", "envelope_fields", "0002", verbosity=0)
 """
         environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
         processes = [

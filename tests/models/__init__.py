@@ -19,21 +19,31 @@ from tests.models.shapes import (
     SecondDated,
     UuidKeyed,
 )
-from tests.models.tenants import LabNote, LenientTenantNote, TenantNote
+from tests.models.tenants import (
+    Clinic,
+    Document,
+    LabNote,
+    LenientTenantNote,
+    MaskedNote,
+    TenantNote,
+)
 
 __all__ = [
     "Bed",
     "Chart",
     "Child",
+    "Clinic",
     "CompositeKeyed",
     "DateDecoder",
     "DateEncoder",
     "Declared",
+    "Document",
     "FirstDated",
     "Hidden",
     "Keyword",
     "LabNote",
     "LenientTenantNote",
+    "MaskedNote",
     "Note",
     "OddNames",
     "Place",

@@ -3,6 +3,7 @@
 from django.db import models
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedQuerySet, EncryptedTextField
+from envelope_fields.tenants import TenantKey
 
 
 def tenant_alias(note):
@@ -32,3 +33,28 @@ class LabNote(models.Model):
     """Under a key that is named by its alias."""
 
     text = EncryptedTextField(key="lab")
+
+
+class Clinic(models.Model):
+    name = models.CharField(max_length=50)
+
+
+class Document(models.Model):
+    """Under a key of its clinic, which is made with the first document."""
+
+    clinic = models.ForeignKey(Clinic, models.CASCADE)
+    body = EncryptedTextField(key=TenantKey("clinic/{clinic_id}"))
+
+    objects = EncryptedQuerySet.as_manager()
+
+
+class MaskedNote(models.Model):
+    """Under the key of the laboratory; whoever may not read it sees dots."""
+
+    title = models.CharField(max_length=50, blank=True)
+    text = EncryptedTextField(blank=True, max_length=5, key="lab", on_denied="mask")
+    data = EncryptedJSONField(null=True, blank=True, key="lab", on_denied="mask")
+    open = EncryptedTextField(blank=True)
+
+    objects = EncryptedQuerySet.as_manager()
+    plain_objects = models.Manager()

@@ -1,12 +1,15 @@
 """Key rows in fixtures: a copy of the keys, or of a whole database."""
 
+import base64
 import logging
 
 import pytest
 from django.core import serializers
 
+from envelope_fields import audit
+from envelope_fields.key_fixtures import OtherAuditTrail
 from envelope_fields.lifecycle import AliasTaken, create_master_key, rotate_master_key
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from tests.models import Note
 from tests.serialization.fixture import FORMATS, dump, load, row, rows
 from tests.stored import stored, version_of
@@ -109,3 +112,27 @@ def test_into_another_database(fixture):
     load(fixture, dump("envelope_fields"), database="other")
     assert MasterKey.objects.using("other").get() == MasterKey.objects.get()
     assert MasterKeyVersion.objects.using("other").count() == 1
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_trail_goes_with_them(tmp_path, format):
+    """Where it is loaded again, nothing changes, and what came since stays."""
+    rotate_master_key("default")
+    text = dump("envelope_fields", format=format)
+    create_master_key("later")
+    before = audit.head()
+    load(tmp_path / f"fixture.{format}", text)
+    assert audit.head() == before
+    rotate_master_key("later")
+    assert audit.verify(before).intact
+
+
+def test_another_trail_is_refused(fixture):
+    rotate_master_key("default")
+    text = dump("envelope_fields.AuditEvent")
+    mac = bytes(AuditEvent.objects.get(number=1).mac)
+    other = base64.b64encode(bytes([mac[0] ^ 1, *mac[1:]])).decode()
+    assert base64.b64encode(mac).decode() in text
+    with pytest.raises(OtherAuditTrail, match="--exclude"):
+        load(fixture, text.replace(base64.b64encode(mac).decode(), other))
+    assert audit.verify().intact

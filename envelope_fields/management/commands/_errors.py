@@ -1,4 +1,4 @@
-"""How the errors of this package end a command: by their message, without a traceback."""
+"""How commands run: as the application; errors of this package end them without a traceback."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from django.core.management import CommandError
 from django.db import DatabaseError
 
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.policy.acting import application_by_default
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn what the package raises into a `CommandError` of the same words.
+    """Act as the application, and turn what is raised into a `CommandError` of the same words.
+
+    Where somebody is bound already, or a request is handled, that stays as it is: a view that calls
+    a command gives its user no other rights.
 
     Raises:
         CommandError: with exit code 1.
     """
     try:
-        yield
+        with application_by_default():
+            yield
     except (EnvelopeError, ImproperlyConfigured) as error:
         raise CommandError(str(error)) from error
     except ValidationError as error:

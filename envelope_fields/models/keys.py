@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.signals import post_save, pre_delete
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields import key_changes
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models.key_rows import KeyRowQuerySet, protect
+from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
+from envelope_fields.models.version_id import VersionIdField
 
 DEFAULT_ALIAS = "default"
-
-_Row = TypeVar("_Row", bound=models.Model)
-
-
-class KeyState(models.TextChoices):
-    """The states of a master key and of each of its versions, as KMS names them."""
-
-    ENABLED = "enabled", _("enabled")
-    DISABLED = "disabled", _("disabled")
-    PENDING_DELETION = "pending_deletion", _("pending deletion")
-    DESTROYED = "destroyed", _("destroyed")
-
-
-class KeyUsage(models.TextChoices):
-    """What the material of a master key is for; it is bound into the wrapping (KMS KeyUsage)."""
-
-    ENCRYPT_DECRYPT = "encrypt_decrypt", _("encrypt and decrypt")
-
-
-class KeyRowProtected(models.ProtectedError, EnvelopeError):
-    """Key rows are never deleted: values under them could not be read any more."""
-
-    def __init__(self, row: models.Model) -> None:
-        super().__init__(
-            f"{row} cannot be deleted: every value stored under it would be lost. "
-            "Disable it instead, with envelope_fields.lifecycle.disable().",
-            {row},
-        )
-
-
-class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
-    """The 8 bytes by which an envelope names its key version."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["max_length"] = 8
-        super().__init__(*args, **kwargs)
-
-    def deconstruct(self) -> Any:
-        name, path, args, kwargs = super().deconstruct()
-        del kwargs["max_length"]
-        return name, path, args, kwargs
-
-    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
-        # MariaDB and MySQL make no plain unique index on a longblob.
-        return "varbinary(8)" if connection.vendor == "mysql" else super().db_type(connection)
-
-
-class KeyRowQuerySet(models.QuerySet[_Row]):
-    """Announces the changes that send no signal."""
-
-    def update(self, **kwargs: Any) -> int:
-        changed = super().update(**kwargs)
-        key_changes.announce(self.db)
-        return changed
-
-    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[_Row]:
-        rows = super().bulk_create(objs, *args, **kwargs)
-        key_changes.announce(self.db, _new_versions(*rows))
-        return rows
+_SHORTEST_PERIOD, _LONGEST_PERIOD = 90, 2560  # days; KMS: RotationPeriodInDays
 
 
 class MasterKey(models.Model):
@@ -99,7 +40,27 @@ class MasterKey(models.Model):
         _("usage"), max_length=32, choices=KeyUsage, default=KeyUsage.ENCRYPT_DECRYPT
     )
     state = models.CharField(_("state"), max_length=16, choices=KeyState, default=KeyState.ENABLED)
+    managed_by = models.CharField(
+        _("managed by"), max_length=16, choices=KeyManager, default=KeyManager.CUSTOMER
+    )
+    application_use = models.BooleanField(
+        _("application use"),
+        default=True,
+        help_text=_("Whether the application itself may encrypt and decrypt under this key."),
+    )
+    rotation_period = models.PositiveSmallIntegerField(
+        _("rotation period"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(_SHORTEST_PERIOD), MaxValueValidator(_LONGEST_PERIOD)],
+        help_text=_("In days, from 90 to 2560. Empty: the key rotates on demand only."),
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    state_changed_at = models.DateTimeField(
+        _("state changed at"), default=timezone.now, editable=False
+    )
+    deletion_at = models.DateTimeField(_("deletion at"), null=True, editable=False)
+    destroyed_at = models.DateTimeField(_("destroyed at"), null=True, editable=False)
 
     objects: ClassVar[models.Manager[MasterKey]] = KeyRowQuerySet["MasterKey"].as_manager()
 
@@ -107,6 +68,23 @@ class MasterKey(models.Model):
         verbose_name = _("master key")
         verbose_name_plural = _("master keys")
         ordering: ClassVar = ["alias"]
+        default_permissions = ("add", "change", "view")  # keys are never deleted
+        permissions: ClassVar = [
+            ("rotate_masterkey", "Can rotate master key"),
+            ("enable_masterkey", "Can enable master key"),
+            ("disable_masterkey", "Can disable master key"),
+            ("schedule_deletion_masterkey", "Can schedule deletion of master key"),
+            ("cancel_deletion_masterkey", "Can cancel deletion of master key"),
+            ("shred_masterkey", "Can shred master key"),
+            ("move_alias_masterkey", "Can move alias of master key"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(rotation_period__isnull=True)
+                | models.Q(rotation_period__range=(_SHORTEST_PERIOD, _LONGEST_PERIOD)),
+                name="envelope_fields_rotation_period",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.alias or str(self.id)
@@ -133,6 +111,11 @@ class MasterKeyVersion(models.Model):
     wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
     root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    state_changed_at = models.DateTimeField(
+        _("state changed at"), default=timezone.now, editable=False
+    )
+    deletion_at = models.DateTimeField(_("deletion at"), null=True, editable=False)
+    destroyed_at = models.DateTimeField(_("destroyed at"), null=True, editable=False)
 
     objects: ClassVar[models.Manager[MasterKeyVersion]] = KeyRowQuerySet[
         "MasterKeyVersion"
@@ -142,6 +125,7 @@ class MasterKeyVersion(models.Model):
         verbose_name = _("master key version")
         verbose_name_plural = _("master key versions")
         ordering: ClassVar = ["master_key", "number"]
+        default_permissions = ()  # versions are seen and changed with their key
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["master_key", "number"], name="envelope_fields_version_number"
@@ -155,19 +139,5 @@ class MasterKeyVersion(models.Model):
         return f"<MasterKeyVersion: {bytes(self.version_id).hex()}>"
 
 
-def _new_versions(*rows: models.Model) -> list[bytes]:
-    return [bytes(row.version_id) for row in rows if isinstance(row, MasterKeyVersion)]
-
-
-def _announce_saved(*, instance: models.Model, created: bool, using: str, **_: Any) -> None:
-    key_changes.announce(using, _new_versions(instance) if created else ())
-
-
-def _refuse_deletion(*, instance: models.Model, **_: Any) -> None:
-    # QuerySet.delete() and cascades do not call Model.delete(); they do send this signal.
-    raise KeyRowProtected(instance)
-
-
-for _model in (MasterKey, MasterKeyVersion):
-    post_save.connect(_announce_saved, sender=_model, dispatch_uid="envelope_fields.announce")
-    pre_delete.connect(_refuse_deletion, sender=_model, dispatch_uid="envelope_fields.protect")
+protect(MasterKey)
+protect(MasterKeyVersion)

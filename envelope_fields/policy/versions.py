@@ -1,23 +1,13 @@
-"""Who may do what with a key: the one check that every door passes.
-
-Today the state of the key and of the version decide; DESIGN law 9 puts grants here as well.
-"""
+"""Key versions as decisions see them: their state decides first, whoever asks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyState
-
-
-class Action(StrEnum):
-    """What a principal may ask of a key, in KMS's terms."""
-
-    ENCRYPT = "encrypt"
-    DECRYPT = "decrypt"
+from envelope_fields.policy.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +26,8 @@ class KeyVersionState:
         return f"version {self.number} ({self.version_id.hex()}) of {key}"
 
 
-def authorize(action: Action, version: KeyVersionState) -> None:
-    """Return if the principal may do `action` with `version`.
+def check_state(action: Action, version: KeyVersionState) -> None:
+    """Return if a key version may be used at all.
 
     Raises:
         MasterKeyUnusable: the key or the version is not enabled.

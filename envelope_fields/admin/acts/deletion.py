@@ -1,0 +1,109 @@
+"""Deletion with a waiting period, and its cancellation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from envelope_fields import lifecycle
+from envelope_fields.admin.acts.base import (
+    ActForm,
+    ActPage,
+    name_of,
+    values_text,
+    when_elsewhere,
+)
+from envelope_fields.admin.acts.forms import TypedNameForm
+from envelope_fields.key_uses import last_use_by_kms
+from envelope_fields.lifecycle import Act
+from envelope_fields.lifecycle.deletion import LONGEST_WAIT, SHORTEST_WAIT
+
+
+class ScheduleDeletionForm(TypedNameForm):
+    """How long to wait; the name of the key is asked for where kms gave out data under it."""
+
+    days = forms.IntegerField(
+        label=gettext_lazy("Waiting period in days"),
+        min_value=SHORTEST_WAIT,
+        max_value=LONGEST_WAIT,
+        initial=LONGEST_WAIT,
+        widget=AdminIntegerFieldWidget,
+        help_text=gettext_lazy("7 to 30. Until then, the deletion can be cancelled."),
+    )
+    field_order = ("days", "confirm")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if last_use_by_kms(self.row) is None:
+            del self.fields["confirm"]
+
+
+class ScheduleDeletion(ActPage):
+    act = Act.SCHEDULE_DELETION
+    button = gettext_lazy("Schedule deletion")
+    is_grave = True
+    form_class = ScheduleDeletionForm
+
+    @property
+    def can_be_done(self) -> bool:
+        return self.values == 0
+
+    def consequences(self) -> list[str]:
+        if not self.can_be_done:
+            return [
+                _("%(values)s would be lost, so this is refused while there is one.")
+                % {"values": values_text(self.values)},
+                _("Move them to another key first, or shred the key together with its values."),
+            ]
+        return [
+            _("No stored value is under it: every encrypted column was counted just now."),
+            _("It becomes unusable now, and is destroyed for good when the waiting period ends."),
+            kms_text(last_use_by_kms(self.row)),
+            _("Backups are not counted: what is only in a backup can never be read again."),
+            when_elsewhere(),
+        ]
+
+    def perform(self, form: ActForm) -> str:
+        at = lifecycle.schedule_deletion(
+            self.row,
+            form.cleaned_data["days"],
+            confirm=form.cleaned_data.get("confirm"),
+            actor=self.actor,
+        )
+        return _("%(what)s is unusable now, and will be destroyed on %(day)s.") % {
+            "what": name_of(self.row),
+            "day": date_format(localtime(at), "DATE_FORMAT"),
+        }
+
+
+class CancelDeletion(ActPage):
+    act = Act.CANCEL_DELETION
+    button = gettext_lazy("Cancel deletion")
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It will not be destroyed."),
+            _("It stays disabled until somebody enables it."),
+        ]
+
+    def perform(self, form: ActForm) -> str:
+        lifecycle.cancel_deletion(self.row, actor=self.actor)
+        return _("The deletion of %(what)s is cancelled. It is disabled.") % {
+            "what": name_of(self.row)
+        }
+
+
+def kms_text(last_use: Any) -> str:
+    """Say what no census can count."""
+    if last_use is None:
+        return _("The operations of envelope_fields.kms have never been used under it.")
+    return _(
+        "envelope_fields.kms gave out data under it, last on %(day)s. No census counts that, and "
+        "none of it can be decrypted any more."
+    ) % {"day": date_format(last_use, "DATE_FORMAT")}

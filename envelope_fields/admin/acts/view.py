@@ -1,0 +1,72 @@
+"""The page that says what an act will do, and does it when it is confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from envelope_fields.admin.acts import PAGES, ActPage
+from envelope_fields.admin.acts.base import ActForm, Row, name_of
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.lifecycle import possible_acts
+
+_TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
+
+
+def answer(
+    request: HttpRequest, row: Row, name: str, back: str, context: dict[str, Any]
+) -> HttpResponse:
+    """Show what an act on a key or version will do, or do it.
+
+    Args:
+        row: what it is done to; whoever asks is known to have the right.
+        name: the name of the act.
+        back: where to go afterwards.
+        context: what every page of the admin site has.
+
+    Raises:
+        KeyAccessDenied: the policy refused it after all.
+    """
+    page = PAGES[name](row, request.user)
+    try:
+        form = _form(request, page)
+        if form.is_valid():
+            messages.success(request, page.perform(form))
+            return redirect(back)
+        return TemplateResponse(request, _TEMPLATE, _asking(page, form, back, context)).render()
+    except KeyAccessDenied:
+        raise
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        messages.error(request, str(error))
+        return redirect(back)
+
+
+def _form(request: HttpRequest, page: ActPage) -> ActForm:
+    if request.method == "POST":  # what is not possible meets the lifecycle, which says why
+        return page.form_class(page.row, page.actor, request.POST)
+    if page.act not in possible_acts(page.row):
+        raise MasterKeyUnusable(
+            _("%(what)s is %(state)s: there is nothing to do here.")
+            % {"what": name_of(page.row), "state": page.row.get_state_display()}
+        )
+    return page.form_class(page.row, page.actor, initial=page.initial())
+
+
+def _asking(page: ActPage, form: ActForm, back: str, context: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **context,
+        "title": page.title,
+        "page": page,
+        "consequences": page.consequences(),
+        "can_be_done": page.can_be_done,
+        "rows": page.rows or [],
+        "form": form,
+        "back": back,
+        "media": context["media"] + form.media,
+    }

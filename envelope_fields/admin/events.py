@@ -1,0 +1,133 @@
+"""The audit trail, to be read: nobody adds, changes or deletes here, superusers neither."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from envelope_fields import audit, lifecycle
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.models import AuditEvent, MasterKey
+from envelope_fields.policy import Action, keys_open_to
+
+
+class KeyFilter(admin.SimpleListFilter):
+    """The events of one key; the page of a key links here."""
+
+    title = _("key")
+    parameter_name = "key"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = self.used_parameters.get(self.parameter_name)
+        return [(chosen, chosen)] if chosen else []
+
+    def has_output(self) -> bool:
+        return bool(self.value())
+
+    def queryset(self, request: HttpRequest, events: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return events
+        try:
+            key = lifecycle.find_master_key(_named(value))
+        except MasterKeyNotFound:
+            return events.filter(key_alias=value)
+        return events.filter(key_id=key.pk)
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """By what was done; only what is in the trail is offered."""
+
+    title = _("action")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        actions = AuditEvent.objects.using(configuration().database).order_by("action")
+        found = actions.values_list("action", flat=True).distinct()
+        return [(action, action.replace("_", " ")) for action in found]
+
+    def queryset(self, request: HttpRequest, events: QuerySet[Any]) -> QuerySet[Any]:
+        return events.filter(action=self.value()) if self.value() else events
+
+
+class AuditEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Events of the keys whose trail the user may see, newest first."""
+
+    list_display = ("number", "occurred_at", "action", "outcome", "actor", "key_alias", "version")
+    list_filter = ("outcome", ActionFilter, KeyFilter, "occurred_at")
+    search_fields = ("actor_name", "actor_id", "key_alias", "request_id", "address")
+    search_help_text = _("Actor, key, request id or address")
+    show_full_result_count = False
+    list_per_page = 50
+    actions = None
+    fields: ClassVar = (
+        ("number", "occurred_at"), ("action", "outcome"), "actor", ("key_alias", "key_id"),
+        "version", "said_before", "said_after", ("address", "request_id"), "chained",
+    )  # fmt: skip
+    readonly_fields = (
+        "number", "occurred_at", "action", "outcome", "actor", "key_alias", "key_id", "version",
+        "said_before", "said_after", "address", "request_id", "chained",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
+        using = configuration().database
+        keys = MasterKey.objects.using(using)
+        seen = keys.filter(keys_open_to(Action.VIEW_AUDIT, request.user, using=using))
+        of_no_key = Q(key_id__isnull=True)
+        return AuditEvent.objects.using(using).filter(Q(key_id__in=seen.values("pk")) | of_no_key)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        audit.store_denied()
+        return super().changelist_view(request, extra_context)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=_("actor"), ordering="actor_name")
+    def actor(self, event: AuditEvent) -> str:
+        return event.actor_name or f"{event.actor_type} {event.actor_id}".strip()
+
+    @admin.display(description=_("version"))
+    def version(self, event: AuditEvent) -> str:
+        return "" if event.version_number is None else str(event.version_number)
+
+    @admin.display(description=_("before"))
+    def said_before(self, event: AuditEvent) -> SafeString:
+        return _as_text(event.before)
+
+    @admin.display(description=_("after"))
+    def said_after(self, event: AuditEvent) -> SafeString:
+        return _as_text(event.after)
+
+    @admin.display(description=_("head"))
+    def chained(self, event: AuditEvent) -> str:
+        """Show what `verify_audit_trail --head` takes."""
+        return f"{event.number}:{bytes(event.mac).hex()}"
+
+
+def _named(text: str) -> Any:
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
+
+
+def _as_text(said: Any) -> SafeString:
+    if not said:
+        return SafeString("")
+    return format_html("<pre>{}</pre>", json.dumps(said, indent=2, ensure_ascii=False))

@@ -1,0 +1,167 @@
+"""Denied attempts: logged at once, and stored whatever becomes of the transaction they were in.
+
+An attempt in a transaction is stored on a connection of its own. Where there can be none, as on
+SQLite, it waits in memory until the request or the process ends, or keys are read anew; the log
+has it already. One that is repeated within a minute, as by a query over many rows, is one event,
+and the next says how often it was.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import request_finished
+from django.db import DatabaseError, connections, transaction
+
+from envelope_fields import keyring, own_connection, policy
+from envelope_fields.audit import trail
+from envelope_fields.audit.record import event_of, now
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models import AuditOutcome
+from envelope_fields.policy import Denial, Origin
+
+FOLD_SECONDS = 60
+REMEMBERED = 10_000  # repeats that are told apart, and attempts that wait
+
+logger = logging.getLogger("envelope_fields.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What was denied, when, from where, and how often since it was last stored."""
+
+    denial: Denial
+    at: datetime
+    origin: Origin
+    repeated: int = 0
+
+
+class _Repeats:
+    """How often each denial came since it was last stored."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Denial, tuple[float, int]] = {}
+        self._lock = Lock()
+
+    def counted(self, denial: Denial) -> int | None:
+        """Return how many repeats a new event tells of; None if this is one more of them."""
+        with self._lock:
+            until, repeats = self._seen.get(denial, (0.0, 0))
+            if monotonic() < until:
+                self._seen[denial] = until, repeats + 1
+                return None
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
+            self._seen[denial] = monotonic() + FOLD_SECONDS, 0
+            return repeats
+
+
+_repeats = _Repeats()
+_waiting: deque[Attempt] = deque(maxlen=REMEMBERED)
+
+
+def connect() -> None:
+    """Listen to what the policy denies, and store what has to wait as soon as that is possible."""
+    policy.on_denied(note)
+    request_finished.connect(store_waiting, dispatch_uid="envelope_fields.audit.denied")
+    keyring.on_refresh(store_waiting)
+    atexit.register(store_waiting)
+
+
+def note(denial: Denial) -> None:
+    """Log a denied attempt, and store it now or later."""
+    repeated = _repeats.counted(denial)
+    if repeated is None:
+        return
+    attempt = Attempt(denial, now(), policy.origin(), repeated)
+    _log(attempt)
+    _waiting.append(attempt)
+    store_waiting()
+
+
+def store_waiting(**_: Any) -> None:
+    """Store what waits, if that can be committed now; never raises."""
+    if not _waiting:
+        return
+    try:
+        using = configuration().database
+        if not own_connection.in_transaction(using):
+            _store_all(using)
+        elif own_connection.is_possible(using):
+            own_connection.run(lambda: _store_all(using), using)
+    except (DatabaseError, EnvelopeError, ImproperlyConfigured) as error:
+        logger.error("Denied attempts could not be stored yet: %s", type(error).__name__)
+
+
+def _store_all(using: str) -> None:
+    was_closed = connections[using].connection is None
+    try:
+        while _waiting:
+            attempt = _waiting.popleft()
+            try:
+                with transaction.atomic(using=using):
+                    trail.append(_event(attempt), using)
+            except BaseException:
+                _waiting.appendleft(attempt)
+                raise
+    finally:
+        if was_closed and not connections[using].in_atomic_block:
+            connections[using].close()
+
+
+def _event(attempt: Attempt) -> Any:
+    denial = attempt.denial
+    said: dict[str, Any] = {"place": denial.place} if denial.place else {}
+    if attempt.repeated:
+        said["repeated_before"] = attempt.repeated
+    return event_of(
+        str(denial.action),
+        outcome=AuditOutcome.DENIED,
+        at=attempt.at,
+        actor=denial.principal,
+        origin=attempt.origin,
+        key_id=denial.key_id,
+        key_alias=denial.key_alias,
+        after=said,
+    )
+
+
+def _log(attempt: Attempt) -> None:
+    denial, origin = attempt.denial, attempt.origin
+    logger.warning(
+        "denied: %s",
+        denial,
+        extra={
+            "audit_outcome": str(AuditOutcome.DENIED),
+            "audit_occurred_at": attempt.at.isoformat(),
+            "audit_action": str(denial.action),
+            "audit_actor_type": denial.principal.type,
+            "audit_actor_id": denial.principal.id,
+            "audit_actor_name": denial.principal.name,
+            "audit_key_id": str(denial.key_id),
+            "audit_key_alias": denial.key_alias or "",
+            "audit_place": denial.place,
+            "audit_address": origin.address,
+            "audit_request_id": origin.request_id,
+        },
+    )
+
+
+def _after_fork() -> None:
+    """What waits in the parent is the parent's to store."""
+    global _repeats
+    _repeats = _Repeats()
+    _waiting.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

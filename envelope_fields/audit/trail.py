@@ -1,0 +1,102 @@
+"""The trail: events are appended under the lock of the one head row.
+
+Acts lock the row of their key first and the head row last, so that two of them never wait for each
+other. A transaction that is rolled back takes its events with it, and leaves no gap.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from django.db import IntegrityError, connections, transaction
+from django.db.models import F
+from django.db.transaction import TransactionManagementError
+
+from envelope_fields import keyring
+from envelope_fields.audit import canonical, mac_key, news
+from envelope_fields.audit.errors import AuditTrailBroken
+from envelope_fields.conf import configuration
+from envelope_fields.models import AuditEvent, AuditHead
+from envelope_fields.models.audit import MAC_BYTES, NO_MAC
+
+HEAD = 1
+
+
+class Head(NamedTuple):
+    """The last event of a trail: whoever keeps it elsewhere sees when a tail is cut off.
+
+    Attributes:
+        number: of the event; 0 where there is none.
+        mac: of the event; zeros where there is none.
+    """
+
+    number: int
+    mac: bytes
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.mac.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Return the head that `str` has made text of.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        number, _, mac = text.strip().partition(":")
+        if not number.isascii() or not number.isdecimal() or len(mac) != 2 * MAC_BYTES:
+            raise ValueError(f"{text!r} is not the head of an audit trail, NUMBER:MAC in hex")
+        return cls(int(number), bytes.fromhex(mac))
+
+
+EMPTY = Head(0, NO_MAC)
+
+
+def head() -> Head:
+    """Return the head of the trail as the database has it."""
+    row = AuditHead.objects.using(configuration().database).filter(pk=HEAD).first() or AuditHead()
+    return Head(row.number, bytes(row.mac))
+
+
+def append(event: AuditEvent, using: str) -> None:
+    """Number an event, chain it to the one before, and insert it in the caller's transaction.
+
+    Raises:
+        TransactionManagementError: there is no transaction to do it in.
+        AuditTrailBroken: head and events do not fit together.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: no MAC can be made.
+    """
+    if not connections[using].in_atomic_block:
+        raise TransactionManagementError(
+            "An audit event is recorded in the transaction of its act: use transaction.atomic()."
+        )
+    row = _locked_head(using)
+    key = mac_key.current(using, trail_is_empty=row.last_id is None)
+    event.number = row.number + 1
+    event.previous_id = row.last_id
+    event.mac_version = bytes(key.version_id)
+    event.mac = keyring.mac(key, canonical.message(event, bytes(row.mac)))
+    try:
+        event.save(using=using, force_insert=True)
+    except IntegrityError as error:
+        raise AuditTrailBroken(
+            f"The audit trail in the database {using!r} has an event after number {row.number}, "
+            "which its head says is the last, or lacks that one. Somebody has changed it: run "
+            "`python manage.py verify_audit_trail`, and restore the tables from a backup."
+        ) from error
+    row.last_id, row.mac = event.number, event.mac
+    row.save(using=using, update_fields=["last", "mac"])
+    transaction.on_commit(partial(news.tell, event), using=using, robust=True)
+
+
+def _locked_head(using: str) -> AuditHead:
+    heads = AuditHead.objects.using(using)
+    if not connections[using].features.has_select_for_update:
+        # SQLite: a first write takes its one lock, before anything is read.
+        heads.filter(pk=HEAD).update(mac=F("mac"))
+    row = heads.select_for_update().filter(pk=HEAD).first()
+    if row is None:
+        heads.bulk_create([AuditHead(pk=HEAD)], ignore_conflicts=True)
+        row = heads.select_for_update().get(pk=HEAD)
+    return row

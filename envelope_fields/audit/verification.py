@@ -1,0 +1,100 @@
+"""Walking the trail from its first event to its head, and looking at each MAC."""
+
+from __future__ import annotations
+
+from django.db.models import Max
+
+from envelope_fields import keyring
+from envelope_fields.audit import canonical, mac_key, trail
+from envelope_fields.audit.findings import Cause, Verification
+from envelope_fields.audit.reading import Unreadable, up_to
+from envelope_fields.audit.trail import EMPTY, Head
+from envelope_fields.conf import configuration
+from envelope_fields.models import AuditEvent, AuditKey
+from envelope_fields.models.audit import NO_MAC
+
+# How many MACs the event before may have had: the stored one, and what it ought to be.
+_PREDECESSORS = 4
+
+
+def verify(head: tuple[int, bytes] | None = None) -> Verification:
+    """Check every event of the trail, in batches, while others may append to it.
+
+    Args:
+        head: number and MAC of a head that was kept elsewhere: from a log line, an earlier
+            verification or `audit.head()`. Without one, a tail that was cut off together with the
+            head row does not show, nor does a whole trail that was put in the place of this one.
+
+    Raises:
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the key of the trail does not
+            open, so that no MAC can be checked.
+    """
+    using = configuration().database
+    events = AuditEvent.objects.using(using)
+    # Asked for before the head, which is never behind: others may append meanwhile.
+    last = events.aggregate(Max("number"))["number__max"] or 0
+    stored = trail.head()
+    walk = _Walk(AuditKey.objects.using(using).filter(number=mac_key.NUMBER).first(), head)
+    for event in up_to(max(last, stored.number), events):
+        walk.step(event)
+    walk.end(stored)
+    return walk.found
+
+
+class _Walk:
+    """Where a verification has come to."""
+
+    def __init__(self, key: AuditKey | None, known: tuple[int, bytes] | None) -> None:
+        self.found = Verification()
+        self._key = key
+        self._known = EMPTY if known is None else Head(*known)
+        # A MAC that was changed must not make the next event suspect. Empty: nobody knows.
+        self._predecessors: tuple[bytes, ...] = (NO_MAC,)
+
+    def step(self, event: AuditEvent | Unreadable) -> None:
+        """Look at the next event."""
+        found, mac = self.found, bytes(event.mac)
+        if event.number > found.head.number + 1:
+            found.add(found.head.number + 1, event.number - 1, Cause.MISSING)
+            self._predecessors = ()
+        expected = self._expected(event)
+        cause = self._cause(event, mac, expected)
+        if cause is not None:
+            found.add(event.number, event.number, cause)
+        self._predecessors = (mac, *expected)[: _PREDECESSORS if cause else 1]
+        found.events += 1
+        found.head = Head(event.number, mac)
+
+    def end(self, stored: Head) -> None:
+        """Compare the last event with the head row, and with the known head."""
+        found, last = self.found, self.found.head
+        there_were = max(self._known.number, stored.number)
+        if there_were > last.number:
+            found.add(last.number + 1, there_were, Cause.CUT)
+        if stored != last and stored.number <= last.number:
+            found.add(last.number, last.number, Cause.HEAD)
+
+    def _cause(
+        self, event: AuditEvent | Unreadable, mac: bytes, expected: list[bytes]
+    ) -> Cause | None:
+        if isinstance(event, Unreadable):
+            return Cause.CHANGED
+        if self._key is None or bytes(event.mac_version) != bytes(self._key.version_id):
+            return Cause.FORGED
+        if not self._predecessors:
+            return Cause.UNPROVEN
+        if mac not in expected or event.previous_id != (event.number - 1 or None):
+            return Cause.CHANGED
+        if event.number == self._known.number and mac != self._known.mac:
+            return Cause.REPLACED
+        return None
+
+    def _expected(self, event: AuditEvent | Unreadable) -> list[bytes]:
+        """Return the MACs that an event may have."""
+        if isinstance(event, Unreadable) or self._key is None:
+            return []
+        try:
+            messages = [canonical.message(event, before) for before in self._predecessors]
+        except (AttributeError, OverflowError, TypeError, ValueError):
+            return []  # a column holds what was never written there
+        return [keyring.mac(self._key, message) for message in messages]

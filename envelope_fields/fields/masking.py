@@ -1,0 +1,91 @@
+"""Fields that show dots where the principal may not read, instead of raising (`on_denied=`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import FieldError
+from django.db.models import Field, Model
+
+from envelope_fields.fields.masks import Mask, MaskedAttribute
+
+if TYPE_CHECKING:
+    _Field = Field[Any, Any]
+else:
+    _Field = object  # the field class comes after the mixin
+
+RAISE, MASK = "raise", "mask"
+ON_DENIED = (RAISE, MASK)
+
+
+class MaskingMixin(_Field):
+    """What `on_denied=` adds to an encrypted field."""
+
+    on_denied: str
+
+    @property
+    def masks(self) -> bool:
+        """Whether a value that may not be read is a mask instead of an error."""
+        return self.on_denied == MASK
+
+    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+        if self.masks:
+            self.descriptor_class = MaskedAttribute
+        super().contribute_to_class(cls, name, private_only)
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        if self.on_denied != RAISE:
+            kwargs["on_denied"] = self.on_denied
+        return name, path, args, kwargs
+
+    def clean(self, value: Any, model_instance: Model | None) -> Any:
+        return value if type(value) is Mask else super().clean(value, model_instance)
+
+    def formfield(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().formfield(*args, **kwargs)
+        if made is not None and self.masks:
+            form_class: Any = type(made)
+            made.__class__ = _masking(form_class)
+        return made
+
+
+def refuse_mask(field: Any, value: Any) -> None:
+    """Raise if a value is a mask, where a value is needed.
+
+    Raises:
+        FieldError: it is one.
+    """
+    if type(value) is Mask:
+        raise FieldError(
+            f"{field}: the value is masked, because you may not read it. It stays where it is, and "
+            "cannot be written or dumped."
+        )
+
+
+class _MaskingFormField(forms.Field):
+    """A form field that is disabled for a mask, whatever is posted for it."""
+
+    def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
+        # Each form has fields of its own, so this is for one object.
+        if isinstance(form.get_initial_for_field(self, field_name), Mask):
+            self.disabled = True
+        return super().get_bound_field(form, field_name)
+
+    def clean(self, value: Any) -> Any:
+        return value if isinstance(value, Mask) else super().clean(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return not isinstance(initial, Mask) and super().has_changed(initial, data)
+
+    def prepare_value(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Mask) else super().prepare_value(value)
+
+
+@cache
+def _masking(form_class: Any) -> Any:
+    """Return a form field class that does the same, and disables itself for masks."""
+    return type(f"Masking{form_class.__name__}", (_MaskingFormField, form_class), {})

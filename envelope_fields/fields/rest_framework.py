@@ -1,0 +1,67 @@
+"""Django REST framework: masks are dots in answers, and what is posted for them is ignored.
+
+Imported only where the project has installed it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.fields import SkipField
+
+from envelope_fields.fields.json import EncryptedJSONField
+from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.text import EncryptedTextField
+
+
+class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]
+    """For serializer fields of one's own: put it before the field class."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        instance = getattr(self.parent, "instance", None)
+        source = self.source_attrs[-1] if self.source_attrs else ""
+        if isinstance(getattr(instance, source, None), Mask):
+            raise SkipField
+        return super().run_validation(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Mask) else super().to_representation(value)
+
+
+class MaskingCharField(MaskingFieldMixin, serializers.CharField):
+    """What `ModelSerializer` uses for an `EncryptedTextField` that masks."""
+
+
+class MaskingJSONField(MaskingFieldMixin, serializers.JSONField):
+    """What `ModelSerializer` uses for an `EncryptedJSONField` that masks."""
+
+
+class _MaskedText(EncryptedTextField):
+    """Stands for the class of fields that mask, where the framework looks one up."""
+
+
+class _MaskedJSON(EncryptedJSONField):
+    """Stands for the class of fields that mask, where the framework looks one up."""
+
+
+def register() -> None:
+    """Let `ModelSerializer` tell fields that mask from others, which it treats as it did."""
+    mapping: dict[Any, Any] = serializers.ModelSerializer.serializer_field_mapping
+    for model_field, stand_in, field in (
+        (EncryptedTextField, _MaskedText, MaskingCharField),
+        (EncryptedJSONField, _MaskedJSON, MaskingJSONField),
+    ):
+        mapping[stand_in] = field
+        setattr(model_field, "_proxy_class", _if_it_masks(stand_in))  # noqa: B010 - not ours
+
+
+def _if_it_masks(stand_in: type) -> property:
+    """Return what the framework asks for before the class of a field, such as of a lazy one."""
+
+    def look_up(field: Any) -> type:
+        if field.masks:
+            return stand_in
+        raise AttributeError("_proxy_class")
+
+    return property(look_up)

@@ -1,0 +1,100 @@
+"""The users and groups that grants name."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import router
+from django.db.models import Model, Q, QuerySet
+
+from envelope_fields.models import KeyGrant
+from envelope_fields.policy import people
+
+
+class Holder(NamedTuple):
+    """A user or group, named as grants name them."""
+
+    type: str
+    id: str
+
+
+def holder_of(to: Any) -> Holder:
+    """Return how grants name a user or group.
+
+    Args:
+        to: a saved user or group.
+
+    Raises:
+        TypeError: it is neither.
+        ValidationError: its row is not in the database any more.
+    """
+    for model in _models():
+        if isinstance(to, model) and to.pk is not None:
+            if not _rows(model).filter(pk=to.pk).exists():
+                what = f"There is no {to._meta.verbose_name} {name_of(to)} any more."
+                raise ValidationError({"principal_id": what})
+            return Holder(model._meta.label_lower, str(to.pk))
+    raise TypeError(f"{type(to).__name__} is neither a saved user nor a group that users are in")
+
+
+def rows_of(holders: set[Holder]) -> dict[Holder, Any]:
+    """Return the users and groups that are there, by their names."""
+    found = {}
+    for model in _models():
+        ids = [holder.id for holder in holders if holder.type == model._meta.label_lower]
+        keys = [key for key in (_primary_key(model, text) for text in ids) if key is not None]
+        for row in _rows(model).filter(pk__in=keys).only(*_columns(model)):
+            found[Holder(model._meta.label_lower, str(row.pk))] = row
+    return found
+
+
+def name_of(row: Any) -> str:
+    """Return the name of a user or group for people, without a look at what may be encrypted."""
+    if row is None:
+        return ""
+    return str(row.get_username() if isinstance(row, get_user_model()) else row)
+
+
+def is_effective(row: Any) -> bool:
+    """Whether a grant to this user or group is of use to anybody."""
+    model = get_user_model()
+    if row is None or isinstance(row, model):
+        return bool(row and row.is_active)
+    members = _rows(model).filter(groups=row.pk)
+    if people.is_column(model, "is_active"):
+        return members.filter(is_active=True).exists()
+    return any(user.is_active for user in members)
+
+
+def held_by(holder: Holder) -> Q:
+    """Return the condition for the grants of one holder."""
+    return Q(principal_type=holder.type, principal_id=holder.id)
+
+
+def holder(grant: KeyGrant) -> Holder:
+    """Return whom a grant names."""
+    return Holder(grant.principal_type, grant.principal_id)
+
+
+def _models() -> list[type[Model]]:
+    groups = people.group_model()
+    return [get_user_model(), *([groups] if groups else [])]
+
+
+def _rows(model: type[Model]) -> QuerySet[Any]:
+    return QuerySet(model, using=router.db_for_write(model)).order_by()
+
+
+def _columns(model: type[Model]) -> list[str]:
+    """Return what is needed of a row; the rest may be encrypted."""
+    wanted = (getattr(model, "USERNAME_FIELD", "name"), "is_active")
+    return ["pk", *(name for name in wanted if people.is_column(model, name))]
+
+
+def _primary_key(model: type[Model], text: str) -> Any:
+    try:
+        return model._meta.pk.to_python(text)
+    except ValidationError:
+        return None

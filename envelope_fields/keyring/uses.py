@@ -1,0 +1,64 @@
+"""What key versions are used for, and how often: counted without a write, harvested by others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from threading import Lock
+
+from envelope_fields.policy import Action
+
+
+class Errand:
+    """What somebody comes for, and through which door: `fields` or `kms`."""
+
+    __slots__ = ("action", "door")
+
+    def __init__(self, action: Action, door: str) -> None:
+        self.action = action
+        self.door = door
+
+
+READ_FIELD = Errand(Action.DECRYPT, "fields")
+WRITE_FIELD = Errand(Action.ENCRYPT, "fields")
+
+# `next` on a count is one step for all threads. Counts outlive tables, so forgetting what is known
+# of keys loses no use.
+_counts: dict[tuple[bytes, Errand], Iterator[int]] = {}
+_harvested: dict[tuple[bytes, Errand], int] = {}
+_lock = Lock()
+
+
+def counted(version_id: bytes, errand: Errand) -> Iterator[int]:
+    """Return the count of the uses of a key version: `next` counts one."""
+    return _counts.setdefault((version_id, errand), count())
+
+
+def harvest_uses() -> dict[tuple[bytes, str, str], int]:
+    """Return how often each key version was used in this process since this was last asked.
+
+    By version id, action and door (`fields` or `kms`); what was not used is left out. A version
+    whose making was rolled back may be among them.
+    """
+    uses = {}
+    with _lock:
+        for which, uses_so_far in list(_counts.items()):
+            now = next(uses_so_far)
+            used = now - _harvested.get(which, 0)
+            _harvested[which] = now + 1  # asking is a step of the count, too
+            if used:
+                version_id, errand = which
+                uses[version_id, str(errand.action), errand.door] = used
+    return uses
+
+
+def _after_fork() -> None:
+    """What the parent has counted is the parent's to tell."""
+    global _lock
+    _lock = Lock()
+    _counts.clear()
+    _harvested.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

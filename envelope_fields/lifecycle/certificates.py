@@ -1,0 +1,177 @@
+"""What is agreed to before a key is shredded, and what is certified afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from envelope_fields.census import CensusRow
+from envelope_fields.lifecycle.acts import Doing, Row, as_text
+from envelope_fields.lifecycle.confirmation import ConfirmationRequired, check_name, name_of
+from envelope_fields.lifecycle.transitions import Act, named
+from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
+
+WHAT_REMAINS = (
+    "Backups and replicas of the wrapped rows of these versions must go too, or the root key that "
+    "wrapped them: whoever has both can still read the values. What kms gave out under the key is "
+    "not counted."
+)
+
+
+class Place(NamedTuple):
+    """How many values of a field are, or were, under a key, in one database."""
+
+    database: str
+    model: str
+    field: str
+    values: int
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field} in the database {self.database!r} ({self.values:,})"
+
+
+@dataclass(frozen=True, slots=True)
+class ShredConfirmation:
+    """What a person agrees to lose: the key by its name, and its values by their number.
+
+    Attributes:
+        name: the key's alias, or its id where it has none.
+        places: how many values were counted in each field.
+        last_use_by_kms: the day when `kms` last used it, which gave out what no census counts.
+    """
+
+    name: str
+    places: tuple[Place, ...]
+    last_use_by_kms: date | None = None
+
+    @property
+    def total(self) -> int:
+        """How many values there are altogether."""
+        return sum(place.values for place in self.places)
+
+    def covers(self, there: Iterable[Place]) -> bool:
+        """Whether no place has more values than were agreed to."""
+        agreed = {place[:-1]: place.values for place in self.places}
+        return all(place.values <= agreed.get(place[:-1], 0) for place in there)
+
+
+@dataclass(frozen=True, slots=True)
+class ShredCertificate:
+    """That a key was destroyed together with its values; the audit trail has the same words.
+
+    Attributes:
+        event: the number of the event in the audit trail.
+        key_id: of the master key.
+        name: its alias, or its id where it had none.
+        versions: the number of each destroyed version, with its id in hexadecimal.
+        places: how many values were made unreadable in each field.
+        destroyed_at: when.
+        actor: by whom.
+        last_use_by_kms: when `kms` last used it.
+        remains: what has to be done elsewhere.
+    """
+
+    event: int
+    key_id: str
+    name: str
+    versions: dict[str, str]
+    places: tuple[Place, ...]
+    destroyed_at: datetime
+    actor: str
+    last_use_by_kms: str | None
+    remains: str = WHAT_REMAINS
+
+    @property
+    def total(self) -> int:
+        """How many values were made unreadable altogether."""
+        return sum(place.values for place in self.places)
+
+    def __str__(self) -> str:
+        versions = ", ".join(f"{number} ({hexed})" for number, hexed in self.versions.items())
+        places = ", ".join(map(str, self.places)) or "none"
+        return (
+            f"Shredded on {as_text(self.destroyed_at)} by {self.actor}: the master key "
+            f"{self.name} ({self.key_id}), versions {versions}.\n"
+            f"Values made unreadable: {self.total:,}. {places}\n"
+            f"Last use by kms: {self.last_use_by_kms or 'none'}.\n"
+            f"{self.remains}\n"
+            f"Event {self.event} of the audit trail."
+        )
+
+
+def counted_places(rows: Iterable[CensusRow]) -> tuple[Place, ...]:
+    """Add up what a census counted under the versions of one key."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        counts[row.database, row.model, row.field] += row.values
+    return tuple(Place(*where, values) for where, values in counts.items())
+
+
+def check_agreed(
+    confirm: ShredConfirmation | str | None, row: Row, there: tuple[Place, ...]
+) -> None:
+    """Raise if a confirmation names another key, or fewer values than there are now.
+
+    Raises:
+        ConfirmationRequired: it does.
+    """
+    agreed = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
+    check_name(agreed, row)
+    if isinstance(confirm, ShredConfirmation) and not confirm.covers(there):
+        raise ConfirmationRequired(
+            f"More values are stored under {named(row)} than were agreed to: "
+            f"{', '.join(map(str, there))}. It stays unusable; confirm this number, or enable it.",
+            name_of(row),
+        )
+
+
+def issue(done: Doing, places: tuple[Place, ...], last_use: date | None) -> ShredCertificate:
+    """Record a shredding in the audit trail, and return what it says."""
+    versions = [done.version] if done.version else done.key.versions.using(done.using).all()
+    event = done.record(
+        Act.SHRED,
+        {"state": str(done.row.state)},
+        {
+            "state": "destroyed",
+            "name": name_of(done.row),
+            "versions": {str(each.number): bytes(each.version_id).hex() for each in versions},
+            "values": [list(place) for place in places],
+            "total": sum(place.values for place in places),
+            "last_use_by_kms": last_use and last_use.isoformat(),
+            "remains": WHAT_REMAINS,
+        },
+    )
+    return _certificate(event)
+
+
+def certificate_of(row: Row) -> ShredCertificate | None:
+    """Return the certificate of what was shredded; None where it was not.
+
+    A version that went with its key has the certificate of the key.
+    """
+    version = row if isinstance(row, MasterKeyVersion) else None
+    key_id: UUID = row.pk if isinstance(row, MasterKey) else row.master_key_id
+    events = AuditEvent.objects.using(row._state.db).filter(key_id=key_id, action=Act.SHRED)
+    for number in (None,) if version is None else (version.number, None):
+        event = events.filter(version_number=number).order_by("-number").first()
+        if event is not None:
+            return _certificate(event)
+    return None
+
+
+def _certificate(event: AuditEvent) -> ShredCertificate:
+    said: Any = event.after
+    return ShredCertificate(
+        event=event.number,
+        key_id=str(event.key_id),
+        name=said["name"],
+        versions=dict(said["versions"]),
+        places=tuple(Place(*place) for place in said["values"]),
+        destroyed_at=event.occurred_at,
+        actor=event.actor_name or f"{event.actor_type} {event.actor_id}".strip(),
+        last_use_by_kms=said["last_use_by_kms"],
+    )

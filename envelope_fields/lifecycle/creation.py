@@ -1,0 +1,124 @@
+"""New master keys (KMS: CreateKey and CreateAlias)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError
+from django.utils import timezone
+
+from envelope_fields import keyring
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.lifecycle.acts import Doing
+from envelope_fields.lifecycle.locking import key_transaction
+from envelope_fields.models import KeyGrant, KeyManager, MasterKey, MasterKeyVersion
+from envelope_fields.policy import (
+    ANONYMOUS,
+    APPLICATION,
+    Action,
+    Principal,
+    current_principal,
+    principal_of,
+)
+
+
+class AliasTaken(EnvelopeError):
+    """Another master key has this alias (KMS: `AlreadyExistsException`)."""
+
+
+def create_master_key(
+    alias: str,
+    *,
+    description: str = "",
+    managed_by: str = KeyManager.CUSTOMER,
+    application_use: bool = True,
+    rotation_period: int | None = None,
+    actor: Any = None,
+) -> MasterKey:
+    """Make a master key with its first version (KMS: CreateKey and CreateAlias).
+
+    Args:
+        alias: letters, digits and `/ _ . : @ -`, at most 200; what fields name in `key=`.
+        description: for people.
+        managed_by: a `KeyManager`. A key of the application serves everybody who has access to it;
+            a customer's serves the application, and the users whom grants name.
+        application_use: whether the application itself may encrypt and decrypt under it.
+        rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
+        actor: the user on whose behalf this is done, who may do everything with the new key;
+            None is the principal of the request, or the application.
+
+    Raises:
+        ValidationError: not an alias, or not a period.
+        AliasTaken: another key has it.
+        KeyAccessDenied: anonymous makes no keys.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
+    """
+    now = timezone.now()
+    key = MasterKey(
+        alias=alias,
+        description=description,
+        managed_by=managed_by,
+        application_use=application_use,
+        rotation_period=rotation_period,
+        created_at=now,
+        state_changed_at=now,
+    )
+    key.clean_fields()
+    version = new_version(key, 1)
+    # Looked up before the transaction, which writes first: SQLite lets none write that has read
+    # before another one wrote.
+    if MasterKey.objects.using(configuration().database).filter(alias=alias).exists():
+        raise alias_taken(alias)
+    principal = _creator(actor)
+    with key_transaction() as using:
+        try:
+            key.save(using=using, force_insert=True)
+        except IntegrityError as error:
+            raise alias_taken(alias) from error
+        version.save(using=using, force_insert=True)
+        done = Doing(using, principal, key)
+        done.record("create_key", {}, _said_of(key))
+        if principal != APPLICATION:
+            _grant_everything(done)
+    return key
+
+
+def _creator(actor: Any) -> Principal:
+    principal = current_principal() if actor is None else principal_of(actor)
+    if principal == ANONYMOUS:
+        raise KeyAccessDenied("Anonymous makes no master keys. Log in first.")
+    return principal
+
+
+def _grant_everything(done: Doing) -> None:
+    """Let a user do everything with the key they made, as KMS lets the account that makes one."""
+    grant = KeyGrant(
+        master_key=done.key,
+        principal_type=done.principal.type,
+        principal_id=done.principal.id,
+        actions=sorted(Action),
+    )
+    grant.save(using=done.using, force_insert=True)
+    granted = {"principal": str(done.principal), "actions": grant.actions}
+    done.record("create_grant", {}, {"grant": grant.pk, **granted})
+
+
+def _said_of(key: MasterKey) -> dict[str, Any]:
+    return {
+        "alias": key.alias,
+        "managed_by": str(key.managed_by),
+        "application_use": key.application_use,
+        "rotation_period": key.rotation_period,
+    }
+
+
+def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
+    """Make a version of a key, its material wrapped by the root key; it is not saved."""
+    now = timezone.now()
+    columns = keyring.generate_version(key.id, number, key.usage)
+    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
+
+
+def alias_taken(alias: str) -> AliasTaken:
+    return AliasTaken(f"Another master key has the alias {alias!r}. Choose another alias.")

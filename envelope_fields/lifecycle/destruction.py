@@ -1,0 +1,100 @@
+"""The end of a key: its wrapped material is overwritten, and its rows stay as a tombstone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from envelope_fields import keyring
+from envelope_fields.census import CensusRow, census
+from envelope_fields.conf import configuration
+from envelope_fields.lifecycle.acts import Doing, doing, state_of
+from envelope_fields.lifecycle.failures import Refused, collecting
+from envelope_fields.lifecycle.occupancy import refuse_if_occupied
+from envelope_fields.lifecycle.transitions import Act
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+
+OVERWRITTEN = b""
+
+
+@dataclass(slots=True)
+class Destructions:
+    """What `destroy_due_keys` did.
+
+    Attributes:
+        destroyed: the keys and versions, which are tombstones now.
+        refused: those that were due and are not destroyed, and why. They stay as they were,
+            unusable, and the next run tries again.
+    """
+
+    destroyed: list[MasterKey | MasterKeyVersion] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def destroy_due_keys(*, actor: Any = None) -> Destructions:
+    """Destroy the keys and versions whose waiting period is over; for cron.
+
+    The census is taken again: one under which it finds a value stays pending and is reported.
+    Each is destroyed in a transaction of its own, and once, however many do this at once. One that
+    fails keeps none of the others from it.
+
+    Args:
+        actor: as for `create_master_key`; needs the right to schedule deletions.
+    """
+    done = Destructions()
+    due = _due()
+    if not due:
+        return done
+    # One count for all. Each has been unusable for days, so nothing comes under it now; and whoever
+    # made one usable again since has moved its date, which is looked at under the lock.
+    counted: list[list[CensusRow]] = []
+    for row in due:
+        with collecting(done.refused, row):
+            if not counted:
+                counted.append(census())
+            refuse_if_occupied(row, counted[0])
+            if _destroy_if_due(row, actor):
+                done.destroyed.append(row)
+    return done
+
+
+def destroy(done: Doing) -> None:
+    """Overwrite the wrapped material of a locked key or version; what cannot be undone.
+
+    The event is the caller's to record, in the same transaction.
+    """
+    now = timezone.now()
+    gone = {"state": KeyState.DESTROYED, "state_changed_at": now, "destroyed_at": now}
+    versions = done.key.versions.using(done.using).exclude(state=KeyState.DESTROYED)
+    if done.version is not None:
+        versions = versions.filter(pk=done.version.pk)
+    versions.update(**gone, deletion_at=None, wrapped_material=OVERWRITTEN)
+    if done.version is None:
+        done.set(**gone, deletion_at=None, alias=None)
+    else:
+        done.version.refresh_from_db(using=done.using)
+    # What this process opened of it goes, too.
+    transaction.on_commit(keyring.evict, using=done.using)
+
+
+def _due() -> list[MasterKey | MasterKeyVersion]:
+    """Return what is due: versions first, which may be due before their key."""
+    using = configuration().database
+    which = {"state": KeyState.PENDING_DELETION, "deletion_at__lte": timezone.now()}
+    versions = MasterKeyVersion.objects.using(using).filter(**which).select_related("master_key")
+    keys = MasterKey.objects.using(using).filter(**which)
+    return [*versions.order_by("deletion_at", "pk"), *keys.order_by("deletion_at", "pk")]
+
+
+def _destroy_if_due(row: MasterKey | MasterKeyVersion, actor: Any) -> bool:
+    with doing(Act.DESTROY, row, actor) as done:
+        # Under the lock: cancelled, scheduled anew, or destroyed by somebody else meanwhile?
+        if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
+            return False
+        before = state_of(done.row)
+        done.record(Act.DESTROY, before, {"state": str(KeyState.DESTROYED)})
+        destroy(done)
+    return True

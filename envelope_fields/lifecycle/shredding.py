@@ -1,0 +1,154 @@
+"""Crypto-shredding: a key is destroyed together with the values under it, on purpose.
+
+Disable, wait until every process knows, count, destroy; and a certificate of it. In a web request
+nobody waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.key_uses import last_use_by_kms
+from envelope_fields.lifecycle.acts import Row, as_text, doing, required, state_of
+from envelope_fields.lifecycle.certificates import (
+    ShredCertificate,
+    ShredConfirmation,
+    certificate_of,
+    check_agreed,
+    counted_places,
+    issue,
+)
+from envelope_fields.lifecycle.confirmation import name_of
+from envelope_fields.lifecycle.destruction import destroy
+from envelope_fields.lifecycle.locking import KeyOrVersion, found, refuse_transaction_around
+from envelope_fields.lifecycle.occupancy import values_under
+from envelope_fields.lifecycle.transitions import Act, named, state_after
+from envelope_fields.models import KeyState
+from envelope_fields.policy import Action
+
+Confirm = ShredConfirmation | str | None
+
+
+def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> ShredCertificate:
+    """Destroy a key, or a version that is not current, together with all values under it.
+
+    It is disabled, `KEY_CACHE_SECONDS` pass until every process knows, the values are counted, and
+    the material is overwritten. This waits that long, or what is left of it where it was disabled
+    before. Backups remain: values can be read until the last backup of its wrapped row is gone, or
+    its root key. Shredding again what was shredded returns the same certificate.
+
+    Args:
+        key: a master key, its id, its alias, or a `MasterKeyVersion`.
+        confirm: what is agreed to. A `ShredConfirmation`, as `shred_confirmation` returned it, is
+            refused when there are more values now. The alias of the key, or its id where it has
+            none, agrees to any number; None leaves it at the key that the call names.
+        actor: as for `create_master_key`; needs the rights to disable and to schedule deletions.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+        MasterKeyUnusable: the version is the current one, the key was deleted before, somebody
+            changed its state meanwhile, or a transaction is open that could take all back.
+        KeyAccessDenied: the actor may not.
+        ConfirmationRequired: `confirm` names another key, or fewer values than there are.
+        CensusFailed: the values could not be counted. As with the error before, it stays disabled.
+    """
+    ready = begin_shredding(key, confirm=confirm, actor=actor)
+    time.sleep(max((ready - timezone.now()).total_seconds(), 0))
+    return _finish(key, confirm, actor, ready)
+
+
+def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
+    """Return what shredding a key or version would destroy, for a person to agree to.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+        CensusFailed: the values could not be counted.
+    """
+    row = found(configuration().database, key)
+    return ShredConfirmation(name_of(row), counted_places(values_under(row)), last_use_by_kms(row))
+
+
+def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> datetime:
+    """Disable what is to be shredded, and return from when on `finish_shredding` destroys it.
+
+    Arguments and errors are those of `shred`. Whoever thinks better of it enables the key.
+    """
+    refuse_transaction_around("shred a key")
+    with doing(Act.SHRED, key, actor) as done:
+        if _is_shredded(done.row):
+            return timezone.now()
+        state_after(Act.SHRED, done.row)
+        name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
+        check_agreed(name, done.row, ())
+        if done.row.state == KeyState.ENABLED:
+            required(Action.DISABLE, done.key, actor, done.using)
+            before = state_of(done.row)
+            done.become(KeyState.DISABLED)
+            done.record(Act.DISABLE, before, state_of(done.row))
+        return _known_everywhere(done.row)
+
+
+def ready_to_shred_at(key: KeyOrVersion) -> datetime | None:
+    """Return from when on `finish_shredding` can be called; None where it has not begun.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+    """
+    row = found(configuration().database, key)
+    unusable = row.state in (KeyState.DISABLED, KeyState.PENDING_DELETION)
+    return _known_everywhere(row) if unusable else None
+
+
+def finish_shredding(
+    key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None
+) -> ShredCertificate:
+    """Count and destroy what `begin_shredding` disabled, as soon as every process knows of it.
+
+    Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
+    """
+    refuse_transaction_around("shred a key")
+    return _finish(key, confirm, actor, timezone.now())
+
+
+def _finish(
+    key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime
+) -> ShredCertificate:
+    with doing(Act.SHRED, key, actor) as done:
+        earlier = certificate_of(done.row) if _is_shredded(done.row) else None
+        if earlier is not None:
+            return earlier
+        state_after(Act.SHRED, done.row)
+        _refuse_unless_known(done.row, waited_until)
+        places = counted_places(values_under(done.row))
+        check_agreed(confirm, done.row, places)
+        certificate = issue(done, places, last_use_by_kms(done.row))
+        destroy(done)
+    return certificate
+
+
+def _is_shredded(row: Row) -> bool:
+    return row.state == KeyState.DESTROYED and certificate_of(row) is not None
+
+
+def _refuse_unless_known(row: Row, waited_until: datetime) -> None:
+    """Raise unless every process has known until a moment that the key is unusable."""
+    if row.state == KeyState.ENABLED:
+        raise MasterKeyUnusable(
+            f"Cannot shred {named(row)}: it is enabled. Begin with begin_shredding(), which "
+            "disables it; if that was done, somebody enabled it since."
+        )
+    if _known_everywhere(row) > waited_until:
+        raise MasterKeyUnusable(
+            f"Cannot shred {named(row)} yet: other processes may still write under it until "
+            f"{as_text(_known_everywhere(row))}."
+        )
+
+
+def _known_everywhere(row: Row) -> datetime:
+    return row.state_changed_at + timedelta(seconds=configuration().key_cache_seconds)

@@ -1,0 +1,44 @@
+"""Users and groups as commands are given them, by their names; and what is said of grants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, CommandParser
+from django.utils import timezone
+
+from envelope_fields.policy import people
+
+
+def add_arguments(parser: CommandParser, *, required: bool) -> None:
+    """Let a command take the name of a user or of a group."""
+    who = parser.add_mutually_exclusive_group(required=required)
+    who.add_argument("--user", metavar="USERNAME", help="the user's name, as for the login")
+    who.add_argument("--group", metavar="NAME", help="the group's name")
+
+
+def named(user: str | None, group: str | None) -> Any:
+    """Return the user or group of that name, or None if neither is named.
+
+    Raises:
+        CommandError: there is none.
+    """
+    if user is not None:
+        try:
+            return get_user_model()._default_manager.get_by_natural_key(user)
+        except get_user_model().DoesNotExist:
+            raise CommandError(f"There is no user {user!r}.") from None
+    if group is None:
+        return None
+    model = people.group_model()
+    row = model and model._default_manager.filter(name=group).first()
+    if row is None:
+        raise CommandError(f"There is no group {group!r}.")
+    return row
+
+
+def until(moment: datetime | None) -> str:
+    """Say when a grant ends, in the project's time zone."""
+    return f" until {timezone.localtime(moment):%Y-%m-%d %H:%M %Z}" if moment else ""

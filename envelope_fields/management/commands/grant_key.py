@@ -1,0 +1,70 @@
+"""`manage.py grant_key ALIAS --user USERNAME --action decrypt`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from envelope_fields.grants import grant
+from envelope_fields.management.commands import _holders
+from envelope_fields.management.commands._errors import reported
+from envelope_fields.policy import Action
+
+
+class Command(BaseCommand):
+    help = "Let a user, or the users of a group, do something with a master key."
+    # An error elsewhere in the project must not keep anybody from their keys.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("alias", help="the master key's alias")
+        _holders.add_arguments(parser, required=True)
+        parser.add_argument(
+            "--action",
+            dest="actions",
+            action="append",
+            required=True,
+            choices=[str(action) for action in Action],
+            help="what they may do; may be given several times",
+        )
+        parser.add_argument(
+            "--context", default="", help="only for values of this app.model or app.model.field"
+        )
+        parser.add_argument(
+            "--expires", metavar="TIME", help="when it ends, such as 2030-12-31T18:00"
+        )
+
+    def handle(
+        self,
+        *,
+        alias: str,
+        actions: list[str],
+        user: str | None = None,
+        group: str | None = None,
+        context: str = "",
+        expires: str | None = None,
+        **options: Any,
+    ) -> None:
+        end = expires and _time(expires)
+        with reported():
+            to = _holders.named(user, group)
+            made = grant(alias, to, actions, context=context, expires_at=end or None)
+        who = f"The user {user!r}" if user is not None else f"The group {group!r}"
+        where = f" in the context {made.context}" if made.context else ""
+        until = _holders.until(made.expires_at)
+        what = ", ".join(made.actions)
+        self.stdout.write(f"Grant {made.pk}: {who} may {what} with {alias!r}{where}{until}.")
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise CommandError(f"{text!r} is not a time. Write it as 2030-12-31T18:00.")
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment

@@ -1,0 +1,71 @@
+"""`manage.py list_grants`: a table for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser
+
+from envelope_fields.grants import ListedGrant, list_grants
+from envelope_fields.management.commands import _holders
+from envelope_fields.management.commands._errors import reported
+
+
+class Command(BaseCommand):
+    help = "List who may do what with master keys."
+    # It is most wanted where something is wrong.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--key", metavar="ALIAS", help="those on this master key alone")
+        _holders.add_arguments(parser, required=False)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(
+        self,
+        *,
+        key: str | None = None,
+        user: str | None = None,
+        group: str | None = None,
+        json: bool = False,
+        **options: Any,
+    ) -> None:
+        with reported():
+            found = list_grants(key, _holders.named(user, group))
+        if json:
+            self.stdout.write(_as_json(found))
+        elif not found:
+            self.stdout.write("There are no grants.")
+        else:
+            self.stdout.write("\n".join(map(_as_text, found)))
+
+
+def _as_text(listed: ListedGrant) -> str:
+    grant = listed.grant
+    who = f"{grant.principal_type} {listed.name or grant.principal_id}"
+    where = f" in {grant.context}" if grant.context else ""
+    until = _holders.until(grant.expires_at)
+    void = f" (void: {listed.void})" if listed.void else ""
+    return f"{grant.pk}  {grant.master_key}  {who}: {', '.join(grant.actions)}{where}{until}{void}"
+
+
+def _as_json(found: list[ListedGrant]) -> str:
+    return json.dumps(
+        [
+            {
+                "grant": listed.grant.pk,
+                "key": listed.grant.master_key.alias,
+                "key_id": str(listed.grant.master_key_id),
+                "principal_type": listed.grant.principal_type,
+                "principal_id": listed.grant.principal_id,
+                "name": listed.name,
+                "actions": listed.grant.actions,
+                "context": listed.grant.context,
+                "expires_at": listed.grant.expires_at and listed.grant.expires_at.isoformat(),
+                "void": listed.void,
+            }
+            for listed in found
+        ],
+        indent=2,
+    )

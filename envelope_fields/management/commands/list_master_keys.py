@@ -1,0 +1,41 @@
+"""`manage.py list_master_keys`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser
+from django.db.models import Count, Max
+
+from envelope_fields.conf import configuration
+from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._key_json import as_json, key_content
+from envelope_fields.models import KeyState, MasterKey
+
+
+class Command(BaseCommand):
+    help = "List the master keys: alias or id, state, versions, and when each was last rotated."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--state", choices=KeyState.values, help="only those in this state")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *, state: str | None = None, json: bool = False, **options: Any) -> None:
+        keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
+        if state is not None:
+            keys = keys.filter(state=state)
+        with reported():
+            if json:
+                self.stdout.write(as_json([key_content(key) for key in keys]))
+                return
+            for key in keys.annotate(
+                count=Count("versions"), newest=Max("versions__created_at")
+            ).iterator():
+                self.stdout.write(_line(key))
+
+
+def _line(key: Any) -> str:
+    versions = "1 version" if key.count == 1 else f"{key.count} versions"
+    due = f", deletion {key.deletion_at:%Y-%m-%d}" if key.deletion_at else ""
+    return f"{key}  {key.state}  {versions}, newest of {key.newest:%Y-%m-%d}{due}"

@@ -1,0 +1,153 @@
+"""`PrincipalMiddleware`: whoever a request is from is the principal of the code that serves it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from io import BufferedReader
+from typing import Any
+from uuid import uuid4
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.policy import ANONYMOUS, APPLICATION, Origin, Principal
+from envelope_fields.policy.acting import acting_as, bound
+from envelope_fields.policy.origin import coming_from
+from envelope_fields.policy.principals import principal_of
+from envelope_fields.policy.requests import count_requests, end_with, handled
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}\Z")
+_ADDRESS_LENGTH = 45  # of the column that keeps it
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class PrincipalMiddleware:
+    """Binds the user of a request to the code that serves it, up to the last byte of a stream.
+
+    It stands behind `AuthenticationMiddleware`, and before whatever reads encrypted values.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response: Any = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+        count_requests()
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.is_async:
+            return self._answer(request)
+        serving = _Serving(request)
+        with serving:
+            response = self.get_response(request)
+        return _finish(request, response, serving)
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        serving = _Serving(request)
+        with serving:
+            response = await self.get_response(request)
+        return _finish(request, response, serving)
+
+
+class RequestUser:
+    """The user of a request, looked up when a key is first asked for, and whenever it changes.
+
+    So the database is asked for the user only where a key is used, and a login in a view, or
+    the authentication of Django REST framework, counts from then on.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._known: tuple[Any, Principal] | None = None
+
+    def principal(self) -> Principal:
+        """Return the principal that the user is now.
+
+        Raises:
+            KeyAccessDenied: the user is of a kind that no grant can name.
+        """
+        user = getattr(self._request, "user", None)
+        known = self._known
+        if known is None or known[0] is not user:
+            known = self._known = (user, _principal(user))
+        return known[1]
+
+
+class _Serving:
+    """Everything that holds while the code of a request runs; entered once for each piece of it."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._origin = _origin(request)
+        self._actor = bound(RequestUser(request))
+        self._entered: list[ExitStack] = []
+
+    def __enter__(self) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(handled())
+            stack.enter_context(coming_from(self._origin))
+            stack.enter_context(self._actor)
+            self._entered.append(stack.pop_all())
+
+    def __exit__(self, *error: Any) -> None:
+        self._entered.pop().__exit__(*error)
+
+
+def _principal(user: Any) -> Principal:
+    if user is None:  # without authentication; Django REST framework may say so, too
+        return ANONYMOUS
+    # To load the user is the application's business, also where the model has encrypted fields.
+    with acting_as(APPLICATION):
+        try:
+            return principal_of(user)
+        except TypeError as error:
+            raise KeyAccessDenied(f"The user of this request has no grants: {error}.") from None
+
+
+def _origin(request: HttpRequest) -> Origin:
+    # Not X-Forwarded-For, which anybody can send: who has a proxy sets REMOTE_ADDR from it.
+    given = request.headers.get("X-Request-ID", "")
+    return Origin(
+        address=str(request.META.get("REMOTE_ADDR") or "")[:_ADDRESS_LENGTH],
+        request_id=given if _REQUEST_ID.match(given) else uuid4().hex,
+    )
+
+
+def _finish(request: HttpRequest, response: Any, serving: _Serving) -> HttpResponseBase:
+    end_with(request, response)
+    if response.streaming and type(getattr(response, "file_to_stream", None)) is not BufferedReader:
+        # A plain file needs no key, and servers have a faster way to send one.
+        stream = response.streaming_content
+        response.streaming_content = (
+            _async_stream(stream, serving) if response.is_async else _stream(stream, serving)
+        )
+    result: HttpResponseBase = response
+    return result
+
+
+def _stream(stream: Iterator[Any], serving: _Serving) -> Iterator[Any]:
+    """Yield what a stream does, each step of it in the name of the request."""
+    while True:
+        with serving:
+            try:
+                part = next(stream)
+            except StopIteration:
+                return
+        yield part
+
+
+async def _async_stream(stream: AsyncIterator[Any], serving: _Serving) -> AsyncIterator[Any]:
+    while True:
+        with serving:
+            try:
+                part = await anext(stream)
+            except StopAsyncIteration:
+                return
+        yield part

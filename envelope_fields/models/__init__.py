@@ -1,0 +1,28 @@
+"""The tables: state and constraints. No plaintext key comes near here."""
+
+from envelope_fields.models.append_only import AuditEventProtected
+from envelope_fields.models.audit import AuditEvent, AuditHead, AuditKey, AuditOutcome
+from envelope_fields.models.grants import KeyGrant
+from envelope_fields.models.key_rows import KeyRowProtected
+from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
+from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
+from envelope_fields.models.uses import KeyUse
+from envelope_fields.models.version_id import VersionIdField
+
+__all__ = [
+    "DEFAULT_ALIAS",
+    "AuditEvent",
+    "AuditEventProtected",
+    "AuditHead",
+    "AuditKey",
+    "AuditOutcome",
+    "KeyGrant",
+    "KeyManager",
+    "KeyRowProtected",
+    "KeyState",
+    "KeyUsage",
+    "KeyUse",
+    "MasterKey",
+    "MasterKeyVersion",
+    "VersionIdField",
+]

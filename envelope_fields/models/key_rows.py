@@ -1,0 +1,63 @@
+"""What holds for every row of keys: its changes are announced, and it is never deleted."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from django.db import models
+from django.db.models.signals import post_save, pre_delete
+
+from envelope_fields import key_changes
+from envelope_fields.exceptions import EnvelopeError
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+
+class KeyRowProtected(models.ProtectedError, EnvelopeError):
+    """Key rows are never deleted: values under them could not be read any more."""
+
+    def __init__(self, row: models.Model) -> None:
+        super().__init__(
+            f"{row} cannot be deleted: every value stored under it would be lost. "
+            "Disable it instead, with envelope_fields.lifecycle.disable().",
+            {row},
+        )
+
+
+class KeyRowQuerySet(models.QuerySet[_Row]):
+    """Announces the changes that send no signal."""
+
+    def update(self, **kwargs: Any) -> int:
+        changed = super().update(**kwargs)
+        key_changes.announce(self.db)
+        return changed
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[_Row]:
+        rows = super().bulk_create(objs, *args, **kwargs)
+        key_changes.announce(self.db, _new_versions(*rows))
+        return rows
+
+
+def _new_versions(*rows: models.Model) -> list[bytes]:
+    """Return the ids of those rows that are key versions."""
+    return [bytes(row.version_id) for row in rows if hasattr(row, "version_id")]
+
+
+def _announce_saved(*, instance: models.Model, created: bool, using: str, **_: Any) -> None:
+    key_changes.announce(using, _new_versions(instance) if created else ())
+
+
+def _refuse_deletion(*, instance: models.Model, **_: Any) -> None:
+    # QuerySet.delete() and cascades do not call Model.delete(); they do send this signal.
+    raise KeyRowProtected(instance)
+
+
+def announce_saved(model: type[models.Model]) -> None:
+    """Announce what is saved of a model's rows."""
+    post_save.connect(_announce_saved, sender=model, dispatch_uid="envelope_fields.announce")
+
+
+def protect(model: type[models.Model]) -> None:
+    """Announce what is saved of a model's rows, and refuse to delete them."""
+    announce_saved(model)
+    pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.protect")

@@ -1,0 +1,137 @@
+"""Who is acting: bound to the context (PEP 567), so it is the right one under async, too.
+
+A new thread has a context of its own, in which nobody is bound, unless it is handed one:
+`copy_context().run(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import ContextVar
+from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import Any, Protocol, TypeVar
+
+from envelope_fields.conf import SETTING, configuration
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.policy.principals import APPLICATION, Principal, principal_of
+from envelope_fields.policy.requests import in_flight
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Later(Protocol):
+    """A principal that is known when it is asked for."""
+
+    def principal(self) -> Principal: ...
+
+
+Actor = Principal | Later
+
+_bound: ContextVar[Actor | None] = ContextVar("envelope_fields.actor", default=None)
+bound_actor = _bound.get
+
+
+class acting_as:
+    """Bind a principal to the code inside: `with acting_as(user):`, or as a decorator.
+
+    Do not `yield` inside: whoever iterates would act as that principal, too.
+
+    Args:
+        actor: a saved user, `AnonymousUser`, or a principal such as `APPLICATION`.
+
+    Raises:
+        TypeError: anything else.
+    """
+
+    def __init__(self, actor: Any) -> None:
+        self.principal = principal_of(actor)
+        self._before: list[Actor | None] = []
+
+    def __enter__(self) -> Principal:
+        self._before.append(bound_actor())
+        _bound.set(self.principal)
+        return self.principal
+
+    def __exit__(self, *_: object) -> None:
+        # Not by a token: a generator may be left in another context than it was entered in.
+        _bound.set(self._before.pop())
+
+    def __call__(self, function: _Function) -> _Function:
+        """Decorate a function, sync or async."""
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator: between its values, whoever iterates "
+                "would act as its principal. Bind the code that iterates over it."
+            )
+        principal = self.principal
+        decorated: Any
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def decorated(*args: Any, **kwargs: Any) -> Any:
+                with acting_as(principal):
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @wraps(function)
+            def decorated(*args: Any, **kwargs: Any) -> Any:
+                with acting_as(principal):
+                    return function(*args, **kwargs)
+
+        return decorated  # type: ignore[no-any-return]
+
+
+class bound:
+    """Bind an actor that may be known later; what the code inside makes of it is kept for next.
+
+    So it serves an iterator, step by step: what one step binds is there in the next, and not
+    between them.
+    """
+
+    def __init__(self, actor: Actor | None) -> None:
+        self._inside = actor
+        self._outside: Actor | None = None
+
+    def __enter__(self) -> None:
+        self._outside = bound_actor()
+        _bound.set(self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = bound_actor()
+        _bound.set(self._outside)
+
+
+def application_by_default() -> Any:
+    """Bind the application where nobody is bound and no request is handled: for commands."""
+    return acting_as(APPLICATION) if bound_actor() is None and not in_flight else nullcontext()
+
+
+def current_principal() -> Principal:
+    """Return the principal on whose behalf this code runs.
+
+    Raises:
+        KeyAccessDenied: nobody is bound, and somebody must be: a request is being handled, or the
+            setting `REQUIRE_PRINCIPAL` says so.
+    """
+    actor = bound_actor()
+    if actor is None:
+        return _unbound()
+    return actor if type(actor) is Principal else actor.principal()  # type: ignore[union-attr]
+
+
+def _unbound() -> Principal:
+    if in_flight:
+        raise KeyAccessDenied(
+            "Nobody is bound to this code while a request is handled. Hand a thread its context: "
+            "copy_context().run(...). Where the application itself acts, say so: "
+            "with acting_as(APPLICATION)."
+        )
+    if configuration().require_principal:
+        raise KeyAccessDenied(
+            f'Nobody is bound to this code, and {SETTING}["REQUIRE_PRINCIPAL"] says that somebody '
+            "must be: with acting_as(user), or acting_as(APPLICATION)."
+        )
+    return APPLICATION

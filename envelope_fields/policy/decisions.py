@@ -1,0 +1,149 @@
+"""The decision: whether a principal may do something with a key."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.utils import timezone
+
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.models import KeyManager, MasterKey
+from envelope_fields.policy.acting import current_principal
+from envelope_fields.policy.actions import DATA_ACTIONS, OPEN_ACTIONS, Action
+from envelope_fields.policy.denials import Denial, tell
+from envelope_fields.policy.facts import Facts, KeyPolicy
+from envelope_fields.policy.principals import (
+    ANONYMOUS,
+    APPLICATION,
+    NOBODY,
+    Principal,
+    principal_of,
+)
+
+
+class Attempt(NamedTuple):
+    """What somebody wants to do, with which key, and where.
+
+    Attributes:
+        action: the action.
+        key_id: the master key.
+        key_alias: its alias; None if it has none any more.
+        place: `app.model.field`, for the value of a field; else empty.
+    """
+
+    action: Action
+    key_id: UUID
+    key_alias: str | None
+    place: str = ""
+
+    def denied_to(self, principal: Principal) -> Denial:
+        return Denial(principal, self.action, self.key_id, self.key_alias, self.place)
+
+
+class Verdict(Enum):
+    """Whether it is allowed, and for how long that is so."""
+
+    REFUSED = 0
+    FOR_NOW = 1  # until a time: to be asked again
+    ALLOWED = 2  # until anything changes
+
+
+def acting_principal(attempt: Attempt) -> Principal:
+    """Return the principal on whose behalf this code runs.
+
+    Raises:
+        KeyAccessDenied: nobody is bound, and somebody must be; whoever listens was told.
+    """
+    try:
+        return current_principal()
+    except KeyAccessDenied:
+        tell(attempt.denied_to(NOBODY))
+        raise
+
+
+def verdict(
+    attempt: Attempt, principal: Principal, policy: KeyPolicy, facts: Facts, using: str
+) -> Verdict:
+    """Return whether a principal may do that.
+
+    Args:
+        attempt: what it is.
+        principal: who wants to do it.
+        policy: what the key says of itself.
+        facts: where to look up users and grants.
+        using: the database of the keys.
+
+    Raises:
+        MasterKeyUnusable: the facts could not be read.
+    """
+    if attempt.action in DATA_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
+        return Verdict.ALLOWED
+    if principal == APPLICATION:
+        may = policy.application_use or attempt.action not in DATA_ACTIONS
+        return Verdict.ALLOWED if may else Verdict.REFUSED
+    if principal in (ANONYMOUS, NOBODY):
+        return Verdict.REFUSED
+    person = facts.person(principal)
+    if not person.is_active:
+        return Verdict.REFUSED
+    if attempt.action in OPEN_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
+        return Verdict.ALLOWED
+    if person.is_superuser and configuration().superusers_bypass_policy:
+        return Verdict.ALLOWED
+    return _granted(attempt, principal, facts, using)
+
+
+def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) -> Principal:
+    """Return the principal of a management act, if it may do that with a key.
+
+    What is asked is read anew, so call it inside of the act's transaction.
+
+    Args:
+        action: the action.
+        key: the row of the key, locked.
+        actor: the user on whose behalf it is done; None is whoever is bound.
+        using: the database of the keys.
+
+    Raises:
+        KeyAccessDenied: it may not; whoever listens was told.
+        MasterKeyUnusable: users or grants could not be read.
+        TypeError: the actor is neither a user nor a principal.
+    """
+    attempt = Attempt(action, key.pk, key.alias)
+    principal = acting_principal(attempt) if actor is None else principal_of(actor)
+    policy = KeyPolicy(key.managed_by, key.application_use)
+    if verdict(attempt, principal, policy, Facts(), using) is Verdict.REFUSED:
+        tell(attempt.denied_to(principal))
+        raise denied(attempt, principal)
+    return principal
+
+
+def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
+    """Return the error for what is refused, with the way out."""
+    if principal == APPLICATION:
+        advice = "The key says that the application may not use it; a user with a grant may."
+    elif principal == ANONYMOUS:
+        advice = "Log in as a user who has a grant on it."
+    else:
+        advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
+    return KeyAccessDenied(f"{attempt.denied_to(principal)}. {advice}")
+
+
+def _granted(attempt: Attempt, principal: Principal, facts: Facts, using: str) -> Verdict:
+    best = Verdict.REFUSED
+    for grant in facts.grants(principal, attempt.key_id, using):
+        if attempt.action not in grant.actions or not _covers(grant.context, attempt.place):
+            continue
+        if grant.expires_at is None:
+            return Verdict.ALLOWED
+        if grant.expires_at > timezone.now():
+            best = Verdict.FOR_NOW
+    return best
+
+
+def _covers(context: str, place: str) -> bool:
+    """Whether a place is in a context: itself, or the model or application that it is of."""
+    return not context or f"{place}.".startswith(f"{context}.")

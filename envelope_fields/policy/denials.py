@@ -1,0 +1,50 @@
+"""What is refused, and who is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from envelope_fields.policy.actions import Action
+from envelope_fields.policy.principals import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """An attempt that the policy refused.
+
+    Attributes:
+        principal: whoever tried; `NOBODY` where nobody was bound to the code.
+        action: what they tried.
+        key_id: the master key.
+        key_alias: its alias; None if it has none any more.
+        place: `app.model.field`, for the value of a field; else empty.
+    """
+
+    principal: Principal
+    action: Action
+    key_id: UUID
+    key_alias: str | None
+    place: str = ""
+
+    def __str__(self) -> str:
+        key = f"master key {self.key_alias!r}" if self.key_alias else f"master key {self.key_id}"
+        where = f" for {self.place}" if self.place else ""
+        return f"{self.principal} may not {self.action} with {key}{where}"
+
+
+Listener = Callable[[Denial], None]
+_listeners: list[Listener] = []
+
+
+def on_denied(listener: Listener) -> None:
+    """Call `listener` with each `Denial`, before the error is raised. Twice is once."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def tell(denial: Denial) -> None:
+    """Tell everybody who listens."""
+    for listener in _listeners:
+        listener(denial)

@@ -1,0 +1,7 @@
+"""Django signals of this package."""
+
+from django.dispatch import Signal
+
+# Sent when an audit event is committed, with `event`, an `AuditEvent`. A receiver that raises is
+# logged, and keeps nobody else from hearing of it.
+audit_event = Signal()

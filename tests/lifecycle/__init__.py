@@ -1,0 +1,56 @@
+"""What becomes of keys: each act, each state, and two operators at once."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from envelope_fields.lifecycle import (
+    cancel_deletion,
+    create_master_key,
+    disable,
+    rotate_master_key,
+    schedule_deletion,
+    shred,
+)
+from envelope_fields.models import AuditEvent
+
+
+def key_in(state, alias="tenant"):
+    """Make a key, and bring it into a state the way that operators do."""
+    key = create_master_key(alias)
+    bring(key, state)
+    return key
+
+
+def version_in(state, alias="tenant"):
+    """Make a key with two versions, and bring the older one into a state."""
+    key = create_master_key(alias)
+    rotate_master_key(key)
+    version = key.versions.get(number=1)
+    bring(version, state)
+    return version
+
+
+def bring(row, state):
+    if state == "disabled":
+        disable(row)
+    elif state == "pending_deletion":
+        schedule_deletion(row)
+    elif state == "destroyed":
+        shred(row)
+
+
+def events(key, *actions):
+    """Return the actions of a key's events, oldest first."""
+    found = AuditEvent.objects.filter(key_id=key.pk).order_by("number")
+    return [event.action for event in found if not actions or event.action in actions]
+
+
+def at(monkeypatch, **later):
+    """Let the clock say that it is so much later."""
+    now = timezone.now() + timedelta(**later)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    return now
+
+
+__all__ = ["at", "bring", "cancel_deletion", "events", "key_in", "version_in"]

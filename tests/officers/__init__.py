@@ -1,0 +1,18 @@
+"""The key admin: officers with rights on keys, and those without."""
+
+from django.contrib.auth.models import Permission, User
+
+from envelope_fields.grants import grant
+from envelope_fields.policy import APPLICATION, Action
+
+
+def officer(name="olga", *, permissions="*", key=None, actions=tuple(Action), **extra):
+    """Make a user of the admin with permissions of this app, and rights on a key."""
+    user = User.objects.create_user(name, password="secret", is_staff=True, **extra)
+    of_app = Permission.objects.filter(content_type__app_label="envelope_fields")
+    user.user_permissions.set(
+        of_app if permissions == "*" else of_app.filter(codename__in=permissions)
+    )
+    if key is not None:
+        grant(key, user, actions, actor=APPLICATION)
+    return user

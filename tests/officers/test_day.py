@@ -1,0 +1,235 @@
+"""The day of a security officer, in a real browser."""
+
+import os
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+
+from envelope_fields import audit
+from envelope_fields.grants import grant
+from envelope_fields.lifecycle import create_master_key
+from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
+from envelope_fields.policy import APPLICATION, Action, acting_as
+from tests.browsers import chromium
+from tests.models import TenantNote
+from tests.officers import officer
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.skipif(chromium() is None, reason="no Chromium, or no Playwright"),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="pages are the same on all databases"),
+]
+LIST = reverse("admin:envelope_fields_masterkey_changelist")
+# Set to a folder, it has the pictures of the documentation made anew.
+PICTURES = os.environ.get("ENVELOPE_TEST_PICTURES")
+
+
+@pytest.fixture(autouse=True)
+def as_the_application(monkeypatch, settings):
+    """The test itself runs beside the requests of the server, in the same process."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has an event loop
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    with acting_as(APPLICATION):
+        yield
+
+
+@pytest.fixture
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, live_server):
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("response", lambda answer: answer.status >= 500 and page.problems.append(answer.url))
+    # Nothing comes from anywhere else.
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((live_server.url, "data:")) or page.problems.append(request.url)
+        ),
+    )
+    yield page
+    assert page.problems == []
+    context.close()
+
+
+@pytest.fixture
+def tenant():
+    key = create_master_key("clinic/north", description="The notes of the northern clinic")
+    TenantNote.objects.create(tenant="clinic/north", text="a", data={"b": 1})
+    TenantNote.objects.create(tenant="clinic/north", text="a")
+    return key
+
+
+def log_in(page, name):
+    page.goto(reverse("admin:login"))
+    page.fill("#id_username", name)
+    page.fill("#id_password", "secret")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#user-tools")
+
+
+def act(page, name):
+    page.click(f'.object-tools [data-act="{name}"]')
+
+
+def confirm(page):
+    page.click('input[type="submit"].default')
+    page.wait_for_selector(".messagelist")
+    return page.inner_text(".messagelist")
+
+
+def picture(page, name):
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
+
+
+def test_the_day(page, tenant, admin_user):
+    olga = officer("olga", key=tenant)
+    grant("default", olga, list(Action))
+    colleague = officer("karl", permissions=["view_masterkey"])
+
+    log_in(page, "olga")
+    page.goto(LIST)
+    picture(page, "key-list")
+    page.click("text=clinic/north")
+    assert "3 stored values are under this key" in page.inner_text("#envelope-values")
+
+    act(page, "rotate")
+    assert "3 stored values stay where they are" in page.inner_text(".envelope-consequences")
+    picture(page, "rotate")
+    assert "version 2 is current" in confirm(page)
+    assert tenant.versions.count() == 2
+    TenantNote.objects.create(tenant="clinic/north", text="new")
+    page.reload()
+    picture(page, "key")
+
+    page.click("text=Grant rights")
+    page.fill("#id_name", "karl")
+    for action in ("decrypt", "describe"):
+        page.check(f'input[name="actions"][value="{action}"]')
+    picture(page, "grant")
+    confirm(page)
+    granted = KeyGrant.objects.get(principal_id=str(colleague.pk))
+    assert granted.actions == ["decrypt", "describe"]
+
+    page.click(f'a[href*="grants/{granted.pk}/revoke"]')
+    assert "karl may no longer: decrypt, describe." in page.inner_text(".envelope-consequences")
+    confirm(page)
+    assert not KeyGrant.objects.filter(pk=granted.pk).exists()
+
+    act(page, "disable")
+    confirm(page)
+    tenant.refresh_from_db()
+    assert tenant.state == "disabled"
+    act(page, "enable")
+    confirm(page)
+    act(page, "schedule_deletion")
+    assert "4 stored values would be lost" in page.inner_text(".envelope-consequences")
+    assert page.query_selector("#id_days") is None
+    page.click("text=Back")
+
+    empty = create_master_key("unused", actor=olga)
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[empty.pk]))
+    act(page, "schedule_deletion")
+    page.fill("#id_days", "7")
+    confirm(page)
+    act(page, "cancel_deletion")
+    confirm(page)
+    empty.refresh_from_db()
+    assert empty.state == "disabled"
+
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    for step in (1, 2):
+        act(page, "shred")
+        assert f"Step {step} of 2" in page.inner_text(".envelope-consequences")
+        page.fill("#id_confirm", "clinic/north")
+        if step == 2:
+            picture(page, "shred")
+        confirm(page)
+    tenant.refresh_from_db()
+    assert tenant.state == "destroyed"
+
+    page.click("text=All events of this key")
+    text = page.inner_text("#result_list")
+    for action in ("rotate", "create_grant", "revoke_grant", "disable", "enable", "shred"):
+        assert action in text
+    picture(page, "events")
+    page.click('#logout-form button, a[href*="logout"]')
+    assert audit.verify().intact
+
+
+def test_a_colleague_without_rights(page, tenant):
+    officer("karl", permissions=["view_masterkey", "rotate_masterkey"])
+    log_in(page, "karl")
+    page.goto(LIST)
+    assert "clinic/north" not in page.inner_text("#content")
+    answer = page.goto(reverse("admin:envelope_fields_masterkey_act", args=[tenant.pk, "rotate"]))
+    assert answer.status == 403
+    default = MasterKey.objects.get(alias="default")
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[default.pk]))
+    assert page.query_selector('[data-act="rotate"]') is None
+    page.goto(reverse("admin:logout").replace("logout", "login"))
+    denied = AuditEvent.objects.filter(outcome="denied", actor_name="karl")
+    assert denied.exists()
+
+
+def test_by_keyboard_alone(page, tenant):
+    officer("olga", key=tenant)
+    log_in(page, "olga")
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    tab_to(page, '[data-act="rotate"]')
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".envelope-consequences")
+    tab_to(page, 'input[type="submit"].default')
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".messagelist")
+    assert tenant.versions.count() == 2
+
+
+def tab_to(page, selector):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"{selector} cannot be reached by the Tab key")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_drawn_can_be_read(browser, live_server, tenant, scheme):
+    officer("olga", key=tenant)
+    context = browser.new_context(base_url=live_server.url, color_scheme=scheme)
+    page = context.new_page()
+    log_in(page, "olga")
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    picture(page, f"key-{scheme}")
+    colours = page.evaluate(
+        """() => [
+            getComputedStyle(document.querySelector('.envelope-chart text')).fill,
+            getComputedStyle(document.querySelector('.envelope-chart rect')).fill,
+            getComputedStyle(document.body).backgroundColor,
+        ]"""
+    )
+    text, bar, ground = map(brightness, colours)
+    assert abs(text - ground) > 100
+    assert abs(bar - ground) > 40
+    assert (ground > 128) == (scheme == "light")
+    context.close()
+
+
+def brightness(colour):
+    red, green, blue = (int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3])
+    return 0.3 * red + 0.6 * green + 0.1 * blue

@@ -1,0 +1,90 @@
+"""The audit trail in the admin: read by those who may, changed by nobody."""
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from envelope_fields import audit
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import AuditEvent
+from envelope_fields.policy import APPLICATION
+from tests.officers import officer
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+LIST = reverse("admin:envelope_fields_auditevent_changelist")
+
+
+@pytest.fixture
+def key():
+    return create_master_key("tenant")
+
+
+@pytest.fixture
+def client(client, key):
+    client.force_login(officer(key=key))
+    return client
+
+
+def page_of(event):
+    return reverse("admin:envelope_fields_auditevent_change", args=[event.pk])
+
+
+def found(page):
+    return {(event.key_alias, event.action) for event in page.context["cl"].result_list}
+
+
+def test_only_of_keys_whose_trail_one_may_see(client, key):
+    create_master_key("other")
+    assert {alias for alias, _ in found(client.get(LIST))} == {"tenant"}
+    event = AuditEvent.objects.get(key_alias="other")
+    assert client.get(page_of(event)).status_code == 302
+
+
+def test_filters(client, key):
+    rotate_master_key(key)
+    assert found(client.get(LIST, {"action": "rotate"})) == {("tenant", "rotate")}
+    assert found(client.get(LIST, {"key": "tenant", "action": "rotate"})) == {("tenant", "rotate")}
+    assert found(client.get(LIST, {"key": str(key.pk)})) >= {("tenant", "create_key")}
+    assert found(client.get(LIST, {"outcome__exact": "denied"})) == set()
+    assert found(client.get(LIST, {"q": "olga"})) == set()
+    assert found(client.get(LIST, {"key": "nothing"})) == set()
+
+
+def test_an_event(client, key):
+    event = AuditEvent.objects.filter(key_id=key.pk).first()
+    page = client.get(page_of(event)).text
+    assert str(event) in page
+    assert f"{event.number}:{bytes(event.mac).hex()}" in page
+    assert 'type="submit"' not in page.split("content-main")[1]
+
+
+def test_nobody_changes_it(client, admin_user, key, settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SUPERUSERS_BYPASS_POLICY": True}
+    event = AuditEvent.objects.filter(key_id=key.pk).first()
+    client.force_login(admin_user)
+    assert client.post(page_of(event), {"action": "x"}).status_code == 403
+    delete = reverse("admin:envelope_fields_auditevent_delete", args=[event.pk])
+    assert client.post(delete, {"post": "yes"}).status_code == 403
+    assert client.get(reverse("admin:envelope_fields_auditevent_add")).status_code == 403
+    event.refresh_from_db()
+    assert event.action != "x"
+
+
+def test_without_the_permission(client, key):
+    client.force_login(officer("rita", permissions=["view_masterkey"], key=key))
+    assert client.get(LIST).status_code == 403
+
+
+def test_queries_do_not_grow_with_the_events(client, key):
+    client.get(LIST)
+    with CaptureQueriesContext(connection) as few:
+        client.get(LIST)
+    with transaction.atomic():
+        for _ in range(200):
+            audit.record("rotate", actor=APPLICATION, using="default", key=key)
+    with CaptureQueriesContext(connection) as many:
+        page = client.get(LIST)
+    assert page.context["cl"].result_count > 200
+    assert len(many) <= len(few)

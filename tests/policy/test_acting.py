@@ -1,0 +1,204 @@
+"""Who is acting: with and without a binding, in threads, tasks and generators."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import AnonymousUser, User
+from django.test.utils import isolate_apps
+
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.policy import (
+    ANONYMOUS,
+    APPLICATION,
+    Principal,
+    acting_as,
+    current_principal,
+    principal_of,
+)
+from envelope_fields.policy.requests import handled
+
+ANN = Principal("auth.user", "1", "ann")
+BOB = Principal("auth.user", "2", "bob")
+
+
+def in_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+class TestPrincipals:
+    def test_a_user_is_named_by_type_and_primary_key(self):
+        principal = principal_of(User(pk=7, username="ann"))
+        assert (principal.type, principal.id, principal.name) == ("auth.user", "7", "ann")
+        assert str(principal) == "auth.user 7 (ann)"
+
+    def test_a_name_decides_nothing(self):
+        assert principal_of(User(pk=7, username="ann")) == principal_of(User(pk=7, username="eve"))
+
+    @isolate_apps("tests")
+    def test_the_user_of_a_proxy_is_the_same(self):
+        class ProxiedUser(User):
+            class Meta:
+                proxy = True
+                app_label = "tests"
+
+        assert principal_of(ProxiedUser(pk=7)) == principal_of(User(pk=7))
+
+    def test_others(self):
+        assert principal_of(AnonymousUser()) is ANONYMOUS
+        assert principal_of(APPLICATION) is APPLICATION
+
+    @pytest.mark.parametrize("actor", [None, "ann", 7, User(username="unsaved"), object()])
+    def test_what_is_no_principal(self, actor):
+        with pytest.raises(TypeError, match="neither a saved user nor"):
+            principal_of(actor)
+        with pytest.raises(TypeError):
+            acting_as(actor)
+
+    def test_what_only_looks_like_a_user(self):
+        class Token:
+            pk, is_authenticated, is_anonymous = 7, True, False
+
+        with pytest.raises(TypeError, match="Token"):
+            principal_of(Token())
+
+
+class TestBinding:
+    def test_outside_of_requests_it_is_the_application(self):
+        assert current_principal() is APPLICATION
+
+    def test_inside_and_after(self):
+        with acting_as(ANN) as principal:
+            assert principal == ANN
+            assert current_principal() == ANN
+            with acting_as(BOB):
+                assert current_principal() == BOB
+            assert current_principal() == ANN
+        assert current_principal() is APPLICATION
+
+    def test_after_an_error(self):
+        with pytest.raises(ZeroDivisionError), acting_as(ANN):
+            1 / 0  # noqa: B018
+        assert current_principal() is APPLICATION
+
+    def test_one_binding_entered_again_inside_itself(self):
+        binding = acting_as(ANN)
+        with binding, acting_as(BOB), binding:
+            assert current_principal() == ANN
+        assert current_principal() is APPLICATION
+
+    def test_as_a_decorator(self):
+        @acting_as(ANN)
+        def who(depth=0):
+            return (current_principal(), *(who(depth - 1) if depth else ()))
+
+        assert who(depth=2) == (ANN, ANN, ANN)
+        assert who.__name__ == "who"
+        assert current_principal() is APPLICATION
+
+    def test_as_a_decorator_of_a_coroutine(self):
+        @acting_as(ANN)
+        async def who():
+            await asyncio.sleep(0)
+            return current_principal()
+
+        async def both():
+            return await who(), current_principal()
+
+        assert async_to_sync(both)() == (ANN, APPLICATION)
+
+    def test_not_as_a_decorator_of_generators(self):
+        async def asynchronous():
+            yield current_principal()
+
+        def synchronous():
+            yield current_principal()
+
+        for generator in (synchronous, asynchronous):
+            with pytest.raises(TypeError, match="is a generator"):
+                acting_as(ANN)(generator)
+
+
+class TestAsync:
+    def test_tasks_have_their_own(self):
+        async def who(principal):
+            with acting_as(principal):
+                await asyncio.sleep(0.01)
+                return current_principal()
+
+        async def both():
+            return await asyncio.gather(who(ANN), who(BOB))
+
+        assert async_to_sync(both)() == [ANN, BOB]
+
+    def test_across_the_borders(self):
+        """async → a thread for sync code → async again."""
+
+        async def who():
+            return current_principal()
+
+        async def cross():
+            with acting_as(ANN):
+                return await sync_to_async(async_to_sync(who))()
+
+        assert async_to_sync(cross)() == ANN
+        assert current_principal() is APPLICATION
+
+
+class TestThreads:
+    def test_a_thread_has_nobody(self):
+        with acting_as(ANN):
+            assert in_thread(current_principal) is APPLICATION
+
+    def test_a_thread_that_was_handed_its_context(self):
+        with acting_as(ANN):
+            context = copy_context()
+        assert in_thread(lambda: context.run(current_principal)) == ANN
+
+
+class TestWhileARequestIsHandled:
+    def test_nobody_may_be_unbound(self):
+        with handled(), pytest.raises(KeyAccessDenied, match="while a request is handled"):
+            current_principal()
+
+    def test_not_in_a_bare_thread_either(self):
+        with handled(), acting_as(ANN):
+            assert current_principal() == ANN
+            with pytest.raises(KeyAccessDenied, match="copy_context"):
+                in_thread(current_principal)
+            context = copy_context()
+            assert in_thread(lambda: context.run(current_principal)) == ANN
+
+    def test_the_application_says_so(self):
+        with handled(), acting_as(APPLICATION):
+            assert current_principal() is APPLICATION
+
+    def test_until_the_last_one_is_over(self):
+        inside, over = threading.Event(), threading.Event()
+
+        def request():
+            with handled():
+                inside.set()
+                over.wait(10)
+
+        other = threading.Thread(target=request)
+        with handled():
+            other.start()
+            inside.wait(10)
+        with pytest.raises(KeyAccessDenied):
+            current_principal()
+        over.set()
+        other.join()
+        assert current_principal() is APPLICATION
+
+
+def test_a_setting_denies_unbound_code(settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "REQUIRE_PRINCIPAL": True}
+    with pytest.raises(KeyAccessDenied, match="REQUIRE_PRINCIPAL"):
+        current_principal()
+    with acting_as(APPLICATION):
+        assert current_principal() is APPLICATION

@@ -1,0 +1,151 @@
+"""Management acts: who may do what with a key, asked anew each time."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.utils import timezone
+
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.lifecycle import create_master_key
+from envelope_fields.models import MasterKey
+from envelope_fields.policy import (
+    ANONYMOUS,
+    APPLICATION,
+    Action,
+    Principal,
+    acting_as,
+    decisions,
+    principal_of,
+    require,
+)
+from envelope_fields.policy.requests import handled
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def key(lab):
+    return lab
+
+
+def refused(*arguments):
+    with pytest.raises(KeyAccessDenied) as error:
+        require(*arguments, using="default")
+    return str(error.value)
+
+
+def test_the_application_may_do_all_whatever_the_key_says_of_data(key):
+    MasterKey.objects.filter(pk=key.pk).update(application_use=False)
+    key.refresh_from_db()
+    assert require(Action.ROTATE, key, using="default") is APPLICATION
+    assert require(Action.ROTATE, key, APPLICATION, using="default") is APPLICATION
+
+
+def test_a_user_needs_a_grant_of_that_action_on_that_key(key, ann, heard, granted):
+    other = create_master_key("other")
+    granted(key, ann, Action.ROTATE, Action.DESCRIBE)
+    assert require(Action.ROTATE, key, ann, using="default") == principal_of(ann)
+    assert heard == []
+    assert "may not disable with master key 'lab'" in refused(Action.DISABLE, key, ann)
+    assert "grant_key" in refused(Action.ROTATE, other, ann)
+    assert [(denial.action, denial.key_alias) for denial in heard] == [
+        ("disable", "lab"),
+        ("rotate", "other"),
+    ]
+    assert heard[0].principal == principal_of(ann)
+    assert heard[0].key_id == key.pk
+
+
+def test_also_on_the_default_key(ann, granted):
+    default = MasterKey.objects.get(alias="default")
+    refused(Action.ROTATE, default, ann)
+    granted(default, ann, Action.ROTATE)
+    require(Action.ROTATE, default, ann, using="default")
+
+
+def test_whoever_is_bound_is_asked(key, ann, granted):
+    with acting_as(ann):
+        refused(Action.ROTATE, key)
+        granted(key, ann, Action.ROTATE)
+        assert require(Action.ROTATE, key, using="default") == principal_of(ann)
+
+
+def test_nobody_while_a_request_is_handled(key, heard):
+    with handled():
+        refused(Action.ROTATE, key)
+    assert heard[0].principal == decisions.NOBODY
+
+
+@pytest.mark.parametrize("actor", [AnonymousUser(), ANONYMOUS])
+def test_anonymous_may_nothing(key, actor, heard):
+    assert "Log in" in refused(Action.DESCRIBE, key, actor)
+    assert heard[0].principal is ANONYMOUS
+
+
+def test_a_group(key, ann, granted):
+    officers = Group.objects.create(name="officers")
+    granted(key, officers, Action.ROTATE)
+    refused(Action.ROTATE, key, ann)
+    ann.groups.add(officers, Group.objects.create(name="nurses"))
+    require(Action.ROTATE, key, ann, using="default")
+    ann.groups.remove(officers)
+    refused(Action.ROTATE, key, ann)
+
+
+def test_a_group_is_not_the_user_with_its_number(key, ann, granted):
+    group = Group.objects.create(pk=ann.pk, name="officers")
+    granted(key, group, Action.ROTATE)
+    refused(Action.ROTATE, key, ann)
+
+
+def test_an_inactive_user(key, ann, granted):
+    granted(key, ann, Action.ROTATE)
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    refused(Action.ROTATE, key, ann)
+
+
+def test_a_user_who_is_gone(key, ann, heard, granted):
+    granted(key, ann, Action.ROTATE)
+    with pytest.raises(KeyAccessDenied):
+        require(Action.ROTATE, key, Principal("auth.user", "123456789"), using="default")
+
+
+@pytest.mark.parametrize("principal", [Principal("auth.user", "x"), Principal("other.user", "1")])
+def test_who_was_never_there(key, principal):
+    refused(Action.ROTATE, key, principal)
+
+
+def test_an_expired_grant(key, ann, monkeypatch, granted):
+    soon = timezone.now() + timedelta(hours=1)
+    granted(key, ann, Action.ROTATE, expires_at=soon)
+    require(Action.ROTATE, key, ann, using="default")
+    monkeypatch.setattr(timezone, "now", lambda: soon)
+    refused(Action.ROTATE, key, ann)
+
+
+@pytest.mark.parametrize("context", ["tests.note", "tests.note.text"])
+def test_a_grant_in_a_context_is_for_values_alone(key, ann, context, granted):
+    granted(key, ann, Action.ROTATE, context=context)
+    refused(Action.ROTATE, key, ann)
+
+
+def test_a_superuser_is_no_exception_unless_the_setting_says_so(key, ann, settings):
+    ann.is_superuser = True
+    ann.save()
+    refused(Action.ROTATE, key, ann)
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SUPERUSERS_BYPASS_POLICY": True}
+    require(Action.ROTATE, key, ann, using="default")
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    refused(Action.ROTATE, key, ann)
+
+
+@pytest.mark.parametrize("actions", [{"rotate": True}, "rotate", 7, None, [["rotate"]]])
+def test_a_column_that_holds_no_list_of_actions_grants_nothing(key, ann, actions, granted):
+    row = granted(key, ann)
+    if actions is None:
+        row.actions = []
+    else:
+        row.actions = actions
+    row.save()
+    refused(Action.ROTATE, key, ann)
