@@ -125,13 +125,17 @@ def test_a_bad_one_keeps_none_from_it(both):
     assert good.versions.get().root_key == "new"
 
 
+def _bit_flipped(wrapped):
+    return wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+
+
 def test_the_old_wrapping_stays_where_the_new_one_does_not_open(both, monkeypatch):
     from envelope_fields.root_keys.local import LocalRootKey
 
     create_master_key("tenant")
     before = list(MasterKeyVersion.objects.order_by("pk").values_list("root_key", flat=True))
     wrap = LocalRootKey.wrap
-    monkeypatch.setattr(LocalRootKey, "wrap", lambda *a: wrap(*a)[:-1] + b"x")
+    monkeypatch.setattr(LocalRootKey, "wrap", lambda *a: _bit_flipped(wrap(*a)))
     done = rewrap_master_keys("new")
     assert (done.moved, len(done.refused)) == ([], 3)
     assert before == list(
