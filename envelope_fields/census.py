@@ -7,6 +7,7 @@ such as a manager that filters, hides none from the census.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,15 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
     return sorted(rows, key=_order)
 
 
+def count_versions(column: Column, version_ids: Collection[bytes]) -> int:
+    """Count the values of a column that are under one of these key versions.
+
+    Raises:
+        CensusFailed: the column could not be counted.
+    """
+    return sum(values for version_id, values in _count(column) if version_id in version_ids)
+
+
 def _count(column: Column) -> list[tuple[bytes | None, int]]:
     """Count the values of a column by version id; None is for those that are no envelopes."""
     try:
@@ -137,4 +147,4 @@ def _order(row: CensusRow) -> tuple[Any, ...]:
     )
 
 
-__all__ = ["CensusFailed", "CensusRow", "census"]
+__all__ = ["CensusFailed", "CensusRow", "census", "count_versions"]

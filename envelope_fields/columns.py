@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.db import connections, router
@@ -32,6 +32,11 @@ class Column:
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"
+
+    @property
+    def encrypted_field(self) -> EncryptedFieldMixin:
+        """The field, as what it is besides a field of Django."""
+        return cast("EncryptedFieldMixin", self.field)
 
 
 def encrypted_columns(database: str | None = None) -> Iterator[Column]:

@@ -24,11 +24,12 @@ from envelope_fields.conf import SETTING, configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
+from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
 from envelope_fields.keyring.macs import mac
 from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, harvest_uses
 from envelope_fields.keyring.wrapping import check_root_key
 from envelope_fields.policy import KeyVersionState
@@ -178,7 +179,7 @@ def evict() -> None:
 def _new_wrapping_key(
     table: Table, key: str | UUID, row: rows.KeyRow, using: str | None
 ) -> WrappingKey:
-    _refuse_uncommitted(row.state, using)
+    refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     with materials.lent(row) as material:
         aead = xaes.derive(material, prefix)
@@ -201,17 +202,6 @@ def _current_table() -> Table:
         for listener in _refresh_listeners:
             listener()
     return table
-
-
-def _refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
-    if using == configuration().database or not _uncommitted:
-        return
-    if key_changes.can_vanish(version.version_id):
-        where = "outside the database" if using is None else f"in the database {using!r}"
-        raise MasterKeyUnusable(
-            f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
-            "leave the value without its key. Do this after the transaction."
-        )
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:

@@ -11,7 +11,7 @@ from envelope_fields.policy import Action
 
 
 class Errand:
-    """What somebody comes for, and through which door: `fields` or `kms`."""
+    """What somebody comes for, and through which door: `fields`, `kms` or `rotation`."""
 
     __slots__ = ("action", "door")
 
@@ -22,6 +22,7 @@ class Errand:
 
 READ_FIELD = Errand(Action.DECRYPT, "fields")
 WRITE_FIELD = Errand(Action.ENCRYPT, "fields")
+MOVE_VALUE = Errand(Action.RE_ENCRYPT, "rotation")
 
 # `next` on a count is one step for all threads. Counts outlive tables, so forgetting what is known
 # of keys loses no use.

@@ -5,11 +5,21 @@ from envelope_fields.models.audit import AuditEvent, AuditHead, AuditKey, AuditO
 from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.key_rows import KeyRowProtected
 from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
+from envelope_fields.models.rotations import (
+    ACTIVE_STATES,
+    RotationFailure,
+    RotationKind,
+    RotationPlace,
+    RotationRange,
+    RotationRun,
+    RotationState,
+)
 from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
 from envelope_fields.models.uses import KeyUse
 from envelope_fields.models.version_id import VersionIdField
 
 __all__ = [
+    "ACTIVE_STATES",
     "DEFAULT_ALIAS",
     "AuditEvent",
     "AuditEventProtected",
@@ -24,5 +34,11 @@ __all__ = [
     "KeyUse",
     "MasterKey",
     "MasterKeyVersion",
+    "RotationFailure",
+    "RotationKind",
+    "RotationPlace",
+    "RotationRange",
+    "RotationRun",
+    "RotationState",
     "VersionIdField",
 ]

@@ -21,7 +21,7 @@ class KeyUse(models.Model):
     )
     day = models.DateField(_("day"))
     action = models.CharField(_("action"), max_length=64)
-    door = models.CharField(_("door"), max_length=16)  # "fields" or "kms"
+    door = models.CharField(_("door"), max_length=16)  # fields, kms or rotation
     uses = models.BigIntegerField(_("uses"), default=0)
 
     class Meta:

@@ -1,0 +1,118 @@
+"""The narrow door of a rotation: keys that move stored values from one version to another.
+
+A version that has leaked is disabled, and its values have to leave it all the same. So a rotation,
+and nothing else, may unwrap under a disabled version, as long as the master key itself is enabled.
+What it derives stays here: in the keyring's table, it would serve readers, too.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from envelope_fields.conf import configuration
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import xaes
+from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.keyring import materials, rows
+from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
+from envelope_fields.keyring.uncommitted import refuse_uncommitted
+from envelope_fields.keyring.uses import MOVE_VALUE, counted
+from envelope_fields.models import KeyState
+from envelope_fields.policy import KeyVersionState, admission
+from envelope_fields.policy.decisions import Attempt
+from envelope_fields.policy.versions import check_state
+
+__all__ = ["WRAPS_PER_PREFIX", "Transfer"]
+
+
+class Transfer:
+    """The keys of a rotation; what it knows of their state, and of people, is as old as the batch.
+
+    Args:
+        using: the database whose values are moved.
+        place: `app.model.field`, of the values.
+    """
+
+    def __init__(self, using: str, place: str) -> None:
+        self._using = using
+        self._place = place
+        self._derived: dict[bytes, AESGCM] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a batch of at most `WRAPS_PER_PREFIX` values, reading keys anew."""
+        self._table = Table(seconds=0)
+        self._admitted: dict[bytes, rows.KeyRow] = {}
+        self._wrapping: dict[UUID | str, WrappingKey] = {}
+
+    def unwrapping_key(self, derivation: bytes) -> AESGCM:
+        """Return the key that opens data keys, also under a version that is disabled.
+
+        Args:
+            derivation: the first 21 bytes of an envelope.
+
+        Raises:
+            MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the values may not be opened.
+            ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+        """
+        version_id = derivation[1 : layout.HEADER_BYTES]
+        row = self._admitted.get(version_id)
+        if row is None:
+            row = self._table.version(version_id)
+            self._admit(_as_if_enabled(row.state))
+            self._admitted[version_id] = row
+        key = self._derived.get(derivation)
+        if key is None:
+            with materials.lent(row) as material:
+                key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
+            if len(self._derived) >= UNWRAPPING_KEYS:
+                self._derived.pop(next(iter(self._derived)))
+            self._derived[derivation] = key
+        return key
+
+    def wrapping_key(self, key: UUID | str) -> WrappingKey:
+        """Return what wraps the data keys of this batch under a master key's current version.
+
+        Args:
+            key: the master key's id, or its alias.
+
+        Raises:
+            MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
+            ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+        """
+        known = self._wrapping.get(key)
+        if known is None:
+            row = self._table.current_version(key)
+            self._admit(row.state)
+            refuse_uncommitted(row.state, self._using)
+            # A nonce prefix for this batch alone, which has no more values than one may serve.
+            prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
+            with materials.lent(row) as material:
+                aead = xaes.derive(material, prefix)
+            known = WrappingKey(layout.header(row.state.version_id), prefix, aead)
+            self._wrapping[key] = known
+        return known
+
+    def key_of(self, version_id: bytes) -> UUID:
+        """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""
+        return self._table.version(version_id).state.key_id
+
+    def count(self, version_id: bytes) -> None:
+        """Count one value that was opened under a version."""
+        next(counted(version_id, MOVE_VALUE))
+
+    def _admit(self, version: KeyVersionState) -> None:
+        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)
+        table = self._table
+        policy = table.policy(version.key_id)
+        admission.admit(attempt, policy, table.facts, configuration().database)
+        check_state(MOVE_VALUE.action, version)
+
+
+def _as_if_enabled(version: KeyVersionState) -> KeyVersionState:
+    is_disabled = version.state == KeyState.DISABLED
+    return replace(version, state=KeyState.ENABLED) if is_disabled else version

@@ -1,0 +1,151 @@
+"""Rotations of stored values: what was asked for, how far it is, and what could not be moved."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from envelope_fields.models.keys import MasterKey
+from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
+
+
+class RotationKind(models.TextChoices):
+    """What becomes of a value."""
+
+    REWRAP = "rewrap", _("rewrap")  # the same data key under the current version
+    RE_ENCRYPT = "re_encrypt", _("re-encrypt")  # a new data key and ciphertext
+
+
+class RotationState(models.TextChoices):
+    """How far a run is."""
+
+    PENDING = "pending", _("pending")  # nobody works on it yet
+    RUNNING = "running", _("running")
+    PAUSED = "paused", _("paused")
+    COMPLETED = "completed", _("completed")
+    CANCELLED = "cancelled", _("cancelled")
+    FAILED = "failed", _("failed")  # it stopped, and says why; a new run goes on where it was
+
+
+ACTIVE_STATES = (RotationState.PENDING, RotationState.RUNNING, RotationState.PAUSED)
+
+
+class RotationRun(models.Model):
+    """One run that moves the values under a master key; it outlives the processes that work on it.
+
+    What remains to be done is what the census says: this row and those below only tell of it.
+    """
+
+    id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(_("kind"), max_length=16, choices=RotationKind)
+    master_key = models.ForeignKey(
+        MasterKey,
+        on_delete=models.DO_NOTHING,  # keys are never deleted
+        related_name="runs",
+        verbose_name=_("master key"),
+    )
+    # The key's id while the run is not over: by it the database itself refuses a second run.
+    active_key = models.UUIDField(null=True, unique=True, editable=False)
+    state = models.CharField(
+        _("state"), max_length=16, choices=RotationState, default=RotationState.PENDING
+    )
+    only_versions = models.JSONField(_("only versions"), default=list)  # numbers; empty is all
+    only_fields = models.JSONField(_("only fields"), default=list)  # app.model.field; as above
+    only_database = models.CharField(_("only database"), max_length=100, blank=True)
+    limits = models.JSONField(_("limits"), default=dict)
+    actor_type = models.CharField(_("actor type"), max_length=PRINCIPAL_TYPE_LENGTH)
+    actor_id = models.CharField(_("actor id"), max_length=PRINCIPAL_ID_LENGTH, blank=True)
+    actor_name = models.CharField(_("actor"), max_length=254, blank=True)
+    sweep = models.PositiveIntegerField(_("sweep"), default=1)  # the how manieth over the tables
+    is_planned = models.BooleanField(_("is planned"), default=False)  # all ranges of the sweep
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    resumed_at = models.DateTimeField(_("resumed at"), null=True)
+    moved_before = models.BigIntegerField(_("moved before"), default=0)  # it was resumed
+    seen_at = models.DateTimeField(_("seen at"), null=True)  # when somebody last worked on it
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        verbose_name = _("rotation run")
+        verbose_name_plural = _("rotation runs")
+        ordering: ClassVar = ["-created_at", "pk"]
+        default_permissions = ("add", "change", "view")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is not over: no other run of its key may begin."""
+        return self.state in ACTIVE_STATES
+
+
+class RotationPlace(models.Model):
+    """A field of one database that a run moves the values of."""
+
+    run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="places")
+    database = models.CharField(_("database"), max_length=100)
+    model = models.CharField(_("model"), max_length=200)  # app_label.Model
+    field = models.CharField(_("field"), max_length=200)
+    total = models.BigIntegerField(_("total"), default=0)  # by the census, as the run began
+
+    class Meta:
+        verbose_name = _("place of a rotation")
+        verbose_name_plural = _("places of rotations")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field}"
+
+
+class RotationRange(models.Model):
+    """Rows between two primary keys, which one worker goes through, batch by batch."""
+
+    place = models.ForeignKey(RotationPlace, on_delete=models.CASCADE, related_name="ranges")
+    sweep = models.PositiveIntegerField(_("sweep"))
+    number = models.PositiveIntegerField(_("number"))
+    # Primary keys as the database driver has them, in the text of `rotation.primary_keys`.
+    after = models.TextField(_("after"), blank=True)  # empty: from the first row
+    until = models.TextField(_("until"))
+    claimed_at = models.DateTimeField(_("claimed at"), null=True)
+    done_at = models.DateTimeField(_("done at"), null=True)
+    moved = models.BigIntegerField(_("moved"), default=0)
+    skipped = models.BigIntegerField(_("skipped"), default=0)  # somebody else wrote or locked them
+    kept = models.BigIntegerField(_("kept"), default=0)  # they are where they belong
+    failed = models.BigIntegerField(_("failed"), default=0)
+
+    class Meta:
+        verbose_name = _("range of a rotation")
+        verbose_name_plural = _("ranges of rotations")
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["place", "sweep", "number"], name="envelope_rotation_range"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.place}, sweep {self.sweep}, range {self.number}"
+
+
+class RotationFailure(models.Model):
+    """A value that could not be moved, and why; nothing of the value itself."""
+
+    range = models.ForeignKey(RotationRange, on_delete=models.CASCADE, related_name="failures")
+    row = models.TextField(_("row"))  # its primary key
+    version_id = models.CharField(_("version id"), max_length=16)  # hexadecimal
+    cause = models.CharField(_("cause"), max_length=200)  # the class of the error
+    message = models.TextField(_("message"))
+
+    class Meta:
+        verbose_name = _("failure of a rotation")
+        verbose_name_plural = _("failures of rotations")
+        default_permissions = ()
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.range.place} {self.row}: {self.cause}"

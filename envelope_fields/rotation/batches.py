@@ -1,0 +1,153 @@
+"""Batches: read what is in front of the payloads, move it, and swap it where it is still the same.
+
+A batch locks rows for one UPDATE, and nothing while it reads or computes. Killed anywhere, it has
+happened or it has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import TypeVar
+
+from django.db import Error, transaction
+
+from envelope_fields.columns import Column
+from envelope_fields.models import RotationKind
+from envelope_fields.rotation.limits import BatchSize, Limits, Pace
+from envelope_fields.rotation.moves import Failed, Mover
+from envelope_fields.rotation.patience import Trouble, trouble
+from envelope_fields.rotation.portions import portions
+from envelope_fields.rotation.re_encrypting import ReEncrypt
+from envelope_fields.rotation.rewrapping import Rewrap
+from envelope_fields.rotation.statements import Change, Key, Stored, statements
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the values of a batch.
+
+    Attributes:
+        moved: they are under another version now.
+        skipped: somebody else wrote, deleted or locked them meanwhile; the next sweep looks again.
+        kept: they are where they belong already.
+        failed: they could not be opened.
+    """
+
+    moved: int = 0
+    skipped: int = 0
+    kept: int = 0
+    failed: list[Failed] = field(default_factory=list)
+
+    @property
+    def values(self) -> int:
+        return self.moved + self.skipped + self.kept + len(self.failed)
+
+
+class Batches:
+    """Goes through rows of one column in the order of their primary keys.
+
+    Args:
+        column: the column.
+        kind: what becomes of its values, a `RotationKind`.
+        limits: how politely.
+    """
+
+    def __init__(self, column: Column, kind: str, limits: Limits) -> None:
+        self.column = column
+        self._statements = statements(column)
+        self._using = column.database
+        self._limits = limits
+        self._pace = Pace(limits)
+        self._size = BatchSize(limits)
+        self._mover: Mover = (
+            Rewrap(column) if kind == RotationKind.REWRAP else ReEncrypt(column, self._statements)
+        )
+
+    def between(
+        self, version_ids: Sequence[bytes], after: Key | None, until: Key
+    ) -> Iterator[Tally]:
+        """Move the values under these versions, in rows behind `after` and up to `until`.
+
+        Yields once for each batch, when it is committed.
+
+        Raises:
+            EnvelopeError, ImproperlyConfigured: no value under these keys can be moved.
+            Error: the database failed, and it was not for a reason that passes.
+        """
+        while True:
+            rows = self._size.rows
+            stored = self._patiently(self._reading(version_ids, after, until, rows))
+            if not stored:
+                return
+            yield self._moved([value for value in stored if value.version_id in version_ids])
+            if len(stored) < rows:
+                return
+            after = stored[-1].key
+
+    def _reading(
+        self, version_ids: Sequence[bytes], after: Key | None, until: Key, rows: int
+    ) -> Callable[[], list[Stored]]:
+        return lambda: self._statements.heads(version_ids, after, until, rows)
+
+    def _moved(self, stored: list[Stored]) -> Tally:
+        began = monotonic()
+        tally = Tally()
+        for portion in portions(stored, by_size=self._mover.whole):
+            moves = self._mover.moves(portion)
+            moved = self._swap(moves.changes)
+            tally.moved += moved
+            tally.kept += moves.kept
+            tally.failed += moves.failed
+            tally.skipped += len(portion) - moved - moves.kept - len(moves.failed)
+        self._size.took(monotonic() - began)
+        self._pace.after(len(stored))
+        return tally
+
+    def _swap(self, changes: Sequence[Change]) -> int:
+        """Swap what is still the same; return how many that were."""
+        if not changes:
+            return 0
+        for attempt in range(self._limits.tries):
+            try:
+                return self._swap_once(changes, only_free=attempt > 0)
+            except Error as error:
+                what = self._passing(error, attempt)
+            if what is Trouble.SLOW and len(changes) > 1:
+                self._size.shrink()
+                middle = len(changes) // 2
+                return self._swap(changes[:middle]) + self._swap(changes[middle:])
+        return 0  # the rows stay locked; the next sweep comes by again
+
+    def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
+        with transaction.atomic(using=self._using):
+            self._statements.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
+            if only_free:
+                free = self._statements.lock_what_is_free([change.key for change in changes])
+                changes = [change for change in changes if change.key in free]
+            return self._statements.swap(changes, whole=self._mover.whole) if changes else 0
+
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+        for attempt in range(self._limits.tries):
+            try:
+                return ask()
+            except Error as error:
+                if attempt == self._limits.tries - 1:
+                    raise
+                self._passing(error, attempt)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _passing(self, error: Error, attempt: int) -> Trouble:
+        """Rest, so that the next try may go better; raise what will not pass."""
+        connection = self._statements.connection
+        what = trouble(error, connection)
+        is_last = attempt == self._limits.tries - 1
+        if what is None or connection.in_atomic_block or (what is Trouble.LOST and is_last):
+            raise error
+        if what is Trouble.LOST:
+            connection.close()
+        sleep(min(0.05 * 2**attempt, 1))
+        return what

@@ -1,0 +1,82 @@
+"""How politely a rotation works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import monotonic, sleep
+from typing import Any
+
+from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
+
+BATCH_SIZE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a rotation asks of a database at most.
+
+    Attributes:
+        batch_size: rows of one transaction, at most 4,096.
+        batch_seconds: how long one may take; batches grow and shrink to stay below half of it.
+        lock_seconds: how long to wait for a lock that somebody else holds.
+        max_rate: rows per second; None is as many as it can.
+        sleep: seconds to rest after each batch.
+        tries: how often in a row the same batch may fail for a passing reason.
+    """
+
+    batch_size: int = BATCH_SIZE
+    batch_seconds: float = 10
+    lock_seconds: float = 2
+    max_rate: float | None = None
+    sleep: float = 0
+    tries: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= WRAPS_PER_PREFIX:
+            raise ValueError(f"batch_size must be from 1 to {WRAPS_PER_PREFIX}")
+        if self.max_rate is not None and self.max_rate <= 0:
+            raise ValueError("max_rate must be more than 0")
+        if min(self.batch_seconds, self.lock_seconds) <= 0 or self.sleep < 0 or self.tries < 1:
+            raise ValueError("times must not be negative, and tries at least 1")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `Limits(**...)` makes the same of."""
+        return asdict(self)
+
+
+class Pace:
+    """Keeps to a rate, by resting after a batch. It does not make up for lost time."""
+
+    def __init__(self, limits: Limits, rest: Callable[[float], object] = sleep) -> None:
+        self._limits = limits
+        self._rest = rest
+        self._began = monotonic()
+
+    def after(self, rows: int) -> None:
+        """Rest as long as a batch of so many rows asks for."""
+        wanted = self._limits.sleep
+        if self._limits.max_rate is not None:
+            wanted = max(wanted, self._began + rows / self._limits.max_rate - monotonic())
+        if wanted > 0:
+            self._rest(wanted)
+        self._began = monotonic()
+
+
+class BatchSize:
+    """How many rows the next batch has: as many as keep well within its time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.rows = limits.batch_size
+
+    def took(self, seconds: float) -> None:
+        """Learn how long a batch took."""
+        if seconds > self._limits.batch_seconds / 2:
+            self.shrink()
+        elif seconds < self._limits.batch_seconds / 8:
+            self.rows = min(self.rows * 2, self._limits.batch_size)
+
+    def shrink(self) -> None:
+        """Halve the batches."""
+        self.rows = max(self.rows // 2, 1)

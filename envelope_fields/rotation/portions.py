@@ -1,0 +1,24 @@
+"""Batches cut by the bytes of their values, where whole values are in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from envelope_fields.rotation.statements import Stored
+
+# What is in memory at once, and goes to the database in one statement.
+BYTES_AT_ONCE = 16 * 2**20
+
+
+def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[list[Stored]]:
+    """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
+    portion: list[Stored] = []
+    size = 0
+    for value in stored:
+        if by_size and portion and size + value.size > BYTES_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        portion.append(value)
+        size += value.size
+    if portion:
+        yield portion

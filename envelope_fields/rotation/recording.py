@@ -1,0 +1,55 @@
+"""What is written down while a range is gone through: numbers, and the values that failed."""
+
+from __future__ import annotations
+
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from envelope_fields.conf import configuration
+from envelope_fields.models import RotationFailure, RotationRange
+from envelope_fields.rotation import primary_keys
+from envelope_fields.rotation.batches import Tally
+from envelope_fields.rotation.moves import Failed
+
+# Of one range. All are counted; a list of a million would help nobody.
+FAILURES_KEPT = 100
+
+
+def began(stretch: RotationRange) -> None:
+    """Begin a range, maybe after somebody who did not end it: what failed then fails again."""
+    using = configuration().database
+    RotationFailure.objects.using(using).filter(range=stretch.pk).delete()
+    _row(stretch).update(failed=0, kept=0)
+
+
+def record(stretch: RotationRange, tally: Tally) -> None:
+    """Add what a batch has done."""
+    _row(stretch).update(
+        moved=F("moved") + tally.moved,
+        skipped=F("skipped") + tally.skipped,
+        kept=F("kept") + tally.kept,
+        failed=F("failed") + len(tally.failed),
+    )
+    if tally.failed:
+        failures = RotationFailure.objects.using(configuration().database)
+        room = FAILURES_KEPT - failures.filter(range=stretch.pk).count()
+        failures.bulk_create([_failure(stretch, each) for each in tally.failed[: max(room, 0)]])
+
+
+def ended_range(stretch: RotationRange) -> None:
+    """Say that all rows of a range were gone through."""
+    _row(stretch).update(done_at=timezone.now())
+
+
+def _failure(stretch: RotationRange, failed: Failed) -> RotationFailure:
+    return RotationFailure(
+        range=stretch,
+        row=primary_keys.shown(failed.stored.key),
+        version_id=failed.stored.version_id.hex(),
+        cause=failed.cause[:200],
+        message=failed.message,
+    )
+
+
+def _row(stretch: RotationRange) -> QuerySet[RotationRange]:
+    return RotationRange.objects.using(configuration().database).filter(pk=stretch.pk)

@@ -1,0 +1,69 @@
+"""Rewrap: the same data key under the current version of the same master key (KMS: ReEncrypt).
+
+The payload is neither read nor changed, so the cost does not depend on the size of a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from envelope_fields.columns import Column
+from envelope_fields.crypto import envelope
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.keyring.moving import Transfer
+from envelope_fields.rotation.moves import Moves, stops
+from envelope_fields.rotation.statements import Change, Stored
+
+
+class Rewrap:
+    """Moves the values of a column, and binds their data keys to the field's present context."""
+
+    whole = False
+
+    def __init__(self, column: Column) -> None:
+        field = column.encrypted_field
+        self._contexts = field.contexts
+        self._transfer = Transfer(column.database, field.place)
+
+    def moves(self, stored: Sequence[Stored]) -> Moves:
+        self._transfer.begin()
+        # All are under one master key; if its current version is unusable, none can be moved.
+        to = self._transfer.wrapping_key(self._transfer.key_of(stored[0].version_id))
+        moves = Moves()
+        for value in stored:
+            try:
+                new = self._rewrapped(value.head, to)
+            except EnvelopeError as error:
+                if stops(error):
+                    raise
+                moves.fail(value, error)
+                continue
+            if new is None:
+                moves.kept += 1
+                continue
+            self._transfer.count(value.version_id)
+            moves.changes.append(Change(value.key, value.head, new))
+        return moves
+
+    def _rewrapped(self, head: bytes, to: WrappingKey) -> bytes | None:
+        """Return what goes in front of the payload; None where it is right already."""
+        present = self._contexts[0]
+        opened_by = self._transfer.unwrapping_key(head[: layout.DERIVATION_BYTES])
+        try:
+            new = envelope.rewrap(opened_by, head, present, to, present)
+        except UnwrapFailed:
+            return self._from_previous(opened_by, head, to)
+        return None if head.startswith(to.header) else new
+
+    def _from_previous(self, opened_by: AESGCM, head: bytes, to: WrappingKey) -> bytes:
+        """Rewrap what was written under an earlier name of the field."""
+        for context in self._contexts[1:]:
+            try:
+                return envelope.rewrap(opened_by, head, context, to, self._contexts[0])
+            except UnwrapFailed:
+                continue
+        raise UnwrapFailed("its data key does not open: altered, or moved here from another place")

@@ -1,0 +1,245 @@
+"""Runs: started, paused, resumed and cancelled by people; each act has its audit event (law 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+
+from envelope_fields import audit
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.key_versions import key_versions, of_key
+from envelope_fields.lifecycle.acts import required
+from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
+from envelope_fields.models import (
+    ACTIVE_STATES,
+    KeyState,
+    MasterKey,
+    RotationKind,
+    RotationRun,
+    RotationState,
+)
+from envelope_fields.policy import Action, Principal
+from envelope_fields.rotation.limits import Limits
+from envelope_fields.rotation.scope import chosen_columns, scope
+
+RunOrId = RotationRun | UUID
+
+
+class RotationUnderWay(EnvelopeError):
+    """The key has a run that is not over; `run` is it."""
+
+    def __init__(self, key: MasterKey, run: RotationRun | None) -> None:
+        named = f": {run.pk}, {run.state}" if run else ""
+        super().__init__(
+            f"The master key {key} has a run that is not over{named}. Let it finish, resume it, or "
+            "cancel it."
+        )
+        self.run = run
+
+
+class NoSuchRun(EnvelopeError):
+    """There is no run with that id."""
+
+
+class RunNotPossible(EnvelopeError):
+    """The state of the run does not allow that."""
+
+
+def start(
+    key: Key,
+    *,
+    kind: str = RotationKind.REWRAP,
+    versions: Iterable[int] = (),
+    fields: Iterable[str] = (),
+    database: str = "",
+    limits: Limits | None = None,
+    actor: Any = None,
+) -> RotationRun:
+    """Make a run that moves the stored values under a master key, for somebody to work on it.
+
+    `run()` does it in this process.
+
+    Args:
+        key: the master key, its id or its alias.
+        kind: `rewrap`, which leaves data keys and payloads as they are; or `re_encrypt`, after a
+            leak, or when a field got another master key.
+        versions: the numbers of the key's versions whose values are moved; by default every one
+            that is not current.
+        fields: `app_label.Model.field`, or `app_label.Model`; by default all.
+        database: only values in this one of `DATABASES`.
+        limits: how politely.
+        actor: on whose behalf; None is the current principal. Needs the right to re-encrypt, then
+            and while the run goes on.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+        MasterKeyUnusable: the key is not enabled.
+        RotationUnderWay: it has a run that is not over.
+        NoSuchField: no encrypted field has such a name.
+        KeyAccessDenied: the actor may not.
+        ValueError: no such kind.
+    """
+    kind, names, numbers = RotationKind(kind), sorted(set(fields)), sorted(set(versions))
+    chosen_columns(names, database)
+    with key_transaction() as using:
+        row = locked_key(using, key)
+        principal = required(Action.RE_ENCRYPT, row, actor, using)
+        _refuse_unless_enabled(row)
+        scope(kind, of_key(row.pk, key_versions()), numbers)
+        under_way = active_run(row)
+        if under_way is not None:
+            raise RotationUnderWay(row, under_way)
+        run = RotationRun(
+            kind=kind,
+            master_key=row,
+            active_key=row.pk,
+            only_versions=numbers,
+            only_fields=names,
+            only_database=database,
+            limits=(limits or Limits()).as_json(),
+            actor_type=principal.type,
+            actor_id=principal.id,
+            actor_name=principal.name[:254],
+        )
+        try:
+            with transaction.atomic(using=using):
+                run.save(using=using, force_insert=True)
+        except IntegrityError:  # pragma: no cover - the lock on the key comes first
+            raise RotationUnderWay(row, active_run(row)) from None
+        _record("start_rotation", row, principal, using, after=_asked_for(run))
+    return run
+
+
+def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """Let a run rest after the batches that are under way.
+
+    Raises:
+        NoSuchRun: there is none.
+        RunNotPossible: it is over.
+        KeyAccessDenied: the actor may not.
+    """
+    return _become(run, RotationState.PAUSED, ACTIVE_STATES, "pause_rotation", actor)
+
+
+def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """Let a run that was paused go on, for somebody to work on it; errors as for `pause`."""
+    return _become(run, RotationState.RUNNING, ACTIVE_STATES, "resume_rotation", actor)
+
+
+def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """End a run where it is. What was moved stays moved; errors as for `pause`."""
+    return _become(run, RotationState.CANCELLED, ACTIVE_STATES, "cancel_rotation", actor)
+
+
+def active_run(key: MasterKey) -> RotationRun | None:
+    """Return the run of a key that is not over."""
+    return all_runs().filter(active_key=key.pk).first()
+
+
+def find_run(run: RunOrId) -> RotationRun:
+    """Return a run as it is now.
+
+    Raises:
+        NoSuchRun: there is none.
+    """
+    pk = run.pk if isinstance(run, RotationRun) else run
+    found = all_runs().filter(pk=pk).first()
+    if found is None:
+        raise NoSuchRun(f"There is no rotation run {pk}.")
+    return found
+
+
+def all_runs() -> QuerySet[RotationRun]:
+    """Return the runs, from where keys live."""
+    return RotationRun.objects.using(configuration().database).select_related("master_key")
+
+
+def principal_of_run(run: RotationRun) -> Principal:
+    """Return on whose behalf a run was started."""
+    return Principal(run.actor_type, run.actor_id, run.actor_name)
+
+
+def ended(run: RotationRun, state: RotationState, error: str = "", **numbers: int) -> RotationRun:
+    """End a run that is running, by itself: completed, or failed."""
+    with key_transaction() as using:
+        key = locked_key(using, run.master_key_id)
+        now = find_run(run)
+        if now.state == RotationState.RUNNING:
+            _write(now, using, state, error=error)
+            act = "complete_rotation" if state == RotationState.COMPLETED else "fail_rotation"
+            after = {"run": str(run.pk), **numbers, **({"error": error} if error else {})}
+            _record(act, key, principal_of_run(now), using, after=after)
+    return now
+
+
+def _become(
+    run: RunOrId,
+    state: RotationState,
+    allowed: Sequence[RotationState],
+    act: str,
+    actor: Any,
+) -> RotationRun:
+    with key_transaction() as using:
+        key = locked_key(using, find_run(run).master_key_id)
+        principal = required(Action.RE_ENCRYPT, key, actor, using)
+        now = find_run(run)
+        if now.state not in allowed:
+            raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+        if now.state != state:
+            before = {"state": str(now.state)}
+            _write(now, using, state)
+            after = {"run": str(now.pk), "state": str(state)}
+            _record(act, key, principal, using, before=before, after=after)
+    if isinstance(run, RotationRun):
+        run.refresh_from_db(using=using)
+    return now
+
+
+def _write(run: RotationRun, using: str, state: RotationState, error: str = "") -> None:
+    now = timezone.now()
+    run.state, run.error = state, error
+    if state == RotationState.RUNNING:
+        run.resumed_at, run.moved_before = now, moved_so_far(run)
+    if not run.is_active:
+        run.active_key, run.finished_at = None, now
+    run.save(using=using)
+
+
+def moved_so_far(run: RotationRun) -> int:
+    """Return how many values a run has moved."""
+    return run.places.aggregate(moved=Sum("ranges__moved"))["moved"] or 0
+
+
+def _refuse_unless_enabled(key: MasterKey) -> None:
+    if key.state != KeyState.ENABLED:
+        raise MasterKeyUnusable(
+            f"Cannot move the values under the master key {key}: it is "
+            f"{key.state.replace('_', ' ')}. A leaked version is disabled alone: enable the key."
+        )
+
+
+def _asked_for(run: RotationRun) -> dict[str, Any]:
+    asked = {
+        "versions": run.only_versions,
+        "fields": run.only_fields,
+        "database": run.only_database,
+    }
+    return {"run": str(run.pk), "kind": str(run.kind), **{k: v for k, v in asked.items() if v}}
+
+
+def _record(
+    act: str,
+    key: MasterKey,
+    principal: Principal,
+    using: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any],
+) -> None:
+    audit.record(act, actor=principal, using=using, key=key, before=before, after=after)

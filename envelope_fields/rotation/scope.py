@@ -1,0 +1,115 @@
+"""What a run is about: columns, and the key versions whose values it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from envelope_fields.columns import Column, encrypted_columns
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
+from envelope_fields.key_versions import KeyVersion, key_versions, of_key
+from envelope_fields.models import DEFAULT_ALIAS, RotationKind, RotationPlace, RotationRun
+
+
+class NoSuchField(EnvelopeError):
+    """No encrypted field has the name that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run moves.
+
+    Attributes:
+        kind: a `RotationKind`.
+        versions: all versions of the master key, of which the last is current.
+        only: the numbers of those whose values are moved; empty is every one that is not current.
+    """
+
+    kind: str
+    versions: Sequence[KeyVersion]
+    only: frozenset[int] = frozenset()
+
+    def version_ids(self, column: Column) -> list[bytes]:
+        """Return the versions whose values in a column have to be looked at."""
+        if self.only:
+            return [each.version_id for each in self.versions if each.number in self.only]
+        if self._may_be_under_current(column):
+            return [each.version_id for each in self.versions]
+        return [each.version_id for each in self.versions if not each.is_current]
+
+    def _may_be_under_current(self, column: Column) -> bool:
+        """Whether values under the current version may be where they do not belong.
+
+        A rewrap binds what was written before a field was renamed; a re-encryption moves what was
+        written before it got another key.
+        """
+        field, alias = column.encrypted_field, self.versions[-1].key_alias
+        if self.kind == RotationKind.REWRAP:
+            return bool(field.previous_contexts)
+        return callable(field.key) or (field.key or DEFAULT_ALIAS) != alias
+
+
+def scope_of(run: RotationRun) -> Scope:
+    """Return what a run moves, by the key versions that there are now.
+
+    Raises:
+        MasterKeyNotFound: its key is not there any more.
+    """
+    return scope(run.kind, of_key(run.master_key_id, key_versions()), run.only_versions)
+
+
+def scope(kind: str, versions: Sequence[KeyVersion], only: Iterable[int] = ()) -> Scope:
+    """Return what is moved of a master key with these versions.
+
+    Raises:
+        MasterKeyNotFound: it has no version of one of the numbers.
+    """
+    numbers = {version.number for version in versions}
+    unknown = sorted(set(only) - numbers)
+    if unknown:
+        raise MasterKeyNotFound(
+            f"The master key {versions[0].key_alias or versions[0].key_id} has no version "
+            f"{unknown[0]}; it has {', '.join(map(str, sorted(numbers)))}."
+        )
+    return Scope(kind, versions, frozenset(only))
+
+
+def chosen_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
+    """Return the encrypted columns that fields name, or all of them.
+
+    Args:
+        fields: `app_label.Model.field`, or `app_label.Model` for all of a model.
+        database: only those in this one, if it is not empty.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+    """
+    columns = list(encrypted_columns(database or None))
+    names = {name.lower() for name in fields}
+    if not names:
+        return columns
+    known = {name for column in columns for name in _names(column)}
+    unknown = sorted(names - known)
+    if unknown:
+        listed = ", ".join(sorted({str(column) for column in columns})) or "none"
+        raise NoSuchField(f"{unknown[0]!r} is no encrypted field. There are: {listed}.")
+    return [column for column in columns if names & _names(column)]
+
+
+def column_of(place: RotationPlace) -> Column:
+    """Return the column that a place of a run tells of.
+
+    Raises:
+        NoSuchField: the model or its field is not there any more.
+    """
+    for column in encrypted_columns(place.database):
+        if str(column) == str(place):
+            return column
+    raise NoSuchField(
+        f"{place} is no encrypted field in the database {place.database!r} any more. Cancel the "
+        "run and start another."
+    )
+
+
+def _names(column: Column) -> set[str]:
+    return {str(column).lower(), column.model._meta.label_lower}

@@ -1,0 +1,69 @@
+"""MariaDB: one UPDATE a batch, which joins the rows of the batch as a derived table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.rotation.statements.base import Change, Key, Statements
+
+_HEAD = layout.PAYLOAD_AT
+
+
+class MySQL(Statements):
+    """MariaDB, and MySQL where it says the same."""
+
+    _before_update = ""
+
+    def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
+        new = "batch.new" if whole else f"CONCAT(batch.new, SUBSTR({self.value}, {_HEAD + 1}))"
+        row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
+        aliases = [f"key{place}" for place in self._places()]
+        # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
+        # and their collations, without which texts would not compare.
+        types = ", ".join(map("{} AS {}".format, self.keys, aliases))
+        batch = " UNION ALL ".join(
+            [
+                f"SELECT {types}, _binary '' AS head, _binary '' AS new FROM {self.table} "  # noqa: S608
+                "WHERE FALSE",
+                *[f"SELECT {row}"] * len(changes),
+            ]
+        )
+        # The batch comes first: a table that is scanned would have all its rows locked.
+        joined = " AND ".join(
+            f"{key} = batch.{alias}" for key, alias in zip(self.keys, aliases, strict=True)
+        )
+        params = [item for change in changes for item in (*change.key, change.head, change.new)]
+        swap = (
+            f"UPDATE ({batch}) AS batch STRAIGHT_JOIN {self.table} ON {joined} "  # noqa: S608
+            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = batch.head"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"{self._before_update}{swap}", params)
+            return int(cursor.rowcount)
+
+    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
+        if getattr(self.connection, "mysql_is_mariadb", False):
+            self._before_update = (
+                f"SET STATEMENT innodb_lock_wait_timeout={max(1, round(lock_seconds)):d}, "
+                f"max_statement_time={seconds:.3f} FOR "
+            )
+
+    def _compared(self, operator: str, columns: int) -> str:
+        # Neither MySQL nor MariaDB finds a range of an index by comparing rows.
+        alternatives = []
+        for place, key in enumerate(self.keys):
+            last = place == columns - 1
+            same = [f"{earlier} = %s" for earlier in self.keys[:place]]
+            alternatives.append(
+                " AND ".join([*same, f"{key} {operator if last else operator[0]} %s"])
+            )
+        return f"({' OR '.join(alternatives)})"
+
+    def _operands(self, key: Key) -> list[Any]:
+        return [item for place in range(len(key)) for item in key[: place + 1]]
+
+    @staticmethod
+    def _mark(item: Any) -> str:
+        return "_binary %s" if isinstance(item, bytes) else "%s"

@@ -1,0 +1,99 @@
+"""PostgreSQL: one UPDATE a batch, which joins arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.rotation.statements.base import Change, Key, Statements
+
+_HEAD = layout.PAYLOAD_AT
+
+
+class PostgreSQL(Statements):
+    """Keys travel as arrays of their columns' types, heads as one run of bytes."""
+
+    def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
+        keys = [list(column) for column in zip(*(change.key for change in changes), strict=True)]
+        heads = b"".join(change.head for change in changes)
+        if whole:
+            new, news = "batch.new", [[self._binary(change.new) for change in changes]]
+            unnested = self._unnested(extra=["bytea"])
+            params = [*keys, *news, self._binary(heads)]
+        else:
+            new = f"{_nth('%s')} || substr(stored.{self.name}, {_HEAD + 1})"
+            unnested = self._unnested()
+            params = [self._binary(b"".join(change.new for change in changes)), *keys]
+            params.append(self._binary(heads))
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "  # noqa: S608
+                f"WHERE {self._joined()} AND substr(stored.{self.name}, 1, {_HEAD}) = {_nth('%s')}",
+                params,
+            )
+            return int(cursor.rowcount)
+
+    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
+        self._fetch(
+            "SELECT set_config('lock_timeout', %s, true), "
+            "set_config('statement_timeout', %s, true)",
+            [f"{lock_seconds * 1000:.0f}", f"{seconds * 1000:.0f}"],
+        )
+
+    def _heads_sql(self, where: str, under: str, rows: int) -> str:
+        # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice.
+        return (
+            f"SELECT {', '.join(self._aliases)}, head, size FROM ("  # noqa: S608 - all quoted
+            f"SELECT {', '.join(map('{} AS {}'.format, self.keys, self._aliases))}, "
+            f"substr({self.value}, 1, {_HEAD}) AS head, length({self.value}) AS size "
+            f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
+            f"ORDER BY {self.key_list} OFFSET 0) AS heads "
+            f"WHERE size >= {layout.OVERHEAD_BYTES} AND {under.format('head')} LIMIT {rows:d}"
+        )
+
+    def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        aliases = ", ".join(self._aliases)
+        return (
+            f"({self.key_list}) IN (SELECT {aliases} FROM {self._unnested()})",  # noqa: S608
+            columns,
+        )
+
+    def _joined(self) -> str:
+        names = [key.removeprefix(f"{self.table}.") for key in self.keys]
+        return " AND ".join(
+            f"stored.{name} = batch.{alias}"
+            for name, alias in zip(names, self._aliases, strict=True)
+        )
+
+    def _unnested(self, extra: Sequence[str] = ()) -> str:
+        arrays = ", ".join(f"%s::{kind}[]" for kind in (*self._types, *extra))
+        names = ", ".join((*self._aliases, *(["new"] if extra else []), "nth"))
+        return f"unnest({arrays}) WITH ORDINALITY AS batch({names})"
+
+    @property
+    def _aliases(self) -> list[str]:
+        return [f"key{place}" for place in self._places()]
+
+    @cached_property
+    def _types(self) -> list[str]:
+        """The types of the key columns as the database has them: a model may say otherwise."""
+        names = [str(field.column) for field in self.column.model._meta.pk_fields]
+        found = self._fetch(
+            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attname = ANY(%s)",
+            [self.column.table_sql, names],
+        )
+        types = dict(found)
+        return [str(types[name]).replace("%", "%%") for name in names]
+
+    def _binary(self, value: bytes) -> Any:
+        connection: Any = self.connection
+        return connection.Database.Binary(value)
+
+
+def _nth(heads: str) -> str:
+    """Cut the head of a row out of all of them."""
+    return f"substr({heads}::bytea, ((batch.nth - 1) * {_HEAD} + 1)::int, {_HEAD})"

@@ -1,0 +1,35 @@
+"""SQLite: one statement, prepared once and run for each row: no way to a server is to be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.rotation.statements.base import Change, Key, Statements
+
+_HEAD = layout.PAYLOAD_AT
+
+
+class SQLite(Statements):
+    """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
+
+    def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
+        # The operator || makes a text of two blobs, of the very bytes; it is a blob again after.
+        new = "%s" if whole else f"CAST(%s || substr({self.value}, {_HEAD + 1}) AS BLOB)"
+        where = " AND ".join(f"{key} = %s" for key in self.keys)
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {self.table} SET {self.name} = {new} "  # noqa: S608 - all quoted
+                f"WHERE {where} AND substr({self.value}, 1, {_HEAD}) = %s",
+                [(change.new, *change.key, change.head) for change in changes],
+            )
+            return int(cursor.rowcount)
+
+    def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+        where, params = super()._among(keys)
+        # Rows are compared with a table of rows, not with a list of them.
+        return (where.replace(" IN (", " IN (VALUES ") if len(self.keys) > 1 else where), params
+
+    def lock_what_is_free(self, keys: Sequence[Key]) -> set[Key]:
+        return set(keys)  # whoever writes has locked the whole database

@@ -1,0 +1,287 @@
+"""Others write, delete, lock and rotate while a rotation goes on: nothing is lost."""
+
+import random
+import threading
+import time
+
+import pytest
+from django.db import connection, connections, transaction
+
+from envelope_fields import keyring, rotation
+from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.models import RotationState
+from envelope_fields.rotation import Limits
+from tests.at_once import at_once
+from tests.models import Note
+from tests.rotation import left, numbers_of
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+POLITE = Limits(batch_size=5, lock_seconds=1)
+
+
+def notes(count=30):
+    return Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(count)])
+
+
+def no_row_locks():
+    return connection.vendor == "sqlite"
+
+
+def test_what_is_written_between_reading_and_swapping_stays(monkeypatch):
+    """When a rotation has read a batch, somebody else saves, updates and deletes."""
+    from envelope_fields.rotation.rewrapping import Rewrap
+
+    rows = notes(4)
+    rotate_master_key("default")
+    moves, done = Rewrap.moves, []
+
+    def interrupted(self, values):
+        if not done:
+            done.append(True)
+            at_once(write)
+        return moves(self, values)
+
+    def write():
+        note = Note.objects.get(pk=rows[0].pk)
+        note.text = "saved"
+        note.save()
+        Note.objects.filter(pk=rows[1].pk).update(text="updated")
+        Note.objects.filter(pk=rows[2].pk).delete()
+
+    monkeypatch.setattr(Rewrap, "moves", interrupted)
+    run = rotation.run("default")
+    assert run.state == RotationState.COMPLETED
+    told = rotation.progress(run)
+    assert (told.moved, told.skipped, told.left) == (1, 3, 0)
+    assert list(Note.objects.order_by("pk").values_list("text", flat=True)) == [
+        "saved", "updated", "3",
+    ]  # fmt: skip
+    assert left("default") == 0
+
+
+def test_values_under_the_old_version_that_come_later(monkeypatch):
+    """A process that has not heard of the rotation writes behind the back of the sweep."""
+    rows = notes(3)
+    stale = keyring.wrapping_key("default", "default")
+    rotate_master_key("default")
+    field = Note._meta.get_field("text")
+    late = []
+
+    def write_late(tally):
+        if not late:
+            from envelope_fields.crypto.envelope import encrypt
+            from tests.rotation import put
+
+            late.append(True)
+            put(rows[0], "text", encrypt(stale, b"late", field.contexts[0]))
+
+    run = rotation.run("default", watch=write_late)
+    assert (run.state, run.sweep) == (RotationState.COMPLETED, 2)
+    assert left("default") == 0
+    assert Note.objects.get(pk=rows[0].pk).text == "late"
+
+
+def test_a_second_rotation_meanwhile():
+    notes(20)
+    rotate_master_key("default")
+    turns = []
+
+    def rotate(tally):
+        if len(turns) < 3:
+            turns.append(rotate_master_key("default").number)
+
+    run = rotation.run("default", limits=POLITE, watch=rotate)
+    assert turns == [3, 4, 5]
+    assert run.state == RotationState.COMPLETED
+    assert left("default") == 0
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(20))
+
+
+def test_two_work_on_one_run():
+    notes(60)
+    rotate_master_key("default")
+    run = rotation.start("default", limits=POLITE)
+    done = at_once(lambda: rotation.run(run), lambda: rotation.run(run))
+    assert [each.state for each in done] == [RotationState.COMPLETED] * 2
+    assert left("default") == 0
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(60))
+
+
+def test_two_start_one():
+    notes(3)
+    rotate_master_key("default")
+    outcomes = at_once(*[lambda: rotation.start("default")] * 4)
+    started = [each for each in outcomes if not isinstance(each, Exception)]
+    refused = [each for each in outcomes if isinstance(each, rotation.RotationUnderWay)]
+    assert (len(started), len(refused)) == (1, 3)
+
+
+def test_a_locked_row_keeps_nobody_waiting_for_long():
+    if no_row_locks():
+        pytest.skip("SQLite locks no rows")
+    rows = notes(10)
+    rotate_master_key("default")
+    locked, release = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            Note.objects.select_for_update().get(pk=rows[4].pk)
+            locked.set()
+            release.wait(30)
+
+    def turn():
+        locked.wait(30)
+        began = time.monotonic()
+        run = rotation.run("default", limits=Limits(lock_seconds=1, tries=2), watch=let_go)
+        return run, time.monotonic() - began
+
+    def let_go(tally):
+        seen.append((tally.moved, tally.skipped))
+        release.set()
+
+    seen = []
+    _, (run, _) = at_once(hold, turn)
+    assert seen[0] == (9, 1)
+    assert run.state == RotationState.COMPLETED
+    assert left("default") == 0
+
+
+def test_a_row_that_stays_locked_is_said():
+    if no_row_locks():
+        pytest.skip("SQLite locks no rows")
+    rows = notes(5)
+    rotate_master_key("default")
+    locked, release = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            Note.objects.select_for_update().get(pk=rows[2].pk)
+            locked.set()
+            release.wait(60)
+
+    def turn():
+        locked.wait(30)
+        try:
+            return rotation.run("default", limits=Limits(lock_seconds=1, tries=2))
+        finally:
+            release.set()
+
+    _, run = at_once(hold, turn)
+    assert run.state == RotationState.FAILED
+    assert "1 values stayed" in run.error
+    assert rotation.run("default").state == RotationState.COMPLETED
+
+
+def test_a_deadlock_is_survived():
+    """Two transactions lock rows in opposite orders; the database ends one, maybe ours."""
+    if no_row_locks():
+        pytest.skip("SQLite locks no rows")
+    notes(200)
+    rotate_master_key("default")
+    stop = threading.Event()
+
+    def write():
+        written = 0
+        pks = sorted(Note.objects.values_list("pk", flat=True), reverse=True)
+        while not stop.is_set():
+            with transaction.atomic():
+                for pk in pks[:: random.randint(10, 40)]:
+                    Note.objects.filter(pk=pk).update(title=f"{written}")
+            written += 1
+        return written
+
+    def turn():
+        try:
+            for _ in range(5):
+                run = rotation.run("default", limits=Limits(batch_size=200, lock_seconds=5))
+                rotate_master_key("default")
+            return run
+        finally:
+            stop.set()
+
+    _, run = at_once(write, turn)
+    assert not isinstance(run, Exception), run
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(200))
+
+
+def test_a_lost_connection_is_opened_again():
+    if no_row_locks():
+        pytest.skip("SQLite has no connection to lose")
+    notes(20)
+    rotate_master_key("default")
+    cut = []
+
+    def cut_once(tally):
+        if not cut:
+            cut.append(True)
+            end = {
+                "postgresql": "SELECT pg_terminate_backend(%s)",
+                "mysql": "KILL CONNECTION %s",
+            }[connection.vendor]
+            ask = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
+            with connection.cursor() as cursor:
+                cursor.execute(ask[connection.vendor])
+                mine = cursor.fetchone()[0]
+            at_once(lambda: _execute(end, mine))
+
+    run = rotation.run("default", limits=POLITE, watch=cut_once)
+    assert run.state == RotationState.COMPLETED
+    assert left("default") == 0
+    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(20))
+
+
+def _execute(sql, parameter):
+    with connections["default"].cursor() as cursor:
+        cursor.execute(sql, [parameter])
+
+
+def test_writers_and_readers_all_along():
+    rows = notes(50)
+    rotate_master_key("default")
+    stop = threading.Event()
+    last = {}
+
+    def write():
+        number = 0
+        chooser = random.Random(7)
+        while not stop.is_set() and number < 3000:
+            number += 1
+            row = chooser.choice(rows)
+            Note.objects.filter(pk=row.pk).update(text=f"written {number}")
+            last[row.pk] = f"written {number}"
+            time.sleep(0.001)
+
+    def read():
+        seen = 0
+        while not stop.is_set():
+            seen += len([note.text for note in Note.objects.all()])
+            time.sleep(0.005)
+        return seen
+
+    def turn():
+        try:
+            for _ in range(4):
+                run = rotation.run("default", limits=Limits(batch_size=3))
+                rotate_master_key("default")
+            return run
+        finally:
+            stop.set()
+
+    outcomes = at_once(write, read, turn)
+    assert not [each for each in outcomes if isinstance(each, Exception)], outcomes
+    for row in rows:
+        text = Note.objects.get(pk=row.pk).text
+        assert text == last.get(row.pk, text)
+        assert row.pk in last or not text.startswith("written")
+
+
+def test_payloads_are_those_that_were_written_last():
+    """The swap takes the payload from the row as it is, so a mixed value cannot come about."""
+    rows = notes(10)
+    rotate_master_key("default")
+    rotation.run("default")
+    assert all(Note.objects.get(pk=row.pk).text for row in rows)
+    assert len({stored(row, "text") for row in rows}) == 10
+    assert numbers_of(rotation.run("default")) == (0, 0, 0)
