@@ -13,13 +13,14 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 
 SETTING = "ENVELOPE_FIELDS"
-ROOT_KEY_ENTRIES = ("BACKEND", "OPTIONS")
+BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
+API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
 
 
 @dataclass(frozen=True, eq=False)
-class RootKeySettings:
-    """One entry of `ROOT_KEYS`: which backend, and what it is made with."""
+class BackendSettings:
+    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with."""
 
     backend: str
     # Options may hold a key, so they stay out of repr.
@@ -27,14 +28,23 @@ class RootKeySettings:
 
 
 @dataclass(frozen=True)
+class ApiSettings:
+    """What the HTTP API offers."""
+
+    data_operations: bool = False
+
+
+@dataclass(frozen=True)
 class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
-    root_keys: Mapping[str, RootKeySettings] = field(default_factory=dict)
+    root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
     superusers_bypass_policy: bool = False
+    api: ApiSettings = field(default_factory=ApiSettings)
+    rotation_worker: BackendSettings | None = None
 
     @property
     def wrapping_root_key(self) -> str:
@@ -46,7 +56,7 @@ class Configuration:
             "one. Add one, and run `python manage.py generate_root_key` to make its value."
         )
 
-    def root_key(self, name: str) -> RootKeySettings:
+    def root_key(self, name: str) -> BackendSettings:
         """Return the entry of the root key `name`.
 
         Raises:
@@ -89,7 +99,7 @@ def _read() -> Configuration:
     return Configuration(**values)
 
 
-def _root_keys(given: Any) -> dict[str, RootKeySettings]:
+def _root_keys(given: Any) -> dict[str, BackendSettings]:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
     for name in given:
@@ -98,19 +108,23 @@ def _root_keys(given: Any) -> dict[str, RootKeySettings]:
                 f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
-    return {name: _root_key(entry, root_key_place(name)) for name, entry in given.items()}
+    return {name: _backend(entry, root_key_place(name)) for name, entry in given.items()}
 
 
-def _root_key(entry: Any, where: str) -> RootKeySettings:
+def _rotation_worker(given: Any) -> BackendSettings | None:
+    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
+
+
+def _backend(entry: Any, where: str) -> BackendSettings:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
         raise ImproperlyConfigured(
             f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
         )
-    _refuse_unknown(entry, where, ROOT_KEY_ENTRIES)
+    _refuse_unknown(entry, where, BACKEND_ENTRIES)
     options = entry.get("OPTIONS", {})
     if not isinstance(options, Mapping):
         raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return RootKeySettings(entry["BACKEND"], options)
+    return BackendSettings(entry["BACKEND"], options)
 
 
 def root_key_place(name: str) -> str:
@@ -135,6 +149,15 @@ def _key_cache_seconds(given: Any) -> float:
     return given
 
 
+def _api(given: Any) -> ApiSettings:
+    where = f'{SETTING}["API"]'
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{where} must be a dictionary.")
+    _refuse_unknown(given, where, API_ENTRIES)
+    read = _flag('API"]["DATA_OPERATIONS')
+    return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
+
+
 def _flag(name: str) -> Callable[[Any], bool]:
     def read(given: Any) -> bool:
         if isinstance(given, bool):
@@ -146,10 +169,12 @@ def _flag(name: str) -> Callable[[Any], bool]:
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "API": ("api", _api),
     "ROOT_KEYS": ("root_keys", _root_keys),
     "DATABASE": ("database", _database),
     "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
     "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
+    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
     "SUPERUSERS_BYPASS_POLICY": (
         "superusers_bypass_policy",
         _flag("SUPERUSERS_BYPASS_POLICY"),

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields import root_keys
-from envelope_fields.conf import RootKeySettings, configuration, root_key_place
+from envelope_fields.conf import BackendSettings, configuration, root_key_place
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.exceptions import RootKeyRefused
@@ -82,5 +82,5 @@ def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
 
 
 @cache
-def _root_key(entry: RootKeySettings) -> RootKey:
+def _root_key(entry: BackendSettings) -> RootKey:
     return root_keys.make(entry.backend, entry.options)

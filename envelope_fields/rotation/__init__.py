@@ -9,6 +9,7 @@ what was done, and `progress` adds it up.
 from envelope_fields.census import CensusFailed, CensusRow, census
 from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import RotationKind, RotationRun, RotationState
+from envelope_fields.rotation.forecast import Forecast, forecast
 from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.progress import FieldProgress, Progress, failures, progress
 from envelope_fields.rotation.running import run
@@ -29,6 +30,7 @@ __all__ = [
     "CensusFailed",
     "CensusRow",
     "FieldProgress",
+    "Forecast",
     "KeyVersion",
     "Limits",
     "NoSuchField",
@@ -44,6 +46,7 @@ __all__ = [
     "census",
     "failures",
     "find_run",
+    "forecast",
     "pause",
     "progress",
     "resume",

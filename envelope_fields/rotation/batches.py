@@ -21,7 +21,7 @@ from envelope_fields.rotation.patience import Trouble, trouble
 from envelope_fields.rotation.portions import portions
 from envelope_fields.rotation.re_encrypting import ReEncrypt
 from envelope_fields.rotation.rewrapping import Rewrap
-from envelope_fields.rotation.statements import Change, Key, Stored, statements
+from envelope_fields.rotation.statements import Change, Key, Statements, Stored, statements
 
 _Answer = TypeVar("_Answer")
 
@@ -47,6 +47,11 @@ class Tally:
         return self.moved + self.skipped + self.kept + len(self.failed)
 
 
+def mover(column: Column, kind: str, ask: Statements) -> Mover:
+    """Return what moves the values of a column."""
+    return Rewrap(column) if kind == RotationKind.REWRAP else ReEncrypt(column, ask)
+
+
 class Batches:
     """Goes through rows of one column in the order of their primary keys.
 
@@ -63,9 +68,7 @@ class Batches:
         self._limits = limits
         self._pace = Pace(limits)
         self._size = BatchSize(limits)
-        self._mover: Mover = (
-            Rewrap(column) if kind == RotationKind.REWRAP else ReEncrypt(column, self._statements)
-        )
+        self._mover = mover(column, kind, self._statements)
 
     def between(
         self, version_ids: Sequence[bytes], after: Key | None, until: Key

@@ -16,7 +16,7 @@ from envelope_fields.rotation.statements import Key, statements
 
 # Enough for progress to be seen and work to be shared, few enough to be listed.
 RANGES_OF_A_PLACE = 500
-SMALLEST, LARGEST = 20_000, 1_000_000  # rows
+SMALLEST, LARGEST = 8_000, 1_000_000  # rows
 _AT_ONCE = 100
 
 
@@ -45,6 +45,11 @@ def plan(place: RotationPlace, column: Column, sweep: int) -> None:
 def unfinished(run: RotationRun) -> Sequence[RotationRange]:
     """Return the ranges of a run's sweep that are not done, those that nobody has taken first."""
     return list(_open(run))
+
+
+def are_left(run: RotationRun) -> bool:
+    """Whether ranges of a run's sweep are not done."""
+    return _open(run).exists()
 
 
 def claim(run: RotationRun) -> RotationRange | None:

@@ -30,7 +30,10 @@ def run(
     """
     if not isinstance(run_or_key, RotationRun):
         return work(start(run_or_key, **options), watch)
-    now = find_run(run_or_key)
-    if now.state == RotationState.PAUSED:
-        now = resume(now)
-    return work(now, watch)
+    return work(resumed(run_or_key), watch)
+
+
+def resumed(run: RotationRun) -> RotationRun:
+    """Return a run as it is now; one that was paused goes on."""
+    now = find_run(run)
+    return resume(now) if now.state == RotationState.PAUSED else now

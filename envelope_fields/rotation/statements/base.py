@@ -81,7 +81,7 @@ class Statements(ABC):
         return tuple(found[0]) if found else None
 
     def heads(
-        self, version_ids: Sequence[bytes], after: Key | None, until: Key, rows: int
+        self, version_ids: Sequence[bytes], after: Key | None, until: Key | None, rows: int
     ) -> list[Stored]:
         """Return the first `rows` values under these versions, in the order of their keys.
 
@@ -90,7 +90,7 @@ class Statements(ABC):
         Args:
             version_ids: the key versions.
             after: the key to begin behind.
-            until: the key to end with.
+            until: the key to end with; None is the last.
             rows: how many at most.
         """
         where, params = self._between(after, until)
@@ -112,6 +112,16 @@ class Statements(ABC):
             f"FROM {self.table} WHERE {where} AND {size} >= {layout.OVERHEAD_BYTES} "
             f"AND {under.format(self.value)} ORDER BY {self.key_list} LIMIT {rows:d}"
         )
+
+    def sizes(self, after: Key | None, rows: int) -> list[tuple[Key, int]]:
+        """Return the keys of the next `rows` values behind `after`, and how many bytes each has."""
+        where, params = self._between(after, None)
+        found = self._fetch(
+            f"SELECT {self.key_list}, {self.numbers_bytes}({self.value}) FROM {self.table} "  # noqa: S608
+            f"WHERE {where} AND {self.value} IS NOT NULL ORDER BY {self.key_list} LIMIT {rows:d}",
+            params,
+        )
+        return [(tuple(row[:-1]), row[-1]) for row in found]
 
     def values(self, keys: Sequence[Key]) -> dict[Key, Any]:
         """Return the whole values of some rows, as they are stored."""

@@ -1,0 +1,71 @@
+"""What `rewrap` says: beforehand, afterwards, and about what could not be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+
+from envelope_fields.management.commands._key_json import as_json
+from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
+from envelope_fields.rotation import Forecast, Progress
+
+Forecasts = Mapping[MasterKey, Sequence[Forecast]]
+
+_WORDS = {
+    "rewrap": "rewrapped",
+    "re_encrypt": "re-encrypted",
+}
+
+
+def forecasts_as_text(found: Forecasts, workers: int) -> str:
+    """Return what would be done."""
+    lines = [
+        f"{key}: {each.values:,} values of {each.field} in {each.database!r}, "
+        f"about {duration(each.seconds / workers)}"
+        for key, forecasts in found.items()
+        for each in forecasts
+    ]
+    if not lines:
+        return "Nothing to do: every value is under the current version of its key."
+    return "\n".join([*lines, "Nothing was changed."])
+
+
+def forecasts_as_json(found: Forecasts, workers: int) -> str:
+    """Return the same for programs; seconds are those of one process."""
+    return as_json(
+        [
+            {"key": {"id": str(key.pk), "alias": key.alias}, **asdict(each)}
+            for key, forecasts in found.items()
+            for each in forecasts
+        ]
+    )
+
+
+def run_as_text(done: RotationRun, told: Progress) -> str:
+    """Return what became of a run."""
+    text = (
+        f"{done.master_key}: {told.moved:,} values {_WORDS[done.kind]}, {told.failed:,} failed. "
+        f"Run {done.pk}: {done.state}."
+    )
+    return text if not told.rate else f"{text} {told.rate:,.0f} values a second."
+
+
+def problems(done: RotationRun, told: Progress, failures: Iterable[RotationFailure]) -> list[str]:
+    """Return a line for everything that is not as it should be after a run."""
+    lines = [
+        f"{failure.range.place} {failure.row}: {failure.cause}: {failure.message}"
+        for failure in failures
+    ]
+    if told.failed > len(lines):
+        lines.append(f"and {told.failed - len(lines):,} more under {done.master_key}")
+    if done.state != RotationState.COMPLETED:
+        lines.append(f"The run {done.pk} is {done.state}. {done.error}".rstrip())
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people to read."""
+    if seconds < 1:
+        return "a second"
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,63 @@
+"""`manage.py rotation_runs`: lists runs, and pauses, resumes or cancels one."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+
+from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._key_json import as_json
+from envelope_fields.management.commands._rewrap_text import duration
+from envelope_fields.models import ACTIVE_STATES, RotationRun
+from envelope_fields.rotation import cancel, pause, progress, resume
+from envelope_fields.rotation.contents import run_content
+from envelope_fields.rotation.runs import all_runs
+
+_ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
+
+
+class Command(BaseCommand):
+    help = (
+        "List the rotations that are not over, or pause, resume or cancel one. Whoever works on a "
+        "run stops after the batch that is under way. `rewrap --run ID` works on one."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        acts = parser.add_mutually_exclusive_group()
+        for act in _ACTS:
+            acts.add_argument(f"--{act}", metavar="ID", help=f"{act} this run")
+        parser.add_argument("--all", action="store_true", help="list those that are over, too")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def handle(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
+        with reported():
+            chosen = [
+                act_on(_uuid(options[act])) for act, act_on in _ACTS.items() if options[act]
+            ] or list(all_runs() if all else all_runs().filter(state__in=ACTIVE_STATES))
+            if json:
+                self.stdout.write(as_json([run_content(run) for run in chosen]))
+            else:
+                self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
+
+
+def _line(run: RotationRun) -> str:
+    told = progress(run)
+    line = (
+        f"{run.pk}  {run.master_key}  {run.kind}  {run.state}  "
+        f"{told.total - told.left:,} of {told.total:,}"
+    )
+    if told.failed:
+        line += f", {told.failed:,} failed"
+    if told.time_left is not None:
+        line += f", {duration(told.time_left.total_seconds())} left"
+    return line
+
+
+def _uuid(given: str) -> UUID:
+    try:
+        return UUID(given)
+    except ValueError:
+        raise CommandError(f"{given!r} is not the id of a run.") from None

@@ -1,0 +1,39 @@
+"""Work in processes of its own, which are started afresh: no lock or connection is copied.
+
+Such a process imports this module before Django is set up, so it knows no models.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from typing import Any
+
+import django
+from django.conf import ENVIRONMENT_VARIABLE, settings
+from django.db import connections
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """Return processes with the settings and databases of this one; `call` runs in them."""
+    # Where databases are by now, which is not where the settings say while tests run.
+    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    module = os.environ.get(ENVIRONMENT_VARIABLE) or settings.SETTINGS_MODULE
+    return ProcessPoolExecutor(workers, get_context("spawn"), _begin, (module, names))
+
+
+def call(module: str, function: str, *arguments: Any) -> Any:
+    """Call a function of a module, which is imported only now."""
+    return getattr(import_module(module), function)(*arguments)
+
+
+def _begin(settings_module: str, names: dict[str, Any]) -> None:
+    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ[ENVIRONMENT_VARIABLE] = settings_module
+    django.setup()
+    for alias, name in names.items():
+        connections[alias].settings_dict["NAME"] = name

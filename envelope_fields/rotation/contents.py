@@ -1,0 +1,53 @@
+"""Runs as plain data, for JSON: the same in commands, the admin and the API."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from envelope_fields.models import RotationFailure, RotationRun
+from envelope_fields.rotation.progress import progress
+
+
+def run_content(run: RotationRun) -> dict[str, Any]:
+    """Return what a run is to do, by whom, and how far it is; times are in ISO 8601."""
+    told = progress(run)
+    return {
+        "id": str(run.pk),
+        "kind": str(run.kind),
+        "key": {"id": str(run.master_key_id), "alias": run.master_key.alias},
+        "state": str(run.state),
+        "versions": run.only_versions,
+        "fields": run.only_fields,
+        "database": run.only_database or None,
+        "actor": {"type": run.actor_type, "id": run.actor_id, "name": run.actor_name},
+        "created_at": _text(run.created_at),
+        "finished_at": _text(run.finished_at),
+        "error": run.error or None,
+        "total": told.total,
+        "moved": told.moved,
+        "skipped": told.skipped,
+        "failed": told.failed,
+        "left": told.left,
+        "rate": round(told.rate, 1),
+        "seconds_left": None if told.time_left is None else round(told.time_left.total_seconds()),
+        "progress": [asdict(field) for field in told.fields],
+    }
+
+
+def failure_content(failure: RotationFailure) -> dict[str, Any]:
+    """Return which value could not be moved, and why."""
+    place = failure.range.place
+    return {
+        "database": place.database,
+        "field": str(place),
+        "row": failure.row,
+        "version_id": failure.version_id,
+        "cause": failure.cause,
+        "message": failure.message,
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

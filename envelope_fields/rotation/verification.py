@@ -1,0 +1,107 @@
+"""Verification: every stored value is read and decrypted, as the application would read it.
+
+What a rewrap does not look at, this does: payloads, values of unknown versions, and what is no
+envelope at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from envelope_fields.columns import Column
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.masks import Mask
+from envelope_fields.rotation import primary_keys
+from envelope_fields.rotation.portions import BYTES_AT_ONCE
+from envelope_fields.rotation.scope import chosen_columns
+from envelope_fields.rotation.statements import Key, Statements, statements
+
+ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored value that cannot be read.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        field: `app_label.Model.field`.
+        row: the primary key, as text.
+        version_id: the key version that it names, in hexadecimal; empty if it is no envelope.
+        cause: the class of the error.
+        message: the error; it tells nothing of the value.
+    """
+
+    database: str
+    field: str
+    row: str
+    version_id: str
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What became of a batch: how many values were read, and those that could not be."""
+
+    column: Column
+    values: int
+    unreadable: list[Unreadable]
+
+
+def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]:
+    """Read every stored value of the encrypted fields, batch by batch, and drop it.
+
+    Args:
+        fields: `app_label.Model.field`, or `app_label.Model`; by default all.
+        database: only values in this one of `DATABASES`.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+        ImproperlyConfigured: a root key is missing.
+    """
+    for column in chosen_columns(fields, database):
+        for values in _values(statements(column)):
+            found = [
+                _unreadable(column, key, bytes(value), error)
+                for key, value in values
+                if (error := _error(column, value)) is not None
+            ]
+            yield Verified(column, len(values), found)
+
+
+def _values(ask: Statements) -> Iterator[list[tuple[Key, bytes]]]:
+    """Yield the values of a column in the order of their keys, not too many bytes at once."""
+    after: Key | None = None
+    while sizes := ask.sizes(after, ROWS_AT_ONCE):
+        size, upto = 0, 0
+        for upto, (_, length) in enumerate(sizes, start=1):  # noqa: B007
+            size += length
+            if size >= BYTES_AT_ONCE:
+                break
+        keys = [key for key, _ in sizes[:upto]]
+        after = keys[-1]
+        found = ask.values(keys)
+        yield [(key, found[key]) for key in keys if found.get(key) is not None]
+
+
+def _error(column: Column, value: bytes) -> EnvelopeError | None:
+    try:
+        read = column.encrypted_field.reader(bytes(value), None, None)
+    except EnvelopeError as error:
+        return error
+    return EnvelopeError(f"{column}: you may not read it.") if type(read) is Mask else None
+
+
+def _unreadable(column: Column, key: Key, value: bytes, error: EnvelopeError) -> Unreadable:
+    is_envelope = value.startswith(layout.FORMAT_VERSION) and len(value) >= layout.OVERHEAD_BYTES
+    return Unreadable(
+        database=column.database,
+        field=str(column),
+        row=primary_keys.shown(key),
+        version_id=value[1 : layout.HEADER_BYTES].hex() if is_envelope else "",
+        cause=type(error).__name__,
+        message=str(error),
+    )

@@ -1,0 +1,49 @@
+"""Celery: each range of a run is a task, on any number of machines (extra `celery`).
+
+Tasks are acknowledged when they are done, so one whose worker is lost comes to another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+
+from envelope_fields.rotation import tasks
+from envelope_fields.rotation.workers.base import RotationWorker
+
+_LATE: dict[str, Any] = {
+    "acks_late": True,
+    "reject_on_worker_lost": True,
+    "ignore_result": True,
+}
+
+
+class CeleryWorker(RotationWorker):
+    """Sends runs to the project's Celery workers.
+
+    Args:
+        queue: the queue to send to; None is the default one.
+    """
+
+    def __init__(self, queue: str | None = None) -> None:
+        self._queue = queue
+
+    def begin(self, run_id: UUID) -> None:
+        begin_rotation.apply_async([str(run_id), self._queue], queue=self._queue)
+
+
+@shared_task(name="envelope_fields.begin_rotation", **_LATE)
+def begin_rotation(run_id: str, queue: str | None = None) -> None:
+    """Cut a run into ranges, and send each as a task."""
+    for range_id in tasks.begin(UUID(run_id)):
+        move_range.apply_async([range_id, queue], queue=queue)
+
+
+@shared_task(name="envelope_fields.move_range", **_LATE)
+def move_range(range_id: int, queue: str | None = None) -> None:
+    """Move the values of one range; the last one sees whether another sweep is needed."""
+    run_id = tasks.move(range_id)
+    if run_id is not None:
+        begin_rotation.apply_async([str(run_id), queue], queue=queue)

@@ -1,0 +1,40 @@
+"""Django's own tasks (Django 6.0 and later): each range of a run is a task of a backend."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends
+
+from envelope_fields.rotation import tasks
+from envelope_fields.rotation.workers.base import RotationWorker
+
+
+class DjangoTasksWorker(RotationWorker):
+    """Sends runs to a backend of the setting `TASKS`.
+
+    Args:
+        backend: its name there.
+    """
+
+    def __init__(self, backend: str = DEFAULT_TASK_BACKEND_ALIAS) -> None:
+        task_backends[backend]  # raises where there is none
+        self._backend = backend
+
+    def begin(self, run_id: UUID) -> None:
+        begin_rotation.using(backend=self._backend).enqueue(str(run_id), self._backend)
+
+
+@task
+def begin_rotation(run_id: str, backend: str) -> None:
+    """Cut a run into ranges, and send each as a task."""
+    for range_id in tasks.begin(UUID(run_id)):
+        move_range.using(backend=backend).enqueue(range_id, backend)
+
+
+@task
+def move_range(range_id: int, backend: str) -> None:
+    """Move the values of one range; the last one sees whether another sweep is needed."""
+    run_id = tasks.move(range_id)
+    if run_id is not None:
+        begin_rotation.using(backend=backend).enqueue(str(run_id), backend)

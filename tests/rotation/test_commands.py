@@ -1,0 +1,203 @@
+"""`rewrap`, `rotation_runs` and `verify_envelopes`, for people and for scripts."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from envelope_fields import rotation
+from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
+from envelope_fields.models import MasterKey, RotationRun
+from tests.models import LabNote, Note
+from tests.rotation import left, put
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+def said(*arguments, **options):
+    out = StringIO()
+    call_command(*arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.fixture
+def notes():
+    found = Note.objects.bulk_create([Note(text=f"{n}", data=[n]) for n in range(5)])
+    rotate_master_key("default")
+    return found
+
+
+class TestRewrap:
+    def test_everything(self, notes):
+        create_master_key("lab")
+        LabNote.objects.create(text="x")
+        rotate_master_key("lab")
+        text = said("rewrap")
+        assert "default: 10 values rewrapped, 0 failed" in text
+        assert "lab: 1 values rewrapped, 0 failed" in text
+        assert left("default") == left("lab") == 0
+        assert said("rewrap") == "Every value is under the current version of its key.\n"
+
+    def test_one_key(self, notes):
+        create_master_key("lab")
+        LabNote.objects.create(text="x")
+        rotate_master_key("lab")
+        said("rewrap", key="lab")
+        assert (left("default"), left("lab")) == (10, 0)
+        key = MasterKey.objects.get(alias="default")
+        said("rewrap", key=str(key.pk))
+        assert left("default") == 0
+
+    def test_one_field(self, notes):
+        said("rewrap", field=["tests.Note.text"])
+        assert left("default") == 5
+
+    def test_an_unknown_field(self, notes):
+        with pytest.raises(CommandError, match=r"tests\.note\.txt.*There are:.*tests\.Note\.text"):
+            said("rewrap", field=["tests.Note.txt"])
+
+    def test_an_unknown_key(self):
+        with pytest.raises(CommandError, match="no master key nope"):
+            said("rewrap", key="nope")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"workers": 0}, {"batch_size": 0}, {"max_rate": 0}, {"sleep": -1}, {"batch_size": 5000}],
+    )
+    def test_numbers_that_cannot_be_meant(self, notes, options):
+        with pytest.raises(CommandError):
+            said("rewrap", **options)
+        assert left("default") == 10
+
+    def test_dry_run(self, notes):
+        before = stored(notes[0], "text")
+        text = said("rewrap", dry_run=True)
+        assert "default: 5 values of tests.Note.text in 'default', about a second" in text
+        assert "Nothing was changed." in text
+        assert stored(notes[0], "text") == before
+        assert not RotationRun.objects.exists()
+        (first, _) = json.loads(said("rewrap", dry_run=True, json=True))
+        assert (first["field"], first["values"]) == ("tests.Note.text", 5)
+        assert first["seconds"] > 0
+
+    def test_dry_run_with_nothing_to_do(self):
+        assert "Nothing to do" in said("rewrap", dry_run=True)
+
+    def test_json(self, notes):
+        (run,) = json.loads(said("rewrap", json=True))
+        assert (run["state"], run["moved"], run["failed"], run["failures"]) == (
+            "completed", 10, 0, [],
+        )  # fmt: skip
+        assert run["key"]["alias"] == "default"
+        assert {each["field"]: each["moved"] for each in run["progress"]} == {
+            "tests.Note.text": 5,
+            "tests.Note.data": 5,
+        }
+
+    def test_a_bad_row_is_named_and_the_exit_code_says_so(self, notes):
+        value = bytearray(stored(notes[1], "text"))
+        value[50] ^= 1
+        put(notes[1], "text", bytes(value))
+        with pytest.raises(CommandError, match=rf"tests\.Note\.text {notes[1].pk}: UnwrapFailed"):
+            said("rewrap")
+        assert left("default") == 1
+
+    def test_re_encrypt(self, notes):
+        before = stored(notes[0], "text")
+        said("rewrap", key="default", re_encrypt=True, key_version=[1])
+        assert stored(notes[0], "text")[81:] != before[81:]
+        assert left("default") == 0
+
+    def test_versions_need_a_key(self):
+        with pytest.raises(CommandError, match="--key"):
+            said("rewrap", key_version=[1])
+
+    def test_a_disabled_key(self, notes):
+        key = create_master_key("lab")
+        LabNote.objects.create(text="x")
+        rotate_master_key("lab")
+        disable(key)
+        with pytest.raises(CommandError, match="enable the key"):
+            said("rewrap", key="lab")
+
+    def test_a_run_that_was_started_elsewhere(self, notes):
+        run = rotation.start("default")
+        said("rewrap", run=str(run.pk))
+        run.refresh_from_db()
+        assert run.state == "completed"
+
+    @pytest.mark.parametrize("given", ["nope", "7d9f7d9e-0000-4000-8000-000000000000"])
+    def test_a_run_that_is_not_there(self, given):
+        with pytest.raises(CommandError, match=given):
+            said("rewrap", run=given)
+
+
+class TestRuns:
+    def test_list(self, notes):
+        assert said("rotation_runs") == "No rotation is under way.\n"
+        run = rotation.start("default")
+        assert f"{run.pk}  default  rewrap  pending  0 of 0" in said("rotation_runs")
+        rotation.run(run)
+        assert said("rotation_runs") == "No rotation is under way.\n"
+        assert "completed  10 of 10" in said("rotation_runs", all=True)
+
+    def test_acts(self, notes):
+        run = rotation.start("default")
+        assert "paused" in said("rotation_runs", pause=str(run.pk))
+        assert "running" in said("rotation_runs", resume=str(run.pk))
+        (told,) = json.loads(said("rotation_runs", cancel=str(run.pk), json=True))
+        assert told["state"] == "cancelled"
+        with pytest.raises(CommandError, match="is cancelled"):
+            said("rotation_runs", resume=str(run.pk))
+
+
+class TestVerify:
+    def test_all_is_well(self, notes):
+        assert said("verify_envelopes") == "Values read: 10 of 10.\n"
+
+    def test_nothing_there(self):
+        assert said("verify_envelopes") == "Values read: 0 of 0.\n"
+
+    def test_what_cannot_be_read_is_listed(self, notes):
+        altered = bytearray(stored(notes[0], "text"))
+        altered[-1] ^= 1
+        put(notes[0], "text", bytes(altered))
+        put(notes[1], "text", b"plain text")
+        put(notes[2], "text", b"\x01" + b"\xfe" * 120)
+        put(notes[3], "text", stored(notes[3], "data"))
+        out = StringIO()
+        with pytest.raises(CommandError, match="4 stored values cannot be read"):
+            call_command("verify_envelopes", json=True, stdout=out)
+        told = json.loads(out.getvalue())
+        assert told["values"] == 10
+        assert [(each["row"], each["cause"]) for each in told["unreadable"]] == [
+            (str(notes[0].pk), "DecryptionFailed"),
+            (str(notes[1].pk), "MalformedEnvelope"),
+            (str(notes[2].pk), "MasterKeyNotFound"),
+            (str(notes[3].pk), "DecryptionFailed"),
+        ]
+        assert "plain text" not in out.getvalue()
+
+    def test_people_read_it(self, notes):
+        put(notes[1], "text", b"plain text")
+        out, errors = StringIO(), StringIO()
+        with pytest.raises(CommandError, match="1 stored values"):
+            call_command("verify_envelopes", stdout=out, stderr=errors)
+        assert f"tests.Note.text {notes[1].pk} in 'default': MalformedEnvelope" in errors.getvalue()
+        assert out.getvalue() == "Values read: 9 of 10.\n"
+
+    def test_one_field(self, notes):
+        put(notes[1], "text", b"plain text")
+        assert said("verify_envelopes", field=["tests.note.data"]) == "Values read: 5 of 5.\n"
+
+    def test_more_than_a_batch(self, notes, monkeypatch):
+        monkeypatch.setattr("envelope_fields.rotation.verification.ROWS_AT_ONCE", 3)
+        monkeypatch.setattr("envelope_fields.rotation.verification.BYTES_AT_ONCE", 150)
+        assert said("verify_envelopes") == "Values read: 10 of 10.\n"
+
+    def test_a_disabled_version(self, notes):
+        disable(MasterKey.objects.get(alias="default").versions.get(number=1))
+        with pytest.raises(CommandError, match="10 stored values"):
+            call_command("verify_envelopes", stderr=StringIO())

@@ -1,0 +1,166 @@
+"""A rotation that is ended at any moment, in any way, is taken up again and finishes."""
+
+import signal
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DataError, connection
+
+from envelope_fields import rotation
+from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.models import MasterKey, RotationRun, RotationState
+from envelope_fields.rotation import Limits
+from tests.child import command
+from tests.models import Note
+from tests.rotation import left
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+ROWS = 200
+
+
+@pytest.fixture
+def notes():
+    found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
+    rotate_master_key("default")
+    return found
+
+
+def until(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def all_there():
+    return sorted(int(text) for text in Note.objects.values_list("text", flat=True)) == list(
+        range(ROWS)
+    )
+
+
+@pytest.mark.parametrize("moved", [1, 40, 150])
+def test_sigkill(notes, moved):
+    process = command("rewrap", "--batch-size", "2", "--sleep", "0.005")
+    with process:
+        until(lambda: left("default") <= ROWS - moved)
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < left("default") < ROWS
+    run = RotationRun.objects.get()
+    assert run.state == RotationState.RUNNING
+    assert all_there()
+
+    call_command("rewrap", verbosity=0)
+
+    run.refresh_from_db()
+    assert run.state == RotationState.COMPLETED
+    assert RotationRun.objects.count() == 1
+    assert left("default") == 0
+    assert all_there()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_end(notes, number):
+    process = command("rewrap", "--batch-size", "2", "--sleep", "0.01")
+    with process:
+        until(lambda: left("default") < ROWS)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "is paused" in said
+    assert RotationRun.objects.get().state == RotationState.PAUSED
+    call_command("rewrap", verbosity=0)
+    assert (left("default"), all_there()) == (0, True)
+
+
+def test_several_processes(notes, monkeypatch):
+    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 20)
+    call_command("rewrap", workers=2, verbosity=0)
+    run = RotationRun.objects.get()
+    assert run.state == RotationState.COMPLETED
+    assert run.places.get().ranges.count() == ROWS // 20
+    assert (left("default"), all_there()) == (0, True)
+
+
+def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
+    import psutil
+
+    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 10)
+    run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.01))
+    killed = []
+
+    def look(now):
+        children = psutil.Process().children(recursive=True)
+        workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        if not killed and workers and left("default") < ROWS - 20:
+            killed.append(workers[0].pid)
+            workers[0].kill()
+
+    from envelope_fields.rotation.processes import work_in_processes
+
+    work_in_processes(run, 2, look)
+    assert killed
+    run.refresh_from_db()
+    assert run.state == RotationState.COMPLETED
+    assert (left("default"), all_there()) == (0, True)
+
+
+def test_a_full_disk(notes, monkeypatch):
+    """The database refuses a write in the middle: what was moved stays, and the rest can follow."""
+    from envelope_fields.rotation.batches import Batches
+
+    swap, swaps = Batches._swap_once, []
+
+    def full(self, *args, **kwargs):
+        swaps.append(1)
+        if len(swaps) == 5:
+            raise DataError("could not extend file: No space left on device")
+        return swap(self, *args, **kwargs)
+
+    monkeypatch.setattr(Batches, "_swap_once", full)
+    with pytest.raises(DataError):
+        rotation.run("default", limits=Limits(batch_size=10))
+    run = RotationRun.objects.get()
+    assert (run.state, left("default")) == (RotationState.FAILED, ROWS - 40)
+    assert "No space left" in run.error
+    call_command("rewrap", verbosity=0)
+    assert (left("default"), all_there()) == (0, True)
+
+
+def test_a_real_full_disk_on_sqlite(notes):
+    if connection.vendor != "sqlite":
+        pytest.skip("the limit is one of SQLite")
+    before = left("default")
+    with connection.cursor() as cursor:
+        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {pages}")
+    Note.objects.filter(pk=notes[0].pk).update(title="x")
+    try:
+        call_command("rewrap", verbosity=0)
+    except CommandError:
+        pass
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA max_page_count = 1073741823")
+    assert left("default") <= before
+    call_command("rewrap", verbosity=0)
+    assert (left("default"), all_there()) == (0, True)
+
+
+def test_the_run_that_a_killed_process_left_can_be_cancelled(notes):
+    run = rotation.start("default", limits=Limits(batch_size=10))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(tally):
+        raise Killed
+
+    with pytest.raises(Killed):
+        rotation.run(run, watch=kill)
+    rotation.cancel(run)
+    assert rotation.active_run(MasterKey.objects.get(alias="default")) is None
+    assert rotation.run("default").state == RotationState.COMPLETED
