@@ -26,6 +26,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fields import fixtures, migrations
         from envelope_fields.grants import departures
         from envelope_fields.policy import news
+        from envelope_fields.rotation import workers
 
         beginning.connect(self)
         checks.register()
@@ -39,6 +40,7 @@ class EnvelopeFieldsConfig(AppConfig):
         migrations.connect(self)
         news.connect()
         serializers.register()
+        workers.register()
         if self.apps is not None and self.apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 

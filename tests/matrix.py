@@ -4,16 +4,17 @@
 
 A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
 PGPASSWORD and their MARIADB_ counterparts say where to look. The admin is tested in Chromium, on
-SQLite alone. With --require-all, or
-ENVELOPE_TEST_REQUIRE_ALL=1, one that is missing is a failure.
+SQLite alone, and workers with Redis and RabbitMQ. With --require-all, or
+ENVELOPE_TEST_REQUIRE_ALL=1, a component that is missing is a failure.
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
-from tests import browsers, databases
+from tests import brokers, browsers, databases
 
 TIMEOUT_SECONDS = 5
 DEFAULT_ARGUMENTS = ("-n", "2")
@@ -71,6 +72,16 @@ def find_mariadb() -> str:
     return f"MariaDB {version}"
 
 
+def find_broker(url: str) -> str:
+    try:
+        import celery
+    except ImportError as error:
+        raise Missing("celery is not installed") from error
+    if not brokers.answers(url):
+        raise Missing(f"nothing answers at {url}")
+    return f"Celery {celery.__version__}"
+
+
 def find_browser() -> str:
     path = browsers.chromium()
     if path is None:
@@ -84,11 +95,17 @@ FINDERS: dict[str, Callable[[], str]] = {
     "mariadb": find_mariadb,
 }
 
+# What some of the tests need besides.
+OTHERS: dict[str, Callable[[], str]] = {
+    "browser": find_browser,
+    **{name: partial(find_broker, url) for name, url in brokers.BROKERS.items()},
+}
 
-def find() -> tuple[dict[str, str], dict[str, str]]:
-    """The databases found, with their versions, and the missing ones, with the reasons."""
+
+def find(finders: dict[str, Callable[[], str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """The components found, with their versions, and the missing ones, with the reasons."""
     found, missing = {}, {}
-    for name, finder in FINDERS.items():
+    for name, finder in finders.items():
         try:
             found[name] = finder()
         except Missing as reason:
@@ -112,19 +129,16 @@ def main(arguments: list[str]) -> int:
         arguments.remove("--require-all")
         require_all = True
 
-    found, missing = find()
+    databases_found, missing = find(FINDERS)
     failed = []
-    for name, version in found.items():
+    for name, version in databases_found.items():
         print(f"\n=== {name}: {version} ===", flush=True)
         if not passes(name, arguments):
             failed.append(name)
 
-    try:
-        found["browser"] = find_browser()
-    except Missing as reason:
-        missing["browser"] = str(reason)
-
-    print(f"\nTested on: {', '.join(found)}.")
+    others_found, others_missing = find(OTHERS)
+    missing |= others_missing
+    print(f"\nTested on: {', '.join([*databases_found, *others_found])}.")
     for name, reason in missing.items():
         print(f"Not found, so not tested: {name} ({reason}).")
     if failed:

@@ -7,10 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DataError, connection
 
-from envelope_fields import rotation
+from envelope_fields import own_process, rotation
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
+from envelope_fields.rotation.processes import work_in_processes
 from tests.child import command
 from tests.models import Note
 from tests.rotation import left
@@ -86,23 +87,23 @@ def test_several_processes(notes, monkeypatch):
 
 
 def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
-    import psutil
-
     monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 10)
-    run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.01))
-    killed = []
+    made, pool, killed = [], own_process.pool, []
+
+    def remembered(workers):
+        made.append(pool(workers))
+        return made[-1]
 
     def look(now):
-        children = psutil.Process().children(recursive=True)
-        workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
-        if not killed and workers and left("default") < ROWS - 20:
-            killed.append(workers[0].pid)
-            workers[0].kill()
+        if not killed and left("default") < ROWS - 20:
+            killed.append(next(iter(made[-1]._processes.values())))
+            killed[0].kill()
 
-    from envelope_fields.rotation.processes import work_in_processes
-
+    monkeypatch.setattr(own_process, "pool", remembered)
+    run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.01))
     work_in_processes(run, 2, look)
     assert killed
+    assert len(made) == 2
     run.refresh_from_db()
     assert run.state == RotationState.COMPLETED
     assert (left("default"), all_there()) == (0, True)

@@ -5,6 +5,9 @@ One backend a file. A project names its backend in the setting `ROTATION_WORKER`
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
@@ -24,6 +27,14 @@ class NoWorker(EnvelopeError):
         )
 
 
+def register() -> None:
+    """Import the worker that the settings name: task queues know the tasks that are imported."""
+    with suppress(ImportError, ImproperlyConfigured):  # checks tell of them
+        entry = configuration().rotation_worker
+        if entry is not None:
+            import_string(entry.backend)
+
+
 def is_there() -> bool:
     """Whether the settings name a worker."""
     return configuration().rotation_worker is not None
@@ -39,8 +50,11 @@ def worker() -> RotationWorker:
     entry = configuration().rotation_worker
     if entry is None:
         raise NoWorker
-    backend: type[RotationWorker] = import_string(entry.backend)
-    return backend(**entry.options)
+    try:
+        backend: type[RotationWorker] = import_string(entry.backend)
+        return backend(**entry.options)
+    except (ImportError, TypeError) as error:
+        raise ImproperlyConfigured(f'{SETTING}["ROTATION_WORKER"]: {error}') from error
 
 
 def send(run: RotationRun) -> None:
@@ -49,4 +63,4 @@ def send(run: RotationRun) -> None:
     transaction.on_commit(lambda: sent_to.begin(run.pk), using=configuration().database)
 
 
-__all__ = ["NoWorker", "RotationWorker", "is_there", "send", "worker"]
+__all__ = ["NoWorker", "RotationWorker", "is_there", "register", "send", "worker"]

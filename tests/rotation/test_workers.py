@@ -1,0 +1,288 @@
+"""Runs that are started where nobody waits: by Celery, Django's tasks, or a process."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+
+import django
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from envelope_fields import rotation
+from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.models import RotationRange, RotationState
+from envelope_fields.rotation import Limits, tasks, workers
+from tests.brokers import BROKERS, answers
+from tests.celery_conf import conf
+from tests.models import Note
+from tests.rotation import left
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+ROWS = 120
+
+
+def with_worker(settings, path, /, **options):
+    entry = {"BACKEND": f"envelope_fields.rotation.workers.{path}", "OPTIONS": options}
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
+
+
+@pytest.fixture
+def notes(monkeypatch):
+    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 10)
+    found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
+    rotate_master_key("default")
+    return found
+
+
+def names():
+    return json.dumps(
+        {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
+    )
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+def state(run):
+    run.refresh_from_db()
+    return run.state
+
+
+def all_there():
+    return sorted(int(text) for text in Note.objects.values_list("text", flat=True)) == list(
+        range(ROWS)
+    )
+
+
+def test_without_a_worker(notes):
+    assert not workers.is_there()
+    with pytest.raises(workers.NoWorker, match="ROTATION_WORKER"):
+        workers.send(rotation.start("default"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["celery", {}, {"BACKEND": 3}, {"BACKEND": "x", "OPTION": {}}, {"BACKEND": "x", "OPTIONS": 3}],
+)
+def test_settings_that_cannot_be_meant(settings, entry):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
+    with pytest.raises(ImproperlyConfigured, match="ROTATION_WORKER"):
+        workers.worker()
+
+
+class TestTasks:
+    """What the queues are given, done here in an order of our own."""
+
+    def test_the_last_range_ends_the_run(self, notes):
+        run = rotation.start("default")
+        ranges = tasks.begin(run.pk)
+        assert len(ranges) == ROWS // 10
+        assert [tasks.move(each) for each in ranges] == [None] * len(ranges)
+        assert state(run) == RotationState.COMPLETED
+        assert (left("default"), all_there()) == (0, True)
+
+    def test_twice_is_as_good_as_once(self, notes):
+        run = rotation.start("default")
+        ranges = tasks.begin(run.pk)
+        for each in ranges[:3] * 2:
+            tasks.move(each)
+        assert tasks.begin(run.pk) == ranges[3:]
+        for each in reversed(ranges):
+            tasks.move(each)
+        assert state(run) == RotationState.COMPLETED
+        assert tasks.move(ranges[0]) is None
+        assert tasks.begin(run.pk) == []
+
+    def test_another_sweep(self, notes):
+        from envelope_fields import keyring
+        from envelope_fields.crypto.envelope import encrypt
+        from tests.rotation import put
+
+        run = rotation.start("default")
+        ranges = tasks.begin(run.pk)
+        for each in ranges[:-1]:
+            tasks.move(each)
+        with rotated_back():
+            stale = keyring.wrapping_key("default", "default")
+        context = Note._meta.get_field("text").contexts[0]
+        put(notes[0], "text", encrypt(stale, b"0", context))
+        assert tasks.move(ranges[-1]) == run.pk
+        for each in tasks.begin(run.pk):
+            tasks.move(each)
+        assert state(run) == RotationState.COMPLETED
+        assert (left("default"), all_there()) == (0, True)
+
+    def test_a_paused_run_is_left(self, notes):
+        run = rotation.start("default")
+        ranges = tasks.begin(run.pk)
+        rotation.pause(run)
+        assert tasks.move(ranges[0]) is None
+        assert left("default") == ROWS
+        rotation.resume(run)
+        assert tasks.begin(run.pk) == ranges
+
+    def test_a_range_that_is_not_there(self):
+        assert tasks.move(4711) is None
+
+
+def rotated_back():
+    """Let the keyring take version 1 for current, as a process that missed a rotation does."""
+    from unittest import mock
+
+    from envelope_fields.keyring import rows
+    from envelope_fields.models import MasterKey
+
+    first = MasterKey.objects.get(alias="default").versions.get(number=1)
+    row = rows.with_version_id(bytes(first.version_id))
+    return mock.patch.object(rows, "current_version", return_value=row)
+
+
+class TestCelery:
+    @pytest.fixture(params=BROKERS)
+    def environment(self, request):
+        pytest.importorskip("celery")
+        url = BROKERS[request.param]
+        if not answers(url):
+            pytest.skip(f"no {request.param} here")
+        queue = f"envelope-{secrets.token_hex(4)}"
+        return {
+            "ENVELOPE_TEST_BROKER": url,
+            "ENVELOPE_TEST_QUEUE": queue,
+            "ENVELOPE_TEST_DATABASES": names(),
+        }
+
+    @pytest.fixture
+    def worker(self, environment):
+        started = []
+
+        def start():
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker"),
+                    *("--concurrency=1", "--without-gossip", "--without-mingle", "-l", "INFO"),
+                    *("-n", f"{secrets.token_hex(4)}@here"),
+                ],
+                env={**os.environ, **environment},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            started.append(process)
+            return process
+
+        yield start
+        for process in started:
+            if process.poll() is None:
+                kill(process)
+
+    @pytest.fixture
+    def sending(self, environment, settings, monkeypatch):
+        """Send as the application would, whose Celery has the same broker."""
+        from celery import Celery
+
+        app = Celery("tests")
+        app.conf.update(conf(environment))
+        app.set_default()
+        with_worker(settings, "celery.CeleryWorker", queue=environment["ENVELOPE_TEST_QUEUE"])
+        yield
+        with app.connection_for_write() as connection:
+            connection.channel().queue_delete(environment["ENVELOPE_TEST_QUEUE"])
+        app.close()
+
+    def test_two_workers_of_which_one_is_killed(self, notes, environment, worker, sending):
+        run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
+        tasks.begin(run.pk)  # cuts ranges that are small, which a worker would not
+        first = worker()
+        workers.send(run)
+        until(lambda: left("default") < ROWS)
+        second = worker()
+        until(lambda: RotationRange.objects.filter(done_at__isnull=False).count() >= 2)
+        kill(first)
+        assert left("default") > 0
+        if environment["ENVELOPE_TEST_BROKER"].startswith("redis"):
+            # RabbitMQ gives the lost task to the other worker at once. Redis does so late, or
+            # never if the first was killed at a bad moment: resuming sends what is not done.
+            workers.send(rotation.resume(run))
+        until(lambda: state(run) == RotationState.COMPLETED)
+        assert second.poll() is None
+        assert (left("default"), all_there()) == (0, True)
+
+
+def kill(worker):
+    """Kill a worker together with the process that it has for tasks."""
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait(timeout=30)
+
+
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="django.tasks came with Django 6.0")
+class TestDjangoTasks:
+    def test_at_once(self, notes, settings):
+        settings.TASKS = {
+            "default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}
+        }
+        with_worker(settings, "django_tasks.DjangoTasksWorker")
+        run = rotation.start("default")
+        workers.send(run)
+        assert state(run) == RotationState.COMPLETED
+        assert (left("default"), all_there()) == (0, True)
+
+    def test_later(self, notes, settings):
+        from django.tasks import default_task_backend
+
+        settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
+        with_worker(settings, "django_tasks.DjangoTasksWorker")
+        run = rotation.start("default")
+        workers.send(run)
+        assert state(run) == RotationState.PENDING
+        (result,) = default_task_backend.results
+        assert result.args == [str(run.pk), "default"]
+
+    def test_a_backend_that_is_not_there(self, settings):
+        with_worker(settings, "django_tasks.DjangoTasksWorker", backend="nope")
+        with pytest.raises(ImproperlyConfigured, match="nope"):
+            workers.worker()
+
+
+class TestProcess:
+    def test_it_outlives_the_request(self, notes, settings, monkeypatch):
+        # The process has the settings of the tests, and not their databases.
+        from envelope_fields.rotation.workers import process
+
+        started = []
+        popen = subprocess.Popen
+
+        def start(command, **options):
+            assert command[1:4] == ["-m", "django", "rewrap"]
+            command = [sys.executable, "-m", "tests.child", names(), *command[3:]]
+            started.append(popen(command, **options))
+            return started[-1]
+
+        monkeypatch.setattr(process.subprocess, "Popen", start)
+        with_worker(settings, "process.ProcessWorker", workers=1)
+        run = rotation.start("default")
+        workers.send(run)
+        until(lambda: state(run) == RotationState.COMPLETED)
+        assert (left("default"), all_there()) == (0, True)
+        started[0].wait(timeout=30)
+
+    def test_the_command_is_one(self):
+        """What the process is given is what `rewrap` takes."""
+        done = subprocess.run(
+            [sys.executable, "-m", "django", "rewrap", "--help"],
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE},
+            capture_output=True,
+            text=True,
+        )
+        assert "--run ID" in done.stdout
+        assert "--workers N" in done.stdout
