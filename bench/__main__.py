@@ -32,7 +32,7 @@ A stored value is {overhead} bytes longer than its text in UTF-8."""
 
 def main() -> None:
     options = _options()
-    found, missing = matrix.find()
+    found, missing = matrix.find(matrix.FINDERS)
     os.environ["ENVELOPE_BENCH_SERVERS"] = ",".join(name for name in found if name != "sqlite")
     print(versions(*found.values()), end="\n\n")
     table = Table(WORDS, NUMBERS)

@@ -169,7 +169,6 @@ def _flag(name: str) -> Callable[[Any], bool]:
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "API": ("api", _api),
     "ROOT_KEYS": ("root_keys", _root_keys),
     "DATABASE": ("database", _database),
     "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
@@ -179,6 +178,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "superusers_bypass_policy",
         _flag("SUPERUSERS_BYPASS_POLICY"),
     ),
+    "API": ("api", _api),
 }
 
 

@@ -85,7 +85,7 @@ class _Serving:
     """Everything that holds while the code of a request runs; entered once for each piece of it."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self._origin = _origin(request)
+        self._origin = origin_of(request)
         self._actor = bound(RequestUser(request))
         self._entered: list[ExitStack] = []
 
@@ -111,7 +111,7 @@ def _principal(user: Any) -> Principal:
             raise KeyAccessDenied(f"The user of this request has no grants: {error}.") from None
 
 
-def _origin(request: HttpRequest) -> Origin:
+def origin_of(request: HttpRequest) -> Origin:
     # Not X-Forwarded-For, which anybody can send: who has a proxy sets REMOTE_ADDR from it.
     given = request.headers.get("X-Request-ID", "")
     return Origin(

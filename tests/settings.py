@@ -89,4 +89,5 @@ ENVELOPE_FIELDS = {
             "OPTIONS": {"key": ROOT_KEY},
         },
     },
+    "API": {"DATA_OPERATIONS": True},
 }

@@ -68,6 +68,20 @@ def is_effective(row: Any) -> bool:
     return any(user.is_active for user in members)
 
 
+def are_effective(rows: dict[Holder, Any]) -> dict[Holder, bool]:
+    """Say of users and groups what `is_effective` does, with one query for all groups."""
+    model = get_user_model()
+    groups = [row.pk for row in rows.values() if not isinstance(row, model)]
+    if not groups or not people.is_column(model, "is_active"):
+        return {holder: is_effective(row) for holder, row in rows.items()}
+    members = _rows(model).filter(groups__in=groups, is_active=True)
+    manned = set(members.values_list("groups", flat=True))
+    return {
+        holder: is_effective(row) if isinstance(row, model) else row.pk in manned
+        for holder, row in rows.items()
+    }
+
+
 def held_by(holder: Holder) -> Q:
     """Return the condition for the grants of one holder."""
     return Q(principal_type=holder.type, principal_id=holder.id)

@@ -10,10 +10,10 @@ from django.utils import timezone
 from envelope_fields.conf import configuration
 from envelope_fields.grants.holders import (
     Holder,
+    are_effective,
     held_by,
     holder,
     holder_of,
-    is_effective,
     name_of,
     rows_of,
 )
@@ -54,9 +54,13 @@ def list_grants(key: Key | None = None, to: Any = None) -> list[ListedGrant]:
         rows = rows.filter(master_key=found_key(using, key))
     if to is not None:
         rows = rows.filter(held_by(holder_of(to)))
-    grants = list(rows.order_by("master_key__alias", "pk"))
+    return described(list(rows.order_by("master_key__alias", "pk")))
+
+
+def described(grants: list[KeyGrant]) -> list[ListedGrant]:
+    """Return rows of grants with what is known of whom they name."""
     known = rows_of({holder(row) for row in grants})
-    effective = {named: is_effective(row) for named, row in known.items()}
+    effective = are_effective(known)
     return [
         ListedGrant(row, name_of(known.get(holder(row))), _void(row, known, effective))
         for row in grants

@@ -8,6 +8,7 @@ What it derives stays here: in the keyring's table, it would serve readers, too.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
-from envelope_fields.keyring.uses import MOVE_VALUE, counted
+from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState
 from envelope_fields.policy import KeyVersionState, admission
 from envelope_fields.policy.decisions import Attempt
@@ -46,7 +47,7 @@ class Transfer:
     def begin(self) -> None:
         """Begin a batch of at most `WRAPS_PER_PREFIX` values, reading keys anew."""
         self._table = Table(seconds=0)
-        self._admitted: dict[bytes, rows.KeyRow] = {}
+        self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
         self._wrapping: dict[UUID | str, WrappingKey] = {}
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
@@ -59,12 +60,15 @@ class Transfer:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the values may not be opened.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        version_id = derivation[1 : layout.HEADER_BYTES]
-        row = self._admitted.get(version_id)
-        if row is None:
-            row = self._table.version(version_id)
+        key = self._admitted.get(derivation)
+        if key is None:
+            row = self._table.version(derivation[1 : layout.HEADER_BYTES])
             self._admit(_as_if_enabled(row.state))
-            self._admitted[version_id] = row
+            key = self._admitted[derivation] = self._unwrapping_key(row, derivation)
+        return key
+
+    def _unwrapping_key(self, row: rows.KeyRow, derivation: bytes) -> AESGCM:
+        """Derive a key, or find one that an earlier batch has derived."""
         key = self._derived.get(derivation)
         if key is None:
             with materials.lent(row) as material:
@@ -101,9 +105,10 @@ class Transfer:
         """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""
         return self._table.version(version_id).state.key_id
 
-    def count(self, version_id: bytes) -> None:
-        """Count one value that was opened under a version."""
-        next(counted(version_id, MOVE_VALUE))
+    def count(self, opened_under: Mapping[bytes, int]) -> None:
+        """Count the values that were opened under each version."""
+        for version_id, values in opened_under.items():
+            count_many(version_id, MOVE_VALUE, values)
 
     def _admit(self, version: KeyVersionState) -> None:
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)

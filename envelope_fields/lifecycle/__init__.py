@@ -16,7 +16,7 @@ from envelope_fields.lifecycle.deletion import (
 )
 from envelope_fields.lifecycle.destruction import Destructions, destroy_due_keys
 from envelope_fields.lifecycle.failures import Refused
-from envelope_fields.lifecycle.locking import find_master_key
+from envelope_fields.lifecycle.locking import expecting, find_master_key
 from envelope_fields.lifecycle.occupancy import KeyInUse
 from envelope_fields.lifecycle.root_keys import (
     Rewrapped,
@@ -59,6 +59,7 @@ __all__ = [
     "destroy_due_keys",
     "disable",
     "enable",
+    "expecting",
     "find_master_key",
     "finish_shredding",
     "move_alias",

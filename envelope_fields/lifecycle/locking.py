@@ -6,8 +6,9 @@ follow each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +23,24 @@ from envelope_fields.models import MasterKey, MasterKeyVersion
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion
 _Row = TypeVar("_Row", MasterKey, MasterKeyVersion)
+_expectation: ContextVar[Callable[[MasterKey], None] | None] = ContextVar(
+    "envelope_fields.expectation", default=None
+)
+
+
+@contextmanager
+def expecting(check: Callable[[MasterKey], None]) -> Iterator[None]:
+    """Have acts inside call `check` with each key that they lock, before they do anything.
+
+    It raises if the key is not what the caller has seen, so that of two operators who have seen
+    the same, one is told that the other was faster.
+    """
+    before = _expectation.get()
+    _expectation.set(check)
+    try:
+        yield
+    finally:
+        _expectation.set(before)
 
 
 @contextmanager
@@ -84,7 +103,11 @@ def locked_key(using: str, key: Key) -> MasterKey:
     rows = MasterKey.objects.using(using)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
     rows.filter(**which).update(state=F("state"))
-    return _there(_same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    row = _there(_same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    check = _expectation.get()
+    if check is not None:
+        check(row)
+    return row
 
 
 def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:

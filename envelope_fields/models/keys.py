@@ -77,6 +77,7 @@ class MasterKey(models.Model):
             ("cancel_deletion_masterkey", "Can cancel deletion of master key"),
             ("shred_masterkey", "Can shred master key"),
             ("move_alias_masterkey", "Can move alias of master key"),
+            ("use_masterkey", "Can encrypt and decrypt with master key over HTTP"),
         ]
         constraints: ClassVar = [
             models.CheckConstraint(

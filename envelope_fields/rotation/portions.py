@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from envelope_fields.rotation.statements import Stored
 
-# What is in memory at once, and goes to the database in one statement.
-BYTES_AT_ONCE = 16 * 2**20
+# What is in memory at once, and goes to the database in one statement: MySQL's and MariaDB's
+# max_allowed_packet may be as low as 4 MiB, and some bytes are escaped.
+BYTES_AT_ONCE = 2 * 2**20
 
 
 def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[list[Stored]]:

@@ -7,8 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from django.db import connections
-
 from envelope_fields import own_process
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
@@ -58,7 +56,6 @@ def work_in_processes(
 
 
 def _share_out(unfinished: Any, workers: int, look: Callable[[], object]) -> None:
-    connections.close_all()  # children have connections of their own
     with own_process.pool(workers) as pool:
         waiting: set[Future[None]] = {
             pool.submit(own_process.call, __name__, "move_in_child", stretch.pk)

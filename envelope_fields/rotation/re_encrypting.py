@@ -6,6 +6,7 @@ format: a rewrap would carry the old data key along.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from envelope_fields.columns import Column
@@ -52,6 +53,7 @@ class ReEncrypt:
 
     def _move(self, to_move: list[tuple[Stored, WrappingKey]], moves: Moves) -> None:
         values = self._statements.values([value.key for value, _ in to_move]) if to_move else {}
+        opened_under = Counter[bytes]()
         for value, wrapping_key in to_move:
             found = bytes(values.pop(value.key, None) or b"")
             if not found.startswith(value.head):
@@ -63,8 +65,9 @@ class ReEncrypt:
                     raise
                 moves.fail(value, error)
                 continue
-            self._transfer.count(value.version_id)
+            opened_under[value.version_id] += 1
             moves.changes.append(Change(value.key, value.head, new))
+        self._transfer.count(opened_under)
 
     def _re_encrypted(self, found: bytes, wrapping_key: WrappingKey) -> bytes:
         opened_by = self._transfer.unwrapping_key(found[: layout.DERIVATION_BYTES])

@@ -5,6 +5,7 @@ The payload is neither read nor changed, so the cost does not depend on the size
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +18,9 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring.moving import Transfer
 from envelope_fields.rotation.moves import Moves, stops
 from envelope_fields.rotation.statements import Change, Stored
+
+_DERIVATION = slice(layout.DERIVATION_BYTES)
+_VERSION_ID = slice(1, layout.HEADER_BYTES)
 
 
 class Rewrap:
@@ -33,10 +37,11 @@ class Rewrap:
         self._transfer.begin()
         # All are under one master key; if its current version is unusable, none can be moved.
         to = self._transfer.wrapping_key(self._transfer.key_of(stored[0].version_id))
-        moves = Moves()
-        for value in stored:
+        moves, opened_under = Moves(), Counter[bytes]()
+        for value in stored:  # the path of every value, so it is written flat
+            head = value.head
             try:
-                new = self._rewrapped(value.head, to)
+                new = self._rewrapped(head, to)
             except EnvelopeError as error:
                 if stops(error):
                     raise
@@ -45,14 +50,15 @@ class Rewrap:
             if new is None:
                 moves.kept += 1
                 continue
-            self._transfer.count(value.version_id)
-            moves.changes.append(Change(value.key, value.head, new))
+            opened_under[head[_VERSION_ID]] += 1
+            moves.changes.append(Change(value.key, head, new))
+        self._transfer.count(opened_under)
         return moves
 
     def _rewrapped(self, head: bytes, to: WrappingKey) -> bytes | None:
         """Return what goes in front of the payload; None where it is right already."""
         present = self._contexts[0]
-        opened_by = self._transfer.unwrapping_key(head[: layout.DERIVATION_BYTES])
+        opened_by = self._transfer.unwrapping_key(head[_DERIVATION])
         try:
             new = envelope.rewrap(opened_by, head, present, to, present)
         except UnwrapFailed:

@@ -29,6 +29,7 @@ class Bar(NoBar):
     """A bar on standard error, with the rate and the time left."""
 
     def __init__(self, title: str, tqdm: Any) -> None:
+        tqdm.monitor_interval = 0  # no thread of its own, which would have to be forked
         self._bar = tqdm(desc=title, unit=" values", unit_scale=True, total=0)
 
     def __exit__(self, *_: object) -> None:

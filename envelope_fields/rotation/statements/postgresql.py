@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +28,7 @@ class PostgreSQL(Statements):
             unnested = self._unnested()
             params = [self._binary(b"".join(change.new for change in changes)), *keys]
             params.append(self._binary(heads))
-        with self.connection.cursor() as cursor:
+        with self._binary_cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "  # noqa: S608
                 f"WHERE {self._joined()} AND substr(stored.{self.name}, 1, {_HEAD}) = {_nth('%s')}",
@@ -88,6 +89,28 @@ class PostgreSQL(Statements):
         )
         types = dict(found)
         return [str(types[name]).replace("%", "%%") for name in names]
+
+    def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._binary_cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    @contextmanager
+    def _binary_cursor(self) -> Iterator[Any]:
+        """Open a cursor that sends and gets bytes as they are, where the driver has one.
+
+        Django's own writes parameters into the statement; bytes travel as hexadecimal digits.
+        """
+        connection: Any = self.connection
+        cursor_class = getattr(connection.Database, "Cursor", None)
+        if cursor_class is None or connection.force_debug_cursor:  # psycopg 2, or somebody counts
+            with connection.cursor() as cursor:
+                yield cursor
+            return
+        connection.ensure_connection()
+        with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
+            cursor.format = 1  # binary
+            yield cursor
 
     def _binary(self, value: bytes) -> Any:
         connection: Any = self.connection

@@ -1,0 +1,105 @@
+"""The works that are compared: all leave every row of a table under another header."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection, transaction
+
+from bench.models import Encrypted
+from envelope_fields import rotation
+from envelope_fields.crypto.format import PAYLOAD_AT as HEAD
+from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.rotation.processes import work_in_processes
+
+BATCH = 2_000
+
+
+def _heads() -> list[tuple[int, bytes]]:
+    # By hand, since no expression of Django's computes on envelopes.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id, substr(value, 1, {HEAD}) FROM bench_encrypted ORDER BY id")
+        return [(pk, bytes(head)) for pk, head in cursor.fetchall()]
+
+
+class Bare:
+    """Ready-made headers, to be written to the rows in the order of their keys."""
+
+    def __init__(self) -> None:
+        self._heads = _heads()
+        self._other = [(pk, _flipped(head)) for pk, head in self._heads]
+
+    def __call__(self) -> None:
+        """Write other headers than those that are there, and know them for the next time."""
+        for start in range(0, len(self._other), BATCH):
+            portion = self._other[start : start + BATCH]
+            with transaction.atomic(), connection.cursor() as cursor:
+                _UPDATES[connection.vendor](cursor, portion)
+
+    def put_back(self) -> None:
+        """Write what was there before."""
+        self._other = self._heads
+        self()
+
+
+def rewrapped(workers: int) -> None:
+    """Rotate the key, and rewrap every value."""
+    rotate_master_key("default")
+    if workers == 1:
+        done = rotation.run("default")
+    else:
+        done = work_in_processes(rotation.start("default"), workers, lambda run: None)
+    assert done.state == "completed", done.error
+
+
+def re_encrypted() -> None:
+    """Rotate the key, and encrypt every value anew."""
+    rotate_master_key("default")
+    assert rotation.run("default", kind="re_encrypt").state == "completed"
+
+
+def saved(rows: int) -> None:
+    """Load and save, as one would without a rotation."""
+    for row in Encrypted.objects.order_by("pk")[:rows].iterator():
+        row.save()
+
+
+def vacuum() -> None:
+    """Let no work pay for the dead rows that another has left."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM (ANALYZE) bench_encrypted")
+
+
+def _postgresql(cursor: Any, heads: list[tuple[int, bytes]]) -> None:
+    cursor.execute(
+        f"UPDATE bench_encrypted SET value = batch.head || substr(value, {HEAD + 1}) "
+        "FROM unnest(%s::bigint[], %s::bytea[]) AS batch(id, head) "
+        "WHERE bench_encrypted.id = batch.id",
+        [[pk for pk, _ in heads], [head for _, head in heads]],
+    )
+
+
+def _mysql(cursor: Any, heads: list[tuple[int, bytes]]) -> None:
+    rows = " UNION ALL ".join(["SELECT %s AS id, _binary %s AS head"] * len(heads))
+    cursor.execute(
+        f"UPDATE ({rows}) AS batch STRAIGHT_JOIN bench_encrypted "
+        "ON bench_encrypted.id = batch.id "
+        f"SET value = CONCAT(batch.head, SUBSTR(value, {HEAD + 1}))",
+        [item for row in heads for item in row],
+    )
+
+
+def _sqlite(cursor: Any, heads: list[tuple[int, bytes]]) -> None:
+    cursor.executemany(
+        f"UPDATE bench_encrypted SET value = CAST(%s || substr(value, {HEAD + 1}) AS BLOB) "
+        "WHERE id = %s",
+        [(head, pk) for pk, head in heads],
+    )
+
+
+_UPDATES = {"postgresql": _postgresql, "mysql": _mysql, "sqlite": _sqlite}
+
+
+def _flipped(head: bytes) -> bytes:
+    return head[:-1] + bytes([head[-1] ^ 1])

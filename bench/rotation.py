@@ -1,0 +1,140 @@
+"""Print how fast stored values are rotated, beside what a database does at most, and a save loop.
+
+`python -m bench.rotation [VENDOR]`; without a vendor, every one found here, each in a process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+from time import perf_counter
+
+from bench.databases import temporary_databases
+from bench.table import Table
+from bench.versions import versions
+from tests import matrix
+
+SIZES = {200: 100_000, 20_000: 20_000}  # bytes of a value: how many rows
+SAVED = 1_000  # rows of the save loop, which is slow
+BATCH = 2_000
+NOTES = """
+bare       rows a second of an UPDATE that writes ready-made headers to the same rows, in the same
+           batches, without a look at what it replaces
+rewrap     rows a second of `rotation.run()`, everything included: reading, cryptography, comparing,
+           counting what is left, and what is written down of the run
+two        the same with two processes
+re-encrypt rows a second where each value gets a new data key and ciphertext
+save       rows a second of a loop that loads and saves every row
+grown      what the process takes more of memory after it than before, in MiB
+
+The faster of {rounds} rounds, in which all took turns; tables were vacuumed before each."""
+
+
+def main() -> None:
+    options = _options()
+    if options.vendor is None:
+        found, missing = matrix.find(matrix.FINDERS)
+        print(versions(*found.values()), flush=True)
+        for vendor in found:
+            _in_a_process(vendor, options)
+        print(NOTES.format(rounds=options.rounds))
+        for name, reason in missing.items():
+            print(f"Not found, so not measured: {name} ({reason}).")
+        return
+    with temporary_databases("bench.rotation_settings"):
+        for size, rows in SIZES.items():
+            _measure(options.vendor, size, max(rows // options.divide, BATCH), options.rounds)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.rotation", description=__doc__)
+    parser.add_argument("vendor", nargs="?", choices=list(matrix.FINDERS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--divide", type=int, default=1, help="measure this fraction of the rows")
+    return parser.parse_args()
+
+
+def _in_a_process(vendor: str, options: argparse.Namespace) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "bench.rotation", vendor),
+            *("--rounds", str(options.rounds), "--divide", str(options.divide)),
+        ],
+        env={**os.environ, "ENVELOPE_BENCH_VENDOR": vendor},
+        check=True,
+    )
+
+
+def _measure(vendor: str, size: int, rows: int, rounds: int) -> None:
+    from bench.models import Encrypted
+    from bench.rotating import Bare, re_encrypted, rewrapped, saved, vacuum
+
+    Encrypted.objects.all().delete()
+    made = max(4_000_000 // size // 20, 1)  # what fits into one INSERT everywhere
+    for _ in range(rows // made):
+        Encrypted.objects.bulk_create([Encrypted(value="x" * size) for _ in range(made)])
+    rows = Encrypted.objects.count()
+    storages = ["", "external"] if vendor == "postgresql" and size > 2000 else [""]
+    for storage in storages:
+        if storage:
+            _store_externally()
+        best: dict[str, float] = {}
+        grown = 0.0
+        for _ in range(rounds):
+            bare = Bare()
+            for name, work in (
+                ("bare", bare),
+                ("rewrap", lambda: rewrapped(1)),
+                ("two", lambda: rewrapped(2)),
+                ("re-encrypt", re_encrypted),
+            ):
+                vacuum()
+                before = _memory()
+                began = perf_counter()
+                work()
+                rate = rows / (perf_counter() - began)
+                best[name] = max(best.get(name, 0), rate)
+                if name == "bare":
+                    bare.put_back()
+                if name == "rewrap":
+                    grown = max(grown, _memory() - before)
+        began = perf_counter()
+        saved(SAVED)
+        best["save"] = SAVED / (perf_counter() - began)
+        _show(f"{vendor} {storage}".strip(), size, rows, best, grown)
+
+
+def _show(where: str, size: int, rows: int, best: dict[str, float], grown: float) -> None:
+    table = Table(
+        {"database": 22, "bytes": 8, "rows": 9},
+        {**dict.fromkeys(("bare", "rewrap", "two", "re-encrypt", "save"), 11), "rewrap/bare": 13,
+         "two/one": 9, "rewrap/save": 13, "grown": 7},
+    )  # fmt: skip
+    table.row(
+        where, str(size), f"{rows:,}",
+        *(f"{best[name]:,.0f}" for name in ("bare", "rewrap", "two", "re-encrypt", "save")),
+        f"{best['rewrap'] / best['bare']:.2f}", f"{best['two'] / best['rewrap']:.2f}",
+        f"{best['rewrap'] / best['save']:.1f}", f"{grown:.1f}",
+    )  # fmt: skip
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _store_externally() -> None:
+    from django.db import connection
+
+    from bench.models import Encrypted
+
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE bench_encrypted ALTER COLUMN value SET STORAGE EXTERNAL")
+        cursor.execute("UPDATE bench_encrypted SET value = value || ''::bytea")
+    Encrypted.objects.first()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Keys over HTTP, for other programs: `path("api/", include("envelope_fields.api.urls"))`.
+
+Rooms: `view` is what all endpoints have in common: who is `acting`, the `rights` that it takes, the
+`problems` that are told, `pages`, `throttling`, `parsing`, and `etags` where two operators can
+collide. `naming` knows what `{id}` means, `fields` what is taken from outside. Then there is a
+module for each resource, and `schema` describes them all.
+"""

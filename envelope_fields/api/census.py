@@ -1,0 +1,125 @@
+"""The census of a key: what is stored under each of its versions, and where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from envelope_fields import census, key_uses
+from envelope_fields.api import rights, throttling
+from envelope_fields.api.naming import named_key
+from envelope_fields.api.operations import operation
+from envelope_fields.api.view import ApiView
+from envelope_fields.key_versions import KeyVersion, key_versions
+from envelope_fields.models import KeyState
+
+_VERSION = {
+    "version_id": "5f0c1c1b9d8e7a42",
+    "key": "billing",
+    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
+    "number": 2,
+    "state": "enabled",
+    "current": True,
+}
+_EXAMPLE = {
+    "rows": [
+        {
+            "database": "default",
+            "model": "clinic.Patient",
+            "field": "notes",
+            **_VERSION,
+            "values": 12,
+        }
+    ],
+    "totals": [{**_VERSION, "values": 12}],
+    "total": 12,
+    "last_use": "2030-03-01",
+    "last_use_by_kms": None,
+}
+
+
+class VersionTotal(serializers.Serializer[Any]):
+    """How many values there are under a version."""
+
+    version_id = serializers.CharField()
+    key = serializers.CharField(allow_null=True)
+    key_id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    state = serializers.ChoiceField(KeyState.choices)
+    current = serializers.BooleanField()
+    values = serializers.IntegerField()
+
+
+class FieldCount(VersionTotal):
+    """How many values of a field there are under a version, in one database."""
+
+    database = serializers.CharField()
+    model = serializers.CharField()
+    field = serializers.CharField()
+
+
+@extend_schema_serializer(examples=[OpenApiExample("twelve values", _EXAMPLE, response_only=True)])
+class CensusContent(serializers.Serializer[Any]):
+    """What is stored under a key. What kms gave out is not counted: see its last use."""
+
+    rows = FieldCount(many=True)
+    totals = VersionTotal(many=True)
+    total = serializers.IntegerField()
+    last_use = serializers.DateField(allow_null=True)
+    last_use_by_kms = serializers.DateField(allow_null=True)
+
+
+class Census(ApiView):
+    """What is stored under a key, counted now: every encrypted column is read."""
+
+    own_throttle_scope = throttling.CENSUS
+
+    @operation("read_census", {200: CensusContent}, refusals=(503,))
+    def get(self, request: Any, id: str) -> Response:
+        """Count what is stored under a key."""
+        key = rights.see(named_key(id))
+        rows = census.census(key)
+        content = {
+            "rows": [_row(row) for row in rows],
+            "totals": _totals(rows, (each for each in key_versions() if each.key_id == key.pk)),
+            "total": sum(row.values for row in rows),
+            "last_use": key_uses.last_use(key),
+            "last_use_by_kms": key_uses.last_use_by_kms(key),
+        }
+        return Response(CensusContent(content).data)
+
+
+def _row(row: census.CensusRow) -> dict[str, Any]:
+    assert row.version is not None  # noqa: S101 - of a key, there are only known ones
+    place = {"database": row.database, "model": row.model, "field": row.field}
+    return {**place, **_version(row.version), "values": row.values}
+
+
+def _totals(
+    rows: Iterable[census.CensusRow], versions: Iterable[KeyVersion]
+) -> list[dict[str, Any]]:
+    """Add up per version; one that nothing is stored under counts 0, unless it is destroyed."""
+    values: Counter[bytes | None] = Counter()
+    for row in rows:
+        values[row.version_id] += row.values
+    return [
+        {**_version(version), "values": values[version.version_id]}
+        for version in versions
+        if version.state != KeyState.DESTROYED or version.version_id in values
+    ]
+
+
+def _version(version: KeyVersion) -> dict[str, Any]:
+    return {
+        "version_id": version.version_id.hex(),
+        "key": version.key_alias,
+        "key_id": version.key_id,
+        "number": version.number,
+        "state": version.state,
+        "current": version.is_current,
+    }

@@ -1,0 +1,47 @@
+"""JSON from outside, of a size that is known, in the one encoding that JSON has (RFC 8259)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.status import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+LARGEST_BODY = 1_048_576
+
+
+class TooLarge(APIException):
+    """A body that is larger than anything that is meant."""
+
+    status_code = HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = f"The body is larger than {LARGEST_BODY:,} bytes."
+    default_code = "too_large"
+
+
+class LimitedJSONParser(JSONParser):
+    """Parses JSON; what is wrong with it is said without any of it."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        content = stream.read(LARGEST_BODY + 1)
+        if len(content) > LARGEST_BODY:
+            raise TooLarge
+        problem = ""
+        try:
+            return json.loads(content.decode(), parse_constant=_refuse)
+        except UnicodeDecodeError:
+            problem = "The body is not UTF-8."
+        except RecursionError:
+            problem = "The body is nested too deeply."
+        except ValueError as error:
+            where = f" Line {error.lineno}." if isinstance(error, json.JSONDecodeError) else ""
+            problem = f"The body is not JSON.{where}"
+        finally:
+            del content
+        # Raised from here, since the errors above carry the body, which may be a plaintext.
+        raise ParseError(problem)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError  # NaN and Infinity are not JSON

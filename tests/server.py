@@ -1,0 +1,54 @@
+"""A real server: gunicorn on a port of the loopback interface."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import requests
+from django.db import connections
+
+
+@contextmanager
+def served(threads=4, **environment):
+    """Serve the test project on the databases of this test; yield the address of the API."""
+    names = {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "gunicorn", "tests.served:application",
+                "--bind", f"fd://{listening.fileno()}", "--worker-class", "gthread",
+                "--threads", str(threads), "--log-level", "warning",
+                # Clients hold several connections each, and use one at a time.
+                "--keep-alive", "75",
+                # What is too long for us is ours to refuse.
+                "--limit-request-line", "0", "--limit-request-field_size", "0",
+            ],
+            pass_fds=[listening.fileno()],
+            env={
+                **os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "SERVED_DATABASES": json.dumps(names), **environment,
+            },
+        )  # fmt: skip
+        try:
+            _wait(process, port)
+            yield f"http://127.0.0.1:{port}/api/v1/"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait(process, port):
+    for _ in range(300):
+        assert process.poll() is None, "the server has ended"
+        try:
+            requests.get(f"http://127.0.0.1:{port}/api/v1/", timeout=30)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the server does not answer")
