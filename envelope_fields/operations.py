@@ -1,0 +1,69 @@
+"""Operations for the migrations of projects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+
+class StoreExternally(Operation):
+    """Have PostgreSQL keep large values of an encrypted field apart, without compressing them.
+
+    Envelopes do not compress, so PostgreSQL would try in vain for each value that is written
+    (`STORAGE EXTERNAL`, documentation of `ALTER TABLE`). What is stored already stays as it is
+    until it is written again. Other databases are left alone. An `AlterField` that changes the
+    type of the column resets it.
+
+    Args:
+        model_name: the model.
+        name: its encrypted field.
+    """
+
+    reversible = True
+
+    def __init__(self, model_name: str, name: str) -> None:
+        self.model_name = model_name
+        self.name = name
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Change nothing that a model would know of."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._store(to_state.apps.get_model(app_label, self.model_name), schema_editor, "EXTERNAL")
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        self._store(to_state.apps.get_model(app_label, self.model_name), schema_editor, "EXTENDED")
+
+    def describe(self) -> str:
+        return f"Store field {self.name} of {self.model_name} externally"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"store_{self.model_name.lower()}_{self.name.lower()}_externally"
+
+    def _store(self, model: Any, schema_editor: BaseDatabaseSchemaEditor, how: str) -> None:
+        connection = schema_editor.connection
+        if connection.vendor != "postgresql":
+            return
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        field: models.Field[Any, Any] = model._meta.get_field(self.name)
+        table = schema_editor.quote_name(model._meta.db_table)
+        column = schema_editor.quote_name(str(field.column))
+        schema_editor.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE {how}")
