@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import audit, lifecycle
+from envelope_fields.admin.actors import actor_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import AuditEvent, MasterKey
@@ -100,7 +101,7 @@ class AuditEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("actor"), ordering="actor_name")
     def actor(self, event: AuditEvent) -> str:
-        return event.actor_name or f"{event.actor_type} {event.actor_id}".strip()
+        return actor_text(event)
 
     @admin.display(description=_("version"))
     def version(self, event: AuditEvent) -> str:

@@ -28,6 +28,11 @@ CODENAMES = {
     Act.MOVE_ALIAS: "move_alias_masterkey",
     Act.UPDATE: "change_masterkey",
 }
+ADD_RUNS, CHANGE_RUNS, VIEW_RUNS = (
+    "add_rotationrun",
+    "change_rotationrun",
+    "view_rotationrun",
+)
 
 
 def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:
@@ -47,6 +52,22 @@ def may_act(request: HttpRequest, act: Act, key: MasterKey) -> bool:
 def may(request: HttpRequest, action: Action, key: MasterKey, codename: str) -> bool:
     """Whether the user has a permission, and the right to an action on this key."""
     return _has(request, codename) and action in policy_allows(request, key)
+
+
+def may_see_runs(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user sees the rotations of a key's values."""
+    seen = _has(request, VIEW_RUNS) or _has(request, CHANGE_RUNS)  # as in Django's admin
+    return seen and Action.DESCRIBE in policy_allows(request, key)
+
+
+def may_start_run(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user may have the values under a key moved."""
+    return may(request, Action.RE_ENCRYPT, key, ADD_RUNS)
+
+
+def may_change_run(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user may pause, resume and cancel the rotations of a key's values."""
+    return may(request, Action.RE_ENCRYPT, key, CHANGE_RUNS)
 
 
 def refuse(request: HttpRequest, action: Action, key: MasterKey) -> PermissionDenied:

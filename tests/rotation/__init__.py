@@ -27,3 +27,9 @@ def put(row, name, value):
             f"WHERE {quote(field.model._meta.pk.column)} = %s",
             [value, row.pk],
         )
+
+
+def with_worker(settings, path, /, **options):
+    """Let the settings name one of our workers."""
+    entry = {"BACKEND": f"envelope_fields.rotation.workers.{path}", "OPTIONS": options}
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
