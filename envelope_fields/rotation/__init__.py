@@ -11,13 +11,7 @@ from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import RotationKind, RotationRun, RotationState
 from envelope_fields.rotation.forecast import Forecast, forecast
 from envelope_fields.rotation.limits import Limits
-from envelope_fields.rotation.progress import (
-    FieldProgress,
-    Progress,
-    failures,
-    progress,
-    progress_of,
-)
+from envelope_fields.rotation.progress import FieldProgress, Progress, failures, progress
 from envelope_fields.rotation.running import run
 from envelope_fields.rotation.runs import (
     NoSuchRun,
@@ -55,7 +49,6 @@ __all__ = [
     "forecast",
     "pause",
     "progress",
-    "progress_of",
     "resume",
     "run",
     "start",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -120,36 +121,26 @@ class Progress:
 
 def progress(run: RotationRun) -> Progress:
     """Return how far a run is, as its rows tell; the census says what is left for certain."""
-    return progress_of([run])[run.pk]
+    return progress_of([run])[0]
 
 
-def progress_of(runs: Sequence[RotationRun]) -> dict[UUID, Progress]:
-    """Return how far each of some runs is, by its id; it takes two queries, however many."""
-    rows = RotationPlace.objects.using(configuration().database)
-    places: dict[UUID, list[FieldProgress]] = {run.pk: [] for run in runs}
-    numbers, by_id = _numbers(list(places)), {run.pk: run for run in runs}
-    for place in rows.filter(run__in=by_id).order_by("pk"):
-        run = by_id[place.run_id]
-        places[run.pk].append(_field(place, numbers[run.pk].of(place.pk), run))
-    return {run.pk: _progress(run, places[run.pk], numbers[run.pk]) for run in runs}
+def progress_of(runs: Sequence[RotationRun]) -> list[Progress]:
+    """Return how far each of some runs is, in as many queries as for one."""
+    places: dict[UUID, list[RotationPlace]] = {run.pk: [] for run in runs}
+    rows = RotationPlace.objects.using(configuration().database).filter(run__in=list(places))
+    for place in rows.order_by("pk"):
+        places[place.run_id].append(place)
+    numbers: defaultdict[int, RunNumbers] = defaultdict(RunNumbers)
+    for each in _numbers(list(places)):
+        numbers[each.place].append(each)
+    return [_progress(run, places[run.pk], numbers) for run in runs]
 
 
-def numbers_of(run: RotationRun) -> RunNumbers:
-    """Return the sums of a run's ranges."""
-    return _numbers([run.pk])[run.pk]
-
-
-def _numbers(run_ids: Sequence[UUID]) -> dict[UUID, RunNumbers]:
-    rows = RotationRange.objects.using(configuration().database).filter(place__run__in=run_ids)
-    sums = {name: Sum(name) for name in _COUNTED}
-    found = rows.order_by().values("place__run", "place", "sweep").annotate(**sums)
-    numbers = {run_id: RunNumbers() for run_id in run_ids}
-    for run_id, *row in found.values_list("place__run", "place", "sweep", *sums):
-        numbers[run_id].append(Numbers(*row))
-    return numbers
-
-
-def _progress(run: RotationRun, fields: Sequence[FieldProgress], numbers: RunNumbers) -> Progress:
+def _progress(
+    run: RotationRun, places: list[RotationPlace], of_places: Mapping[int, RunNumbers]
+) -> Progress:
+    numbers = RunNumbers(each for place in places for each in of_places[place.pk])
+    fields = [_field(place, numbers.of(place.pk), run) for place in places]
     left, rate = sum(field.left for field in fields), _rate(run, numbers.moved)
     is_running = run.state == RotationState.RUNNING
     return Progress(
@@ -163,6 +154,18 @@ def _progress(run: RotationRun, fields: Sequence[FieldProgress], numbers: RunNum
         rate=rate,
         time_left=timedelta(seconds=left / rate) if is_running and rate else None,
     )
+
+
+def numbers_of(run: RotationRun) -> RunNumbers:
+    """Return the sums of a run's ranges."""
+    return _numbers([run.pk])
+
+
+def _numbers(runs: Sequence[UUID]) -> RunNumbers:
+    rows = RotationRange.objects.using(configuration().database).filter(place__run__in=runs)
+    sums = {name: Sum(name) for name in _COUNTED}
+    found = rows.order_by().values("place", "sweep").annotate(**sums)
+    return RunNumbers(Numbers(*row) for row in found.values_list("place", "sweep", *sums))
 
 
 def failures(run: RotationRun) -> QuerySet[RotationFailure]:

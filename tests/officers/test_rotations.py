@@ -209,19 +209,32 @@ class TestStarting:
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 class TestWorkersThatFail:
-    def test_one_that_cannot_be_reached(self, client, key, begun, monkeypatch, caplog):
+    def test_one_that_cannot_be_reached(self, client, key, begun, monkeypatch):
         def begin(worker, run_id):
             raise ConnectionError("amqp://user:hunter2@broker")
 
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
             response = client.post(start_url(key), {"kind": "rewrap"}, follow=True)
-        assert "could not be reached (ConnectionError)" in said(response)[0]
-        assert "hunter2" not in response.text + caplog.text
+        assert "could not be told" in said(response)[0]
+        assert "hunter2" not in response.text
         run = RotationRun.objects.get()
-        assert run.state == RotationState.PENDING
-        client.post(run_url(run, "act", "resume"))
-        assert begun == [run.pk]
+        assert run.state == RotationState.FAILED  # so that it is in nobody's way
+        assert client.post(start_url(key), {"kind": "rewrap"}).status_code == 302
+        assert begun == [RotationRun.objects.exclude(pk=run.pk).get().pk]
+
+    def test_a_paused_run_stays_so_while_none_can_be_reached(self, client, key, begun, monkeypatch):
+        def begin(worker, run_id):
+            raise ConnectionError
+
+        run = rotation.start(key)
+        rotation.pause(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(ProcessWorker, "begin", begin)
+            response = client.post(run_url(run, "act", "resume"), follow=True)
+        assert "could not be told" in said(response)[0]
+        run.refresh_from_db()
+        assert run.state == RotationState.PAUSED
 
     def test_with_a_transaction_around_each_request(self, client, key, begun, monkeypatch):
         """The worker would not find a run whose transaction is open."""

@@ -2,14 +2,29 @@
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
-from envelope_fields import audit
+from envelope_fields import audit, rotation
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import RotationRun, RotationState
+from envelope_fields.models import (
+    RotationFailure,
+    RotationPlace,
+    RotationRange,
+    RotationRun,
+    RotationState,
+)
 from tests import child
 from tests.models import TenantNote
 from tests.officers import officer
-from tests.officers.browsing import act, confirm, in_a_browser, log_in, picture
+from tests.officers.browsing import (
+    act,
+    brightness,
+    confirm,
+    in_a_browser,
+    log_in,
+    picture,
+    tab_to,
+)
 from tests.rotation import left, with_worker
 
 pytestmark = in_a_browser
@@ -64,6 +79,10 @@ def page_of(key):
     return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
 
 
+def page_of_run(run):
+    return reverse("admin:envelope_fields_rotationrun_change", args=[run.pk])
+
+
 def bar(page):
     return page.evaluate("document.querySelector('.envelope-run progress').value")
 
@@ -98,8 +117,8 @@ def visible_acts(page):
 
 
 def test_the_bar_moves_without_reloading(page, key, processes):
-    asked = []
-    page.on("request", lambda request: "/progress/" in request.url and asked.append(request.url))
+    page.asked = []
+    page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
     page.on("console", lambda said: "Policy" in said.text and page.problems.append(said.text))
 
     log_in(page, "olga")
@@ -146,9 +165,147 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     assert "is cancelled" in confirm(page)
     run.refresh_from_db()
     assert (run.state, visible_acts(page)) == (RotationState.CANCELLED, [])
-    asked.clear()
-    page.wait_for_timeout(2500)
-    assert asked == []
+    assert_stopped(page)
     assert 0 < left("clinic/north") < rests_at
     assert len(processes) == 2
     assert audit.verify().intact
+
+
+class TestWatching:
+    """The test itself is the worker: it writes down what one would."""
+
+    @pytest.fixture
+    def run(self, key):
+        run = rotation.start(key)
+        RotationRun.objects.filter(pk=run.pk).update(
+            state=RotationState.RUNNING, resumed_at=timezone.now(), is_planned=True
+        )
+        place = RotationPlace.objects.create(
+            run=run, database="default", model="tests.TenantNote", field="text", total=ROWS
+        )
+        RotationRange.objects.create(place=place, sweep=1, number=0, until="")
+        return run
+
+    @pytest.fixture
+    def watched(self, page, run):
+        page.asked = []
+        page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
+        log_in(page, "olga")
+        page.goto(page_of_run(run))
+        return page
+
+    def test_to_the_end(self, watched, run):
+        for moved in (1, ROWS // 2, ROWS):
+            move(run, moved)
+            wait_for_bar(watched, moved - 1)
+        RotationRun.objects.filter(pk=run.pk).update(
+            state=RotationState.COMPLETED, active_key=None, finished_at=timezone.now()
+        )
+        wait_for_state(watched, "completed")
+        assert visible_acts(watched) == []
+        assert watched.inner_text("[role=status]") == "completed"
+        assert_stopped(watched)
+
+    def test_what_fails_is_listed_as_it_happens(self, watched, run):
+        assert not watched.is_visible("#envelope-failures")
+        stretch = RotationRange.objects.get(place__run=run)
+        RotationFailure.objects.create(
+            range=stretch, row="<i>7</i>", version_id="0" * 16, cause="UnwrapFailed", message="x"
+        )
+        RotationRange.objects.filter(pk=stretch.pk).update(failed=1)
+        watched.wait_for_selector("#envelope-failures tbody tr", timeout=30_000)
+        assert "<i>7</i>" in watched.inner_text("#envelope-failures tbody")
+        assert watched.inner_text("[data-rotation=failed]") == "1"
+
+    def test_not_while_nobody_looks(self, watched, run):
+        with watched.expect_response("**/progress/"):
+            pass
+        look_away(watched, is_hidden=True)
+        watched.wait_for_timeout(500)  # what was asked is answered
+        move(run, 10)
+        assert_stopped(watched)
+        assert bar(watched) == 0
+        look_away(watched, is_hidden=False)
+        wait_for_bar(watched, 9)
+
+    def test_a_server_that_does_not_answer(self, watched, run):
+        watched.route("**/progress/", lambda route: route.abort())
+        watched.wait_for_selector("text=could not be brought up to date")
+        watched.unroute("**/progress/")
+        move(run, 10)
+        wait_for_bar(watched, 9)
+        watched.wait_for_selector("text=could not be brought up to date", state="hidden")
+
+    def test_a_login_that_ends(self, watched, run):
+        watched.context.clear_cookies()
+        watched.wait_for_selector("text=Load the page anew", timeout=30_000)
+        assert_stopped(watched)
+
+    def test_by_keyboard_alone(self, watched, run):
+        for name in ("pause", "resume"):
+            tab_to(watched, f'[data-act="{name}"]')
+            watched.keyboard.press("Enter")
+            watched.wait_for_selector(".envelope-consequences")
+            if name == "pause":
+                tab_to(watched, 'input[type="submit"].default')
+                watched.keyboard.press("Enter")
+                watched.wait_for_selector(".messagelist")
+        run.refresh_from_db()
+        assert run.state == RotationState.PAUSED
+        assert "names no worker" in watched.inner_text(".errornote")
+
+    def test_without_scripts(self, browser, live_server, run):
+        move(run, 300)
+        context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+        page = context.new_page()
+        log_in(page, "olga")
+        page.goto(page_of_run(run))
+        assert "300 of 900 values" in page.inner_text("#envelope-run")
+        assert page.get_attribute(".envelope-run progress", "value") == "300"
+        assert page.is_visible('[data-act="pause"]')
+        assert not page.is_visible('[data-act="resume"]')
+        context.close()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_the_bar_can_be_seen(self, browser, live_server, run, scheme):
+        move(run, 300)
+        context = browser.new_context(base_url=live_server.url, color_scheme=scheme)
+        page = context.new_page()
+        log_in(page, "olga")
+        page.goto(page_of_run(run))
+        picture(page, f"rotation-{scheme}")
+        bar, text, ground = map(
+            brightness,
+            page.evaluate(
+                """() => [
+                    getComputedStyle(document.querySelector('.envelope-run progress')).accentColor,
+                    getComputedStyle(document.querySelector('.envelope-run dt')).color,
+                    getComputedStyle(document.body).backgroundColor,
+                ]"""
+            ),
+        )
+        assert abs(bar - ground) > 100
+        assert abs(text - ground) > 100
+        context.close()
+
+
+def move(run, moved):
+    RotationRange.objects.filter(place__run=run).update(moved=moved)
+    RotationRun.objects.filter(pk=run.pk).update(seen_at=timezone.now())
+
+
+def look_away(page, *, is_hidden):
+    """Let the page believe that its tab is in the background, or that it is not."""
+    page.evaluate(
+        """isHidden => {
+            Object.defineProperty(document, 'hidden', {value: isHidden, configurable: true});
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        is_hidden,
+    )
+
+
+def assert_stopped(page):
+    page.asked.clear()
+    page.wait_for_timeout(2500)
+    assert page.asked == []

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from envelope_fields.admin.acts.base import values_text
-from envelope_fields.admin.rotations.handing import hand_over, worker_problem
+from envelope_fields.admin.rotations.no_worker import worker_problem
 from envelope_fields.admin.rotations.telling import done_text, is_quiet, run_text
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import (
@@ -23,9 +23,8 @@ from envelope_fields.rotation import (
     cancel,
     pause,
     progress,
-    resume,
-    workers,
 )
+from envelope_fields.rotation.elsewhere import resume_elsewhere
 
 _TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
 
@@ -109,10 +108,8 @@ class Resume(RunAct):
         ]
 
     def perform(self) -> None:
-        workers.worker()  # before it would wait for nobody
-        run = resume(self.run, actor=self.request.user)
-        if hand_over(self.request, run):
-            messages.success(self.request, _("The run goes on."))
+        resume_elsewhere(self.run, actor=self.request.user)
+        messages.success(self.request, _("The run goes on."))
 
 
 class Cancel(RunAct):

@@ -33,7 +33,8 @@ from envelope_fields.admin.rotations.telling import (
 from envelope_fields.conf import configuration
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action, keys_open_to
-from envelope_fields.rotation import progress, progress_of
+from envelope_fields.rotation import progress
+from envelope_fields.rotation.progress import progress_of
 from envelope_fields.rotation.runs import all_runs
 
 
@@ -43,9 +44,8 @@ class RunList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         runs: list[Any] = list(self.result_list)
-        found = progress_of(runs)
-        for run in runs:
-            run.progress = found[run.pk]
+        for run, each in zip(runs, progress_of(runs), strict=True):
+            run.progress = each
         self.result_list: Any = runs
 
 

@@ -12,7 +12,7 @@ from envelope_fields.admin.rotations import starting
 from envelope_fields.admin.rotations.addresses import url_of_run, url_of_runs
 from envelope_fields.admin.rotations.telling import told
 from envelope_fields.models import MasterKey
-from envelope_fields.rotation import progress_of
+from envelope_fields.rotation.progress import progress_of
 from envelope_fields.rotation.runs import all_runs
 
 RUNS_SHOWN = 5
@@ -36,14 +36,13 @@ def section(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, A
 
 def _latest(key: MasterKey) -> list[dict[str, Any]]:
     runs = list(all_runs().filter(master_key=key)[:RUNS_SHOWN])
-    found = progress_of(runs)
     return [
         {
-            **told(run, found[run.pk]),
+            **told(run, progress),
             "row": run,
             "who": actor_text(run),
             "url": url_of_run(run),
             "live_url": url_of_run(run, "progress"),
         }
-        for run in runs
+        for run, progress in zip(runs, progress_of(runs), strict=True)
     ]

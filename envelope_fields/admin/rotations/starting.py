@@ -15,12 +15,13 @@ from django.utils.translation import gettext_lazy
 from envelope_fields.admin import counts
 from envelope_fields.admin.acts.base import name_of
 from envelope_fields.admin.rotations.forms import StartForm
-from envelope_fields.admin.rotations.handing import hand_over, worker_problem
+from envelope_fields.admin.rotations.no_worker import worker_problem
 from envelope_fields.admin.rotations.plan import plan
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyState, MasterKey, RotationRun
 from envelope_fields.policy import acting_as
-from envelope_fields.rotation import RotationUnderWay, active_run, start, workers
+from envelope_fields.rotation import RotationUnderWay, active_run
+from envelope_fields.rotation.elsewhere import start_elsewhere
 
 BUTTON = gettext_lazy("Move values")
 _TEMPLATE = "admin/envelope_fields/rotationrun/start.html"
@@ -77,10 +78,8 @@ def is_possible(key: MasterKey) -> bool:
 
 
 def _started(request: HttpRequest, key: MasterKey, form: StartForm) -> RotationRun:
-    workers.worker()  # before there is a run that would wait for nobody
-    run = start(key, **form.chosen(), limits=form.limits(), actor=request.user)
-    if hand_over(request, run):
-        messages.success(request, _("The values under %(key)s are being moved.") % {"key": key})
+    run = start_elsewhere(key, **form.chosen(), limits=form.limits(), actor=request.user)
+    messages.success(request, _("The values under %(key)s are being moved.") % {"key": key})
     return run
 
 
