@@ -27,7 +27,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
-from envelope_fields.policy import Action, keys_open_to
+from envelope_fields.policy import Action
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -69,9 +69,7 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MasterKey]:
-        using = configuration().database
-        keys = MasterKey.objects.using(using)
-        keys = keys.filter(keys_open_to(Action.DESCRIBE, request.user, using=using))
+        keys = rights.open_keys(request, Action.DESCRIBE)
         return due.with_versions(keys).order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import Action, Denial, allowed_actions, principal_of, tell
+from envelope_fields.policy import Action, Denial, allowed_actions, keys_open_to, principal_of, tell
 
 _APP = "envelope_fields"
 CODENAMES = {
@@ -33,6 +34,13 @@ ADD_RUNS, CHANGE_RUNS, VIEW_RUNS = (
     "change_rotationrun",
     "view_rotationrun",
 )
+
+
+def open_keys(request: HttpRequest, action: Action) -> QuerySet[MasterKey]:
+    """Return the keys with which the user may do something by their policies."""
+    using = configuration().database
+    keys = MasterKey.objects.using(using)
+    return keys.filter(keys_open_to(action, request.user, using=using))
 
 
 def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:

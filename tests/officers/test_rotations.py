@@ -27,7 +27,7 @@ from envelope_fields.rotation import Limits
 from envelope_fields.rotation.workers.process import ProcessWorker
 from tests.models import TenantNote
 from tests.officers import officer
-from tests.rotation import left, put, with_worker
+from tests.rotation import interrupted, left, put, with_worker
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -83,21 +83,6 @@ def begun(settings, monkeypatch):
 @pytest.fixture
 def committed(django_capture_on_commit_callbacks):
     return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
-def interrupted(run):
-    """Work on a run for one batch, and die."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(tally):
-        raise Killed
-
-    with pytest.raises(Killed):
-        rotation.run(run, watch=kill)
-    run.refresh_from_db()
-    return run
 
 
 class TestStarting:

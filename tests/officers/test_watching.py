@@ -15,19 +15,10 @@ from envelope_fields.models import (
 )
 from tests import child
 from tests.models import TenantNote
-from tests.officers import officer
-from tests.officers.browsing import (
-    act,
-    brightness,
-    confirm,
-    in_a_browser,
-    log_in,
-    picture,
-    tab_to,
-)
+from tests.officers import browsing, officer
 from tests.rotation import left, with_worker
 
-pytestmark = in_a_browser
+pytestmark = browsing.in_a_browser
 
 ROWS = 900
 # Nothing inline, and nothing from elsewhere.
@@ -121,22 +112,22 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
     page.on("console", lambda said: "Policy" in said.text and page.problems.append(said.text))
 
-    log_in(page, "olga")
+    browsing.log_in(page, "olga")
     page.goto(page_of(key))
     page.click('[data-act="start_rotation"]')
     assert f"{ROWS} stored values in 1 field." in page.inner_text(".envelope-consequences")
     page.fill("#id_max_rate", "100")
     page.click('text="Show the numbers for this choice"')
     assert "One process takes about 9 seconds." in page.inner_text(".envelope-consequences")
-    picture(page, "move-values")
-    assert "are being moved" in confirm(page)
+    browsing.picture(page, "move-values")
+    assert "are being moved" in browsing.confirm(page)
     run = RotationRun.objects.get()
     assert (run.actor_name, run.limits["max_rate"]) == ("olga", 100)
 
     page.evaluate("window.isTheSame = true")
     first = wait_for_bar(page, 0)
     second = wait_for_bar(page, first)
-    picture(page, "rotation")
+    browsing.picture(page, "rotation")
     assert page.evaluate("window.isTheSame")
     assert first < second < ROWS
     assert visible_acts(page) == ["pause", "cancel"]
@@ -145,9 +136,9 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     assert "values a second" in page.inner_text("[data-rotation=rate]")
     assert "running, " in page.inner_text("[role=status]")
 
-    act(page, "pause")
+    browsing.act(page, "pause")
     assert "So far:" in page.inner_text(".envelope-consequences")
-    assert "is paused" in confirm(page)
+    assert "is paused" in browsing.confirm(page)
     wait_for_state(page, "paused")
     processes[0].wait(timeout=30)
     rests_at = left("clinic/north")
@@ -155,14 +146,14 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     page.wait_for_timeout(1500)
     assert 0 < left("clinic/north") == rests_at
 
-    act(page, "resume")
-    assert "goes on" in confirm(page)
+    browsing.act(page, "resume")
+    assert "goes on" in browsing.confirm(page)
     page.goto(page_of(key))  # the bar is there, too
     wait_for_bar(page, ROWS - rests_at)
     page.click("#envelope-rotations tbody a")
-    act(page, "cancel")
+    browsing.act(page, "cancel")
     assert "What was moved stays so: " in page.inner_text(".envelope-consequences")
-    assert "is cancelled" in confirm(page)
+    assert "is cancelled" in browsing.confirm(page)
     run.refresh_from_db()
     assert (run.state, visible_acts(page)) == (RotationState.CANCELLED, [])
     assert_stopped(page)
@@ -190,7 +181,7 @@ class TestWatching:
     def watched(self, page, run):
         page.asked = []
         page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
-        log_in(page, "olga")
+        browsing.log_in(page, "olga")
         page.goto(page_of_run(run))
         return page
 
@@ -243,11 +234,11 @@ class TestWatching:
 
     def test_by_keyboard_alone(self, watched, run):
         for name in ("pause", "resume"):
-            tab_to(watched, f'[data-act="{name}"]')
+            browsing.tab_to(watched, f'[data-act="{name}"]')
             watched.keyboard.press("Enter")
             watched.wait_for_selector(".envelope-consequences")
             if name == "pause":
-                tab_to(watched, 'input[type="submit"].default')
+                browsing.tab_to(watched, 'input[type="submit"].default')
                 watched.keyboard.press("Enter")
                 watched.wait_for_selector(".messagelist")
         run.refresh_from_db()
@@ -258,7 +249,7 @@ class TestWatching:
         move(run, 300)
         context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
         page = context.new_page()
-        log_in(page, "olga")
+        browsing.log_in(page, "olga")
         page.goto(page_of_run(run))
         assert "300 of 900 values" in page.inner_text("#envelope-run")
         assert page.get_attribute(".envelope-run progress", "value") == "300"
@@ -271,11 +262,11 @@ class TestWatching:
         move(run, 300)
         context = browser.new_context(base_url=live_server.url, color_scheme=scheme)
         page = context.new_page()
-        log_in(page, "olga")
+        browsing.log_in(page, "olga")
         page.goto(page_of_run(run))
-        picture(page, f"rotation-{scheme}")
+        browsing.picture(page, f"rotation-{scheme}")
         bar, text, ground = map(
-            brightness,
+            browsing.brightness,
             page.evaluate(
                 """() => [
                     getComputedStyle(document.querySelector('.envelope-run progress')).accentColor,

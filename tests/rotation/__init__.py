@@ -1,5 +1,6 @@
 """What tests of rotations look at."""
 
+import pytest
 from django.db import connections
 
 from envelope_fields import rotation
@@ -14,6 +15,22 @@ def numbers_of(run):
     """Return how many values a run had to look at, moved, and could not move."""
     told = rotation.progress(run)
     return told.total, told.moved, told.failed
+
+
+class Killed(BaseException):
+    """Ends a rotation where it is, as SIGKILL does."""
+
+
+def interrupted(run):
+    """Work on a run for one batch, and die; return it as it is then."""
+
+    def kill(tally):
+        raise Killed
+
+    with pytest.raises(Killed):
+        rotation.run(run, watch=kill)
+    run.refresh_from_db()
+    return run
 
 
 def put(row, name, value):

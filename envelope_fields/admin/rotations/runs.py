@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from envelope_fields.admin import rights
 from envelope_fields.admin.actors import actor_text
 from envelope_fields.admin.answering import answered
+from envelope_fields.admin.read_only import ReadOnlyAdmin
 from envelope_fields.admin.rotations.acts import ACTS, answer, possible_acts
 from envelope_fields.admin.rotations.addresses import url_of_run
 from envelope_fields.admin.rotations.filters import KeyOfRunFilter
@@ -31,8 +32,8 @@ from envelope_fields.admin.rotations.telling import (
     told_in_full,
 )
 from envelope_fields.conf import configuration
-from envelope_fields.models import MasterKey, RotationRun
-from envelope_fields.policy import Action, keys_open_to
+from envelope_fields.models import RotationRun
+from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
 from envelope_fields.rotation.progress import progress_of
 from envelope_fields.rotation.runs import all_runs
@@ -49,16 +50,13 @@ class RunList(ChangeList):
         self.result_list: Any = runs
 
 
-class RotationRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RotationRunAdmin(ReadOnlyAdmin):
     """The rotations of keys that the user may see, newest first."""
 
     list_display = ("created_at", "key", "state", "done", "failed", "kind", "who")
     list_filter = ("state", "kind", KeyOfRunFilter, "created_at")
     search_fields = ("master_key__alias", "actor_name")
     search_help_text = _("Key or actor")
-    show_full_result_count = False
-    list_per_page = 50
-    actions = None
     change_form_template = "admin/envelope_fields/rotationrun/change_form.html"
     fields = (
         "master_key",
@@ -78,9 +76,7 @@ class RotationRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
-        using = configuration().database
-        keys = MasterKey.objects.using(using)
-        seen = keys.filter(keys_open_to(Action.DESCRIBE, request.user, using=using))
+        seen = rights.open_keys(request, Action.DESCRIBE)
         return all_runs().filter(master_key__in=seen.values("pk"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -161,15 +157,6 @@ class RotationRunAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not super().has_view_permission(request, obj):
             return False
         return obj is None or Action.DESCRIBE in rights.policy_allows(request, obj.master_key)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     # Acts, and what the script on the page asks for
 
