@@ -13,6 +13,8 @@ ENVELOPE_FIELDS = {
             "OPTIONS": {"file": str(place.root_key())},
         },
     },
+    # Values that are moved from the admin are moved by a process beside the server.
+    "ROTATION_WORKER": {"BACKEND": "envelope_fields.rotation.workers.process.ProcessWorker"},
 }
 DATABASES = {
     "default": {

@@ -9,19 +9,45 @@ import subprocess
 import sys
 
 
-def command(*arguments, **options):
-    """Start a management command; return its process."""
+def databases():
+    """Return the names of the test databases, for a process to open the same."""
     from django.db import connections
 
-    names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+    return json.dumps(
+        {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
+    )
+
+
+def program(*arguments):
+    """Return the program that is a management command on the test databases."""
+    return [sys.executable, "-m", "tests.child", databases(), *arguments]
+
+
+def command(*arguments, **options):
+    """Start a management command; return its process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.child", json.dumps(names, default=str), *arguments],
+        program(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **options.pop("environment", {})},
         **options,
     )
+
+
+def of_workers(monkeypatch):
+    """Let the processes of `ProcessWorker` be on the test databases; return the list of them."""
+    from envelope_fields.rotation.workers import process
+
+    started, popen = [], subprocess.Popen
+
+    def start(command, **options):
+        assert command[1:4] == ["-m", "django", "rewrap"]
+        started.append(popen(program(*command[3:]), **options))
+        return started[-1]
+
+    monkeypatch.setattr(process.subprocess, "Popen", start)
+    return started
 
 
 def main(names, *arguments):

@@ -14,10 +14,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import audit, lifecycle
+from envelope_fields.admin import rights
+from envelope_fields.admin.actors import actor_text
+from envelope_fields.admin.read_only import ReadOnlyAdmin
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.models import AuditEvent, MasterKey
-from envelope_fields.policy import Action, keys_open_to
+from envelope_fields.models import AuditEvent
+from envelope_fields.policy import Action
 
 
 class KeyFilter(admin.SimpleListFilter):
@@ -59,16 +62,13 @@ class ActionFilter(admin.SimpleListFilter):
         return events.filter(action=self.value()) if self.value() else events
 
 
-class AuditEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class AuditEventAdmin(ReadOnlyAdmin):
     """Events of the keys whose trail the user may see, newest first."""
 
     list_display = ("number", "occurred_at", "action", "outcome", "actor", "key_alias", "version")
     list_filter = ("outcome", ActionFilter, KeyFilter, "occurred_at")
     search_fields = ("actor_name", "actor_id", "key_alias", "request_id", "address")
     search_help_text = _("Actor, key, request id or address")
-    show_full_result_count = False
-    list_per_page = 50
-    actions = None
     fields: ClassVar = (
         ("number", "occurred_at"), ("action", "outcome"), "actor", ("key_alias", "key_id"),
         "version", "said_before", "said_after", ("address", "request_id"), "chained",
@@ -79,28 +79,18 @@ class AuditEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        using = configuration().database
-        keys = MasterKey.objects.using(using)
-        seen = keys.filter(keys_open_to(Action.VIEW_AUDIT, request.user, using=using))
+        seen = rights.open_keys(request, Action.VIEW_AUDIT)
         of_no_key = Q(key_id__isnull=True)
-        return AuditEvent.objects.using(using).filter(Q(key_id__in=seen.values("pk")) | of_no_key)
+        events = AuditEvent.objects.using(seen.db)
+        return events.filter(Q(key_id__in=seen.values("pk")) | of_no_key)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         audit.store_denied()
         return super().changelist_view(request, extra_context)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
     @admin.display(description=_("actor"), ordering="actor_name")
     def actor(self, event: AuditEvent) -> str:
-        return event.actor_name or f"{event.actor_type} {event.actor_id}".strip()
+        return actor_text(event)
 
     @admin.display(description=_("version"))
     def version(self, event: AuditEvent) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.apps import apps
+from django.contrib import messages
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextInputWidget
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -117,7 +118,7 @@ def answer_grant(
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            return redirect(back)
+            return _changed(request, back)
     return _page(request, form, back, context, _("Grant rights on %(key)s") % {"key": key}, "")
 
 
@@ -132,7 +133,7 @@ def answer_revoke(
         except LastGrant as error:
             form.add_error("override", str(error))
         else:
-            return redirect(back)
+            return _changed(request, back)
     title = _("Revoke a grant on %(key)s") % {"key": row.master_key}
     what = _("%(holder)s may no longer: %(actions)s.") % {
         "holder": next(
@@ -148,6 +149,11 @@ def found(key: MasterKey, number: int) -> KeyGrant | None:
     """Return a grant on a key."""
     rows = KeyGrant.objects.using(configuration().database).select_related("master_key")
     return rows.filter(master_key=key, pk=number).first()
+
+
+def _changed(request: HttpRequest, back: str) -> HttpResponse:
+    messages.success(request, _("The grants were changed."))
+    return redirect(back)
 
 
 def _page(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.formats import number_format
@@ -20,13 +19,15 @@ from envelope_fields import lifecycle
 from envelope_fields.admin import counts, due, grants, rights
 from envelope_fields.admin.acts import PAGES
 from envelope_fields.admin.acts.view import answer
+from envelope_fields.admin.answering import answered
 from envelope_fields.admin.page import content
+from envelope_fields.admin.rotations import starting
+from envelope_fields.admin.rotations.addresses import url_of_run
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
-from envelope_fields.policy import Action, keys_open_to
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
+from envelope_fields.policy import Action
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -68,9 +69,7 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MasterKey]:
-        using = configuration().database
-        keys = MasterKey.objects.using(using)
-        keys = keys.filter(keys_open_to(Action.DESCRIBE, request.user, using=using))
+        keys = rights.open_keys(request, Action.DESCRIBE)
         return due.with_versions(keys).order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
@@ -138,14 +137,10 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         # Without the transaction that Django puts around it: keys that have a database of their
         # own change in transactions of their own (law 3).
-        try:
-            view: Any = self._changeform_view  # type: ignore[attr-defined]
-            return view(request, object_id, form_url, extra_context)
-        except KeyAccessDenied:
-            raise
-        except (EnvelopeError, ImproperlyConfigured) as error:
-            messages.error(request, str(error))
-            return redirect(request.path)
+        view: Any = self._changeform_view  # type: ignore[attr-defined]
+        return answered(
+            request, request.path, lambda: view(request, object_id, form_url, extra_context)
+        )
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -171,10 +166,16 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         view = self.admin_site.admin_view
         prefix = "envelope_fields_masterkey"
         # What is destroyed must not come back with a request's transaction (ATOMIC_REQUESTS).
-        act = transaction.non_atomic_requests(configuration().database)(view(self.act_view))
+        alone = transaction.non_atomic_requests(configuration().database)
+        act = alone(view(self.act_view))
         return [
             path("<uuid:pk>/acts/<str:act>/", act, name=f"{prefix}_act"),
             path("<uuid:pk>/versions/<int:number>/<str:act>/", act, name=f"{prefix}_version_act"),
+            path(
+                "<uuid:pk>/rotations/add/",
+                alone(view(self.start_view)),  # the worker looks for a run that is committed
+                name=f"{prefix}_start_rotation",
+            ),
             path("<uuid:pk>/grants/add/", view(self.grant_view), name=f"{prefix}_grant"),
             path(
                 "<uuid:pk>/grants/<int:number>/revoke/",
@@ -186,7 +187,7 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def act_view(
         self, request: HttpRequest, pk: Any, act: str, number: int | None = None
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         """Ask before an act on a key or one of its versions, or do it."""
         key = self._described(request, pk)
         if act not in PAGES or (number is not None and Act(act) not in lifecycle.OF_VERSIONS):
@@ -196,32 +197,33 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         row: Any = key if number is None else _version(key, number)
         return answer(request, row, act, self._url("change", key), self._context(request, key))
 
-    def grant_view(self, request: HttpRequest, pk: Any) -> HttpResponse:
+    def grant_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Hand out rights on a key."""
         key = self._managed(request, pk, "add_keygrant")
         back, context = self._url("change", key), self._context(request, key)
-        return self._answered(request, back, grants.answer_grant, key, back, context)
+        return answered(request, back, lambda: grants.answer_grant(request, key, back, context))
 
-    def revoke_view(self, request: HttpRequest, pk: Any, number: int) -> HttpResponse:
+    def revoke_view(self, request: HttpRequest, pk: Any, number: int) -> HttpResponseBase:
         """Take a grant on a key away."""
         key = self._managed(request, pk, "delete_keygrant")
         row = grants.found(key, number)
         if row is None:
             raise Http404
         back, context = self._url("change", key), self._context(request, key)
-        return self._answered(request, back, grants.answer_revoke, row, back, context)
+        return answered(request, back, lambda: grants.answer_revoke(request, row, back, context))
 
-    def _answered(self, request: HttpRequest, back: str, view: Any, *args: Any) -> HttpResponse:
-        try:
-            response: HttpResponse = view(request, *args)
-        except KeyAccessDenied:
-            raise
-        except (EnvelopeError, ImproperlyConfigured) as error:
-            messages.error(request, str(error))
-            return redirect(back)
-        if isinstance(response, HttpResponseRedirect):
-            messages.success(request, _("The grants were changed."))
-        return response
+    def start_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
+        """Ask before the values under a key are moved, or have it done."""
+        key = self._described(request, pk)
+        if not rights.may_start_run(request, key):
+            raise self._refused(request, Action.RE_ENCRYPT, key)
+        back = self._url("change", key)
+        context = {**self._context(request, key), "back": back}
+
+        def url(run: RotationRun) -> str:
+            return url_of_run(run) if rights.may_see_runs(request, key) else back
+
+        return answered(request, back, lambda: starting.answer(request, key, url, context))
 
     def _managed(self, request: HttpRequest, pk: Any, codename: str) -> MasterKey:
         key = self._described(request, pk)

@@ -13,6 +13,7 @@ from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, rights
 from envelope_fields.admin.acts import PAGES
 from envelope_fields.admin.chart import chart, place_of
+from envelope_fields.admin.rotations.section import section
 from envelope_fields.lifecycle import Act, possible_acts
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
@@ -38,6 +39,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "last_use_by_kms": key_uses.last_use_by_kms(key),
         "grants": _grants(request, key, url),
         "grant_url": _if_may(request, key, "add_keygrant", lambda: url("grant", key)),
+        **section(request, key, url("start_rotation", key)),
         **_events(request, key),
     }
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import Action, Denial, allowed_actions, principal_of, tell
+from envelope_fields.policy import Action, Denial, allowed_actions, keys_open_to, principal_of, tell
 
 _APP = "envelope_fields"
 CODENAMES = {
@@ -28,6 +29,18 @@ CODENAMES = {
     Act.MOVE_ALIAS: "move_alias_masterkey",
     Act.UPDATE: "change_masterkey",
 }
+ADD_RUNS, CHANGE_RUNS, VIEW_RUNS = (
+    "add_rotationrun",
+    "change_rotationrun",
+    "view_rotationrun",
+)
+
+
+def open_keys(request: HttpRequest, action: Action) -> QuerySet[MasterKey]:
+    """Return the keys with which the user may do something by their policies."""
+    using = configuration().database
+    keys = MasterKey.objects.using(using)
+    return keys.filter(keys_open_to(action, request.user, using=using))
 
 
 def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:
@@ -47,6 +60,22 @@ def may_act(request: HttpRequest, act: Act, key: MasterKey) -> bool:
 def may(request: HttpRequest, action: Action, key: MasterKey, codename: str) -> bool:
     """Whether the user has a permission, and the right to an action on this key."""
     return _has(request, codename) and action in policy_allows(request, key)
+
+
+def may_see_runs(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user sees the rotations of a key's values."""
+    seen = _has(request, VIEW_RUNS) or _has(request, CHANGE_RUNS)  # as in Django's admin
+    return seen and Action.DESCRIBE in policy_allows(request, key)
+
+
+def may_start_run(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user may have the values under a key moved."""
+    return may(request, Action.RE_ENCRYPT, key, ADD_RUNS)
+
+
+def may_change_run(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user may pause, resume and cancel the rotations of a key's values."""
+    return may(request, Action.RE_ENCRYPT, key, CHANGE_RUNS)
 
 
 def refuse(request: HttpRequest, action: Action, key: MasterKey) -> PermissionDenied:

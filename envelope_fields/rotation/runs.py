@@ -165,12 +165,24 @@ def principal_of_run(run: RotationRun) -> Principal:
     return Principal(run.actor_type, run.actor_id, run.actor_name)
 
 
-def ended(run: RotationRun, state: RotationState, error: str = "", **numbers: int) -> RotationRun:
-    """End a run that is running, by itself: completed, or failed."""
+def never_begun(run: RotationRun, error: str) -> RotationRun:
+    """End a run that nobody could be told of, as failed: the same start may be sent again."""
+    return ended(run, RotationState.FAILED, error, expected=RotationState.PENDING)
+
+
+def ended(
+    run: RotationRun,
+    state: RotationState,
+    error: str = "",
+    *,
+    expected: RotationState = RotationState.RUNNING,
+    **numbers: int,
+) -> RotationRun:
+    """End a run by itself, completed or failed, unless somebody has changed its state."""
     with key_transaction() as using:
         key = locked_key(using, run.master_key_id)
         now = find_run(run)
-        if now.state == RotationState.RUNNING:
+        if now.state == expected:
             _write(now, using, state, error=error)
             act = "complete_rotation" if state == RotationState.COMPLETED else "fail_rotation"
             after = {"run": str(run.pk), **numbers, **({"error": error} if error else {})}

@@ -1,69 +1,27 @@
 """The day of a security officer, in a real browser."""
 
-import os
-from pathlib import Path
-
 import pytest
-from django.db import connection
 from django.urls import reverse
 
 from envelope_fields import audit
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
-from envelope_fields.policy import APPLICATION, Action, acting_as
-from tests.browsers import chromium
+from envelope_fields.policy import Action
 from tests.models import TenantNote
 from tests.officers import officer
+from tests.officers.browsing import (
+    act,
+    brightness,
+    confirm,
+    in_a_browser,
+    log_in,
+    picture,
+    tab_to,
+)
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True, databases="__all__"),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium, or no Playwright"),
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="pages are the same on all databases"),
-]
+pytestmark = in_a_browser
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
-# Set to a folder, it has the pictures of the documentation made anew.
-PICTURES = os.environ.get("ENVELOPE_TEST_PICTURES")
-
-
-@pytest.fixture(autouse=True)
-def as_the_application(monkeypatch, settings):
-    """The test itself runs beside the requests of the server, in the same process."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has an event loop
-    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
-    with acting_as(APPLICATION):
-        yield
-
-
-@pytest.fixture
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, live_server):
-    context = browser.new_context(base_url=live_server.url, viewport={"width": 1100, "height": 900})
-    page = context.new_page()
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("response", lambda answer: answer.status >= 500 and page.problems.append(answer.url))
-    # Nothing comes from anywhere else.
-    page.on(
-        "request",
-        lambda request: (
-            request.url.startswith((live_server.url, "data:")) or page.problems.append(request.url)
-        ),
-    )
-    yield page
-    assert page.problems == []
-    context.close()
 
 
 @pytest.fixture
@@ -72,29 +30,6 @@ def tenant():
     TenantNote.objects.create(tenant="clinic/north", text="a", data={"b": 1})
     TenantNote.objects.create(tenant="clinic/north", text="a")
     return key
-
-
-def log_in(page, name):
-    page.goto(reverse("admin:login"))
-    page.fill("#id_username", name)
-    page.fill("#id_password", "secret")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#user-tools")
-
-
-def act(page, name):
-    page.click(f'.object-tools [data-act="{name}"]')
-
-
-def confirm(page):
-    page.click('input[type="submit"].default')
-    page.wait_for_selector(".messagelist")
-    return page.inner_text(".messagelist")
-
-
-def picture(page, name):
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), full_page=True)
 
 
 def test_the_day(page, tenant, admin_user):
@@ -200,14 +135,6 @@ def test_by_keyboard_alone(page, tenant):
     assert tenant.versions.count() == 2
 
 
-def tab_to(page, selector):
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    pytest.fail(f"{selector} cannot be reached by the Tab key")
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_drawn_can_be_read(browser, live_server, tenant, scheme):
     officer("olga", key=tenant)
@@ -228,8 +155,3 @@ def test_what_is_drawn_can_be_read(browser, live_server, tenant, scheme):
     assert abs(bar - ground) > 40
     assert (ground > 128) == (scheme == "light")
     context.close()
-
-
-def brightness(colour):
-    red, green, blue = (int(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3])
-    return 0.3 * red + 0.6 * green + 0.1 * blue

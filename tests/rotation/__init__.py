@@ -1,5 +1,6 @@
 """What tests of rotations look at."""
 
+import pytest
 from django.db import connections
 
 from envelope_fields import rotation
@@ -16,6 +17,22 @@ def numbers_of(run):
     return told.total, told.moved, told.failed
 
 
+class Killed(BaseException):
+    """Ends a rotation where it is, as SIGKILL does."""
+
+
+def interrupted(run):
+    """Work on a run for one batch, and die; return it as it is then."""
+
+    def kill(tally):
+        raise Killed
+
+    with pytest.raises(Killed):
+        rotation.run(run, watch=kill)
+    run.refresh_from_db()
+    return run
+
+
 def put(row, name, value):
     """Store bytes as they are, past the field."""
     field = row._meta.get_field(name)
@@ -27,3 +44,9 @@ def put(row, name, value):
             f"WHERE {quote(field.model._meta.pk.column)} = %s",
             [value, row.pk],
         )
+
+
+def with_worker(settings, path, /, **options):
+    """Let the settings name one of our workers."""
+    entry = {"BACKEND": f"envelope_fields.rotation.workers.{path}", "OPTIONS": options}
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}

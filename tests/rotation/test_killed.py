@@ -14,7 +14,7 @@ from envelope_fields.rotation import Limits
 from envelope_fields.rotation.processes import work_in_processes
 from tests.child import command
 from tests.models import Note
-from tests.rotation import left
+from tests.rotation import interrupted, left
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -152,16 +152,7 @@ def test_a_real_full_disk_on_sqlite(notes):
 
 
 def test_the_run_that_a_killed_process_left_can_be_cancelled(notes):
-    run = rotation.start("default", limits=Limits(batch_size=10))
-
-    class Killed(BaseException):
-        pass
-
-    def kill(tally):
-        raise Killed
-
-    with pytest.raises(Killed):
-        rotation.run(run, watch=kill)
+    run = interrupted(rotation.start("default", limits=Limits(batch_size=10)))
     rotation.cancel(run)
     assert rotation.active_run(MasterKey.objects.get(alias="default")) is None
     assert rotation.run("default").state == RotationState.COMPLETED

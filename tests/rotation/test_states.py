@@ -14,7 +14,7 @@ from envelope_fields.models import MasterKey, RotationState
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.batches import Batches
 from tests.models import Keyword
-from tests.rotation import left
+from tests.rotation import Killed, left
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -22,10 +22,6 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 VALUES = st.tuples(TEXTS, st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)))
 WRITES = st.sampled_from(["save", "update", "bulk_update", "delete", "create", "upsert"])
 KINDS = st.sampled_from(["rewrap", "re_encrypt"])
-
-
-class Killed(BaseException):
-    """Ends a rotation where it is, as SIGKILL does."""
 
 
 class Rotations(RuleBasedStateMachine):

@@ -1,6 +1,5 @@
 """Runs that are started where nobody waits: by Celery, Django's tasks, or a process."""
 
-import json
 import os
 import secrets
 import signal
@@ -12,25 +11,20 @@ import django
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 
 from envelope_fields import rotation
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationRange, RotationState
 from envelope_fields.rotation import Limits, tasks, workers
+from tests import child
 from tests.brokers import BROKERS, answers
 from tests.celery_conf import conf
 from tests.models import Note
-from tests.rotation import left
+from tests.rotation import left, with_worker
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 ROWS = 120
-
-
-def with_worker(settings, path, /, **options):
-    entry = {"BACKEND": f"envelope_fields.rotation.workers.{path}", "OPTIONS": options}
-    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
 
 
 @pytest.fixture
@@ -39,12 +33,6 @@ def notes(monkeypatch):
     found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
     rotate_master_key("default")
     return found
-
-
-def names():
-    return json.dumps(
-        {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
-    )
 
 
 def until(condition, seconds=60):
@@ -159,7 +147,7 @@ class TestCelery:
         return {
             "ENVELOPE_TEST_BROKER": url,
             "ENVELOPE_TEST_QUEUE": queue,
-            "ENVELOPE_TEST_DATABASES": names(),
+            "ENVELOPE_TEST_DATABASES": child.databases(),
         }
 
     @pytest.fixture
@@ -256,19 +244,7 @@ class TestDjangoTasks:
 
 class TestProcess:
     def test_it_outlives_the_request(self, notes, settings, monkeypatch):
-        # The process has the settings of the tests, and not their databases.
-        from envelope_fields.rotation.workers import process
-
-        started = []
-        popen = subprocess.Popen
-
-        def start(command, **options):
-            assert command[1:4] == ["-m", "django", "rewrap"]
-            command = [sys.executable, "-m", "tests.child", names(), *command[3:]]
-            started.append(popen(command, **options))
-            return started[-1]
-
-        monkeypatch.setattr(process.subprocess, "Popen", start)
+        started = child.of_workers(monkeypatch)
         with_worker(settings, "process.ProcessWorker", workers=1)
         run = rotation.start("default")
         workers.send(run)

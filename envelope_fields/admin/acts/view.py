@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin.acts import PAGES, ActPage
 from envelope_fields.admin.acts.base import ActForm, Row, name_of
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.admin.answering import answered
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import possible_acts
 
 _TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
@@ -21,7 +21,7 @@ _TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
 
 def answer(
     request: HttpRequest, row: Row, name: str, back: str, context: dict[str, Any]
-) -> HttpResponse:
+) -> HttpResponseBase:
     """Show what an act on a key or version will do, or do it.
 
     Args:
@@ -33,18 +33,18 @@ def answer(
     Raises:
         KeyAccessDenied: the policy refused it after all.
     """
+    return answered(request, back, lambda: _answer(request, row, name, back, context))
+
+
+def _answer(
+    request: HttpRequest, row: Row, name: str, back: str, context: dict[str, Any]
+) -> HttpResponse:
     page = PAGES[name](row, request.user)
-    try:
-        form = _form(request, page)
-        if form.is_valid():
-            messages.success(request, page.perform(form))
-            return redirect(back)
-        return TemplateResponse(request, _TEMPLATE, _asking(page, form, back, context)).render()
-    except KeyAccessDenied:
-        raise
-    except (EnvelopeError, ImproperlyConfigured) as error:
-        messages.error(request, str(error))
+    form = _form(request, page)
+    if form.is_valid():
+        messages.success(request, page.perform(form))
         return redirect(back)
+    return TemplateResponse(request, _TEMPLATE, _asking(page, form, back, context)).render()
 
 
 def _form(request: HttpRequest, page: ActPage) -> ActForm:
