@@ -199,6 +199,22 @@ class TestRevoking:
         void = KeyGrant.objects.exclude(pk=last.pk).get()
         revoke(void)
 
+    @pytest.mark.parametrize(
+        ("hours", "other_hours", "is_last"),
+        [(None, 1, True), (2, 1, True), (1, 2, False), (1, 1, False), (1, None, False)],
+    )
+    def test_when_the_other_ends(self, lab, ann, bob, hours, other_hours, is_last):
+        now = timezone.now()
+        ends = [each and now + timedelta(hours=each) for each in (hours, other_hours)]
+        last = grant(lab, ann, MANAGE, expires_at=ends[0])
+        grant(lab, bob, MANAGE, expires_at=ends[1])
+        if is_last:
+            with pytest.raises(LastGrant, match="for as long"):
+                revoke(last)
+        else:
+            revoke(last)
+        assert KeyGrant.objects.filter(pk=last.pk).exists() == is_last
+
     def test_one_that_does_not_manage(self, lab, ann):
         revoke(grant(lab, ann, ["decrypt"]))
 
