@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, move_alias
 from envelope_fields.models import AuditEvent, KeyGrant, KeyState
 from envelope_fields.policy import Action, Principal, acting_as, require
 from envelope_fields.policy.requests import handled
@@ -329,6 +329,22 @@ class TestCommands:
         listed = json.loads(self.run("list_grants", "--json", "--key", "lab"))
         assert [item["void"] for item in listed if item["grant"] == gone.pk] == ["gone"]
         assert self.run("list_grants", "--key", "default") == "There are no grants.\n"
+
+    def test_granting_and_revoking_as_json(self, lab, ann):
+        made = json.loads(self.run("grant_key", *TO_ANN, "--json"))
+        assert (made["grant"], made["name"]) == (KeyGrant.objects.get().pk, "ann")
+        assert made["actions"] == ["decrypt"]
+        assert json.loads(self.run("revoke_grant", str(made["grant"]), "--json")) == made
+        assert not KeyGrant.objects.exists()
+
+    def test_a_key_without_an_alias(self, lab, ann):
+        move_alias("lab", create_master_key("other"))
+        self.run("grant_key", str(lab.pk), "--user", "ann", "--action", "manage_grants")
+        made = KeyGrant.objects.get(master_key=lab)
+        assert f"{lab.pk}  auth.user ann" in self.run("list_grants", "--key", str(lab.pk))
+        with pytest.raises(CommandError, match=str(lab.pk)):
+            self.run("revoke_grant", str(made.pk))
+        self.run("revoke_grant", str(made.pk), "--override", str(lab.pk))
 
     def test_many_grants_are_a_few_queries(self, lab, granted, django_assert_max_num_queries):
         for user in User.objects.bulk_create(User(username=str(n)) for n in range(20)):
