@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models.signals import pre_save
 
@@ -14,10 +14,12 @@ from envelope_fields.models import (
     AuditEvent,
     AuditHead,
     AuditKey,
+    KeyState,
     MasterKey,
     MasterKeyVersion,
 )
 
+_Row = TypeVar("_Row", MasterKey, MasterKeyVersion)
 _logger = logging.getLogger(__name__)
 
 
@@ -50,6 +52,7 @@ def _find_place(*, instance: MasterKeyVersion, raw: bool, using: str, **_: Any) 
         if there is not None:
             instance.wrapped_material = there.wrapped_material
             instance.root_key = there.root_key
+            _leave_destroyed(instance, there, using)
 
 
 def _make_room(*, instance: MasterKey, raw: bool, using: str, **_: Any) -> None:
@@ -57,6 +60,10 @@ def _make_room(*, instance: MasterKey, raw: bool, using: str, **_: Any) -> None:
 
     It stays, and so do the values under it: envelopes name key versions, not aliases.
     """
+    if raw:
+        _leave_destroyed(
+            instance, MasterKey.objects.using(using).filter(pk=instance.pk).first(), using
+        )
     if not raw or instance.alias is None:
         return
     keys = MasterKey.objects.using(using).exclude(pk=instance.pk)
@@ -75,6 +82,22 @@ def _make_room(*, instance: MasterKey, raw: bool, using: str, **_: Any) -> None:
         "A fixture brings the master key %r to the database %r; the one that was there is now %r.",
         DEFAULT_ALIAS, using, alias,
     )  # fmt: skip
+
+
+def _leave_destroyed(instance: _Row, there: _Row | None, using: str) -> None:
+    """Let nothing come back that was destroyed: somebody may have certified that it is gone.
+
+    Whoever wants it back loads the fixture into an empty database.
+    """
+    if there is None or there.state != KeyState.DESTROYED:
+        return
+    if instance.state != KeyState.DESTROYED:
+        _logger.warning(
+            "A fixture brings %s to the database %r, where it is destroyed. It stays destroyed.",
+            there, using,
+        )  # fmt: skip
+    for field in there._meta.concrete_fields:
+        setattr(instance, field.attname, getattr(there, field.attname))
 
 
 def _keep_wrapping(*, instance: AuditKey, raw: bool, using: str, **_: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from io import BufferedReader
 from typing import Any
 from uuid import uuid4
@@ -121,6 +122,10 @@ def origin_of(request: HttpRequest) -> Origin:
 
 
 def _finish(request: HttpRequest, response: Any, serving: _Serving) -> HttpResponseBase:
+    # A stream that is left before its end is closed by a server, which goes on to other requests.
+    response._resource_closers[:] = [
+        partial(_close, closer, serving) for closer in response._resource_closers
+    ]
     end_with(request, response)
     if response.streaming and type(getattr(response, "file_to_stream", None)) is not BufferedReader:
         # A plain file needs no key, and servers have a faster way to send one.
@@ -130,6 +135,11 @@ def _finish(request: HttpRequest, response: Any, serving: _Serving) -> HttpRespo
         )
     result: HttpResponseBase = response
     return result
+
+
+def _close(closer: Callable[[], None], serving: _Serving) -> None:
+    with serving:
+        closer()
 
 
 def _stream(stream: Iterator[Any], serving: _Serving) -> Iterator[Any]:

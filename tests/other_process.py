@@ -12,10 +12,11 @@ import sys
 class OtherProcess:
     """Evaluates expressions over `Note`, `stored`, `keyring` and friends in another process."""
 
-    def __init__(self, **environment):
+    def __init__(self, names=None, **environment):
         from django.db import connections
 
-        names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+        if names is None:
+            names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.other_process", json.dumps(names, default=str)],
             stdin=subprocess.PIPE,

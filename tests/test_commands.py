@@ -262,6 +262,7 @@ class TestCensus:
         out, _ = run("census", key="idle")
         assert "No encrypted values" in out
         assert "default" not in out
+        assert run("census", key=str(MasterKey.objects.get(alias="idle").pk))[0] == out
         with pytest.raises(CommandError, match="no master key absent"):
             run("census", "--key", "absent")
 

@@ -8,6 +8,7 @@ changed all the same shows in the chain. Django's `flush`, which test cases use,
   refused by the foreign keys of the head row.
 - SQLite: an event is let go only together with its successors and the head, because of the foreign
   keys between them; where a program does not ask for foreign keys, the trigger refuses DELETE.
+  REPLACE, which asks neither, is refused as an INSERT where there is an event already.
 """
 
 # ruff: noqa: S608 - statements are made of the names of our own tables
@@ -24,6 +25,7 @@ _EVENTS = AuditEvent._meta.db_table
 _KEYS = MasterKey._meta.db_table
 _NAME = "envelope_fields_audit"
 _UPDATE, _DELETE, _TRUNCATE = f"{_NAME}_update", f"{_NAME}_delete", f"{_NAME}_truncate"
+_INSERT = f"{_NAME}_insert"
 _WHY = "envelope_fields: the audit trail is append-only"
 
 # A fixture that is loaded where it was dumped writes each event as it is; that changes nothing.
@@ -73,6 +75,9 @@ _CREATE = {
         f"CREATE TRIGGER {_DELETE} BEFORE DELETE ON {_EVENTS} "
         "WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 "
         f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
+        f"CREATE TRIGGER {_INSERT} BEFORE INSERT ON {_EVENTS} WHEN EXISTS ("
+        f"SELECT 1 FROM {_EVENTS} WHERE number = NEW.number OR previous_id = NEW.previous_id) "
+        f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
     ),
 }
 _DROP = {
@@ -82,7 +87,7 @@ _DROP = {
         f"DROP FUNCTION IF EXISTS {_TRUNCATE}()",
     ),
     "mysql": (f"DROP TRIGGER IF EXISTS {_UPDATE}", f"DROP TRIGGER IF EXISTS {_DELETE}"),
-    "sqlite": (f"DROP TRIGGER IF EXISTS {_UPDATE}", f"DROP TRIGGER IF EXISTS {_DELETE}"),
+    "sqlite": tuple(f"DROP TRIGGER IF EXISTS {name}" for name in (_UPDATE, _DELETE, _INSERT)),
 }
 _COUNT = {
     "postgresql": f"SELECT count(*) FROM pg_catalog.pg_trigger WHERE tgname LIKE '{_NAME}_%%' "
@@ -92,7 +97,7 @@ _COUNT = {
     "sqlite": "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' "
     f"AND tbl_name = '{_EVENTS}' AND name LIKE '{_NAME}_%%'",
 }
-_EXPECTED = {"postgresql": 3, "mysql": 2, "sqlite": 2}
+_EXPECTED = {"postgresql": 3, "mysql": 2, "sqlite": 3}
 
 
 def create(connection: BaseDatabaseWrapper) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
+from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.fields.masks import Mask, MaskedAttribute
+from envelope_fields.fields.masks import Mask, MaskedAttribute, is_dots
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
@@ -19,6 +20,7 @@ else:
 
 RAISE, MASK = "raise", "mask"
 ON_DENIED = (RAISE, MASK)
+DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
 
 class MaskingMixin(_Field):
@@ -71,15 +73,38 @@ class _MaskingFormField(forms.Field):
 
     def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
         # Each form has fields of its own, so this is for one object.
-        if isinstance(form.get_initial_for_field(self, field_name), Mask):
+        held = vars(getattr(form, "instance", None) or self).get(field_name)
+        if isinstance(held, Mask):
+            form.initial[field_name] = held
+        if isinstance(form.get_initial_for_field(self, field_name), Mask) or (
+            self._was_masked(form, field_name)
+        ):
             self.disabled = True
         return super().get_bound_field(form, field_name)
 
+    def _was_masked(self, form: Any, field_name: str) -> bool:
+        """Whether somebody filled a form that showed dots, and may read the value by now.
+
+        A browser posts nothing for a field that is disabled, and that does not mean no value.
+        """
+        instance, name = getattr(form, "instance", None), form.add_prefix(field_name)
+        if not form.is_bound or instance is None or instance._state.adding:
+            return False
+        if self.widget.value_omitted_from_data(form.data, form.files, name):
+            return True
+        return is_dots(self.widget.value_from_datadict(form.data, form.files, name))
+
     def clean(self, value: Any) -> Any:
-        return value if isinstance(value, Mask) else super().clean(value)
+        if isinstance(value, Mask):
+            return value
+        if is_dots(value):
+            raise forms.ValidationError(DOTS_ARE_NO_VALUE)
+        return super().clean(value)
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return not isinstance(initial, Mask) and super().has_changed(initial, data)
+        # Django's field for JSON forgets that it is disabled.
+        is_left = self.disabled or isinstance(initial, Mask)
+        return not is_left and super().has_changed(initial, data)
 
     def prepare_value(self, value: Any) -> Any:
         return str(value) if isinstance(value, Mask) else super().prepare_value(value)

@@ -97,6 +97,11 @@ class Mask:
         return instance._state.adding or type(held) is Mask
 
 
+def is_dots(value: Any) -> bool:
+    """Whether somebody sends back what a mask showed them."""
+    return isinstance(value, str) and value.strip() == DOTS
+
+
 class StoredValue:
     """An expression for what the column of a field holds already."""
 

@@ -11,7 +11,8 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField
 
 from envelope_fields.fields.json import EncryptedJSONField
-from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.masking import DOTS_ARE_NO_VALUE
+from envelope_fields.fields.masks import Mask, is_dots
 from envelope_fields.fields.text import EncryptedTextField
 
 
@@ -22,6 +23,10 @@ class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]
         instance = getattr(self.parent, "instance", None)
         source = self.source_attrs[-1] if self.source_attrs else ""
         if isinstance(getattr(instance, source, None), Mask):
+            raise SkipField
+        if is_dots(data):  # whoever saw them may read the value by now
+            if instance is None:
+                raise serializers.ValidationError(DOTS_ARE_NO_VALUE)
             raise SkipField
         return super().run_validation(data)
 

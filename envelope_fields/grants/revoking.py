@@ -45,8 +45,8 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
             return
         if override != str(key) and _is_last(row, key, using):
             raise LastGrant(
-                f"Nobody else can manage the grants on the master key {key}. Grant manage_grants "
-                "to another user or group first; or name the key on purpose: "
+                f"Nobody else can manage the grants on the master key {key} for as long. Grant "
+                "manage_grants to another user or group first; or name the key on purpose: "
                 f"override={str(key)!r}, or --override."
             )
         before = as_event(row, name_of(rows_of({holder(row)}).get(holder(row))))
@@ -55,15 +55,22 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
 
 
 def _is_last(grant: KeyGrant, key: MasterKey, using: str) -> bool:
-    """Whether a grant is the only one by which somebody who is there can manage grants."""
+    """Whether nobody who is there could manage grants for as long as this one says."""
     if key.state == KeyState.DESTROYED:
         return False
     managing = [row for row in key.grants.using(using) if _manages(row)]
     if grant.pk not in {row.pk for row in managing}:
         return False
-    holders = rows_of({holder(row) for row in managing})
-    effective = {row.pk for row in managing if is_effective(holders.get(holder(row)))}
+    lasting = [row for row in managing if _lasts_as_long(row, grant)]
+    holders = rows_of({holder(row) for row in lasting})
+    effective = {row.pk for row in lasting if is_effective(holders.get(holder(row)))}
     return effective == {grant.pk}
+
+
+def _lasts_as_long(row: KeyGrant, grant: KeyGrant) -> bool:
+    if row.expires_at is None or grant.expires_at is None:
+        return row.expires_at is None
+    return row.expires_at >= grant.expires_at
 
 
 def _manages(grant: KeyGrant) -> bool:

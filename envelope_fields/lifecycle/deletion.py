@@ -27,7 +27,8 @@ def schedule_deletion(
     """Make a key, or a version that is not current, unusable now, and destroy it after a while.
 
     Until then it can be cancelled, which leaves it disabled. What other processes write under it
-    within `KEY_CACHE_SECONDS` is found by the count that `destroy_due_keys` makes at the end.
+    within `KEY_CACHE_SECONDS` is found by the count that `destroy_due_keys` makes at the end; a use
+    by `kms` that they had not told of yet stops it as well, unless it was confirmed.
     Scheduling it again with the same days changes nothing; with other days it is refused.
     (KMS: ScheduleKeyDeletion.)
 
@@ -86,7 +87,8 @@ def _schedule(done: Doing, wait: timedelta, confirm: str | None) -> None:
     found = values_under(done.row)
     if found:
         raise KeyInUse(done.row, found)
-    done.record(Act.SCHEDULE_DELETION, before, state_of(done.row))
+    said = {} if confirm is None else {"confirmed": confirm}
+    done.record(Act.SCHEDULE_DELETION, before, {**state_of(done.row), **said})
 
 
 def _refuse_other_date(done: Doing, wait: timedelta) -> None:

@@ -11,11 +11,19 @@ from django.utils import timezone
 from envelope_fields import keyring
 from envelope_fields.census import CensusRow, census
 from envelope_fields.conf import configuration
+from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle.acts import Doing, doing, state_of
+from envelope_fields.lifecycle.confirmation import ConfirmationRequired, name_of
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.occupancy import refuse_if_occupied
-from envelope_fields.lifecycle.transitions import Act
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.lifecycle.transitions import Act, named
+from envelope_fields.models import (
+    AuditEvent,
+    AuditOutcome,
+    KeyState,
+    MasterKey,
+    MasterKeyVersion,
+)
 
 OVERWRITTEN = b""
 
@@ -94,7 +102,39 @@ def _destroy_if_due(row: MasterKey | MasterKeyVersion, actor: Any) -> bool:
         # Under the lock: cancelled, scheduled anew, or destroyed by somebody else meanwhile?
         if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
             return False
+        _refuse_unseen_use(done)
         before = state_of(done.row)
         done.record(Act.DESTROY, before, {"state": str(KeyState.DESTROYED)})
         destroy(done)
     return True
+
+
+def _refuse_unseen_use(done: Doing) -> None:
+    """Raise if kms used a key or version, and whoever scheduled its deletion did not know of it.
+
+    Other processes tell of the uses that they have counted about a minute later.
+
+    Raises:
+        ConfirmationRequired: it did.
+    """
+    last_use = last_use_by_kms(done.row)
+    if last_use is not None and not _was_confirmed(done):
+        expected = name_of(done.row)
+        raise ConfirmationRequired(
+            f"envelope_fields.kms gave out data under {named(done.row)}, last on "
+            f"{last_use:%Y-%m-%d}, which was not known yet when its deletion was scheduled. Cancel "
+            f"the deletion; to go on, schedule it anew with confirm={expected!r}.",
+            expected,
+            last_use,
+        )
+
+
+def _was_confirmed(done: Doing) -> bool:
+    events = AuditEvent.objects.using(done.using).filter(
+        key_id=done.key.pk,
+        version_number=done.version and done.version.number,
+        action=Act.SCHEDULE_DELETION,
+        outcome=AuditOutcome.DONE,
+    )
+    scheduled = events.order_by("-number").first()
+    return scheduled is not None and "confirmed" in scheduled.after

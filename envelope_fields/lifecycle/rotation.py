@@ -62,9 +62,14 @@ def next_rotation(key: Key) -> datetime | None:
         MasterKeyNotFound: there is no such key.
     """
     row = found_key(configuration().database, key)
-    if row.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
+    return next_rotation_after(row, row.current_version.created_at)
+
+
+def next_rotation_after(key: MasterKey, newest: datetime) -> datetime | None:
+    """Return the same for the row of a key whose newest version is known."""
+    if key.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
         return None
-    return due_at(row.rotation_period, row.current_version.created_at)
+    return due_at(key.rotation_period, newest)
 
 
 def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:

@@ -26,7 +26,12 @@ from envelope_fields.lifecycle.certificates import (
 )
 from envelope_fields.lifecycle.confirmation import name_of
 from envelope_fields.lifecycle.destruction import destroy
-from envelope_fields.lifecycle.locking import KeyOrVersion, found, refuse_transaction_around
+from envelope_fields.lifecycle.locking import (
+    KeyOrVersion,
+    find_master_key,
+    found,
+    refuse_transaction_around,
+)
 from envelope_fields.lifecycle.occupancy import values_under
 from envelope_fields.lifecycle.transitions import Act, named, state_after
 from envelope_fields.models import KeyState
@@ -58,6 +63,8 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
         ConfirmationRequired: `confirm` names another key, or fewer values than there are.
         CensusFailed: the values could not be counted. As with the error before, it stays disabled.
     """
+    if isinstance(key, str):  # while this waits, its alias may be moved to another key
+        key = find_master_key(key)
     ready = begin_shredding(key, confirm=confirm, actor=actor)
     time.sleep(max((ready - timezone.now()).total_seconds(), 0))
     return _finish(key, confirm, actor, ready)

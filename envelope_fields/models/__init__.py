@@ -1,6 +1,6 @@
 """The tables: state and constraints. No plaintext key comes near here."""
 
-from envelope_fields.models.append_only import AuditEventProtected
+from envelope_fields.models.append_only import AuditChainProtected, AuditEventProtected
 from envelope_fields.models.audit import AuditEvent, AuditHead, AuditKey, AuditOutcome
 from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.key_rows import KeyRowProtected
@@ -21,6 +21,7 @@ from envelope_fields.models.version_id import VersionIdField
 __all__ = [
     "ACTIVE_STATES",
     "DEFAULT_ALIAS",
+    "AuditChainProtected",
     "AuditEvent",
     "AuditEventProtected",
     "AuditHead",

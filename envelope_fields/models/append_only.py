@@ -25,6 +25,16 @@ class AuditEventProtected(EnvelopeError):
         )
 
 
+class AuditChainProtected(EnvelopeError):
+    """What events are chained with is never deleted."""
+
+    def __init__(self, row: models.Model) -> None:
+        super().__init__(
+            f"The {row._meta.verbose_name} is not deleted: no event could be added any more, and "
+            "nothing that needs one could be done."
+        )
+
+
 class AppendOnlyQuerySet(models.QuerySet[_Row]):
     """Refuses what would change rows, or add them past the chain."""
 
@@ -50,7 +60,16 @@ def _refuse_deletion(**_: Any) -> None:
     raise AuditEventProtected("deleted")
 
 
+def _refuse_loss(*, instance: models.Model, **_: Any) -> None:
+    raise AuditChainProtected(instance)
+
+
 def protect(model: type[models.Model]) -> None:
     """Refuse to save rows of a model that are there, and to delete any."""
     pre_save.connect(_refuse_change, sender=model, dispatch_uid="envelope_fields.append_only")
     pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.append_only")
+
+
+def keep(model: type[models.Model]) -> None:
+    """Refuse to delete rows of a model that the trail could not go on without."""
+    pre_delete.connect(_refuse_loss, sender=model, dispatch_uid="envelope_fields.append_only")

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
-from envelope_fields.models.append_only import AppendOnlyQuerySet, protect
+from envelope_fields.models.append_only import AppendOnlyQuerySet, keep, protect
 from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 from envelope_fields.models.version_id import VersionIdField
 
@@ -127,3 +127,5 @@ class AuditKey(models.Model):
 
 
 protect(AuditEvent)
+keep(AuditHead)
+keep(AuditKey)

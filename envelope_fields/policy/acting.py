@@ -32,6 +32,11 @@ Actor = Principal | Later
 _bound: ContextVar[Actor | None] = ContextVar("envelope_fields.actor", default=None)
 bound_actor = _bound.get
 
+# The bindings that this context is inside of, each with whom it found; the innermost is the last.
+_Entered = tuple[tuple["acting_as", Actor | None], ...]
+_Bindings = tuple[Actor | None, _Entered]
+_entered: ContextVar[_Entered] = ContextVar("envelope_fields.bindings", default=())
+
 
 class acting_as:
     """Bind a principal to the code inside: `with acting_as(user):`, or as a decorator.
@@ -47,16 +52,25 @@ class acting_as:
 
     def __init__(self, actor: Any) -> None:
         self.principal = principal_of(actor)
-        self._before: list[Actor | None] = []
 
     def __enter__(self) -> Principal:
-        self._before.append(bound_actor())
+        # Kept in the context: threads and tasks may be inside of one and the same object at once.
+        _entered.set((*_entered.get(), (self, bound_actor())))
         _bound.set(self.principal)
         return self.principal
 
     def __exit__(self, *_: object) -> None:
-        # Not by a token: a generator may be left in another context than it was entered in.
-        _bound.set(self._before.pop())
+        entered = _entered.get()
+        places = [place for place, (binding, _) in enumerate(entered) if binding is self]
+        if not places:
+            return  # a generator, left in another context: that one keeps whom it has
+        outer, inner = entered[: places[-1]], entered[places[-1] + 1 :]
+        before = entered[places[-1]][1]
+        if inner:  # a generator, left before what was entered after it
+            inner = ((inner[0][0], before), *inner[1:])
+        else:
+            _bound.set(before)
+        _entered.set((*outer, *inner))
 
     def __call__(self, function: _Function) -> _Function:
         """Decorate a function, sync or async."""
@@ -92,16 +106,25 @@ class bound:
     """
 
     def __init__(self, actor: Actor | None) -> None:
-        self._inside = actor
-        self._outside: Actor | None = None
+        self._inside: _Bindings = (actor, ())
+        self._outside: _Bindings = (None, ())
 
     def __enter__(self) -> None:
-        self._outside = bound_actor()
-        _bound.set(self._inside)
+        self._outside = _bindings()
+        _bind(*self._inside)
 
     def __exit__(self, *_: object) -> None:
-        self._inside = bound_actor()
-        _bound.set(self._outside)
+        self._inside = _bindings()
+        _bind(*self._outside)
+
+
+def _bindings() -> _Bindings:
+    return bound_actor(), _entered.get()
+
+
+def _bind(actor: Actor | None, entered: _Entered) -> None:
+    _bound.set(actor)
+    _entered.set(entered)
 
 
 def application_by_default() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.models import KeyManager
 from envelope_fields.policy import people
 from envelope_fields.policy.acting import bound_actor
@@ -34,7 +35,10 @@ def known_actor() -> str | None:
     actor = bound_actor()
     if actor is None or people.uncommitted():  # what may be rolled back is not kept
         return None
-    return actor.key if type(actor) is Principal else actor.principal().key  # type: ignore[union-attr]
+    try:
+        return actor.key if type(actor) is Principal else actor.principal().key  # type: ignore[union-attr]
+    except KeyAccessDenied:  # somebody whom no grant can name: whoever decides says so
+        return None
 
 
 def admit(attempt: Attempt, policy: KeyPolicy, facts: Facts, using: str) -> bool:

@@ -9,7 +9,13 @@ from django.db.models import QuerySet
 from django.test import TransactionTestCase
 
 from envelope_fields.audit import triggers
-from envelope_fields.models import AuditEvent, AuditEventProtected, AuditHead, AuditKey
+from envelope_fields.models import (
+    AuditChainProtected,
+    AuditEvent,
+    AuditEventProtected,
+    AuditHead,
+    AuditKey,
+)
 from tests.audit.events import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,6 +50,16 @@ def test_the_model_refuses(event, change):
         change(event)
     assert AuditEvent.objects.get(number=1).action == "create_key"
     assert AuditEvent.objects.count() == 2
+
+
+@pytest.mark.parametrize("model", [AuditHead, AuditKey])
+@pytest.mark.parametrize(
+    "delete", [lambda row: row.delete(), lambda row: type(row).objects.all().delete()]
+)
+def test_what_it_goes_on_with_is_kept(event, model, delete):
+    with pytest.raises(AuditChainProtected, match="of the audit trail is not deleted"):
+        delete(model.objects.get())
+    assert record("rotate").number == 3
 
 
 def execute(statement):
@@ -92,6 +108,23 @@ def test_sqlite_refuses_a_program_that_does_not_ask_for_foreign_keys(event):
                 )
     finally:
         elsewhere.close()
+
+
+@pytest.mark.skipif("connection.vendor == 'postgresql'", reason="it has no REPLACE")
+@pytest.mark.parametrize(("number", "previous"), [("2", "previous_id"), ("9", "previous_id")])
+def test_the_database_refuses_to_replace(event, number, previous):
+    columns = [field.column for field in AuditEvent._meta.concrete_fields]
+    replaced = {"number": number, "previous_id": previous, "action": "'x'"}
+    values = ", ".join(
+        replaced.get(column, connection.ops.quote_name(column)) for column in columns
+    )
+    names = ", ".join(map(connection.ops.quote_name, columns))
+    with pytest.raises(DatabaseError), transaction.atomic():
+        execute(
+            f"REPLACE INTO envelope_fields_auditevent ({names}) "
+            f"SELECT {values} FROM envelope_fields_auditevent WHERE number = 2"
+        )
+    assert AuditEvent.objects.get(number=2).action == "rotate"
 
 
 @pytest.mark.parametrize("reset_sequences", [True, False])

@@ -256,6 +256,48 @@ class TestForms:
         form = NoteForm({"title": "", "text": "toolong", "open": ""}, instance=note)
         assert "text" in form.errors
 
+    @pytest.mark.parametrize("posted", [{}, {"text": DOTS, "data": f" {DOTS}\r\n"}])
+    def test_filled_before_one_could_read_it(self, note, posted):
+        """A disabled field is not posted, which must not empty it."""
+        form = NoteForm({"title": "new", "open": "p", **posted}, instance=note)
+        assert form.is_valid(), form.errors
+        assert form.changed_data == ["title", "open"]
+        form.save()
+        assert unchanged(note)
+        assert MaskedNote.objects.get().title == "new"
+
+    def test_emptied_by_whoever_may(self, note):
+        form = NoteForm({"title": "t", "text": "", "data": "", "open": "o"}, instance=note)
+        form.save()
+        note = MaskedNote.objects.get()
+        assert (note.text, note.data) == ("", None)
+
+    def test_initial_values_stand_for_no_mask(self, masked):
+        form = NoteForm(
+            {"title": "t", "text": "evil!", "open": ""}, instance=masked, initial={"text": "x"}
+        )
+        assert form["text"].field.disabled
+        assert DOTS in str(form["text"])
+        form.save()
+        assert unchanged(masked)
+
+    def test_dots_are_no_value(self, note):
+        form = NoteForm({"title": "t", "text": DOTS, "data": DOTS, "open": ""})
+        assert list(form.errors) == ["text", "data"]
+        assert "a value that you may not read" in str(form.errors["text"])
+
+    def test_formsets(self, masked):
+        make = forms.modelformset_factory(MaskedNote, NoteForm, extra=1)
+        data = {
+            "form-TOTAL_FORMS": "2", "form-INITIAL_FORMS": "1", "form-0-id": str(masked.pk),
+            "form-0-title": "new", "form-0-text": "evil!", "form-1-title": "",
+        }  # fmt: skip
+        formset = make(data)
+        assert formset.is_valid(), formset.errors
+        formset.save()
+        assert unchanged(masked)
+        assert MaskedNote.objects.defer("text", "data").get().title == "new"
+
     def test_clean(self, masked):
         masked.full_clean()
         assert isinstance(masked.text, Mask)
@@ -289,6 +331,17 @@ class TestSerializers:
         serializer.save()
         assert unchanged(masked)
         assert MaskedNote.objects.defer("text", "data").get().title == "new"
+
+    def test_sent_back_by_whoever_may_read_by_now(self, note):
+        serializer = NoteSerializer(note, {"title": "new", "text": DOTS, "data": DOTS, "open": "p"})
+        assert serializer.is_valid(), serializer.errors
+        serializer.save()
+        assert unchanged(note)
+
+    def test_dots_are_no_value(self, note):
+        serializer = NoteSerializer(data={"title": "new", "text": DOTS, "data": DOTS})
+        assert not serializer.is_valid()
+        assert set(serializer.errors) == {"text", "data"}
 
     def test_who_may_reads_and_writes(self, note):
         assert NoteSerializer(note).data["text"] == "abc"

@@ -116,6 +116,23 @@ def test_periods_and_aliases(run, key, monkeypatch):
     assert run("rotate_due_keys") == "Nothing was rotated.\n"
 
 
+def test_an_alias_that_looks_like_an_id(run):
+    create_master_key("deadbeef-dead-beef-dead-beefdeadbeef")
+    said = json.loads(run("rotate_master_key", "deadbeef-dead-beef-dead-beefdeadbeef", json=True))
+    assert len(said["versions"]) == 2
+
+
+def test_many_keys_are_a_few_queries(run, django_assert_max_num_queries):
+    for number in range(10):
+        create_master_key(f"tenant/{number}", rotation_period=90)
+    rotate_master_key("tenant/9")
+    with django_assert_max_num_queries(2):
+        listed = json.loads(run("list_master_keys", json=True))
+    assert len(listed) == 11
+    assert [version["current"] for version in listed[-1]["versions"]] == [False, True]
+    assert listed[-1]["next_rotation"] > listed[-1]["versions"][1]["created_at"]
+
+
 def test_the_list(run):
     key_in("disabled", "a")
     assert "a  disabled  1 version" in run("list_master_keys")

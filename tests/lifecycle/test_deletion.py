@@ -19,7 +19,7 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
     schedule_deletion,
 )
-from envelope_fields.models import AuditEvent, MasterKey
+from envelope_fields.models import AuditEvent, KeyUse, MasterKey
 from tests.lifecycle import at, events, key_in
 from tests.models import Note, TenantNote
 from tests.stored import stored
@@ -196,6 +196,38 @@ class TestWhatKmsGaveOut:
         key.refresh_from_db()
         assert key.state == "pending_deletion"
 
+    def test_what_another_process_had_not_told_of_yet(self, monkeypatch):
+        """It writes the uses that it has counted about a minute later."""
+        key = key_in("enabled")
+        schedule_deletion(key, 7)
+        told_late(key)
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert isinstance(done.refused[0].error, ConfirmationRequired)
+        assert "not known yet when its deletion was scheduled" in str(done.refused[0])
+        cancel_deletion(key)
+        schedule_deletion(key, 7, confirm="tenant")
+        at(monkeypatch, days=8)
+        assert [row.pk for row in destroy_due_keys().destroyed] == [key.pk]
+
+    def test_of_one_version(self, monkeypatch):
+        """What was confirmed for the key says nothing of its version, nor the other way round."""
+        key = key_in("enabled")
+        rotate_master_key(key)
+        version = key.versions.get(number=1)
+        schedule_deletion(version, 7)
+        told_late(key)
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == []
+        cancel_deletion(version)
+        schedule_deletion(version, 7, confirm="tenant")
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [version]
+        schedule_deletion(key, 7, confirm="tenant")
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
     def test_fields_need_no_name(self):
         key = key_in("enabled")
         TenantNote.objects.create(tenant="tenant", text="a").delete()
@@ -210,6 +242,14 @@ def test_the_trail_says_it(django_user_model):
     assert event.before["state"] == "enabled"
     assert event.after["state"] == "pending_deletion"
     assert MasterKey.objects.get(pk=key.pk).deletion_at.isoformat()[:19] in str(event.after)
+
+
+def told_late(key):
+    """Store a use by kms, as a process does that had not heard of the deletion."""
+    version = key.versions.get(number=1)
+    KeyUse.objects.create(
+        version=version, day=timezone.now().date(), action="encrypt", door="kms", uses=1
+    )
 
 
 def write(envelope):

@@ -1,11 +1,13 @@
 """Crypto-shredding, and its certificate."""
 
 import time
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import transaction
 from django.test import override_settings
+from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
@@ -15,6 +17,7 @@ from envelope_fields.lifecycle import (
     create_master_key,
     enable,
     finish_shredding,
+    move_alias,
     ready_to_shred_at,
     rotate_master_key,
     shred,
@@ -131,6 +134,25 @@ class TestWaiting:
             finish_shredding(key)
         at(monkeypatch, seconds=61)
         assert finish_shredding(key).total == 3
+
+    def test_its_alias_is_moved_meanwhile(self, key, monkeypatch):
+        """What was named is destroyed, and not what has the name by then."""
+        other = key_in("disabled", "other")
+        seconds = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
+
+        def move(_):
+            move_alias("tenant", other)
+            monkeypatch.setattr("django.utils.timezone.now", lambda: long_ago + timedelta(days=1))
+
+        long_ago = timezone.now()
+        monkeypatch.setattr(time, "sleep", move)
+        with override_settings(ENVELOPE_FIELDS=seconds):
+            with pytest.raises(ConfirmationRequired):
+                shred("tenant", confirm="tenant")
+            certificate = shred(key)
+        assert certificate.key_id == str(key.pk)
+        other.refresh_from_db()
+        assert (other.state, other.alias) == ("disabled", "tenant")
 
     def test_enabled_in_between(self, key, monkeypatch):
         begin_shredding(key)

@@ -135,6 +135,38 @@ class TestAsync:
 
         assert async_to_sync(both)() == [ANN, BOB]
 
+    def test_one_binding_in_two_tasks_at_once(self):
+        shared = acting_as(APPLICATION)
+
+        async def task(principal, seconds):
+            with acting_as(principal):
+                with shared:
+                    await asyncio.sleep(seconds)
+                return current_principal()
+
+        async def both():
+            return await asyncio.gather(task(ANN, 0.01), task(BOB, 0.02))
+
+        assert asyncio.run(both()) == [ANN, BOB]
+
+    def test_one_binding_in_two_threads_at_once(self):
+        shared, barrier = acting_as(APPLICATION), threading.Barrier(2)
+
+        def thread(principal, is_last):
+            with acting_as(principal):
+                with shared:
+                    barrier.wait()  # both are inside
+                    if is_last:
+                        barrier.wait()
+                after = current_principal()
+                if not is_last:
+                    barrier.wait()
+                return after
+
+        with ThreadPoolExecutor(2) as pool:
+            one, other = pool.submit(thread, ANN, False), pool.submit(thread, BOB, True)
+            assert (one.result(), other.result()) == (ANN, BOB)
+
     def test_across_the_borders(self):
         """async → a thread for sync code → async again."""
 
@@ -147,6 +179,32 @@ class TestAsync:
 
         assert async_to_sync(cross)() == ANN
         assert current_principal() is APPLICATION
+
+
+class TestGenerators:
+    """Nobody should yield inside of a binding; whoever does gets hold of nobody else's."""
+
+    @staticmethod
+    def acting():
+        with acting_as(APPLICATION):
+            yield
+
+    def test_one_that_is_left_in_another_context(self):
+        left = self.acting()
+        copy_context().run(next, left)
+        with acting_as(ANN):
+            left.close()
+            assert current_principal() == ANN
+        assert current_principal() is APPLICATION
+
+    def test_one_that_is_left_inside_of_another_binding(self):
+        with acting_as(BOB):
+            left = self.acting()
+            next(left)
+            with acting_as(ANN):
+                left.close()
+                assert current_principal() == ANN
+            assert current_principal() == BOB
 
 
 class TestThreads:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, move_alias
 from envelope_fields.models import AuditEvent, KeyGrant, KeyState
 from envelope_fields.policy import Action, Principal, acting_as, require
 from envelope_fields.policy.requests import handled
@@ -199,6 +199,22 @@ class TestRevoking:
         void = KeyGrant.objects.exclude(pk=last.pk).get()
         revoke(void)
 
+    @pytest.mark.parametrize(
+        ("hours", "other_hours", "is_last"),
+        [(None, 1, True), (2, 1, True), (1, 2, False), (1, 1, False), (1, None, False)],
+    )
+    def test_when_the_other_ends(self, lab, ann, bob, hours, other_hours, is_last):
+        now = timezone.now()
+        ends = [each and now + timedelta(hours=each) for each in (hours, other_hours)]
+        last = grant(lab, ann, MANAGE, expires_at=ends[0])
+        grant(lab, bob, MANAGE, expires_at=ends[1])
+        if is_last:
+            with pytest.raises(LastGrant, match="for as long"):
+                revoke(last)
+        else:
+            revoke(last)
+        assert KeyGrant.objects.filter(pk=last.pk).exists() == is_last
+
     def test_one_that_does_not_manage(self, lab, ann):
         revoke(grant(lab, ann, ["decrypt"]))
 
@@ -313,6 +329,22 @@ class TestCommands:
         listed = json.loads(self.run("list_grants", "--json", "--key", "lab"))
         assert [item["void"] for item in listed if item["grant"] == gone.pk] == ["gone"]
         assert self.run("list_grants", "--key", "default") == "There are no grants.\n"
+
+    def test_granting_and_revoking_as_json(self, lab, ann):
+        made = json.loads(self.run("grant_key", *TO_ANN, "--json"))
+        assert (made["grant"], made["name"]) == (KeyGrant.objects.get().pk, "ann")
+        assert made["actions"] == ["decrypt"]
+        assert json.loads(self.run("revoke_grant", str(made["grant"]), "--json")) == made
+        assert not KeyGrant.objects.exists()
+
+    def test_a_key_without_an_alias(self, lab, ann):
+        move_alias("lab", create_master_key("other"))
+        self.run("grant_key", str(lab.pk), "--user", "ann", "--action", "manage_grants")
+        made = KeyGrant.objects.get(master_key=lab)
+        assert f"{lab.pk}  auth.user ann" in self.run("list_grants", "--key", str(lab.pk))
+        with pytest.raises(CommandError, match=str(lab.pk)):
+            self.run("revoke_grant", str(made.pk))
+        self.run("revoke_grant", str(made.pk), "--override", str(lab.pk))
 
     def test_many_grants_are_a_few_queries(self, lab, granted, django_assert_max_num_queries):
         for user in User.objects.bulk_create(User(username=str(n)) for n in range(20)):

@@ -19,6 +19,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.policy import APPLICATION, acting_as, current_principal, origin
+from envelope_fields.policy.acting import bound_actor
 from envelope_fields.policy.requests import in_flight
 from tests.policy import views
 
@@ -177,6 +178,30 @@ class TestStreams:
         response = logged_in.get("/stream")
         assert next(iter(response)).strip() == b"ann"
         assert current_principal() is APPLICATION
+
+    def test_one_that_is_left_inside_of_a_binding(self, ann):
+        """The server's thread goes on to other requests, and must not act for this user."""
+        response = wsgi_response("/stream", ann)
+        stream = iter(response)
+        assert [next(stream).strip(), next(stream).strip()] == [b"ann", b"application"]
+        response.close()
+        assert bound_actor() is None
+        assert views.who() == "application"
+
+    def test_what_is_closed_with_it_is_closed_in_its_name(self, rf):
+        closed = []
+
+        class Parts:
+            def __iter__(self):
+                return iter([b"x"])
+
+            def close(self):
+                closed.append(views.who())
+
+        response = PrincipalMiddleware(lambda _: StreamingHttpResponse(Parts()))(rf.get("/"))
+        assert b"".join(response) == b"x"
+        response.close()
+        assert closed == ["anonymous"]
 
     def test_a_file_is_sent_as_before(self, rf):
         plain = FileResponse(open(__file__, "rb"))  # noqa: SIM115
@@ -357,9 +382,13 @@ def cookie(user):
     return f"sessionid={client.cookies['sessionid'].value}"
 
 
-def wsgi(path, user=None, closings=1):
+def wsgi_response(path, user=None):
     environ = RequestFactory().get(path, HTTP_COOKIE=cookie(user)).environ
-    response = get_wsgi_application()(environ, lambda *_: None)
+    return get_wsgi_application()(environ, lambda *_: None)
+
+
+def wsgi(path, user=None, closings=1):
+    response = wsgi_response(path, user)
     body = b"".join(response)
     for _ in range(closings):
         response.close()

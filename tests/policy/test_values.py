@@ -10,13 +10,15 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import DatabaseError, connection, transaction
+from django.http import HttpResponse
 from django.utils import timezone
 
 from envelope_fields import keyring, kms
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.lifecycle import disable
+from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import APPLICATION, Action, Principal, acting_as, facts
+from envelope_fields.policy import APPLICATION, NOBODY, Action, Principal, acting_as, facts
 from envelope_fields.policy.requests import handled
 from tests.models import LabNote, Note
 from tests.other_process import OtherProcess
@@ -237,6 +239,17 @@ class TestWhatIsTold:
         with acting_as(ann):
             assert_denied(read, note)
         assert len(heard) == 3
+
+    def test_somebody_whom_no_grant_can_name(self, note, heard, rf):
+        assert read(note) == "blood group A"  # so that the derived key is known already
+        request = rf.get("/")
+        request.user = object()
+        denied = PrincipalMiddleware(
+            lambda _: HttpResponse(assert_denied(read, note, match="no grants"))
+        )
+        denied(request).close()
+        (denial,) = heard
+        assert (denial.principal, denial.place) == (NOBODY, "tests.labnote.text")
 
     def test_nothing_of_the_value(self, note, ann):
         with acting_as(ann):

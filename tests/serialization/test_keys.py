@@ -8,7 +8,7 @@ from django.core import serializers
 
 from envelope_fields import audit
 from envelope_fields.key_fixtures import OtherAuditTrail
-from envelope_fields.lifecycle import AliasTaken, create_master_key, rotate_master_key
+from envelope_fields.lifecycle import AliasTaken, create_master_key, rotate_master_key, shred
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from tests.models import Note
 from tests.serialization.fixture import FORMATS, dump, load, row, rows
@@ -81,6 +81,27 @@ def test_a_version_that_is_there_keeps_its_wrapping(fixture):
     version.refresh_from_db()
     assert bytes(version.wrapped_material) == b"by another root key"
     assert version.root_key == "second"
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_what_was_destroyed_stays_destroyed(fixture, settings, caplog):
+    """Somebody has certified that it is gone."""
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    whole, part = create_master_key("whole"), create_master_key("part")
+    rotate_master_key("part")
+    keys = dump("envelope_fields.MasterKey", "envelope_fields.MasterKeyVersion")
+    for target in (whole, part.versions.get(number=1)):
+        shred(target)
+    create_master_key("whole")
+    with caplog.at_level(logging.WARNING):
+        load(fixture, keys)
+    assert caplog.text.count("It stays destroyed") == 3  # a key and two versions
+    whole.refresh_from_db()
+    assert (whole.state, whole.alias) == ("destroyed", None)
+    assert whole.destroyed_at is not None
+    for version in (whole.versions.get(), part.versions.get(number=1)):
+        assert (version.state, bytes(version.wrapped_material)) == ("destroyed", b"")
+    assert part.versions.get(number=2).state == "enabled"
 
 
 def test_loading_twice(fixture):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import find_master_key
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_json import as_json, key_content
@@ -54,15 +56,14 @@ class KeyOrVersionCommand(KeyCommand):
 
 
 def named_key(text: str) -> MasterKey:
-    """Return the master key that has an alias, or the id that the text is.
+    """Return the master key whose id the text is, or that has it for its alias.
 
     Raises:
         MasterKeyNotFound: there is none.
     """
-    try:
+    with suppress(ValueError, MasterKeyNotFound):  # an alias may look like an id
         return find_master_key(UUID(text))
-    except ValueError:
-        return find_master_key(text)
+    return find_master_key(text)
 
 
 def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion:

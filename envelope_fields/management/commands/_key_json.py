@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from envelope_fields.lifecycle import next_rotation
+from envelope_fields.lifecycle.rotation import next_rotation_after
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
@@ -15,9 +16,17 @@ def as_json(content: Any) -> str:
     return json.dumps(content, indent=2, default=_moment)
 
 
-def key_content(key: MasterKey) -> dict[str, Any]:
-    """Return what is known of a master key and its versions."""
-    versions = list(key.versions.using(key._state.db).order_by("number"))
+def key_content(
+    key: MasterKey, versions: Sequence[MasterKeyVersion] | None = None
+) -> dict[str, Any]:
+    """Return what is known of a master key and its versions.
+
+    Args:
+        key: the row of the key.
+        versions: its versions by their numbers; None has the database asked.
+    """
+    if versions is None:
+        versions = list(key.versions.using(key._state.db).order_by("number"))
     return {
         "id": str(key.pk),
         "alias": key.alias,
@@ -26,7 +35,7 @@ def key_content(key: MasterKey) -> dict[str, Any]:
         "managed_by": str(key.managed_by),
         "application_use": key.application_use,
         "rotation_period": key.rotation_period,
-        "next_rotation": next_rotation(key),
+        "next_rotation": next_rotation_after(key, versions[-1].created_at),
         "created_at": key.created_at,
         "deletion_at": key.deletion_at,
         "destroyed_at": key.destroyed_at,

@@ -12,8 +12,10 @@ from django.db import connections
 
 from envelope_fields.census import CensusRow, census
 from envelope_fields.key_versions import KeyVersion, key_versions
+from envelope_fields.key_versions import of_key as versions_of
 from envelope_fields.management.commands._census_text import Total, as_text
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._key_command import named_key
 from envelope_fields.models import KeyState
 
 
@@ -24,7 +26,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", choices=list(connections), help="count in this one alone")
-        parser.add_argument("--key", metavar="ALIAS", help="count what is under this master key")
+        parser.add_argument("--key", help="count what is under this master key, by its alias or id")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(
@@ -36,8 +38,9 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         with reported():
-            rows = census(key, database=database)
-            versions = [version for version in key_versions() if key in (None, version.key_alias)]
+            of_key = None if key is None else named_key(key)
+            rows = census(of_key, database=database)
+            versions = key_versions() if of_key is None else versions_of(of_key, key_versions())
         totals = _totals(rows, versions)
         self.stdout.write(_as_json(rows, totals) if json else as_text(rows, totals))
 

@@ -1,4 +1,4 @@
-"""`manage.py grant_key ALIAS --user USERNAME --action decrypt`."""
+"""`manage.py grant_key KEY --user USERNAME --action decrypt`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from envelope_fields.grants import grant
+from envelope_fields.grants import ListedGrant, grant
+from envelope_fields.grants.listing import described
 from envelope_fields.management.commands import _holders
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._grant_json import grant_content
+from envelope_fields.management.commands._key_command import named_key
+from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.policy import Action
 
 
@@ -21,7 +25,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("alias", help="the master key's alias")
+        parser.add_argument("key", metavar="KEY", help="the master key's alias, or its id")
         _holders.add_arguments(parser, required=True)
         parser.add_argument(
             "--action",
@@ -37,27 +41,35 @@ class Command(BaseCommand):
         parser.add_argument(
             "--expires", metavar="TIME", help="when it ends, such as 2030-12-31T18:00"
         )
+        parser.add_argument("--json", action="store_true", help="print the grant as JSON")
 
     def handle(
         self,
         *,
-        alias: str,
+        key: str,
         actions: list[str],
         user: str | None = None,
         group: str | None = None,
         context: str = "",
         expires: str | None = None,
+        json: bool = False,
         **options: Any,
     ) -> None:
         end = expires and _time(expires)
         with reported():
             to = _holders.named(user, group)
-            made = grant(alias, to, actions, context=context, expires_at=end or None)
-        who = f"The user {user!r}" if user is not None else f"The group {group!r}"
-        where = f" in the context {made.context}" if made.context else ""
-        until = _holders.until(made.expires_at)
-        what = ", ".join(made.actions)
-        self.stdout.write(f"Grant {made.pk}: {who} may {what} with {alias!r}{where}{until}.")
+            made = grant(named_key(key), to, actions, context=context, expires_at=end or None)
+            (listed,) = described([made])
+        self.stdout.write(as_json(grant_content(listed)) if json else _as_text(listed, group))
+
+
+def _as_text(listed: ListedGrant, group: str | None) -> str:
+    made = listed.grant
+    who = f"The {'user' if group is None else 'group'} {listed.name!r}"
+    where = f" in the context {made.context}" if made.context else ""
+    until = _holders.until(made.expires_at)
+    what = ", ".join(made.actions)
+    return f"Grant {made.pk}: {who} may {what} with {str(made.master_key)!r}{where}{until}."
 
 
 def _time(text: str) -> datetime:

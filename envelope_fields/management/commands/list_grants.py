@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
@@ -10,6 +9,9 @@ from django.core.management import BaseCommand, CommandParser
 from envelope_fields.grants import ListedGrant, list_grants
 from envelope_fields.management.commands import _holders
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._grant_json import grant_content
+from envelope_fields.management.commands._key_command import named_key
+from envelope_fields.management.commands._key_json import as_json
 
 
 class Command(BaseCommand):
@@ -18,7 +20,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--key", metavar="ALIAS", help="those on this master key alone")
+        parser.add_argument("--key", help="those on this master key alone, by its alias or id")
         _holders.add_arguments(parser, required=False)
         parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -32,9 +34,10 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         with reported():
-            found = list_grants(key, _holders.named(user, group))
+            of_key = None if key is None else named_key(key)
+            found = list_grants(of_key, _holders.named(user, group))
         if json:
-            self.stdout.write(_as_json(found))
+            self.stdout.write(as_json([grant_content(listed) for listed in found]))
         elif not found:
             self.stdout.write("There are no grants.")
         else:
@@ -48,24 +51,3 @@ def _as_text(listed: ListedGrant) -> str:
     until = _holders.until(grant.expires_at)
     void = f" (void: {listed.void})" if listed.void else ""
     return f"{grant.pk}  {grant.master_key}  {who}: {', '.join(grant.actions)}{where}{until}{void}"
-
-
-def _as_json(found: list[ListedGrant]) -> str:
-    return json.dumps(
-        [
-            {
-                "grant": listed.grant.pk,
-                "key": listed.grant.master_key.alias,
-                "key_id": str(listed.grant.master_key_id),
-                "principal_type": listed.grant.principal_type,
-                "principal_id": listed.grant.principal_id,
-                "name": listed.name,
-                "actions": listed.grant.actions,
-                "context": listed.grant.context,
-                "expires_at": listed.grant.expires_at and listed.grant.expires_at.isoformat(),
-                "void": listed.void,
-            }
-            for listed in found
-        ],
-        indent=2,
-    )

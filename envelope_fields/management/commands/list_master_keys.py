@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Prefetch
 
 from envelope_fields.conf import configuration
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_json import as_json, key_content
-from envelope_fields.models import KeyState, MasterKey
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 
 class Command(BaseCommand):
@@ -27,7 +27,9 @@ class Command(BaseCommand):
             keys = keys.filter(state=state)
         with reported():
             if json:
-                self.stdout.write(as_json([key_content(key) for key in keys]))
+                by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
+                listed = keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
+                self.stdout.write(as_json([key_content(key, key.by_number) for key in listed]))
                 return
             for key in keys.annotate(
                 count=Count("versions"), newest=Max("versions__created_at")
