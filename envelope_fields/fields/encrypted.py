@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model
+from django.db.models import Field, Model, Value
 from django.db.models.expressions import Col, DatabaseDefault
 
 from envelope_fields.crypto import format
 from envelope_fields.crypto.context import field_context
-from envelope_fields.fields import field_checks, guard, placeholder
+from envelope_fields.fields import field_checks, guard, placeholder, upserts
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.columns import EncryptedCol, is_column
 from envelope_fields.fields.errors import refuse
@@ -93,7 +93,7 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
     # Declaration
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        super().contribute_to_class(cls, name, private_only)
+        super().contribute_to_class(cls, name, private_only=private_only)
         # The field of an abstract base is copied, with what is cached in it.
         for cached in (
             "label",
@@ -158,11 +158,13 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
                     f"{self} is encrypted: db_default would have the database store a plain "
                     "value. Use default= instead."
                 )
-            if not guard.is_json_null(self, value):
-                return value
-        elif type(value) is StoredEnvelope:
+            if guard.is_json_null(self, value):
+                # Still an expression: from 6.0 on, Django reads back what it stands for.
+                return Value(Unencrypted(value, model_instance), output_field=self)
+            return value
+        if type(value) is StoredEnvelope:
             return self._own(value)
-        elif type(value) is Unencrypted:  # left by a raw save that failed, maybe of another row
+        if type(value) is Unencrypted:  # left by a raw save that failed, maybe of another row
             value = value.value
             setattr(model_instance, self.attname, value)
         return Unencrypted(value, model_instance)
@@ -192,12 +194,16 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
         raise refuse(self, "a value cannot be compared with what is stored")
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
+        if callable(self.key):
+            upserts.refuse_other_keys(self, compiler)
         sql: str = connection.ops.binary_placeholder_sql(value)  # type: ignore[call-arg]
         return sql
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
+        if callable(self.key):
+            upserts.refuse_other_keys(self, compiler)
         operations: Any = connection.ops
         sql, params = operations.binary_placeholder_sql(value, compiler)
         return sql, params

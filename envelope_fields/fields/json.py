@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+
+# Databases refuse NaN and Infinity in a `JSONField`; nobody but us sees what is in an envelope.
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
@@ -21,14 +25,27 @@ class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
         if hasattr(value, "as_sql"):  # JSON null, the one expression that comes this far
             return b"null"
         try:
-            return json.dumps(self.get_prep_value(value), cls=self.encoder).encode()
+            return self._encoded(self.get_prep_value(value)).encode()
         except Exception as error:
-            cause = type(error).__name__
+            cause = type(error)
             del value  # what is raised must not hold the value, nor show it in its traceback
-        raise TypeError(
-            f"{self}: the value cannot be written as JSON ({cause}). An encoder= can say how."
+        raise (ValueError if issubclass(cause, ValueError) else TypeError)(
+            f"{self}: the value cannot be written as JSON ({cause.__name__}). An encoder= can "
+            "say how; NaN and infinity are no JSON."
         )
+
+    def _encoded(self, value: Any) -> str:
+        if self.encoder is None:
+            return _encode(value)
+        return json.dumps(value, cls=self.encoder, allow_nan=False)
 
     def from_plaintext(self, plaintext: bytes) -> Any:
         # As text: json.loads() guesses the encoding of bytes, and we wrote UTF-8.
         return json.loads(plaintext.decode(), cls=self.decoder)
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        super().validate(value, model_instance)
+        try:
+            self._encoded(value)
+        except ValueError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None

@@ -36,7 +36,7 @@ class MaskingMixin(_Field):
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         if self.masks:
             self.descriptor_class = MaskedAttribute
-        super().contribute_to_class(cls, name, private_only)
+        super().contribute_to_class(cls, name, private_only=private_only)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()

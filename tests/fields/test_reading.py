@@ -4,6 +4,7 @@ import json
 import pickle
 import traceback
 
+import django
 import pytest
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, connection, models
@@ -433,3 +434,14 @@ def test_json_null_is_not_null():
     assert {len(stored(each, "data")) for each in Note.objects.all()} == {101}
     Note.objects.update(data=Value(None))
     assert stored(note, "data") is None
+
+
+@pytest.mark.skipif(django.VERSION < (6,), reason="6.0 reads back what an expression stored")
+def test_an_object_that_stored_json_null_has_none():
+    null = Value(None, models.JSONField())
+    note = Note.objects.create(data=null)
+    assert note.data is None
+    note.data = null
+    note.save()
+    assert note.data is None
+    assert len(stored(note, "data")) == 97 + 4

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import connection, models, transaction
 from django.db.models import Case, F, Func, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Lower, Now, Upper
@@ -371,6 +371,25 @@ def test_a_value_that_cannot_be_stored_leaves_everything_as_it_was():
         note.save()
     note.refresh_from_db()
     assert (note.text, note.data) == ("before", {"a": 1})
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": {"b": -float("inf")}}])
+@pytest.mark.parametrize("row", [Note(text="x"), Declared()], ids=["plain", "with an encoder"])
+def test_what_json_does_not_have_is_refused(row, value):
+    """The databases refuse it in a JSONField, since other programs could not read it."""
+    name = "data" if isinstance(row, Note) else "dates"
+    row = type(row)(**{name: value})
+    with pytest.raises(ValidationError) as caught:
+        row.full_clean()
+    assert caught.value.message_dict[name] == ["Value must be valid JSON."]
+    rows = type(row).objects
+    for write in (row.save, lambda: rows.bulk_create([row]), lambda: rows.update(**{name: value})):
+        with (
+            pytest.raises(ValueError, match=rf"\.{name}: .*NaN and infinity"),
+            transaction.atomic(),
+        ):
+            write()
+    assert not rows.exists()
 
 
 @isolate_apps("tests")

@@ -26,6 +26,7 @@ from tests.models.tenants import (
     LenientTenantNote,
     MaskedNote,
     TenantNote,
+    TenantWord,
 )
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Restaurant",
     "SecondDated",
     "TenantNote",
+    "TenantWord",
     "UuidKeyed",
     "Ward",
 ]

@@ -29,6 +29,18 @@ class LenientTenantNote(models.Model):
     text = EncryptedTextField(blank=True, key=tenant_alias_or_default)
 
 
+class TenantWord(models.Model):
+    """Has unique plain columns, for upserts."""
+
+    tenant = models.CharField(max_length=50)
+    word = models.CharField(max_length=50, unique=True)
+    number = models.IntegerField()
+    text = EncryptedTextField(key=tenant_alias)
+
+    class Meta:
+        unique_together = [("tenant", "number")]
+
+
 class LabNote(models.Model):
     """Under a key that is named by its alias."""
 
@@ -43,6 +55,7 @@ class Document(models.Model):
     """Under a key of its clinic, which is made with the first document."""
 
     clinic = models.ForeignKey(Clinic, models.CASCADE)
+    number = models.IntegerField(unique=True, null=True)
     body = EncryptedTextField(key=TenantKey("clinic/{clinic_id}"))
 
     objects = EncryptedQuerySet.as_manager()
