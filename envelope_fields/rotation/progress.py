@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
@@ -119,11 +121,26 @@ class Progress:
 
 def progress(run: RotationRun) -> Progress:
     """Return how far a run is, as its rows tell; the census says what is left for certain."""
-    numbers = numbers_of(run)
-    fields = [
-        _field(place, numbers.of(place.pk), run)
-        for place in run.places.using(configuration().database).order_by("pk")
-    ]
+    return progress_of([run])[0]
+
+
+def progress_of(runs: Sequence[RotationRun]) -> list[Progress]:
+    """Return how far each of some runs is, in as many queries as for one."""
+    places: dict[UUID, list[RotationPlace]] = {run.pk: [] for run in runs}
+    rows = RotationPlace.objects.using(configuration().database).filter(run__in=list(places))
+    for place in rows.order_by("pk"):
+        places[place.run_id].append(place)
+    numbers: defaultdict[int, RunNumbers] = defaultdict(RunNumbers)
+    for each in _numbers(list(places)):
+        numbers[each.place].append(each)
+    return [_progress(run, places[run.pk], numbers) for run in runs]
+
+
+def _progress(
+    run: RotationRun, places: list[RotationPlace], of_places: Mapping[int, RunNumbers]
+) -> Progress:
+    numbers = RunNumbers(each for place in places for each in of_places[place.pk])
+    fields = [_field(place, numbers.of(place.pk), run) for place in places]
     left, rate = sum(field.left for field in fields), _rate(run, numbers.moved)
     is_running = run.state == RotationState.RUNNING
     return Progress(
@@ -141,7 +158,11 @@ def progress(run: RotationRun) -> Progress:
 
 def numbers_of(run: RotationRun) -> RunNumbers:
     """Return the sums of a run's ranges."""
-    rows = RotationRange.objects.using(configuration().database).filter(place__run=run.pk)
+    return _numbers([run.pk])
+
+
+def _numbers(runs: Sequence[UUID]) -> RunNumbers:
+    rows = RotationRange.objects.using(configuration().database).filter(place__run__in=runs)
     sums = {name: Sum(name) for name in _COUNTED}
     found = rows.order_by().values("place", "sweep").annotate(**sums)
     return RunNumbers(Numbers(*row) for row in found.values_list("place", "sweep", *sums))

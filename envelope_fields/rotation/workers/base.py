@@ -20,5 +20,5 @@ class RotationWorker(ABC):
         It may be asked twice for the same run. `rotation.tasks` has what is to be done.
 
         Raises:
-            Exception: the worker cannot be reached; the run stays as it is, and can be resumed.
+            Exception: the worker cannot be reached; `workers.send` sees to the run.
         """
