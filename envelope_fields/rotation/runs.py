@@ -214,8 +214,9 @@ def _become(
     act: str,
     actor: Any,
 ) -> RotationRun:
+    key_id = find_run(run).master_key_id  # before: SQLite locks for who writes first, and waits
     with key_transaction() as using:
-        key = locked_key(using, find_run(run).master_key_id)
+        key = locked_key(using, key_id)
         principal = required(Action.RE_ENCRYPT, key, actor, using)
         now = find_run(run)
         if now.state not in (state, *allowed):

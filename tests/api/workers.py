@@ -1,7 +1,12 @@
 """Workers for tests of the API, named by the setting ROTATION_WORKER."""
 
+from threading import Thread
+
+from django.db import connections
+
 from envelope_fields import rotation
 from envelope_fields.rotation.workers.base import RotationWorker
+from envelope_fields.rotation.working import work
 
 
 class Patient(RotationWorker):
@@ -25,3 +30,16 @@ class Unreachable(RotationWorker):
 
     def begin(self, run_id):
         raise ConnectionError("amqp://somebody:hunter2@broker")
+
+
+class Beside(RotationWorker):
+    """Does it in a thread of the server: many are begun in little time."""
+
+    def begin(self, run_id):
+        Thread(target=self._work, args=[run_id]).start()
+
+    def _work(self, run_id):
+        try:
+            work(rotation.find_run(run_id))
+        finally:
+            connections.close_all()
