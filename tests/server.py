@@ -13,16 +13,22 @@ from django.db import connections
 
 
 @contextmanager
-def served(threads=4, **environment):
-    """Serve the test project on the databases of this test; yield the address of the API."""
+def served(threads=4, processes=1, worker="envelope_fields.rotation.workers.process.ProcessWorker"):
+    """Serve the test project on the databases of this test; yield the address of the API.
+
+    Args:
+        threads: of each process.
+        processes: how many.
+        worker: who works on rotations.
+    """
     names = {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "gunicorn", "tests.served:application",
+                sys.executable, "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()",
                 "--bind", f"fd://{listening.fileno()}", "--worker-class", "gthread",
-                "--threads", str(threads), "--log-level", "warning",
+                "--threads", str(threads), "--workers", str(processes), "--log-level", "warning",
                 # Clients hold several connections each, and use one at a time.
                 "--keep-alive", "75",
                 # What is too long for us is ours to refuse.
@@ -30,8 +36,8 @@ def served(threads=4, **environment):
             ],
             pass_fds=[listening.fileno()],
             env={
-                **os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "SERVED_DATABASES": json.dumps(names), **environment,
+                **os.environ, "DJANGO_SETTINGS_MODULE": "tests.served_settings",
+                "SERVED_DATABASES": json.dumps(names), "SERVED_WORKER": worker,
             },
         )  # fmt: skip
         try:

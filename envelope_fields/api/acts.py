@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from envelope_fields import lifecycle
 from envelope_fields.api import keys, rights, versions
-from envelope_fields.api.etags import as_seen
+from envelope_fields.api.etags import as_seen, etag_of
 from envelope_fields.api.fields import Nothing, Strict, Text, Whole
 from envelope_fields.api.key_shapes import KeyContent
 from envelope_fields.api.naming import named_key
@@ -42,7 +42,7 @@ class ActView(ApiView):
         rights.permit_act(request, key, self.act)
         row = key if number is None else versions.version_of(key, number)
         given = self.body(self.takes)
-        with as_seen(request, key, lambda: content_of(row)):
+        with as_seen(request, key, lambda: etag_of(content_of(row))):
             return self.do(row, given) or told(row)
 
     def do(self, row: Any, given: dict[str, Any]) -> Response | None:

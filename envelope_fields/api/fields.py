@@ -90,6 +90,18 @@ class Whole(serializers.IntegerField):
         return int(super().to_internal_value(data))
 
 
+class Number(serializers.FloatField):
+    """A number of JSON within its bounds, and no text that looks like one."""
+
+    default_error_messages = {"range": "A number from {least} to {most} is required."}
+
+    def to_internal_value(self, data: Any) -> float:
+        # Compared as it is: a whole number may be larger than any float.
+        if type(data) not in (int, float) or not self.min_value <= data <= self.max_value:
+            self.fail("range", least=self.min_value, most=self.max_value)
+        return float(data)
+
+
 class WholeInQuery(serializers.IntegerField):
     """Digits in a query."""
 

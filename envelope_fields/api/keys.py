@@ -96,7 +96,7 @@ class Key(ApiView):
         """
         key = rights.see(named_key(id), Action.ROTATE)
         change = self._move if _names_alias(request.data) else self._update
-        with as_seen(request, key, lambda: content_of(key)):
+        with as_seen(request, key, lambda: etag_of(content_of(key))):
             change(request, key)
         return told(key)
 

@@ -12,11 +12,9 @@ from envelope_fields.lifecycle import find_master_key
 from envelope_fields.models import MasterKey
 
 PREFIX = "alias:"
-PATTERN = (
-    r"\A(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-    r"|alias:[A-Za-z0-9][A-Za-z0-9/_.:@-]{0,199})\Z"
-)
-_PATTERN = re.compile(PATTERN)
+_ID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+PATTERN = rf"\A(?:{_ID}|alias:[A-Za-z0-9][A-Za-z0-9/_.:@-]{{0,199}})\Z"
+_PATTERN, _ID_ALONE = re.compile(PATTERN), re.compile(rf"{_ID}\Z")
 
 
 class KeyId:
@@ -42,6 +40,11 @@ def named_key(text: str) -> MasterKey | None:
         return find_master_key(alias_in(text) or UUID(text))
     except MasterKeyNotFound:
         return None
+
+
+def id_in(text: str) -> UUID | None:
+    """Return the id that a text is, or nothing."""
+    return UUID(text) if _ID_ALONE.match(text) else None
 
 
 def alias_in(text: str) -> str:

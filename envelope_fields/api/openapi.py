@@ -9,7 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework import serializers
 
-from envelope_fields.api import naming, problems
+from envelope_fields.api import idempotency, naming, problems
 from envelope_fields.api.fields import Strict, in_ecma
 from envelope_fields.api.operations import Operation
 
@@ -40,6 +40,12 @@ _PATH = {
         OpenApiParameter.PATH,
         description="The number of the grant.",
     ),
+    "run": OpenApiParameter(
+        "run",
+        {"type": "string", "format": "uuid"},
+        OpenApiParameter.PATH,
+        description="The id of the rotation.",
+    ),
 }
 _IF_MATCH = OpenApiParameter(
     "If-Match",
@@ -47,9 +53,19 @@ _IF_MATCH = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The `ETag` that was seen; if it is another one by now, nothing is done (412).",
 )
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    idempotency.HEADER,
+    {"type": "string", "pattern": in_ecma(idempotency.PATTERN)},
+    OpenApiParameter.HEADER,
+    description=(
+        "A name for this start. Sent again with the same body, it is answered with the first run; "
+        "with another body it is refused (422)."
+    ),
+    examples=[OpenApiExample("of a deployment", '"deploy-1742"')],
+)
 _HEADERS = {
-    "ETag": "Changes with what is told of the key or version.",
-    "Location": "The address of what was made.",
+    "ETag": "Changes with what is told.",
+    "Location": "The address of what was made, or goes on.",
     "Retry-After": "After how many seconds to ask again.",
     "Cache-Control": "`no-store`: the answer is kept nowhere.",
 }
@@ -113,6 +129,8 @@ class ApiSchema(AutoSchema):
         found: list[Any] = [_PATH[name] for name in _PATH if f"{{{name}}}" in self.path]
         if self.operation.takes_if_match:
             found.append(_IF_MATCH)
+        if self.operation.takes_idempotency_key:
+            found.append(_IDEMPOTENCY_KEY)
         for status, names in self.operation.headers.items():
             found += [_answered(name, status) for name in names]
         query = self.operation.query

@@ -23,6 +23,7 @@ class Operation:
         refusals: the statuses with which it is refused, beside those of every endpoint.
         headers: by status, what the answer has in its headers.
         takes_if_match: whether it is done only to what the client has seen.
+        takes_idempotency_key: whether it is done once, however often it is sent.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Operation:
     refusals: tuple[int, ...] = ()
     headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     takes_if_match: bool = False
+    takes_idempotency_key: bool = False
 
 
 def operation(name: str, answers: Mapping[int, Any], **more: Any) -> Callable[[_Method], _Method]:

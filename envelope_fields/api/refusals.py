@@ -6,7 +6,8 @@ from typing import Any
 
 from rest_framework.exceptions import APIException
 
-from envelope_fields.api.rights import not_there
+from envelope_fields.api.idempotency import HEADER
+from envelope_fields.api.rights import no_rotation, not_there
 from envelope_fields.census import CensusFailed
 from envelope_fields.exceptions import (
     DecryptionFailed,
@@ -25,6 +26,9 @@ from envelope_fields.lifecycle import (
     ConfirmationRequired,
     KeyInUse,
 )
+from envelope_fields.rotation import NoSuchField, NoSuchRun, RotationUnderWay, RunNotPossible
+from envelope_fields.rotation.idempotency import IdempotencyKeyReused
+from envelope_fields.rotation.workers import NoWorker, WorkerUnreachable
 
 RETRY_SECONDS = 5
 
@@ -71,6 +75,12 @@ _ANSWERS: tuple[tuple[type[EnvelopeError], int, str, str], ...] = (
     (ConfirmationRequired, 409, "confirmation_required", "confirm"),
     (LastGrant, 409, "last_grant", "override"),
     (KeyInUse, 409, "key_in_use", ""),
+    (RotationUnderWay, 409, "rotation_under_way", ""),
+    (RunNotPossible, 409, "rotation_over", ""),
+    (NoWorker, 409, "no_worker", ""),
+    (WorkerUnreachable, 503, "worker_unreachable", ""),
+    (IdempotencyKeyReused, 422, "idempotency_key_reused", HEADER),
+    (NoSuchField, 400, "no_such_field", "fields"),
     (MasterKeyUnusable, 409, "key_unusable", ""),
     (MalformedEnvelope, 400, "malformed_envelope", "ciphertext"),
     (DecryptionFailed, 400, "decryption_failed", "ciphertext"),
@@ -84,6 +94,8 @@ def refusal_of(error: EnvelopeError) -> APIException | None:
     """Return the answer to an error of this package; None where it is a fault of the server."""
     if isinstance(error, MasterKeyNotFound):
         return not_there()
+    if isinstance(error, NoSuchRun):
+        return no_rotation()
     for kind, status, code, field in _ANSWERS:
         if isinstance(error, kind):
             wait = RETRY_SECONDS if status == 503 else None
@@ -107,4 +119,6 @@ def _members(error: EnvelopeError) -> dict[str, Any]:
     if isinstance(error, ConfirmationRequired):
         last = error.last_use
         return {"expected": error.expected, "last_use": last and last.isoformat()}
+    if isinstance(error, RotationUnderWay | WorkerUnreachable | IdempotencyKeyReused):
+        return {"rotation": str(error.run.pk)} if error.run else {}
     return {}

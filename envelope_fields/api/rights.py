@@ -107,6 +107,11 @@ def not_there() -> NotFound:
     return NotFound("There is no such key, or you may not see it.")
 
 
+def no_rotation() -> NotFound:
+    """Return that answer for a rotation."""
+    return NotFound("There is no such rotation, or you may not see it.")
+
+
 def nothing_here() -> NotFound:
     """Return the answer for an address that is none, or that is switched off."""
     return NotFound("There is nothing here.")

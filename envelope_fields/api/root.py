@@ -16,12 +16,14 @@ from envelope_fields.api.operations import operation
 from envelope_fields.api.versioning import url_of
 from envelope_fields.api.view import ApiView
 
+_NAMES = ("keys", "rotations", "events", "schema")
+
 
 @extend_schema_serializer(
     examples=[
         OpenApiExample(
             "under api/v1/",
-            {name: f"https://example.com/api/v1/{name}/" for name in ("keys", "events", "schema")},
+            {name: f"https://example.com/api/v1/{name}/" for name in _NAMES},
             response_only=True,
         )
     ]
@@ -30,6 +32,7 @@ class RootContent(serializers.Serializer[Any]):
     """Where to go on."""
 
     keys = serializers.URLField()
+    rotations = serializers.URLField()
     events = serializers.URLField()
     schema = serializers.URLField()
 
@@ -42,7 +45,7 @@ class Root(ApiView):
     @operation("read_root", {200: RootContent})
     def get(self, request: Any) -> Response:
         """Read where to go on."""
-        return Response({name: url_of(request, name) for name in ("keys", "events", "schema")})
+        return Response({name: url_of(request, name) for name in _NAMES})
 
 
 class Missing(ApiView):

@@ -29,8 +29,9 @@ from envelope_fields.conf import configuration
 _SETTINGS: dict[str, Any] = {
     "TITLE": "Envelope encryption: keys",
     "DESCRIPTION": (
-        "Master keys, their versions, who may use them, and what was done with them. Errors are "
-        "problem details (RFC 9457). A key that one may not see looks like one that is not there."
+        "Master keys, their versions, who may use them, rotations of what is stored under them, "
+        "and what was done with them. Errors are problem details (RFC 9457). A key that one may "
+        "not see looks like one that is not there."
     ),
     "VERSION": V1,
     "OAS_VERSION": "3.1.0",
@@ -48,6 +49,7 @@ _SETTINGS: dict[str, Any] = {
     "SERVERS": [],
     "TAGS": [
         {"name": "keys", "description": "Master keys, and everything about one."},
+        {"name": "rotations", "description": "Moving stored values to the current version."},
         {"name": "events", "description": "The audit trail."},
         {"name": "data", "description": "Encrypting and decrypting, where it is switched on."},
         {"name": "schema", "description": "This document."},

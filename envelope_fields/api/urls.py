@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from envelope_fields.api import acts, census, data, events, grants, keys, root, schema, versions
+from envelope_fields.api import (
+    acts,
+    census,
+    data,
+    events,
+    grants,
+    keys,
+    root,
+    rotation_acts,
+    rotations,
+    schema,
+    versions,
+)
 from envelope_fields.api.shredding import Shred
 
 app_name = "envelope_fields"
@@ -17,6 +29,11 @@ _OF_VERSIONS = {
     "schedule-deletion": acts.ScheduleDeletion,
     "cancel-deletion": acts.CancelDeletion,
     "shred": Shred,
+}
+_OF_ROTATIONS = {
+    "pause": rotation_acts.Pause,
+    "resume": rotation_acts.Resume,
+    "cancel": rotation_acts.Cancel,
 }
 _DATA = {
     "generate-data-key": data.GenerateDataKey,
@@ -32,6 +49,13 @@ urlpatterns = [
     path("schema/", schema.Schema.as_view(), name="schema"),
     path("events/", events.Events.as_view(), name="events"),
     *(path(f"data/{name}/", view.as_view(), name=name) for name, view in _DATA.items()),
+    path("rotations/", rotations.Rotations.as_view(), name="rotations"),
+    path("rotations/<str:run>/", rotations.Rotation.as_view(), name="rotation"),
+    path("rotations/<str:run>/failures/", rotations.Failures.as_view(), name="rotation-failures"),
+    *(
+        path(f"rotations/<str:run>/{name}/", view.as_view(), name=f"rotation-{name}")
+        for name, view in _OF_ROTATIONS.items()
+    ),
     path("keys/", keys.Keys.as_view(), name="keys"),
     *(
         path(f"{_VERSION}{name}/", view.as_view(of_version=True), name=f"version-{name}")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from envelope_fields.lifecycle.locking import Key
-from envelope_fields.models import RotationRun, RotationState
+from envelope_fields.lifecycle.locking import Key, expecting
+from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import workers
+from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
 from envelope_fields.rotation.runs import RunOrId, find_run, pause, resume, start
 
 
-def start_elsewhere(key: Key, **options: Any) -> RotationRun:
+def start_elsewhere(
+    key: Key, *, idempotency_key: IdempotencyKey = NOT_REPEATED, **options: Any
+) -> RotationRun:
     """Make a run and have the worker work on it.
 
     Args:
         key: the master key, its id or its alias.
-        **options: those of `start`.
+        idempotency_key, **options: those of `start`.
+
+    Returns:
+        The run; or the first one, where this start was made before.
 
     Raises:
         NoWorker: there is none; no run is made.
@@ -23,9 +29,12 @@ def start_elsewhere(key: Key, **options: Any) -> RotationRun:
             another.
         EnvelopeError: as `start` does.
     """
-    workers.worker()
-    run = start(key, **options)
-    workers.send(run)
+    run = idempotency_key.first_run()
+    if run is None:
+        workers.worker()
+        run = start(key, idempotency_key=idempotency_key, **options)
+    if run.state == RotationState.PENDING:  # also a first one: who made it may have died then
+        workers.send(run)
     return run
 
 
@@ -40,10 +49,15 @@ def resume_elsewhere(run: RunOrId, *, actor: Any = None) -> RotationRun:
     workers.worker()
     before = find_run(run).state
     now = resume(run, actor=actor)
-    try:
-        workers.send(now)
-    except workers.WorkerUnreachable as error:
-        if before == RotationState.RUNNING:
-            raise
-        raise workers.WorkerUnreachable(pause(now, actor=actor), error.cause) from error
+    with expecting(_anything):  # that it is what the caller has seen, was before it went on
+        try:
+            workers.send(now)
+        except workers.WorkerUnreachable as error:
+            if before == RotationState.RUNNING:
+                raise
+            raise workers.WorkerUnreachable(pause(now, actor=actor), error.cause) from error
     return now
+
+
+def _anything(key: MasterKey) -> None:
+    """Let a key be whatever it is."""

@@ -25,6 +25,7 @@ from envelope_fields.models import (
     RotationState,
 )
 from envelope_fields.policy import Action, Principal
+from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
 from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.scope import chosen_columns, scope
 
@@ -59,6 +60,7 @@ def start(
     fields: Iterable[str] = (),
     database: str = "",
     limits: Limits | None = None,
+    idempotency_key: IdempotencyKey = NOT_REPEATED,
     actor: Any = None,
 ) -> RotationRun:
     """Make a run that moves the stored values under a master key, for somebody to work on it.
@@ -74,6 +76,7 @@ def start(
         fields: `app_label.Model.field`, or `app_label.Model`; by default all.
         database: only values in this one of `DATABASES`.
         limits: how politely.
+        idempotency_key: by which a start that comes again is known, and told of the first run.
         actor: on whose behalf; None is the current principal. Needs the right to re-encrypt, then
             and while the run goes on.
 
@@ -82,6 +85,7 @@ def start(
         MasterKeyUnusable: the key is not enabled.
         RotationUnderWay: it has a run that is not over.
         NoSuchField: no encrypted field has such a name.
+        IdempotencyKeyReused: something else was started with the same one.
         KeyAccessDenied: the actor may not.
         ValueError: no such kind.
     """
@@ -90,6 +94,9 @@ def start(
     with key_transaction() as using:
         row = locked_key(using, key)
         principal = required(Action.RE_ENCRYPT, row, actor, using)
+        first = idempotency_key.first_run()
+        if first is not None:
+            return first
         _refuse_unless_enabled(row)
         scope(kind, of_key(row.pk, key_versions()), numbers)
         under_way = active_run(row)
@@ -106,12 +113,17 @@ def start(
             actor_type=principal.type,
             actor_id=principal.id,
             actor_name=principal.name[:254],
+            start_token=idempotency_key.token,
+            start_digest=idempotency_key.digest,
         )
         try:
             with transaction.atomic(using=using):
                 run.save(using=using, force_insert=True)
-        except IntegrityError:  # pragma: no cover - the lock on the key comes first
-            raise RotationUnderWay(row, active_run(row)) from None
+        except IntegrityError:  # a start on another key, which this one's lock does not keep out
+            first = idempotency_key.first_run()
+            if first is None:  # pragma: no cover - runs of this key the lock does keep out
+                raise RotationUnderWay(row, active_run(row)) from None
+            return first
         _record("start_rotation", row, principal, using, after=_asked_for(run))
     return run
 
@@ -133,7 +145,10 @@ def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
 
 
 def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
-    """End a run where it is. What was moved stays moved; errors as for `pause`."""
+    """End a run where it is. What was moved stays moved; errors as for `pause`.
+
+    One that is cancelled already stays so.
+    """
     return _become(run, RotationState.CANCELLED, ACTIVE_STATES, "cancel_rotation", actor)
 
 
@@ -183,6 +198,8 @@ def ended(
         key = locked_key(using, run.master_key_id)
         now = find_run(run)
         if now.state == expected:
+            if expected == RotationState.PENDING:
+                now.start_token = None
             _write(now, using, state, error=error)
             act = "complete_rotation" if state == RotationState.COMPLETED else "fail_rotation"
             after = {"run": str(run.pk), **numbers, **({"error": error} if error else {})}
@@ -197,11 +214,12 @@ def _become(
     act: str,
     actor: Any,
 ) -> RotationRun:
+    key_id = find_run(run).master_key_id  # before: SQLite locks for who writes first, and waits
     with key_transaction() as using:
-        key = locked_key(using, find_run(run).master_key_id)
+        key = locked_key(using, key_id)
         principal = required(Action.RE_ENCRYPT, key, actor, using)
         now = find_run(run)
-        if now.state not in allowed:
+        if now.state not in (state, *allowed):
             raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
         if now.state != state:
             before = {"state": str(now.state)}

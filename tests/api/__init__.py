@@ -1,10 +1,11 @@
 """The HTTP API: officers, readers and nobody, by Django's test client, and by real ones."""
 
+from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
 from tests.officers import officer
 
 ROOT = "/api/v1/"
-READER = ("view_masterkey", "view_keygrant", "view_auditevent")
+READER = ("view_masterkey", "view_keygrant", "view_auditevent", "view_rotationrun")
 
 
 def url(*parts):
@@ -30,6 +31,10 @@ def problem(response, status, code=None):
     if code is not None:
         assert said["code"] == code, said
     return said
+
+
+def last_event():
+    return AuditEvent.objects.latest("number")
 
 
 def wrong_fields(response):

@@ -2,8 +2,11 @@ import pytest
 from rest_framework.test import APIClient
 
 from envelope_fields import keyring
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from tests.api import reader
+from tests.api.rotations import with_worker
+from tests.api.workers import Patient
+from tests.models import TenantNote
 from tests.officers import officer
 
 
@@ -40,3 +43,20 @@ def client_of():
 def api(client_of, olga):
     """A client of the officer."""
     return client_of(olga)
+
+
+@pytest.fixture
+def worker(settings):
+    """A worker that is told of rotations, and begins none."""
+    with_worker(settings, "Patient")
+    Patient.told.clear()
+    return Patient
+
+
+@pytest.fixture
+def notes(key):
+    """Values under version 1 of the key, of which version 2 is current."""
+    found = [TenantNote(tenant="tenant", text=f"{n}", data=None) for n in range(12)]
+    TenantNote.objects.bulk_create(found)
+    rotate_master_key(key)
+    return found

@@ -10,17 +10,13 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import Action
-from tests.api import key_url, problem, reader, url, wrong_fields
+from tests.api import key_url, last_event, problem, reader, url, wrong_fields
 from tests.models import TenantNote
 from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 ACTS = ["rotate", "enable", "disable", "schedule-deletion", "cancel-deletion", "shred"]
-
-
-def last_event():
-    return AuditEvent.objects.latest("number")
 
 
 def test_rotate(api, key):

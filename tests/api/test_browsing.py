@@ -2,6 +2,7 @@
 
 import pytest
 
+from envelope_fields import rotation
 from tests.api import key_url, url
 from tests.officers import officer
 
@@ -11,15 +12,28 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def test_pages(api, key):
+    run = rotation.start(key)
     for address in [
         url(), url("keys"), url("events"), key_url(key), key_url(key, "versions"),
         key_url(key, "grants"), key_url(key, "census"), key_url(key, "shred"),
-        key_url(key, "versions", 1), f"{url('keys')}?page_size=1",
+        key_url(key, "versions", 1), f"{url('keys')}?page_size=1", url("rotations"),
+        url("rotations", run.pk), url("rotations", run.pk, "failures"),
     ]:  # fmt: skip
         response = api.get(address, headers=HTML)
         assert response.status_code == 200, address
         assert response["Content-Type"].startswith("text/html")
-        assert "Envelope" in response.text or "tenant" in response.text or "keys" in response.text
+        assert any(word in response.text for word in ("Envelope", "tenant", "keys", "results"))
+
+
+def test_pages_of_rotations(api, key, worker):
+    made = api.post(url("rotations"), {"key": "alias:tenant"}, headers=HTML)
+    assert made.status_code == 202
+    assert "tenant" in made.text
+    for act in ("pause", "resume", "cancel"):
+        assert api.get(f"{made['Location']}{act}/", headers=HTML).status_code == 405
+        done = api.post(f"{made['Location']}{act}/", {}, headers=HTML)
+        assert done.status_code < 300
+        assert "tenant" in done.text
 
 
 @pytest.mark.parametrize("name", ["generate-data-key", "encrypt", "decrypt", "re-encrypt"])

@@ -42,7 +42,7 @@ class TestAddresses:
          "keys/%00/", "keys/%FF/", "keys/alias:%00/", "keys/alias:/",
          "keys/alias:" + "x" * 3000 + "/", "keys/" + "x" * 3000 + "/", "keys/%2e%2e/",
          "keys/0b8cf4b24f6e4d5c8f505d8d3a6ab0f1/", "keys/{0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1}/",
-         "keys/alias:none/nothing/", "events/1/", "rotations", "schema/x"],
+         "keys/alias:none/nothing/", "events/1/", "rotations/x/y/", "rotations/x/y", "schema/x"],
     )  # fmt: skip
     def test_that_are_none(self, api, address):
         problem(api.get(ROOT + address), 404, "not_found")

@@ -285,3 +285,21 @@ def test_payloads_are_those_that_were_written_last():
     assert all(Note.objects.get(pk=row.pk).text for row in rows)
     assert len({stored(row, "text") for row in rows}) == 10
     assert numbers_of(rotation.run("default")) == (0, 0, 0)
+
+
+def test_acts_wait_for_who_writes():
+    """On SQLite, who has read in a transaction cannot wait there for its one lock."""
+    run = rotation.start("default")
+    writing = threading.Event()
+
+    def write():
+        with transaction.atomic():
+            Note.objects.create(text="a", data=None)
+            writing.set()
+            time.sleep(0.5)
+
+    def act():
+        assert writing.wait(10)
+        return [str(each(run).state) for each in (rotation.pause, rotation.resume)]
+
+    assert at_once(write, act)[1] == ["paused", "running"]

@@ -366,6 +366,7 @@ class TestRuns:
         run = rotation.start("default", limits=Limits(batch_size=3))
         rotation.run(run, watch=lambda tally: rotation.cancel(run))
         assert (run.state, left("default")) == (RotationState.CANCELLED, 7)
+        assert rotation.cancel(run).state == RotationState.CANCELLED
         with pytest.raises(rotation.RunNotPossible):
             rotation.resume(run)
         assert rotation.run("default").state == RotationState.COMPLETED

@@ -11,11 +11,13 @@ import django
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 
 from envelope_fields import rotation
 from envelope_fields.lifecycle import rotate_master_key
-from envelope_fields.models import RotationRange, RotationState
+from envelope_fields.models import RotationRange, RotationRun, RotationState
 from envelope_fields.rotation import Limits, tasks, workers
+from envelope_fields.rotation.elsewhere import resume_elsewhere, start_elsewhere
 from tests import child
 from tests.brokers import BROKERS, answers
 from tests.celery_conf import conf
@@ -67,6 +69,56 @@ def test_settings_that_cannot_be_meant(settings, entry):
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
     with pytest.raises(ImproperlyConfigured, match="ROTATION_WORKER"):
         workers.worker()
+
+
+class TestOutOfReach:
+    """Nobody could be told: no run waits for ever, and whoever asked for it knows."""
+
+    @pytest.fixture
+    def broker(self, settings):
+        celery = pytest.importorskip("celery")
+
+        app = celery.Celery("tests", broker="amqp://guest:hunter2@127.0.0.1:1//")
+        app.set_default()
+        with_worker(settings, "celery.CeleryWorker")
+        yield
+        app.close()
+
+    def test_a_start_fails(self, broker):
+        with pytest.raises(workers.WorkerUnreachable) as caught:
+            start_elsewhere("default")
+        run = rotation.find_run(caught.value.run)
+        assert (run.state, caught.value.cause) == (RotationState.FAILED, "OperationalError")
+        assert "hunter2" not in str(caught.value) + run.error
+        assert rotation.start("default").state == RotationState.PENDING
+
+    def test_one_that_rested_rests(self, broker):
+        run = rotation.pause(rotation.start("default"))
+        with pytest.raises(workers.WorkerUnreachable, match="which is paused now"):
+            resume_elsewhere(run)
+        assert state(run) == RotationState.PAUSED
+
+    def test_one_that_others_work_on_goes_on(self, broker):
+        run = rotation.resume(rotation.start("default"))
+        with pytest.raises(workers.WorkerUnreachable, match="which is running now"):
+            resume_elsewhere(run)
+        assert state(run) == RotationState.RUNNING
+
+    def test_in_a_transaction_it_is_the_commit_that_fails(self, broker):
+        begun = []
+        with pytest.raises(workers.WorkerUnreachable), transaction.atomic():
+            begun.append(start_elsewhere("default"))
+            assert state(begun[0]) == RotationState.PENDING
+        assert state(begun[0]) == RotationState.FAILED
+
+    def test_without_a_worker_nothing_is_made(self):
+        with pytest.raises(workers.NoWorker):
+            start_elsewhere("default")
+        run = rotation.pause(rotation.start("default"))
+        with pytest.raises(workers.NoWorker):
+            resume_elsewhere(run)
+        assert state(run) == RotationState.PAUSED
+        assert RotationRun.objects.count() == 1
 
 
 class TestTasks:

@@ -1,0 +1,151 @@
+"""Rotations as JSON. The names are those of the commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+
+from envelope_fields.api.fields import KeyName, Moment, Number, Strict, Text, Whole
+from envelope_fields.api.pages import PageQuery
+from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
+from envelope_fields.models import RotationKind, RotationState
+from envelope_fields.rotation.limits import BATCH_SIZE
+
+_FIELD = {"database": "default", "field": "clinic.Patient.notes"}
+_NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
+_EXAMPLE = {
+    "id": "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55",
+    "kind": "rewrap",
+    "key": {"id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "alias": "billing"},
+    "state": "running",
+    "versions": [],
+    "fields": ["clinic.Patient.notes"],
+    "database": None,
+    "actor": {"type": "auth.user", "id": "12", "name": "olga"},
+    "created_at": "2030-03-01T09:30:00Z",
+    "seen_at": "2030-03-01T09:31:00Z",
+    "finished_at": None,
+    "error": None,
+    **_NUMBERS,
+    "rate": 1000.0,
+    "seconds_left": 30,
+    "progress": [{**_FIELD, **_NUMBERS}],
+}
+_FAILURE = {
+    **_FIELD,
+    "row": "4711",
+    "version_id": "5f0c1c1b9d8e7a42",
+    "cause": "UnwrapFailed",
+    "message": "its data key does not open: altered, or moved here from another place",
+}
+
+
+class RunKey(serializers.Serializer[Any]):
+    """The key whose values are moved."""
+
+    id = serializers.UUIDField()
+    alias = serializers.CharField(allow_null=True)
+
+
+class RunActor(serializers.Serializer[Any]):
+    """On whose behalf they are moved."""
+
+    type = serializers.CharField()
+    id = serializers.CharField(allow_blank=True)
+    name = serializers.CharField(allow_blank=True)
+
+
+class FieldNumbers(serializers.Serializer[Any]):
+    """How far a rotation is with one field."""
+
+    database = serializers.CharField()
+    field = serializers.CharField()
+    total = serializers.IntegerField(help_text="Values to look at, as it began.")
+    moved = serializers.IntegerField()
+    skipped = serializers.IntegerField(help_text="Somebody else wrote or locked them.")
+    failed = serializers.IntegerField(help_text="They could not be opened.")
+    left = serializers.IntegerField()
+
+
+@extend_schema_serializer(examples=[OpenApiExample("under way", _EXAMPLE, response_only=True)])
+class RunContent(serializers.Serializer[Any]):
+    """What a rotation is to do, by whom, and how far it is."""
+
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(RotationKind.choices)
+    key = RunKey()
+    state = serializers.ChoiceField(RotationState.choices)
+    versions = serializers.ListField(child=serializers.IntegerField())
+    fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]
+    database = serializers.CharField(allow_null=True)
+    actor = RunActor()
+    created_at = Moment()
+    seen_at = Moment(allow_null=True, help_text="When somebody last worked on it.")
+    finished_at = Moment(allow_null=True)
+    error = serializers.CharField(allow_null=True)
+    total = serializers.IntegerField()
+    moved = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    left = serializers.IntegerField()
+    rate = serializers.FloatField(help_text="Values a second.")
+    seconds_left = serializers.IntegerField(allow_null=True)
+    progress = FieldNumbers(many=True)
+
+
+@extend_schema_serializer(examples=[OpenApiExample("a failure", _FAILURE, response_only=True)])
+class FailureContent(serializers.Serializer[Any]):
+    """A value that could not be moved, and why; nothing of the value."""
+
+    database = serializers.CharField()
+    field = serializers.CharField()
+    row = serializers.CharField(help_text="Its primary key.")
+    version_id = serializers.CharField()
+    cause = serializers.CharField()
+    message = serializers.CharField(allow_blank=True)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("all of a key", {"key": "alias:billing"}, request_only=True),
+        OpenApiExample(
+            "after a leak, politely",
+            {"key": "alias:billing", "kind": "re_encrypt", "versions": [1], "max_rate": 500},
+            request_only=True,
+        ),
+    ]
+)
+class NewRun(Strict):
+    """A rotation to be started; what is left out is all, or as fast as it can."""
+
+    key = KeyName()
+    kind = serializers.ChoiceField(RotationKind.choices, default=RotationKind.REWRAP)
+    versions = serializers.ListField(
+        child=Whole(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
+    )
+    fields = serializers.ListField(  # type: ignore[assignment]
+        child=Text(max_length=300),
+        default=list,
+        max_length=1000,
+        help_text="`app.Model.field`, or `app.Model`.",
+    )
+    database = Text(required=False, max_length=100, help_text="Values in this one alone.")
+    batch_size = Whole(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
+    max_rate = Whole(
+        min_value=1,
+        max_value=10**9,
+        allow_null=True,
+        default=None,
+        help_text="Values a second, of each process.",
+    )
+    sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
+
+
+class RunQuery(PageQuery):
+    """Which rotations."""
+
+    key = KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
+    state = serializers.ChoiceField(RotationState.choices, required=False)
+    kind = serializers.ChoiceField(RotationKind.choices, required=False)
