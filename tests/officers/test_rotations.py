@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from envelope_fields import rotation
+from envelope_fields import keyring, rotation
 from envelope_fields.admin.rotations.durations import duration_text
 from envelope_fields.admin.rotations.telling import FAILURES_SHOWN
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
@@ -25,7 +25,7 @@ from envelope_fields.models import (
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.workers.process import ProcessWorker
-from tests.models import TenantNote
+from tests.models import LabNote, TenantNote
 from tests.officers import officer
 from tests.rotation import interrupted, left, put, with_worker
 from tests.stored import stored
@@ -235,6 +235,25 @@ class TestWorkersThatFail:
         rotation.pause(run)
         client.post(run_url(run, "act", "resume"))
         assert open_blocks == [False, False]
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_keys_in_a_database_of_their_own(client, settings, begun):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+    keyring.evict()
+    lab = create_master_key("lab")
+    LabNote.objects.create(text="a")
+    rotate_master_key(lab)
+    client.force_login(officer("lars", key=lab))
+    client.post(start_url(lab), {"kind": "rewrap"})
+    run = RotationRun.objects.using("other").get()
+    assert begun == [run.pk]
+    assert run_url(run) in client.get(page_of(lab)).text
+    assert client.get(LIST, {"key": str(lab.pk)}).context["cl"].result_list == [run]
+    rotation.run(run)
+    assert client.get(run_url(run)).context["run"]["rows"]["fields"][0][3] == "1"
+    assert client.get(run_url(run, "progress")).json()["is_over"]
+    keyring.evict()
 
 
 class TestWithoutTheRight:

@@ -20,7 +20,7 @@ from tests.rotation import left, with_worker
 
 pytestmark = browsing.in_a_browser
 
-ROWS = 900
+ROWS = 3000
 # Nothing inline, and nothing from elsewhere.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -115,10 +115,10 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     browsing.log_in(page, "olga")
     page.goto(page_of(key))
     page.click('[data-act="start_rotation"]')
-    assert f"{ROWS} stored values in 1 field." in page.inner_text(".envelope-consequences")
+    assert f"{ROWS:,} stored values in 1 field." in page.inner_text(".envelope-consequences")
     page.fill("#id_max_rate", "100")
     page.click('text="Show the numbers for this choice"')
-    assert "One process takes about 9 seconds." in page.inner_text(".envelope-consequences")
+    assert "One process takes about 30 seconds." in page.inner_text(".envelope-consequences")
     browsing.picture(page, "move-values")
     assert "are being moved" in browsing.confirm(page)
     run = RotationRun.objects.get()
@@ -251,7 +251,7 @@ class TestWatching:
         page = context.new_page()
         browsing.log_in(page, "olga")
         page.goto(page_of_run(run))
-        assert "300 of 900 values" in page.inner_text("#envelope-run")
+        assert "300 of 3,000 values" in page.inner_text("#envelope-run")
         assert page.get_attribute(".envelope-run progress", "value") == "300"
         assert page.is_visible('[data-act="pause"]')
         assert not page.is_visible('[data-act="resume"]')
