@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -26,7 +27,7 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
-from envelope_fields.policy import Action, keys_open_to
+from envelope_fields.policy import CREATE_KEY, Action, keys_open_to
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -139,13 +140,28 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         # Without the transaction that Django puts around it: keys that have a database of their
         # own change in transactions of their own (law 3).
         try:
-            view: Any = self._changeform_view  # type: ignore[attr-defined]
+            view: Any = self._changeform_view
             return view(request, object_id, form_url, extra_context)
         except KeyAccessDenied:
             raise
         except (EnvelopeError, ImproperlyConfigured) as error:
             messages.error(request, str(error))
             return redirect(request.path)
+
+    def _changeform_view(
+        self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: Any
+    ) -> Any:
+        key = None if object_id is None else _row(unquote(object_id))
+        if key is not None and request.method == "POST":
+            self._described(request, key.pk)
+        try:
+            view: Any = super()._changeform_view  # type: ignore[misc]
+            return view(request, object_id, form_url, extra_context)
+        except KeyAccessDenied:
+            raise
+        except PermissionDenied:
+            action = CREATE_KEY if object_id is None else ACTIONS[Act.UPDATE]
+            raise self._refused(request, action, key) from None
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -170,9 +186,8 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         prefix = "envelope_fields_masterkey"
-        # What is destroyed must not come back with a request's transaction (ATOMIC_REQUESTS).
-        act = transaction.non_atomic_requests(configuration().database)(view(self.act_view))
-        return [
+        act = view(self.act_view)
+        patterns = [
             path("<uuid:pk>/acts/<str:act>/", act, name=f"{prefix}_act"),
             path("<uuid:pk>/versions/<int:number>/<str:act>/", act, name=f"{prefix}_version_act"),
             path("<uuid:pk>/grants/add/", view(self.grant_view), name=f"{prefix}_grant"),
@@ -183,6 +198,12 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             ),
             *super().get_urls(),
         ]
+        # What is done is committed by itself: what is destroyed must not come back with a request's
+        # transaction (ATOMIC_REQUESTS), and keys of a database of their own take none around them.
+        alone = transaction.non_atomic_requests(configuration().database)
+        for pattern in patterns:
+            pattern.callback = alone(pattern.callback)
+        return patterns
 
     def act_view(
         self, request: HttpRequest, pk: Any, act: str, number: int | None = None
@@ -234,16 +255,18 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         What is tried with it all the same is in the trail.
         """
+        key = _row(pk)
         if not super().has_view_permission(request):
-            raise PermissionDenied
-        key = MasterKey.objects.using(configuration().database).filter(pk=pk).first()
+            raise self._refused(request, Action.DESCRIBE, key)
         if key is None:
             raise Http404
         if Action.DESCRIBE not in rights.policy_allows(request, key):
             raise self._refused(request, Action.DESCRIBE, key)
         return key
 
-    def _refused(self, request: HttpRequest, action: Action, key: MasterKey) -> Exception:
+    def _refused(
+        self, request: HttpRequest, action: Action | str, key: MasterKey | None
+    ) -> Exception:
         return rights.refuse(request, action, key)
 
     def _context(self, request: HttpRequest, key: MasterKey) -> dict[str, Any]:
@@ -258,6 +281,13 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return reverse(
             f"{self.admin_site.name}:envelope_fields_masterkey_{name}", args=[key.pk, *args]
         )
+
+
+def _row(pk: Any) -> MasterKey | None:
+    try:
+        return MasterKey.objects.using(configuration().database).filter(pk=pk).first()
+    except ValidationError:  # not the text of an id
+        return None
 
 
 def _version(key: MasterKey, number: int) -> MasterKeyVersion:

@@ -49,9 +49,10 @@ def may(request: HttpRequest, action: Action, key: MasterKey, codename: str) -> 
     return _has(request, codename) and action in policy_allows(request, key)
 
 
-def refuse(request: HttpRequest, action: Action, key: MasterKey) -> PermissionDenied:
+def refuse(request: HttpRequest, action: Action | str, key: MasterKey | None) -> PermissionDenied:
     """Have an attempt logged and stored, and return the error that makes it a 403."""
-    tell(Denial(principal_of(request.user), action, key.pk, key.alias))
+    pk, alias = (None, None) if key is None else (key.pk, key.alias)
+    tell(Denial(principal_of(request.user), action, pk, alias))
     return PermissionDenied()
 
 
