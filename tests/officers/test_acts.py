@@ -164,7 +164,9 @@ def test_a_version_alone(client, key):
 
 
 class TestDeletion:
-    def test_there_and_back(self, client, key):
+    @pytest.mark.parametrize("use_tz", [True, False])
+    def test_there_and_back(self, client, key, settings, use_tz):
+        settings.USE_TZ = use_tz
         page = client.get(url("schedule_deletion", key)).text
         assert "No stored value is under it" in page
         client.post(url("schedule_deletion", key), {"days": "7"})
@@ -224,7 +226,9 @@ class TestShredding:
         data = {"confirm": "tenant", "places": json.dumps(form.initial["places"]), **changes}
         return client.post(url("shred", key), data, follow=True)
 
-    def test_in_two_steps(self, client, key):
+    @pytest.mark.parametrize("use_tz", [True, False])
+    def test_in_two_steps(self, client, key, settings, use_tz):
+        settings.USE_TZ = use_tz
         TenantNote.objects.create(tenant="tenant", text="a", data={})
         assert "Step 1 of 2" in client.get(url("shred", key)).text
         self.confirmed(client, key)

@@ -98,6 +98,20 @@ class TestGranting:
         with pytest.raises(ValidationError, match="without a time zone"):
             grant(lab, ann, ["decrypt"], expires_at=datetime(2999, 1, 1))
 
+    def test_in_a_project_without_time_zones(self, lab, ann, settings):
+        settings.USE_TZ = False
+        in_an_hour = datetime.now().replace(microsecond=0) + timedelta(hours=1)
+        for end in (in_an_hour, timezone.make_aware(in_an_hour)):
+            grant(lab, ann, ["decrypt"], expires_at=end)
+        assert KeyGrant.objects.get().expires_at == in_an_hour
+        with pytest.raises(ValidationError, match="is over"):
+            grant(lab, ann, ["decrypt"], expires_at=datetime.now())
+        out = StringIO()
+        call_command("grant_key", *TO_ANN, "--expires", "2999-12-31T18:00", stdout=out)
+        call_command("list_grants", stdout=out)
+        assert out.getvalue().count("until 2999-12-31 18:00") == 2
+        assert KeyGrant.objects.latest("pk").expires_at == datetime(2999, 12, 31, 18)
+
     @pytest.mark.parametrize("to", [None, "ann", AnonymousUser(), Principal("auth.user", "1")])
     def test_who_holds_no_grants(self, lab, to):
         with pytest.raises(TypeError, match="neither a saved user nor a group"):
