@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
+from envelope_fields import audit
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
 from envelope_fields.lifecycle import create_master_key, move_alias
@@ -297,6 +298,20 @@ class TestDepartures:
             ann.delete()
             raise ZeroDivisionError
         assert KeyGrant.objects.get() == made
+
+
+    @pytest.mark.django_db(transaction=True)
+    def test_while_somebody_revokes_one_of_them(self, lab, ann):
+        """Neither waits for the other's lock while the other waits for its own."""
+        keys = [lab, *(create_master_key(f"lab/{number}") for number in range(3))]
+        for round in range(5):
+            user = User.objects.create_user(f"user {round}")
+            made = [grant(key, user, ["decrypt"]) for key in keys]
+            outcomes = at_once(user.delete, lambda row=made[-1]: revoke(row))
+            assert not any(isinstance(outcome, Exception) for outcome in outcomes), outcomes
+            assert not KeyGrant.objects.exists()
+        assert len(events("revoke_grant")) == 5 * len(keys)
+        assert audit.verify().intact
 
 
 class TestCommands:
