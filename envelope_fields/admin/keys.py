@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -24,10 +25,11 @@ from envelope_fields.admin.page import content
 from envelope_fields.admin.rotations import starting
 from envelope_fields.admin.rotations.addresses import url_of_run
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
-from envelope_fields.policy import Action
+from envelope_fields.policy import CREATE_KEY, Action
 
 
 class DueFilter(admin.SimpleListFilter):
@@ -137,10 +139,26 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         # Without the transaction that Django puts around it: keys that have a database of their
         # own change in transactions of their own (law 3).
-        view: Any = self._changeform_view  # type: ignore[attr-defined]
         return answered(
-            request, request.path, lambda: view(request, object_id, form_url, extra_context)
+            request,
+            request.path,
+            lambda: self._changeform_view(request, object_id, form_url, extra_context),
         )
+
+    def _changeform_view(
+        self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: Any
+    ) -> Any:
+        key = None if object_id is None else _row(unquote(object_id))
+        if key is not None and request.method == "POST":
+            self._described(request, key.pk)
+        try:
+            view: Any = super()._changeform_view  # type: ignore[misc]
+            return view(request, object_id, form_url, extra_context)
+        except KeyAccessDenied:
+            raise
+        except PermissionDenied:
+            action = CREATE_KEY if object_id is None else ACTIONS[Act.UPDATE]
+            raise self._refused(request, action, key) from None
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
@@ -165,15 +183,13 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         prefix = "envelope_fields_masterkey"
-        # What is destroyed must not come back with a request's transaction (ATOMIC_REQUESTS).
-        alone = transaction.non_atomic_requests(configuration().database)
-        act = alone(view(self.act_view))
-        return [
+        act = view(self.act_view)
+        patterns = [
             path("<uuid:pk>/acts/<str:act>/", act, name=f"{prefix}_act"),
             path("<uuid:pk>/versions/<int:number>/<str:act>/", act, name=f"{prefix}_version_act"),
             path(
                 "<uuid:pk>/rotations/add/",
-                alone(view(self.start_view)),  # the worker looks for a run that is committed
+                view(self.start_view),
                 name=f"{prefix}_start_rotation",
             ),
             path("<uuid:pk>/grants/add/", view(self.grant_view), name=f"{prefix}_grant"),
@@ -184,6 +200,12 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             ),
             *super().get_urls(),
         ]
+        # What is done is committed by itself: what is destroyed must not come back with a request's
+        # transaction (ATOMIC_REQUESTS), and keys of a database of their own take none around them.
+        alone = transaction.non_atomic_requests(configuration().database)
+        for pattern in patterns:
+            pattern.callback = alone(pattern.callback)
+        return patterns
 
     def act_view(
         self, request: HttpRequest, pk: Any, act: str, number: int | None = None
@@ -236,16 +258,18 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         What is tried with it all the same is in the trail.
         """
+        key = _row(pk)
         if not super().has_view_permission(request):
-            raise PermissionDenied
-        key = MasterKey.objects.using(configuration().database).filter(pk=pk).first()
+            raise self._refused(request, Action.DESCRIBE, key)
         if key is None:
             raise Http404
         if Action.DESCRIBE not in rights.policy_allows(request, key):
             raise self._refused(request, Action.DESCRIBE, key)
         return key
 
-    def _refused(self, request: HttpRequest, action: Action, key: MasterKey) -> Exception:
+    def _refused(
+        self, request: HttpRequest, action: Action | str, key: MasterKey | None
+    ) -> Exception:
         return rights.refuse(request, action, key)
 
     def _context(self, request: HttpRequest, key: MasterKey) -> dict[str, Any]:
@@ -260,6 +284,13 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return reverse(
             f"{self.admin_site.name}:envelope_fields_masterkey_{name}", args=[key.pk, *args]
         )
+
+
+def _row(pk: Any) -> MasterKey | None:
+    try:
+        return MasterKey.objects.using(configuration().database).filter(pk=pk).first()
+    except ValidationError:  # not the text of an id
+        return None
 
 
 def _version(key: MasterKey, number: int) -> MasterKeyVersion:

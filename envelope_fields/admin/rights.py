@@ -78,9 +78,10 @@ def may_change_run(request: HttpRequest, key: MasterKey) -> bool:
     return may(request, Action.RE_ENCRYPT, key, CHANGE_RUNS)
 
 
-def refuse(request: HttpRequest, action: Action, key: MasterKey) -> PermissionDenied:
+def refuse(request: HttpRequest, action: Action | str, key: MasterKey | None) -> PermissionDenied:
     """Have an attempt logged and stored, and return the error that makes it a 403."""
-    tell(Denial(principal_of(request.user), action, key.pk, key.alias))
+    pk, alias = (None, None) if key is None else (key.pk, key.alias)
+    tell(Denial(principal_of(request.user), action, pk, alias))
     return PermissionDenied()
 
 

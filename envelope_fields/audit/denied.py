@@ -2,8 +2,9 @@
 
 An attempt in a transaction is stored on a connection of its own. Where there can be none, as on
 SQLite, it waits in memory until the request or the process ends, or keys are read anew; the log
-has it already. One that is repeated within a minute, as by a query over many rows, is one event,
-and the next says how often it was.
+has it already. One that is repeated from the same address within a minute, as by a query over many
+rows, is one event. A second one says when it was last and how often before: when the minute is
+over, it is tried again, or the process ends.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import atexit
 import logging
 import os
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -28,7 +31,7 @@ from envelope_fields.audit.record import event_of, now
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditOutcome
-from envelope_fields.policy import Denial, Origin
+from envelope_fields.policy import DATA_ACTIONS, Denial, Origin
 
 FOLD_SECONDS = 60
 REMEMBERED = 10_000  # repeats that are told apart, and attempts that wait
@@ -46,28 +49,49 @@ class Attempt:
     repeated: int = 0
 
 
+@dataclass(slots=True)
+class _Window:
+    """The time in which an attempt that is repeated makes no event of its own."""
+
+    until: float
+    last: Attempt
+    repeats: int = 0
+
+
 class _Repeats:
-    """How often each denial came since it was last stored."""
+    """How often each denial came since it was last stored; the oldest windows first."""
 
     def __init__(self) -> None:
-        self._seen: dict[Denial, tuple[float, int]] = {}
+        self._seen: dict[tuple[Denial, str], _Window] = {}
         self._lock = Lock()
 
-    def counted(self, denial: Denial) -> int | None:
+    def counted(self, attempt: Attempt) -> int | None:
         """Return how many repeats a new event tells of; None if this is one more of them."""
+        which = attempt.denial, attempt.origin.address
         with self._lock:
-            until, repeats = self._seen.get(denial, (0.0, 0))
-            if monotonic() < until:
-                self._seen[denial] = until, repeats + 1
+            window = self._seen.get(which)
+            if window is not None and monotonic() < window.until:
+                window.repeats, window.last = window.repeats + 1, attempt
                 return None
-            if len(self._seen) >= REMEMBERED:
-                self._seen.clear()
-            self._seen[denial] = monotonic() + FOLD_SECONDS, 0
-            return repeats
+            self._seen.pop(which, None)
+            self._seen[which] = _Window(monotonic() + FOLD_SECONDS, attempt)
+            return 0 if window is None else window.repeats
+
+    def over(self, now: float) -> Iterator[Attempt]:
+        """Yield the last of each denial that was repeated, when its time is over."""
+        with self._lock:
+            while self._seen and self._is_over(window := next(iter(self._seen.values())), now):
+                self._seen.pop(next(iter(self._seen)))
+                if window.repeats:
+                    yield replace(window.last, repeated=window.repeats - 1)
+
+    def _is_over(self, window: _Window, now: float) -> bool:
+        return window.until <= now or len(self._seen) > REMEMBERED
 
 
 _repeats = _Repeats()
 _waiting: deque[Attempt] = deque(maxlen=REMEMBERED)
+_noted_for: Any = None  # the database of the keys; tests change it under a process
 
 
 def connect() -> None:
@@ -75,22 +99,25 @@ def connect() -> None:
     policy.on_denied(note)
     request_finished.connect(store_waiting, dispatch_uid="envelope_fields.audit.denied")
     keyring.on_refresh(store_waiting)
-    atexit.register(store_waiting)
+    atexit.register(_at_exit)
 
 
 def note(denial: Denial) -> None:
     """Log a denied attempt, and store it now or later."""
-    repeated = _repeats.counted(denial)
-    if repeated is None:
-        return
-    attempt = Attempt(denial, now(), policy.origin(), repeated)
-    _log(attempt)
-    _waiting.append(attempt)
-    store_waiting()
+    global _noted_for
+    _noted_for = _database_name()
+    attempt = Attempt(denial, now(), policy.origin())
+    repeated = _repeats.counted(attempt)
+    if repeated is not None or denial.action not in DATA_ACTIONS:
+        _log(attempt)  # of values there may be thousands
+    if repeated is not None:
+        _waiting.append(replace(attempt, repeated=repeated))
+        store_waiting()
 
 
 def store_waiting(**_: Any) -> None:
     """Store what waits, if that can be committed now; never raises."""
+    _waiting.extend(_repeats.over(monotonic()))
     if not _waiting:
         return
     try:
@@ -148,13 +175,24 @@ def _log(attempt: Attempt) -> None:
             "audit_actor_type": denial.principal.type,
             "audit_actor_id": denial.principal.id,
             "audit_actor_name": denial.principal.name,
-            "audit_key_id": str(denial.key_id),
+            "audit_key_id": str(denial.key_id or ""),
             "audit_key_alias": denial.key_alias or "",
             "audit_place": denial.place,
             "audit_address": origin.address,
             "audit_request_id": origin.request_id,
         },
     )
+
+
+def _at_exit() -> None:
+    """Store what is left, unless the settings now name another database, as after tests."""
+    if _noted_for is not None and _noted_for == _database_name():
+        _waiting.extend(_repeats.over(inf))
+        store_waiting()
+
+
+def _database_name() -> Any:
+    return connections[configuration().database].settings_dict["NAME"]
 
 
 def _after_fork() -> None:

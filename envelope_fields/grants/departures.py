@@ -50,14 +50,20 @@ def _remove(holder: Holder, name: str) -> None:
     """Remove the grants of somebody; a last one, too: it is void, and the application can grant."""
     using = configuration().database
     rows = KeyGrant.objects.using(using).filter(held_by(holder)).select_related("master_key")
-    for grant in rows:
-        with transaction.atomic(using=using):
+    with transaction.atomic(using=using):
+        # All of them before the first event: whoever revokes one locks it before the head of the
+        # trail, too.
+        gone = [grant for grant in rows.order_by("pk") if _is_removed(grant, using)]
+        for grant in gone:
             before = as_event(grant, name)
-            deleted, _ = KeyGrant.objects.using(using).filter(pk=grant.pk).delete()
-            if deleted:
-                audit.record(
-                    "revoke_grant", actor=_actor(), using=using, key=grant.master_key, before=before
-                )
+            audit.record(
+                "revoke_grant", actor=_actor(), using=using, key=grant.master_key, before=before
+            )
+
+
+def _is_removed(grant: KeyGrant, using: str) -> bool:
+    """Remove a grant; return whether that was us."""
+    return bool(KeyGrant.objects.using(using).filter(pk=grant.pk).delete()[0])
 
 
 def _actor() -> Principal:

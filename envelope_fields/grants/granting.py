@@ -51,7 +51,7 @@ def grant(
     """
     named = _checked_actions(actions)
     place = checked_context(context, named)
-    _check_time(expires_at)
+    end = _checked_time(expires_at)
     holder = holder_of(to)
     with key_transaction() as using:
         row = locked_key(using, key)
@@ -62,7 +62,7 @@ def grant(
             "principal_type": holder.type,
             "principal_id": holder.id,
             "context": place,
-            "expires_at": expires_at,
+            "expires_at": end,
         }
         for there in row.grants.using(using).filter(**columns):
             if set(there.actions) == set(named):
@@ -86,10 +86,14 @@ def _checked_actions(actions: Iterable[Action | str]) -> list[Action]:
     return [action for action in Action if action in given]
 
 
-def _check_time(expires_at: datetime | None) -> None:
+def _checked_time(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
-        return
-    if timezone.is_naive(expires_at):
+        return None
+    now = timezone.now()
+    if timezone.is_naive(now):  # USE_TZ = False
+        expires_at = timezone.make_naive(expires_at) if expires_at.tzinfo else expires_at
+    elif timezone.is_naive(expires_at):
         raise ValidationError({"expires_at": "A time without a time zone: use timezone.now()."})
-    if expires_at <= timezone.now():
+    if expires_at <= now:
         raise ValidationError({"expires_at": "This time is over."})
+    return expires_at

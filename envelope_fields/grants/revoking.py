@@ -50,8 +50,8 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
                 f"override={str(key)!r}, or --override."
             )
         before = as_event(row, name_of(rows_of({holder(row)}).get(holder(row))))
-        row.delete(using=using)
-        audit.record("revoke_grant", actor=principal, using=using, key=key, before=before)
+        if key.grants.using(using).filter(pk=row.pk).delete()[0]:  # or its holder was deleted
+            audit.record("revoke_grant", actor=principal, using=using, key=key, before=before)
 
 
 def _is_last(grant: KeyGrant, key: MasterKey, using: str) -> bool:

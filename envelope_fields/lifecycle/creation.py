@@ -9,18 +9,11 @@ from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.acts import Doing
 from envelope_fields.lifecycle.locking import key_transaction
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey, MasterKeyVersion
-from envelope_fields.policy import (
-    ANONYMOUS,
-    APPLICATION,
-    Action,
-    Principal,
-    current_principal,
-    principal_of,
-)
+from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, require_creator
 
 
 class AliasTaken(EnvelopeError):
@@ -51,7 +44,7 @@ def create_master_key(
     Raises:
         ValidationError: not an alias, or not a period.
         AliasTaken: another key has it.
-        KeyAccessDenied: anonymous makes no keys.
+        KeyAccessDenied: the actor is anonymous, or a user who is inactive or gone.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
     """
     now = timezone.now()
@@ -70,7 +63,7 @@ def create_master_key(
     # before another one wrote.
     if MasterKey.objects.using(configuration().database).filter(alias=alias).exists():
         raise alias_taken(alias)
-    principal = _creator(actor)
+    principal = require_creator(alias, actor)
     with key_transaction() as using:
         try:
             key.save(using=using, force_insert=True)
@@ -78,17 +71,10 @@ def create_master_key(
             raise alias_taken(alias) from error
         version.save(using=using, force_insert=True)
         done = Doing(using, principal, key)
-        done.record("create_key", {}, _said_of(key))
+        done.record(CREATE_KEY, {}, _said_of(key))
         if principal != APPLICATION:
             _grant_everything(done)
     return key
-
-
-def _creator(actor: Any) -> Principal:
-    principal = current_principal() if actor is None else principal_of(actor)
-    if principal == ANONYMOUS:
-        raise KeyAccessDenied("Anonymous makes no master keys. Log in first.")
-    return principal
 
 
 def _grant_everything(done: Doing) -> None:

@@ -132,7 +132,7 @@ def _refuse_unseen_use(done: Doing) -> None:
 def _was_confirmed(done: Doing) -> bool:
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
-        version_number=done.version and done.version.number,
+        version_number=None if done.version is None else done.version.number,
         action=Act.SCHEDULE_DELETION,
         outcome=AuditOutcome.DONE,
     )

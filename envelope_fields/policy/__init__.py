@@ -10,7 +10,7 @@ Who listens is told of `denials`.
 from envelope_fields.policy.acting import acting_as, current_principal
 from envelope_fields.policy.actions import DATA_ACTIONS, Action
 from envelope_fields.policy.asking import allowed_actions, keys_open_to
-from envelope_fields.policy.decisions import require
+from envelope_fields.policy.decisions import CREATE_KEY, require, require_creator
 from envelope_fields.policy.denials import Denial, on_denied, tell
 from envelope_fields.policy.origin import Origin, origin
 from envelope_fields.policy.principals import (
@@ -26,6 +26,7 @@ from envelope_fields.policy.versions import check_state as authorize
 __all__ = [
     "ANONYMOUS",
     "APPLICATION",
+    "CREATE_KEY",
     "DATA_ACTIONS",
     "NOBODY",
     "Action",
@@ -42,5 +43,6 @@ __all__ = [
     "origin",
     "principal_of",
     "require",
+    "require_creator",
     "tell",
 ]

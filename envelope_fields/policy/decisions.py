@@ -14,7 +14,7 @@ from envelope_fields.models import KeyManager, MasterKey
 from envelope_fields.policy.acting import current_principal
 from envelope_fields.policy.actions import DATA_ACTIONS, OPEN_ACTIONS, Action
 from envelope_fields.policy.denials import Denial, tell
-from envelope_fields.policy.facts import Facts, KeyPolicy
+from envelope_fields.policy.facts import Facts, KeyPolicy, known_person
 from envelope_fields.policy.principals import (
     ANONYMOUS,
     APPLICATION,
@@ -22,6 +22,8 @@ from envelope_fields.policy.principals import (
     Principal,
     principal_of,
 )
+
+CREATE_KEY = "create_key"  # no grant names it: there is no key yet that could have one
 
 
 class Attempt(NamedTuple):
@@ -119,6 +121,30 @@ def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) ->
         tell(attempt.denied_to(principal))
         raise denied(attempt, principal)
     return principal
+
+
+def require_creator(alias: str, actor: Any = None) -> Principal:
+    """Return the principal who makes a key: the application, or an active user.
+
+    Args:
+        alias: of the key.
+        actor: the user on whose behalf it is made; None is whoever is bound.
+
+    Raises:
+        KeyAccessDenied: anybody else; whoever listens was told.
+        MasterKeyUnusable: the user could not be read.
+        TypeError: the actor is neither a user nor a principal.
+    """
+    try:
+        principal = current_principal() if actor is None else principal_of(actor)
+    except KeyAccessDenied:
+        tell(Denial(NOBODY, CREATE_KEY, None, alias))
+        raise
+    if principal == APPLICATION or known_person(principal).is_active:
+        return principal
+    denial = Denial(principal, CREATE_KEY, None, alias)
+    tell(denial)
+    raise KeyAccessDenied(f"{denial}. The application makes keys, and users who are logged in.")
 
 
 def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:

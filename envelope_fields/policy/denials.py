@@ -16,20 +16,21 @@ class Denial:
 
     Attributes:
         principal: whoever tried; `NOBODY` where nobody was bound to the code.
-        action: what they tried.
-        key_id: the master key.
+        action: what they tried: an `Action`, or `create_key`.
+        key_id: the master key; None where there is none yet.
         key_alias: its alias; None if it has none any more.
         place: `app.model.field`, for the value of a field; else empty.
     """
 
     principal: Principal
-    action: Action
-    key_id: UUID
+    action: Action | str
+    key_id: UUID | None
     key_alias: str | None
     place: str = ""
 
     def __str__(self) -> str:
-        key = f"master key {self.key_alias!r}" if self.key_alias else f"master key {self.key_id}"
+        key = repr(self.key_alias) if self.key_alias else str(self.key_id or "")
+        key = f"master key {key}".rstrip()
         where = f" for {self.place}" if self.place else ""
         return f"{self.principal} may not {self.action} with {key}{where}"
 

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.signals import request_finished
 from django.db import connection, transaction
 
@@ -10,9 +11,10 @@ from envelope_fields import audit
 from envelope_fields.audit import denied
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import AuditEvent
+from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import acting_as
 from envelope_fields.policy.origin import Origin, coming_from
+from envelope_fields.policy.requests import handled
 from tests.models import LabNote
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,6 +103,67 @@ def test_the_next_says_how_often(key, user, monkeypatch):
     monkeypatch.setattr(denied, "monotonic", lambda: later)
     refused(user)
     assert [event.after for event in events()] == [{}, {"repeated_before": 4}]
+
+
+def test_nobody_tries_it_again(key, user, monkeypatch):
+    """What was repeated is told when its time is over, by whatever comes next."""
+    for number in range(3):
+        with coming_from(Origin("192.0.2.1", f"r-{number}")):
+            refused(user)
+    later = denied.monotonic() + 61
+    monkeypatch.setattr(denied, "monotonic", lambda: later)
+    request_finished.send(None)
+    first, last = events()
+    assert (first.request_id, first.after) == ("r-0", {})
+    assert (last.request_id, last.after) == ("r-2", {"repeated_before": 1})
+    request_finished.send(None)
+    assert len(events()) == 2
+
+
+def test_the_process_ends(key, user):
+    for _ in range(2):
+        refused(user)
+    assert len(events()) == 1
+    denied._at_exit()
+    assert len(events()) == 2
+
+
+def test_from_another_address(key, user):
+    for address in ("192.0.2.1", "192.0.2.2"):
+        with coming_from(Origin(address, "r")):
+            refused(user)
+    assert [event.address for event in events()] == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_more_than_are_remembered(key, user, monkeypatch):
+    monkeypatch.setattr(denied, "REMEMBERED", 2)
+    for number in (1, 1, 2, 3):
+        with coming_from(Origin(f"192.0.2.{number}", "r")):
+            refused(user)
+    assert [event.address[-1] for event in events()] == ["1", "2", "3", "1"]
+
+
+def test_each_management_act_is_a_line_of_the_log(key, user, caplog):
+    caplog.set_level(logging.WARNING, "envelope_fields.audit")
+    for _ in range(3):
+        refused(user)
+    assert len([line for line in caplog.records if line.getMessage().startswith("denied")]) == 3
+
+
+@pytest.mark.parametrize("actor", ["anonymous", "inactive", "gone", "nobody"])
+def test_a_key_that_is_not_made(user, actor):
+    if actor == "inactive":
+        user.is_active = False
+        user.save()
+    elif actor == "gone":
+        type(user).objects.get(pk=user.pk).delete()
+    actors = {"anonymous": AnonymousUser(), "nobody": None}
+    with handled(), pytest.raises(KeyAccessDenied):
+        create_master_key("new", actor=actors.get(actor, user))
+    assert not MasterKey.objects.filter(alias="new").exists()
+    (event,) = events()
+    assert (event.action, event.key_id, event.key_alias) == ("create_key", None, "new")
+    assert event.actor_type == (actor if actor in actors else "auth.user")
 
 
 def test_the_log_has_it_at_once(key, user, caplog):

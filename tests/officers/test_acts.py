@@ -1,14 +1,19 @@
 """Acts from the admin: asked before, done once, refused with a reason, and always in the trail."""
 
+import uuid
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 from django.conf import settings as project
-from django.db import connection
-from django.urls import reverse
+from django.contrib.admin import AdminSite
+from django.db import connection, connections
+from django.urls import path, reverse
 from django.utils import timezone
 
 from envelope_fields import kms
+from envelope_fields.admin.events import AuditEventAdmin
+from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
@@ -90,6 +95,14 @@ class TestWithoutTheRight:
         client.force_login(officer("rita"))
         assert client.post(url("rotate", key)).status_code == 403
         assert key.versions.count() == 1
+        assert (last_event().outcome, last_event().action) == ("denied", "describe")
+
+    def test_without_any_permission(self, client, key):
+        client.force_login(officer("rita", permissions=[], key=key))
+        assert client.post(url("rotate", key)).status_code == 403
+        assert (last_event().outcome, last_event().actor_name) == ("denied", "rita")
+        unknown = reverse("admin:envelope_fields_masterkey_act", args=[uuid.uuid4(), "rotate"])
+        assert client.post(unknown).status_code == 403
 
     def test_nobody(self, client, key):
         client.logout()
@@ -151,7 +164,9 @@ def test_a_version_alone(client, key):
 
 
 class TestDeletion:
-    def test_there_and_back(self, client, key):
+    @pytest.mark.parametrize("use_tz", [True, False])
+    def test_there_and_back(self, client, key, settings, use_tz):
+        settings.USE_TZ = use_tz
         page = client.get(url("schedule_deletion", key)).text
         assert "No stored value is under it" in page
         client.post(url("schedule_deletion", key), {"days": "7"})
@@ -211,7 +226,9 @@ class TestShredding:
         data = {"confirm": "tenant", "places": json.dumps(form.initial["places"]), **changes}
         return client.post(url("shred", key), data, follow=True)
 
-    def test_in_two_steps(self, client, key):
+    @pytest.mark.parametrize("use_tz", [True, False])
+    def test_in_two_steps(self, client, key, settings, use_tz):
+        settings.USE_TZ = use_tz
         TenantNote.objects.create(tenant="tenant", text="a", data={})
         assert "Step 1 of 2" in client.get(url("shred", key)).text
         self.confirmed(client, key)
@@ -343,8 +360,6 @@ class TestGrants:
 
 
 def test_an_unknown_key(client):
-    import uuid
-
     key = MasterKey(pk=uuid.uuid4())
     assert client.get(url("rotate", key)).status_code == 404
     assert client.get(url("fly", MasterKey.objects.get(alias="default"))).status_code == 404
@@ -364,3 +379,42 @@ def test_with_a_transaction_around_each_request(client, key, monkeypatch, settin
     default = MasterKey.objects.get(alias="default")
     assert client.post(url("rotate", default)).status_code == 403
     assert last_event().outcome == "denied"
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_keys_in_a_database_of_their_own_with_transactions_around_requests(
+    client, monkeypatch, settings
+):
+    """Their changes are transactions of their own, which take none around them."""
+    for alias in ("default", "other"):
+        monkeypatch.setitem(connections[alias].settings_dict, "ATOMIC_REQUESTS", True)
+    settings.ENVELOPE_FIELDS = {**project.ENVELOPE_FIELDS, "DATABASE": "other"}
+    settings.ROOT_URLCONF = _urls_of_a_new_site()
+    key = create_master_key("vault")
+    olga = officer("vera", key=key)
+    client.force_login(olga)
+    new = {"alias": "new", "description": "", "application_use": "on"}
+    given = {"kind": "user", "name": "vera", "actions": ["decrypt"]}
+    grants = KeyGrant.objects.using("other").filter(master_key=key)
+    for address, data in (
+        (reverse("admin:envelope_fields_masterkey_add"), new),
+        (page_of(key), {"description": "changed", "application_use": "on"}),
+        (url("rotate", key), {}),
+        (reverse("admin:envelope_fields_masterkey_grant", args=[key.pk]), given),
+    ):
+        assert client.post(address, data).status_code == 302
+    revoke = [key.pk, grants.get(actions=["decrypt"]).pk]
+    client.post(reverse("admin:envelope_fields_masterkey_revoke", args=revoke))
+    assert MasterKey.objects.using("other").filter(alias="new").exists()
+    key.refresh_from_db()
+    assert (key.description, key.current_version.number, grants.count()) == ("changed", 2, 1)
+
+
+def _urls_of_a_new_site():
+    """An admin site whose addresses are made with the settings as they are now."""
+    site = AdminSite()
+    site.register([MasterKey], MasterKeyAdmin)
+    site.register([AuditEvent], AuditEventAdmin)
+    urls = ModuleType("tests.officers.urls_of_a_new_site")
+    urls.urlpatterns = [path("admin/", site.urls)]
+    return urls

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, MasterKeyVersion
+from envelope_fields.policy import Action
 from tests.models import Note, TenantNote
 from tests.officers import officer
 
@@ -197,6 +198,37 @@ class TestWithoutRights:
         assert "Grant rights" not in page
         assert "envelope-events" not in page
         assert 'name="description"' not in page
+
+    @pytest.mark.parametrize(
+        ("permissions", "actions", "denied"),
+        [
+            ([], list(Action), "describe"),
+            (["view_masterkey"], list(Action), "rotate"),
+            (["view_masterkey", "change_masterkey"], ["describe"], "rotate"),
+            (["view_masterkey", "change_masterkey"], ["rotate"], "describe"),
+        ],
+    )
+    def test_a_forged_change(self, client, key, permissions, actions, denied):
+        client.force_login(officer("rita", permissions=permissions, key=key, actions=actions))
+        data = {"description": "Mine", "application_use": "on"}
+        assert client.post(page_of(key), data).status_code == 403
+        key.refresh_from_db()
+        assert key.description == "Of a tenant"
+        event = AuditEvent.objects.latest("number")
+        assert (event.outcome, event.action, event.key_id) == ("denied", denied, key.pk)
+        assert event.actor_name == "rita"
+
+    def test_a_forged_key(self, client):
+        client.force_login(officer("rita", permissions=["view_masterkey"]))
+        assert client.post(ADD, {"alias": "lab", "application_use": "on"}).status_code == 403
+        assert not MasterKey.objects.filter(alias="lab").exists()
+        event = AuditEvent.objects.latest("number")
+        assert (event.outcome, event.action, event.key_id) == ("denied", "create_key", None)
+        assert event.actor_name == "rita"
+
+    def test_what_is_no_key(self, client):
+        url = reverse("admin:envelope_fields_masterkey_change", args=["nonsense"])
+        assert client.post(url, {"description": "x"}).status_code == 302
 
     def test_superusers_are_no_exception(self, client, key, admin_user):
         client.force_login(admin_user)

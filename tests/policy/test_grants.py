@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import timezone
 
+from envelope_fields import audit
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
 from envelope_fields.lifecycle import create_master_key, move_alias
@@ -97,6 +98,20 @@ class TestGranting:
             grant(lab, ann, ["decrypt"], expires_at=timezone.now())
         with pytest.raises(ValidationError, match="without a time zone"):
             grant(lab, ann, ["decrypt"], expires_at=datetime(2999, 1, 1))
+
+    def test_in_a_project_without_time_zones(self, lab, ann, settings):
+        settings.USE_TZ = False
+        in_an_hour = datetime.now().replace(microsecond=0) + timedelta(hours=1)
+        for end in (in_an_hour, timezone.make_aware(in_an_hour)):
+            grant(lab, ann, ["decrypt"], expires_at=end)
+        assert KeyGrant.objects.get().expires_at == in_an_hour
+        with pytest.raises(ValidationError, match="is over"):
+            grant(lab, ann, ["decrypt"], expires_at=datetime.now())
+        out = StringIO()
+        call_command("grant_key", *TO_ANN, "--expires", "2999-12-31T18:00", stdout=out)
+        call_command("list_grants", stdout=out)
+        assert out.getvalue().count("until 2999-12-31 18:00") == 2
+        assert KeyGrant.objects.latest("pk").expires_at == datetime(2999, 12, 31, 18)
 
     @pytest.mark.parametrize("to", [None, "ann", AnonymousUser(), Principal("auth.user", "1")])
     def test_who_holds_no_grants(self, lab, to):
@@ -283,6 +298,19 @@ class TestDepartures:
             ann.delete()
             raise ZeroDivisionError
         assert KeyGrant.objects.get() == made
+
+    @pytest.mark.django_db(transaction=True)
+    def test_while_somebody_revokes_one_of_them(self, lab, ann):
+        """Neither waits for the other's lock while the other waits for its own."""
+        keys = [lab, *(create_master_key(f"lab/{number}") for number in range(3))]
+        for round in range(5):
+            user = User.objects.create_user(f"user {round}")
+            made = [grant(key, user, ["decrypt"]) for key in keys]
+            outcomes = at_once(user.delete, lambda row=made[-1]: revoke(row))
+            assert not any(isinstance(outcome, Exception) for outcome in outcomes), outcomes
+            assert not KeyGrant.objects.exists()
+        assert len(events("revoke_grant")) == 5 * len(keys)
+        assert audit.verify().intact
 
 
 class TestCommands:

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.utils.formats import date_format
-from django.utils.timezone import localtime
+from django.utils.timezone import template_localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -78,7 +78,7 @@ class ScheduleDeletion(ActPage):
         )
         return _("%(what)s is unusable now, and will be destroyed on %(day)s.") % {
             "what": name_of(self.row),
-            "day": date_format(localtime(at), "DATE_FORMAT"),
+            "day": date_format(template_localtime(at), "DATE_FORMAT"),
         }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.timezone import localtime
+from django.utils.timezone import template_localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -101,4 +101,5 @@ class Shred(ActPage):
 
 
 def _time(moment: Any) -> str:
-    return date_format(localtime(moment), "TIME_FORMAT" if moment.second == 0 else "H:i:s")
+    time_format = "TIME_FORMAT" if moment.second == 0 else "H:i:s"
+    return date_format(template_localtime(moment), time_format)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, CommandParser
-from django.utils import timezone
+from django.utils.timezone import template_localtime
 
 from envelope_fields.policy import people
 
@@ -41,4 +41,6 @@ def named(user: str | None, group: str | None) -> Any:
 
 def until(moment: datetime | None) -> str:
     """Say when a grant ends, in the project's time zone."""
-    return f" until {timezone.localtime(moment):%Y-%m-%d %H:%M %Z}" if moment else ""
+    if moment is None:
+        return ""
+    return f" until {template_localtime(moment):%Y-%m-%d %H:%M %Z}".rstrip()

@@ -79,4 +79,5 @@ def _time(text: str) -> datetime:
         moment = None
     if moment is None:
         raise CommandError(f"{text!r} is not a time. Write it as 2030-12-31T18:00.")
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    has_zones = timezone.is_aware(timezone.now())  # USE_TZ
+    return timezone.make_aware(moment) if has_zones and timezone.is_naive(moment) else moment
