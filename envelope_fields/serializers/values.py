@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
-from django.core.serializers.base import DeserializedObject
+from django.core.serializers.base import DeserializationError, DeserializedObject
 from django.db.models import Field, JSONField, Model, Value
 
+from envelope_fields.crypto.format import TEXT_PREFIX
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.fixtures import take_envelopes
 
@@ -25,10 +26,39 @@ class EnvelopesMixin:
 class TakeEnvelopesMixin:
     """For a subclass of Django's python deserializer: the text of an envelope is that envelope."""
 
+    _get_model_from_node: Any
+
     def _handle_object(self, data: Any) -> Iterator[DeserializedObject]:
+        envelopes = self._envelopes(data)
+        if envelopes:
+            # Django would have the field make a value of them, such as a date.
+            others = {name: data["fields"][name] for name in data["fields"].keys() - envelopes}
+            data = {**data, "fields": others}
         for deserialized in super()._handle_object(data):  # type: ignore[misc]
+            vars(deserialized.object).update(envelopes)
             take_envelopes(deserialized.object)
             yield deserialized
+
+    def _envelopes(self, data: Any) -> dict[str, str]:
+        try:
+            model = self._get_model_from_node(data["model"])
+        except DeserializationError:
+            return {}  # Django says so, or leaves it out
+        return {
+            name: value
+            for name, value in data["fields"].items()
+            if is_encrypted(model, name)
+            and isinstance(value, str)
+            and value.startswith(TEXT_PREFIX)
+        }
+
+
+def is_encrypted(model: type[Model], name: str) -> bool:
+    """Whether a name that a fixture gives is that of an encrypted field."""
+    return any(
+        field.name == name and isinstance(field, EncryptedFieldMixin)
+        for field in model._meta.concrete_fields
+    )
 
 
 def with_json_null(obj: Model, field: Field[Any, Any]) -> Model:

@@ -14,7 +14,7 @@ from django.db.models import Field, JSONField, Model
 from envelope_fields.crypto.format import TEXT_PREFIX
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.fixtures import take_envelopes
-from envelope_fields.serializers.values import with_json_null
+from envelope_fields.serializers.values import is_encrypted, with_json_null
 
 
 class Serializer(django.Serializer):
@@ -27,14 +27,30 @@ class Serializer(django.Serializer):
 class Deserializer(django.Deserializer):
     """Django's deserializer, with envelopes; and it knows JSON by the name `JSONField` alone."""
 
+    _get_model_from_node: Any
+
     def _handle_object(self, node: Element) -> DeserializedObject:
+        envelopes = self._take_out_envelopes(node)
         deserialized: DeserializedObject = super()._handle_object(node)  # type: ignore[misc]
         for field in _json_fields(deserialized.object, node):
             text = deserialized.object.__dict__[field.attname]
-            if text is not None and not text.startswith(TEXT_PREFIX):
+            if text is not None:
                 setattr(deserialized.object, field.attname, _parsed(text, field, deserialized))
+        vars(deserialized.object).update(envelopes)
         take_envelopes(deserialized.object)
         return deserialized
+
+    def _take_out_envelopes(self, node: Element) -> dict[str, str]:
+        """Leave what Django would have the field make a value of, such as a date."""
+        model, found = self._get_model_from_node(node, "model"), {}
+        for child in node.getElementsByTagName("field"):
+            name = child.getAttribute("name")
+            if is_encrypted(model, name) and not child.getElementsByTagName("None"):
+                text = django.getInnerText(child).strip()
+                if text.startswith(TEXT_PREFIX):
+                    found[name] = text
+                    node.removeChild(child)
+        return found
 
 
 def _json_fields(instance: Model, node: Element) -> Iterator[Any]:

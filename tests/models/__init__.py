@@ -3,6 +3,7 @@
 from tests.models.dumped import Bed, Chart, Ward
 from tests.models.hidden import Hidden
 from tests.models.notes import Note
+from tests.models.own_types import Birth
 from tests.models.shapes import (
     Child,
     CompositeKeyed,
@@ -31,6 +32,7 @@ from tests.models.tenants import (
 
 __all__ = [
     "Bed",
+    "Birth",
     "Chart",
     "Child",
     "Clinic",
