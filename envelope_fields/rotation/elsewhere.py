@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from envelope_fields.lifecycle.locking import Key, expecting
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import workers
 from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
 from envelope_fields.rotation.runs import RunOrId, find_run, pause, resume, start
+
+# Whoever made a run may have died before the worker was told of it: one that nobody has begun for
+# so long is told of again, when its start is sent again.
+SECONDS_TO_BEGIN = 10
 
 
 def start_elsewhere(
@@ -29,11 +36,13 @@ def start_elsewhere(
             another.
         EnvelopeError: as `start` does.
     """
+    now = timezone.now()
     run = idempotency_key.first_run()
     if run is None:
         workers.worker()
         run = start(key, idempotency_key=idempotency_key, **options)
-    if run.state == RotationState.PENDING:  # also a first one: who made it may have died then
+    being_told = now - timedelta(seconds=SECONDS_TO_BEGIN) < run.created_at < now
+    if run.state == RotationState.PENDING and not being_told:
         workers.send(run)
     return run
 

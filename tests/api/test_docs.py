@@ -10,6 +10,7 @@ from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKeyVersion
 from tests.docs.pages import ROOT, Page
 from tests.docs.project import Project
+from tests.models import TenantNote
 from tests.officers import officer
 from tests.server import served
 
@@ -24,6 +25,8 @@ def test_what_readers_type(name, tmp_path):
     user = officer("olga")
     billing = create_master_key("billing", description="Invoices", rotation_period=90, actor=user)
     create_master_key("archive", actor=user)
+    for number in range(20):
+        TenantNote.objects.create(tenant="billing", text=f"Invoice {number}", data={})
     MasterKeyVersion.objects.filter(master_key=billing).update(
         created_at=timezone.now() - timedelta(days=91)
     )

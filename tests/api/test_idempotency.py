@@ -1,8 +1,10 @@
 """A start that is sent twice is done once."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from envelope_fields import audit, lifecycle, rotation
 from envelope_fields.grants import grant, revoke
@@ -11,7 +13,6 @@ from envelope_fields.models import AuditEvent, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.api import problem, wrong_fields
 from tests.api.rotations import ROTATIONS, committing, start, with_worker
-from tests.api.workers import Patient
 from tests.at_once import at_once
 from tests.officers import officer
 from tests.rotation import left
@@ -118,13 +119,16 @@ class TestStartingTwice:
         assert RotationRun.objects.count() == 2
 
     @committing
-    def test_the_worker_is_told_again_of_what_nobody_began(self, api):
+    def test_the_worker_is_told_again_of_what_nobody_began(self, api, worker):
         first = self.start(api).json()
         self.start(api)
-        assert list(map(str, Patient.told)) == [first["id"]] * 2
+        assert list(map(str, worker.told)) == [first["id"]]
+        RotationRun.objects.update(created_at=timezone.now() - timedelta(seconds=11))
+        self.start(api)
+        assert list(map(str, worker.told)) == [first["id"]] * 2
         RotationRun.objects.update(state="running")
         self.start(api)
-        assert len(Patient.told) == 2
+        assert len(worker.told) == 2
 
     @committing
     def test_at_once(self, client_of, olga):
