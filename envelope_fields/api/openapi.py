@@ -45,6 +45,7 @@ _PATH = {
         {"type": "string", "format": "uuid"},
         OpenApiParameter.PATH,
         description="The id of the rotation.",
+        examples=[OpenApiExample("a rotation", "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55")],
     ),
 }
 _IF_MATCH = OpenApiParameter(
