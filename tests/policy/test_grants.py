@@ -299,7 +299,6 @@ class TestDepartures:
             raise ZeroDivisionError
         assert KeyGrant.objects.get() == made
 
-
     @pytest.mark.django_db(transaction=True)
     def test_while_somebody_revokes_one_of_them(self, lab, ann):
         """Neither waits for the other's lock while the other waits for its own."""
