@@ -11,7 +11,7 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import Any
 
 import django
@@ -41,7 +41,17 @@ def _start_method() -> str:
 def _begin(settings_module: str, names: dict[str, Any]) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ[ENVIRONMENT_VARIABLE] = settings_module
     django.setup()
     for alias, name in names.items():
         connections[alias].settings_dict["NAME"] = name
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: it would wait for work, connected, for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

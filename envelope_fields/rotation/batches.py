@@ -17,13 +17,18 @@ from envelope_fields.columns import Column
 from envelope_fields.models import RotationKind
 from envelope_fields.rotation.limits import BatchSize, Limits, Pace
 from envelope_fields.rotation.moves import Failed, Mover
-from envelope_fields.rotation.patience import Trouble, trouble
+from envelope_fields.rotation.patience import Trouble, is_about_rows, trouble
 from envelope_fields.rotation.portions import portions
 from envelope_fields.rotation.re_encrypting import ReEncrypt
 from envelope_fields.rotation.rewrapping import Rewrap
 from envelope_fields.rotation.statements import Change, Key, Statements, Stored, statements
 
 _Answer = TypeVar("_Answer")
+
+_TOO_LARGE = (
+    "ValueTooLarge",
+    "It is larger than max_allowed_packet of the server, which would cut it. Raise that first.",
+)
 
 
 @dataclass(slots=True)
@@ -99,31 +104,44 @@ class Batches:
     def _moved(self, stored: list[Stored]) -> Tally:
         began = monotonic()
         tally = Tally()
-        for portion in portions(stored, by_size=self._mover.whole):
+        for portion in portions(self._fitting(stored, tally), by_size=self._mover.whole):
             moves = self._mover.moves(portion)
-            moved = self._swap(moves.changes)
-            tally.moved += moved
             tally.kept += moves.kept
             tally.failed += moves.failed
-            tally.skipped += len(portion) - moved - moves.kept - len(moves.failed)
+            self._swap(moves.changes, tally)
+        tally.skipped = len(stored) - tally.moved - tally.kept - len(tally.failed)
         self._size.took(monotonic() - began)
         self._pace.after(len(stored))
         return tally
 
-    def _swap(self, changes: Sequence[Change]) -> int:
-        """Swap what is still the same; return how many that were."""
-        if not changes:
-            return 0
-        for attempt in range(self._limits.tries):
+    def _fitting(self, stored: list[Stored], tally: Tally) -> list[Stored]:
+        """Report the values that are too large for the database as it is set up now."""
+        largest = self._statements.largest(whole=self._mover.whole)
+        if largest is None:
+            return stored
+        large = [value for value in stored if value.size > largest]
+        tally.failed += [Failed(value, *_TOO_LARGE) for value in large]
+        return [value for value in stored if value.size <= largest] if large else stored
+
+    def _swap(self, changes: Sequence[Change], tally: Tally) -> None:
+        """Swap what is still the same; halve it where it is refused, or takes too long.
+
+        What somebody else has locked all along stays: the next sweep comes by again.
+        """
+        parts, troubles = [changes] if changes else [], 0
+        while parts and troubles < self._limits.tries:
+            part = parts.pop()
             try:
-                return self._swap_once(changes, only_free=attempt > 0)
+                tally.moved += self._swap_once(part, only_free=troubles > 0)
             except Error as error:
-                what = self._passing(error, attempt)
-            if what is Trouble.SLOW and len(changes) > 1:
-                self._size.shrink()
-                middle = len(changes) // 2
-                return self._swap(changes[:middle]) + self._swap(changes[middle:])
-        return 0  # the rows stay locked; the next sweep comes by again
+                if is_about_rows(error):
+                    parts += _halves(part) if len(part) > 1 else _refused(part, error, tally)
+                    continue
+                what = self._passing(error, troubles)
+                troubles += 1
+                if what is Trouble.SLOW:
+                    self._size.shrink()
+                parts += _halves(part) if what is Trouble.SLOW and len(part) > 1 else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
         with transaction.atomic(using=self._using):
@@ -154,3 +172,21 @@ class Batches:
             connection.close()
         sleep(min(0.05 * 2**attempt, 1))
         return what
+
+
+def _halves(changes: Sequence[Change]) -> list[Sequence[Change]]:
+    middle = len(changes) // 2
+    return [changes[middle:], changes[:middle]]
+
+
+def _refused(changes: Sequence[Change], error: Error, tally: Tally) -> list[Sequence[Change]]:
+    """Report a row that the database does not let change; nothing of it is left to be done."""
+    tally.failed += [
+        Failed(
+            Stored(change.key, change.head, 0),
+            type(error).__name__,
+            "The database refused the new value: a constraint or a trigger of its table does.",
+        )
+        for change in changes
+    ]
+    return []

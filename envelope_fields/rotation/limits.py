@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import monotonic, sleep
 from typing import Any
 
@@ -40,6 +40,10 @@ class Limits:
         if min(self.batch_seconds, self.lock_seconds) <= 0 or self.sleep < 0 or self.tries < 1:
             raise ValueError("times must not be negative, and tries at least 1")
 
+    def shared_by(self, workers: int) -> Limits:
+        """Return the limits of one of several workers, which keep to the rate together."""
+        return self if self.max_rate is None else replace(self, max_rate=self.max_rate / workers)
+
     def as_json(self) -> dict[str, Any]:
         """Return what `Limits(**...)` makes the same of."""
         return asdict(self)
@@ -68,14 +72,16 @@ class BatchSize:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self.rows = limits.batch_size
+        # A second's worth at most, so that a low rate is one of small batches, not of long rests.
+        self._most = max(1, min(limits.batch_size, int(limits.max_rate or limits.batch_size)))
+        self.rows = self._most
 
     def took(self, seconds: float) -> None:
         """Learn how long a batch took."""
         if seconds > self._limits.batch_seconds / 2:
             self.shrink()
         elif seconds < self._limits.batch_seconds / 8:
-            self.rows = min(self.rows * 2, self._limits.batch_size)
+            self.rows = min(self.rows * 2, self._most)
 
     def shrink(self) -> None:
         """Halve the batches."""

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.core.exceptions import ImproperlyConfigured
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.exceptions import EnvelopeError
 
 
 class Trouble(Enum):
@@ -25,10 +37,18 @@ _LOCKED = frozenset(
 _SLOW = frozenset({"57014", 1969, 3024})
 
 
+# A trigger that raises. PostgreSQL: raise_exception, with_check_option_violation. MariaDB: SIGNAL.
+_REFUSED = frozenset({"P0001", "44000", 1644})
+
+
+def is_about_rows(error: Error) -> bool:
+    """Whether a statement failed for what one of its rows would become: others may do better."""
+    return isinstance(error, IntegrityError | DataError) or _code(error) in _REFUSED
+
+
 def trouble(error: Error, connection: BaseDatabaseWrapper) -> Trouble | None:
     """Return what kind of passing trouble an error is; None is for all others."""
-    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
-    code = code or next(iter(error.args), None)
+    code = _code(error)
     if code in _SLOW:
         return Trouble.SLOW
     if code in _LOCKED or _sqlite_is_locked(error, connection):
@@ -38,18 +58,36 @@ def trouble(error: Error, connection: BaseDatabaseWrapper) -> Trouble | None:
     return None
 
 
-def reopened(*aliases: str) -> bool:
-    """Close those connections that were lost, so that the next query opens them again.
+def passes(error: Error, *aliases: str) -> bool:
+    """Whether trying again makes sense: no transaction went with what failed.
 
-    Returns:
-        Whether there were any, and trying again makes sense: no transaction went with them.
+    Connections that were lost are closed, so that the next query opens them again.
     """
-    lost = [connections[alias] for alias in set(aliases) if _is_lost(connections[alias])]
-    if not lost or any(connection.in_atomic_block for connection in lost):
+    troubled = [
+        (what, connections[alias])
+        for alias in set(aliases)
+        if (what := trouble(error, connections[alias])) in (Trouble.LOST, Trouble.LOCKED)
+    ]
+    if not troubled or any(connection.in_atomic_block for _, connection in troubled):
         return False
-    for connection in lost:
-        connection.close()
+    for what, connection in troubled:
+        if what is Trouble.LOST:
+            connection.close()
     return True
+
+
+def said(error: Exception) -> str:
+    """Return what an error says, without the rows that some tell of in further lines."""
+    if isinstance(error, EnvelopeError | ImproperlyConfigured):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, Error):
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return type(error).__name__  # of whatever code, with whatever in it
+
+
+def _code(error: Error) -> Any:
+    code = getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
+    return code or next(iter(error.args), None)
 
 
 def _sqlite_is_locked(error: Error, connection: BaseDatabaseWrapper) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,11 @@ _KINDS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),  # before date: it is one
     "date": (date, date.isoformat, date.fromisoformat),
     "time": (time, time.isoformat, time.fromisoformat),
+    "days": (
+        timedelta,
+        lambda item: f"{item.days} {item.seconds} {item.microseconds}",
+        lambda text: timedelta(*map(int, text.split())),
+    ),
 }
 
 
@@ -37,12 +42,15 @@ def from_text(text: str) -> Key | None:
 
 def shown(key: Key) -> str:
     """Return a key for people to read: of one column its value, of several a list of them."""
-    texts = [item.hex() if isinstance(item, bytes) else str(item) for item in key]
+    # PostgreSQL stores no text with a zero in it.
+    texts = [
+        item.hex() if isinstance(item, bytes) else str(item).replace("\0", "\\0") for item in key
+    ]
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
 def _plain(item: Any) -> Any:
-    if item is None or isinstance(item, bool | int | str):
+    if item is None or isinstance(item, bool | int | float | str):
         return item
     if isinstance(item, memoryview):
         item = bytes(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 from envelope_fields import own_process
@@ -12,7 +13,6 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import RotationRange, RotationRun
 from envelope_fields.rotation import ranges
-from envelope_fields.rotation.runs import find_run
 from envelope_fields.rotation.working import begun, is_open, move_range, swept
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -44,7 +44,7 @@ def work_in_processes(
             swept(run)
             continue
         try:
-            _share_out(unfinished, workers, lambda: look(run))
+            _share_out(unfinished, workers, partial(look, run))
         except BrokenProcessPool as error:
             lives -= 1
             if not lives:
@@ -56,24 +56,25 @@ def work_in_processes(
 
 
 def _share_out(unfinished: Any, workers: int, look: Callable[[], object]) -> None:
-    with own_process.pool(workers) as pool:
+    pool = own_process.pool(workers)
+    try:
         waiting: set[Future[None]] = {
-            pool.submit(own_process.call, __name__, "move_in_child", stretch.pk)
+            pool.submit(own_process.call, __name__, "move_in_child", stretch.pk, workers)
             for stretch in unfinished
         }
-        try:
-            while waiting:
-                done, waiting = wait(waiting, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                for each in done:
-                    each.result()
-                look()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            done, waiting = wait(waiting, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            for each in done:
+                each.result()
+            look()
+    except BaseException:
+        # Not waited for: they end when the run does, and whoever interrupts us has yet to end it.
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
-def move_in_child(range_id: int) -> None:
-    """Move the values of a range, if its run is still running."""
+def move_in_child(range_id: int, workers: int) -> None:
+    """Move the values of a range, as one of several workers."""
     rows = RotationRange.objects.using(configuration().database).select_related("place")
-    stretch = rows.get(pk=range_id)
-    if is_open(find_run(stretch.place.run_id)):
-        move_range(stretch)
+    move_range(rows.get(pk=range_id), workers=workers)

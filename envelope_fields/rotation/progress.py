@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from uuid import UUID
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
@@ -42,7 +43,10 @@ class Numbers:
 
 
 class RunNumbers(list[Numbers]):
-    """The sums of a run. What failed, fails in each sweep again; what is moved is moved once."""
+    """The sums of a run. What failed, fails in each sweep again; what is moved is moved once.
+
+    A sweep goes only over the places that the one before has not done with.
+    """
 
     @property
     def moved(self) -> int:
@@ -54,23 +58,25 @@ class RunNumbers(list[Numbers]):
 
     @property
     def failed(self) -> int:
-        return self.failed_of(self.last_sweep)
+        return sum(each.failed for each in self.latest())
 
     @property
-    def last_sweep(self) -> int:
-        return max((each.sweep for each in self), default=1)
+    def kept(self) -> int:
+        return sum(each.kept for each in self.latest())
 
-    def moved_of(self, sweep: int) -> int:
-        return sum(each.moved for each in self if each.sweep == sweep)
+    def moved_since(self, sweep: int) -> int:
+        return sum(each.moved for each in self if each.sweep >= sweep)
 
-    def failed_of(self, sweep: int) -> int:
-        return sum(each.failed for each in self if each.sweep == sweep)
+    def of(self, place: int | None, until: float = inf) -> RunNumbers:
+        return RunNumbers(each for each in self if each.place == place and each.sweep <= until)
 
-    def kept_of(self, sweep: int) -> int:
-        return sum(each.kept for each in self if each.sweep == sweep)
+    def latest(self) -> list[Numbers]:
+        """Return those of the last sweep over each place."""
+        return list({each.place: each for each in sorted(self, key=_sweep)}.values())
 
-    def of(self, place: int) -> RunNumbers:
-        return RunNumbers(each for each in self if each.place == place)
+
+def _sweep(numbers: Numbers) -> int:
+    return numbers.sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +175,19 @@ def _numbers(runs: Sequence[UUID]) -> RunNumbers:
 
 
 def failures(run: RotationRun) -> QuerySet[RotationFailure]:
-    """Return the values that a run could not move in its last sweep, of each range the first."""
+    """Return the values that a run could not move, of each range the first.
+
+    Those of the last sweep over each place: they fail in each sweep again.
+    """
     rows = RotationFailure.objects.using(configuration().database)
-    last = numbers_of(run).last_sweep
-    return rows.filter(range__place__run=run.pk, range__sweep=last).select_related("range__place")
+    latest = Q(pk=None)
+    for each in numbers_of(run).latest():
+        latest |= Q(range__place=each.place, range__sweep=each.sweep)
+    return rows.filter(latest).select_related("range__place")
 
 
 def _field(place: RotationPlace, numbers: RunNumbers, run: RotationRun) -> FieldProgress:
-    kept = numbers.kept_of(numbers.last_sweep)
-    gone = numbers.moved + numbers.skipped + numbers.failed + kept
+    gone = numbers.moved + numbers.skipped + numbers.failed + numbers.kept
     is_over = run.state == RotationState.COMPLETED
     return FieldProgress(
         database=place.database,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -23,23 +25,22 @@ _AT_ONCE = 100
 def plan(place: RotationPlace, column: Column, sweep: int) -> None:
     """Cut the rows of a place into ranges, in the order of their primary keys.
 
-    Doing it again leaves the ranges that are there.
+    Each begins where the last one ends, also when it was somebody else who cut that one.
     """
     rows = min(max(place.total // RANGES_OF_A_PLACE, SMALLEST), LARGEST)
-    ends = pairwise(_ends(column, rows))
-    number = 0
-    while portion := list(islice(ends, _AT_ONCE)):
-        _ranges().bulk_create(
-            [
-                RotationRange(
-                    place=place, sweep=sweep, number=number + index,
-                    after=primary_keys.as_text(after), until=primary_keys.as_text(until),
-                )
-                for index, (after, until) in enumerate(portion)
-            ],
-            ignore_conflicts=True,
-        )  # fmt: skip
-        number += len(portion)
+    while True:
+        number, after = _planned_so_far(place, sweep)
+        ends = islice(pairwise(_ends(column, after, rows)), _AT_ONCE)
+        cut = [
+            RotationRange(
+                place=place, sweep=sweep, number=number + index,
+                after=primary_keys.as_text(after), until=primary_keys.as_text(until),
+            )
+            for index, (after, until) in enumerate(ends)
+        ]  # fmt: skip
+        if not cut:
+            return
+        _add(cut)
 
 
 def unfinished(run: RotationRun) -> Sequence[RotationRange]:
@@ -73,9 +74,31 @@ def _open(run: RotationRun) -> QuerySet[RotationRange]:
     return _ranges().filter(which).order_by(order, "place", "number").select_related("place")
 
 
-def _ends(column: Column, rows: int) -> Iterator[Key | None]:
-    yield None
-    ask, after = statements(column), None
+def _planned_so_far(place: RotationPlace, sweep: int) -> tuple[int, Key | None]:
+    """Return the number of the next range of a place, and the key that it begins behind."""
+    last = _ranges().filter(place=place, sweep=sweep).order_by("number").last()
+    return (0, None) if last is None else (last.number + 1, primary_keys.from_text(last.until))
+
+
+def _add(cut: Sequence[RotationRange]) -> None:
+    """Add ranges, unless somebody else has gone on cutting from the same key."""
+    first = cut[0]
+    with transaction.atomic(using=configuration().database):
+        lock_run(first.place.run_id)
+        others = _ranges().filter(place=first.place, sweep=first.sweep, number=first.number)
+        if not others.exists():
+            _ranges().bulk_create(cut)
+
+
+def lock_run(run_id: UUID) -> None:
+    """Let others who plan the run wait until the transaction ends; say that somebody is at it."""
+    runs = RotationRun.objects.using(configuration().database)
+    runs.filter(pk=run_id).update(seen_at=timezone.now())
+
+
+def _ends(column: Column, after: Key | None, rows: int) -> Iterator[Key | None]:
+    yield after
+    ask = statements(column)
     while (after := ask.end_of_range(after, rows)) is not None:
         yield after
 

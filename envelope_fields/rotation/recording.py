@@ -16,21 +16,28 @@ FAILURES_KEPT = 100
 
 
 def began(stretch: RotationRange) -> None:
-    """Begin a range, maybe after somebody who did not end it: what failed then fails again."""
+    """Begin a range, maybe after somebody who did not end it: what failed then fails again.
+
+    Whoever began last tells what was met in it, so that nothing is counted twice; what others move
+    meanwhile is moved all the same.
+    """
     using = configuration().database
+    stretch.claimed_at = timezone.now()
+    _row(stretch).update(failed=0, kept=0, skipped=0, claimed_at=stretch.claimed_at)
     RotationFailure.objects.using(using).filter(range=stretch.pk).delete()
-    _row(stretch).update(failed=0, kept=0)
 
 
 def record(stretch: RotationRange, tally: Tally) -> None:
     """Add what a batch has done."""
-    _row(stretch).update(
+    is_mine = _mine(stretch).update(
         moved=F("moved") + tally.moved,
         skipped=F("skipped") + tally.skipped,
         kept=F("kept") + tally.kept,
         failed=F("failed") + len(tally.failed),
     )
-    if tally.failed:
+    if not is_mine:
+        _row(stretch).update(moved=F("moved") + tally.moved)
+    elif tally.failed:
         failures = RotationFailure.objects.using(configuration().database)
         room = FAILURES_KEPT - failures.filter(range=stretch.pk).count()
         failures.bulk_create([_failure(stretch, each) for each in tally.failed[: max(room, 0)]])
@@ -38,7 +45,7 @@ def record(stretch: RotationRange, tally: Tally) -> None:
 
 def ended_range(stretch: RotationRange) -> None:
     """Say that all rows of a range were gone through."""
-    _row(stretch).update(done_at=timezone.now())
+    _mine(stretch).update(done_at=timezone.now())
 
 
 def _failure(stretch: RotationRange, failed: Failed) -> RotationFailure:
@@ -49,6 +56,10 @@ def _failure(stretch: RotationRange, failed: Failed) -> RotationFailure:
         cause=failed.cause[:200],
         message=failed.message,
     )
+
+
+def _mine(stretch: RotationRange) -> QuerySet[RotationRange]:
+    return _row(stretch).filter(claimed_at=stretch.claimed_at)
 
 
 def _row(stretch: RotationRange) -> QuerySet[RotationRange]:

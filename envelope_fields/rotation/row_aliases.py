@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model
+from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.columns import Column
 from envelope_fields.exceptions import EnvelopeError
@@ -43,7 +43,7 @@ class RowAliases:
         rows, choose = self._rows(keys), self._key
 
         def alias_of(key: Key) -> str:
-            row = rows.get(key)
+            row = rows.get(self._as_loaded(key))
             if row is None:
                 raise RowNotLoaded("The row could not be loaded to ask for the key of its values.")
             chosen = choose(row)
@@ -54,23 +54,27 @@ class RowAliases:
         return alias_of
 
     def _rows(self, keys: Sequence[Key]) -> dict[Key, Model]:
-        """Load the rows, without their encrypted values, by their keys as the driver has them."""
-        model, database = self._column.model, self._column.database
-        connection = connections[database]
+        """Load the rows, without their encrypted values and past managers that hide some."""
         encrypted = [
             field.name
-            for field in model._meta.concrete_fields
+            for field in self._column.model._meta.concrete_fields
             if isinstance(field, EncryptedFieldMixin)
         ]
-        wanted = [self._as_python(key, connection) for key in keys]
-        rows = model._base_manager.using(database).defer(*encrypted).filter(pk__in=wanted)
-        return {self._as_stored(row, connection): row for row in rows}
-
-    def _as_python(self, key: Key, connection: Any) -> Any:
-        values = [field.to_python(item) for field, item in zip(self._keys, key, strict=True)]
-        return values[0] if len(values) == 1 else tuple(values)
-
-    def _as_stored(self, row: Model, connection: Any) -> Key:
-        return tuple(
-            field.get_db_prep_value(getattr(row, field.attname), connection) for field in self._keys
+        wanted = [self._as_loaded(key) for key in keys]
+        rows: QuerySet[Model] = QuerySet(self._column.model, using=self._column.database)
+        found = rows.defer(*encrypted).filter(
+            pk__in=wanted if len(self._keys) > 1 else [key for (key,) in wanted]
         )
+        return {tuple(getattr(row, field.attname) for field in self._keys): row for row in found}
+
+    def _as_loaded(self, key: Key) -> Key:
+        """Return a key of the driver as Django makes it of a loaded row."""
+        return tuple(map(self._converted, self._keys, key))
+
+    def _converted(self, field: Field[Any, Any], item: Any) -> Any:
+        connection = connections[self._column.database]
+        column = field.get_col(self._column.model._meta.db_table)
+        converters = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
+        for convert in converters:
+            item = convert(item, column, connection)
+        return item

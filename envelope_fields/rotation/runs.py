@@ -39,7 +39,7 @@ class RotationUnderWay(EnvelopeError):
         named = f": {run.pk}, {run.state}" if run else ""
         super().__init__(
             f"The master key {key} has a run that is not over{named}. Let it finish, resume it, or "
-            "cancel it."
+            "cancel it: `python manage.py rewrap --run ID`, `rotation_runs --cancel ID`."
         )
         self.run = run
 
@@ -152,9 +152,46 @@ def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
     return _become(run, RotationState.CANCELLED, ACTIVE_STATES, "cancel_rotation", actor)
 
 
+def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
+    """Change how politely a run works, from the next batches on; errors as for `pause`."""
+    key_id = _key_of(run)
+    with key_transaction() as using:
+        now, principal = _locked(run, key_id, ACTIVE_STATES, actor, using)
+        before, after = now.limits, limits.as_json()
+        changed = [name for name in after if after[name] != before.get(name)]
+        if changed:
+            now.limits = after
+            now.save(using=using, update_fields=["limits"])
+            _record(
+                "limit_rotation", now.master_key, principal, using,
+                before={name: before.get(name) for name in changed},
+                after={"run": str(now.pk), **{name: after[name] for name in changed}},
+            )  # fmt: skip
+    _tell(run, using)
+    return now
+
+
 def active_run(key: MasterKey) -> RotationRun | None:
     """Return the run of a key that is not over."""
     return all_runs().filter(active_key=key.pk).first()
+
+
+def active_runs() -> QuerySet[RotationRun]:
+    """Return the runs that are not over."""
+    return all_runs().filter(state__in=ACTIVE_STATES)
+
+
+def is_asked_for(
+    run: RotationRun, *, kind: str, versions: Iterable[int], fields: Iterable[str], database: str
+) -> bool:
+    """Whether a run does what `start` with these arguments would have done."""
+    names = {name.lower() for name in fields}
+    return (kind, sorted(set(versions)), names, database) == (
+        run.kind,
+        run.only_versions,
+        {name.lower() for name in run.only_fields},
+        run.only_database,
+    )
 
 
 def find_run(run: RunOrId) -> RotationRun:
@@ -214,21 +251,39 @@ def _become(
     act: str,
     actor: Any,
 ) -> RotationRun:
-    key_id = find_run(run).master_key_id  # before: SQLite locks for who writes first, and waits
+    key_id = _key_of(run)
     with key_transaction() as using:
-        key = locked_key(using, key_id)
-        principal = required(Action.RE_ENCRYPT, key, actor, using)
-        now = find_run(run)
-        if now.state not in (state, *allowed):
-            raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+        now, principal = _locked(run, key_id, (state, *allowed), actor, using)
         if now.state != state:
             before = {"state": str(now.state)}
             _write(now, using, state)
             after = {"run": str(now.pk), "state": str(state)}
-            _record(act, key, principal, using, before=before, after=after)
+            _record(act, now.master_key, principal, using, before=before, after=after)
+    _tell(run, using)
+    return now
+
+
+def _key_of(run: RunOrId) -> UUID:
+    """Return the key of a run; before a transaction: SQLite lets wait who begins by writing."""
+    return find_run(run).master_key_id
+
+
+def _locked(
+    run: RunOrId, key_id: UUID, allowed: Sequence[RotationState], actor: Any, using: str
+) -> tuple[RotationRun, Principal]:
+    """Return a run as it is now, its key locked, and who may do something to it."""
+    key = locked_key(using, key_id)
+    principal = required(Action.RE_ENCRYPT, key, actor, using)
+    now = find_run(run)
+    if now.state not in allowed:
+        raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+    return now, principal
+
+
+def _tell(run: RunOrId, using: str) -> None:
+    """Let the row that the caller holds say what the database says."""
     if isinstance(run, RotationRun):
         run.refresh_from_db(using=using)
-    return now
 
 
 def _write(run: RotationRun, using: str, state: RotationState, error: str = "") -> None:
@@ -243,7 +298,8 @@ def _write(run: RotationRun, using: str, state: RotationState, error: str = "") 
 
 def moved_so_far(run: RotationRun) -> int:
     """Return how many values a run has moved."""
-    return run.places.aggregate(moved=Sum("ranges__moved"))["moved"] or 0
+    places = run.places.using(configuration().database)
+    return places.aggregate(moved=Sum("ranges__moved"))["moved"] or 0
 
 
 def _refuse_unless_enabled(key: MasterKey) -> None:

@@ -31,22 +31,36 @@ class Scope:
 
     def version_ids(self, column: Column) -> list[bytes]:
         """Return the versions whose values in a column have to be looked at."""
-        if self.only:
-            return [each.version_id for each in self.versions if each.number in self.only]
-        if self._may_be_under_current(column):
-            return [each.version_id for each in self.versions]
-        return [each.version_id for each in self.versions if not each.is_current]
+        also_current = self.sees_only_by_looking(column) or self._is_left(column)
+        return [each.version_id for each in self._chosen() if also_current or not each.is_current]
 
-    def _may_be_under_current(self, column: Column) -> bool:
-        """Whether values under the current version may be where they do not belong.
+    def left_in_the_end(self, column: Column) -> list[bytes]:
+        """Return the versions that no value in a column is to be under in the end."""
+        is_left = self._is_left(column)
+        return [each.version_id for each in self._chosen() if is_left or not each.is_current]
+
+    def sees_only_by_looking(self, column: Column) -> bool:
+        """Whether some values under the current version move, which no header tells.
 
         A rewrap binds what was written before a field was renamed; a re-encryption moves what was
-        written before it got another key.
+        written before its row got another key.
         """
-        field, alias = column.encrypted_field, self.versions[-1].key_alias
+        field = column.encrypted_field
+        if not any(each.is_current for each in self._chosen()):
+            return False
         if self.kind == RotationKind.REWRAP:
             return bool(field.previous_contexts)
-        return callable(field.key) or (field.key or DEFAULT_ALIAS) != alias
+        return callable(field.key)
+
+    def _is_left(self, column: Column) -> bool:
+        """Whether the field writes under another key now, so that all values leave this one."""
+        key, alias = column.encrypted_field.key, self.versions[-1].key_alias
+        if self.kind == RotationKind.REWRAP or callable(key):
+            return False
+        return (key or DEFAULT_ALIAS) != alias
+
+    def _chosen(self) -> list[KeyVersion]:
+        return [each for each in self.versions if not self.only or each.number in self.only]
 
 
 def scope_of(run: RotationRun) -> Scope:

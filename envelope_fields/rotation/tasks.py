@@ -40,7 +40,7 @@ def move(range_id: int) -> UUID | None:
     if stretch is None:
         return None
     run = find_run(stretch.place.run_id)
-    if stretch.done_at is None and is_open(run):
+    if stretch.done_at is None:
         move_range(stretch)
         run = find_run(run.pk)
     if not is_open(run) or ranges.are_left(run):

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError
 
 from envelope_fields.columns import Column
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope, RootKeyUnavailable
 from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.tables import has_rows
 from envelope_fields.rotation import primary_keys
 from envelope_fields.rotation.portions import BYTES_AT_ONCE
 from envelope_fields.rotation.scope import chosen_columns
@@ -61,18 +65,23 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
     Raises:
         NoSuchField: no encrypted field has such a name.
         ImproperlyConfigured: a root key is missing.
+        RootKeyUnavailable: one cannot be reached now.
+        MasterKeyUnusable: the keys' database cannot.
+        Error: another database cannot.
     """
     for column in chosen_columns(fields, database):
+        if not has_rows(column.model, column.database):
+            continue  # or it has no table: models may live in more databases than they do
         for values in _values(statements(column)):
             found = [
-                _unreadable(column, key, bytes(value), error)
+                _unreadable(column, key, value, error)
                 for key, value in values
                 if (error := _error(column, value)) is not None
             ]
             yield Verified(column, len(values), found)
 
 
-def _values(ask: Statements) -> Iterator[list[tuple[Key, bytes]]]:
+def _values(ask: Statements) -> Iterator[list[tuple[Key, Any]]]:
     """Yield the values of a column in the order of their keys, not too many bytes at once."""
     after: Key | None = None
     while sizes := ask.sizes(after, ROWS_AT_ONCE):
@@ -87,21 +96,33 @@ def _values(ask: Statements) -> Iterator[list[tuple[Key, bytes]]]:
         yield [(key, found[key]) for key in keys if found.get(key) is not None]
 
 
-def _error(column: Column, value: bytes) -> EnvelopeError | None:
+def _error(column: Column, value: Any) -> EnvelopeError | None:
     try:
-        read = column.encrypted_field.reader(bytes(value), None, None)
+        read = column.encrypted_field.reader(value, None, None)
     except EnvelopeError as error:
+        if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
+            raise  # that is about no value, and met with each
         return error
     return EnvelopeError(f"{column}: you may not read it.") if type(read) is Mask else None
 
 
-def _unreadable(column: Column, key: Key, value: bytes, error: EnvelopeError) -> Unreadable:
-    is_envelope = value.startswith(layout.FORMAT_VERSION) and len(value) >= layout.OVERHEAD_BYTES
+def _cause(error: BaseException) -> BaseException:
+    """Return what an error comes from, in the first place but for the driver."""
+    while isinstance(error, EnvelopeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _unreadable(column: Column, key: Key, value: Any, error: EnvelopeError) -> Unreadable:
+    try:
+        version_id = layout.parse(value).version_id.hex()
+    except MalformedEnvelope:
+        version_id = ""
     return Unreadable(
         database=column.database,
         field=str(column),
         row=primary_keys.shown(key),
-        version_id=value[1 : layout.HEADER_BYTES].hex() if is_envelope else "",
+        version_id=version_id,
         cause=type(error).__name__,
         message=str(error),
     )

@@ -215,7 +215,10 @@ class TestReading:
         run = rotation.start("tenant", limits=Limits(batch_size=5))
         rotation.run(run, watch=lambda tally: rotation.pause(run))
         assert run.state == "paused"
-        RotationRun.objects.update(resumed_at=run.seen_at - timedelta(seconds=2), state="running")
+        seen = run.seen_at
+        RotationRun.objects.update(
+            resumed_at=seen - timedelta(seconds=2), seen_at=seen, state="running"
+        )
         said = api.get(run_url(run)).json()
         assert (said["total"], said["moved"], said["failed"], said["left"]) == (ROWS, 4, 1, 7)
         assert (said["rate"], said["seconds_left"]) == (2.0, 4)

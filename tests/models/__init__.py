@@ -1,5 +1,6 @@
 """Models of the test project, one topic a module."""
 
+from tests.models import keyed
 from tests.models.dumped import Bed, Chart, Ward
 from tests.models.hidden import Hidden
 from tests.models.notes import Note
@@ -58,4 +59,5 @@ __all__ = [
     "TenantWord",
     "UuidKeyed",
     "Ward",
+    "keyed",
 ]

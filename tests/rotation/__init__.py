@@ -38,11 +38,14 @@ def put(row, name, value):
     field = row._meta.get_field(name)
     connection = connections[row._state.db]
     quote = connection.ops.quote_name
+    keys = field.model._meta.pk_fields
+    where = " AND ".join(f"{quote(key.column)} = %s" for key in keys)
+    values = [key.get_db_prep_value(getattr(row, key.attname), connection) for key in keys]
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {quote(field.model._meta.db_table)} SET {quote(field.column)} = %s "
-            f"WHERE {quote(field.model._meta.pk.column)} = %s",
-            [value, row.pk],
+            f"WHERE {where}",
+            [value, *values],
         )
 
 

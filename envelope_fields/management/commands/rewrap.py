@@ -20,10 +20,12 @@ from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.models import MasterKey, RotationKind, RotationRun, RotationState
 from envelope_fields.rotation import (
     Limits,
+    RotationUnderWay,
     active_run,
     failures,
     find_run,
     forecast,
+    limit,
     pause,
     progress,
     run,
@@ -33,8 +35,10 @@ from envelope_fields.rotation.contents import failure_content, run_content
 from envelope_fields.rotation.limits import BATCH_SIZE
 from envelope_fields.rotation.processes import work_in_processes
 from envelope_fields.rotation.running import resumed
+from envelope_fields.rotation.runs import active_runs, is_asked_for
 from envelope_fields.rotation.waiting import keys_with_work
 
+LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 _LISTED = 20  # failures, of those that are stored
 
 
@@ -60,10 +64,13 @@ class Command(BaseCommand):
         add("--run", metavar="ID", help="work on this run, which was started elsewhere or paused")
         add("--dry-run", action="store_true", help="only say what would be done, and how long")
         add("--workers", metavar="N", type=int, default=1, help="processes that share the work")
-        add("--batch-size", metavar="ROWS", type=int, default=BATCH_SIZE,
+        add("--batch-size", metavar="ROWS", type=int,
             help=f"rows of one transaction, {BATCH_SIZE} by default")  # fmt: skip
-        add("--max-rate", metavar="ROWS", type=float, help="rows a second, of each process")
-        add("--sleep", metavar="SECONDS", type=float, default=0, help="rest after each batch")
+        add("--batch-seconds", metavar="SECONDS", type=float, help="how long one may take")
+        add("--lock-seconds", metavar="SECONDS", type=float,
+            help="how long to wait for rows that somebody else has locked")  # fmt: skip
+        add("--max-rate", metavar="ROWS", type=float, help="rows a second, of all workers here")
+        add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
         add("--json", action="store_true", help="print JSON")
 
     def handle(self, **options: Any) -> None:
@@ -97,17 +104,26 @@ class Command(BaseCommand):
 
     def _runs(self) -> Iterator[RotationRun]:
         if self._options["run"]:
-            yield find_run(_uuid(self._options["run"]))
+            yield self._limited(find_run(_uuid(self._options["run"])))
             return
         for key in self._keys():
-            # One that was killed is still there; to go on with it is what is wanted.
-            yield active_run(key) or start(key, limits=self._limits(), **self._asked_for())
+            under_way = active_run(key)
+            if under_way is None:
+                yield start(key, limits=Limits(**self._limits()), **self._asked_for())
+            elif is_asked_for(under_way, **self._asked_for()):
+                # One that was killed is still there; to go on with it is what is wanted.
+                yield self._limited(under_way)
+            else:
+                raise RotationUnderWay(key, under_way)
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
         if asked["key"]:
             return [named_key(asked["key"])]
-        return keys_with_work(self._kind(), asked["field"], asked["database"])
+        found = keys_with_work(self._kind(), asked["field"], asked["database"])
+        # Whoever was killed may have moved the last value, and not said so.
+        under_way = [run for run in active_runs() if is_asked_for(run, **self._asked_for())]
+        return [*found, *(run.master_key for run in under_way if run.master_key not in found)]
 
     def _asked_for(self) -> dict[str, Any]:
         asked = self._options
@@ -121,11 +137,14 @@ class Command(BaseCommand):
     def _kind(self) -> RotationKind:
         return RotationKind.RE_ENCRYPT if self._options["re_encrypt"] else RotationKind.REWRAP
 
-    def _limits(self) -> Limits:
-        asked = self._options
-        return Limits(
-            batch_size=asked["batch_size"], max_rate=asked["max_rate"], sleep=asked["sleep"]
-        )
+    def _limits(self) -> dict[str, Any]:
+        given = {name: self._options[name] for name in LIMITS}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _limited(self, run: RotationRun) -> RotationRun:
+        """Have a run that is there go on as politely as it is asked for now."""
+        given = self._limits()
+        return limit(run, Limits(**{**run.limits, **given})) if given else run
 
     def _work(self, begun: RotationRun) -> RotationRun:
         bar = progress_bar(str(begun.master_key), wanted=not self._options["json"])

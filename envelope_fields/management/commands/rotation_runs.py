@@ -10,10 +10,10 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.management.commands._rewrap_text import duration
-from envelope_fields.models import ACTIVE_STATES, RotationRun
+from envelope_fields.models import RotationRun
 from envelope_fields.rotation import cancel, pause, progress, resume
 from envelope_fields.rotation.contents import run_content
-from envelope_fields.rotation.runs import all_runs
+from envelope_fields.rotation.runs import active_runs, all_runs
 
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         with reported():
             chosen = [
                 act_on(_uuid(options[act])) for act, act_on in _ACTS.items() if options[act]
-            ] or list(all_runs() if all else all_runs().filter(state__in=ACTIVE_STATES))
+            ] or list(all_runs() if all else active_runs())
             if json:
                 self.stdout.write(as_json([run_content(run) for run in chosen]))
             else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from json import dumps
+from typing import Any, Protocol
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.census import census
 from envelope_fields.management.commands._bar import progress_bar
 from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.rotation.scope import chosen_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 
@@ -35,31 +36,61 @@ class Command(BaseCommand):
     def handle(
         self, *, field: list[str], database: str = "", json: bool = False, **options: Any
     ) -> None:
-        found: list[Unreadable] = []
-        values = 0
+        tell: _Told = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
+        values = unreadable = 0
         with reported(), progress_bar("verifying", wanted=not json) as bar:
             total = _total(field, database)
             for verified in verify(field, database):
                 values += verified.values
+                unreadable += len(verified.unreadable)
                 bar.show(values, max(total, values))
-                found += verified.unreadable
-                if not json:
-                    for each in verified.unreadable:
-                        self.stderr.write(_line(each))
-        if json:
-            unreadable = [asdict(each) for each in found]
-            self.stdout.write(as_json({"values": values, "unreadable": unreadable}))
-        else:
-            self.stdout.write(f"Values read: {values - len(found):,} of {values:,}.")
-        if found:
-            raise CommandError(f"{len(found):,} stored values cannot be read.")
+                for each in verified.unreadable:
+                    tell.one(each)
+        tell.all(values, unreadable)
+        if unreadable:
+            raise CommandError(f"{unreadable:,} stored values cannot be read.")
+
+
+class _Told(Protocol):
+    """Writes each unreadable value as it is met: there may be more of them than memory."""
+
+    def one(self, each: Unreadable) -> None:
+        """Write one."""
+
+    def all(self, values: int, unreadable: int) -> None:
+        """Write how many there were."""
+
+
+class _InText:
+    def __init__(self, out: OutputWrapper, errors: OutputWrapper) -> None:
+        self._out, self._errors = out, errors
+
+    def one(self, each: Unreadable) -> None:
+        self._errors.write(
+            f"{each.field} {each.row} in {each.database!r}: {each.cause}: {each.message}"
+        )
+
+    def all(self, values: int, unreadable: int) -> None:
+        self._out.write(f"Values read: {values - unreadable:,} of {values:,}.")
+
+
+class _InJson:
+    """One object, `{"unreadable": [...], "values": N}`, an entry a line."""
+
+    def __init__(self, out: OutputWrapper) -> None:
+        self._out = out
+        self._before = '{"unreadable": [\n'
+
+    def one(self, each: Unreadable) -> None:
+        self._out.write(self._before + dumps(asdict(each)), ending="")
+        self._before = ",\n"
+
+    def all(self, values: int, unreadable: int) -> None:
+        begun = self._before if not unreadable else "\n"
+        self._out.write(f'{begun}], "values": {values}}}')
 
 
 def _total(fields: list[str], database: str) -> int:
     wanted = {(str(column), column.database) for column in chosen_columns(fields, database)}
     rows = census(database=database or None)
     return sum(row.values for row in rows if (f"{row.model}.{row.field}", row.database) in wanted)
-
-
-def _line(each: Unreadable) -> str:
-    return f"{each.field} {each.row} in {each.database!r}: {each.cause}: {each.message}"

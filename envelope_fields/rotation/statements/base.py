@@ -58,6 +58,11 @@ class Statements(ABC):
             for field in column.model._meta.pk_fields
         ]
         self.key_list = ", ".join(self.keys)
+        self.aliases = [f"key{place}" for place in range(1, len(self.keys) + 1)]
+
+    def largest(self, *, whole: bool) -> int | None:
+        """Return how many bytes a value may have to be swapped; None is as many as it likes."""
+        return None
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -72,10 +77,11 @@ class Statements(ABC):
     def end_of_range(self, after: Key | None, rows: int) -> Key | None:
         """Return the key of the last of the next `rows` rows behind `after`, None where none is."""
         where, params = self._between(after, None)
+        ahead = [f"ahead.{alias}" for alias in self.aliases]
         found = self._fetch(
-            f"SELECT * FROM (SELECT {self.key_list} FROM {self.table} WHERE {where} "  # noqa: S608
-            f"ORDER BY {self.key_list} LIMIT {rows:d}) AS ahead "
-            f"ORDER BY {', '.join(f'{place} DESC' for place in self._places())} LIMIT 1",
+            f"SELECT {self._read(ahead)} FROM (SELECT {self.aliased_keys} FROM {self.table} "  # noqa: S608
+            f"WHERE {where} ORDER BY {self.key_list} LIMIT {rows:d}) AS ahead "
+            f"ORDER BY {', '.join(f'{key} DESC' for key in ahead)} LIMIT 1",
             params,
         )
         return tuple(found[0]) if found else None
@@ -108,8 +114,9 @@ class Statements(ABC):
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
         size = f"{self.numbers_bytes}({self.value})"
         return (
-            f"SELECT {self.key_list}, substr({self.value}, 1, {layout.PAYLOAD_AT}), {size} "  # noqa: S608
-            f"FROM {self.table} WHERE {where} AND {size} >= {layout.OVERHEAD_BYTES} "
+            f"SELECT {self._read(self.keys)}, "  # noqa: S608 - all quoted
+            f"substr({self.value}, 1, {layout.PAYLOAD_AT}), {size} FROM {self.table} "
+            f"WHERE {where} AND {size} >= {layout.OVERHEAD_BYTES} "
             f"AND {under.format(self.value)} ORDER BY {self.key_list} LIMIT {rows:d}"
         )
 
@@ -117,8 +124,9 @@ class Statements(ABC):
         """Return the keys of the next `rows` values behind `after`, and how many bytes each has."""
         where, params = self._between(after, None)
         found = self._fetch(
-            f"SELECT {self.key_list}, {self.numbers_bytes}({self.value}) FROM {self.table} "  # noqa: S608
-            f"WHERE {where} AND {self.value} IS NOT NULL ORDER BY {self.key_list} LIMIT {rows:d}",
+            f"SELECT {self._read(self.keys)}, {self.numbers_bytes}({self.value}) "  # noqa: S608
+            f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
+            f"ORDER BY {self.key_list} LIMIT {rows:d}",
             params,
         )
         return [(tuple(row[:-1]), row[-1]) for row in found]
@@ -127,7 +135,8 @@ class Statements(ABC):
         """Return the whole values of some rows, as they are stored."""
         where, params = self._among(keys)
         found = self._fetch(
-            f"SELECT {self.key_list}, {self.value} FROM {self.table} WHERE {where}",  # noqa: S608
+            f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} "  # noqa: S608
+            f"WHERE {where}",
             params,
         )
         return {tuple(row[:-1]): row[-1] for row in found}
@@ -148,9 +157,11 @@ class Statements(ABC):
 
     def lock_what_is_free(self, keys: Sequence[Key]) -> set[Key]:
         """Lock those rows that nobody else has locked, without waiting, and return their keys."""
+        if not self.connection.features.has_select_for_update_skip_locked:
+            return set(keys)  # whoever writes them waits, for as long as it is allowed to
         where, params = self._among(keys)
         found = self._fetch(
-            f"SELECT {self.key_list} FROM {self.table} WHERE {where} "  # noqa: S608 - all quoted
+            f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} "  # noqa: S608
             "FOR UPDATE SKIP LOCKED",
             params,
         )
@@ -184,9 +195,14 @@ class Statements(ABC):
         rows = ", ".join([row] * len(keys))
         return f"({self.key_list}) IN ({rows})", [item for key in keys for item in key]
 
-    def _places(self) -> range:
-        """The key columns of a subquery by their place, since two may be called the same."""
-        return range(1, len(self.keys) + 1)
+    @property
+    def aliased_keys(self) -> str:
+        """The key columns under names that no two of them share."""
+        return ", ".join(map("{} AS {}".format, self.keys, self.aliases))
+
+    def _read(self, keys: Sequence[str]) -> str:
+        """Return what selects keys so that they can go back as they came."""
+        return ", ".join(keys)
 
     def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:

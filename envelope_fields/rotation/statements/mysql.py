@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from envelope_fields.crypto import format as layout
@@ -19,25 +20,25 @@ class MySQL(Statements):
     def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
         new = "batch.new" if whole else f"CONCAT(batch.new, SUBSTR({self.value}, {_HEAD + 1}))"
         row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
-        aliases = [f"key{place}" for place in self._places()]
         # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
         # and their collations, without which texts would not compare.
-        types = ", ".join(map("{} AS {}".format, self.keys, aliases))
         batch = " UNION ALL ".join(
             [
-                f"SELECT {types}, _binary '' AS head, _binary '' AS new FROM {self.table} "  # noqa: S608
-                "WHERE FALSE",
+                f"SELECT {self.aliased_keys}, _binary '' AS head, _binary '' AS new "  # noqa: S608
+                f"FROM {self.table} WHERE FALSE",
                 *[f"SELECT {row}"] * len(changes),
             ]
         )
         # The batch comes first: a table that is scanned would have all its rows locked.
         joined = " AND ".join(
-            f"{key} = batch.{alias}" for key, alias in zip(self.keys, aliases, strict=True)
+            f"{key} = batch.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
         )
         params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
             f"UPDATE ({batch}) AS batch STRAIGHT_JOIN {self.table} ON {joined} "  # noqa: S608
-            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = batch.head"
+            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = batch.head "
+            # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
+            f"AND LENGTH({self.value}) <= @@max_allowed_packet"
         )
         with self.connection.cursor() as cursor:
             cursor.execute(f"{self._before_update}{swap}", params)
@@ -45,10 +46,20 @@ class MySQL(Statements):
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         if getattr(self.connection, "mysql_is_mariadb", False):
+            whole_seconds = max(1, round(lock_seconds))
+            # The first is for rows, the second for the table, while somebody alters it.
             self._before_update = (
-                f"SET STATEMENT innodb_lock_wait_timeout={max(1, round(lock_seconds)):d}, "
-                f"max_statement_time={seconds:.3f} FOR "
+                f"SET STATEMENT innodb_lock_wait_timeout={whole_seconds:d}, "
+                f"lock_wait_timeout={whole_seconds:d}, max_statement_time={seconds:.3f} FOR "
             )
+
+    def largest(self, *, whole: bool) -> int:
+        # Where the value is in the statement, some of its bytes are escaped.
+        return self._packet * 15 // 16 if whole else self._packet
+
+    @cached_property
+    def _packet(self) -> int:
+        return int(self._fetch("SELECT @@max_allowed_packet", ())[0][0])
 
     def _compared(self, operator: str, columns: int) -> str:
         # Neither MySQL nor MariaDB finds a range of an index by comparing rows.

@@ -12,6 +12,15 @@ from envelope_fields.rotation.statements.base import Change, Key, Statements
 
 _HEAD = layout.PAYLOAD_AT
 
+# Of others the driver makes what goes back as something else: an address, or bytes.
+_KNOWN_IN_BINARY = frozenset(
+    {
+        "bigint", "boolean", "bpchar", "bytea", "character varying", "date", "double precision",
+        "integer", "interval", "numeric", "real", "smallint", "text", "time without time zone",
+        "timestamp with time zone", "timestamp without time zone", "uuid",
+    }
+)  # fmt: skip
+
 
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
@@ -46,8 +55,8 @@ class PostgreSQL(Statements):
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
         # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice.
         return (
-            f"SELECT {', '.join(self._aliases)}, head, size FROM ("  # noqa: S608 - all quoted
-            f"SELECT {', '.join(map('{} AS {}'.format, self.keys, self._aliases))}, "
+            f"SELECT {', '.join(self.aliases)}, head, size FROM ("  # noqa: S608 - all quoted
+            f"SELECT {self.aliased_keys}, "
             f"substr({self.value}, 1, {_HEAD}) AS head, length({self.value}) AS size "
             f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
             f"ORDER BY {self.key_list} OFFSET 0) AS heads "
@@ -56,7 +65,7 @@ class PostgreSQL(Statements):
 
     def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
         columns = [list(column) for column in zip(*keys, strict=True)]
-        aliases = ", ".join(self._aliases)
+        aliases = ", ".join(self.aliases)
         return (
             f"({self.key_list}) IN (SELECT {aliases} FROM {self._unnested()})",  # noqa: S608
             columns,
@@ -66,37 +75,45 @@ class PostgreSQL(Statements):
         names = [key.removeprefix(f"{self.table}.") for key in self.keys]
         return " AND ".join(
             f"stored.{name} = batch.{alias}"
-            for name, alias in zip(names, self._aliases, strict=True)
+            for name, alias in zip(names, self.aliases, strict=True)
         )
 
     def _unnested(self, extra: Sequence[str] = ()) -> str:
         arrays = ", ".join(f"%s::{kind}[]" for kind in (*self._types, *extra))
-        names = ", ".join((*self._aliases, *(["new"] if extra else []), "nth"))
+        names = ", ".join((*self.aliases, *(["new"] if extra else []), "nth"))
         return f"unnest({arrays}) WITH ORDINALITY AS batch({names})"
-
-    @property
-    def _aliases(self) -> list[str]:
-        return [f"key{place}" for place in self._places()]
 
     @cached_property
     def _types(self) -> list[str]:
-        """The types of the key columns as the database has them: a model may say otherwise."""
+        """The types of the key columns as the database has them: a model may say otherwise.
+
+        With -1 for what a declaration has in brackets, `character` is not one character.
+        """
         names = [str(field.column) for field in self.column.model._meta.pk_fields]
-        found = self._fetch(
-            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+        found = self._answer(
+            "SELECT attname, format_type(atttypid, -1) FROM pg_attribute "
             "WHERE attrelid = %s::regclass AND attname = ANY(%s)",
             [self.column.table_sql, names],
+            answers=0,
         )
         types = dict(found)
         return [str(types[name]).replace("%", "%%") for name in names]
 
+    @cached_property
+    def _format(self) -> int:
+        """How answers travel: 1 is binary, where the driver knows all types of the keys so."""
+        return int(_KNOWN_IN_BINARY.issuperset(self._types))
+
     def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._binary_cursor() as cursor:
+        return self._answer(sql, params, self._format)
+
+    def _answer(self, sql: str, params: Sequence[Any], answers: int) -> list[tuple[Any, ...]]:
+        with self._binary_cursor(answers) as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
 
     @contextmanager
-    def _binary_cursor(self) -> Iterator[Any]:
+    def _binary_cursor(self, answers: int = 1) -> Iterator[Any]:
         """Open a cursor that sends and gets bytes as they are, where the driver has one.
 
         Django's own writes parameters into the statement; bytes travel as hexadecimal digits.
@@ -109,7 +126,7 @@ class PostgreSQL(Statements):
             return
         connection.ensure_connection()
         with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
-            cursor.format = 1  # binary
+            cursor.format = answers
             yield cursor
 
     def _binary(self, value: bytes) -> Any:

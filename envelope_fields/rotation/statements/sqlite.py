@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from envelope_fields.crypto import format as layout
@@ -15,8 +17,7 @@ class SQLite(Statements):
     """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
 
     def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
-        # The operator || makes a text of two blobs, of the very bytes; it is a blob again after.
-        new = "%s" if whole else f"CAST(%s || substr({self.value}, {_HEAD + 1}) AS BLOB)"
+        new = "%s" if whole else self._joined(f"substr({self.value}, {_HEAD + 1})")
         where = " AND ".join(f"{key} = %s" for key in self.keys)
         with self.connection.cursor() as cursor:
             cursor.executemany(
@@ -25,6 +26,24 @@ class SQLite(Statements):
                 [(change.new, *change.key, change.head) for change in changes],
             )
             return int(cursor.rowcount)
+
+    def _joined(self, payload: str) -> str:
+        if self._encoding == "UTF-8":
+            # || makes a text of two blobs, of the very bytes; it is a blob again after.
+            return f"CAST(%s || {payload} AS BLOB)"
+        # A text of UTF-16 has an even number of bytes, so || would drop the last.
+        connection: Any = self.connection.connection
+        connection.create_function("envelope_joined", 2, operator.add, deterministic=True)
+        return f"envelope_joined(%s, {payload})"
+
+    @cached_property
+    def _encoding(self) -> str:
+        return str(self._fetch("PRAGMA encoding", ())[0][0])
+
+    def _read(self, keys: Sequence[str]) -> str:
+        # The sign changes nothing, and hides the declared type, by which Django would make an
+        # object that its driver does not take back.
+        return ", ".join(f"+{key}" for key in keys)
 
     def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
         where, params = super()._among(keys)
