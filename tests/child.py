@@ -5,6 +5,7 @@ Run as a program it is that process; imported, `command` starts one.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -55,6 +56,8 @@ def main(names, *arguments):
     from django.core.management import execute_from_command_line
     from django.db import connections
 
+    # Whoever starts the tests in the background of a shell has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     django.setup()
     for alias, name in json.loads(names).items():
         connections[alias].settings_dict["NAME"] = name
