@@ -17,6 +17,7 @@ from envelope_fields import audit, lifecycle
 from envelope_fields.admin import rights
 from envelope_fields.admin.actors import actor_text
 from envelope_fields.admin.read_only import ReadOnlyAdmin
+from envelope_fields.admin.words import in_words
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import AuditEvent
@@ -56,7 +57,7 @@ class ActionFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         actions = AuditEvent.objects.using(configuration().database).order_by("action")
         found = actions.values_list("action", flat=True).distinct()
-        return [(action, action.replace("_", " ")) for action in found]
+        return [(action, in_words(action)) for action in found]
 
     def queryset(self, request: HttpRequest, events: QuerySet[Any]) -> QuerySet[Any]:
         return events.filter(action=self.value()) if self.value() else events

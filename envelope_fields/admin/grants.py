@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from envelope_fields.admin.words import all_in_words, in_words
 from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
 from envelope_fields.models import KeyGrant, MasterKey
@@ -26,7 +27,7 @@ _USER, _GROUP = "user", "group"
 
 def action_choices() -> list[tuple[str, str]]:
     """Return the actions that a grant can name."""
-    return [(str(action), str(action).replace("_", " ")) for action in Action]
+    return [(str(action), in_words(action)) for action in Action]
 
 
 class GrantForm(forms.Form):
@@ -92,7 +93,7 @@ def listed_on(key: MasterKey) -> list[dict[str, Any]]:
             "grant": listed.grant,
             "holder": listed.name or f"{listed.grant.principal_type} {listed.grant.principal_id}",
             "kind": _kind(listed.grant),
-            "actions": ", ".join(action.replace("_", " ") for action in listed.grant.actions),
+            "actions": all_in_words(listed.grant.actions),
             "void": words.get(listed.void, listed.void),
         }
         for listed in list_grants(key)
@@ -130,8 +131,8 @@ def answer_revoke(
     if form.is_valid():
         try:
             revoke(row, actor=request.user, override=form.cleaned_data["override"] or None)
-        except LastGrant as error:
-            form.add_error("override", str(error))
+        except LastGrant:
+            form.add_error("override", _last_one(row))
         else:
             return _changed(request, back)
     title = _("Revoke a grant on %(key)s") % {"key": row.master_key}
@@ -140,9 +141,16 @@ def answer_revoke(
             (each["holder"] for each in listed_on(row.master_key) if each["grant"].pk == row.pk),
             row.principal_id,
         ),
-        "actions": ", ".join(action.replace("_", " ") for action in row.actions),
+        "actions": all_in_words(row.actions),
     }
     return _page(request, form, back, context, title, what)
+
+
+def _last_one(row: KeyGrant) -> str:
+    return _(
+        "Nobody else can manage the grants of this key for as long. Let somebody else manage them "
+        "first; or type %(name)s, and only the application can hand out rights on it."
+    ) % {"name": row.master_key}
 
 
 def found(key: MasterKey, number: int) -> KeyGrant | None:

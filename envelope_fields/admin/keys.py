@@ -165,6 +165,7 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         obj = kwargs.get("obj")
         if obj is not None:
+            request.current_app = self.admin_site.name
             context = {**context, **content(request, obj, self._url)}
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -273,6 +274,7 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return rights.refuse(request, action, key)
 
     def _context(self, request: HttpRequest, key: MasterKey) -> dict[str, Any]:
+        request.current_app = self.admin_site.name
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, rights
@@ -84,11 +84,17 @@ def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     if not rights.may(request, Action.VIEW_AUDIT, key, "view_auditevent"):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
-    listed = reverse("admin:envelope_fields_auditevent_changelist")
-    return {
-        "events": list(events[:EVENTS_SHOWN]),
-        "events_url": f"{listed}?{urlencode({'key': str(key)})}",
-    }
+    return {"events": list(events[:EVENTS_SHOWN]), "events_url": _events_url(request, key)}
+
+
+def _events_url(request: HttpRequest, key: MasterKey) -> str:
+    """Return where the site of this page lists all events of a key; empty if it does not."""
+    site: Any = getattr(request, "current_app", None)
+    try:
+        listed = reverse("admin:envelope_fields_auditevent_changelist", current_app=site)
+    except NoReverseMatch:
+        return ""
+    return f"{listed}?{urlencode({'key': str(key)})}"
 
 
 def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]]:

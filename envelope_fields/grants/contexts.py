@@ -7,6 +7,7 @@ from collections.abc import Collection
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import Model
+from django.utils.translation import gettext as _
 
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.policy import Action
@@ -29,12 +30,11 @@ def checked_context(context: str, actions: Collection[Action]) -> str:
         return ""
     placeless = sorted(set(actions) - PLACED)
     if placeless:
-        raise ValidationError(
-            {
-                "context": f"In a context there are only encrypt and decrypt, not {placeless[0]}. "
-                "Make another grant for it, without a context."
-            }
+        what = _(
+            "In a context there are only encrypt and decrypt, not %(action)s. Make another grant "
+            "for it, without a context."
         )
+        raise ValidationError({"context": what % {"action": placeless[0]}})
     app_label, model_name, *names = [*context.split(".", 2), ""][:3]
     model = _model(app_label, model_name, context)
     return _field_place(model, names[0], context) if names[0] else _model_place(model)
@@ -44,8 +44,8 @@ def _model(app_label: str, name: str, context: str) -> type[Model]:
     try:
         return apps.get_model(app_label, name)
     except (LookupError, ValueError):
-        what = f"There is no model {context!r}: a context is app.model or app.model.field."
-        raise ValidationError({"context": what}) from None
+        what = _("There is no model %(context)r: a context is app.model or app.model.field.")
+        raise ValidationError({"context": what % {"context": context}}) from None
 
 
 def _field_place(model: type[Model], name: str, context: str) -> str:
@@ -54,14 +54,14 @@ def _field_place(model: type[Model], name: str, context: str) -> str:
     except FieldDoesNotExist:
         field = None
     if not isinstance(field, EncryptedFieldMixin):
-        raise ValidationError({"context": f"{context!r} is not an encrypted field."})
+        what = _("%(context)r is not an encrypted field.")
+        raise ValidationError({"context": what % {"context": context}})
     return field.place
 
 
 def _model_place(model: type[Model]) -> str:
     owner = model._meta.concrete_model or model
     if not any(isinstance(field, EncryptedFieldMixin) for field in owner._meta.local_fields):
-        raise ValidationError(
-            {"context": f"{owner._meta.label} has no encrypted field of its own."}
-        )
+        what = _("%(model)s has no encrypted field of its own.")
+        raise ValidationError({"context": what % {"model": owner._meta.label}})
     return owner._meta.label_lower

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -80,9 +81,13 @@ def _checked_actions(actions: Iterable[Action | str]) -> list[Action]:
     given = [actions] if isinstance(actions, str) else list(actions)
     unknown = [action for action in given if action not in set(Action)]
     if unknown or not given:
-        valid = ", ".join(Action)
-        what = f"There is no action {unknown[0]!r}." if unknown else "Name at least one action."
-        raise ValidationError({"actions": f"{what} Valid: {valid}."})
+        what = (
+            _("There is no action %(action)r.") % {"action": unknown[0]}
+            if unknown
+            else _("Name at least one action.")
+        )
+        valid = _("Valid: %(actions)s.") % {"actions": ", ".join(Action)}
+        raise ValidationError({"actions": f"{what} {valid}"})
     return [action for action in Action if action in given]
 
 
@@ -93,7 +98,7 @@ def _checked_time(expires_at: datetime | None) -> datetime | None:
     if timezone.is_naive(now):  # USE_TZ = False
         expires_at = timezone.make_naive(expires_at) if expires_at.tzinfo else expires_at
     elif timezone.is_naive(expires_at):
-        raise ValidationError({"expires_at": "A time without a time zone: use timezone.now()."})
+        raise ValidationError({"expires_at": _("A time without a time zone: use timezone.now().")})
     if expires_at <= now:
-        raise ValidationError({"expires_at": "This time is over."})
+        raise ValidationError({"expires_at": _("This time is over.")})
     return expires_at

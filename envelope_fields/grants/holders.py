@@ -8,6 +8,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from envelope_fields.models import KeyGrant
 from envelope_fields.policy import people
@@ -33,8 +34,9 @@ def holder_of(to: Any) -> Holder:
     for model in _models():
         if isinstance(to, model) and to.pk is not None:
             if not _rows(model).filter(pk=to.pk).exists():
-                what = f"There is no {to._meta.verbose_name} {name_of(to)} any more."
-                raise ValidationError({"principal_id": what})
+                what = _("There is no %(kind)s %(name)s any more.")
+                named = {"kind": to._meta.verbose_name, "name": name_of(to)}
+                raise ValidationError({"principal_id": what % named})
             return Holder(model._meta.label_lower, str(to.pk))
     raise TypeError(f"{type(to).__name__} is neither a saved user nor a group that users are in")
 

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 from django.conf import settings as project
 from django.contrib.admin import AdminSite
+from django.contrib.admin import site as default_site
 from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
@@ -410,11 +411,35 @@ def test_keys_in_a_database_of_their_own_with_transactions_around_requests(
     assert (key.description, key.current_version.number, grants.count()) == ("changed", 2, 1)
 
 
-def _urls_of_a_new_site():
+@pytest.mark.parametrize("models", [[MasterKey], [MasterKey, AuditEvent]])
+def test_on_a_site_of_its_own(client, key, settings, models):
+    """No address leads to another admin site, nor to what this one does not have."""
+    settings.ROOT_URLCONF = _urls_of_a_new_site("officers", models)
+    for name, *args in (
+        ("masterkey_changelist",),
+        ("masterkey_add",),
+        ("masterkey_change", key.pk),
+        ("masterkey_act", key.pk, "rotate"),
+        ("masterkey_grant", key.pk),
+    ):
+        page = client.get(reverse(f"officers:envelope_fields_{name}", args=args))
+        assert page.status_code == 200
+        assert '="/officers/' in page.text
+        assert '="/admin/' not in page.text
+        is_shown = name == "masterkey_change" and AuditEvent in models
+        assert ("All events of this key" in page.text) == is_shown
+
+
+ADMINS = {MasterKey: MasterKeyAdmin, AuditEvent: AuditEventAdmin}
+
+
+def _urls_of_a_new_site(name="admin", models=tuple(ADMINS)):
     """An admin site whose addresses are made with the settings as they are now."""
-    site = AdminSite()
-    site.register([MasterKey], MasterKeyAdmin)
-    site.register([AuditEvent], AuditEventAdmin)
+    site = AdminSite(name)
+    for model in models:
+        site.register([model], ADMINS[model])
     urls = ModuleType("tests.officers.urls_of_a_new_site")
-    urls.urlpatterns = [path("admin/", site.urls)]
+    urls.urlpatterns = [path(f"{name}/", site.urls)]
+    if name != "admin":
+        urls.urlpatterns.append(path("admin/", default_site.urls))
     return urls
