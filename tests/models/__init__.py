@@ -30,8 +30,11 @@ from tests.models.tenants import (
     TenantNote,
     TenantWord,
 )
+from tests.models.twins import ENCRYPTED, PLAIN
 
 __all__ = [
+    "ENCRYPTED",
+    "PLAIN",
     "Bed",
     "Birth",
     "Chart",
