@@ -244,7 +244,8 @@ class MasterKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         context = {**self._context(request, key), "back": back}
 
         def url(run: RotationRun) -> str:
-            return url_of_run(run) if rights.may_see_runs(request, key) else back
+            seen = rights.may_see_runs(request, key)
+            return (seen and url_of_run(request, run)) or back
 
         return answered(request, back, lambda: starting.answer(request, key, url, context))
 

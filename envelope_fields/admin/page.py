@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 
 from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, rights
 from envelope_fields.admin.acts import PAGES
+from envelope_fields.admin.addresses import address
 from envelope_fields.admin.chart import chart, place_of
 from envelope_fields.admin.rotations.section import section
 from envelope_fields.lifecycle import Act, possible_acts
@@ -89,12 +89,8 @@ def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
 
 def _events_url(request: HttpRequest, key: MasterKey) -> str:
     """Return where the site of this page lists all events of a key; empty if it does not."""
-    site: Any = getattr(request, "current_app", None)
-    try:
-        listed = reverse("admin:envelope_fields_auditevent_changelist", current_app=site)
-    except NoReverseMatch:
-        return ""
-    return f"{listed}?{urlencode({'key': str(key)})}"
+    listed = address(request, "auditevent_changelist")
+    return listed and f"{listed}?{urlencode({'key': str(key)})}"
 
 
 def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
 
-from envelope_fields import kms
+from envelope_fields import kms, rotation
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
+from envelope_fields.admin.rotations.runs import RotationRunAdmin
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
@@ -23,7 +24,7 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
     schedule_deletion,
 )
-from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
+from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
 from tests.models import TenantNote
 from tests.officers import officer
@@ -411,10 +412,11 @@ def test_keys_in_a_database_of_their_own_with_transactions_around_requests(
     assert (key.description, key.current_version.number, grants.count()) == ("changed", 2, 1)
 
 
-@pytest.mark.parametrize("models", [[MasterKey], [MasterKey, AuditEvent]])
+@pytest.mark.parametrize("models", [[MasterKey], [MasterKey, AuditEvent, RotationRun]])
 def test_on_a_site_of_its_own(client, key, settings, models):
     """No address leads to another admin site, nor to what this one does not have."""
     settings.ROOT_URLCONF = _urls_of_a_new_site("officers", models)
+    run = rotation.start(key)
     for name, *args in (
         ("masterkey_changelist",),
         ("masterkey_add",),
@@ -428,9 +430,14 @@ def test_on_a_site_of_its_own(client, key, settings, models):
         assert '="/admin/' not in page.text
         is_shown = name == "masterkey_change" and AuditEvent in models
         assert ("All events of this key" in page.text) == is_shown
+        assert (f'"/officers/envelope_fields/rotationrun/{run.pk}/change/' in page.text) == is_shown
 
 
-ADMINS = {MasterKey: MasterKeyAdmin, AuditEvent: AuditEventAdmin}
+ADMINS = {
+    MasterKey: MasterKeyAdmin,
+    AuditEvent: AuditEventAdmin,
+    RotationRun: RotationRunAdmin,
+}
 
 
 def _urls_of_a_new_site(name="admin", models=tuple(ADMINS)):

@@ -89,13 +89,14 @@ class RotationRunAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
         run = kwargs["obj"]
+        request.current_app = self.admin_site.name
         told = self._told(request, run)
         may = rights.may_change_run(request, run.master_key)
         acts = [
             {
                 "name": name,
                 "text": act.button,
-                "url": url_of_run(run, "act", name),
+                "url": url_of_run(request, run, "act", name),
                 "is_hidden": name not in told["acts"],
             }
             for name, act in ACTS.items()
@@ -104,7 +105,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         more = {
             "subtitle": run_text(run),
             "run": told,
-            "live_url": url_of_run(run, "progress"),
+            "live_url": url_of_run(request, run, "progress"),
             "acts": acts,
             "failures_shown": FAILURES_SHOWN,
         }
@@ -181,7 +182,8 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = self._seen(request, pk)
         if not rights.may_change_run(request, run.master_key):
             raise rights.refuse(request, Action.RE_ENCRYPT, run.master_key)
-        back, context = url_of_run(run), self._context(request, run)
+        context = self._context(request, run)
+        back = url_of_run(request, run)
         return answered(request, back, lambda: answer(request, run, act, back, context))
 
     def _seen(self, request: HttpRequest, pk: UUID) -> RotationRun:
@@ -199,6 +201,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         return {**told_in_full(run, progress(run)), "acts": possible_acts(run)}
 
     def _context(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
+        request.current_app = self.admin_site.name
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,

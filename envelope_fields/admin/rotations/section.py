@@ -21,7 +21,7 @@ RUNS_SHOWN = 5
 def section(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
     """Return the latest runs of a key, the one that is not over, and where another is started."""
     may_see, may_start = rights.may_see_runs(request, key), rights.may_start_run(request, key)
-    runs = _latest(key) if may_see else []
+    runs = _latest(request, key) if may_see else []
     active = next((each for each in runs if not each["is_over"]), None)
     can_start = may_start and starting.is_possible(key)
     return {
@@ -30,19 +30,19 @@ def section(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, A
         "live_url": active["live_url"] if active else "",
         "start_url": start_url if can_start else "",
         "start_text": starting.BUTTON,
-        "rotations_url": url_of_runs(key) if runs else "",
+        "rotations_url": url_of_runs(request, key) if runs else "",
     }
 
 
-def _latest(key: MasterKey) -> list[dict[str, Any]]:
+def _latest(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
     runs = list(all_runs().filter(master_key=key)[:RUNS_SHOWN])
     return [
         {
             **told(run, progress),
             "row": run,
             "who": actor_text(run),
-            "url": url_of_run(run),
-            "live_url": url_of_run(run, "progress"),
+            "url": url_of_run(request, run),
+            "live_url": url_of_run(request, run, "progress"),
         }
         for run, progress in zip(runs, progress_of(runs), strict=True)
     ]
