@@ -30,7 +30,7 @@ class Strict(serializers.Serializer):  # type: ignore[type-arg]
         if isinstance(data, Mapping):
             unknown = [name for name in data if name not in self.fields]
             if unknown:
-                raise ValidationError({_shown(name): [self._unknown(name)] for name in unknown})
+                raise ValidationError({shown(name): [self._unknown(name)] for name in unknown})
         return super().to_internal_value(data)
 
     def _unknown(self, name: Any) -> ErrorDetail:
@@ -205,7 +205,7 @@ class Query(Strict):
     def to_internal_value(self, data: Any) -> Any:
         twice = [name for name in data if len(data.getlist(name)) > 1]
         if twice:
-            raise ValidationError({_shown(name): ["Given more than once."] for name in twice})
+            raise ValidationError({shown(name): ["Given more than once."] for name in twice})
         given = {name: data[name] for name in data if name not in self.FRAMEWORK}
         return super().to_internal_value(given)
 
@@ -220,5 +220,6 @@ def as_utf8(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _shown(name: Any) -> str:
+def shown(name: Any) -> str:
+    """Return a name that somebody sent so that it can be told."""
     return as_utf8(str(name)[:100])

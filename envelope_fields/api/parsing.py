@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.parsers import JSONParser
 from rest_framework.status import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+from envelope_fields.api.fields import shown
 
 LARGEST_BODY = 1_048_576
 
@@ -20,6 +22,14 @@ class TooLarge(APIException):
     default_code = "too_large"
 
 
+class _Twice(ValueError):
+    """An object has a name twice, and no one knows which is meant (RFC 8259, 4)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 class LimitedJSONParser(JSONParser):
     """Parses JSON; what is wrong with it is said without any of it."""
 
@@ -27,9 +37,13 @@ class LimitedJSONParser(JSONParser):
         content = stream.read(LARGEST_BODY + 1)
         if len(content) > LARGEST_BODY:
             raise TooLarge
-        problem = ""
+        problem, twice = "", None
         try:
-            return json.loads(content.decode(), parse_constant=_refuse)
+            return json.loads(
+                content.decode(), parse_constant=_refuse, object_pairs_hook=_each_once
+            )
+        except _Twice as error:
+            twice = error.name
         except UnicodeDecodeError:
             problem = "The body is not UTF-8."
         except RecursionError:
@@ -40,7 +54,18 @@ class LimitedJSONParser(JSONParser):
         finally:
             del content
         # Raised from here, since the errors above carry the body, which may be a plaintext.
+        if twice is not None:
+            raise ValidationError({shown(twice): ["Given more than once."]})
         raise ParseError(problem)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
 
 
 def _refuse(name: str) -> NoReturn:

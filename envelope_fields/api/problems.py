@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -20,6 +21,9 @@ from envelope_fields.exceptions import EnvelopeError
 
 MEDIA_TYPE = "application/problem+json"
 NOTHING = ""
+# An answer is no longer than anybody reads, whatever was sent.
+MOST_ERRORS = 50
+LONGEST_DETAIL = 500
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -56,7 +60,7 @@ def phrase(status: int) -> str:
 
 
 def _problem(error: exceptions.APIException) -> dict[str, Any]:
-    errors = list(_errors(error))
+    errors = list(islice(_errors(error), MOST_ERRORS))
     return {
         "type": "about:blank",
         "title": phrase(error.status_code),
@@ -89,7 +93,7 @@ def _errors(error: exceptions.APIException) -> Iterator[dict[str, str]]:
 def _flat(details: Any, where: str) -> Iterator[dict[str, str]]:
     """Name each field that is wrong: `actions.0` is the first of a list."""
     if isinstance(details, dict) and set(details) == {"message", "code"}:
-        said = as_utf8(str(details["message"]))  # it may repeat what was sent
+        said = as_utf8(str(details["message"])[:LONGEST_DETAIL])  # it may repeat what was sent
         yield {"field": where, "detail": said, "code": str(details["code"])}
     elif isinstance(details, dict):
         for name, inner in details.items():

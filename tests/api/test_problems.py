@@ -5,8 +5,8 @@ import json
 import pytest
 from django.test import Client
 
-from envelope_fields.models import AuditEvent
-from tests.api import ROOT, key_url, problem, url
+from envelope_fields.models import AuditEvent, MasterKey
+from tests.api import ROOT, key_url, problem, url, wrong_fields
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -113,6 +113,21 @@ class TestBodies:
     def test_that_are_no_json(self, api, content, words):
         said = problem(api.post(url("keys"), content, content_type=JSON), 400, "parse_error")
         assert words in said["detail"]
+
+    @pytest.mark.parametrize(
+        "content", ['{"alias": "a", "alias": "b"}', '{"x": {"alias": 1, "\\u0061lias": 1}}']
+    )
+    def test_that_have_a_name_twice(self, api, content):
+        response = api.post(url("keys"), content, content_type=JSON)
+        assert wrong_fields(response) == {"alias"}
+        assert not MasterKey.objects.filter(alias__in=["a", "b"]).exists()
+
+    def test_that_are_wrong_a_thousand_times(self, api, key):
+        """The answer is no longer than anybody reads."""
+        content = {"user": "x", "actions": ["x" * 500] * 1000}
+        response = api.post(key_url(key, "grants"), content)
+        assert len(problem(response, 400)["errors"]) == 50
+        assert len(response.content) < 40_000
 
     @pytest.mark.parametrize("charset", ["utf-16", "rot13", "base64", "zip", "none", "é", ""])
     def test_the_charset_is_not_asked(self, api, charset):
