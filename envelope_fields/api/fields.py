@@ -33,12 +33,26 @@ class Strict(serializers.Serializer):  # type: ignore[type-arg]
                 raise ValidationError({shown(name): [self._unknown(name)] for name in unknown})
         return super().to_internal_value(data)
 
+    def get_initial(self) -> dict[str, Any]:
+        """Return what the browsable API has people fill in: what is needed, and defaults."""
+        return {
+            name: _offered(field)
+            for name, field in self.fields.items()
+            if field.required or field.default is not serializers.empty
+        }
+
     def _unknown(self, name: Any) -> ErrorDetail:
         valid = ", ".join(self.fields) or "none"
         return ErrorDetail(f"There is no such name. Valid: {valid}.", code="unknown")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # the framework's has the data
+
+
+def _offered(field: Any) -> Any:
+    if field.default is serializers.empty:
+        return field.get_initial()
+    return field.default() if callable(field.default) else field.default
 
 
 @extend_schema_serializer(examples=[OpenApiExample("nothing", {})])

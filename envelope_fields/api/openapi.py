@@ -15,7 +15,7 @@ from envelope_fields.api.operations import Operation
 
 # Every endpoint may answer these, and those that take a body the second ones, too.
 ALWAYS = (400, 401, 403, 404, 405, 406, 429)
-WITH_BODY = (413, 415)
+WITH_BODY = (411, 413, 415)
 
 _PATH = {
     "id": OpenApiParameter(

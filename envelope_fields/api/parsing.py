@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.parsers import JSONParser
-from rest_framework.status import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+from rest_framework.status import HTTP_411_LENGTH_REQUIRED, HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from envelope_fields.api.fields import shown
 
@@ -20,6 +20,24 @@ class TooLarge(APIException):
     status_code = HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = f"The body is larger than {LARGEST_BODY:,} bytes."
     default_code = "too_large"
+
+
+class LengthRequired(APIException):
+    """A body of a length that nobody said: Django and the framework would take it for none."""
+
+    status_code = HTTP_411_LENGTH_REQUIRED
+    default_detail = "Say how long the body is: Content-Length, and no chunks."
+    default_code = "length_required"
+
+
+def refuse_unknown_length(request: Any) -> None:
+    """Return if the length of a body is known.
+
+    Raises:
+        LengthRequired: it comes in chunks.
+    """
+    if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
+        raise LengthRequired
 
 
 class _Twice(ValueError):

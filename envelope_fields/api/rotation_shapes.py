@@ -69,7 +69,11 @@ class FieldNumbers(serializers.Serializer[Any]):
     left = serializers.IntegerField()
 
 
-@extend_schema_serializer(examples=[OpenApiExample("under way", _EXAMPLE, response_only=True)])
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("under way", _EXAMPLE, response_only=True, status_codes=["200", "202"])
+    ]
+)
 class RunContent(serializers.Serializer[Any]):
     """What a rotation is to do, by whom, and how far it is."""
 

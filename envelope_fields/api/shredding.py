@@ -99,6 +99,16 @@ class Certificate(serializers.Serializer[Any]):
     remains = serializers.CharField()
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "a minute",
+            {"ready_at": "2030-03-01T09:31:00Z"},
+            response_only=True,
+            status_codes=["202"],
+        )
+    ]
+)
 class Waiting(serializers.Serializer[Any]):
     """It is disabled; from `ready_at` on, the same call destroys it."""
 

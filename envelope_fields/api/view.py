@@ -18,7 +18,7 @@ from envelope_fields.api.acting import serving
 from envelope_fields.api.fields import Nothing, Strict
 from envelope_fields.api.openapi import ApiSchema
 from envelope_fields.api.operations import Operation, said_by
-from envelope_fields.api.parsing import LimitedJSONParser
+from envelope_fields.api.parsing import LimitedJSONParser, refuse_unknown_length
 from envelope_fields.api.rights import VIEW, MayComeIn
 from envelope_fields.api.versioning import ByNamespace
 from envelope_fields.models import MasterKey
@@ -73,6 +73,7 @@ class ApiView(GenericAPIView[Any]):
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        refuse_unknown_length(request)
         self.query = self.checked(self.operation.query, request.query_params)
 
     @property

@@ -1,5 +1,9 @@
 """The browsable API: people look at what programs do."""
 
+import html
+import json
+import re
+
 import pytest
 
 from envelope_fields import rotation
@@ -23,6 +27,22 @@ def test_pages(api, key):
         assert response.status_code == 200, address
         assert response["Content-Type"].startswith("text/html")
         assert any(word in response.text for word in ("Envelope", "tenant", "keys", "results"))
+
+
+def offered(page):
+    """Return what a page has people fill in."""
+    found = re.search(r'<textarea name="_content"[^>]*>(.*?)</textarea>', page.text, re.DOTALL)
+    return json.loads(html.unescape(found[1]))
+
+
+def test_what_is_offered_can_be_sent(api, key, worker):
+    content = offered(api.get(url("rotations"), headers=HTML))
+    assert (content["key"], content["kind"], content["versions"]) == ("", "rewrap", [])
+    assert api.post(url("rotations"), {**content, "key": "alias:tenant"}).status_code == 202
+    content = offered(api.get(url("keys"), headers=HTML))
+    made = api.post(url("keys"), {**content, "alias": "new"})
+    assert (made.status_code, made.json()["application_use"]) == (201, True)
+    assert offered(api.get(key_url(key, "rotate"), headers=HTML)) == {}
 
 
 def test_pages_of_rotations(api, key, worker):

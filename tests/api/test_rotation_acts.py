@@ -1,8 +1,10 @@
 """Acts on rotations over HTTP, and whose they are."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from envelope_fields import lifecycle, rotation
 from envelope_fields.exceptions import KeyAccessDenied
@@ -12,7 +14,6 @@ from envelope_fields.policy import APPLICATION, Action
 from envelope_fields.rotation import Limits
 from tests.api import last_event, problem, url, wrong_fields
 from tests.api.rotations import ROTATIONS, committing, run_url, start, with_worker, without_worker
-from tests.api.workers import Patient
 from tests.officers import officer
 from tests.rotation import left
 
@@ -56,11 +57,25 @@ class TestActs:
         assert (response.json()["state"], left("tenant")) == ("completed", 0)
 
     @committing
-    def test_resuming_one_whose_worker_was_lost(self, api, run):
+    def test_resuming_one_whose_worker_was_lost(self, api, run, worker):
         RotationRun.objects.update(state="running")
         assert api.post(run_url(run, "resume")).status_code == 202
-        assert Patient.told == [run.pk]
+        assert worker.told == [run.pk]
         assert not AuditEvent.objects.filter(action="resume_rotation").exists()
+
+    @committing
+    def test_resuming_one_that_goes_on(self, api, run, worker):
+        """Whoever works on it is left alone."""
+        for _ in range(3):
+            assert api.post(run_url(run, "resume")).status_code == 202
+        assert worker.told == [run.pk]
+        RotationRun.objects.update(resumed_at=timezone.now() - timedelta(minutes=1))
+        for _ in range(2):
+            api.post(run_url(run, "resume"))
+        assert worker.told == [run.pk] * 3
+        RotationRun.objects.update(seen_at=timezone.now())
+        api.post(run_url(run, "resume"))
+        assert worker.told == [run.pk] * 3
 
     def test_resuming_where_there_is_no_worker(self, api, run, settings):
         rotation.pause(run)

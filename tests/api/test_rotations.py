@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from envelope_fields import lifecycle, rotation
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun
 from envelope_fields.rotation import Limits
 from tests.api import key_url, last_event, problem, reader, wrong_fields
@@ -77,6 +77,17 @@ class TestStarting:
         ]
         event = last_event()
         assert (event.action, event.actor_name) == ("complete_rotation", "olga")
+
+    @committing
+    def test_with_a_transaction_around_each_request(self, api, monkeypatch, worker, settings):
+        """Ours are not in it: the worker finds what it is told of."""
+        monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+        assert start(api).status_code == 202
+        assert worker.told == [RotationRun.objects.get().pk]
+        rotation.cancel(worker.told[0])
+        with_worker(settings, "Unreachable")
+        problem(start(api), 503, "worker_unreachable")
+        assert not RotationRun.objects.filter(active_key__isnull=False).exists()
 
     def test_takes_what_the_command_takes(self, api, key, notes):
         response = start(
@@ -252,6 +263,19 @@ class TestReading:
         page = api.get(f"{run_url(run, 'failures')}?page_size=2&page=2").json()
         assert [each["row"] for each in page["results"]] == [str(notes[2].pk)]
         problem(api.get(f"{run_url(run, 'failures')}?page=9"), 404)
+
+    def test_failures_take_few_queries(self, api, key, notes):
+        counts = []
+        for some in (notes[:3], notes[3:9]):
+            for note in some:
+                alter(note)
+            rotate_master_key(key)
+            run = rotation.run("tenant")
+            with CaptureQueriesContext(connection) as queries:
+                said = api.get(run_url(run, "failures")).json()
+            counts.append(len(queries))
+        assert said["count"] == 9
+        assert counts[0] == counts[1] <= 12
 
     def test_head_and_options(self, api, key):
         run = rotation.start("tenant")

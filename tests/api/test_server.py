@@ -48,7 +48,12 @@ def test_a_day_of_an_officer(key):
         streamed = olga.post(
             f"{address}keys/", data=chunks, headers={"Content-Type": "application/json"}
         )
-        assert streamed.status_code < 500
+        assert streamed.status_code == 411
+        assert streamed.json()["code"] == "length_required"
+        days = iter([b'{"days": 7}'])  # would be 30 to whoever does not see it
+        at = f"{address}keys/alias:new/schedule-deletion/"
+        assert olga.post(at, data=days).status_code == 411
+        assert olga.get(f"{address}keys/alias:new/").json()["state"] == "disabled"
 
 
 def test_two_operators_who_have_seen_the_same(key):

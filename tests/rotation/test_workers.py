@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import django
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.utils import timezone
 
 from envelope_fields import rotation
 from envelope_fields.lifecycle import rotate_master_key
@@ -100,6 +102,8 @@ class TestOutOfReach:
 
     def test_one_that_others_work_on_goes_on(self, broker):
         run = rotation.resume(rotation.start("default"))
+        assert resume_elsewhere(run).state == RotationState.RUNNING  # nobody has to be told
+        RotationRun.objects.update(resumed_at=timezone.now() - timedelta(seconds=11))
         with pytest.raises(workers.WorkerUnreachable, match="which is running now"):
             resume_elsewhere(run)
         assert state(run) == RotationState.RUNNING
