@@ -18,6 +18,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.grants.events import as_event
 from envelope_fields.grants.holders import Holder, held_by, name_of
+from envelope_fields.grants.holders import holder as holder_named
 from envelope_fields.models import KeyGrant
 from envelope_fields.policy import NOBODY, Principal, current_principal, people
 from envelope_fields.policy.news import models_of
@@ -53,7 +54,8 @@ def _remove(holder: Holder, name: str) -> None:
     with transaction.atomic(using=using):
         # All of them before the first event: whoever revokes one locks it before the head of the
         # trail, too.
-        gone = [grant for grant in rows.order_by("pk") if _is_removed(grant, using)]
+        named = [grant for grant in rows.order_by("pk") if holder_named(grant) == holder]
+        gone = [grant for grant in named if _is_removed(grant, using)]
         for grant in gone:
             before = as_event(grant, name)
             audit.record(

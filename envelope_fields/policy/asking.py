@@ -16,7 +16,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
 from envelope_fields.policy.actions import DATA_ACTIONS, OPEN_ACTIONS, Action
 from envelope_fields.policy.decisions import Attempt, Verdict, verdict
-from envelope_fields.policy.facts import Facts, KeyPolicy, holders
+from envelope_fields.policy.facts import NAME, Facts, KeyPolicy, listed, names_of, naming
 from envelope_fields.policy.principals import ANONYMOUS, APPLICATION, NOBODY, principal_of
 
 
@@ -69,13 +69,15 @@ def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:
         return Q(pk__in=[])
     if person.is_superuser and configuration().superusers_bypass_policy:
         return Q()
-    granted = KeyGrant.objects.using(using).filter(holders(principal, person.groups))
-    rows = granted.order_by().values_list("master_key_id", "actions", "context", "expires_at")
+    names = names_of(principal, person.groups)
+    granted = KeyGrant.objects.using(using).filter(naming(names)).order_by()
+    rows = granted.values_list(*NAME, "master_key_id", "actions", "context", "expires_at")
     now = timezone.now()
     ids: set[UUID] = {
         key_id
-        for key_id, actions, context, expires_at in rows
-        if action in actions and not context and (expires_at is None or expires_at > now)
+        for *name, key_id, actions, context, expires_at in rows
+        if tuple(name) in names and action in listed(actions) and not context
+        if expires_at is None or expires_at > now
     }
     open_to_all = Q(managed_by=KeyManager.APPLICATION) if action in OPEN_ACTIONS else Q(pk__in=[])
     return Q(pk__in=ids) | open_to_all

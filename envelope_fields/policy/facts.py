@@ -62,22 +62,36 @@ def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: s
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    who = holders(principal, groups)
-    rows = KeyGrant.objects.using(using).filter(who, master_key_id=key_id).order_by()
+    names = names_of(principal, groups)
+    rows = KeyGrant.objects.using(using).filter(naming(names), master_key_id=key_id).order_by()
+    columns = rows.values_list(*NAME, "actions", "context", "expires_at")
     with _explained("The grants on a master key", using):
         return [
-            Grant(_texts(actions), context.lower(), expires_at)
-            for actions, context, expires_at in rows.values_list("actions", "context", "expires_at")
+            Grant(listed(actions), context.lower(), expires_at)
+            for *name, actions, context, expires_at in columns
+            if tuple(name) in names
         ]
 
 
-def holders(principal: Principal, groups: tuple[str, ...]) -> Q:
-    """Return the condition on grants that name a user, or one of these groups."""
-    who = Q(principal_type=principal.type, principal_id=principal.id)
+NAME = ("principal_type", "principal_id")
+
+
+def names_of(principal: Principal, groups: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """Return the types and ids by which grants name a user or one of these groups."""
     model = group_model()
-    if model is not None and groups:
-        who |= Q(principal_type=model._meta.label_lower, principal_id__in=groups)
-    return who
+    of_groups = {(model._meta.label_lower, group) for group in groups} if model else set()
+    return {(principal.type, principal.id), *of_groups}
+
+
+def naming(names: set[tuple[str, ...]]) -> Q:
+    """Return the condition on grants that have one of these names.
+
+    Look at them once more: a database may compare without case, or without spaces at the end.
+    """
+    which = Q()
+    for principal_type, principal_id in names:
+        which |= Q(principal_type=principal_type, principal_id=principal_id)
+    return which
 
 
 def known_person(principal: Principal) -> Person:
@@ -90,7 +104,7 @@ def known_person(principal: Principal) -> Person:
         return person(principal)
 
 
-def _texts(actions: Any) -> frozenset[str]:
+def listed(actions: Any) -> frozenset[str]:
     """Return the actions in a column that holds any JSON."""
     listed = actions if isinstance(actions, list) else []
     return frozenset(action for action in listed if isinstance(action, str))

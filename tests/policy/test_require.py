@@ -8,17 +8,21 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import MasterKey
+from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import (
     ANONYMOUS,
     APPLICATION,
     Action,
     Principal,
     acting_as,
+    allowed_actions,
     decisions,
+    facts,
+    keys_open_to,
     principal_of,
     require,
 )
+from envelope_fields.policy.people import Person
 from envelope_fields.policy.requests import handled
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +101,34 @@ def test_a_group_is_not_the_user_with_its_number(key, ann, granted):
     group = Group.objects.create(pk=ann.pk, name="officers")
     granted(key, group, Action.ROTATE)
     refused(Action.ROTATE, key, ann)
+
+
+@pytest.mark.parametrize("other", ["ANN", "ann ", "änn", "an"])
+def test_a_name_that_the_database_takes_for_the_same(key, other, monkeypatch):
+    """Where primary keys are text: MariaDB compares without case, accents and spaces at the end."""
+    monkeypatch.setattr(facts, "known_person", lambda _: Person(True, False, ("staff",)))
+    principal = Principal("auth.user", "ann")
+
+    def may():
+        keys = MasterKey.objects.filter(keys_open_to(Action.ROTATE, principal, using="default"))
+        return {Action.ROTATE} == allowed_actions(
+            [Action.ROTATE], key, principal, using="default"
+        ), key in keys
+
+    def grant_to(kind, name):
+        return KeyGrant.objects.create(
+            master_key=key, principal_type=kind, principal_id=name, actions=["rotate"]
+        )
+
+    for name in (other, "staff"):
+        grant_to("auth.user", name)
+    for name in (other, "ann", other.replace("an", "staff").upper()):
+        grant_to("auth.group", name)
+    assert may() == (False, False)
+    for named in (("auth.user", "ann"), ("auth.group", "staff")):
+        row = grant_to(*named)
+        assert may() == (True, True)
+        row.delete()
 
 
 def test_an_inactive_user(key, ann, granted):

@@ -1,0 +1,56 @@
+"""Two officers at once on one key: whatever they do, it was done one after the other."""
+
+import random
+from functools import partial
+
+import pytest
+from django.conf import settings as project
+from django.test import Client
+from django.urls import reverse
+
+from envelope_fields import audit
+from envelope_fields.lifecycle import create_master_key
+from envelope_fields.models import AuditEvent
+from tests.at_once import at_once
+from tests.officers import officer
+
+ACTS = {
+    "rotate": {},
+    "enable": {},
+    "disable": {},
+    "schedule_deletion": {"days": "7"},
+    "cancel_deletion": {},
+}
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("seed", range(3))
+def test_each_finds_what_the_other_left(settings, seed):
+    settings.ENVELOPE_FIELDS = {**project.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    key = create_master_key("tenant")
+    officers = [officer(name, key=key) for name in ("olga", "karl")]
+
+    def work(user, order):
+        client = Client()
+        client.force_login(user)
+        for act in order:
+            address = reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
+            assert client.post(address, ACTS[act]).status_code == 302
+
+    chance = random.Random(seed)
+    orders = [chance.choices(list(ACTS), k=12) for _ in officers]
+    outcomes = at_once(*(partial(work, *each) for each in zip(officers, orders, strict=True)))
+    assert outcomes == [None, None]
+
+    state, version = "enabled", 1
+    done = AuditEvent.objects.filter(key_id=key.pk, outcome="done", action__in=ACTS)
+    for event in done.order_by("number"):
+        if event.action == "rotate":
+            assert (state, event.before["current_version"]) == ("enabled", version)
+            version = event.after["current_version"]
+        else:
+            assert event.before["state"] == state
+            state = event.after["state"]
+    key.refresh_from_db()
+    assert (key.state, key.current_version.number) == (state, version)
+    assert audit.verify().intact
