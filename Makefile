@@ -16,10 +16,10 @@ DEV     := .venv/.dev
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo test coverage tox lint format types imports docs bench bench-peers wheel clean
+.PHONY: help driver demo test coverage tox lint format types imports docs bench bench-rotation bench-peers wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 # -- The environment ---------------------------------------------------------------------------
 
@@ -95,6 +95,9 @@ wheel: $(DEV) ## build into dist/, and look at what was packed
 
 bench: driver ## time and bytes per value, beside a plain TextField
 	@$(PY) -m bench
+
+bench-rotation: driver ## rotations of stored values, beside what the database does at most
+	@$(PY) -m bench.rotation
 
 bench-peers: driver ## the same work done by other packages, in an environment of their own
 	@$(PY) -m bench.peers
