@@ -1,10 +1,10 @@
 """Denied attempts: logged at once, and stored whatever becomes of the transaction they were in.
 
 An attempt in a transaction is stored on a connection of its own. Where there can be none, as on
-SQLite, it waits in memory until the request or the process ends, or keys are read anew; the log
-has it already. One that is repeated from the same address within a minute, as by a query over many
-rows, is one event. A second one says when it was last and how often before: when the minute is
-over, it is tried again, or the process ends.
+SQLite, or where that would wait for this very transaction, it waits in memory until the request or
+the process ends, or keys are read anew; the log has it already. One that is repeated from the same
+address within a minute, as by a query over many rows, is one event. A second one says when it was
+last and how often before: when the minute is over, it is tried again, or the process ends.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def store_waiting(**_: Any) -> None:
         using = configuration().database
         if not own_connection.in_transaction(using):
             _store_all(using)
-        elif own_connection.is_possible(using):
+        elif own_connection.is_possible(using) and not trail.is_held(using):
             own_connection.run(lambda: _store_all(using), using)
     except (DatabaseError, EnvelopeError, ImproperlyConfigured) as error:
         logger.error("Denied attempts could not be stored yet: %s", type(error).__name__)

@@ -7,7 +7,7 @@ other. A transaction that is rolled back takes its events with it, and leaves no
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F
@@ -88,6 +88,12 @@ def append(event: AuditEvent, using: str) -> None:
     row.last_id, row.mac = event.number, event.mac
     row.save(using=using, update_fields=["last", "mac"])
     transaction.on_commit(partial(news.tell, event), using=using, robust=True)
+
+
+def is_held(using: str) -> bool:
+    """Whether this thread's transaction has appended an event, so that others wait for its end."""
+    hooks: list[Any] = connections[using].run_on_commit
+    return any(getattr(hook, "func", None) is news.tell for _, hook, *_ in hooks)
 
 
 def _locked_head(using: str) -> AuditHead:

@@ -1,6 +1,7 @@
 """Denied attempts: in the log at once, and in the trail whatever is rolled back."""
 
 import logging
+import time
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -75,13 +76,17 @@ def test_in_a_transaction_that_is_rolled_back(key, user):
 
 
 def test_in_one_that_has_changed_the_trail(key, user):
-    """It holds the lock on the head; nobody waits for ever."""
+    """It holds the lock on the head; nobody waits for what cannot come."""
+    began = time.monotonic()
     with transaction.atomic():
         rotate_master_key(key)
-        denied.own_connection.LOCK_SECONDS = 1
-        refused(user)
-    denied.store_waiting()
-    assert len(events()) == 1
+        for address in range(3):
+            with coming_from(Origin(f"192.0.2.{address}", "r")):
+                refused(user)
+        assert time.monotonic() - began < denied.own_connection.LOCK_SECONDS
+        transaction.set_rollback(True)
+    request_finished.send(None)
+    assert [event.address for event in events()] == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
     assert audit.verify().intact
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from types import ModuleType
 
 import pytest
 from django import forms
@@ -13,6 +14,7 @@ from django.db import models, transaction
 from django.forms.models import model_to_dict
 from django.template import Context, Template
 from django.test.utils import isolate_apps
+from django.urls import path, reverse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import ModelSerializer
 
@@ -311,6 +313,54 @@ class TestForms:
         form = model_admin.get_form(request, masked)(instance=masked)
         assert form["text"].field.disabled
         assert DOTS in str(form["text"])
+
+
+class EditableNotes(admin.ModelAdmin):
+    list_display = ("title", "text", "data")
+    list_editable = ("text",)
+
+
+class ReadOnlyNotes(admin.ModelAdmin):
+    list_display = ("title", "text", "data")
+    readonly_fields = ("text", "data")
+
+
+class TestAdmin:
+    @pytest.fixture(params=[EditableNotes, ReadOnlyNotes])
+    def client(self, client, user, settings, request):
+        site = admin.AdminSite()
+        site.register(MaskedNote, request.param)
+        settings.ROOT_URLCONF = ModuleType("tests.fields.urls_of_a_site")
+        settings.ROOT_URLCONF.urlpatterns = [path("admin/", site.urls)]
+        user.is_staff = user.is_superuser = True
+        user.save()
+        client.force_login(user)
+        return client
+
+    def test_lists(self, client, note):
+        address = reverse("admin:tests_maskednote_changelist")
+        page = client.get(address).text
+        assert DOTS in page
+        assert "abc" not in page
+        posted = {
+            "form-TOTAL_FORMS": "1", "form-INITIAL_FORMS": "1", "form-0-id": str(note.pk),
+            "form-0-text": "evil!", "_save": "Save",
+        }  # fmt: skip
+        assert client.post(address, posted).status_code in (200, 302)
+        assert unchanged(note)
+
+    def test_pages(self, client, note):
+        address = reverse("admin:tests_maskednote_change", args=[note.pk])
+        page = client.get(address).text
+        assert page.count(DOTS) == 2
+        assert "abc" not in page
+        posted = {"title": "new", "text": "evil!", "data": "{}", "open": "p"}
+        assert client.post(address, posted).status_code == 302
+        assert unchanged(note)
+        assert MaskedNote.objects.defer("text", "data").get().title == "new"
+        history = client.get(reverse("admin:tests_maskednote_history", args=[note.pk])).text
+        assert "Title" in history
+        assert "Text" not in history
 
 
 class NoteSerializer(ModelSerializer):
