@@ -12,7 +12,8 @@ from django.db import models
 from django.db.models import Case, Field, JSONField, Value, When
 from django.db.models.functions import Cast
 
-from envelope_fields.fields.masks import StoredCol
+from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.masks import Mask, StoredCol
 
 # Django 6.1 has an expression of its own for JSON null.
 _JSON_NULL = getattr(models, "JSONNull", None)
@@ -51,7 +52,7 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
     if is_json_null(field, expression) and expression.output_field != field:
         return _value(json_null, field)
     if kind is Value and _is_of(field, expression):
-        return expression
+        return _carrying(expression, field)
     if kind is Case:
         expression.cases = [admit(field, case, json_null) for case in expression.cases]
         expression.default = admit(field, expression.default, json_null)
@@ -77,6 +78,17 @@ def _is_of(field: Field[Any, Any], value: Value) -> bool:
 
 def _output_field(value: Any) -> Any:
     return value._output_field_or_none
+
+
+def _carrying(value: Value, field: Field[Any, Any]) -> Value:
+    """Return a value that is told from a default which a migration asks for, and no row will hold.
+
+    Masks stay what they are, and are refused for it.
+    """
+    content = value.value
+    if content is None or isinstance(content, Unencrypted | StoredEnvelope | Mask):
+        return value
+    return _value(Unencrypted(content, None), field)
 
 
 def _value(content: Any, field: Field[Any, Any]) -> Value:

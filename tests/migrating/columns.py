@@ -4,6 +4,7 @@ from unittest import mock
 
 from django.core import serializers
 from django.db import migrations, models
+from django.db.models import Value
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 
@@ -57,6 +58,13 @@ def write_notes(apps, schema_editor):
     patients = apps.get_model(*PATIENT).objects.using(schema_editor.connection.alias)
     patients.create(notes="first")
     patients.bulk_create([apps.get_model(*PATIENT)(notes="second")])
+
+
+def write_expression(apps, schema_editor):
+    """Write the first row of a table, with a value that says itself what field it is for."""
+    model = apps.get_model(*PATIENT)
+    notes = Value("first", output_field=model._meta.get_field("notes"))
+    model.objects.using(schema_editor.connection.alias).create(notes=notes)
 
 
 def update_notes(apps, schema_editor):

@@ -21,6 +21,7 @@ from tests.migrating.columns import (
     tenant,
     tenant_or_default,
     update_notes,
+    write_expression,
     write_notes,
 )
 from tests.migrating.project import DEFAULT_KEY
@@ -163,6 +164,13 @@ class TestDataMigrations:
         project.migrate()
         notes = project.rows("aaa_clinic", "Patient").values_list("notes", flat=True)
         assert list(notes) == ["loaded"] * 2
+
+    def test_an_expression(self, project):
+        """It is for a row, which AddField's defaults in an empty table are not."""
+        project.add("aaa_clinic", patient(notes=EncryptedTextField()))
+        project.add("aaa_clinic", migrations.RunPython(write_expression), after=[DEFAULT_KEY])
+        project.migrate()
+        assert project.rows("aaa_clinic", "Patient").get().notes == "first"
 
     def test_without_the_dependency(self, project):
         project.add("aaa_clinic", patient(notes=EncryptedTextField()))
