@@ -44,6 +44,7 @@ def main() -> None:
         for name, reason in missing.items():
             print(f"Not found, so not measured: {name} ({reason}).")
         return
+    os.environ["ENVELOPE_BENCH_VENDOR"] = options.vendor  # for its settings, in workers too
     with temporary_databases("bench.rotation_settings"):
         for size, rows in SIZES.items():
             _measure(options.vendor, size, max(rows // options.divide, BATCH), options.rounds)
@@ -63,7 +64,6 @@ def _in_a_process(vendor: str, options: argparse.Namespace) -> None:
             *(sys.executable, "-m", "bench.rotation", vendor),
             *("--rounds", str(options.rounds), "--divide", str(options.divide)),
         ],
-        env={**os.environ, "ENVELOPE_BENCH_VENDOR": vendor},
         check=True,
     )
 
