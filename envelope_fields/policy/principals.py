@@ -28,7 +28,9 @@ class Principal:
         object.__setattr__(self, "key", f"{self.type}:{self.id}")
 
     def __str__(self) -> str:
-        return f"{self.type} {self.id}".strip() + (f" ({self.name})" if self.name else "")
+        # A name with line breaks makes no lines of its own, as in logs.
+        named = self.name if self.name.isprintable() else repr(self.name)
+        return f"{self.type} {self.id}".strip() + (f" ({named})" if named else "")
 
 
 APPLICATION = Principal("application")

@@ -36,6 +36,10 @@ class TestPrincipals:
         assert (principal.type, principal.id, principal.name) == ("auth.user", "7", "ann")
         assert str(principal) == "auth.user 7 (ann)"
 
+    def test_a_name_makes_no_line_of_its_own(self):
+        principal = principal_of(User(pk=7, username="ann\naudit event 1: shred done"))
+        assert str(principal) == r"auth.user 7 ('ann\naudit event 1: shred done')"
+
     def test_a_name_decides_nothing(self):
         assert principal_of(User(pk=7, username="ann")) == principal_of(User(pk=7, username="eve"))
 
