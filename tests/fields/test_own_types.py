@@ -65,6 +65,16 @@ def test_validation():
     assert set(caught.value.message_dict) == {"day", "grams"}
 
 
+def test_what_a_type_refuses_is_not_stored_nor_shown(birth):
+    with (
+        pytest.raises(ValueError, match=r"^tests\.Birth\.day: this is no date\.$") as caught,
+        transaction.atomic(),
+    ):
+        Birth.objects.update(day="no day")
+    assert caught.value.__context__ is None
+    assert Birth.objects.get().day == DAY
+
+
 def test_forms_and_serializers(birth):
     form = modelform_factory(Birth, fields=["day", "grams"])({"day": "1.2.2024", "grams": "x"})
     assert (type(form.fields["day"]), type(form.fields["grams"])) == (DateField, IntegerField)

@@ -1,5 +1,6 @@
 """Fields of one's own, made of the mixin and another field of Django."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from envelope_fields.fields import EncryptedFieldMixin
@@ -7,7 +8,11 @@ from envelope_fields.fields import EncryptedFieldMixin
 
 class EncryptedDateField(EncryptedFieldMixin, models.DateField):
     def to_plaintext(self, value):
-        return self.to_python(value).isoformat().encode()
+        try:
+            return self.to_python(value).isoformat().encode()
+        except ValidationError:
+            del value
+        raise ValueError(f"{self}: this is no date.")
 
     def from_plaintext(self, plaintext):
         return self.to_python(plaintext.decode())
