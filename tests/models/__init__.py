@@ -1,6 +1,5 @@
 """Models of the test project, one topic a module."""
 
-from tests.models import keyed
 from tests.models.dumped import Bed, Chart, Ward
 from tests.models.hidden import Hidden
 from tests.models.notes import Note
@@ -62,5 +61,4 @@ __all__ = [
     "TenantWord",
     "UuidKeyed",
     "Ward",
-    "keyed",
 ]

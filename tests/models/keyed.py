@@ -1,11 +1,24 @@
-"""Models with primary keys of every kind."""
+"""Models with primary keys of every kind.
+
+They are in a registry of their own, and their tables are made by the tests that need them: each
+column is counted whenever something is counted.
+"""
 
 import uuid
+from types import SimpleNamespace
 
+from django.apps.registry import Apps
 from django.db import models
 
 from envelope_fields.fields import EncryptedTextField
 from tests.models.hidden import Nothing
+
+apps = Apps()
+
+
+def only(*models):
+    """Stand in for the registry of installed apps, with these models alone."""
+    return SimpleNamespace(get_models=lambda **_: list(models))
 
 
 class Code:
@@ -49,6 +62,8 @@ class Keyed(models.Model):
 
     class Meta:
         abstract = True
+        apps = apps
+        app_label = "keyed"
 
 
 class TextKeyed(Keyed):
@@ -98,6 +113,10 @@ class CodeKeyed(Keyed):
 class UuidParent(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
 
+    class Meta:
+        apps = apps
+        app_label = "keyed"
+
 
 class RelationKeyed(Keyed):
     key = models.OneToOneField(UuidParent, models.CASCADE, primary_key=True)
@@ -124,6 +143,8 @@ class Chosen(models.Model):
 
     class Meta:
         abstract = True
+        apps = apps
+        app_label = "keyed"
 
 
 class CodeChosen(Chosen):
@@ -149,7 +170,7 @@ class HiddenChosen(Chosen):
 
     objects = Nothing()
 
-    class Meta:
+    class Meta(Chosen.Meta):
         base_manager_name = "objects"
         default_manager_name = "objects"
 
@@ -159,6 +180,6 @@ class Foreign(Keyed):
 
     key = models.CharField(max_length=60, primary_key=True)
 
-    class Meta:
+    class Meta(Keyed.Meta):
         managed = False
         db_table = "Foreign %s table"

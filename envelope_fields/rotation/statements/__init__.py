@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from envelope_fields.columns import Column
-from envelope_fields.rotation.statements.base import Change, Key, Statements, Stored
+from envelope_fields.rotation.statements.base import Change, Key, KeysOutOfOrder, Statements, Stored
 from envelope_fields.rotation.statements.mysql import MySQL
 from envelope_fields.rotation.statements.postgresql import PostgreSQL
 from envelope_fields.rotation.statements.sqlite import SQLite
@@ -33,4 +33,4 @@ def statements(column: Column) -> Statements:
     return _OF_VENDOR[vendor](column)
 
 
-__all__ = ["Change", "Key", "Statements", "Stored", "statements"]
+__all__ = ["Change", "Key", "KeysOutOfOrder", "Statements", "Stored", "statements"]

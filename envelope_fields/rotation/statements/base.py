@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.columns import Column
 from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
 
 Key = tuple[Any, ...]  # a row's primary key as the driver gives it, one item a column
 
@@ -36,6 +37,17 @@ class Change(NamedTuple):
     key: Key
     head: bytes
     new: bytes  # the new head; or, in a change of whole values, the new value
+
+
+class KeysOutOfOrder(EnvelopeError):
+    """The rows of a table cannot be gone through in the order of their primary keys."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(
+            f"The rows of {column.model._meta.label} cannot be gone through: the database driver "
+            "gives primary keys of this type back as something else, which the database does not "
+            "compare as it orders them. Save the rows instead."
+        )
 
 
 class Statements(ABC):
@@ -84,6 +96,7 @@ class Statements(ABC):
             f"ORDER BY {', '.join(f'{key} DESC' for key in ahead)} LIMIT 1",
             params,
         )
+        self._refuse_standstill(after, found)
         return tuple(found[0]) if found else None
 
     def heads(
@@ -109,6 +122,7 @@ class Statements(ABC):
             self._heads_sql(where, f"substr({{}}, 1, {length}) IN ({_marks(wanted)})", rows),
             [*params, *wanted],
         )
+        self._refuse_standstill(after, [row[:-2] for row in found[-1:]])
         return [Stored(tuple(row[:-2]), bytes(row[-2]), row[-1]) for row in found]
 
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
@@ -129,6 +143,7 @@ class Statements(ABC):
             f"ORDER BY {self.key_list} LIMIT {rows:d}",
             params,
         )
+        self._refuse_standstill(after, [row[:-1] for row in found[-1:]])
         return [(tuple(row[:-1]), row[-1]) for row in found]
 
     def values(self, keys: Sequence[Key]) -> dict[Key, Any]:
@@ -168,6 +183,11 @@ class Statements(ABC):
         return {tuple(row) for row in found}
 
     # Parts
+
+    def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None:
+        """Raise where the rows behind a key end with that very key: it would go on for ever."""
+        if last and after == tuple(last[0]):
+            raise KeysOutOfOrder(self.column)
 
     def _between(self, after: Key | None, until: Key | None) -> tuple[str, list[Any]]:
         """Return the condition for the keys behind `after` and up to `until`."""
