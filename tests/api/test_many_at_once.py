@@ -24,7 +24,10 @@ from tests.officers import officer
 from tests.rotation import left
 from tests.server import served
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+]
 
 CLIENTS = 8
 ON_POSTGRESQL = os.environ.get("ENVELOPE_TEST_DB") == "postgresql"

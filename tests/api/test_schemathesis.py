@@ -18,7 +18,10 @@ from tests.models import TenantNote
 from tests.officers import officer
 from tests.server import served
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+]
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
