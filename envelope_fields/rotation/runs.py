@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,8 @@ from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.scope import chosen_columns, scope
 
 RunOrId = RotationRun | UUID
+
+_WRITTEN = ("state", "error", "resumed_at", "moved_before", "active_key", "finished_at")
 
 
 class RotationUnderWay(EnvelopeError):
@@ -124,23 +127,22 @@ def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
         RunNotPossible: it is over.
         KeyAccessDenied: the actor may not.
     """
-    return _become(run, RotationState.PAUSED, ACTIVE_STATES, "pause_rotation", actor)
+    return _become(run, RotationState.PAUSED, "pause_rotation", actor)
 
 
 def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
     """Let a run that was paused go on, for somebody to work on it; errors as for `pause`."""
-    return _become(run, RotationState.RUNNING, ACTIVE_STATES, "resume_rotation", actor)
+    return _become(run, RotationState.RUNNING, "resume_rotation", actor)
 
 
 def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
     """End a run where it is. What was moved stays moved; errors as for `pause`."""
-    return _become(run, RotationState.CANCELLED, ACTIVE_STATES, "cancel_rotation", actor)
+    return _become(run, RotationState.CANCELLED, "cancel_rotation", actor)
 
 
 def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
     """Change how politely a run works, from the next batches on; errors as for `pause`."""
-    with key_transaction() as using:
-        now, principal = _locked(run, ACTIVE_STATES, actor, using)
+    with _locked(run, actor) as (now, principal, using):
         before, after = now.limits, limits.as_json()
         changed = [name for name in after if after[name] != before.get(name)]
         if changed:
@@ -214,15 +216,8 @@ def ended(run: RotationRun, state: RotationState, error: str = "", **numbers: in
     return now
 
 
-def _become(
-    run: RunOrId,
-    state: RotationState,
-    allowed: Sequence[RotationState],
-    act: str,
-    actor: Any,
-) -> RotationRun:
-    with key_transaction() as using:
-        now, principal = _locked(run, allowed, actor, using)
+def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> RotationRun:
+    with _locked(run, actor) as (now, principal, using):
         if now.state != state:
             before = {"state": str(now.state)}
             _write(now, using, state)
@@ -232,16 +227,16 @@ def _become(
     return now
 
 
-def _locked(
-    run: RunOrId, allowed: Sequence[RotationState], actor: Any, using: str
-) -> tuple[RotationRun, Principal]:
-    """Return a run as it is now, its key locked, and who may do something to it."""
-    key = locked_key(using, find_run(run).master_key_id)
-    principal = required(Action.RE_ENCRYPT, key, actor, using)
-    now = find_run(run)
-    if now.state not in allowed:
-        raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
-    return now, principal
+@contextmanager
+def _locked(run: RunOrId, actor: Any) -> Iterator[tuple[RotationRun, Principal, str]]:
+    """Lock the key of a run; yield the run as it is now, who does it, and the keys' database."""
+    key_id = find_run(run).master_key_id  # before the transaction, which begins with a write
+    with key_transaction() as using:
+        principal = required(Action.RE_ENCRYPT, locked_key(using, key_id), actor, using)
+        now = find_run(run)
+        if not now.is_active:
+            raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+        yield now, principal, using
 
 
 def _tell(run: RunOrId, using: str) -> None:
@@ -257,7 +252,7 @@ def _write(run: RotationRun, using: str, state: RotationState, error: str = "") 
         run.resumed_at, run.moved_before = now, moved_so_far(run)
     if not run.is_active:
         run.active_key, run.finished_at = None, now
-    run.save(using=using)
+    run.save(using=using, update_fields=_WRITTEN)  # whoever works on it writes the others
 
 
 def moved_so_far(run: RotationRun) -> int:
