@@ -105,6 +105,11 @@ class Transfer:
         """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""
         return self._table.version(version_id).state.key_id
 
+    def check_key(self, version_id: bytes) -> None:
+        """Return if the master key of a version is enabled; errors as `unwrapping_key`'s."""
+        version = self._table.version(version_id).state
+        check_state(MOVE_VALUE.action, replace(version, state=KeyState.ENABLED))
+
     def count(self, opened_under: Mapping[bytes, int]) -> None:
         """Count the values that were opened under each version."""
         for version_id, values in opened_under.items():

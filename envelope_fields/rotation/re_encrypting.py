@@ -34,6 +34,7 @@ class ReEncrypt:
 
     def moves(self, stored: Sequence[Stored]) -> Moves:
         self._transfer.begin()
+        self._transfer.check_key(stored[0].version_id)  # all are under one, and would fail alike
         moves, to_move = Moves(), []
         alias_of = self._aliases.of([value.key for value in stored])
         for value in stored:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,10 @@ from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.scope import chosen_columns, scope
 
 RunOrId = RotationRun | UUID
+
+_WRITTEN = (
+    "state", "error", "resumed_at", "moved_before", "active_key", "finished_at", "start_token",
+)  # fmt: skip
 
 
 class RotationUnderWay(EnvelopeError):
@@ -136,12 +141,12 @@ def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
         RunNotPossible: it is over.
         KeyAccessDenied: the actor may not.
     """
-    return _become(run, RotationState.PAUSED, ACTIVE_STATES, "pause_rotation", actor)
+    return _become(run, RotationState.PAUSED, "pause_rotation", actor)
 
 
 def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
     """Let a run that was paused go on, for somebody to work on it; errors as for `pause`."""
-    return _become(run, RotationState.RUNNING, ACTIVE_STATES, "resume_rotation", actor)
+    return _become(run, RotationState.RUNNING, "resume_rotation", actor)
 
 
 def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
@@ -149,14 +154,12 @@ def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
 
     One that is cancelled already stays so.
     """
-    return _become(run, RotationState.CANCELLED, ACTIVE_STATES, "cancel_rotation", actor)
+    return _become(run, RotationState.CANCELLED, "cancel_rotation", actor)
 
 
 def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
     """Change how politely a run works, from the next batches on; errors as for `pause`."""
-    key_id = _key_of(run)
-    with key_transaction() as using:
-        now, principal = _locked(run, key_id, ACTIVE_STATES, actor, using)
+    with _locked(run, actor) as (now, principal, using):
         before, after = now.limits, limits.as_json()
         changed = [name for name in after if after[name] != before.get(name)]
         if changed:
@@ -244,16 +247,8 @@ def ended(
     return now
 
 
-def _become(
-    run: RunOrId,
-    state: RotationState,
-    allowed: Sequence[RotationState],
-    act: str,
-    actor: Any,
-) -> RotationRun:
-    key_id = _key_of(run)
-    with key_transaction() as using:
-        now, principal = _locked(run, key_id, (state, *allowed), actor, using)
+def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> RotationRun:
+    with _locked(run, actor, already=state) as (now, principal, using):
         if now.state != state:
             before = {"state": str(now.state)}
             _write(now, using, state)
@@ -263,21 +258,18 @@ def _become(
     return now
 
 
-def _key_of(run: RunOrId) -> UUID:
-    """Return the key of a run; before a transaction: SQLite lets wait who begins by writing."""
-    return find_run(run).master_key_id
-
-
+@contextmanager
 def _locked(
-    run: RunOrId, key_id: UUID, allowed: Sequence[RotationState], actor: Any, using: str
-) -> tuple[RotationRun, Principal]:
-    """Return a run as it is now, its key locked, and who may do something to it."""
-    key = locked_key(using, key_id)
-    principal = required(Action.RE_ENCRYPT, key, actor, using)
-    now = find_run(run)
-    if now.state not in allowed:
-        raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
-    return now, principal
+    run: RunOrId, actor: Any, already: RotationState | None = None
+) -> Iterator[tuple[RotationRun, Principal, str]]:
+    """Lock the key of a run; yield the run as it is now, who does it, and the keys' database."""
+    key_id = find_run(run).master_key_id  # before the transaction, which begins with a write
+    with key_transaction() as using:
+        principal = required(Action.RE_ENCRYPT, locked_key(using, key_id), actor, using)
+        now = find_run(run)
+        if not now.is_active and now.state != already:
+            raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+        yield now, principal, using
 
 
 def _tell(run: RunOrId, using: str) -> None:
@@ -293,7 +285,7 @@ def _write(run: RotationRun, using: str, state: RotationState, error: str = "") 
         run.resumed_at, run.moved_before = now, moved_so_far(run)
     if not run.is_active:
         run.active_key, run.finished_at = None, now
-    run.save(using=using)
+    run.save(using=using, update_fields=_WRITTEN)  # whoever works on it writes the others
 
 
 def moved_so_far(run: RotationRun) -> int:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,6 +13,7 @@ from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.processes import work_in_processes
+from envelope_fields.rotation.working import begun
 from tests.child import command
 from tests.models import Note
 from tests.rotation import interrupted, left
@@ -107,6 +109,61 @@ def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
     run.refresh_from_db()
     assert run.state == RotationState.COMPLETED
     assert (left("default"), all_there()) == (0, True)
+
+
+def children_of(process):
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in listed]
+
+
+def is_there(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # whose parent is gone, and nobody has asked what became of it
+
+
+@pytest.fixture
+def shared_out(notes):
+    """A run in ranges that are small, which two processes share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envelope_fields.rotation.ranges.SMALLEST", 50)
+        run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
+        begun(run)
+    with command("rewrap", "--workers", "2") as process:
+        until(lambda: left("default") < ROWS - 10)
+        children = children_of(process)
+        assert len(children) == 2
+        yield process, children
+        process.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it asks Linux for children")
+class TestProcesses:
+    def test_they_end_with_their_parent(self, shared_out):
+        process, children = shared_out
+        process.kill()
+        process.wait(timeout=30)
+        until(lambda: not any(map(is_there, children)))
+        assert left("default") > 0
+        call_command("rewrap", verbosity=0)
+        assert (left("default"), all_there()) == (0, True)
+        assert RotationRun.objects.get().state == RotationState.COMPLETED
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_polite_end_is_one_of_all(self, shared_out, number):
+        process, children = shared_out
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert "is paused" in said
+        assert not any(map(is_there, children))
+        # Nobody has gone on to the end of a range.
+        assert left("default") > ROWS // 2
+        assert RotationRun.objects.get().state == RotationState.PAUSED
+        call_command("rewrap", workers=2, verbosity=0)
+        assert (left("default"), all_there()) == (0, True)
 
 
 def test_a_full_disk(notes, monkeypatch):
