@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.urls import reverse
 
@@ -64,6 +65,12 @@ def page(browser, live_server):
     yield page
     assert page.problems == []
     context.close()
+
+
+@pytest.fixture(autouse=True)
+def counted_anew():
+    """A count that was slow is kept, here from one test to the next."""
+    cache.clear()
 
 
 @pytest.fixture
