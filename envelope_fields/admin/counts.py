@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from envelope_fields.census import CensusFailed, CensusRow, census
 from envelope_fields.lifecycle.occupancy import is_under
@@ -62,8 +63,10 @@ class Count:
     def not_encrypted(self) -> int:
         return sum(row.values for row in self.rows if row.version_id is None)
 
-    def of_keys(self) -> dict[UUID, Usage]:
-        """Sum up by master key."""
+    def of_keys(self) -> dict[UUID, Usage] | None:
+        """Sum up by master key; None where nothing could be counted, which is not zero."""
+        if self.at is None:
+            return None
         usages: dict[UUID, Usage] = {}
         for row in self.rows:
             if row.version is not None:
@@ -79,6 +82,11 @@ class Count:
         return [counted for counted in self.rows if is_under(counted, row)]
 
 
+def total_under(count: Count, row: MasterKey | MasterKeyVersion) -> int | None:
+    """Return how many values are under a key or version; None where nobody knows."""
+    return None if count.at is None else total(count.under(row))
+
+
 def total(rows: Iterable[CensusRow]) -> int:
     return sum(row.values for row in rows)
 
@@ -90,7 +98,7 @@ def for_a_page() -> Count:
         return kept
     began: float | None = cache.get(_BEGAN)
     if began is not None and time.time() - began > _HOPELESS_SECONDS:
-        return kept or Count()
+        return kept or Count(problem=_("They are being counted just now, which takes a while."))
     return count()
 
 

@@ -304,17 +304,19 @@ def _version(key: MasterKey, number: int) -> MasterKeyVersion:
     return version
 
 
-def _values_column(usage: dict[Any, counts.Usage]) -> Any:
+def _values_column(usage: dict[Any, counts.Usage] | None) -> Any:
     @admin.display(description=_("values"))
-    def values(key: MasterKey) -> str:
+    def values(key: MasterKey) -> str | None:
+        if usage is None:
+            return None
         return number_format(usage.get(key.pk, counts.Usage()).values, force_grouping=True)
 
     return values
 
 
-def _oldest_column(usage: dict[Any, counts.Usage]) -> Any:
+def _oldest_column(usage: dict[Any, counts.Usage] | None) -> Any:
     @admin.display(description=_("oldest in use"))
     def oldest(key: MasterKey) -> Any:
-        return usage.get(key.pk, counts.Usage()).oldest
+        return (usage or {}).get(key.pk, counts.Usage()).oldest
 
     return oldest

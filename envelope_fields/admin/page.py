@@ -32,7 +32,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "acts": _buttons(request, key, key, lambda act: url("act", key, act)),
         "versions": _versions(request, key, count, url),
         "count": count,
-        "total": counts.total(rows),
+        "total": counts.total_under(count, key),
         "chart": chart(rows),
         "rows": [(place_of(row), row.version, row.values) for row in rows],
         "last_use": key_uses.last_use(key),
@@ -67,7 +67,7 @@ def _versions(
             "version": row,
             "version_id": bytes(row.version_id).hex(),
             "is_current": row is rows[0],
-            "values": counts.total(count.under(row)),
+            "values": counts.total_under(count, row),
             "acts": [] if row is rows[0] else _of_version(request, key, row, url),
         }
         for row in rows

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings as project
 from django.contrib.admin import AdminSite
 from django.contrib.admin import site as default_site
+from django.core.cache import cache
 from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
@@ -40,6 +41,12 @@ def url(act, key, number=None):
 
 def page_of(key):
     return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
+
+
+@pytest.fixture(autouse=True)
+def counted_anew():
+    """A count that was slow is kept, here from one test to the next."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The day of a security officer, in a real browser."""
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 from envelope_fields import audit
@@ -22,6 +23,12 @@ from tests.officers.browsing import (
 
 pytestmark = in_a_browser
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
+
+
+@pytest.fixture(autouse=True)
+def counted_anew():
+    """A count that was slow is kept, here from one test to the next."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 from django.utils import translation
 
@@ -50,6 +51,12 @@ class Texts(HTMLParser):
     def handle_data(self, data):
         if not self._hidden:
             self.found.append(data)
+
+
+@pytest.fixture(autouse=True)
+def counted_anew():
+    """A count that was slow is kept, here from one test to the next."""
+    cache.clear()
 
 
 @pytest.fixture
