@@ -23,6 +23,7 @@ def run_content(run: RotationRun) -> dict[str, Any]:
         "database": run.only_database or None,
         "actor": {"type": run.actor_type, "id": run.actor_id, "name": run.actor_name},
         "created_at": _text(run.created_at),
+        "seen_at": _text(run.seen_at),
         "finished_at": _text(run.finished_at),
         "error": run.error or None,
         "total": told.total,
