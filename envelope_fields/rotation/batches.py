@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TypeVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.columns import Column
 from envelope_fields.models import RotationKind
@@ -70,6 +72,7 @@ class Batches:
         self.column = column
         self._statements = statements(column)
         self._using = column.database
+        _refuse_without_autocommit(self._statements.connection)
         self._limits = limits
         self._pace = Pace(limits)
         self._size = BatchSize(limits)
@@ -172,6 +175,14 @@ class Batches:
             connection.close()
         sleep(min(0.05 * 2**attempt, 1))
         return what
+
+
+def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise ImproperlyConfigured(
+            f"The database {connection.alias!r} has autocommit switched off, so no batch would be "
+            "committed before the last. Switch it on for the rotation."
+        )
 
 
 def _halves(changes: Sequence[Change]) -> list[Sequence[Change]]:

@@ -167,8 +167,8 @@ def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
             now.save(using=using, update_fields=["limits"])
             _record(
                 "limit_rotation", now.master_key, principal, using,
-                before={name: before.get(name) for name in changed},
-                after={"run": str(now.pk), **{name: after[name] for name in changed}},
+                before={name: str(before.get(name)) for name in changed},
+                after={"run": str(now.pk), **{name: str(after[name]) for name in changed}},
             )  # fmt: skip
     _tell(run, using)
     return now

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
 from envelope_fields.columns import Column
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope, RootKeyUnavailable
 from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.tables import has_rows
+from envelope_fields.fields.tables import says_no_table
 from envelope_fields.rotation import primary_keys
 from envelope_fields.rotation.portions import BYTES_AT_ONCE
 from envelope_fields.rotation.scope import chosen_columns
@@ -70,8 +70,8 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
         Error: another database cannot.
     """
     for column in chosen_columns(fields, database):
-        if not has_rows(column.model, column.database):
-            continue  # or it has no table: models may live in more databases than they do
+        if not _has_table(column):
+            continue  # models may live in more databases than they do
         for values in _values(statements(column)):
             found = [
                 _unreadable(column, key, value, error)
@@ -79,6 +79,17 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
                 if (error := _error(column, value)) is not None
             ]
             yield Verified(column, len(values), found)
+
+
+def _has_table(column: Column) -> bool:
+    try:
+        with transaction.atomic(using=column.database):
+            statements(column).sizes(None, 1)
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
+        return False
+    return True
 
 
 def _values(ask: Statements) -> Iterator[list[tuple[Key, Any]]]:

@@ -1,15 +1,20 @@
 """`rewrap`, `rotation_runs` and `verify_envelopes`, for people and for scripts."""
 
 import json
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
-from envelope_fields import rotation
+from envelope_fields import keyring, rotation
+from envelope_fields.exceptions import RootKeyUnavailable
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
-from envelope_fields.models import MasterKey, RotationRun
-from tests.models import LabNote, Note
+from envelope_fields.models import AuditEvent, MasterKey, RotationRun
+from envelope_fields.rotation import Limits, ranges
+from envelope_fields.rotation.working import begun, move_range
+from tests.models import LabNote, Note, keyed
 from tests.rotation import left, put
 from tests.stored import stored
 
@@ -133,6 +138,59 @@ class TestRewrap:
         with pytest.raises(CommandError, match=given):
             said("rewrap", run=given)
 
+    @pytest.mark.parametrize(
+        "asked",
+        [{"re_encrypt": True}, {"field": ["tests.Note.text"]}, {"database": "other"},
+         {"key_version": [1]}],
+    )  # fmt: skip
+    def test_a_run_that_does_something_else_is_no_answer(self, notes, asked):
+        """Whoever asks for a re-encryption after a leak does not get the rewrap that rested."""
+        run = rotation.start("default")
+        with pytest.raises(CommandError, match=f"not over: {run.pk}, pending"):
+            said("rewrap", key="default", **asked)
+        assert left("default") == 10
+        said("rewrap", run=str(run.pk))
+        said("rewrap", key="default", **asked)
+
+    def test_the_same_fields_in_other_letters_are_the_same(self, notes):
+        rotation.start("default", fields=["tests.Note.text"])
+        said("rewrap", key="default", field=["tests.note.TEXT"])
+        assert left("default") == 5
+
+    def test_what_moved_the_last_value_and_was_killed(self, notes):
+        run = begun(rotation.start("default"))
+        for stretch in ranges.unfinished(run):
+            move_range(stretch)
+        assert left("default") == 0
+        assert f"Run {run.pk}: completed" in said("rewrap")
+
+    def test_limits(self, notes):
+        said("rewrap", batch_size=3, batch_seconds=2.0, lock_seconds=0.5, max_rate=5e6, sleep=0.001)
+        assert RotationRun.objects.get().limits == {
+            "batch_size": 3, "batch_seconds": 2.0, "lock_seconds": 0.5, "max_rate": 5e6,
+            "sleep": 0.001, "tries": 5,
+        }  # fmt: skip
+
+    def test_whoever_goes_on_may_be_more_polite(self, notes):
+        run = rotation.start("default", limits=Limits(batch_size=3, tries=2))
+        said("rewrap", max_rate=1e6)
+        run.refresh_from_db()
+        assert (run.limits["max_rate"], run.limits["batch_size"], run.limits["tries"]) == (
+            1e6,
+            3,
+            2,
+        )
+        acts = AuditEvent.objects.order_by("number").values_list("action", flat=True)
+        assert list(acts)[-2:] == ["limit_rotation", "complete_rotation"]
+        event = AuditEvent.objects.get(action="limit_rotation")
+        assert event.before == {"max_rate": "None"}
+        assert event.after == {"run": str(run.pk), "max_rate": "1000000.0"}
+
+    def test_a_run_that_is_over_takes_no_limits(self, notes):
+        run = rotation.run("default")
+        with pytest.raises(CommandError, match="is completed"):
+            said("rewrap", run=str(run.pk), max_rate=1.0)
+
 
 class TestRuns:
     def test_list(self, notes):
@@ -142,6 +200,16 @@ class TestRuns:
         rotation.run(run)
         assert said("rotation_runs") == "No rotation is under way.\n"
         assert "completed  10 of 10" in said("rotation_runs", all=True)
+
+    def test_one_that_nobody_works_on_any_more(self, notes):
+        run = begun(rotation.start("default"))
+        assert "nobody" not in said("rotation_runs")
+        RotationRun.objects.update(seen_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+        assert "0 of 10, nobody at it since 2026-01-02 03:04:05 UTC\n" in said("rotation_runs")
+        (told,) = json.loads(said("rotation_runs", json=True))
+        assert told["seen_at"] == "2026-01-02T03:04:05+00:00"
+        rotation.pause(run)
+        assert "nobody" not in said("rotation_runs")
 
     def test_acts(self, notes):
         run = rotation.start("default")
@@ -179,6 +247,45 @@ class TestVerify:
             (str(notes[3].pk), "DecryptionFailed"),
         ]
         assert "plain text" not in out.getvalue()
+
+    def test_what_is_no_bytes(self, notes):
+        """SQLite stores what it is given, whatever the column is declared as."""
+        put(notes[1], "text", "plain text" if connection.vendor == "sqlite" else b"plain text")
+        errors = StringIO()
+        with pytest.raises(CommandError, match="1 stored values"):
+            call_command("verify_envelopes", stdout=StringIO(), stderr=errors)
+        assert f"tests.Note.text {notes[1].pk} in 'default': MalformedEnvelope" in errors.getvalue()
+        assert "plain text" not in errors.getvalue()
+
+    def test_a_model_without_a_table(self, notes, monkeypatch):
+        """It may live in two databases by the routers, and lives in one."""
+        monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(keyed.Foreign, Note))
+        assert said("verify_envelopes") == "Values read: 10 of 10.\n"
+
+    def test_json_is_written_as_it_comes(self, notes):
+        for note in notes:
+            put(note, "text", b"plain text")
+        out = StringIO()
+        with pytest.raises(CommandError, match="5 stored values"):
+            call_command("verify_envelopes", json=True, stdout=out)
+        assert len(out.getvalue().splitlines()) == 7
+        told = json.loads(out.getvalue())
+        assert (told["values"], len(told["unreadable"])) == (10, 5)
+        assert json.loads(said("verify_envelopes", field=["tests.Child"], json=True)) == {
+            "unreadable": [],
+            "values": 0,
+        }
+
+    def test_a_root_key_that_cannot_be_reached_is_said_once(self, notes, monkeypatch):
+        def refuse(*args):
+            raise RootKeyUnavailable("The root key is on holiday.")
+
+        keyring.evict()
+        monkeypatch.setattr("envelope_fields.root_keys.local.LocalRootKey.unwrap", refuse)
+        errors = StringIO()
+        with pytest.raises(CommandError, match="on holiday"):
+            call_command("verify_envelopes", stderr=errors)
+        assert errors.getvalue() == ""
 
     def test_people_read_it(self, notes):
         put(notes[1], "text", b"plain text")

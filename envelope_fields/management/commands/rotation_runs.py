@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.management.commands._rewrap_text import duration
-from envelope_fields.models import RotationRun
+from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
 from envelope_fields.rotation.contents import run_content
 from envelope_fields.rotation.runs import active_runs, all_runs
 
+_SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
 
 
@@ -53,7 +56,13 @@ def _line(run: RotationRun) -> str:
         line += f", {told.failed:,} failed"
     if told.time_left is not None:
         line += f", {duration(told.time_left.total_seconds())} left"
+    if run.state == RotationState.RUNNING and _is_silent(run):
+        line += f", nobody at it since {run.seen_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line
+
+
+def _is_silent(run: RotationRun) -> bool:
+    return run.seen_at is not None and timezone.now() - run.seen_at > _SILENT
 
 
 def _uuid(given: str) -> UUID:
