@@ -71,9 +71,12 @@ def _open(field: Any, key: AESGCM, value: bytes) -> bytes:
         except DecryptionFailed as error:
             cause = error
             break
+    renamed = ""
+    if isinstance(cause, envelope.UnwrapFailed):
+        renamed = " If the field was renamed, name its earlier label in previous_contexts=."
     raise DecryptionFailed(
         f"the value under key version {format.parse(value).version_id.hex()} cannot be decrypted "
-        f"({type(cause).__name__}): {cause}."
+        f"({type(cause).__name__}): {cause}.{renamed}"
     )
 
 
