@@ -175,14 +175,18 @@ class Statements(ABC):
         if not self.connection.features.has_select_for_update_skip_locked:
             return set(keys)  # whoever writes them waits, for as long as it is allowed to
         where, params = self._among(keys)
-        found = self._fetch(
+        free = (
             f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} "  # noqa: S608
-            "FOR UPDATE SKIP LOCKED",
-            params,
+            "FOR UPDATE SKIP LOCKED"
         )
+        found = self._fetch(self._impatiently(free), params)
         return {tuple(row) for row in found}
 
     # Parts
+
+    def _impatiently(self, statement: str) -> str:
+        """Return a statement that waits no longer than `limit_waiting` has said."""
+        return statement
 
     def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None:
         """Raise where the rows behind a key end with that very key: it would go on for ever."""

@@ -15,7 +15,7 @@ _HEAD = layout.PAYLOAD_AT
 class MySQL(Statements):
     """MariaDB, and MySQL where it says the same."""
 
-    _before_update = ""
+    _waiting = ""
 
     def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
         new = "batch.new" if whole else f"CONCAT(batch.new, SUBSTR({self.value}, {_HEAD + 1}))"
@@ -41,17 +41,20 @@ class MySQL(Statements):
             f"AND LENGTH({self.value}) <= @@max_allowed_packet"
         )
         with self.connection.cursor() as cursor:
-            cursor.execute(f"{self._before_update}{swap}", params)
+            cursor.execute(self._impatiently(swap), params)
             return int(cursor.rowcount)
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         if getattr(self.connection, "mysql_is_mariadb", False):
             whole_seconds = max(1, round(lock_seconds))
             # The first is for rows, the second for the table, while somebody alters it.
-            self._before_update = (
+            self._waiting = (
                 f"SET STATEMENT innodb_lock_wait_timeout={whole_seconds:d}, "
                 f"lock_wait_timeout={whole_seconds:d}, max_statement_time={seconds:.3f} FOR "
             )
+
+    def _impatiently(self, statement: str) -> str:
+        return f"{self._waiting}{statement}"
 
     def largest(self, *, whole: bool) -> int:
         # Where the value is in the statement, some of its bytes are escaped.
