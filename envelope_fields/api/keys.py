@@ -66,7 +66,7 @@ class Keys(ApiView):
     )
     def post(self, request: Any) -> Response:
         """Make a key with its first version."""
-        rights.permit(request, "add_masterkey")
+        rights.permit_creation(request)
         made = lifecycle.create_master_key(**self.body(NewKey))
         response = told(made, 201)
         response["Location"] = url_of(request, "key", id=made.pk)

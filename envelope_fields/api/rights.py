@@ -15,6 +15,7 @@ from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import (
+    CREATE_KEY,
     Action,
     Denial,
     allowed_actions,
@@ -89,6 +90,15 @@ def permit_on(request: Any, key: MasterKey, action: Action, codename: str) -> No
             raise PermissionDenied(f"It takes a grant of {action} on the key.")
     except PermissionDenied:
         told(key, action)
+        raise
+
+
+def permit_creation(request: Any) -> None:
+    """Return if the user has the permission to make keys; errors as above."""
+    try:
+        permit(request, "add_masterkey")
+    except PermissionDenied:
+        tell(Denial(current_principal(), CREATE_KEY, None, None))
         raise
 
 

@@ -8,12 +8,13 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.test import APIClient
 
+from envelope_fields.audit import denied
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action, acting_as, current_principal
 from envelope_fields.policy.requests import in_flight
-from tests.api import ROOT, key_url, problem, reader, url
+from tests.api import ROOT, key_url, last_event, problem, reader, url
 from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -150,6 +151,12 @@ class TestUnseenKeys:
             for answer in answers
         ]
         assert all(each == headers[0] for each in headers)
+
+    def test_who_tries_to_make_one_is_in_the_trail(self, client_of, rita, monkeypatch):
+        monkeypatch.setattr(denied, "_repeats", denied._Repeats())  # none from other tests
+        problem(client_of(rita).post(url("keys"), {"alias": "new"}), 403)
+        event = last_event()
+        assert (event.action, event.outcome, event.actor_name) == ("create_key", "denied", "rita")
 
     def test_who_tries_is_in_the_trail(self, client_of, key):
         client_of(officer("oscar")).post(key_url(key, "rotate"))
