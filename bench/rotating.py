@@ -15,6 +15,13 @@ from envelope_fields.rotation.processes import work_in_processes
 BATCH = 2_000
 
 
+def _cursor() -> Any:
+    """Return the fastest cursor there is: psycopg's own sends bytes as they are."""
+    if connection.vendor == "postgresql":
+        return connection.Database.Cursor(connection.connection)
+    return connection.cursor()
+
+
 def _heads() -> list[tuple[int, bytes]]:
     # By hand, since no expression of Django's computes on envelopes.
     with connection.cursor() as cursor:
@@ -33,7 +40,7 @@ class Bare:
         """Write other headers than those that are there, and know them for the next time."""
         for start in range(0, len(self._other), BATCH):
             portion = self._other[start : start + BATCH]
-            with transaction.atomic(), connection.cursor() as cursor:
+            with transaction.atomic(), _cursor() as cursor:
                 _UPDATES[connection.vendor](cursor, portion)
 
     def put_back(self) -> None:
@@ -73,10 +80,13 @@ def vacuum() -> None:
 
 def _postgresql(cursor: Any, heads: list[tuple[int, bytes]]) -> None:
     cursor.execute(
-        f"UPDATE bench_encrypted SET value = batch.head || substr(value, {HEAD + 1}) "
-        "FROM unnest(%s::bigint[], %s::bytea[]) AS batch(id, head) "
+        # All heads as one run of bytes: it is faster than an array of them.
+        "UPDATE bench_encrypted "
+        f"SET value = substr(%s::bytea, ((nth - 1) * {HEAD} + 1)::int, {HEAD}) "
+        f"|| substr(value, {HEAD + 1}) "
+        "FROM unnest(%s::bigint[]) WITH ORDINALITY AS batch(id, nth) "
         "WHERE bench_encrypted.id = batch.id",
-        [[pk for pk, _ in heads], [head for _, head in heads]],
+        [connection.Database.Binary(b"".join(head for _, head in heads)), [pk for pk, _ in heads]],
     )
 
 

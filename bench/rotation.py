@@ -20,6 +20,15 @@ from tests import matrix
 SIZES = {200: 100_000, 20_000: 20_000}  # bytes of a value: how many rows
 SAVED = 1_000  # rows of the save loop, which is slow
 BATCH = 2_000
+WORKS = ("bare", "rewrap", "two", "re-encrypt", "save")
+WORDS = {"database": 22, "bytes": 8, "rows": 9}
+NUMBERS = {
+    **dict.fromkeys(WORKS, 11),
+    "rewrap/bare": 13,
+    "two/one": 9,
+    "rewrap/save": 13,
+    "grown": 7,
+}
 NOTES = """
 bare       rows a second of an UPDATE that writes ready-made headers to the same rows, in the same
            batches, without a look at what it replaces
@@ -46,8 +55,10 @@ def main() -> None:
         return
     os.environ["ENVELOPE_BENCH_VENDOR"] = options.vendor  # for its settings, in workers too
     with temporary_databases("bench.rotation_settings"):
+        table = Table(WORDS, NUMBERS)
         for size, rows in SIZES.items():
-            _measure(options.vendor, size, max(rows // options.divide, BATCH), options.rounds)
+            rows = max(rows // options.divide, BATCH)
+            _measure(table, options.vendor, size, rows, options.rounds)
 
 
 def _options() -> argparse.Namespace:
@@ -68,7 +79,7 @@ def _in_a_process(vendor: str, options: argparse.Namespace) -> None:
     )
 
 
-def _measure(vendor: str, size: int, rows: int, rounds: int) -> None:
+def _measure(table: Table, vendor: str, size: int, rows: int, rounds: int) -> None:
     from bench.models import Encrypted
     from bench.rotating import Bare, re_encrypted, rewrapped, saved, vacuum
 
@@ -104,18 +115,15 @@ def _measure(vendor: str, size: int, rows: int, rounds: int) -> None:
         began = perf_counter()
         saved(SAVED)
         best["save"] = SAVED / (perf_counter() - began)
-        _show(f"{vendor} {storage}".strip(), size, rows, best, grown)
+        _show(table, f"{vendor} {storage}".strip(), size, rows, best, grown)
 
 
-def _show(where: str, size: int, rows: int, best: dict[str, float], grown: float) -> None:
-    table = Table(
-        {"database": 22, "bytes": 8, "rows": 9},
-        {**dict.fromkeys(("bare", "rewrap", "two", "re-encrypt", "save"), 11), "rewrap/bare": 13,
-         "two/one": 9, "rewrap/save": 13, "grown": 7},
-    )  # fmt: skip
+def _show(
+    table: Table, where: str, size: int, rows: int, best: dict[str, float], grown: float
+) -> None:
     table.row(
-        where, str(size), f"{rows:,}",
-        *(f"{best[name]:,.0f}" for name in ("bare", "rewrap", "two", "re-encrypt", "save")),
+        where, f"{size:,}", f"{rows:,}",
+        *(f"{best[name]:,.0f}" for name in WORKS),
         f"{best['rewrap'] / best['bare']:.2f}", f"{best['two'] / best['rewrap']:.2f}",
         f"{best['rewrap'] / best['save']:.1f}", f"{grown:.1f}",
     )  # fmt: skip
