@@ -21,12 +21,6 @@ from tests.models import LabNote
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def nothing_from_before(monkeypatch):
-    denied._waiting.clear()
-    monkeypatch.setattr(denied, "_repeats", denied._Repeats())
-
-
 @pytest.fixture
 def key():
     return create_master_key("lab")

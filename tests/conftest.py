@@ -1,0 +1,12 @@
+"""What every test begins with."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_denials_of_other_tests(monkeypatch):
+    """Repeated attempts of one test would be stored in another, when their time is over."""
+    from envelope_fields.audit import denied
+
+    denied._waiting.clear()
+    monkeypatch.setattr(denied, "_repeats", denied._Repeats())
