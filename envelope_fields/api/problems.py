@@ -54,9 +54,13 @@ def _known(error: Exception) -> exceptions.APIException | None:
     return None
 
 
+# As RFC 9110 has them, whatever the Python: before 3.13 it said other words.
+_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
 def phrase(status: int) -> str:
-    """Return the words for a status as RFC 9110 has them; Python had others for one before 3.13."""
-    return "Content Too Large" if status == 413 else HTTPStatus(status).phrase
+    """Return the words for a status."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def _problem(error: exceptions.APIException) -> dict[str, Any]:
