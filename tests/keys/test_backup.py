@@ -32,13 +32,14 @@ def empty(tmp_path):
         yield str(tmp_path / "restored.sqlite3")
         return
     name = f"{connection.settings_dict['NAME']}_{uuid.uuid4().hex[:8]}"
+    quoted = connection.ops.quote_name(name)
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {quoted}")
     try:
         yield name
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name}")
+            cursor.execute(f"DROP DATABASE {quoted}")
 
 
 def restore(name):
