@@ -7,6 +7,8 @@ plaintext or a key.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import PermissionDenied
 
 __all__ = [
@@ -23,6 +25,11 @@ __all__ = [
 
 class EnvelopeError(Exception):
     """The base of all errors about envelopes and their keys."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Test runners and task queues send errors from process to process; an error is made of
+        # more than its message, and Python would make it again of that alone.
+        return _made_again, (type(self), self.args, vars(self))
 
 
 class MalformedEnvelope(EnvelopeError):
@@ -63,3 +70,11 @@ class RootKeyUnavailable(EnvelopeError):
 
 class RootKeyRefused(EnvelopeError):
     """The root key answered, and does not open this master key version. Trying again is no use."""
+
+
+def _made_again(
+    error_class: type[EnvelopeError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> EnvelopeError:
+    error = error_class.__new__(error_class, *args)
+    vars(error).update(attributes)
+    return error

@@ -51,7 +51,7 @@ def serve(names):
     for alias, name in names.items():
         connections[alias].settings_dict["NAME"] = name
 
-    from envelope_fields import keyring, kms, lifecycle, models, policy
+    from envelope_fields import keyring, kms, lifecycle, models, policy, rotation
     from tests.audit import events
     from tests.models import LabNote, Note
     from tests.policy import read_as
@@ -60,7 +60,7 @@ def serve(names):
     known = {
         "LabNote": LabNote, "Note": Note, "events": events, "keyring": keyring, "kms": kms,
         "lifecycle": lifecycle, "models": models, "policy": policy, "read_as": read_as,
-        "stored": stored, "version_of": version_of,
+        "rotation": rotation, "stored": stored, "version_of": version_of,
     }  # fmt: skip
     for line in sys.stdin:
         try:

@@ -128,23 +128,16 @@ def rewrap(
     header, prefix, aead = wrapping_key
     data_key = bytearray(layout.DATA_KEY_BYTES)
     try:
-        _unwrap_into(unwrapping_key, envelope, context, data_key)
-        suffix = _draw_suffix()
-        wrapped = aead.encrypt(suffix, data_key, header + new_context)
-        return b"".join((header, prefix, suffix, wrapped))
-    finally:
-        data_key[:] = _DATA_KEY_ZEROS
-
-
-def _unwrap_into(
-    unwrapping_key: AESGCM, envelope: bytes, context: bytes, data_key: bytearray
-) -> None:
-    try:
         unwrapping_key.decrypt_into(
             envelope[_NONCE_SUFFIX],
             envelope[_WRAPPED_DATA_KEY],
             envelope[_HEADER] + context,
             data_key,
         )
+        suffix = urandom(_NONCE_SUFFIX_BYTES)
+        wrapped = aead.encrypt(suffix, data_key, header + new_context)
+        return header + prefix + suffix + wrapped
     except InvalidTag:
         raise UnwrapFailed(_UNWRAP_FAILED) from None
+    finally:
+        data_key[:] = _DATA_KEY_ZEROS

@@ -10,17 +10,17 @@ from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
-from django.db.models.expressions import Col, DatabaseDefault
+from django.db.models.expressions import DatabaseDefault
 
-from envelope_fields.crypto import format
-from envelope_fields.crypto.context import field_context
 from envelope_fields.fields import field_checks, guard, placeholder, upserts
+from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
-from envelope_fields.fields.columns import EncryptedCol, is_column
+from envelope_fields.fields.carrying import CarryingMixin
+from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.errors import refuse
-from envelope_fields.fields.lookups import refused_lookup, refused_transform
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.reading import Reader, reader
 from envelope_fields.fields.writing import Writer, writer
 
@@ -32,7 +32,7 @@ else:
 KeyChoice = str | Callable[[Any], str] | None
 
 
-class EncryptedFieldMixin(MaskingMixin, _Field):
+class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
     A subclass says how a value becomes bytes, in `to_plaintext` and `from_plaintext`.
@@ -48,8 +48,6 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
     """
 
     key: KeyChoice
-    context: str | None
-    previous_contexts: tuple[str, ...]
 
     non_db_attrs: tuple[str, ...] = (
         *Field.non_db_attrs,
@@ -123,21 +121,6 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
 
     def get_internal_type(self) -> str:
         return "BinaryField"
-
-    @cached_property
-    def label(self) -> str:
-        """What this field's values are bound to: `app_label.model.field`, or what is pinned."""
-        return self.context or self.place
-
-    @cached_property
-    def place(self) -> str:
-        """Where this field is, as grants name it: `app_label.model.field`, whatever is pinned."""
-        return f"{self.model._meta.label_lower}.{self.name}".lower()
-
-    @cached_property
-    def contexts(self) -> tuple[bytes, ...]:
-        """The contexts under which a value may be read; the first is the one to write with."""
-        return tuple(map(field_context, (self.label, *self.previous_contexts)))
 
     # Writing
 
@@ -226,54 +209,3 @@ class EncryptedFieldMixin(MaskingMixin, _Field):
         if not is_column(expression):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
         return self.reader(value, expression, connection)
-
-    # Queries
-
-    def get_col(self, alias: str, output_field: Any = None) -> Col:
-        if alias == self.model._meta.db_table and (output_field is None or output_field == self):
-            return self.cached_col
-        return EncryptedCol(alias, self, output_field)
-
-    @cached_property
-    def cached_col(self) -> Col:
-        return EncryptedCol(self.model._meta.db_table, self)
-
-    def get_lookup(self, lookup_name: str) -> Any:
-        if lookup_name == "isnull":
-            return super().get_lookup(lookup_name)
-        return refused_lookup(self, lookup_name)
-
-    def get_transform(self, lookup_name: str) -> Any:
-        return refused_transform(self, lookup_name)
-
-    def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
-        raise refuse(self, "the database cannot cut its values")
-
-    # Fixtures, whose objects hold carriers until they are saved
-
-    def clean(self, value: Any, model_instance: Model | None) -> Any:
-        if type(value) is StoredEnvelope:
-            return value
-        return super().clean(value.value if type(value) is Unencrypted else value, model_instance)
-
-    def value_from_object(self, obj: Model) -> Any:
-        value = super().value_from_object(obj)
-        return value.value if type(value) is Unencrypted else value
-
-    def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
-        if stored.label != self.label:
-            raise FieldError(
-                f"{self} cannot hold an envelope of {stored.label}: it would not open."
-            )
-        return stored
-
-    def value_to_string(self, obj: Model) -> Any:
-        """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
-        refuse_mask(self, self.value_from_object(obj))
-        carrier = Unencrypted(self.value_from_object(obj), obj)
-        if carrier.value is None:
-            return None
-        if type(carrier.value) is StoredEnvelope:
-            return format.encode_text(carrier.value.envelope)
-        # The text leaves the database, and must not outlive a key that is rolled back.
-        return format.encode_text(self.writer(carrier, None))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from time import monotonic
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,6 +19,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
@@ -46,7 +48,7 @@ class Transfer:
 
     def begin(self) -> None:
         """Begin a batch of at most `WRAPS_PER_PREFIX` values, reading keys anew."""
-        self._table = Table(seconds=0)
+        self._table = Table(configuration().key_cache_seconds)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
         self._wrapping: dict[UUID | str, WrappingKey] = {}
 
@@ -100,6 +102,24 @@ class Transfer:
             known = WrappingKey(layout.header(row.state.version_id), prefix, aead)
             self._wrapping[key] = known
         return known
+
+    def may_still_write(self) -> bool:
+        """Return whether what was wrapped in this batch may be committed.
+
+        Whoever shreds a version waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
+        under it, and destroys it. A batch that had to wait longer reads the states anew.
+        """
+        if monotonic() < self._table.deadline:
+            return True
+        now = Table(configuration().key_cache_seconds)
+        try:
+            for known in self._wrapping.values():
+                version = now.version(known.header[1:]).state
+                check_state(MOVE_VALUE.action, version)
+        except (MasterKeyNotFound, MasterKeyUnusable):
+            return False
+        self._table.deadline = now.deadline
+        return True
 
     def key_of(self, version_id: bytes) -> UUID:
         """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""

@@ -1,9 +1,9 @@
 """Moving stored values to newer key versions, online, and knowing what is stored under which.
 
 Rooms: a run has a `scope`; `runs` are started, paused, resumed and cancelled by people; `working`
-goes over the tables, sweep after sweep, cut into `ranges`; `batches` move values by `rewrapping` or
+goes over the tables in `sweeps`, cut into `ranges`; `batches` move values by `rewrapping` or
 `re_encrypting` them, with the SQL of `statements` and within `limits`; `recording` writes down
-what was done, and `progress` adds it up.
+what was done, `numbers` adds it up, and `progress` tells it.
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, census

@@ -152,7 +152,11 @@ class Batches:
             if only_free:
                 free = self._statements.lock_what_is_free([change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
-            return self._statements.swap(changes, whole=self._mover.whole) if changes else 0
+            moved = self._statements.swap(changes, whole=self._mover.whole) if changes else 0
+            if not self._mover.may_still_write():  # the next sweep does it, under other keys
+                transaction.set_rollback(True, using=self._using)
+                return 0
+            return moved
 
     def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         for attempt in range(self._limits.tries):

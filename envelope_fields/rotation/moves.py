@@ -70,3 +70,6 @@ class Mover(Protocol):
         Raises:
             EnvelopeError, ImproperlyConfigured: no value under these keys can be moved.
         """
+
+    def may_still_write(self) -> bool:
+        """Whether the keys of the last moves are such that these may be committed now."""

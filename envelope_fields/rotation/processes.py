@@ -13,7 +13,8 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import RotationRange, RotationRun
 from envelope_fields.rotation import ranges
-from envelope_fields.rotation.working import begun, is_open, move_range, swept
+from envelope_fields.rotation.sweeps import swept
+from envelope_fields.rotation.working import begun, is_open, move_range
 
 SECONDS_BETWEEN_LOOKS = 0.5
 _LIVES = 3  # how many pools may break before somebody has to look

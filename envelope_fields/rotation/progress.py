@@ -5,78 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from math import inf
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
     RotationFailure,
     RotationPlace,
-    RotationRange,
     RotationRun,
     RotationState,
 )
-
-_COUNTED = ("moved", "skipped", "kept", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The sums of one sweep over one place.
-
-    Attributes:
-        place: the id of the `RotationPlace`.
-        sweep: which sweep.
-        moved, skipped, kept, failed: as `Tally` has them.
-    """
-
-    place: int
-    sweep: int
-    moved: int
-    skipped: int
-    kept: int
-    failed: int
-
-
-class RunNumbers(list[Numbers]):
-    """The sums of a run. What failed, fails in each sweep again; what is moved is moved once.
-
-    A sweep goes only over the places that the one before has not done with.
-    """
-
-    @property
-    def moved(self) -> int:
-        return sum(each.moved for each in self)
-
-    @property
-    def skipped(self) -> int:
-        return sum(each.skipped for each in self)
-
-    @property
-    def failed(self) -> int:
-        return sum(each.failed for each in self.latest())
-
-    @property
-    def kept(self) -> int:
-        return sum(each.kept for each in self.latest())
-
-    def moved_since(self, sweep: int) -> int:
-        return sum(each.moved for each in self if each.sweep >= sweep)
-
-    def of(self, place: int | None, until: float = inf) -> RunNumbers:
-        return RunNumbers(each for each in self if each.place == place and each.sweep <= until)
-
-    def latest(self) -> list[Numbers]:
-        """Return those of the last sweep over each place."""
-        return list({each.place: each for each in sorted(self, key=_sweep)}.values())
-
-
-def _sweep(numbers: Numbers) -> int:
-    return numbers.sweep
+from envelope_fields.rotation.numbers import RunNumbers, numbers_of, numbers_of_runs
+from envelope_fields.rotation.runs import SEEN_EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +80,7 @@ def progress_of(runs: Sequence[RotationRun]) -> list[Progress]:
     for place in rows.order_by("pk"):
         places[place.run_id].append(place)
     numbers: defaultdict[int, RunNumbers] = defaultdict(RunNumbers)
-    for each in _numbers(list(places)):
+    for each in numbers_of_runs(list(places)):
         numbers[each.place].append(each)
     return [_progress(run, places[run.pk], numbers) for run in runs]
 
@@ -160,18 +103,6 @@ def _progress(
         rate=rate,
         time_left=timedelta(seconds=left / rate) if is_running and rate else None,
     )
-
-
-def numbers_of(run: RotationRun) -> RunNumbers:
-    """Return the sums of a run's ranges."""
-    return _numbers([run.pk])
-
-
-def _numbers(runs: Sequence[UUID]) -> RunNumbers:
-    rows = RotationRange.objects.using(configuration().database).filter(place__run__in=runs)
-    sums = {name: Sum(name) for name in _COUNTED}
-    found = rows.order_by().values("place", "sweep").annotate(**sums)
-    return RunNumbers(Numbers(*row) for row in found.values_list("place", "sweep", *sums))
 
 
 def failures(run: RotationRun) -> QuerySet[RotationFailure]:
@@ -203,6 +134,14 @@ def _field(place: RotationPlace, numbers: RunNumbers, run: RotationRun) -> Field
 def _rate(run: RotationRun, moved: int) -> float:
     if run.resumed_at is None:
         return 0
-    until = run.finished_at or run.seen_at or timezone.now()
-    seconds = (until - run.resumed_at).total_seconds()
+    seconds = (_worked_until(run) - run.resumed_at).total_seconds()
     return (moved - run.moved_before) / seconds if seconds > 0 else 0
+
+
+def _worked_until(run: RotationRun) -> datetime:
+    """Return until when somebody was at it: they say so now and then, not with every batch."""
+    now = timezone.now()
+    if run.finished_at is not None or run.seen_at is None:
+        return run.finished_at or now
+    is_running = run.state == RotationState.RUNNING
+    return min(run.seen_at + SEEN_EVERY, now) if is_running else run.seen_at

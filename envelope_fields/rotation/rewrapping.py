@@ -38,16 +38,23 @@ class Rewrap:
         # All are under one master key; if its current version is unusable, none can be moved.
         to = self._transfer.wrapping_key(self._transfer.key_of(stored[0].version_id))
         moves, opened_under = Moves(), Counter[bytes]()
+        present, header, opens = self._contexts[0], to.header, self._transfer.unwrapping_key
         for value in stored:  # the path of every value, so it is written flat
             head = value.head
             try:
-                new = self._rewrapped(head, to)
+                opened_by = opens(head[_DERIVATION])
+                try:
+                    new = envelope.rewrap(opened_by, head, present, to, present)
+                    is_kept = head.startswith(header)
+                except UnwrapFailed:
+                    new = self._from_previous(opened_by, head, to)
+                    is_kept = False
             except EnvelopeError as error:
                 if stops(error):
                     raise
                 moves.fail(value, error)
                 continue
-            if new is None:
+            if is_kept:
                 moves.kept += 1
                 continue
             opened_under[head[_VERSION_ID]] += 1
@@ -55,15 +62,8 @@ class Rewrap:
         self._transfer.count(opened_under)
         return moves
 
-    def _rewrapped(self, head: bytes, to: WrappingKey) -> bytes | None:
-        """Return what goes in front of the payload; None where it is right already."""
-        present = self._contexts[0]
-        opened_by = self._transfer.unwrapping_key(head[_DERIVATION])
-        try:
-            new = envelope.rewrap(opened_by, head, present, to, present)
-        except UnwrapFailed:
-            return self._from_previous(opened_by, head, to)
-        return None if head.startswith(to.header) else new
+    def may_still_write(self) -> bool:
+        return self._transfer.may_still_write()
 
     def _from_previous(self, opened_by: AESGCM, head: bytes, to: WrappingKey) -> bytes:
         """Rewrap what was written under an earlier name of the field."""

@@ -12,7 +12,8 @@ from envelope_fields.conf import configuration
 from envelope_fields.models import RotationRange
 from envelope_fields.rotation import ranges
 from envelope_fields.rotation.runs import find_run
-from envelope_fields.rotation.working import begun, is_open, move_range, swept
+from envelope_fields.rotation.sweeps import swept
+from envelope_fields.rotation.working import begun, is_open, move_range
 
 
 def begin(run_id: UUID) -> list[int]:

@@ -226,9 +226,9 @@ class TestReading:
         run = rotation.start("tenant", limits=Limits(batch_size=5))
         rotation.run(run, watch=lambda tally: rotation.pause(run))
         assert run.state == "paused"
-        seen = run.seen_at
+        seen = run.seen_at - timedelta(minutes=1)  # whoever works on it says so each second
         RotationRun.objects.update(
-            resumed_at=seen - timedelta(seconds=2), seen_at=seen, state="running"
+            resumed_at=seen - timedelta(seconds=1), seen_at=seen, state="running"
         )
         said = api.get(run_url(run)).json()
         assert (said["total"], said["moved"], said["failed"], said["left"]) == (ROWS, 4, 1, 7)

@@ -4,6 +4,8 @@ import pytest
 from django.db import connections
 
 from envelope_fields import rotation
+from envelope_fields.lifecycle import rotate_master_key
+from tests.models import Note
 
 
 def left(alias):
@@ -15,6 +17,19 @@ def numbers_of(run):
     """Return how many values a run had to look at, moved, and could not move."""
     told = rotation.progress(run)
     return told.total, told.moved, told.failed
+
+
+def numbered_notes(rows):
+    """Store notes with numbers in them, under a version that is not current any more."""
+    found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(rows)])
+    rotate_master_key("default")
+    return found
+
+
+def are_all_there(rows):
+    """Whether all numbers can be read."""
+    texts = Note.objects.values_list("text", flat=True)
+    return sorted(map(int, texts)) == list(range(rows))
 
 
 class Killed(BaseException):

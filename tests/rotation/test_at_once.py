@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import connection, connections, transaction
 
-from envelope_fields import keyring, rotation
+from envelope_fields import keyring, lifecycle, rotation
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits
@@ -81,6 +81,29 @@ def test_values_under_the_old_version_that_come_later(monkeypatch):
     assert (run.state, run.sweep) == (RotationState.COMPLETED, 2)
     assert left("default") == 0
     assert Note.objects.get(pk=rows[0].pk).text == "late"
+
+
+def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
+    """Nobody counts what is not committed: it must not come under a version that is destroyed."""
+    from envelope_fields.rotation.batches import Batches
+
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0.2}
+    rows = notes(3)
+    second = rotate_master_key("default")
+    swap, done = Batches._swap, []
+
+    def waited(self, changes, tally):
+        if not done:  # as if it had waited for a lock all the time
+            rotate_master_key("default")
+            done.append(lifecycle.shred(second))
+        return swap(self, changes, tally)
+
+    monkeypatch.setattr(Batches, "_swap", waited)
+    run = rotation.run("default")
+    assert [certificate.places for certificate in done] == [()]
+    assert (run.state, rotation.progress(run).skipped) == (RotationState.COMPLETED, len(rows))
+    assert sorted(note.text for note in Note.objects.all()) == ["0", "1", "2"]
+    assert left("default") == 0
 
 
 def test_a_second_rotation_meanwhile():

@@ -5,18 +5,15 @@ import time
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.core.management import call_command
 
 from envelope_fields import own_process, rotation
-from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.processes import work_in_processes
 from envelope_fields.rotation.working import begun
 from tests.child import command
-from tests.models import Note
-from tests.rotation import interrupted, left
+from tests.rotation import are_all_there, interrupted, left, numbered_notes
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -25,9 +22,7 @@ ROWS = 200
 
 @pytest.fixture
 def notes():
-    found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
-    rotate_master_key("default")
-    return found
+    return numbered_notes(ROWS)
 
 
 def until(condition, seconds=15):
@@ -35,12 +30,6 @@ def until(condition, seconds=15):
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.01)
-
-
-def all_there():
-    return sorted(int(text) for text in Note.objects.values_list("text", flat=True)) == list(
-        range(ROWS)
-    )
 
 
 @pytest.mark.parametrize("moved", [1, 40, 150])
@@ -54,7 +43,7 @@ def test_sigkill(notes, moved):
     assert 0 < left("default") < ROWS
     run = RotationRun.objects.get()
     assert run.state == RotationState.RUNNING
-    assert all_there()
+    assert are_all_there(ROWS)
 
     call_command("rewrap", verbosity=0)
 
@@ -62,7 +51,7 @@ def test_sigkill(notes, moved):
     assert run.state == RotationState.COMPLETED
     assert RotationRun.objects.count() == 1
     assert left("default") == 0
-    assert all_there()
+    assert are_all_there(ROWS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -76,7 +65,7 @@ def test_a_polite_end(notes, number):
     assert "is paused" in said
     assert RotationRun.objects.get().state == RotationState.PAUSED
     call_command("rewrap", verbosity=0)
-    assert (left("default"), all_there()) == (0, True)
+    assert (left("default"), are_all_there(ROWS)) == (0, True)
 
 
 def test_several_processes(notes, monkeypatch):
@@ -85,7 +74,7 @@ def test_several_processes(notes, monkeypatch):
     run = RotationRun.objects.get()
     assert run.state == RotationState.COMPLETED
     assert run.places.get().ranges.count() == ROWS // 20
-    assert (left("default"), all_there()) == (0, True)
+    assert (left("default"), are_all_there(ROWS)) == (0, True)
 
 
 def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
@@ -108,7 +97,7 @@ def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
     assert len(made) == 2
     run.refresh_from_db()
     assert run.state == RotationState.COMPLETED
-    assert (left("default"), all_there()) == (0, True)
+    assert (left("default"), are_all_there(ROWS)) == (0, True)
 
 
 def children_of(process):
@@ -148,7 +137,7 @@ class TestProcesses:
         until(lambda: not any(map(is_there, children)))
         assert left("default") > 0
         call_command("rewrap", verbosity=0)
-        assert (left("default"), all_there()) == (0, True)
+        assert (left("default"), are_all_there(ROWS)) == (0, True)
         assert RotationRun.objects.get().state == RotationState.COMPLETED
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -163,49 +152,7 @@ class TestProcesses:
         assert left("default") > ROWS // 2
         assert RotationRun.objects.get().state == RotationState.PAUSED
         call_command("rewrap", workers=2, verbosity=0)
-        assert (left("default"), all_there()) == (0, True)
-
-
-def test_a_full_disk(notes, monkeypatch):
-    """The database refuses a write in the middle: what was moved stays, and the rest can follow."""
-    from envelope_fields.rotation.batches import Batches
-
-    swap, swaps = Batches._swap_once, []
-
-    def full(self, *args, **kwargs):
-        swaps.append(1)
-        if len(swaps) == 5:
-            raise OperationalError("could not extend file: No space left on device\nHINT: Check it")
-        return swap(self, *args, **kwargs)
-
-    monkeypatch.setattr(Batches, "_swap_once", full)
-    with pytest.raises(OperationalError):
-        rotation.run("default", limits=Limits(batch_size=10))
-    run = RotationRun.objects.get()
-    assert (run.state, left("default")) == (RotationState.FAILED, ROWS - 40)
-    assert run.error == "OperationalError: could not extend file: No space left on device"
-    call_command("rewrap", verbosity=0)
-    assert (left("default"), all_there()) == (0, True)
-
-
-def test_a_real_full_disk_on_sqlite(notes):
-    if connection.vendor != "sqlite":
-        pytest.skip("the limit is one of SQLite")
-    before = left("default")
-    with connection.cursor() as cursor:
-        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
-        cursor.execute(f"PRAGMA max_page_count = {pages}")
-    Note.objects.filter(pk=notes[0].pk).update(title="x")
-    try:
-        call_command("rewrap", verbosity=0)
-    except CommandError:
-        pass
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA max_page_count = 1073741823")
-    assert left("default") <= before
-    call_command("rewrap", verbosity=0)
-    assert (left("default"), all_there()) == (0, True)
+        assert (left("default"), are_all_there(ROWS)) == (0, True)
 
 
 def test_the_run_that_a_killed_process_left_can_be_cancelled(notes):
