@@ -6,8 +6,9 @@ This is the path of every value, so it is written flat.
 
 from __future__ import annotations
 
-from functools import partial
+from operator import itemgetter
 from os import urandom
+from struct import iter_unpack
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -28,7 +29,6 @@ _PAYLOAD = slice(layout.PAYLOAD_AT, None)
 
 _NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
 _suffix_and_data_key = RandomParts(_NONCE_SUFFIX_BYTES, layout.DATA_KEY_BYTES)
-_draw_suffix = partial(urandom, _NONCE_SUFFIX_BYTES)
 # A bytearray is copied into another as it is; bytes would be made a bytearray each time.
 _DATA_KEY_ZEROS = bytearray(layout.DATA_KEY_BYTES)
 _UNWRAP_FAILED = "its data key does not open: altered, or moved here from another place"
@@ -94,7 +94,7 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
     """
     data_key = bytearray(layout.DATA_KEY_BYTES)
     try:
-        try:  # as `_unwrap_into`, without the call
+        try:
             unwrapping_key.decrypt_into(
                 envelope[_NONCE_SUFFIX],
                 envelope[_WRAPPED_DATA_KEY],
@@ -111,33 +111,51 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         data_key[:] = _DATA_KEY_ZEROS
 
 
-def rewrap(
-    unwrapping_key: AESGCM,
-    envelope: bytes,
-    context: bytes,
-    wrapping_key: WrappingKey,
-    new_context: bytes,
-) -> bytes:
-    """Wrap the data key of an envelope anew; return the 81 bytes that go in front of its payload.
+class Rewrapper:
+    """Wraps the data keys of some envelopes anew, all under one wrapping key; for one thread.
 
-    Only the first 81 bytes of `envelope` are looked at.
+    What is the same for all of them is put together once, and their nonces are drawn at once.
 
-    Raises:
-        UnwrapFailed: the data key does not open under `context`.
+    Args:
+        wrapping_key: the derived key and nonce prefix of the current key version.
+        context: what the data keys will be bound to.
+        values: how many envelopes at most.
     """
-    header, prefix, aead = wrapping_key
-    data_key = bytearray(layout.DATA_KEY_BYTES)
-    try:
-        unwrapping_key.decrypt_into(
-            envelope[_NONCE_SUFFIX],
-            envelope[_WRAPPED_DATA_KEY],
-            envelope[_HEADER] + context,
-            data_key,
-        )
-        suffix = urandom(_NONCE_SUFFIX_BYTES)
-        wrapped = aead.encrypt(suffix, data_key, header + new_context)
-        return header + prefix + suffix + wrapped
-    except InvalidTag:
-        raise UnwrapFailed(_UNWRAP_FAILED) from None
-    finally:
-        data_key[:] = _DATA_KEY_ZEROS
+
+    __slots__ = ("_additional_data", "_data_key", "_draw_suffix", "_encrypt", "_leading")
+
+    def __init__(self, wrapping_key: WrappingKey, context: bytes, values: int) -> None:
+        header, prefix, aead = wrapping_key
+        self._leading = header + prefix
+        self._additional_data = header + context
+        self._encrypt = aead.encrypt
+        self._data_key = bytearray(layout.DATA_KEY_BYTES)
+        suffixes = iter_unpack(f"{_NONCE_SUFFIX_BYTES}s", urandom(values * _NONCE_SUFFIX_BYTES))
+        self._draw_suffix = map(itemgetter(0), suffixes).__next__
+
+    def rewrap(self, unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
+        """Return the 81 bytes that go in front of an envelope's payload.
+
+        Args:
+            unwrapping_key: the key derived for the version and prefix that the envelope names.
+            envelope: its first 81 bytes; more are not looked at.
+            context: what its data key is bound to.
+
+        Raises:
+            UnwrapFailed: the data key does not open.
+        """
+        data_key = self._data_key
+        try:
+            unwrapping_key.decrypt_into(
+                envelope[_NONCE_SUFFIX],
+                envelope[_WRAPPED_DATA_KEY],
+                envelope[_HEADER] + context,
+                data_key,
+            )
+            suffix: bytes = self._draw_suffix()
+            wrapped = self._encrypt(suffix, data_key, self._additional_data)
+            return self._leading + suffix + wrapped
+        except InvalidTag:
+            raise UnwrapFailed(_UNWRAP_FAILED) from None
+        finally:
+            data_key[:] = _DATA_KEY_ZEROS

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.columns import Column
-from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
+from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring.moving import Transfer
 from envelope_fields.rotation.moves import Moves, stops
@@ -37,17 +36,19 @@ class Rewrap:
         self._transfer.begin()
         # All are under one master key; if its current version is unusable, none can be moved.
         to = self._transfer.wrapping_key(self._transfer.key_of(stored[0].version_id))
+        present, header = self._contexts[0], to.header
+        rewrapper = Rewrapper(to, present, len(stored))
+        rewrap, opens = rewrapper.rewrap, self._transfer.unwrapping_key
         moves, opened_under = Moves(), Counter[bytes]()
-        present, header, opens = self._contexts[0], to.header, self._transfer.unwrapping_key
         for value in stored:  # the path of every value, so it is written flat
             head = value.head
             try:
                 opened_by = opens(head[_DERIVATION])
                 try:
-                    new = envelope.rewrap(opened_by, head, present, to, present)
+                    new = rewrap(opened_by, head, present)
                     is_kept = head.startswith(header)
                 except UnwrapFailed:
-                    new = self._from_previous(opened_by, head, to)
+                    new = self._from_previous(opened_by, head, rewrapper)
                     is_kept = False
             except EnvelopeError as error:
                 if stops(error):
@@ -65,11 +66,11 @@ class Rewrap:
     def may_still_write(self) -> bool:
         return self._transfer.may_still_write()
 
-    def _from_previous(self, opened_by: AESGCM, head: bytes, to: WrappingKey) -> bytes:
+    def _from_previous(self, opened_by: AESGCM, head: bytes, rewrapper: Rewrapper) -> bytes:
         """Rewrap what was written under an earlier name of the field."""
         for context in self._contexts[1:]:
             try:
-                return envelope.rewrap(opened_by, head, context, to, self._contexts[0])
+                return rewrapper.rewrap(opened_by, head, context)
             except UnwrapFailed:
                 continue
         raise UnwrapFailed("its data key does not open: altered, or moved here from another place")

@@ -122,9 +122,10 @@ def _move(stretch: RotationRange, run: RotationRun, limits: Limits, watch: Watch
 
 def _goes_on(run: RotationRun) -> bool:
     """Say that somebody is at it; return whether the run is as it was read, and running."""
-    found, now = find_run(run), timezone.now()
-    goes_on = is_open(found) and found.limits == run.limits
-    is_known = found.seen_at is not None and now - found.seen_at < SEEN_EVERY
-    if not (goes_on and is_known):  # most batches do without this commit
-        all_runs().filter(pk=run.pk).update(seen_at=now)
+    mine, now = all_runs().filter(pk=run.pk), timezone.now()
+    found = mine.values_list("state", "limits", "seen_at").first()
+    state, limits, seen_at = found or (None, None, None)
+    goes_on = state == RotationState.RUNNING and limits == run.limits
+    if not goes_on or seen_at is None or now - seen_at >= SEEN_EVERY:
+        mine.update(seen_at=now)  # most batches do without this commit
     return goes_on

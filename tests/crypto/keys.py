@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.crypto import envelope, xaes
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.crypto.envelope import Rewrapper, WrappingKey
 
 MASTER_KEY = bytes(range(32))
 VERSION_ID = b"version1"
@@ -31,3 +31,9 @@ def decrypt(stored: bytes, context: bytes, master_key: bytes = MASTER_KEY) -> by
     nonce = layout.parse(stored).nonce
     key = derived(nonce[: layout.NONCE_PREFIX_BYTES], master_key)
     return envelope.decrypt(key, stored, context)
+
+
+def rewrap(
+    unwrapping_key, stored: bytes, context: bytes, to: WrappingKey, bound_to: bytes
+) -> bytes:
+    return Rewrapper(to, bound_to, values=1).rewrap(unwrapping_key, stored, context)

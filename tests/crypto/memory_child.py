@@ -15,7 +15,7 @@ from contextlib import suppress
 from envelope_fields.crypto import context, envelope, xaes
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
-from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.crypto.envelope import Rewrapper, WrappingKey
 from envelope_fields.exceptions import DecryptionFailed
 
 VALUES_PER_STEP = 3
@@ -75,8 +75,9 @@ def main() -> None:
         report(f"read with an altered {step}", written)
 
     written = write(key)
+    rewrapper = Rewrapper(key, CONTEXT, len(written))
     for stored in written:
-        envelope.rewrap(key.aead, stored, CONTEXT, key, CONTEXT)
+        rewrapper.rewrap(key.aead, stored, CONTEXT)
     stand_still()
     report("rewrap", written)
 
@@ -93,7 +94,7 @@ def main() -> None:
     report("control: data keys left behind", written)
     del left_behind
 
-    del key
+    del key, rewrapper
     gc.collect()
     stand_still()
     report("wrapping key dropped")

@@ -175,7 +175,7 @@ def test_the_data_key_is_wiped_when_the_payload_is_refused(data_keys):
 
 
 def rewrap(unwrapping_key, stored, bound_to):
-    return envelope.rewrap(unwrapping_key, stored, bound_to, keys.wrapping_key(), bound_to)
+    return keys.rewrap(unwrapping_key, stored, bound_to, keys.wrapping_key(), bound_to)
 
 
 @pytest.mark.parametrize("operation", [envelope.decrypt, rewrap])
@@ -249,18 +249,14 @@ def test_a_failed_write_leaves_its_memory_to_its_traceback(writing_memory):
     assert writing_memory._idle == []
 
 
-def test_the_data_key_is_wiped_after_a_rewrap_and_when_it_fails(monkeypatch):
+def test_the_data_key_is_wiped_after_a_rewrap_and_when_it_fails():
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
     data_key = reference.unwrap(keys.MASTER_KEY, stored, NOTES)
     recording = RecordingKey(key.aead)
-    envelope.rewrap(recording, stored, NOTES, key._replace(aead=recording), NOTES)
+    rewrapper = envelope.Rewrapper(key._replace(aead=recording), NOTES, values=1)
+    rewrapper.rewrap(recording, stored, NOTES)
     assert len(recording.seen) == 2
-
-    def refuse():
-        raise OSError("no randomness")
-
-    monkeypatch.setattr(envelope, "_draw_suffix", refuse)
-    with pytest.raises(OSError, match="no randomness"):
-        envelope.rewrap(recording, stored, NOTES, key, NOTES)
+    with pytest.raises(StopIteration):  # a nonce too few
+        rewrapper.rewrap(recording, stored, NOTES)
     assert len(recording.seen) == 3
     assert_held_and_wiped(recording.seen, data_key)

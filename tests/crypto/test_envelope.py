@@ -82,7 +82,7 @@ def test_another_context_does_not_open_it(other):
     with pytest.raises(UnwrapFailed):
         keys.decrypt(stored, other)
     with pytest.raises(UnwrapFailed):
-        envelope.rewrap(keys.wrapping_key().aead, stored, other, keys.wrapping_key(), NOTES)
+        keys.rewrap(keys.wrapping_key().aead, stored, other, keys.wrapping_key(), NOTES)
 
 
 def test_another_master_key_does_not_open_it():
@@ -117,7 +117,7 @@ def test_rewrap_leaves_the_payload_and_changes_the_rest(plaintext):
     stored = keys.encrypt(plaintext, NOTES)
     next_version = keys.wrapping_key(b"PREFIX OF 12", b"version2", bytes(32))
 
-    front = envelope.rewrap(keys.wrapping_key().aead, stored, NOTES, next_version, OTHERS[0])
+    front = keys.rewrap(keys.wrapping_key().aead, stored, NOTES, next_version, OTHERS[0])
     rewrapped = front + stored[81:]
 
     assert len(front) == 81
@@ -135,14 +135,25 @@ def test_rewrap_leaves_the_payload_and_changes_the_rest(plaintext):
 
 def test_rewrap_looks_at_81_bytes_only():
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
-    front = envelope.rewrap(key.aead, stored[:81], NOTES, key, NOTES)
+    front = keys.rewrap(key.aead, stored[:81], NOTES, key, NOTES)
     assert keys.decrypt(front + stored[81:], NOTES) == b"x"
 
 
-def test_rewrapping_twice_draws_two_nonces():
+def test_each_rewrap_has_a_nonce_of_its_own():
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
-    fronts = {envelope.rewrap(key.aead, stored, NOTES, key, NOTES)[21:33] for _ in range(50)}
-    assert len(fronts) == 50
+    nonces = {keys.rewrap(key.aead, stored, NOTES, key, NOTES)[21:33] for _ in range(50)}
+    rewrapper = envelope.Rewrapper(key, NOTES, values=50)
+    nonces |= {rewrapper.rewrap(key.aead, stored, NOTES)[21:33] for _ in range(50)}
+    assert len(nonces) == 100
+
+
+def test_what_does_not_open_takes_nothing_from_the_next():
+    stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
+    rewrapper = envelope.Rewrapper(key, NOTES, values=1)
+    with pytest.raises(UnwrapFailed):
+        rewrapper.rewrap(key.aead, stored, OTHERS[0])
+    front = rewrapper.rewrap(key.aead, stored, NOTES)
+    assert keys.decrypt(front + stored[81:], NOTES) == b"x"
 
 
 def test_a_wrapping_key_shows_and_pickles_nothing():
