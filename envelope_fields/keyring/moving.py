@@ -15,6 +15,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
@@ -31,9 +32,14 @@ from envelope_fields.policy.versions import check_state
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 
+# Reading keys for each batch took a tenth of a rotation's time.
+SECONDS_BETWEEN_LOOKS = 1
+
+_changes = 0  # of keys, grants and people, by this process
+
 
 class Transfer:
-    """The keys of a rotation; what it knows of their state, and of people, is as old as the batch.
+    """The keys of a rotation; what it knows of their state, and of people, is a second old at most.
 
     Args:
         using: the database whose values are moved.
@@ -44,13 +50,24 @@ class Transfer:
         self._using = using
         self._place = place
         self._derived: dict[bytes, AESGCM] = {}
-        self.begin()
+        self._wrapping: dict[UUID | str, WrappingKey] = {}
+        self._read_anew()
 
     def begin(self) -> None:
-        """Begin a batch of at most `WRAPS_PER_PREFIX` values, reading keys anew."""
-        self._table = Table(configuration().key_cache_seconds)
+        """Begin a batch of at most `WRAPS_PER_PREFIX` values.
+
+        Keys are read anew when a second has passed, or this process has changed any.
+        """
+        self._wrapping = {}
+        if monotonic() >= self._known_until or self._changes != _changes or key_changes.live:
+            self._read_anew()
+
+    def _read_anew(self) -> None:
+        seconds = configuration().key_cache_seconds
+        self._changes = _changes
+        self._known_until = monotonic() + min(seconds, SECONDS_BETWEEN_LOOKS)
+        self._table = Table(seconds)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
-        self._wrapping: dict[UUID | str, WrappingKey] = {}
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
         """Return the key that opens data keys, also under a version that is disabled.
@@ -146,3 +163,12 @@ class Transfer:
 def _as_if_enabled(version: KeyVersionState) -> KeyVersionState:
     is_disabled = version.state == KeyState.DISABLED
     return replace(version, state=KeyState.ENABLED) if is_disabled else version
+
+
+def _changed() -> None:
+    global _changes
+    _changes += 1
+
+
+key_changes.on_change(_changed)
+key_changes.on_people_change(_changed)

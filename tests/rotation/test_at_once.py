@@ -8,8 +8,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from envelope_fields import keyring, lifecycle, rotation
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import rotate_master_key
-from envelope_fields.models import RotationState
+from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from tests.at_once import at_once
 from tests.models import Note
@@ -104,6 +105,21 @@ def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
     assert (run.state, rotation.progress(run).skipped) == (RotationState.COMPLETED, len(rows))
     assert sorted(note.text for note in Note.objects.all()) == ["0", "1", "2"]
     assert left("default") == 0
+
+
+def test_a_key_that_another_process_disables_meanwhile(monkeypatch):
+    monkeypatch.setattr("envelope_fields.keyring.moving.SECONDS_BETWEEN_LOOKS", 0.05)
+    notes(4)
+    rotate_master_key("default")
+
+    def disable(tally):
+        with connection.cursor() as cursor:  # which tells this process nothing
+            cursor.execute(f"UPDATE {MasterKey._meta.db_table} SET state = 'disabled'")
+        time.sleep(0.05)
+
+    with pytest.raises(MasterKeyUnusable):
+        rotation.run("default", limits=Limits(batch_size=1), watch=disable)
+    assert numbers_of(RotationRun.objects.get())[1] == 1
 
 
 def test_a_second_rotation_meanwhile():
