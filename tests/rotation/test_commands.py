@@ -45,6 +45,22 @@ class TestRewrap:
         assert left("default") == left("lab") == 0
         assert said("rewrap") == "Every value is under the current version of its key.\n"
 
+    def test_a_bar_where_somebody_looks(self, notes, monkeypatch, capsys):
+        """It asks how far the run is now and then, not after each batch."""
+        asked = []
+        monkeypatch.setattr(
+            "envelope_fields.management.commands.rewrap.progress",
+            lambda run: asked.append(run) or rotation.progress(run),
+        )
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        said("rewrap", batch_size=1)
+        assert "default: 100%" in capsys.readouterr().err
+        assert 1 < len(asked) < 10, "ten batches"
+
+    def test_no_bar_elsewhere(self, notes, capsys):
+        said("rewrap")
+        assert capsys.readouterr().err == ""
+
     def test_one_key(self, notes):
         create_master_key("lab")
         LabNote.objects.create(text="x")

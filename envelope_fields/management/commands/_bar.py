@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+SECONDS_BETWEEN_LOOKS = 0.25
+
 
 class NoBar:
-    """Where nobody looks."""
+    """Where nobody looks.
+
+    Attributes:
+        is_due: whether to show something now; to know how far something is may take queries.
+    """
+
+    is_due = False
 
     def __enter__(self) -> Self:
         return self
@@ -31,6 +40,11 @@ class Bar(NoBar):
     def __init__(self, title: str, tqdm: Any) -> None:
         tqdm.monitor_interval = 0  # no thread of its own, which would have to be forked
         self._bar = tqdm(desc=title, unit=" values", unit_scale=True, total=0)
+        self._next = monotonic()
+
+    @property
+    def is_due(self) -> bool:  # type: ignore[override]
+        return monotonic() >= self._next
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
@@ -39,6 +53,7 @@ class Bar(NoBar):
         self._bar.total = total
         self._bar.n = done
         self._bar.refresh()
+        self._next = monotonic() + SECONDS_BETWEEN_LOOKS
 
 
 def progress_bar(title: str, *, wanted: bool) -> NoBar:

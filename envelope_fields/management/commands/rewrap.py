@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +16,8 @@ from envelope_fields.management.commands._bar import NoBar, progress_bar
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_command import named_key
 from envelope_fields.management.commands._key_json import as_json
-from envelope_fields.models import MasterKey, RotationKind, RotationRun, RotationState
+from envelope_fields.management.commands._stopping import stopped_by_signals
+from envelope_fields.models import MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import (
     Limits,
     RotationUnderWay,
@@ -26,7 +26,6 @@ from envelope_fields.rotation import (
     find_run,
     forecast,
     limit,
-    pause,
     progress,
     run,
     start,
@@ -148,12 +147,15 @@ class Command(BaseCommand):
 
     def _work(self, begun: RotationRun) -> RotationRun:
         bar = progress_bar(str(begun.master_key), wanted=not self._options["json"])
-        with bar, _stopped_by_signals(begun):
+        with bar, stopped_by_signals(begun):
             if self._options["workers"] == 1:
-                return run(begun, watch=lambda tally: _show(bar, begun))
-            return work_in_processes(
-                resumed(begun), self._options["workers"], lambda now: _show(bar, now)
-            )
+                done = run(begun, watch=lambda tally: _show_if_due(bar, begun))
+            else:
+                done = work_in_processes(
+                    resumed(begun), self._options["workers"], partial(_show_if_due, bar)
+                )
+            _show(bar, done)
+            return done
 
     def _content(self, done: RotationRun) -> dict[str, Any]:
         listed = [failure_content(failure) for failure in failures(done)]
@@ -177,33 +179,13 @@ class Command(BaseCommand):
 
 
 def _show(bar: NoBar, now: RotationRun) -> None:
-    if type(bar) is not NoBar:
-        told = progress(now)
-        bar.show(told.total - told.left, told.total)
+    told = progress(now)
+    bar.show(told.total - told.left, told.total)
 
 
-@contextmanager
-def _stopped_by_signals(begun: RotationRun) -> Iterator[None]:
-    """Pause the run when somebody interrupts or ends the command, so that it says so."""
-    before = signal.getsignal(signal.SIGTERM)
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        connections.close_all()  # one of them may be in the middle of a query
-        paused = pause(begun) if find_run(begun).state == RotationState.RUNNING else begun
-        raise CommandError(
-            f"Stopped; the run {paused.pk} is paused. Run the same command again to go on."
-        ) from None
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _show_if_due(bar: NoBar, now: RotationRun) -> None:
+    if bar.is_due:
+        _show(bar, now)
 
 
 def _uuid(given: str) -> UUID:
