@@ -14,9 +14,9 @@ class StoreExternally(Operation):
     """Have PostgreSQL keep large values of an encrypted field apart, without compressing them.
 
     Envelopes do not compress, so PostgreSQL would try in vain for each value that is written
-    (`STORAGE EXTERNAL`, documentation of `ALTER TABLE`). What is stored already stays as it is
-    until it is written again. Other databases are left alone. An `AlterField` that changes the
-    type of the column resets it.
+    (`STORAGE EXTERNAL`, documentation of `ALTER TABLE`). What is stored already stays as it is: it
+    did not compress. Other databases are left alone. An `AlterField` that changes the type of the
+    column resets it.
 
     Args:
         model_name: the model.
