@@ -47,4 +47,4 @@ def test_an_error_is_the_same_elsewhere(act, travel):
     arrived = travel(error)
     assert type(arrived) is type(error)
     assert (str(arrived), arrived.args) == (str(error), error.args)
-    assert vars(arrived).keys() == vars(error).keys()
+    assert vars(arrived) == vars(error)

@@ -14,14 +14,15 @@ from time import monotonic
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.db.models import Q
 
 from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring import materials, rows
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring import materials, rows, snapshots
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -35,7 +36,7 @@ __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 # Reading keys for each batch took a tenth of a rotation's time.
 SECONDS_BETWEEN_LOOKS = 1
 
-_changes = 0  # of keys, grants and people, by this process
+_last_change = object()  # of keys, grants and people, by this process
 
 
 class Transfer:
@@ -59,12 +60,13 @@ class Transfer:
         Keys are read anew when a second has passed, or this process has changed any.
         """
         self._wrapping = {}
-        if monotonic() >= self._known_until or self._changes != _changes or key_changes.live:
+        has_changed = self._last_change is not _last_change or key_changes.live
+        if has_changed or monotonic() >= self._known_until:
             self._read_anew()
 
     def _read_anew(self) -> None:
-        seconds = configuration().key_cache_seconds
-        self._changes = _changes
+        seconds = _seconds_to_write()
+        self._last_change = _last_change
         self._known_until = monotonic() + min(seconds, SECONDS_BETWEEN_LOOKS)
         self._table = Table(seconds)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
@@ -120,23 +122,30 @@ class Transfer:
             self._wrapping[key] = known
         return known
 
-    def may_still_write(self) -> bool:
+    def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
 
         Whoever shreds a version waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
         under it, and destroys it. A batch that had to wait longer reads the states anew.
+
+        Args:
+            since: when the transaction began, on the clock of `monotonic`: one that sees a
+                snapshot reads what was true then.
         """
         if monotonic() < self._table.deadline:
             return True
-        now = Table(configuration().key_cache_seconds)
+        seconds = _seconds_to_write()
+        as_of = monotonic() if snapshots.table() is None else since
+        wanted = {known.header[1:] for known in self._wrapping.values()}
         try:
-            for known in self._wrapping.values():
-                version = now.version(known.header[1:]).state
-                check_state(MOVE_VALUE.action, version)
-        except (MasterKeyNotFound, MasterKeyUnusable):
+            found = rows.matching(Q(version_id__in=wanted))
+            for row in found:
+                check_state(MOVE_VALUE.action, row.state)
+        except MasterKeyUnusable:
             return False
-        self._table.deadline = now.deadline
-        return True
+        self._table.deadline = as_of + seconds
+        in_time = not seconds or monotonic() < self._table.deadline
+        return in_time and len(found) == len(wanted)
 
     def key_of(self, version_id: bytes) -> UUID:
         """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""
@@ -165,9 +174,18 @@ def _as_if_enabled(version: KeyVersionState) -> KeyVersionState:
     return replace(version, state=KeyState.ENABLED) if is_disabled else version
 
 
+def _seconds_to_write() -> float:
+    """Return how long one may write by what was read of keys.
+
+    It leaves time for commits: a change of state is dated before its own, and ours comes after
+    the last look.
+    """
+    return 0.9 * configuration().key_cache_seconds
+
+
 def _changed() -> None:
-    global _changes
-    _changes += 1
+    global _last_change
+    _last_change = object()
 
 
 key_changes.on_change(_changed)

@@ -147,13 +147,14 @@ class Batches:
                 parts += _halves(part) if what is Trouble.SLOW and len(part) > 1 else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
+        began = monotonic()
         with transaction.atomic(using=self._using):
             self._statements.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free:
                 free = self._statements.lock_what_is_free([change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
             moved = self._statements.swap(changes, whole=self._mover.whole) if changes else 0
-            if not self._mover.may_still_write():  # the next sweep does it, under other keys
+            if not self._mover.may_still_write(began):  # the next sweep does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
             return moved

@@ -71,5 +71,9 @@ class Mover(Protocol):
             EnvelopeError, ImproperlyConfigured: no value under these keys can be moved.
         """
 
-    def may_still_write(self) -> bool:
-        """Whether the keys of the last moves are such that these may be committed now."""
+    def may_still_write(self, since: float) -> bool:
+        """Whether the keys of the last moves are such that these may be committed now.
+
+        Args:
+            since: when the transaction began, on the clock of `monotonic`.
+        """

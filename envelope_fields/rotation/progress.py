@@ -143,5 +143,4 @@ def _worked_until(run: RotationRun) -> datetime:
     now = timezone.now()
     if run.finished_at is not None or run.seen_at is None:
         return run.finished_at or now
-    is_running = run.state == RotationState.RUNNING
-    return min(run.seen_at + SEEN_EVERY, now) if is_running else run.seen_at
+    return min(run.seen_at + SEEN_EVERY, now)

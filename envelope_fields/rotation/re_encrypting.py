@@ -52,8 +52,8 @@ class ReEncrypt:
         self._move(to_move, moves)
         return moves
 
-    def may_still_write(self) -> bool:
-        return self._transfer.may_still_write()
+    def may_still_write(self, since: float) -> bool:
+        return self._transfer.may_still_write(since)
 
     def _move(self, to_move: list[tuple[Stored, WrappingKey]], moves: Moves) -> None:
         values = self._statements.values([value.key for value, _ in to_move]) if to_move else {}

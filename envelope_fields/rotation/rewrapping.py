@@ -63,8 +63,8 @@ class Rewrap:
         self._transfer.count(opened_under)
         return moves
 
-    def may_still_write(self) -> bool:
-        return self._transfer.may_still_write()
+    def may_still_write(self, since: float) -> bool:
+        return self._transfer.may_still_write(since)
 
     def _from_previous(self, opened_by: AESGCM, head: bytes, rewrapper: Rewrapper) -> bytes:
         """Rewrap what was written under an earlier name of the field."""

@@ -42,8 +42,8 @@ def swept(run: RotationRun) -> None:
             _next_sweep(run)
         else:
             error = (
-                f"{left:,} values stayed where they are in two sweeps, because others held locks "
-                "on their rows all the time. Run it again."
+                f"{left:,} values stayed where they are in two sweeps: others held locks on their "
+                "rows all the time, or their key changed while they were written. Run it again."
             )
             ended(run, RotationState.FAILED, error, moved=numbers.moved, failed=numbers.failed)
 

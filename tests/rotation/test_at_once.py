@@ -5,15 +5,18 @@ import threading
 import time
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 
-from envelope_fields import keyring, lifecycle, rotation
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields import grants, keyring, lifecycle, rotation
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.keyring.moving import Transfer
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
+from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.rotation import Limits
 from tests.at_once import at_once
-from tests.models import Note
+from tests.models import Note, TenantNote
 from tests.rotation import left, numbers_of
 from tests.stored import stored
 
@@ -119,6 +122,55 @@ def test_a_key_that_another_process_disables_meanwhile(monkeypatch):
 
     with pytest.raises(MasterKeyUnusable):
         rotation.run("default", limits=Limits(batch_size=1), watch=disable)
+    assert numbers_of(RotationRun.objects.get())[1] == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the others see the present here")
+def test_a_snapshot_says_nothing_of_what_came_after(settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0.5}
+    first = MasterKey.objects.get(alias="default").current_version
+    transfer = Transfer("default", "tests.note.text")
+    transfer.begin()
+    assert transfer.wrapping_key("default").header[1:] == bytes(first.version_id)
+    with transaction.atomic():
+        since = time.monotonic()
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT 1")
+        assert transfer.may_still_write(since)
+        at_once(lambda: (rotate_master_key("default"), lifecycle.disable(first)))
+        time.sleep(0.5)
+        assert not transfer.may_still_write(since)
+
+
+def disable_key(user, grant):
+    lifecycle.disable("tenant")
+
+
+def take_right_away(user, grant):
+    grants.revoke(grant)
+
+
+def let_user_go(user, grant):
+    user.is_active = False
+    user.save()
+
+
+@pytest.mark.parametrize("act", [disable_key, take_right_away, let_user_go])
+def test_what_this_process_changes_holds_at_once(act, monkeypatch, settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 1000}
+    monkeypatch.setattr("envelope_fields.keyring.moving.SECONDS_BETWEEN_LOOKS", 1000)
+    key = lifecycle.create_master_key("tenant")
+    user = get_user_model().objects.create_user("olga")
+    grant = grants.grant(key, user, ["re_encrypt"])
+    TenantNote.plain_objects.bulk_create(
+        [TenantNote(tenant="tenant", text=f"{n}") for n in range(4)]
+    )
+    rotate_master_key(key)
+    with acting_as(user):
+        run = rotation.start(key, limits=Limits(batch_size=1))
+    with pytest.raises((MasterKeyUnusable, KeyAccessDenied)):
+        rotation.run(run, watch=lambda tally: acting_as(APPLICATION)(act)(user, grant))
     assert numbers_of(RotationRun.objects.get())[1] == 1
 
 
