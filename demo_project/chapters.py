@@ -113,7 +113,18 @@ def rotation() -> None:
 
 def census_after() -> None:
     """The census after it."""
-    say("Old values are under the old version until they are written again.")
+    say("Old values are under the old version until they are written again, or moved.")
+    show(command("census"))
+
+
+def rewrap() -> None:
+    """The old values move."""
+    say(
+        "Their data keys are wrapped anew under the current version, while the application goes "
+        "on. The values themselves are neither opened nor changed."
+    )
+    show("$ manage.py rewrap\n" + command("rewrap"))
+    say("Nothing is left under the old version, so it may go:")
     show(command("census"))
 
 
@@ -169,6 +180,7 @@ CHAPTERS = (
     census,
     rotation,
     census_after,
+    rewrap,
     tampering,
     admin,
 )

@@ -64,6 +64,9 @@ def test_it_is_told_twice(environment, tmp_path):
     assert re.search(r"clinic\.Patient  record  default  2 +\w{16} +1$", first, re.M)
     assert re.search(r"patient\.notes +# under version 1$", first, re.M)
     assert re.search(r"patient\.record +# under version 2$", first, re.M)
+    assert re.search(r"default: \d+ values rewrapped, 0 failed", first)
+    counted = first.split("so it may go:")[1].split("Somebody changes")[0]
+    assert re.search(r"default  1 +\w{16}  enabled +0$", counted, re.M)
     assert "DecryptionFailed: clinic.Patient.notes: " in first
     assert re.search(r"password  \S{16}$", first, re.M)
 
