@@ -6,10 +6,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from envelope_fields.columns import Column
-from envelope_fields.rotation.statements.base import Change, Key, KeysOutOfOrder, Statements, Stored
+from envelope_fields.rotation.statements.base import Statements
 from envelope_fields.rotation.statements.mysql import MySQL
+from envelope_fields.rotation.statements.parts import KeysOutOfOrder
 from envelope_fields.rotation.statements.postgresql import PostgreSQL
 from envelope_fields.rotation.statements.sqlite import SQLite
+from envelope_fields.rotation.statements.stored import Change, Key, Stored
 
 _OF_VENDOR: dict[str, type[Statements]] = {
     "postgresql": PostgreSQL,

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.crypto import format as layout
-from envelope_fields.rotation.statements.base import Change, Key, Statements
+from envelope_fields.rotation.statements.base import Statements
+from envelope_fields.rotation.statements.stored import Change, Key
 
 _HEAD = layout.PAYLOAD_AT
 
