@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 from envelope_fields import own_process, rotation
 from envelope_fields.models import MasterKey, RotationRun, RotationState
@@ -66,6 +67,28 @@ def test_a_polite_end(notes, number):
     assert RotationRun.objects.get().state == RotationState.PAUSED
     call_command("rewrap", verbosity=0)
     assert (left("default"), are_all_there(ROWS)) == (0, True)
+
+
+def test_an_end_in_the_middle_of_a_query(notes, monkeypatch):
+    """What is being read must not be in the way of writing down that the run is paused."""
+    from envelope_fields.rotation.statements import Statements
+
+    asked = []
+
+    def heads(self, *arguments):
+        asked.append(self)
+        cursor = self.connection.cursor()  # not closed yet, as in the middle of Django's queries
+        cursor.execute(f"SELECT {self.key_list} FROM {self.table}", [])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Statements, "heads", heads)
+    if connection.vendor == "sqlite":
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 1)
+        connection.close()
+    with pytest.raises(CommandError, match="is paused"):
+        call_command("rewrap", verbosity=0)
+    assert len(asked) == 1
+    assert RotationRun.objects.get().state == RotationState.PAUSED
 
 
 def test_several_processes(notes, monkeypatch):

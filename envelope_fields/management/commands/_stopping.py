@@ -15,23 +15,31 @@ from envelope_fields.rotation import find_run, pause
 
 
 @contextmanager
-def stopped_by_signals(begun: RotationRun) -> Iterator[None]:
-    """Pause the run when somebody interrupts or ends the command, so that it says so."""
+def ending_as_interrupts() -> Iterator[None]:
+    """Have a SIGTERM raise KeyboardInterrupt, as a SIGINT does."""
     before = signal.getsignal(signal.SIGTERM)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
-    except KeyboardInterrupt:
-        connections.close_all()  # one of them may be in the middle of a query
-        paused = pause(begun) if find_run(begun).state == RotationState.RUNNING else begun
-        raise CommandError(
-            f"Stopped; the run {paused.pk} is paused. Run the same command again to go on."
-        ) from None
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+def stopped(begun: RotationRun) -> CommandError:
+    """Pause a run that was interrupted, and return what is to be said of it.
+
+    To be called when the KeyboardInterrupt is over: its traceback holds what was in the middle of
+    a query, and SQLite lets nobody commit until that is gone.
+    """
+    connections.close_all()
+    now = find_run(begun)
+    paused = pause(now) if now.state == RotationState.RUNNING else now
+    return CommandError(
+        f"Stopped; the run {paused.pk} is paused. Run the same command again to go on."
+    )
 
 
 def _interrupt(*_: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from envelope_fields.management.commands._bar import NoBar, progress_bar
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_command import named_key
 from envelope_fields.management.commands._key_json import as_json
-from envelope_fields.management.commands._stopping import stopped_by_signals
+from envelope_fields.management.commands._stopping import ending_as_interrupts, stopped
 from envelope_fields.models import MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import (
     Limits,
@@ -147,15 +147,19 @@ class Command(BaseCommand):
 
     def _work(self, begun: RotationRun) -> RotationRun:
         bar = progress_bar(str(begun.master_key), wanted=not self._options["json"])
-        with bar, stopped_by_signals(begun):
-            if self._options["workers"] == 1:
-                done = run(begun, watch=lambda tally: _show_if_due(bar, begun))
-            else:
-                done = work_in_processes(
-                    resumed(begun), self._options["workers"], partial(_show_if_due, bar)
-                )
-            _show(bar, done)
+        try:
+            with bar, ending_as_interrupts():
+                done = self._work_on(begun, partial(_show_if_due, bar))
+                _show(bar, done)
             return done
+        except KeyboardInterrupt:
+            pass
+        raise stopped(begun)
+
+    def _work_on(self, begun: RotationRun, look: Callable[[RotationRun], None]) -> RotationRun:
+        if self._options["workers"] == 1:
+            return run(begun, watch=lambda tally: look(begun))
+        return work_in_processes(resumed(begun), self._options["workers"], look)
 
     def _content(self, done: RotationRun) -> dict[str, Any]:
         listed = [failure_content(failure) for failure in failures(done)]
