@@ -15,9 +15,9 @@ from bench.settings import (  # noqa: F401 - the rest is the same
 NAME = os.environ.setdefault("ENVELOPE_BENCH_NAME", f"envelope_rotation_{os.getpid()}")
 KEY = os.environ.setdefault(
     "ENVELOPE_BENCH_KEY",
-    ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["OPTIONS"]["key"],  # type: ignore[index]
+    ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["OPTIONS"]["key"],  # type: ignore[index]  # a dict of settings
 )
-ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["OPTIONS"]["key"] = KEY  # type: ignore[index]
+ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["OPTIONS"]["key"] = KEY  # type: ignore[index]  # a dict of settings
 
 VENDOR = os.environ["ENVELOPE_BENCH_VENDOR"]
 FILE = os.path.join(tempfile.gettempdir(), f"{NAME}.sqlite3")

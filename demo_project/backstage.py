@@ -42,7 +42,7 @@ def column(name: str) -> bytes:
     """Read a column as any SQL client does."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {connection.ops.quote_name(name)} FROM clinic_patient "  # noqa: S608
+            f"SELECT {connection.ops.quote_name(name)} FROM clinic_patient "  # noqa: S608 - quoted
             "WHERE file_number = %s",
             [FILE_NUMBER],
         )

@@ -6,7 +6,7 @@ Whoever is started by the server finds them, too: such as the process that works
 import json
 import os
 
-from tests.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403 - the rest is the same
 from tests.settings import DATABASES, ENVELOPE_FIELDS
 
 _NAMES = json.loads(os.environ["SERVED_DATABASES"])

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from bench.peers.packages import PACKAGES
-from bench.settings import *  # noqa: F403
+from bench.settings import *  # noqa: F403 - the rest is the same
 from bench.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "bench.peers"]

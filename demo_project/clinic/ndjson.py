@@ -33,7 +33,7 @@ class Source:
         self._line_bytes = line_bytes
         self._position = 0
         # A descriptor stays open when what was made for it is closed.
-        self._file = _standard_input() if path == "-" else open(path, "rb")  # noqa: SIM115
+        self._file = _standard_input() if path == "-" else open(path, "rb")  # noqa: SIM115 - closed in __exit__
         self._lines: Any = self._file
         if self._file.peek(2)[:2] == GZIP_MAGIC:
             self._lines = gzip.GzipFile(fileobj=self._file, mode="rb")

@@ -27,7 +27,7 @@ class ForKey(Strict):
     """Under which key, and what the result is bound to."""
 
     key = KeyName()
-    context = EncryptionContext(  # type: ignore[assignment]
+    context = EncryptionContext(  # type: ignore[assignment]  # its name outside
         default=dict, help_text="To be given again to decrypt; not secret."
     )
 
@@ -44,7 +44,7 @@ class ToDecrypt(Strict):
     """What is to be decrypted; `key` is the one that it must be under."""
 
     ciphertext = Base64(most=PLAINTEXT_LIMIT + OVERHEAD_BYTES)
-    context = EncryptionContext(default=dict)  # type: ignore[assignment]
+    context = EncryptionContext(default=dict)  # type: ignore[assignment]  # its name outside
     key = KeyName(required=False)
 
 

@@ -35,7 +35,7 @@ class GrantContent(serializers.Serializer[Any]):
     principal_id = serializers.CharField(source="grant.principal_id")
     name = serializers.CharField(allow_blank=True)
     actions = serializers.ListField(child=serializers.CharField(), source="grant.actions")
-    context = serializers.CharField(  # type: ignore[assignment]
+    context = serializers.CharField(  # type: ignore[assignment]  # its name outside
         source="grant.context", allow_blank=True
     )
     expires_at = Moment(source="grant.expires_at", allow_null=True)
@@ -50,7 +50,7 @@ class NewGrant(Strict):
         allow_empty=False,
         max_length=len(Action),
     )
-    context = Text(  # type: ignore[assignment]
+    context = Text(  # type: ignore[assignment]  # its name outside
         required=False,
         allow_blank=True,
         max_length=300,

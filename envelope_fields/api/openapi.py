@@ -105,7 +105,7 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField()
-    errors = FieldProblem(many=True, required=False)  # type: ignore[assignment]
+    errors = FieldProblem(many=True, required=False)  # type: ignore[assignment]  # its name in problems
 
 
 class ApiSchema(AutoSchema):
@@ -147,7 +147,7 @@ class ApiSchema(AutoSchema):
         return isinstance(serializer, serializers.ListSerializer)
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
-        schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        schema = super()._map_basic_serializer(serializer, direction)
         kind = serializer if isinstance(serializer, type) else type(serializer)
         if issubclass(kind, Strict):
             schema["additionalProperties"] = False
@@ -157,14 +157,14 @@ class ApiSchema(AutoSchema):
         self, field: Any, direction: Any, bypass_extensions: bool = False
     ) -> Any:
         if not hasattr(field, "json_schema"):
-            return super()._map_serializer_field(field, direction, bypass_extensions)  # type: ignore[no-untyped-call]
-        meta = self._get_serializer_field_meta(field, direction)  # type: ignore[no-untyped-call]
+            return super()._map_serializer_field(field, direction, bypass_extensions)
+        meta = self._get_serializer_field_meta(field, direction)
         told = {name: meta[name] for name in ("description", "default") if name in meta}
         return {**field.json_schema(), **told}
 
     def _insert_field_validators(self, field: Any, schema: Any) -> None:
         if not hasattr(field, "json_schema"):
-            super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
+            super()._insert_field_validators(field, schema)
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)

@@ -41,7 +41,7 @@ def operation(name: str, answers: Mapping[int, Any], **more: Any) -> Callable[[_
     said = Operation(name, answers, **more)
 
     def decorate(method: _Method) -> _Method:
-        method.operation = said  # type: ignore[attr-defined]
+        method.operation = said  # type: ignore[attr-defined]  # a name of ours
         return method
 
     return decorate

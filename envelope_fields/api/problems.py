@@ -117,7 +117,7 @@ def _below(where: str, name: Any) -> str:
 def _headers(error: exceptions.APIException) -> dict[str, str]:
     headers = {}
     if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = str(error.auth_header)  # type: ignore[attr-defined]
+        headers["WWW-Authenticate"] = str(error.auth_header)  # type: ignore[attr-defined]  # set by DRF
     wait = getattr(error, "wait", None)
     if wait:
         headers["Retry-After"] = str(int(wait))

@@ -82,7 +82,7 @@ class RunContent(serializers.Serializer[Any]):
     key = RunKey()
     state = serializers.ChoiceField(RotationState.choices)
     versions = serializers.ListField(child=serializers.IntegerField())
-    fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]
+    fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
     database = serializers.CharField(allow_null=True)
     actor = RunActor()
     created_at = Moment()
@@ -129,7 +129,7 @@ class NewRun(Strict):
     versions = serializers.ListField(
         child=Whole(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
     )
-    fields = serializers.ListField(  # type: ignore[assignment]
+    fields = serializers.ListField(  # type: ignore[assignment]  # its name outside
         child=Text(max_length=300),
         default=list,
         max_length=1000,

@@ -86,9 +86,7 @@ def document_for(with_data_operations: bool) -> dict[str, Any]:
     with _lock:
         if which not in _made:
             with patched_settings(_SETTINGS):
-                generator: Any = SchemaGenerator(  # type: ignore[no-untyped-call]
-                    patterns=_patterns(with_data_operations)
-                )
+                generator: Any = SchemaGenerator(patterns=_patterns(with_data_operations))
                 _made[which] = generator.get_schema(public=True)
         return _made[which]
 

@@ -50,7 +50,7 @@ class ApiView(GenericAPIView[Any]):
         view = super().as_view(**initkwargs)
         # An act has a transaction of its own: what it destroys, or who was denied it, must not
         # come back with the request's (ATOMIC_REQUESTS).
-        view._non_atomic_requests = set(connections)  # type: ignore[attr-defined]
+        view._non_atomic_requests = set(connections)  # type: ignore[attr-defined]  # as Django does
         return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

@@ -107,7 +107,7 @@ def _entropy_source() -> Callable[[ctypes.Array[ctypes.c_ubyte], ctypes.c_size_t
         getentropy: Any = ctypes.PyDLL(None).getentropy
     except (AttributeError, OSError, TypeError):  # pragma: no cover - not on a Unix
         return _fill_from_urandom
-    return getentropy  # type: ignore[no-any-return]
+    return getentropy  # type: ignore[no-any-return]  # of ctypes
 
 
 def _fill_from_urandom(array: ctypes.Array[ctypes.c_ubyte], size: ctypes.c_size_t) -> int:

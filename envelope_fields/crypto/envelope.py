@@ -143,6 +143,7 @@ class Rewrapper:
 
         Raises:
             UnwrapFailed: the data key does not open.
+            StopIteration: there were as many values as were announced.
         """
         data_key = self._data_key
         try:

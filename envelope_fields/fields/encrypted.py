@@ -179,7 +179,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         if callable(self.key):
             upserts.refuse_other_keys(self, compiler)
-        sql: str = connection.ops.binary_placeholder_sql(value)  # type: ignore[call-arg]
+        sql: str = connection.ops.binary_placeholder_sql(value)  # type: ignore[call-arg]  # 6.1's
         return sql
 
     def get_placeholder_sql(  # the same for Django 6.1 and later

@@ -81,7 +81,7 @@ def _state_without(migrations: list[Migration], using: str) -> ProjectState:
     loader = MigrationLoader(connections[using])
     if not left_out <= loader.graph.nodes.keys():
         # Migrations are being reversed that others replace: these said the same once more.
-        loader.replace_migrations = False  # type: ignore[attr-defined]
+        loader.replace_migrations = False  # type: ignore[attr-defined]  # not in the stubs
         loader.build_graph()
         left_out |= loader.replacements.keys()
     applied = loader.applied_migrations.keys() & loader.graph.nodes.keys()

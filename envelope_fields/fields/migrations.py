@@ -72,7 +72,7 @@ def _count_again(conversion: Conversion) -> None:
                 raise ConversionRefused(refusal)
         run(app_label, schema_editor, from_state, to_state)
 
-    operation.database_forwards = database_forwards  # type: ignore[method-assign]
+    operation.database_forwards = database_forwards  # type: ignore[method-assign]  # of this one alone
 
 
 def _refusal(conversion: Conversion, field: Field[Any, Any], using: str) -> str:

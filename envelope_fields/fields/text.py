@@ -19,7 +19,7 @@ class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore
             # The schema editor's default for a binary column means the empty text here.
             value = "" if isinstance(value, bytes) and not value else self.get_prep_value(value)
         try:
-            return value.encode()  # type: ignore[no-any-return]
+            return value.encode()  # type: ignore[no-any-return]  # a str
         except UnicodeEncodeError:
             del value  # what is raised must not hold the text, nor show it in its traceback
         raise ValueError(f"{self}: the text has lone surrogates and cannot be encoded as UTF-8.")
@@ -31,4 +31,4 @@ class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore
         return (ours.get_prep_value, ours.to_python) != (plain.get_prep_value, plain.to_python)
 
     # Itself a method of bytes, so that a value that is read costs one call less.
-    from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]
+    from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]  # faster than a method

@@ -68,7 +68,8 @@ class Transfer:
         seconds = _seconds_to_write()
         self._last_change = _last_change
         self._known_until = monotonic() + min(seconds, SECONDS_BETWEEN_LOOKS)
-        self._table = Table(seconds)
+        self._write_until = monotonic() + seconds
+        self._table = Table(seconds=0)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
@@ -132,7 +133,7 @@ class Transfer:
             since: when the transaction began, on the clock of `monotonic`: one that sees a
                 snapshot reads what was true then.
         """
-        if monotonic() < self._table.deadline:
+        if monotonic() < self._write_until:
             return True
         seconds = _seconds_to_write()
         as_of = monotonic() if snapshots.table() is None else since
@@ -143,8 +144,8 @@ class Transfer:
                 check_state(MOVE_VALUE.action, row.state)
         except MasterKeyUnusable:
             return False
-        self._table.deadline = as_of + seconds
-        in_time = not seconds or monotonic() < self._table.deadline
+        self._write_until = as_of + seconds
+        in_time = not seconds or monotonic() < self._write_until
         return in_time and len(found) == len(wanted)
 
     def key_of(self, version_id: bytes) -> UUID:

@@ -88,7 +88,7 @@ def rotate_due_keys(*, actor: Any = None) -> Rotations:
     """
     done = Rotations()
     for key in _with_periods():
-        if not _is_due(key, key.newest):  # type: ignore[attr-defined]
+        if not _is_due(key, key.newest):  # type: ignore[attr-defined]  # annotated
             continue
         with collecting(done.refused, key):
             version = _rotate_if_due(key, actor)

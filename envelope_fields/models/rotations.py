@@ -68,8 +68,9 @@ class RotationRun(models.Model):
     seen_at = models.DateTimeField(_("seen at"), null=True)  # when somebody last worked on it
     finished_at = models.DateTimeField(_("finished at"), null=True)
     error = models.TextField(_("error"), blank=True)
-    # By them a start that is sent again is known; see `rotation.idempotency`.
-    start_token = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
+    # By them a start that is sent again is known; see `rotation.idempotency`. NULL where it is not
+    # to be: only that may be there twice.
+    start_token = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 - so
     start_digest = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:

@@ -95,7 +95,7 @@ class acting_as:
                 with acting_as(principal):
                     return function(*args, **kwargs)
 
-        return decorated  # type: ignore[no-any-return]
+        return decorated  # type: ignore[no-any-return]  # of the same type
 
 
 class bound:
@@ -142,7 +142,7 @@ def current_principal() -> Principal:
     actor = bound_actor()
     if actor is None:
         return _unbound()
-    return actor if type(actor) is Principal else actor.principal()  # type: ignore[union-attr]
+    return actor if isinstance(actor, Principal) else actor.principal()
 
 
 def _unbound() -> Principal:

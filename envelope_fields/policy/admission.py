@@ -36,7 +36,7 @@ def known_actor() -> str | None:
     if actor is None or people.uncommitted():  # what may be rolled back is not kept
         return None
     try:
-        return actor.key if type(actor) is Principal else actor.principal().key  # type: ignore[union-attr]
+        return actor.key if isinstance(actor, Principal) else actor.principal().key
     except KeyAccessDenied:  # somebody whom no grant can name: whoever decides says so
         return None
 

@@ -97,7 +97,7 @@ def _values(ask: Statements) -> Iterator[list[tuple[Key, Any]]]:
     after: Key | None = None
     while sizes := ask.sizes(after, ROWS_AT_ONCE):
         size, upto = 0, 0
-        for upto, (_, length) in enumerate(sizes, start=1):  # noqa: B007
+        for upto, (_, length) in enumerate(sizes, start=1):  # noqa: B007 - used after
             size += length
             if size >= BYTES_AT_ONCE:
                 break

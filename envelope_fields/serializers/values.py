@@ -20,7 +20,7 @@ class EnvelopesMixin:
     def _value_from_field(self, obj: Model, field: Field[Any, Any]) -> Any:
         if isinstance(field, EncryptedFieldMixin):
             return field.value_to_string(with_json_null(obj, field))
-        return super()._value_from_field(obj, field)  # type: ignore[misc]
+        return super()._value_from_field(obj, field)  # type: ignore[misc]  # of a sibling in the MRO
 
 
 class TakeEnvelopesMixin:
@@ -34,7 +34,7 @@ class TakeEnvelopesMixin:
             # Django would have the field make a value of them, such as a date.
             others = {name: data["fields"][name] for name in data["fields"].keys() - envelopes}
             data = {**data, "fields": others}
-        for deserialized in super()._handle_object(data):  # type: ignore[misc]
+        for deserialized in super()._handle_object(data):  # type: ignore[misc]  # of a sibling
             vars(deserialized.object).update(envelopes)
             take_envelopes(deserialized.object)
             yield deserialized

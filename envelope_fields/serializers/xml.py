@@ -31,7 +31,7 @@ class Deserializer(django.Deserializer):
 
     def _handle_object(self, node: Element) -> DeserializedObject:
         envelopes = self._take_out_envelopes(node)
-        deserialized: DeserializedObject = super()._handle_object(node)  # type: ignore[misc]
+        deserialized: DeserializedObject = super()._handle_object(node)  # type: ignore[misc]  # a stub lacks it
         for field in _json_fields(deserialized.object, node):
             text = deserialized.object.__dict__[field.attname]
             if text is not None:

@@ -86,7 +86,7 @@ class TestBinding:
 
     def test_after_an_error(self):
         with pytest.raises(ZeroDivisionError), acting_as(ANN):
-            1 / 0  # noqa: B018
+            1 / 0  # noqa: B018 - it raises
         assert current_principal() is APPLICATION
 
     def test_one_binding_entered_again_inside_itself(self):

@@ -204,7 +204,7 @@ class TestStreams:
         assert closed == ["anonymous"]
 
     def test_a_file_is_sent_as_before(self, rf):
-        plain = FileResponse(open(__file__, "rb"))  # noqa: SIM115
+        plain = FileResponse(open(__file__, "rb"))  # noqa: SIM115 - the response closes it
         assert PrincipalMiddleware(lambda _: plain)(rf.get("/")).file_to_stream is not None
         assert b"A file is sent" not in b"".join(plain)[:10]
         plain.close()

@@ -87,7 +87,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
         if key is not None and request.method == "POST":
             self._described(request, key.pk)
         try:
-            view: Any = super()._changeform_view  # type: ignore[misc]
+            view: Any = super()._changeform_view  # type: ignore[misc]  # not in the stubs
             return view(request, object_id, form_url, extra_context)
         except KeyAccessDenied:
             raise

@@ -51,7 +51,7 @@ class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         count = counts.for_a_page()
         # For the columns of this request alone: the admin itself serves all requests.
-        request._envelope_fields_usage = count.of_keys()  # type: ignore[attr-defined]
+        request._envelope_fields_usage = count.of_keys()  # type: ignore[attr-defined]  # a name of ours
         return super().changelist_view(request, {**(extra_context or {}), "count": count})
 
     def get_list_display(self, request: HttpRequest) -> Any:

@@ -11,13 +11,12 @@ SECONDS_BETWEEN_LOOKS = 0.25
 
 
 class NoBar:
-    """Where nobody looks.
+    """Where nobody looks."""
 
-    Attributes:
-        is_due: whether to show something now; to know how far something is may take queries.
-    """
-
-    is_due = False
+    @property
+    def is_due(self) -> bool:
+        """Whether to show something now; to know how far something is may take queries."""
+        return False
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +42,7 @@ class Bar(NoBar):
         self._next = monotonic()
 
     @property
-    def is_due(self) -> bool:  # type: ignore[override]
+    def is_due(self) -> bool:
         return monotonic() >= self._next
 
     def __exit__(self, *_: object) -> None:

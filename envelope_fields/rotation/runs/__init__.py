@@ -13,7 +13,6 @@ from envelope_fields.rotation.runs.rows import (
     all_runs,
     find_run,
     is_asked_for,
-    moved_so_far,
     principal_of_run,
 )
 from envelope_fields.rotation.runs.starting import start
@@ -34,7 +33,6 @@ __all__ = [
     "find_run",
     "is_asked_for",
     "limit",
-    "moved_so_far",
     "never_begun",
     "pause",
     "principal_of_run",

@@ -39,8 +39,7 @@ class Statements(Reading, ABC):
             return set(keys)  # whoever writes them waits, for as long as it is allowed to
         where, params = self._among(keys)
         free = (
-            f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} "  # noqa: S608
-            "FOR UPDATE SKIP LOCKED"
+            f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} FOR UPDATE SKIP LOCKED"
         )
         found = self._fetch(self._impatiently(free), params)
         return {tuple(row) for row in found}

@@ -25,7 +25,7 @@ class MySQL(Statements):
         # and their collations, without which texts would not compare.
         batch = " UNION ALL ".join(
             [
-                f"SELECT {self.aliased_keys}, _binary '' AS head, _binary '' AS new "  # noqa: S608
+                f"SELECT {self.aliased_keys}, _binary '' AS head, _binary '' AS new "
                 f"FROM {self.table} WHERE FALSE",
                 *[f"SELECT {row}"] * len(changes),
             ]
@@ -36,7 +36,7 @@ class MySQL(Statements):
         )
         params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
-            f"UPDATE ({batch}) AS batch STRAIGHT_JOIN {self.table} ON {joined} "  # noqa: S608
+            f"UPDATE ({batch}) AS batch STRAIGHT_JOIN {self.table} ON {joined} "
             f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = batch.head "
             # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
             f"AND LENGTH({self.value}) <= @@max_allowed_packet"

@@ -40,7 +40,7 @@ class PostgreSQL(Statements):
             params.append(self._binary(heads))
         with self._binary_cursor() as cursor:
             cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "  # noqa: S608
+                f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "
                 f"WHERE {self._joined()} AND substr(stored.{self.name}, 1, {_HEAD}) = {_nth('%s')}",
                 params,
             )
@@ -56,7 +56,7 @@ class PostgreSQL(Statements):
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
         # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice.
         return (
-            f"SELECT {', '.join(self.aliases)}, head, size FROM ("  # noqa: S608 - all quoted
+            f"SELECT {', '.join(self.aliases)}, head, size FROM ("
             f"SELECT {self.aliased_keys}, "
             f"substr({self.value}, 1, {_HEAD}) AS head, length({self.value}) AS size "
             f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
@@ -68,7 +68,7 @@ class PostgreSQL(Statements):
         columns = [list(column) for column in zip(*keys, strict=True)]
         aliases = ", ".join(self.aliases)
         return (
-            f"({self.key_list}) IN (SELECT {aliases} FROM {self._unnested()})",  # noqa: S608
+            f"({self.key_list}) IN (SELECT {aliases} FROM {self._unnested()})",
             columns,
         )
 

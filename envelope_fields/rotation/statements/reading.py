@@ -20,7 +20,7 @@ class Reading(Parts):
         where, params = self._between(after, None)
         ahead = [f"ahead.{alias}" for alias in self.aliases]
         found = self._fetch(
-            f"SELECT {self._read(ahead)} FROM (SELECT {self.aliased_keys} FROM {self.table} "  # noqa: S608
+            f"SELECT {self._read(ahead)} FROM (SELECT {self.aliased_keys} FROM {self.table} "
             f"WHERE {where} ORDER BY {self.key_list} LIMIT {rows:d}) AS ahead "
             f"ORDER BY {', '.join(f'{key} DESC' for key in ahead)} LIMIT 1",
             params,
@@ -57,7 +57,7 @@ class Reading(Parts):
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
         size = f"{self.numbers_bytes}({self.value})"
         return (
-            f"SELECT {self._read(self.keys)}, "  # noqa: S608 - all quoted
+            f"SELECT {self._read(self.keys)}, "
             f"substr({self.value}, 1, {layout.PAYLOAD_AT}), {size} FROM {self.table} "
             f"WHERE {where} AND {size} >= {layout.OVERHEAD_BYTES} "
             f"AND {under.format(self.value)} ORDER BY {self.key_list} LIMIT {rows:d}"
@@ -67,7 +67,7 @@ class Reading(Parts):
         """Return the keys of the next `rows` values behind `after`, and how many bytes each has."""
         where, params = self._between(after, None)
         found = self._fetch(
-            f"SELECT {self._read(self.keys)}, {self.numbers_bytes}({self.value}) "  # noqa: S608
+            f"SELECT {self._read(self.keys)}, {self.numbers_bytes}({self.value}) "
             f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
             f"ORDER BY {self.key_list} LIMIT {rows:d}",
             params,
@@ -79,8 +79,7 @@ class Reading(Parts):
         """Return the whole values of some rows, as they are stored."""
         where, params = self._among(keys)
         found = self._fetch(
-            f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} "  # noqa: S608
-            f"WHERE {where}",
+            f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} WHERE {where}",
             params,
         )
         return {tuple(row[:-1]): row[-1] for row in found}

@@ -22,7 +22,7 @@ class SQLite(Statements):
         where = " AND ".join(f"{key} = %s" for key in self.keys)
         with self.connection.cursor() as cursor:
             cursor.executemany(
-                f"UPDATE {self.table} SET {self.name} = {new} "  # noqa: S608 - all quoted
+                f"UPDATE {self.table} SET {self.name} = {new} "
                 f"WHERE {where} AND substr({self.value}, 1, {_HEAD}) = %s",
                 [(change.new, *change.key, change.head) for change in changes],
             )
