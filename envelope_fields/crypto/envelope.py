@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import itemgetter
 from os import urandom
 from struct import iter_unpack
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -114,7 +114,11 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
 class Rewrapper:
     """Wraps the data keys of some envelopes anew, all under one wrapping key; for one thread.
 
-    What is the same for all of them is put together once, and their nonces are drawn at once.
+    What is the same for all of them is put together once, and their nonces are drawn at once. It is
+    a context manager, which leaves no data key behind:
+
+        with Rewrapper(wrapping_key, context, len(envelopes)) as rewrapper:
+            heads = [rewrapper.rewrap(opened_by, each, context) for each in envelopes]
 
     Args:
         wrapping_key: the derived key and nonce prefix of the current key version.
@@ -132,6 +136,15 @@ class Rewrapper:
         self._data_key = bytearray(layout.DATA_KEY_BYTES)
         suffixes = iter_unpack(f"{_NONCE_SUFFIX_BYTES}s", urandom(values * _NONCE_SUFFIX_BYTES))
         self._draw_suffix = map(itemgetter(0), suffixes).__next__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Where the processor has AVX-512, OpenSSL leaves on the stack what it encrypted last.
+        # Where a value is written or read, its payload overwrites that. Here, zeros do, under a key
+        # of zeros, and what comes of it is dropped.
+        AESGCM(_DATA_KEY_ZEROS).encrypt(PAYLOAD_NONCE, _DATA_KEY_ZEROS, self._additional_data)
 
     def rewrap(self, unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         """Return the 81 bytes that go in front of an envelope's payload.

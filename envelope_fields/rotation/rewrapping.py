@@ -36,8 +36,11 @@ class Rewrap:
         self._transfer.begin()
         # All are under one master key; if its current version is unusable, none can be moved.
         to = self._transfer.wrapping_key(self._transfer.key_of(stored[0].version_id))
-        present, header = self._contexts[0], to.header
-        rewrapper = Rewrapper(to, present, len(stored))
+        with Rewrapper(to, self._contexts[0], len(stored)) as rewrapper:
+            return self._moves(stored, rewrapper, to.header)
+
+    def _moves(self, stored: Sequence[Stored], rewrapper: Rewrapper, header: bytes) -> Moves:
+        present = self._contexts[0]
         rewrap, opens = rewrapper.rewrap, self._transfer.unwrapping_key
         moves, opened_under = Moves(), Counter[bytes]()
         for value in stored:  # the path of every value, so it is written flat

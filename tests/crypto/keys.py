@@ -36,4 +36,5 @@ def decrypt(stored: bytes, context: bytes, master_key: bytes = MASTER_KEY) -> by
 def rewrap(
     unwrapping_key, stored: bytes, context: bytes, to: WrappingKey, bound_to: bytes
 ) -> bytes:
-    return Rewrapper(to, bound_to, values=1).rewrap(unwrapping_key, stored, context)
+    with Rewrapper(to, bound_to, values=1) as rewrapper:
+        return rewrapper.rewrap(unwrapping_key, stored, context)

@@ -52,6 +52,13 @@ def read(key: WrappingKey, stored: bytes) -> None:
         envelope.decrypt(key.aead, stored, CONTEXT)
 
 
+def rewrap(key: WrappingKey, envelopes: Sequence[bytes]) -> None:
+    with Rewrapper(key, CONTEXT, len(envelopes)) as rewrapper:
+        for stored in envelopes:
+            with suppress(DecryptionFailed):
+                rewrapper.rewrap(key.aead, stored, CONTEXT)
+
+
 def main() -> None:
     master_key = random_buffer(xaes.KEY_BYTES)
     os.write(1, master_key.hex().encode() + b"\n")
@@ -75,11 +82,14 @@ def main() -> None:
         report(f"read with an altered {step}", written)
 
     written = write(key)
-    rewrapper = Rewrapper(key, CONTEXT, len(written))
-    for stored in written:
-        rewrapper.rewrap(key.aead, stored, CONTEXT)
+    rewrap(key, written)
     stand_still()
     report("rewrap", written)
+
+    written = write(key)
+    rewrap(key, [written[0], *(flipped(stored, layout.PAYLOAD_AT - 1) for stored in written[1:])])
+    stand_still()
+    report("rewrap of altered wrappings", written)
 
     written = write(key)
     left_behind = [
@@ -94,7 +104,7 @@ def main() -> None:
     report("control: data keys left behind", written)
     del left_behind
 
-    del key, rewrapper
+    del key
     gc.collect()
     stand_still()
     report("wrapping key dropped")

@@ -142,17 +142,17 @@ def test_rewrap_looks_at_81_bytes_only():
 def test_each_rewrap_has_a_nonce_of_its_own():
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
     nonces = {keys.rewrap(key.aead, stored, NOTES, key, NOTES)[21:33] for _ in range(50)}
-    rewrapper = envelope.Rewrapper(key, NOTES, values=50)
-    nonces |= {rewrapper.rewrap(key.aead, stored, NOTES)[21:33] for _ in range(50)}
+    with envelope.Rewrapper(key, NOTES, values=50) as rewrapper:
+        nonces |= {rewrapper.rewrap(key.aead, stored, NOTES)[21:33] for _ in range(50)}
     assert len(nonces) == 100
 
 
 def test_what_does_not_open_takes_nothing_from_the_next():
     stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
-    rewrapper = envelope.Rewrapper(key, NOTES, values=1)
-    with pytest.raises(UnwrapFailed):
-        rewrapper.rewrap(key.aead, stored, OTHERS[0])
-    front = rewrapper.rewrap(key.aead, stored, NOTES)
+    with envelope.Rewrapper(key, NOTES, values=1) as rewrapper:
+        with pytest.raises(UnwrapFailed):
+            rewrapper.rewrap(key.aead, stored, OTHERS[0])
+        front = rewrapper.rewrap(key.aead, stored, NOTES)
     assert keys.decrypt(front + stored[81:], NOTES) == b"x"
 
 

@@ -20,6 +20,7 @@ STEPS_WITHOUT_KEYS = (
     "read with an altered payload",
     "read with an altered wrapping",
     "rewrap",
+    "rewrap of altered wrappings",
 )
 LENT_BY_THE_KERNEL = (["[vvar]"], ["[vvar_vclock]"], ["[vsyscall]"])
 CONTROL = "control: data keys left behind"
