@@ -53,7 +53,7 @@ driver: $(TEST)
 demo: $(RUNTIME) ## the story of a clinic, told by the demo project
 	@$(PY) -m demo_project.story
 
-test: driver ## the tests, on every database found here; ARGS go to pytest
+test: driver ## the tests, on every database found here; ARGS="--on sqlite -k text" picks some
 	@$(PY) -m tests.matrix $(ARGS)
 
 # -- More tests --------------------------------------------------------------------------------
@@ -64,8 +64,8 @@ coverage: driver ## the tests once more, with the coverage of all databases toge
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
-tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some
-	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS))
+tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some, ARGS as above
+	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
 
 # -- Checks ------------------------------------------------------------------------------------
 

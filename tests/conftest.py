@@ -1,6 +1,27 @@
-"""What every test begins with."""
+"""In what order tests run, and what every test begins with."""
 
 import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, of the tests that pytest-django runs behind the others.
+
+    Then no worker is left with a long one at the end.
+    """
+    later = [place for place, item in enumerate(items) if is_transactional(item)]
+    first = sorted((items[place] for place in later), key=lambda item: not is_long(item))
+    for place, item in zip(later, first, strict=True):
+        items[place] = item
+
+
+def is_transactional(item):
+    marker = item.get_closest_marker("django_db")
+    return marker is not None and marker.kwargs.get("transaction", False)
+
+
+def is_long(item):
+    return item.get_closest_marker("long") is not None
 
 
 @pytest.fixture(autouse=True)

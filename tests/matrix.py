@@ -1,13 +1,15 @@
 """Run the same tests on every database found here, and say which were not found.
 
-    python -m tests.matrix [--require-all] [arguments for pytest]
+    python -m tests.matrix [--require-all] [--on DATABASE ...] [arguments for pytest]
 
 A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
 PGPASSWORD and their MARIADB_ counterparts say where to look. The admin is tested in Chromium, on
 SQLite alone, and workers with Redis and RabbitMQ. With --require-all, or
-ENVELOPE_TEST_REQUIRE_ALL=1, a component that is missing is a failure.
+ENVELOPE_TEST_REQUIRE_ALL=1, a component that is missing is a failure. With --on, the tests run on
+these databases alone: sqlite, postgresql or mariadb.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -17,7 +19,8 @@ from functools import partial
 from tests import brokers, browsers, databases
 
 TIMEOUT_SECONDS = 5
-DEFAULT_ARGUMENTS = ("-n", "2")
+# One test at a time, so that no worker ends long before the other.
+DEFAULT_ARGUMENTS = ("-n", "2", "--maxschedchunk", "1")
 
 
 class Missing(Exception):
@@ -123,17 +126,29 @@ def passes(name: str, arguments: list[str]) -> bool:
     return subprocess.run(command, env=environment, check=False).returncode == 0
 
 
-def main(arguments: list[str]) -> int:
-    require_all = os.environ.get("ENVELOPE_TEST_REQUIRE_ALL", "") not in ("", "0")
-    if "--require-all" in arguments:
-        arguments.remove("--require-all")
-        require_all = True
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return what is said to this module, and what is said to pytest."""
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", allow_abbrev=False)
+    parser.add_argument(
+        "--require-all",
+        action="store_true",
+        default=os.environ.get("ENVELOPE_TEST_REQUIRE_ALL", "") not in ("", "0"),
+        help="a component that is missing is a failure",
+    )
+    parser.add_argument(
+        "--on", choices=list(FINDERS), action="append", help="run on this database alone"
+    )
+    return parser.parse_known_args(arguments)
 
-    databases_found, missing = find(FINDERS)
+
+def main(arguments: list[str]) -> int:
+    options, for_pytest = parse(arguments)
+    finders = {name: FINDERS[name] for name in options.on or FINDERS}
+    databases_found, missing = find(finders)
     failed = []
     for name, version in databases_found.items():
         print(f"\n=== {name}: {version} ===", flush=True)
-        if not passes(name, arguments):
+        if not passes(name, for_pytest):
             failed.append(name)
 
     others_found, others_missing = find(OTHERS)
@@ -143,9 +158,9 @@ def main(arguments: list[str]) -> int:
         print(f"Not found, so not tested: {name} ({reason}).")
     if failed:
         print(f"Failed on: {', '.join(failed)}.")
-    if missing and require_all:
+    if missing and options.require_all:
         print("Every component was required, so the missing ones count as a failure.")
-    return 1 if failed or (missing and require_all) else 0
+    return 1 if failed or (missing and options.require_all) else 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.docs.pages import RUN, SHOWN, Block, Page, pages
 from tests.docs.project import Project
@@ -42,7 +43,12 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
     return Projects(tmp_path_factory.mktemp("pages"))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.runnable], ids=str)
+def _param(page: Page) -> ParameterSet:
+    marks = [] if str(page) == "README.md" else [pytest.mark.long]
+    return pytest.param(page, marks=marks, id=str(page))
+
+
+@pytest.mark.parametrize("page", [_param(page) for page in PAGES if page.runnable])
 def test_the_blocks_of_a_page_run_in_order(page: Page, projects: Projects) -> None:
     assert projects[str(page)]
 

@@ -225,7 +225,7 @@ def test_a_locked_row_keeps_nobody_waiting_for_long():
     def turn():
         locked.wait(30)
         began = time.monotonic()
-        run = rotation.run("default", limits=Limits(lock_seconds=1, tries=2), watch=let_go)
+        run = rotation.run("default", limits=Limits(lock_seconds=0.5, tries=2), watch=let_go)
         return run, time.monotonic() - began
 
     def let_go(tally):
@@ -255,7 +255,7 @@ def test_a_row_that_stays_locked_is_said():
     def turn():
         locked.wait(30)
         try:
-            return rotation.run("default", limits=Limits(lock_seconds=1, tries=2))
+            return rotation.run("default", limits=Limits(lock_seconds=0.5, tries=2))
         finally:
             release.set()
 
@@ -263,6 +263,12 @@ def test_a_row_that_stays_locked_is_said():
     assert run.state == RotationState.FAILED
     assert "1 values stayed" in run.error
     assert rotation.run("default").state == RotationState.COMPLETED
+
+
+def see_deadlocks_soon():
+    if connection.vendor == "postgresql":  # which looks for them after a second
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '20ms'")
 
 
 def test_a_deadlock_is_survived():
@@ -274,6 +280,7 @@ def test_a_deadlock_is_survived():
     stop = threading.Event()
 
     def write():
+        see_deadlocks_soon()
         written = 0
         pks = sorted(Note.objects.values_list("pk", flat=True), reverse=True)
         while not stop.is_set():
@@ -284,6 +291,7 @@ def test_a_deadlock_is_survived():
         return written
 
     def turn():
+        see_deadlocks_soon()
         try:
             for _ in range(5):
                 run = rotation.run("default", limits=Limits(batch_size=200, lock_seconds=5))

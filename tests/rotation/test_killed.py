@@ -16,7 +16,10 @@ from envelope_fields.rotation.working import begun
 from tests.child import command
 from tests.rotation import are_all_there, interrupted, left, numbered_notes
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+]
 
 ROWS = 200
 

@@ -23,7 +23,7 @@ from envelope_fields.rotation.batches import Batches
 from tests.models import Keyword, keyed
 from tests.rotation import Killed, left
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.long, pytest.mark.django_db(databases="__all__")]
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 VALUES = st.tuples(TEXTS, st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)))
