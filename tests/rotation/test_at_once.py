@@ -265,46 +265,6 @@ def test_a_row_that_stays_locked_is_said():
     assert rotation.run("default").state == RotationState.COMPLETED
 
 
-def see_deadlocks_soon():
-    if connection.vendor == "postgresql":  # which looks for them after a second
-        with connection.cursor() as cursor:
-            cursor.execute("SET deadlock_timeout = '20ms'")
-
-
-def test_a_deadlock_is_survived():
-    """Two transactions lock rows in opposite orders; the database ends one, maybe ours."""
-    if no_row_locks():
-        pytest.skip("SQLite locks no rows")
-    notes(200)
-    rotate_master_key("default")
-    stop = threading.Event()
-
-    def write():
-        see_deadlocks_soon()
-        written = 0
-        pks = sorted(Note.objects.values_list("pk", flat=True), reverse=True)
-        while not stop.is_set():
-            with transaction.atomic():
-                for pk in pks[:: random.randint(10, 40)]:
-                    Note.objects.filter(pk=pk).update(title=f"{written}")
-            written += 1
-        return written
-
-    def turn():
-        see_deadlocks_soon()
-        try:
-            for _ in range(5):
-                run = rotation.run("default", limits=Limits(batch_size=200, lock_seconds=5))
-                rotate_master_key("default")
-            return run
-        finally:
-            stop.set()
-
-    _, run = at_once(write, turn)
-    assert not isinstance(run, Exception), run
-    assert sorted(int(note.text) for note in Note.objects.all()) == list(range(200))
-
-
 def test_a_lost_connection_is_opened_again():
     if no_row_locks():
         pytest.skip("SQLite has no connection to lose")
