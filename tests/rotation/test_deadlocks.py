@@ -48,8 +48,8 @@ def until_the_batch_waits():
     raise AssertionError("the batch waited for nobody")
 
 
-# PostgreSQL ends the one that looks first; MariaDB the one that has changed less, which is the batch:
-# it locks its rows before it changes the first.
+# PostgreSQL ends the one that looks first. MariaDB ends the one that has changed less: the batch,
+# which locks its rows before it changes the first.
 @pytest.mark.parametrize(
     ("ended", "held", "seconds_of_batch", "seconds_of_writer"),
     [("the batch", ROWS - 2, 0.5, 10), ("the writer", 1, 10, 0.1)],
