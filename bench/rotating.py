@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from django.db import connection, transaction
@@ -33,8 +34,10 @@ class Bare:
     """Ready-made headers, to be written to the rows in the order of their keys."""
 
     def __init__(self) -> None:
+        gc.unfreeze()
         self._heads = _heads()
         self._other = [(pk, _flipped(head)) for pk, head in self._heads]
+        gc.freeze()  # or Python would look through these again and again, in whatever runs after
 
     def __call__(self) -> None:
         """Write other headers than those that are there, by the fastest UPDATE that we know."""

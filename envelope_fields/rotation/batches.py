@@ -94,7 +94,7 @@ class Batches:
             stored = self._patiently(self._reading(version_ids, after, until, rows))
             if not stored:
                 return
-            yield self._moved([value for value in stored if value.version_id in version_ids])
+            yield self._moved(self._statements.only(version_ids, stored))
             if len(stored) < rows:
                 return
             after = stored[-1].key

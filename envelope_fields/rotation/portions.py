@@ -11,12 +11,15 @@ from envelope_fields.rotation.statements import Stored
 BYTES_AT_ONCE = 2 * 2**20
 
 
-def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[list[Stored]]:
+def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:
     """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
+    if not by_size:
+        yield from filter(None, [stored])
+        return
     portion: list[Stored] = []
     size = 0
     for value in stored:
-        if by_size and portion and size + value.size > BYTES_AT_ONCE:
+        if portion and size + value.size > BYTES_AT_ONCE:
             yield portion
             portion, size = [], 0
         portion.append(value)

@@ -43,10 +43,13 @@ class Rewrap:
         present = self._contexts[0]
         rewrap, opens = rewrapper.rewrap, self._transfer.unwrapping_key
         moves, opened_under = Moves(), Counter[bytes]()
+        derivation, opened_by = b"", None
         for value in stored:  # the path of every value, so it is written flat
             head = value.head
             try:
-                opened_by = opens(head[_DERIVATION])
+                if opened_by is None or not head.startswith(derivation):  # mostly that of the last
+                    opened_by = opens(head[_DERIVATION])
+                    derivation = head[_DERIVATION]
                 try:
                     new = rewrap(opened_by, head, present)
                     is_kept = head.startswith(header)

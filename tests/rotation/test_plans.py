@@ -76,6 +76,31 @@ def test_the_end_of_a_range(ask):
     assert re.search(r"OFFSET [1-9]", sql) is None
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a planner that may choose otherwise")
+def test_a_batch_of_values_that_are_stored_apart(ask):
+    """Where rows are short, since their values are in the TOAST table, a scan seems cheap."""
+    note = Note.objects.create(text="x" * 3_000, data=None)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tests_note (title, text) "
+            "SELECT title, text FROM tests_note, generate_series(1, 20000) WHERE id = %s",
+            [note.pk],
+        )
+        cursor.execute("ANALYZE tests_note")
+    rotate_master_key("default")
+    versions = MasterKey.objects.get(alias="default").versions
+    old = bytes(versions.get(number=2).version_id)
+    stored = ask.heads([old], (note.pk + 5_000,), None, 2_000)
+    changes = Rewrap(ask.column).moves(stored).changes
+    plans = [
+        plan_of(lambda: ask.swap(changes, whole=False))[0],
+        plan_of(lambda: ask.lock_what_is_free([change.key for change in changes]))[0],
+        plan_of(lambda: ask.values([change.key for change in changes[:500]]))[0],
+    ]
+    for plan in plans:
+        assert not re.search(r"Seq Scan|(Hash|Merge) Cond: .*substr", plan), plan
+
+
 def test_what_goes_over_the_wire_does_not_grow_with_values():
     """What is asked and answered of a row that is rewrapped is as long for large values."""
     (column,) = [each for each in encrypted_columns("default") if str(each) == COLUMN]

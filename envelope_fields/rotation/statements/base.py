@@ -25,6 +25,10 @@ class Statements(Reading, ABC):
         """Write new heads in front of the payloads, or whole values; return how many rows changed.
 
         A row whose value does not begin with the head any more is left as it is.
+
+        Args:
+            changes: in the order of their keys.
+            whole: whether a change has the whole new value.
         """
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:

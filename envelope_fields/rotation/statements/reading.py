@@ -52,7 +52,14 @@ class Reading(Parts):
             [*params, *wanted],
         )
         self._refuse_standstill(after, [row[:-2] for row in found[-1:]])
-        return [Stored(tuple(row[:-2]), bytes(row[-2]), row[-1]) for row in found]
+        return [Stored(row[:-2], bytes(row[-2]), row[-1]) for row in found]
+
+    def only(self, version_ids: Sequence[bytes], stored: list[Stored]) -> list[Stored]:
+        """Leave out the values under other versions that came along with `heads`."""
+        if len(version_ids) <= HEADERS_IN_A_QUERY:
+            return stored
+        wanted = frozenset(version_ids)
+        return [value for value in stored if value.version_id in wanted]
 
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
         size = f"{self.numbers_bytes}({self.value})"
