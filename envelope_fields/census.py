@@ -116,19 +116,21 @@ def _count(column: Column) -> list[tuple[bytes | None, int]]:
 
 def _counting_sql(column: Column) -> str:
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
-    # substr() fetches the chunk it asks for, since envelopes do not compress.
+    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
+    # subquery apart, so that it does so once a value.
+    is_postgresql = connections[column.database].vendor == "postgresql"
     format_version = layout.FORMAT_VERSION.hex()
+    literal = rf"'\x{format_version}'::bytea" if is_postgresql else f"x'{format_version}'"
     # With its table, or SQLite takes the quoted name of a column that is not there for a text.
     stored = f"{column.table_sql}.{column.column_sql}"
-    if connections[column.database].vendor == "postgresql":
-        literal = rf"'\x{format_version}'::bytea"
-    else:
-        literal = f"x'{format_version}'"
     return (
-        f"SELECT CASE WHEN length({stored}) >= {layout.OVERHEAD_BYTES} "  # noqa: S608 - all quoted
-        f"AND substr({stored}, 1, 1) = {literal} "
-        f"THEN substr({stored}, 2, {layout.VERSION_ID_BYTES}) END, count(*) "
-        f"FROM {column.table_sql} WHERE {stored} IS NOT NULL GROUP BY 1"
+        f"SELECT CASE WHEN size >= {layout.OVERHEAD_BYTES} "  # noqa: S608 - all quoted
+        f"AND substr(header, 1, 1) = {literal} "
+        f"THEN substr(header, 2, {layout.VERSION_ID_BYTES}) END, count(*) "
+        f"FROM (SELECT length({stored}) AS size, "
+        f"substr({stored}, 1, {layout.HEADER_BYTES}) AS header "
+        f"FROM {column.table_sql} WHERE {stored} IS NOT NULL "
+        f"{'OFFSET 0' if is_postgresql else ''}) AS headers GROUP BY 1"
     )
 
 
