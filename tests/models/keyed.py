@@ -78,6 +78,16 @@ class IntegerKeyed(Keyed):
     key = models.BigIntegerField(primary_key=True)
 
 
+class NamedAsInStatements(Keyed):
+    """Table and columns have names that statements give to what they are made of."""
+
+    key = models.BigIntegerField(primary_key=True, db_column="nth")
+    text = EncryptedTextField(db_column="head")
+
+    class Meta(Keyed.Meta):
+        db_table = "batch"
+
+
 class DecimalKeyed(Keyed):
     key = models.DecimalField(primary_key=True, max_digits=12, decimal_places=3)
 

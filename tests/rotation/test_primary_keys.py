@@ -37,6 +37,7 @@ KEYS = {
     keyed.TextKeyed: TEXTS,
     keyed.BytesKeyed: [b"", b"\0", b"\0\1", b"\xff", b"%s", b"'\\", b"a", b"A", bytes(40)],
     keyed.IntegerKeyed: [-(2**63), -5, -1, 0, 1, 9, 10, 2**63 - 1],
+    keyed.NamedAsInStatements: [1, 2, 3, 5, 8, 13],
     keyed.DecimalKeyed: [
         *map(Decimal, ("-1.500", "-0.001", "0.000", "0.1", "0.101", "2.5", "10", "123456789.123"))
     ],

@@ -11,6 +11,7 @@ from envelope_fields.rotation.statements.base import Statements
 from envelope_fields.rotation.statements.stored import Change, Key
 
 _HEAD = layout.PAYLOAD_AT
+_BATCH = "envelope_fields_batch"  # no table of the project is called so
 
 
 class MySQL(Statements):
@@ -19,7 +20,9 @@ class MySQL(Statements):
     _waiting = ""
 
     def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
-        new = "batch.new" if whole else f"CONCAT(batch.new, SUBSTR({self.value}, {_HEAD + 1}))"
+        new = f"{_BATCH}.new"
+        if not whole:
+            new = f"CONCAT({new}, SUBSTR({self.value}, {_HEAD + 1}))"
         row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
         # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
         # and their collations, without which texts would not compare.
@@ -32,12 +35,12 @@ class MySQL(Statements):
         )
         # The batch comes first: a table that is scanned would have all its rows locked.
         joined = " AND ".join(
-            f"{key} = batch.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
+            f"{key} = {_BATCH}.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
         )
         params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
-            f"UPDATE ({batch}) AS batch STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = batch.head "
+            f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
+            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {_HEAD}) = {_BATCH}.head "
             # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
             f"AND LENGTH({self.value}) <= @@max_allowed_packet"
         )
