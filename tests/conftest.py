@@ -5,19 +5,20 @@ import pytest
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Begin with what takes long, of the tests that pytest-django runs behind the others.
+    """Begin with what takes long, so that no worker is left with it at the end.
 
-    Then no worker is left with a long one at the end.
+    What pytest-django keeps apart stays so: those with a database, those that commit, the others.
     """
-    later = [place for place, item in enumerate(items) if is_transactional(item)]
-    first = sorted((items[place] for place in later), key=lambda item: not is_long(item))
-    for place, item in zip(later, first, strict=True):
-        items[place] = item
+    for kind in {kind_of(item) for item in items}:
+        places = [place for place, item in enumerate(items) if kind_of(item) == kind]
+        ordered = sorted((items[place] for place in places), key=lambda item: not is_long(item))
+        for place, item in zip(places, ordered, strict=True):
+            items[place] = item
 
 
-def is_transactional(item):
+def kind_of(item):
     marker = item.get_closest_marker("django_db")
-    return marker is not None and marker.kwargs.get("transaction", False)
+    return marker and ("commits" if marker.kwargs.get("transaction") else "has a database")
 
 
 def is_long(item):

@@ -73,6 +73,8 @@ def encrypt(wrapping_key: WrappingKey, plaintext: bytes | Buffer, context: bytes
             )
         finally:
             data_key[:] = _DATA_KEY_ZEROS
+        if not plaintext:
+            _cover_traces()
         _suffix_and_data_key.put_back(drawn)
         return envelope
     except BaseException:
@@ -141,10 +143,7 @@ class Rewrapper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Where the processor has AVX-512, OpenSSL leaves on the stack what it encrypted last.
-        # Where a value is written or read, its payload overwrites that. Here, zeros do, under a key
-        # of zeros, and what comes of it is dropped.
-        AESGCM(_DATA_KEY_ZEROS).encrypt(PAYLOAD_NONCE, _DATA_KEY_ZEROS, self._additional_data)
+        _cover_traces()
 
     def rewrap(self, unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         """Return the 81 bytes that go in front of an envelope's payload.
@@ -173,3 +172,12 @@ class Rewrapper:
             raise UnwrapFailed(_UNWRAP_FAILED) from None
         finally:
             data_key[:] = _DATA_KEY_ZEROS
+
+
+def _cover_traces() -> None:
+    """Have zeros encrypted, and drop them.
+
+    Where the processor has AVX-512, OpenSSL leaves on the stack what it encrypted last. The data
+    key of a value is overwritten there by the payload, where there is one.
+    """
+    AESGCM(_DATA_KEY_ZEROS).encrypt(PAYLOAD_NONCE, _DATA_KEY_ZEROS, layout.FORMAT_VERSION)

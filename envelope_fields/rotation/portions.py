@@ -14,7 +14,8 @@ BYTES_AT_ONCE = 2 * 2**20
 def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:
     """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
     if not by_size:
-        yield from filter(None, [stored])
+        if stored:
+            yield stored
         return
     portion: list[Stored] = []
     size = 0

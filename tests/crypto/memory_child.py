@@ -73,6 +73,10 @@ def main() -> None:
     stand_still()
     report("read", written)
 
+    written = [envelope.encrypt(key, b"", CONTEXT) for _ in range(VALUES_PER_STEP)]
+    stand_still()
+    report("write of nothing", written)
+
     for step, at in (("payload", -1), ("wrapping", layout.PAYLOAD_AT - 1)):
         written = write(key)
         altered = [flipped(stored, at) for stored in written]

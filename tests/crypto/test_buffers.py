@@ -260,3 +260,31 @@ def test_the_data_key_is_wiped_after_a_rewrap_and_when_it_fails():
         rewrapper.rewrap(recording, stored, NOTES)
     assert len(recording.seen) == 3
     assert_held_and_wiped(recording.seen, data_key)
+
+
+@pytest.fixture
+def covered(monkeypatch):
+    """What its effect is, a scan of memory shows, on some processors (test_memory.py)."""
+    seen = []
+    monkeypatch.setattr(envelope, "_cover_traces", lambda: seen.append(True))
+    return seen
+
+
+def test_the_traces_of_a_batch_are_covered_once(covered):
+    stored, key = keys.encrypt(b"x", NOTES), keys.wrapping_key()
+    with envelope.Rewrapper(key, NOTES, values=2) as rewrapper:
+        for _ in range(2):
+            rewrapper.rewrap(key.aead, stored, NOTES)
+        assert covered == []
+    assert covered == [True]
+    with pytest.raises(KeyError), envelope.Rewrapper(key, NOTES, values=1):
+        raise KeyError
+    assert covered == [True, True]
+
+
+@pytest.mark.parametrize("plaintext", [b"", bytearray(), memoryview(b"")])
+def test_the_traces_of_a_data_key_without_a_payload_are_covered(plaintext, covered):
+    keys.encrypt(b"x", NOTES)
+    assert covered == []
+    keys.encrypt(plaintext, NOTES)
+    assert covered == [True]

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 STEPS_WITHOUT_KEYS = (
     "write",
     "read",
+    "write of nothing",
     "read with an altered payload",
     "read with an altered wrapping",
     "rewrap",

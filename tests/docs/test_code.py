@@ -3,7 +3,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.docs.pages import RUN, SHOWN, Block, Page, pages
 from tests.docs.project import Project
@@ -43,12 +42,14 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
     return Projects(tmp_path_factory.mktemp("pages"))
 
 
-def _param(page: Page) -> ParameterSet:
-    marks = [] if str(page) == "README.md" else [pytest.mark.long]
-    return pytest.param(page, marks=marks, id=str(page))
-
-
-@pytest.mark.parametrize("page", [_param(page) for page in PAGES if page.runnable])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[] if str(page) == "README.md" else pytest.mark.long, id=str(page))
+        for page in PAGES
+        if page.runnable
+    ],
+)
 def test_the_blocks_of_a_page_run_in_order(page: Page, projects: Projects) -> None:
     assert projects[str(page)]
 

@@ -188,6 +188,7 @@ FOREIGN = {
         "interval": ["'1 day'", "'1 second'", "'-1 hour'"],
         "timetz": ["'10:00+01'", "'09:30+00'"],
         "real": ["0.1", "0.2", "-1e30"],
+        "measure": ["0.1", "0.2", "0.3", "0.7", "-1e30"],  # a driver knows it as text
         "bit(3)": ["B'101'", "B'001'"],
         "\"char\"": ["'a'", "'b'"],
     },
@@ -212,8 +213,13 @@ ADDED = {
     "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
     "mood": "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')",
     "positive": "CREATE DOMAIN positive AS int CHECK (value > 0)",
+    "measure": "CREATE DOMAIN measure AS real",
 }
-REMOVED = {"mood": "DROP TYPE mood", "positive": "DROP DOMAIN positive"}
+REMOVED = {
+    "mood": "DROP TYPE mood",
+    "positive": "DROP DOMAIN positive",
+    "measure": "DROP DOMAIN measure",
+}
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])

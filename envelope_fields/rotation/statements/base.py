@@ -38,7 +38,11 @@ class Statements(Reading, ABC):
         """
 
     def lock_what_is_free(self, keys: Sequence[Key]) -> set[Key]:
-        """Lock those rows that nobody else has locked, without waiting, and return their keys."""
+        """Lock those rows that nobody else has locked, without waiting, and return their keys.
+
+        Args:
+            keys: of rows, in their order.
+        """
         if not self.connection.features.has_select_for_update_skip_locked:
             return set(keys)  # whoever writes them waits, for as long as it is allowed to
         where, params = self._among(keys)

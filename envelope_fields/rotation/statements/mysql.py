@@ -68,12 +68,12 @@ class MySQL(Statements):
     def _packet(self) -> int:
         return int(self._fetch("SELECT @@max_allowed_packet", ())[0][0])
 
-    def _compared(self, operator: str, columns: int) -> str:
+    def _compared(self, keys: Sequence[str], operator: str) -> str:
         # Neither MySQL nor MariaDB finds a range of an index by comparing rows.
         alternatives = []
-        for place, key in enumerate(self.keys):
-            last = place == columns - 1
-            same = [f"{earlier} = %s" for earlier in self.keys[:place]]
+        for place, key in enumerate(keys):
+            last = place == len(keys) - 1
+            same = [f"{earlier} = %s" for earlier in keys[:place]]
             alternatives.append(
                 " AND ".join([*same, f"{key} {operator if last else operator[0]} %s"])
             )

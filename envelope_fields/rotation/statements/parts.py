@@ -67,17 +67,20 @@ class Parts:
         """Return the condition for the keys behind `after` and up to `until`."""
         conditions, params = ["1 = 1"], []
         if after is not None:
-            conditions.append(self._compared(">", len(after)))
+            conditions.append(self._compared(self.keys, ">"))
             params.extend(self._operands(after))
         if until is not None:
-            conditions.append(self._compared("<=", len(until)))
+            conditions.append(self._compared(self.keys, "<="))
             params.extend(self._operands(until))
         return " AND ".join(conditions), params
 
-    def _compared(self, operator: str, columns: int) -> str:
-        if columns == 1:
-            return f"({self.keys[0]} {operator} %s)"
-        return f"(({self.key_list}) {operator} ({marks(self.keys)}))"
+    def _compared(self, keys: Sequence[str], operator: str) -> str:
+        """Return the condition that compares the columns of a key with parameters."""
+        return f"(({', '.join(keys)}) {operator} ({', '.join(self._marks)}))"
+
+    @property
+    def _marks(self) -> Sequence[str]:
+        return ["%s"] * len(self.keys)
 
     def _operands(self, key: Key) -> list[Any]:
         return list(key)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.rotation.statements.base import Statements
-from envelope_fields.rotation.statements.parts import marks
 from envelope_fields.rotation.statements.stored import Change, Key
 
 _HEAD = layout.PAYLOAD_AT
@@ -28,7 +27,8 @@ class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
     def swap(self, changes: Sequence[Change], *, whole: bool) -> int:
-        keys = _arrays(change.key for change in changes)
+        rows = [change.key for change in changes]
+        keys = _arrays(rows)
         heads = b"".join(change.head for change in changes)
         if whole:
             new, news = "batch.new", [[self._binary(change.new) for change in changes]]
@@ -39,12 +39,12 @@ class PostgreSQL(Statements):
             unnested = self._unnested()
             params = [self._binary(b"".join(change.new for change in changes)), *keys]
             params.append(self._binary(heads))
-        where, bounds = self._within(self._stored_keys, [change.key for change in changes])
+        where, bounds = self._within(self._stored_keys, rows)
         with self._binary_cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "
                 f"WHERE {self._joined()} "
-                # Without IS TRUE it is hashed with the keys, for all rows of the table.
+                # Without IS TRUE it is hashed with the keys, for all rows between the bounds.
                 f"AND (substr(stored.{self.name}, 1, {_HEAD}) = {_nth('%s')}) IS TRUE "
                 f"AND {where}",
                 [*params, *bounds],
@@ -80,9 +80,13 @@ class PostgreSQL(Statements):
         By it, the planner knows of a part of the table; it would go through the whole for each
         batch where rows are short, their values being in the TOAST table.
         """
-        row, operands = ", ".join(names), marks(names)
-        bounds = f"({row}) >= ({operands}) AND ({row}) <= ({operands})"
-        return bounds, [*keys[0], *keys[-1]]
+        bounds = [self._compared(names, operator) for operator in (">=", "<=")]
+        return " AND ".join(bounds), [*keys[0], *keys[-1]]
+
+    @property
+    def _marks(self) -> Sequence[str]:
+        # A number that travels as text would be compared as one of another type.
+        return [f"%s::{kind}" for kind in self._types]
 
     @cached_property
     def _stored_keys(self) -> list[str]:
@@ -150,7 +154,7 @@ class PostgreSQL(Statements):
         return connection.Database.Binary(value)
 
 
-def _arrays(keys: Iterable[Key]) -> list[Any]:
+def _arrays(keys: Sequence[Key]) -> list[Any]:
     """Return an array for each column of some keys."""
     return [_array(list(column)) for column in zip(*keys, strict=True)]
 

@@ -83,7 +83,11 @@ class Reading(Parts):
         return [(tuple(row[:-1]), row[-1]) for row in found]
 
     def values(self, keys: Sequence[Key]) -> dict[Key, Any]:
-        """Return the whole values of some rows, as they are stored."""
+        """Return the whole values of some rows, as they are stored.
+
+        Args:
+            keys: of the rows, in their order.
+        """
         where, params = self._among(keys)
         found = self._fetch(
             f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} WHERE {where}",
