@@ -1,6 +1,7 @@
 """How databases find the rows of a batch: by ranges of the primary key."""
 
 import re
+import uuid
 
 import pytest
 from django.db import connection
@@ -11,7 +12,8 @@ from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation.rewrapping import Rewrap
 from envelope_fields.rotation.statements import statements
-from tests.models import Note
+from tests.models import Note, UuidKeyed
+from tests.stored import stored, version_of
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -99,6 +101,26 @@ def test_a_batch_of_values_that_are_stored_apart(ask):
     ]
     for plan in plans:
         assert not re.search(r"Seq Scan|(Hash|Merge) Cond: .*substr", plan), plan
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="a planner that may choose otherwise")
+def test_a_batch_of_rows_that_lie_in_another_order_than_their_keys(ask):
+    """To sort what is left of a range seems cheaper than its index, if little is to be found."""
+    row = UuidKeyed.objects.create(text="x" * 200)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tests_uuidkeyed (id, text) SELECT gen_random_uuid(), text "
+            "FROM tests_uuidkeyed, generate_series(1, 100000)"
+        )
+        cursor.execute("ANALYZE tests_uuidkeyed")
+    (column,) = [each for each in encrypted_columns("default") if each.model is UuidKeyed]
+    ask, versions = statements(column), MasterKey.objects.get(alias="default").versions
+    current = bytes(versions.get(number=2).version_id)
+    assert version_of(stored(row, "text")) == current
+    after, until = (uuid.UUID(int=2**120 * first) for first in (0x20, 0x40))
+    plan, _ = plan_of(lambda: ask.heads([current], (after,), (until,), 500))
+    assert "Index Scan" in plan
+    assert not sorts(plan), plan
 
 
 def test_what_goes_over_the_wire_does_not_grow_with_values():

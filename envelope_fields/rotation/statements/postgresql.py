@@ -59,14 +59,18 @@ class PostgreSQL(Statements):
         )
 
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
-        # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice.
+        # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice. CASE
+        # has the planner expect to find every second row, and follow the index until there are
+        # enough. Of the conditions in it, it expects next to none, and would sort the whole range
+        # for each batch, where keys are in another order than rows.
         return (
             f"SELECT {', '.join(self.aliases)}, head, size FROM ("
             f"SELECT {self.aliased_keys}, "
             f"substr({self.value}, 1, {_HEAD}) AS head, length({self.value}) AS size "
             f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
             f"ORDER BY {self.key_list} OFFSET 0) AS heads "
-            f"WHERE size >= {layout.OVERHEAD_BYTES} AND {under.format('head')} LIMIT {rows:d}"
+            f"WHERE CASE WHEN size >= {layout.OVERHEAD_BYTES} "
+            f"THEN {under.format('head')} ELSE FALSE END LIMIT {rows:d}"
         )
 
     def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
