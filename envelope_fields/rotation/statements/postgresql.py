@@ -59,8 +59,8 @@ class PostgreSQL(Statements):
         )
 
     def _heads_sql(self, where: str, under: str, rows: int) -> str:
-        # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice. CASE
-        # has the planner expect to find every second row, and follow the index until there are
+        # OFFSET 0 keeps the subquery apart, so that a large value is looked up once, not twice.
+        # CASE has the planner expect to find every second row, and follow the index until there are
         # enough. Of the conditions in it, it expects next to none, and would sort the whole range
         # for each batch, where keys are in another order than rows.
         return (
