@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class ActForm(forms.Form):
         self.actor = actor
 
 
-class ActPage:
+class ActPage(ABC):
     """One act on one key or version: its words, its form, and the call that does it.
 
     Attributes:
@@ -82,13 +83,13 @@ class ActPage:
         """Return what the form begins with."""
         return {}
 
+    @abstractmethod
     def consequences(self) -> list[str]:
         """Say what will be different afterwards, in numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def perform(self, form: ActForm) -> str:
         """Do it, and return what to say about it."""
-        raise NotImplementedError
 
 
 def name_of(row: Row) -> str:

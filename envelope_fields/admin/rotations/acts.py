@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -29,7 +30,7 @@ from envelope_fields.rotation.elsewhere import resume_elsewhere
 _TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
 
 
-class RunAct:
+class RunAct(ABC):
     """One act on one run: its words, and the call that does it.
 
     Attributes:
@@ -60,13 +61,13 @@ class RunAct:
     def progress(self) -> Progress:
         return progress(self.run)
 
+    @abstractmethod
     def consequences(self) -> list[str]:
         """Say what will be different afterwards, in numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def perform(self) -> None:
         """Do it, and say so."""
-        raise NotImplementedError
 
 
 class Pause(RunAct):

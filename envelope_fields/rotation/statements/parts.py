@@ -76,10 +76,10 @@ class Parts:
 
     def _compared(self, keys: Sequence[str], operator: str) -> str:
         """Return the condition that compares the columns of a key with parameters."""
-        return f"(({', '.join(keys)}) {operator} ({', '.join(self._marks)}))"
+        return f"(({', '.join(keys)}) {operator} ({', '.join(self._key_marks)}))"
 
     @property
-    def _marks(self) -> Sequence[str]:
+    def _key_marks(self) -> Sequence[str]:
         return ["%s"] * len(self.keys)
 
     def _operands(self, key: Key) -> list[Any]:

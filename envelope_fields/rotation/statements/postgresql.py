@@ -88,7 +88,7 @@ class PostgreSQL(Statements):
         return " AND ".join(bounds), [*keys[0], *keys[-1]]
 
     @property
-    def _marks(self) -> Sequence[str]:
+    def _key_marks(self) -> Sequence[str]:
         # A number that travels as text would be compared as one of another type.
         return [f"%s::{kind}" for kind in self._types]
 
