@@ -11,12 +11,14 @@ VENV    := .venv/.python-$(PYTHON_VERSION)
 RUNTIME := .venv/.runtime
 TEST    := .venv/.test
 DEV     := .venv/.dev
+# Other packages have an environment of their own.
+NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 
 # Where pyenv is used, tox finds its interpreters behind those already on PATH.
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo test coverage tox lint format types imports docs bench bench-rotation bench-peers wheel clean
+.PHONY: help driver demo test coverage neighbours tox lint format types imports docs bench bench-rotation bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +47,13 @@ $(DEV): $(TEST) requirements.txt
 	@$(PIP) install -r requirements.txt
 	@touch $@
 
+$(NEIGHBOURS): requirements-neighbours.txt requirements-test.txt requirements-runtime.txt
+	@echo "Installing requirements-neighbours.txt"
+	@"$(PYTHON)" -m venv --clear .venv-neighbours
+	@.venv-neighbours/bin/python -m pip --disable-pip-version-check --quiet install -r requirements-neighbours.txt
+	@.venv-neighbours/bin/python .ci/mariadb_driver.py
+	@touch $@
+
 driver: $(TEST)
 	@$(PY) .ci/mariadb_driver.py
 
@@ -63,6 +72,9 @@ coverage: driver ## the tests once more, with the coverage of all databases toge
 	$(PY) -m coverage run -m tests.matrix $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
+	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)
 
 tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some, ARGS as above
 	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
@@ -103,6 +115,6 @@ bench-peers: driver ## the same work done by other packages, in an environment o
 	@$(PY) -m bench.peers
 
 clean: ## remove everything that was made here
-	rm -rf .venv .tox build dist docs/_build htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-neighbours .tox build dist docs/_build htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
