@@ -1,6 +1,7 @@
 """In what order tests run, and what every test begins with."""
 
 import pytest
+from pytest_django.plugin import blocking_manager_key
 
 
 @pytest.hookimpl(trylast=True)
@@ -23,6 +24,53 @@ def kind_of(item):
 
 def is_long(item):
     return item.get_closest_marker("long") is not None
+
+
+def worker_of(config):
+    """Return the name of the worker that this process is; None where it runs all tests itself."""
+    return getattr(config, "workerinput", {}).get("workerid")
+
+
+@pytest.fixture(scope="session")
+def copied(request):
+    """The worker for which the test databases are copied, instead of migrated; or None."""
+    from tests import copies
+
+    return worker_of(request.config) if copies.can_be_made() else None
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_parallel_suffix(request, copied):
+    """The databases that are copied have the names that they have without workers."""
+    if copied is None:
+        request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(request, copied, django_test_environment, django_db_blocker):
+    """Make the test databases, and have tests that commit go back to what these hold when new."""
+    from tests import baseline, copies
+
+    if copied is None:
+        request.getfixturevalue("django_db_setup")
+    with pytest.MonkeyPatch.context() as patch:
+        with django_db_blocker.unblock():
+            if copied is not None:
+                copies.make(copied)
+            baseline.take(patch)
+        yield
+    if copied is not None:
+        with django_db_blocker.unblock():
+            copies.drop()
+
+
+def pytest_sessionfinish(session):
+    """Drop what was copied, when the workers have ended."""
+    if worker_of(session.config) is None and session.config.getoption("numprocesses", None):
+        from tests import copies
+
+        with session.config.stash[blocking_manager_key].unblock():
+            copies.drop_originals()
 
 
 @pytest.fixture(autouse=True)
