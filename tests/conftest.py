@@ -1,7 +1,22 @@
 """In what order tests run, and what every test begins with."""
 
 import pytest
+from pytest_django.django_compat import is_django_unittest
 from pytest_django.plugin import blocking_manager_key
+
+# The fixtures that let a test have a database, besides the mark `django_db`.
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "scratch"}
+
+
+def pytest_itemcollected(item):
+    """Mark what says the same whatever the database is, since it uses none."""
+    has_database = (
+        item.get_closest_marker("django_db") is not None
+        or DATABASE_FIXTURES.intersection(item.fixturenames)
+        or is_django_unittest(item)
+    )
+    if not has_database:
+        item.add_marker("no_database")
 
 
 @pytest.hookimpl(trylast=True)

@@ -28,17 +28,18 @@ def make(worker):
     Args:
         worker: the name of this one, such as `gw0`.
     """
+    names = {each.alias: each.creation._get_test_db_name() for each in connections.all()}
     with _originals() as there:
         if not there.read_text():
             setup_databases(verbosity=0, interactive=False)
             there.write_text("migrated")
         for connection in connections.all():
-            _copy(connection, worker)
+            _copy(connection, names[connection.alias], worker)
 
 
-def _copy(connection, worker):
+def _copy(connection, name, worker):
     creation = connection.creation
-    connection.settings_dict["NAME"] = creation._get_test_db_name()
+    connection.settings_dict["NAME"] = name
     connection.close()  # PostgreSQL copies no database that is in use
     creation.clone_test_db(suffix=worker, verbosity=0)
     connection.settings_dict.update(creation.get_test_db_clone_settings(worker))

@@ -1,26 +1,32 @@
-"""Run the same tests on every database found here, and say which were not found.
+"""Run the tests on every database found here, and say which were not found.
 
-    python -m tests.matrix [--require-all] [--on DATABASE ...] [arguments for pytest]
+    python -m tests.matrix [--require-all] [--on DATABASE ...] [--marks MARKS] [for pytest ...]
 
 A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
-PGPASSWORD and their MARIADB_ counterparts say where to look. The admin is tested in Chromium, on
-SQLite alone, and workers with Redis and RabbitMQ. With --require-all, or
-ENVELOPE_TEST_REQUIRE_ALL=1, a component that is missing is a failure. With --on, the tests run on
-these databases alone: sqlite, postgresql or mariadb.
+PGPASSWORD and their MARIADB_ counterparts say where to look. What uses no database runs once, what
+says the same on each runs on SQLite, and the rest on all. The admin is tested in Chromium, and
+workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a component
+that is missing is a failure. With --on, the tests run on these databases alone: sqlite, postgresql
+or mariadb. With --marks, only some of them run: `--marks "not long"`.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from tests import brokers, browsers, databases
 
 TIMEOUT_SECONDS = 5
 # One test at a time, so that no worker ends long before the other.
-DEFAULT_ARGUMENTS = ("-n", "2", "--maxschedchunk", "1")
+DEFAULT_ARGUMENTS = ("-n", "2", "--maxschedchunk", "1", "--durations", "20")
+# Sessions at once: most of the time, a test waits for a server, a process or a browser.
+AT_ONCE = 2
 
 
 class Missing(Exception):
@@ -116,14 +122,66 @@ def find(finders: dict[str, Callable[[], str]]) -> tuple[dict[str, str], dict[st
     return found, missing
 
 
-def passes(name: str, arguments: list[str]) -> bool:
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "ENVELOPE_TEST_DB": name,
-    }
-    command = [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode == 0
+@dataclass(frozen=True)
+class Session:
+    """One run of pytest.
+
+    Attributes:
+        name: what it is about.
+        database: the one that its tests use, if they use any.
+        marks: which tests these are, as an expression for pytest's `-m`.
+    """
+
+    name: str
+    database: str
+    marks: str
+
+    def run(self, arguments: list[str]) -> int:
+        """Run it, say what came of it, and return pytest's exit status."""
+        print(f"{self.name} ...", flush=True)
+        began = time.monotonic()
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks, *arguments],
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "ENVELOPE_TEST_DB": self.database,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - began
+        print(f"\n=== {self.name}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
+        return result.returncode
+
+
+# Pytest's exit status where no test was picked: by -k, say, which picks some of other sessions.
+NOTHING_PICKED = 5
+
+
+def sessions(found: list[str], marks: str) -> list[Session]:
+    """Return what is run on these databases, the longest first."""
+    first = found[0]
+    return [
+        Session(first, first, f"not no_database and ({marks})"),
+        *(
+            Session(name, name, f"not (no_database or any_database) and ({marks})")
+            for name in found[1:]
+        ),
+        Session("no database", "sqlite", f"no_database and ({marks})"),
+    ]
+
+
+def failures(to_run: list[Session], arguments: list[str]) -> list[str]:
+    """Run sessions, and return the names of those that failed: all, where no test was picked."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(lambda session: session.run(arguments), to_run))
+    fine = {0} if set(statuses) == {NOTHING_PICKED} else {0, NOTHING_PICKED}
+    return [
+        session.name for session, status in zip(to_run, statuses, strict=True) if status not in fine
+    ]
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -138,6 +196,9 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--on", choices=list(FINDERS), action="append", help="run on this database alone"
     )
+    parser.add_argument(
+        "--marks", default="long or not long", help="run those that have these marks, as for -m"
+    )
     return parser.parse_known_args(arguments)
 
 
@@ -145,11 +206,8 @@ def main(arguments: list[str]) -> int:
     options, for_pytest = parse(arguments)
     finders = {name: FINDERS[name] for name in options.on or FINDERS}
     databases_found, missing = find(finders)
-    failed = []
-    for name, version in databases_found.items():
-        print(f"\n=== {name}: {version} ===", flush=True)
-        if not passes(name, for_pytest):
-            failed.append(name)
+    print(", ".join(f"{name}: {version}" for name, version in databases_found.items()), flush=True)
+    failed = failures(sessions(list(databases_found), options.marks), for_pytest)
 
     others_found, others_missing = find(OTHERS)
     missing |= others_missing

@@ -16,7 +16,7 @@ from envelope_fields.policy.requests import in_flight
 from tests.api import ROOT, key_url, last_event, problem, reader, url
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 MIDDLEWARE = "envelope_fields.middleware.PrincipalMiddleware"
 

@@ -10,7 +10,7 @@ from envelope_fields import rotation
 from tests.api import key_url, url
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 

@@ -7,7 +7,7 @@ from envelope_fields.lifecycle import rotate_master_key
 from tests.api import key_url, problem
 from tests.models import TenantNote
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 def test_what_is_counted(api, key):

@@ -22,7 +22,7 @@ from envelope_fields.policy import APPLICATION, Action
 from tests.api import problem, url, wrong_fields
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 NAMES = [
     "generate-data-key",

@@ -15,6 +15,7 @@ from tests.officers import officer
 from tests.server import served
 
 pytestmark = [
+    pytest.mark.any_database,
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
 ]

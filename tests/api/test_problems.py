@@ -8,7 +8,7 @@ from django.test import Client
 from envelope_fields.models import AuditEvent, MasterKey
 from tests.api import ROOT, key_url, problem, url, wrong_fields
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 JSON = "application/json"
 

@@ -28,6 +28,7 @@ from tests.officers import officer
 from tests.rotation import left
 
 pytestmark = [
+    pytest.mark.any_database,
     pytest.mark.django_db(databases="__all__"),
     pytest.mark.usefixtures("worker"),
 ]

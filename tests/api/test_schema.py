@@ -10,7 +10,7 @@ from envelope_fields.api.urls import urlpatterns
 from tests import openapi
 from tests.api import problem, url
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.conf import configuration
 
+pytestmark = pytest.mark.any_database
+
 
 def test_data_operations_are_off(settings):
     settings.ENVELOPE_FIELDS = {}

@@ -6,7 +6,7 @@ from rest_framework.settings import api_settings
 
 from tests.api import key_url, problem, url
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from envelope_fields.models import AuditEvent, KeyGrant, RotationRun
 from tests.api import url
 from tests.api.rotations import with_worker
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 KEY = "keys/alias:tenant/"
 AGREED = {"confirm": "tenant", "places": []}

@@ -10,6 +10,8 @@ from django.db.models.functions import Lower
 from envelope_fields.checks.admin import check_admin
 from tests.models import Child, Note
 
+pytestmark = pytest.mark.any_database
+
 
 class HasText(admin.SimpleListFilter):
     title = "has a text"

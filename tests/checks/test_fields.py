@@ -5,6 +5,8 @@ from django.db import models
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 
+pytestmark = pytest.mark.any_database
+
 
 def by_tenant(instance):
     return "tenant"

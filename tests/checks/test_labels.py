@@ -1,10 +1,13 @@
 """Labels that two columns share, now or from before a rename."""
 
+import pytest
 from django.db import models
 from django.test.utils import isolate_apps
 
 from envelope_fields.checks.labels import check_labels
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+
+pytestmark = pytest.mark.any_database
 
 
 def declare(name, *, managed=True, table=None, bases=(models.Model,), **columns):

@@ -11,6 +11,8 @@ from envelope_fields.lifecycle import create_master_key
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.models import KeyGrant
 
+pytestmark = pytest.mark.any_database
+
 OURS = "envelope_fields.middleware.PrincipalMiddleware"
 DJANGOS = "django.contrib.auth.middleware.AuthenticationMiddleware"
 SUBCLASS = f"{__name__}.Subclass"

@@ -11,6 +11,8 @@ from envelope_fields.checks import renames
 from envelope_fields.checks.renames import check_renames
 from envelope_fields.fields import EncryptedTextField
 
+pytestmark = pytest.mark.any_database
+
 
 class YesToRenames(MigrationQuestioner):
     def ask_rename(self, *_):

@@ -11,6 +11,8 @@ from django.core.serializers.python import Deserializer
 from envelope_fields.checks.serializers import check_serializers
 from envelope_fields.serializers import json as ours
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def module(monkeypatch, settings):

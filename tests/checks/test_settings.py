@@ -10,6 +10,8 @@ from envelope_fields.checks.settings import check_settings
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.base import RootKey
 
+pytestmark = pytest.mark.any_database
+
 LOCAL = "envelope_fields.root_keys.local.LocalRootKey"
 
 

@@ -5,7 +5,7 @@ from django.urls import reverse
 from demo_project.clinic import patients
 from demo_project.clinic.models import Patient, Resource
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True)

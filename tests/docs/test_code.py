@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -6,11 +5,6 @@ import pytest
 
 from tests.docs.pages import RUN, SHOWN, Block, Page, pages
 from tests.docs.project import Project
-
-# Each page makes an SQLite database of its own, whatever the other tests run on.
-pytestmark = pytest.mark.skipif(
-    os.environ.get("ENVELOPE_TEST_DB", "sqlite") != "sqlite", reason="pages run on SQLite"
-)
 
 # Their code is run by tests of their own.
 TESTED_ELSEWHERE = ("docs/spec/",)

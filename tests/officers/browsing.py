@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-from django.db import connection
 from django.urls import reverse
 
 from tests.browsers import chromium
@@ -13,9 +12,9 @@ from tests.browsers import chromium
 PICTURES = os.environ.get("ENVELOPE_TEST_PICTURES")
 
 in_a_browser = [
+    pytest.mark.any_database,
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.skipif(chromium() is None, reason="no Chromium, or no Playwright"),
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="pages are the same on all databases"),
 ]
 
 

@@ -12,7 +12,7 @@ from envelope_fields.lifecycle import create_master_key
 from tests.models import TenantNote
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
 

@@ -9,7 +9,7 @@ from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = reverse("admin:envelope_fields_auditevent_changelist")
 

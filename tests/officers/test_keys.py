@@ -15,7 +15,7 @@ from envelope_fields.policy import Action
 from tests.models import Note, TenantNote
 from tests.officers import officer
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
 ADD = reverse("admin:envelope_fields_masterkey_add")

@@ -30,7 +30,7 @@ from tests.officers import officer
 from tests.rotation import interrupted, left, put, with_worker
 from tests.stored import stored
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = reverse("admin:envelope_fields_rotationrun_changelist")
 

@@ -22,6 +22,8 @@ from envelope_fields.policy import Action
 from tests.models import TenantNote
 from tests.officers import officer
 
+pytestmark = pytest.mark.any_database
+
 SHOWN = ("title", "aria-label", "placeholder", "alt")
 # What is said in the words of the database, or of Django without a translation.
 DATA = re.compile(
