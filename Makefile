@@ -3,7 +3,9 @@
 
 PYTHON ?= python3
 PY     := .venv/bin/python
-PIP    := $(PY) -m pip --disable-pip-version-check --quiet
+# uv, where it can be had: it installs in seconds what takes pip a minute.
+UV     := uv==0.13.9
+INSTALL := .ci/install.py
 
 # Part of a stamp's name, so that another interpreter gets an environment of its own.
 PYTHON_VERSION := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null || echo none)
@@ -18,7 +20,7 @@ NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo test coverage neighbours tox lint format types imports docs bench bench-rotation bench-peers wheel clean
+.PHONY: help driver demo test test-long coverage neighbours tox lint format types imports docs bench bench-rotation bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,27 +32,28 @@ help: ## list the targets
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@echo "Making .venv with Python $*"
 	@"$(PYTHON)" -m venv --clear .venv
+	@$(PY) -m pip --disable-pip-version-check --quiet install $(UV) || echo "uv is not to be had; pip does without."
 	@touch "$@"
 
 $(RUNTIME): $(VENV) requirements-runtime.txt
 	@echo "Installing requirements-runtime.txt"
-	@$(PIP) install -r requirements-runtime.txt
+	@$(PY) $(INSTALL) -r requirements-runtime.txt
 	@touch $@
 
 $(TEST): $(RUNTIME) requirements-test.txt
 	@echo "Installing requirements-test.txt"
-	@$(PIP) install -r requirements-test.txt
+	@$(PY) $(INSTALL) -r requirements-test.txt
 	@touch $@
 
 $(DEV): $(TEST) requirements.txt
 	@echo "Installing requirements.txt"
-	@$(PIP) install -r requirements.txt
+	@$(PY) $(INSTALL) -r requirements.txt
 	@touch $@
 
 $(NEIGHBOURS): requirements-neighbours.txt requirements-test.txt requirements-runtime.txt
 	@echo "Installing requirements-neighbours.txt"
 	@"$(PYTHON)" -m venv --clear .venv-neighbours
-	@.venv-neighbours/bin/python -m pip --disable-pip-version-check --quiet install -r requirements-neighbours.txt
+	@.venv-neighbours/bin/python $(INSTALL) -r requirements-neighbours.txt
 	@.venv-neighbours/bin/python .ci/mariadb_driver.py
 	@touch $@
 
@@ -66,6 +69,9 @@ test: driver ## the tests, on every database found here; ARGS="--on sqlite -k te
 	@$(PY) -m tests.matrix $(ARGS)
 
 # -- More tests --------------------------------------------------------------------------------
+
+test-long: driver ## what finds what is rare, at full size: half an hour; ARGS as for test
+	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
 
 coverage: driver ## the tests once more, with the coverage of all databases together
 	@$(PY) -m coverage erase

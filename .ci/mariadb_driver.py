@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parent.parent / "requirements-mariadb.txt"
+INSTALL = Path(__file__).parent / "install.py"
 
 
 def is_installed() -> bool:
@@ -29,8 +30,7 @@ def can_be_built() -> bool:
 
 
 def install() -> bool:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    return subprocess.call([*pip, "install", "-r", str(REQUIREMENTS)]) == 0
+    return subprocess.call([sys.executable, str(INSTALL), "-r", str(REQUIREMENTS)]) == 0
 
 
 def main() -> None:

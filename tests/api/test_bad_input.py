@@ -16,7 +16,6 @@ from tests.api import ROOT
 from tests.models import TenantNote
 
 pytestmark = [
-    pytest.mark.long,
     pytest.mark.django_db(databases="__all__"),
     pytest.mark.usefixtures("worker"),
 ]

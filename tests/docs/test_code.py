@@ -38,11 +38,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
 
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=[] if str(page) == "README.md" else pytest.mark.long, id=str(page))
-        for page in PAGES
-        if page.runnable
-    ],
+    [pytest.param(page, id=str(page)) for page in PAGES if page.runnable],
 )
 def test_the_blocks_of_a_page_run_in_order(page: Page, projects: Projects) -> None:
     assert projects[str(page)]

@@ -1,9 +1,14 @@
 """A real browser, on the pages of a real server."""
 
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from envelope_fields.policy import APPLICATION, acting_as
 from tests.browsers import chromium
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -15,14 +20,44 @@ def as_the_application(monkeypatch, settings):
         yield
 
 
+@pytest.fixture(scope="session")
+def running_browser(tmp_path_factory):
+    """The address of one browser for all tests: to start it takes longer than most of them."""
+    with running(tmp_path_factory.mktemp("browser")) as address:
+        yield address
+
+
+@contextmanager
+def running(profile: Path):
+    with (profile / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                chromium(), "--headless", "--no-sandbox", "--disable-dev-shm-usage",
+                "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                "--disable-background-networking", "--disable-component-update",
+                # A page that is not in front keeps its timers all the same.
+                "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+                "--disable-backgrounding-occluded-windows",
+                "--remote-debugging-port=0", f"--user-data-dir={profile}",
+            ],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        port = profile / "DevToolsActivePort"
+        until(lambda: port.exists() and port.read_text().count("\n") == 1, seconds=60)
+        yield f"http://127.0.0.1:{port.read_text().split()[0]}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 @pytest.fixture
-def browser(as_the_application):
+def browser(as_the_application, running_browser):
+    # Anew for each test, since its event loop would be in the way of tests without a browser.
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        browser = playwright.chromium.connect_over_cdp(running_browser)
         yield browser
         browser.close()
 

@@ -112,6 +112,7 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
     page.on("console", lambda said: "Policy" in said.text and page.problems.append(said.text))
 
+    page.clock.install()
     browsing.log_in(page, "olga")
     page.goto(page_of(key))
     page.click('[data-act="start_rotation"]')
@@ -143,7 +144,7 @@ def test_the_bar_moves_without_reloading(page, key, processes):
     processes[0].wait(timeout=30)
     rests_at = left("clinic/north")
     assert visible_acts(page) == ["resume", "cancel"]
-    page.wait_for_timeout(1500)
+    page.clock.run_for("01:00")
     assert 0 < left("clinic/north") == rests_at
 
     browsing.act(page, "resume")
@@ -181,6 +182,7 @@ class TestWatching:
     def watched(self, page, run):
         page.asked = []
         page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
+        page.clock.install()
         browsing.log_in(page, "olga")
         page.goto(page_of_run(run))
         return page
@@ -212,7 +214,7 @@ class TestWatching:
         with watched.expect_response("**/progress/"):
             pass
         look_away(watched, is_hidden=True)
-        watched.wait_for_timeout(500)  # what was asked is answered
+        watched.wait_for_load_state("networkidle")  # what was asked is answered
         move(run, 10)
         assert_stopped(watched)
         assert bar(watched) == 0
@@ -297,6 +299,8 @@ def look_away(page, *, is_hidden):
 
 
 def assert_stopped(page):
+    """Let a minute pass for the page, in which it asks for nothing."""
     page.asked.clear()
-    page.wait_for_timeout(2500)
+    page.clock.run_for("01:00")
+    page.evaluate("0")  # comes after what it would have asked
     assert page.asked == []

@@ -1,6 +1,7 @@
 """Whatever statement a rotation is ended at, in whatever way: it is run again, and finishes.
 
-Each way of ending it takes every third statement, and another one to begin with.
+Each way of ending it takes every third statement, and another one to begin with; every twelfth, where
+there is little time.
 """
 
 import pytest
@@ -12,6 +13,7 @@ from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from tests.models import Note, keyed
 from tests.rotation import left
+from tests.sizes import size
 
 pytestmark = [
     pytest.mark.long,
@@ -43,10 +45,10 @@ class Statements:
 @pytest.mark.parametrize(
     ("kind", "how", "first"),
     [
-        ("rewrap", "refused", 1),
-        ("rewrap", "killed before", 2),
-        ("rewrap", "killed after", 3),
-        ("re_encrypt", "killed after", 1),
+        ("rewrap", "refused", size(1, 1)),
+        ("rewrap", "killed before", size(5, 2)),
+        ("rewrap", "killed after", size(9, 3)),
+        ("re_encrypt", "killed after", size(11, 1)),
     ],
 )
 def test_at_any_statement(kind, how, first, monkeypatch):
@@ -56,7 +58,7 @@ def test_at_any_statement(kind, how, first, monkeypatch):
         # PostgreSQL's own cursor would not be noticed.
         monkeypatch.setattr(each, "force_debug_cursor", True)
     notes = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(3)])
-    for at in range(first, 1000, 3):
+    for at in range(first, 1000, size(12, 3)):
         rotate_master_key("default")
         statements = Statements(at, how)
         ended = ended_at(statements, kind)

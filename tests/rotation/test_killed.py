@@ -1,7 +1,6 @@
 """A rotation that is ended at any moment, in any way, is taken up again and finishes."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,10 @@ from envelope_fields.rotation.processes import work_in_processes
 from envelope_fields.rotation.working import begun
 from tests.child import command
 from tests.rotation import are_all_there, interrupted, left, numbered_notes
+from tests.sizes import size
+from tests.waiting import until
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
-]
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 ROWS = 200
 
@@ -29,14 +27,8 @@ def notes():
     return numbered_notes(ROWS)
 
 
-def until(condition, seconds=15):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("moved", [1, 40, 150])
+@pytest.mark.long
+@pytest.mark.parametrize("moved", size([40], [1, 5, 10, 20, 40, 60, 80, 100, 120, 150, 180]))
 def test_sigkill(notes, moved):
     process = command("rewrap", "--batch-size", "2", "--sleep", "0.005")
     with process:

@@ -22,6 +22,7 @@ from envelope_fields.rotation import Limits
 from envelope_fields.rotation.batches import Batches
 from tests.models import Keyword, keyed
 from tests.rotation import Killed, left
+from tests.sizes import size
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(databases="__all__")]
 
@@ -181,8 +182,8 @@ def test_no_order_loses_a_value(monkeypatch):
     run_state_machine_as_test(
         Rotations,
         settings=settings(
-            max_examples=15,
-            stateful_step_count=20,
+            max_examples=size(6, 100),
+            stateful_step_count=size(15, 30),
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -5,7 +5,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 
 import django
@@ -25,6 +24,7 @@ from tests.brokers import BROKERS, answers
 from tests.celery_conf import conf
 from tests.models import Note
 from tests.rotation import left, with_worker
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
@@ -37,13 +37,6 @@ def notes(monkeypatch):
     found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
     rotate_master_key("default")
     return found
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def state(run):
