@@ -16,6 +16,7 @@ from tests.api import ROOT
 from tests.models import TenantNote
 
 pytestmark = [
+    pytest.mark.any_django,
     pytest.mark.django_db(databases="__all__"),
     pytest.mark.usefixtures("worker"),
 ]

@@ -25,6 +25,7 @@ from tests.server import served
 from tests.sizes import size
 
 pytestmark = [
+    pytest.mark.any_django,
     pytest.mark.long,
     pytest.mark.django_db(transaction=True, databases="__all__"),
 ]

@@ -20,6 +20,7 @@ from tests.server import served
 from tests.sizes import size
 
 pytestmark = [
+    pytest.mark.any_django,
     pytest.mark.long,
     *size([pytest.mark.any_database], []),
     pytest.mark.django_db(transaction=True, databases="__all__"),

@@ -13,6 +13,7 @@ PICTURES = os.environ.get("ENVELOPE_TEST_PICTURES")
 
 in_a_browser = [
     pytest.mark.any_database,
+    pytest.mark.any_django,
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.skipif(chromium() is None, reason="no Chromium, or no Playwright"),
 ]

@@ -1,7 +1,7 @@
 """Whatever statement a rotation is ended at, in whatever way: it is run again, and finishes.
 
-Each way of ending it takes every third statement, and another one to begin with; every twelfth, where
-there is little time.
+Each way of ending it takes every twelfth statement, and another one to begin with; at full size,
+every third.
 """
 
 import pytest
@@ -16,6 +16,7 @@ from tests.rotation import left
 from tests.sizes import size
 
 pytestmark = [
+    pytest.mark.any_django,
     pytest.mark.long,
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
 ]

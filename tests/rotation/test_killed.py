@@ -17,7 +17,10 @@ from tests.rotation import are_all_there, interrupted, left, numbered_notes
 from tests.sizes import size
 from tests.waiting import until
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = [
+    pytest.mark.any_django,
+    pytest.mark.django_db(transaction=True, databases=["default", "other"]),
+]
 
 ROWS = 200
 

@@ -24,7 +24,11 @@ from tests.models import Keyword, keyed
 from tests.rotation import Killed, left
 from tests.sizes import size
 
-pytestmark = [pytest.mark.long, pytest.mark.django_db(databases="__all__")]
+pytestmark = [
+    pytest.mark.any_django,
+    pytest.mark.long,
+    pytest.mark.django_db(databases="__all__"),
+]
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 VALUES = st.tuples(TEXTS, st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)))
