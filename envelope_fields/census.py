@@ -8,8 +8,7 @@ it counts them, or fails, or names in `not_counted` what it did not see.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +50,8 @@ class CensusRow:
     @property
     def place(self) -> str:
         """Where the values are, for messages."""
-        schema = "" if self.schema is None else f" in the schema {self.schema!r}"
-        return f"{self.model}.{self.field}{schema} in the database {self.database!r}"
+        schema = "" if self.schema is None else f"the schema {self.schema!r} of "
+        return f"{self.model}.{self.field} in {schema}the database {self.database!r}"
 
 
 def census(key: Key | None = None, *, database: str | None = None) -> list[CensusRow]:
@@ -74,7 +73,6 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
     found = [(column, group) for column in columns for group in counted(column)]
     # Read after the values, so that none can be under a version that is too new to be known.
     versions = {version.version_id: version for version in key_versions()}
-    schemas = _told_apart(columns)
     rows = [
         CensusRow(
             database=column.database,
@@ -83,7 +81,7 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
             version_id=group.version_id,
             version=None if group.version_id is None else versions.get(group.version_id),
             values=group.values,
-            schema=column.schema if column.database in schemas else None,
+            schema=column.schema,
             history=group.history,
         )
         for column, group in found
@@ -120,18 +118,6 @@ def _looked_up(database: str | None) -> list[Column]:
             f"The catalogue of a database could not be read ({type(error).__name__}), so that the "
             f"tables of encrypted fields could not be found. Is it reachable?"
         ) from error
-
-
-def _told_apart(columns: Iterable[Column]) -> set[str]:
-    """Return the databases whose columns need the name of their schema."""
-    schemas: defaultdict[str, set[str]] = defaultdict(set)
-    unseen = set()
-    for column in columns:
-        if column.schema is not None:
-            schemas[column.database].add(column.schema)
-            if not column.relation.is_visible:
-                unseen.add(column.database)
-    return unseen | {alias for alias, names in schemas.items() if len(names) > 1}
 
 
 def _order(row: CensusRow) -> tuple[Any, ...]:

@@ -28,6 +28,8 @@ class Column:
         field: its field.
         table_sql, column_sql: their names in the database, quoted for SQL.
         relation: what the catalogue of the database says of the table, where it was asked.
+        schema: the schema of the table; None where the database has none, or all its encrypted
+            columns are in one and are found without its name.
     """
 
     database: str
@@ -36,14 +38,10 @@ class Column:
     table_sql: str
     column_sql: str
     relation: Relation = UNLOCATED
+    schema: str | None = None
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"
-
-    @property
-    def schema(self) -> str | None:
-        """The schema of its table; None where the database has none, or not the table."""
-        return self.relation.schema
 
     @property
     def place(self) -> str:
@@ -82,7 +80,11 @@ def located(columns: Iterable[Column]) -> Iterator[Column]:
         Error: a database cannot be looked at.
     """
     for alias, declared in groupby(columns, key=lambda column: column.database):
-        yield from _located(alias, list(declared))
+        found = list(_located(alias, list(declared)))
+        schemas = {column.relation.schema for column in found if column.relation is not UNLOCATED}
+        if len(schemas) > 1 or not all(column.relation.is_visible for column in found):
+            found = [replace(column, schema=column.relation.schema) for column in found]
+        yield from found
 
 
 def _located(alias: str, declared: list[Column]) -> Iterator[Column]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import connections
 
-from envelope_fields.databases.base import Database
+from envelope_fields.databases.base import Database, RowsHidden
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
 from envelope_fields.databases.relations import UNLOCATED, Kind, Relation
@@ -23,4 +23,4 @@ def database(alias: str) -> Database:
     return _OF_VENDOR.get(connection.vendor, Database)(connection)
 
 
-__all__ = ["UNLOCATED", "Database", "Kind", "Relation", "database"]
+__all__ = ["UNLOCATED", "Database", "Kind", "Relation", "RowsHidden", "database"]

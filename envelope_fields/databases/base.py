@@ -10,6 +10,18 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.databases.relations import Relation
+from envelope_fields.exceptions import EnvelopeError
+
+
+class RowsHidden(EnvelopeError):
+    """Row-level security hides rows of a table from this connection's role."""
+
+    def __init__(self, table: str, database: str) -> None:
+        super().__init__(
+            f"Row-level security hides rows of {table} in the database {database!r} from this "
+            "role. Do this as a role that has BYPASSRLS, or as the owner of the table where that "
+            "is not forced."
+        )
 
 
 class Database:
@@ -67,9 +79,23 @@ class Database:
         with transaction.atomic(using=self.connection.alias):
             yield
 
+    @contextmanager
+    def within(self, schema: str) -> Iterator[None]:
+        """Have names mean what is in a schema first, as in a request of its tenant."""
+        yield
+
     def hides_rows(self, table_sql: str) -> bool:
         """Whether rows of a table are hidden from this connection."""
         return False
+
+    def refuse_hidden(self, table_sql: str) -> None:
+        """Raise if rows of a table are hidden from this connection.
+
+        Raises:
+            RowsHidden: they are.
+        """
+        if self.hides_rows(table_sql):
+            raise RowsHidden(table_sql, self.connection.alias)
 
     def is_empty_for_certain(self, table_sql: str) -> bool:
         """Whether a table has no rows, also none that are hidden from this connection."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import transaction
 
@@ -112,6 +113,24 @@ class PostgreSQL(Database):
             yield
             if within:
                 cursor.execute(f"SET LOCAL row_security = {before}")
+
+    @contextmanager
+    def within(self, schema: str) -> Iterator[None]:
+        connection: Any = self.connection
+        if hasattr(connection, "set_schema"):  # of django-tenants, which sets the path itself
+            before, with_public = connection.tenant, connection.include_public_schema
+            connection.set_schema(schema)
+            try:
+                yield
+            finally:
+                connection.set_tenant(before, with_public)
+            return
+        with transaction.atomic(using=connection.alias):
+            before = self.fetch("SHOW search_path")[0][0]
+            path = f"{self.quote(schema)}, {before}" if before else self.quote(schema)
+            self.fetch("SELECT set_config('search_path', %s, true)", [path])
+            yield
+            self.fetch("SELECT set_config('search_path', %s, true)", [before])
 
     def hides_rows(self, table_sql: str) -> bool:
         found = self.fetch("SELECT row_security_active(to_regclass(%s)::oid)", [table_sql])

@@ -93,6 +93,7 @@ class RotationPlace(models.Model):
 
     run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="places")
     database = models.CharField(_("database"), max_length=100)
+    schema = models.CharField(_("schema"), max_length=63, blank=True, default="")  # of PostgreSQL
     model = models.CharField(_("model"), max_length=200)  # app_label.Model
     field = models.CharField(_("field"), max_length=200)
     total = models.BigIntegerField(_("total"), default=0)  # by the census, as the run began

@@ -14,6 +14,7 @@ from django.db import DatabaseError, transaction
 
 from envelope_fields.columns import Column
 from envelope_fields.crypto import format as layout
+from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope, RootKeyUnavailable
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.tables import says_no_table
@@ -36,6 +37,7 @@ class Unreadable:
         version_id: the key version that it names, in hexadecimal; empty if it is no envelope.
         cause: the class of the error.
         message: the error; it tells nothing of the value.
+        schema: the schema of the table, as the census has it.
     """
 
     database: str
@@ -44,6 +46,7 @@ class Unreadable:
     version_id: str
     cause: str
     message: str
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,13 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
         ImproperlyConfigured: a root key is missing.
         RootKeyUnavailable: one cannot be reached now.
         MasterKeyUnusable: the keys' database cannot.
+        RowsHidden: rows of a table are hidden from this role.
         Error: another database cannot.
     """
     for column in chosen_columns(fields, database):
         if not _has_table(column):
             continue  # models may live in more databases than they do
+        database_of(column.database).refuse_hidden(column.table_sql)
         for values in _values(statements(column)):
             found = [
                 _unreadable(column, key, value, error)
@@ -136,4 +141,5 @@ def _unreadable(column: Column, key: Key, value: Any, error: EnvelopeError) -> U
         version_id=version_id,
         cause=type(error).__name__,
         message=str(error),
+        schema=column.schema,
     )
