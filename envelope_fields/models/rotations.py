@@ -106,6 +106,11 @@ class RotationPlace(models.Model):
     def __str__(self) -> str:
         return f"{self.model}.{self.field}"
 
+    @property
+    def named_schema(self) -> str | None:
+        """The schema, where it has to be named."""
+        return None if self.schema in ("", "public") else self.schema
+
 
 class RotationRange(models.Model):
     """Rows between two primary keys, which one worker goes through, batch by batch."""

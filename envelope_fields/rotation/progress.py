@@ -92,9 +92,9 @@ def _progress(
     run: RotationRun, places: list[RotationPlace], of_places: Mapping[int, RunNumbers]
 ) -> Progress:
     numbers = RunNumbers(each for place in places for each in of_places[place.pk])
-    is_public = {place.schema for place in places} <= {"", "public"}
+    are_told_apart = any(place.named_schema for place in places)
     fields = [
-        _field(place, numbers.of(place.pk), run, None if is_public else place.schema or None)
+        _field(place, numbers.of(place.pk), run, place.schema or None if are_told_apart else None)
         for place in places
     ]
     left, rate = sum(field.left for field in fields), _rate(run, numbers.moved)

@@ -13,6 +13,7 @@ from django.db import connections
 from envelope_fields.census import census
 from envelope_fields.management.commands._bar import progress_bar
 from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._rewrap_text import in_schema
 from envelope_fields.rotation.scope import declared_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 
@@ -67,7 +68,8 @@ class _InText:
 
     def one(self, each: Unreadable) -> None:
         self._errors.write(
-            f"{each.field} {each.row} in {each.database!r}: {each.cause}: {each.message}"
+            f"{each.field} {each.row} in {in_schema(each.schema)}{each.database!r}: "
+            f"{each.cause}: {each.message}"
         )
 
     def all(self, values: int, unreadable: int) -> None:
