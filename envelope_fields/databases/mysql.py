@@ -17,8 +17,11 @@ class MySQL(Database):
     """A schema is a database here, so that there is one to a connection."""
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        found = self.fetch("SHOW FULL TABLES WHERE Table_type = 'SYSTEM VERSIONED'")
-        return self._under(names, {table: Kind.VERSIONED_TABLE for table, _ in found})
+        found = self.fetch(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED'"
+        )
+        return self._under(names, {table: Kind.VERSIONED_TABLE for (table,) in found})
 
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         doubtful = (Kind.VIEW, Kind.FOREIGN_TABLE)

@@ -11,6 +11,8 @@ from django.db import transaction
 from envelope_fields.databases.base import Database
 from envelope_fields.databases.relations import Kind, Relation
 
+PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
+
 _KINDS = {
     "r": Kind.TABLE,
     "p": Kind.TABLE,
@@ -148,7 +150,7 @@ class PostgreSQL(Database):
 
     def prepared_transaction(self) -> str:
         found = self.fetch(
-            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database() "
+            f"SELECT gid FROM {PREPARED} WHERE database = current_database() "  # noqa: S608 - ours
             "ORDER BY prepared LIMIT 1"
         )
         return str(found[0][0]) if found else ""
