@@ -1,4 +1,3 @@
-
 from django_tenants.models import DomainMixin, TenantMixin
 
 from envelope_fields.fields import EncryptedTextField
@@ -10,5 +9,3 @@ class Tenant(TenantMixin):
 
 class Domain(DomainMixin):
     pass
-
-
