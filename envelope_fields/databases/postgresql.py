@@ -156,4 +156,8 @@ class PostgreSQL(Database):
         return str(found[0][0]) if found else ""
 
     def is_there(self, relation: Relation) -> bool:
-        return bool(self.fetch("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", [relation.oid]))
+        return bool(
+            self.fetch(
+                "SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s::bigint::oid", [relation.oid]
+            )
+        )

@@ -71,6 +71,13 @@ def stored_in(table, pk):
         return cursor.fetchone()[0]
 
 
+def test_a_name_that_has_its_schema_with_it_means_no_other(monkeypatch):
+    make_schema("acme", texts=["a"])
+    Note.objects.create(text="b", data=None)
+    monkeypatch.setattr(Note._meta, "db_table", '"acme"."tests_note"')
+    assert counts() == {("acme", 1)}
+
+
 def test_columns_of_other_types_and_names_are_others():
     execute("CREATE SCHEMA acme", f"CREATE TABLE acme.{TABLE} (text text, data text)")
     execute("CREATE SCHEMA early", f"CREATE TABLE early.{TABLE} (title text)")
