@@ -2,20 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
+from django.utils.module_loading import import_string
 
 SETTING = "ENVELOPE_FIELDS"
 BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+
+
+class Schemas:
+    """In which schemas of a database encrypted columns are counted and moved: in all."""
+
+    def of(self, database: str) -> Container[str]:
+        """Return the schemas of a database, by its alias.
+
+        Raises:
+            ImproperlyConfigured: nobody can say.
+        """
+        return _Everything()
+
+    def check(self) -> None:
+        """Raise if nobody could be asked.
+
+        Raises:
+            ImproperlyConfigured: that is so.
+        """
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class _NamedSchemas(Schemas):
+    """Those of a list."""
+
+    def __init__(self, names: Any) -> None:
+        self._names = _schema_names(names)
+
+    def of(self, database: str) -> Container[str]:
+        return self._names
+
+
+class _SchemasOfFunction(Schemas):
+    """Those that a function names. It may need models, which are loaded after the settings."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def of(self, database: str) -> Container[str]:
+        return _schema_names(self._function()(database))
+
+    def check(self) -> None:
+        self._function()
+
+    def _function(self) -> Callable[[str], Any]:
+        try:
+            found = import_string(self._path)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
+            ) from error
+        if not callable(found):
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
+            )
+        return cast("Callable[[str], Any]", found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +106,7 @@ class Configuration:
     superusers_bypass_policy: bool = False
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
+    schemas: Schemas = field(default_factory=Schemas)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -149,6 +211,25 @@ def _key_cache_seconds(given: Any) -> float:
     return given
 
 
+def _schemas(given: Any) -> Schemas:
+    if given is None:
+        return Schemas()
+    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+
+
+def _schema_names(given: Any) -> frozenset[str]:
+    """Return names of schemas, if that is what they are."""
+    # In a text, each part of a name would be found.
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        names = list(given)
+        if all(isinstance(name, str) and name for name in names):
+            return frozenset(names)
+    raise ImproperlyConfigured(
+        f'{SETTING}["SCHEMAS"] must be a list of names of schemas, or the dotted path of a '
+        "function that is given the alias of a database and returns such a list."
+    )
+
+
 def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
@@ -179,6 +260,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         _flag("SUPERUSERS_BYPASS_POLICY"),
     ),
     "API": ("api", _api),
+    "SCHEMAS": ("schemas", _schemas),
 }
 
 

@@ -47,7 +47,7 @@ def _values_under_keys() -> str:
     counts: Counter[str] = Counter()
     for row in census():
         if row.version is not None:
-            counts[f"{row.model}.{row.field} in the database {row.database!r}"] += row.values
+            counts[row.place] += row.values
     return ", ".join(f"{place} ({values})" for place, values in counts.items())
 
 

@@ -93,12 +93,13 @@ def _place(run: RotationRun, column: Column, values: int) -> RotationPlace:
     return place
 
 
-_PLACE = ("database", "model", "field")
+_PLACE = ("database", "schema", "model", "field")
 
 
 def _where(column: Column) -> dict[str, str]:
     """Return what a place has of a column."""
-    names = (column.database, column.model._meta.label, column.field.name)
+    schema = column.relation.schema or ""
+    names = (column.database, schema, column.model._meta.label, column.field.name)
     return dict(zip(_PLACE, names, strict=True))
 
 

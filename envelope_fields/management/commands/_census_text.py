@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from envelope_fields.census import CensusRow
+from envelope_fields.census import CensusRow, NotCounted
 from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import KeyState
 
@@ -14,10 +14,18 @@ KEY_HEADINGS = ("key", "version", "version id")
 Total = tuple[bytes | None, KeyVersion | None, int]
 
 
-def as_text(rows: Sequence[CensusRow], totals: Sequence[Total]) -> str:
+def as_text(
+    rows: Sequence[CensusRow], totals: Sequence[Total], doubts: Sequence[NotCounted]
+) -> str:
     """Return two tables, and below them what is wrong and what to do about it."""
+    has_schemas = any(row.schema for row in rows)
+    places = ("database", *(["schema"] if has_schemas else []), "model", "field")
     stored = [
-        (row.database, row.model, row.field, *_names(row.version_id, row.version), row.values)
+        (
+            *(getattr(row, name) or "" for name in places),
+            *_names(row.version_id, row.version),
+            row.values,
+        )
         for row in rows
     ]
     summed = [
@@ -26,10 +34,13 @@ def as_text(rows: Sequence[CensusRow], totals: Sequence[Total]) -> str:
     ]
     parts = ["No encrypted values are stored."]
     if stored:
-        parts = [_table(("database", "model", "field", *KEY_HEADINGS, "values"), stored)]
+        parts = [_table((*places, *KEY_HEADINGS, "values"), stored)]
     if summed:
         parts.append(_table((*KEY_HEADINGS, "state", "values"), summed))
-    return "\n\n".join(parts + _advice(rows))
+    parts += _advice(rows)
+    if doubts:
+        parts.append("\n".join(["Not counted, or not for certain:", *map(str, doubts)]))
+    return "\n\n".join(parts)
 
 
 def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:
@@ -47,7 +58,7 @@ def _state(version: KeyVersion | None) -> str:
     return f"{state}, current" if version.is_current else state
 
 
-def _advice(rows: Iterable[CensusRow]) -> list[str]:
+def _advice(rows: Sequence[CensusRow]) -> list[str]:
     unnamed = [row for row in rows if row.version is None]
     plain = sum(row.values for row in unnamed if row.version_id is None)
     unknown = sum(row.values for row in unnamed) - plain
@@ -61,6 +72,12 @@ def _advice(rows: Iterable[CensusRow]) -> list[str]:
         advice.append(
             f"Values that are no envelopes: {plain:,}. They cannot be read; they were stored "
             "before the field was encrypted, or damaged."
+        )
+    history = sum(row.history for row in rows)
+    if history:
+        advice.append(
+            f"Values that are in the history of their tables alone: {history:,}. No rotation moves "
+            "these; DELETE HISTORY FROM the table removes them."
         )
     return advice
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 from django.db import connections
 
-from envelope_fields.census import CensusRow, census
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.key_versions import of_key as versions_of
 from envelope_fields.management.commands._census_text import Total, as_text
@@ -41,8 +42,10 @@ class Command(BaseCommand):
             of_key = None if key is None else named_key(key)
             rows = census(of_key, database=database)
             versions = key_versions() if of_key is None else versions_of(of_key, key_versions())
+            doubts = not_counted(database)
         totals = _totals(rows, versions)
-        self.stdout.write(_as_json(rows, totals) if json else as_text(rows, totals))
+        written = _as_json if json else as_text
+        self.stdout.write(written(rows, totals, doubts))
 
 
 def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[Total]:
@@ -58,16 +61,20 @@ def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[T
     return known + [(version_id, None, values[version_id]) for version_id in values]
 
 
-def _as_json(rows: Iterable[CensusRow], totals: Iterable[Total]) -> str:
+def _as_json(
+    rows: Iterable[CensusRow], totals: Iterable[Total], doubts: Iterable[NotCounted]
+) -> str:
     return json.dumps(
         {
             "rows": [
                 {
                     "database": row.database,
+                    "schema": row.schema,
                     "model": row.model,
                     "field": row.field,
                     **_version_as_json(row.version_id, row.version),
                     "values": row.values,
+                    "history": row.history,
                 }
                 for row in rows
             ],
@@ -75,6 +82,7 @@ def _as_json(rows: Iterable[CensusRow], totals: Iterable[Total]) -> str:
                 {**_version_as_json(version_id, version), "values": values}
                 for version_id, version, values in totals
             ],
+            "not_counted": [asdict(each) for each in doubts],
         },
         indent=2,
     )
