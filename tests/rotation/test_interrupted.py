@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, wherever they come: what was moved is counted, in the run and in the trail."""
+"""Ctrl-C and SIGTERM, wherever they come: what was moved is counted, in the run and the trail."""
 
 import os
 import signal
