@@ -59,7 +59,10 @@ class Found:
     def look_into_frame(self, frame: FrameType) -> None:
         """Look into the variables of a frame, the nearest first."""
         variables = dict(frame.f_locals)
-        if not is_of_library(frame.f_code.co_filename):
+        if is_of_library(frame.f_code.co_filename):
+            by_place = read_by_place(frame.f_code.co_name, variables)
+            self.secrets.add([value for field, value in by_place if is_encrypted(field)])
+        else:
             self._note(variables)
         waiting = deque((0, value) for value in variables.values())
         for _ in range(_LOOKS):
@@ -131,6 +134,20 @@ def has_encrypted_fields(value: Any) -> bool:
     model = value.model if issubclass(kind, QuerySet) else kind
     is_model = isinstance(model, type) and issubclass(model, Model)
     return is_model and hasattr(model, "_meta") and bool(encrypted_fields(model))
+
+
+def read_by_place(function: str, variables: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield fields and values where Django reads rows, and has them by place instead of by name."""
+    if function == "apply_converters" and "row" in variables:
+        for place, (_, expression) in variables["converters"]:
+            yield getattr(expression, "target", None), variables["row"][place]
+    elif function == "from_db":
+        fields = variables["cls"]._meta.concrete_fields
+        fields = [field for field in fields if field.attname in variables["field_names"]]
+        yield from zip(fields, variables["values"], strict=False)
+    elif function == "__init__" and issubclass(type(variables.get("self")), Model):
+        fields = variables["self"]._meta.concrete_fields
+        yield from zip(fields, variables.get("args", ()), strict=False)
 
 
 def is_pair(value: Any) -> bool:

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.db import IntegrityError, models
 from django.db.models import Q, Value
+from django.db.models.signals import post_init
 from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.http import HttpResponse
 from django.test import Client
@@ -28,6 +29,8 @@ from envelope_fields.reporting.finding import Found
 from envelope_fields.reporting.hiding import without_secrets
 from tests.models import Note
 from tests.models.keyed import apps
+from tests.rotation import put
+from tests.stored import stored
 
 pytestmark = pytest.mark.django_db
 
@@ -213,6 +216,46 @@ def test_copies_that_a_view_made(client, note):
     report = reported()
     assert 'Dto("****' in report
     assert f"<tests.Note {note.pk}>" in report
+
+
+READS = {
+    "all": lambda: list(Note.objects.all()),
+    "values": lambda: list(Note.objects.values("title", "text", "data")),
+    "raw": lambda: list(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
+}
+
+
+@pytest.mark.parametrize("way", READS)
+def test_what_was_read_beside_a_value_that_does_not_open(way, client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            READS[way]()
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("reads/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET, data=[IN_JSON])
+    envelope = stored(note, "data")
+    put(note, "data", envelope[:-1] + bytes([envelope[-1] ^ 1]))
+    assert client.get("/reads/").status_code == 500
+    assert "DecryptionFailed" in reported()
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_an_object_that_cannot_be_made(lacking, client, note, monkeypatch):
+    def fail(instance, **kwargs):
+        raise RuntimeError
+
+    def view(request):
+        with acting_as(APPLICATION):
+            Note.objects.defer("data").get() if lacking else Note.objects.get()
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("reads/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET, data=[IN_JSON])
+    post_init.connect(fail, sender=Note)
+    try:
+        assert client.get("/reads/").status_code == 500
+    finally:
+        post_init.disconnect(fail, sender=Note)
+    assert SEEN in reported()
 
 
 def test_while_debug_is_on(client, broken, settings):

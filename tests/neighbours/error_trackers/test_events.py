@@ -107,7 +107,7 @@ def sent(settings, monkeypatch):
     kept = Kept()
     sentry_sdk.init(
         dsn="https://key@sentry.example/1", transport=kept, before_send=before_send,
-        integrations=[DjangoIntegration()], default_integrations=True, send_default_pii=True,
+        integrations=[DjangoIntegration()], default_integrations=True,
         max_request_body_size="always", auto_session_tracking=False,
     )  # fmt: skip
     yield kept.events
