@@ -187,7 +187,7 @@ def _last_use(row: MasterKey | MasterKeyVersion, **which: str) -> date | None:
 def _at_exit() -> None:
     """Write what is left, unless the settings now name another database, as after tests."""
     with _quietly():
-        if _pending.database == _database_name():
+        if _pending.database is not None and _pending.database == _database_name():
             _flush_and_close()
 
 
