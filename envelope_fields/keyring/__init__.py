@@ -30,7 +30,14 @@ from envelope_fields.keyring.macs import mac
 from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
-from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, harvest_uses
+from envelope_fields.keyring.uses import (
+    READ_FIELD,
+    WRITE_FIELD,
+    Errand,
+    counted,
+    harvest_uses,
+    here,
+)
 from envelope_fields.keyring.wrapping import check_root_key
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.acting import bound_actor
@@ -45,6 +52,7 @@ __all__ = [
     "forget",
     "generate_version",
     "harvest_uses",
+    "here",
     "mac",
     "on_refresh",
     "rewrapped",
@@ -104,6 +112,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
+    here.came = True
     table = _table
     if not _uncommitted and monotonic() < table.deadline:
         budgeted = table.wrapping_key(key)
@@ -119,6 +128,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
 
 def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESGCM:
     """Return the key that opens a data key, for any errand; see `unwrapping_key`."""
+    here.came = True
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = _current_table()
@@ -138,6 +148,7 @@ def wrapping_key_for(
     errand: Errand, key: str | UUID, using: str | None, place: str = ""
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    here.came = True
     table = _current_table()
     facts, budgeted = table.facts, table.wrapping_key(key)
     if budgeted is None:

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
-from threading import Lock
+from threading import Lock, local
 
 from envelope_fields.policy import Action
 
@@ -31,6 +31,15 @@ _counts: dict[tuple[bytes, Errand], Iterator[int]] = {}
 _harvested: dict[tuple[bytes, Errand], int] = {}
 _many: Counter[tuple[bytes, Errand]] = Counter()  # what was counted in one go
 _lock = Lock()
+
+
+class _Here(local):
+    """Whether this thread has come for a key since it began what it is at."""
+
+    came = False
+
+
+here = _Here()
 
 
 def counted(version_id: bytes, errand: Errand) -> Iterator[int]:
