@@ -20,17 +20,30 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.signals import setting_changed
 
 from envelope_fields import key_changes
-from envelope_fields.conf import SETTING, configuration
+from envelope_fields.conf import SETTING
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
+from envelope_fields.keyring.bound import cache_seconds, table_now
 from envelope_fields.keyring.macs import mac
 from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
-from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, harvest_uses
+from envelope_fields.keyring.uses import (
+    READ_FIELD,
+    VERIFY_VALUE,
+    WRITE_FIELD,
+    Errand,
+    Harvest,
+    Tally,
+    counted,
+    harvest,
+    harvest_uses,
+    on_beginning,
+    on_refused,
+)
 from envelope_fields.keyring.wrapping import check_root_key
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.acting import bound_actor
@@ -38,15 +51,22 @@ from envelope_fields.policy.facts import Facts
 from envelope_fields.policy.requests import in_flight
 
 __all__ = [
+    "VERIFY_VALUE",
     "Errand",
+    "Harvest",
+    "Tally",
+    "cache_seconds",
     "check_root_key",
     "check_version",
     "evict",
     "forget",
     "generate_version",
+    "harvest",
     "harvest_uses",
     "mac",
+    "on_beginning",
     "on_refresh",
+    "on_refused",
     "rewrapped",
     "unwrapping_key",
     "unwrapping_key_for",
@@ -75,13 +95,14 @@ def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    table = _table
-    if not _uncommitted and monotonic() < table.deadline:
+    table, now = _table, monotonic()
+    if not _uncommitted and now < table.deadline:
         opening = table.unwrapping.get(derivation)
         if opening is not None:
             key, uses, everybody, unbound, version = opening
             if (unbound and not in_flight) if bound_actor() is None else everybody:
-                next(uses)
+                uses.at = now
+                next(uses.count)
                 return key
             if door.is_admitted(table, version, place, READ_FIELD):
                 return key
@@ -104,13 +125,14 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    table = _table
-    if not _uncommitted and monotonic() < table.deadline:
+    table, now = _table, monotonic()
+    if not _uncommitted and now < table.deadline:
         budgeted = table.wrapping_key(key)
         if budgeted is not None:
             known, uses, everybody, unbound, version, _ = budgeted
             if (unbound and not in_flight) if bound_actor() is None else everybody:
-                next(uses)
+                uses.at = now
+                next(uses.count)
                 return known
             if door.is_admitted(table, version, place, WRITE_FIELD):
                 return known
@@ -130,7 +152,7 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESG
             key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
         opening = (key, *door.serving(table, row, READ_FIELD))
         table.keep_unwrapping_key(derivation, opening)
-    next(counted(row.state.version_id, errand))
+    counted(row.state.version_id, errand).one()
     return opening[0]
 
 
@@ -145,7 +167,7 @@ def wrapping_key_for(
     row = table.current_version(key)
     door.admit(table, facts, row.state, place, errand)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using)
-    next(counted(row.state.version_id, errand))
+    counted(row.state.version_id, errand).one()
     return wrapping_key
 
 
@@ -198,7 +220,7 @@ def _current_table() -> Table:
         return own
     table = _table
     if monotonic() >= table.deadline:
-        table = _table = Table(configuration().key_cache_seconds)
+        table = _table = table_now()
         for listener in _refresh_listeners:
             listener()
     return table

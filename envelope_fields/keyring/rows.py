@@ -82,7 +82,7 @@ def lock_for_writing(using: str | None) -> None:
     connection = connections[configuration().database]
     if connection.vendor == "sqlite" and connection.in_atomic_block and using == connection.alias:
         table = connection.ops.quote_name(MasterKeyVersion._meta.db_table)
-        with _explained(connection.alias), connection.cursor() as cursor:
+        with explained(connection.alias), connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table} SET number = number WHERE 0")  # noqa: S608 - quoted
 
 
@@ -110,7 +110,7 @@ def _newest(**which: Any) -> KeyRow | None:
     """Read the version with the highest number, which is the current one, of those that match."""
     database = configuration().database
     rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
-    with _explained(database):
+    with explained(database):
         columns = rows.values_list(*_COLUMNS).first()
     return None if columns is None else _row(*columns)
 
@@ -119,7 +119,7 @@ def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
     database = configuration().database
     rows = MasterKeyVersion.objects.using(database).filter(which).order_by("number")
-    with _explained(database):
+    with explained(database):
         return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
 
 
@@ -130,7 +130,8 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
 
 
 @contextmanager
-def _explained(database: str) -> Iterator[None]:
+def explained(database: str) -> Iterator[None]:
+    """Raise what a database raises as `MasterKeyUnusable`."""
     try:
         yield
     except TransactionManagementError:
