@@ -78,7 +78,7 @@ def _written(days: dict[Which, Day], using: str) -> bool:
 def _note_refused(version_id: bytes, errand: Errand) -> None:
     """Record an attempt that was refused, where that is possible at once; never raises."""
     seen = key_uses.refusals_seen()
-    if monotonic() < seen.get(version_id, 0):
+    if errand.door not in key_uses.DOORS or monotonic() < seen.get(version_id, 0):
         return
     seen[version_id] = monotonic() + REFUSAL_SECONDS
     now = timezone.now()

@@ -26,6 +26,7 @@ from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.use_rows import Day, Which, latest
 
 FLUSH_SECONDS = 60
+DOORS = ("fields", "kms")  # rotations and verifications come through another one
 
 _logger = logging.getLogger(__name__)
 
@@ -92,12 +93,12 @@ def last_sign(
     """Return when a key or version was last used, or a use of it was last refused, exactly.
 
     Args:
-        doors: through which doors; by default `fields` and `kms`.
+        doors: through which doors; by default all of `DOORS`.
         refused: whether attempts count that the state of the version did not allow.
     """
     using = configuration().database
     versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
-    doors = doors or ("fields", "kms")
+    doors = doors or DOORS
     found = [
         use_rows.last_used(versions, using, door__in=doors),
         use_rows.last_refused(versions, using, door__in=doors) if refused else None,

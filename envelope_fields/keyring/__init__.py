@@ -26,7 +26,7 @@ from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
-from envelope_fields.keyring.bound import cache_seconds, table_now
+from envelope_fields.keyring.bound import BOUND, cache_seconds, table_now
 from envelope_fields.keyring.macs import mac
 from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
@@ -51,7 +51,7 @@ from envelope_fields.policy.facts import Facts
 from envelope_fields.policy.requests import in_flight
 
 __all__ = [
-    "VERIFY_VALUE",
+    "BOUND",
     "Errand",
     "Harvest",
     "Tally",
@@ -70,6 +70,7 @@ __all__ = [
     "rewrapped",
     "unwrapping_key",
     "unwrapping_key_for",
+    "unwrapping_key_to_verify",
     "version_of",
     "wrapping_key",
     "wrapping_key_for",
@@ -154,6 +155,11 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESG
         table.keep_unwrapping_key(derivation, opening)
     counted(row.state.version_id, errand).one()
     return opening[0]
+
+
+def unwrapping_key_to_verify(derivation: bytes, place: str = "") -> AESGCM:
+    """Return what `unwrapping_key` does, for a look that is no use of the value."""
+    return unwrapping_key_for(VERIFY_VALUE, derivation, place)
 
 
 def wrapping_key_for(

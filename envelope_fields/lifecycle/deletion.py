@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Doing, doing, state_of
-from envelope_fields.lifecycle.confirmation import check_kms_use
-from envelope_fields.lifecycle.locking import KeyOrVersion
+from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of, tell
+from envelope_fields.lifecycle.confirmation import check_quoted
+from envelope_fields.lifecycle.locking import (
+    KeyOrVersion,
+    expecting,
+    refuse_transaction_around,
+)
 from envelope_fields.lifecycle.occupancy import KeyInUse, values_under
 from envelope_fields.lifecycle.transitions import Act, named, state_after
+from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
 from envelope_fields.models import KeyState
 
 SHORTEST_WAIT, LONGEST_WAIT = 7, 30  # days; KMS: PendingWindowInDays
@@ -26,17 +33,21 @@ def schedule_deletion(
 ) -> datetime:
     """Make a key, or a version that is not current, unusable now, and destroy it after a while.
 
-    Until then it can be cancelled, which leaves it disabled. What other processes write under it
+    Until then it can be cancelled, which leaves it disabled. First it is disabled, so that nothing
+    new comes under it; then the values are counted, under no lock; and it is scheduled, or is what
+    it was. A process that dies in between leaves it disabled. What other processes write under it
     within `KEY_CACHE_SECONDS` is found by the count that `destroy_due_keys` makes at the end; a use
-    by `kms` that they had not told of yet stops it as well, unless it was confirmed.
+    that is later than the confirmation, also one that was refused, stops it as well.
     Scheduling it again with the same days changes nothing; with other days it is refused.
     (KMS: ScheduleKeyDeletion.)
 
     Args:
         key: a master key, its id, its alias, or a `MasterKeyVersion`.
         days: how long to wait, 7 to 30.
-        confirm: the key's alias, or its id where it has none: says that what `kms` gave out under
-            it may be lost. Needed where there was such a use.
+        confirm: says that what no count sees may be lost, quoting the last use, as
+            `ConfirmationRequired.expected` does: `alias@2026-11-28T02:13:05Z`. Needed where `kms`
+            used the key, where copies of values are stored as text, and where something could not
+            be counted.
         actor: as for `create_master_key`.
 
     Returns:
@@ -45,25 +56,33 @@ def schedule_deletion(
     Raises:
         BadWaitingPeriod: not 7 to 30 days.
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the state does not allow it, or the version is the current one.
+        MasterKeyUnusable: the state does not allow it, the version is the current one, its state
+            was changed while values were counted, or a transaction is open that could take the
+            first step back.
         KeyAccessDenied: the actor may not.
         KeyInUse: values are stored under it.
         CensusFailed: that could not be counted.
-        ConfirmationRequired: `kms` gave out data under it, or `confirm` names another key.
+        ConfirmationRequired: it has to be confirmed, or `confirm` names another key or use.
     """
     if type(days) is not int or not SHORTEST_WAIT <= days <= LONGEST_WAIT:
         raise BadWaitingPeriod(
             f"A deletion waits {SHORTEST_WAIT} to {LONGEST_WAIT} whole days, not {days!r}."
         )
+    refuse_transaction_around("schedule the deletion of a key")
     wait = timedelta(days=days)
     with doing(Act.SCHEDULE_DELETION, key, actor) as done:
         if state_after(Act.SCHEDULE_DELETION, done.row) == done.row.state:
-            _refuse_other_date(done, wait)
-        else:
-            _schedule(done, wait, confirm)
-        due = done.row.deletion_at
-    assert due is not None  # noqa: S101 - both ways set it or found it
-    return due
+            return _same_date(done, wait)
+        before = state_of(done.row)
+        _disable(done)
+    try:
+        witnesses = _counted(done.row, confirm)
+    except BaseException as error:
+        with _unchanged(done, key, actor) as back:
+            _put_back(back, before, error)
+        raise
+    with _unchanged(done, key, actor) as done:
+        return _schedule(done, before, wait, witnesses, confirm)
 
 
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
@@ -79,22 +98,73 @@ def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
             done.record(Act.CANCEL_DELETION, before, state_of(done.row))
 
 
-def _schedule(done: Doing, wait: timedelta, confirm: str | None) -> None:
-    check_kms_use(confirm, done.row, last_use_by_kms(done.row))
-    before = state_of(done.row)
-    # The state first, then the count: what this process writes meanwhile is refused already.
-    done.become(KeyState.PENDING_DELETION, wait=wait)
-    found = values_under(done.row)
+def _disable(done: Doing) -> None:
+    """Let nothing more come under it, in this process at once, before values are counted."""
+    if done.row.state == KeyState.ENABLED:
+        before = state_of(done.row)
+        done.become(KeyState.DISABLED)
+        done.record(Act.DISABLE, before, {**state_of(done.row), "for": str(Act.SCHEDULE_DELETION)})
+
+
+def _counted(row: Row, confirm: str | None) -> Witnesses:
+    """Return what is known of a key that no value is under, and whose deletion is confirmed.
+
+    Raises:
+        KeyInUse: a value is.
+        ConfirmationRequired: it is not confirmed.
+        CensusFailed: that could not be counted.
+    """
+    unseen = unseen_places()
+    found = values_under(row)
     if found:
-        raise KeyInUse(done.row, found)
-    said = {} if confirm is None else {"confirmed": confirm}
-    done.record(Act.SCHEDULE_DELETION, before, {**state_of(done.row), **said})
+        raise KeyInUse(row, found)
+    witnesses = witnesses_of(row, unseen)
+    check_quoted(confirm, row, witnesses.expected, witnesses.reasons(), last_use_by_kms(row))
+    return witnesses
 
 
-def _refuse_other_date(done: Doing, wait: timedelta) -> None:
+@contextmanager
+def _unchanged(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
+    """Lock what was disabled to be counted, as it was left then; see `acts.doing`.
+
+    Raises:
+        MasterKeyUnusable: somebody has changed its state meanwhile.
+    """
+    with expecting(lambda _: None), doing(Act.SCHEDULE_DELETION, first.row, actor) as done:
+        left, now = first.row, done.row
+        if (now.state, now.state_changed_at) != (left.state, left.state_changed_at):
+            raise MasterKeyUnusable(
+                f"The state of {named(now)} was changed while the values under it were counted: "
+                f"it is {now.state.replace('_', ' ')}. Schedule its deletion anew."
+            )
+        yield done
+    tell(key, done.row)
+
+
+def _put_back(done: Doing, before: dict[str, Any], error: BaseException) -> None:
+    if before["state"] == KeyState.ENABLED:
+        disabled = state_of(done.row)
+        done.become(KeyState.ENABLED)
+        done.record(Act.ENABLE, disabled, {**before, "because": type(error).__name__})
+
+
+def _schedule(
+    done: Doing, before: dict[str, Any], wait: timedelta, seen: Witnesses, confirm: str | None
+) -> datetime:
+    done.become(KeyState.PENDING_DELETION, wait=wait)
+    confirmed = {} if confirm is None else {"confirmed": confirm}
+    after = {**state_of(done.row), **seen.as_said(), **confirmed}
+    done.record(Act.SCHEDULE_DELETION, before, after)
+    assert done.row.deletion_at is not None  # noqa: S101 - it was set
+    return done.row.deletion_at
+
+
+def _same_date(done: Doing, wait: timedelta) -> datetime:
     row = done.row
+    assert row.deletion_at is not None  # noqa: S101 - it is pending
     if row.deletion_at != row.state_changed_at + wait:
         raise MasterKeyUnusable(
             f"The deletion of {named(row)} is scheduled already, for {row.deletion_at:%Y-%m-%d}. "
             "Cancel it before you schedule it anew."
         )
+    return row.deletion_at

@@ -109,7 +109,7 @@ def _values(ask: Statements) -> Iterator[list[tuple[Key, Any]]]:
 
 def _error(column: Column, value: Any) -> EnvelopeError | None:
     try:
-        read = column.encrypted_field.reader(value, None, None)
+        read = column.encrypted_field.verifier(value, None, None)
     except EnvelopeError as error:
         if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
             raise  # that is about no value, and met with each
