@@ -42,7 +42,8 @@ def refuse_truncate(apps: Any, schema_editor: Any) -> None:
             END IF;
             RETURN NULL;
         END $$
-        """
+        """,
+        params=None,  # a percent sign means itself
     )
     for table in _TABLES:
         schema_editor.execute(

@@ -1,0 +1,220 @@
+"""The order of a deletion: the state, the count under no lock, and the confirmation."""
+
+from threading import Event, Thread
+
+import pytest
+from django.db import connection, connections, transaction
+
+from envelope_fields.census import CensusFailed
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.lifecycle import (
+    ConfirmationRequired,
+    KeyInUse,
+    disable,
+    enable,
+    expecting,
+    occupancy,
+    schedule_deletion,
+    under_way,
+)
+from envelope_fields.models import MasterKey
+from tests.at_once import at_once
+from tests.lifecycle import events, key_in
+from tests.models import TenantNote
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def while_counting(monkeypatch, function):
+    """Call a function in another thread, with its own connections, while values are counted."""
+    count, seen = occupancy.census, []
+
+    def counting(row):
+        seen.extend(at_once(function))
+        return count(row)
+
+    monkeypatch.setattr(occupancy, "census", counting)
+    return seen
+
+
+def test_others_know_before_values_are_counted(monkeypatch):
+    key = key_in("enabled")
+    seen = while_counting(monkeypatch, lambda: MasterKey.objects.get(pk=key.pk).state)
+    schedule_deletion(key)
+    assert seen == ["disabled"]
+    assert key.state == "pending_deletion"
+    assert events(key) == ["create_key", "disable", "schedule_deletion"]
+
+
+def test_no_lock_is_held_meanwhile(monkeypatch):
+    key = key_in("enabled")
+    seen = while_counting(
+        monkeypatch, lambda: MasterKey.objects.filter(pk=key.pk).update(description="changed")
+    )
+    schedule_deletion(key)
+    assert seen == [1]
+    key.refresh_from_db()
+    assert (key.state, key.description) == ("pending_deletion", "changed")
+
+
+class TestTheStateBack:
+    @pytest.mark.parametrize("state", ["enabled", "disabled"])
+    def test_where_there_are_values(self, state):
+        key = key_in("enabled")
+        TenantNote.objects.create(tenant="tenant", text="a")
+        if state == "disabled":
+            disable(key)
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+        assert key.state == state
+        key.refresh_from_db()
+        assert (key.state, key.deletion_at) == (state, None)
+
+    def test_where_they_cannot_be_counted(self, monkeypatch):
+        key = key_in("enabled")
+
+        def fail(_):
+            raise CensusFailed("no")
+
+        monkeypatch.setattr(occupancy, "census", fail)
+        with pytest.raises(CensusFailed):
+            schedule_deletion(key)
+        key.refresh_from_db()
+        assert key.state == "enabled"
+
+    def test_a_process_that_dies_leaves_it_unusable_and_not_scheduled(self, monkeypatch):
+        key = key_in("enabled")
+
+        def die(*_):
+            raise SystemExit  # and nothing is put back
+
+        monkeypatch.setattr(occupancy, "census", die)
+        monkeypatch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
+        with pytest.raises(SystemExit):
+            schedule_deletion(key)
+        key.refresh_from_db()
+        assert (key.state, key.deletion_at) == ("disabled", None)
+        enable(key)
+
+    def test_the_trail_says_both(self):
+        key = key_in("enabled")
+        TenantNote.objects.create(tenant="tenant", text="a")
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+        assert events(key) == ["create_key", "disable", "enable"]
+
+
+def test_changed_by_another_operator_meanwhile(monkeypatch):
+    key = key_in("enabled")
+    while_counting(monkeypatch, lambda: enable(MasterKey.objects.get(pk=key.pk)))
+    with pytest.raises(MasterKeyUnusable, match="was changed while"):
+        schedule_deletion(key)
+    key.refresh_from_db()
+    assert (key.state, key.deletion_at) == ("enabled", None)
+
+
+def test_what_the_caller_has_seen_is_asked_once(monkeypatch):
+    """A page or an ETag shows the state before, which the first step changes."""
+    key, asked = key_in("enabled"), []
+    with expecting(lambda row: asked.append(row.state)):
+        schedule_deletion(key)
+    assert asked == ["enabled"]
+
+
+def test_not_where_the_state_could_be_rolled_back():
+    key = key_in("enabled")
+    with transaction.atomic(), pytest.raises(MasterKeyUnusable, match="inside a transaction"):
+        schedule_deletion(key)
+    key.refresh_from_db()
+    assert key.state == "enabled"
+
+
+class Writer:
+    """Another connection that has written a value and not committed it yet."""
+
+    def __init__(self):
+        self.wrote, self.may_end = Event(), Event()
+        self.thread = Thread(target=self._run)
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.wrote.wait(30)
+        return self
+
+    def __exit__(self, *_):
+        self.may_end.set()
+        self.thread.join()
+
+    def _run(self):
+        try:
+            with transaction.atomic():
+                TenantNote.objects.create(tenant="tenant", text="late")
+                self.wrote.set()
+                self.may_end.wait(30)
+        finally:
+            connections.close_all()
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="there, the first step waits for it")
+class TestWritersUnderWay:
+    def test_one_that_commits_is_counted(self, monkeypatch):
+        key = key_in("enabled")
+        with Writer() as writer:
+            # It ends as soon as it was seen.
+            monkeypatch.setattr(under_way.time, "sleep", lambda _: writer.may_end.set())
+            with pytest.raises(KeyInUse):
+                schedule_deletion(key)
+        assert TenantNote.objects.get().text == "late"
+
+    def test_one_that_stays_is_named(self, monkeypatch):
+        key = key_in("enabled")
+        monkeypatch.setattr(under_way, "SECONDS", 0)
+        with Writer(), pytest.raises(ConfirmationRequired) as caught:
+            schedule_deletion(key)
+        assert "the transaction of process" in str(caught.value)
+        assert "in the database 'default'" in str(caught.value)
+        key.refresh_from_db()
+        assert key.state == "enabled"
+
+    def test_one_that_reads_is_not_waited_for(self, monkeypatch):
+        key = key_in("enabled")
+        monkeypatch.setattr(under_way, "SECONDS", 0)
+
+        def reading():
+            with transaction.atomic():
+                list(TenantNote.objects.all())
+                return schedule(key)
+
+        def schedule(key):
+            return at_once(lambda: schedule_deletion(MasterKey.objects.get(pk=key.pk)))[0]
+
+        assert at_once(reading)[0] == MasterKey.objects.get(pk=key.pk).deletion_at
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="others say who writes")
+def test_sqlite_waits_for_its_writer():
+    key_in("enabled")
+    with Writer() as writer:
+        Thread(target=writer.may_end.set).start()
+        left = under_way.writers()
+    assert (left.still_open, left.unseen) == ([], [])
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="needs a right there alone")
+def test_without_the_right_it_is_named(monkeypatch):
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE USER ef_no_process@'%' IDENTIFIED BY 'x'")
+        name = connection.settings_dict["NAME"]
+        cursor.execute(f"GRANT ALL ON `{name}`.* TO ef_no_process@'%'")
+    there = connections["other"].settings_dict
+    try:
+        with monkeypatch.context() as patch:
+            for setting, value in (("USER", "ef_no_process"), ("PASSWORD", "x"), ("NAME", name)):
+                patch.setitem(there, setting, value)
+            [left] = at_once(under_way.writers)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP USER ef_no_process@'%'")
+    [unseen] = left.unseen
+    assert (unseen.database, unseen.place) == ("other", "transactions that are under way")
+    assert "PROCESS" in unseen.reason
