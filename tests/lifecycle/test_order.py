@@ -1,6 +1,6 @@
 """The order of a deletion: the state, the count under no lock, and the confirmation."""
 
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
 from django.db import connection, connections, transaction
@@ -18,7 +18,7 @@ from envelope_fields.lifecycle import (
     under_way,
 )
 from envelope_fields.models import MasterKey
-from tests.at_once import at_once
+from tests.at_once import Transaction, at_once
 from tests.lifecycle import events, key_in
 from tests.models import TenantNote
 
@@ -129,39 +129,18 @@ def test_not_where_the_state_could_be_rolled_back():
     assert key.state == "enabled"
 
 
-class Writer:
-    """Another connection that has written a value and not committed it yet."""
-
-    def __init__(self):
-        self.wrote, self.may_end = Event(), Event()
-        self.thread = Thread(target=self._run)
-
-    def __enter__(self):
-        self.thread.start()
-        assert self.wrote.wait(30)
-        return self
-
-    def __exit__(self, *_):
-        self.may_end.set()
-        self.thread.join()
-
-    def _run(self):
-        try:
-            with transaction.atomic():
-                TenantNote.objects.create(tenant="tenant", text="late")
-                self.wrote.set()
-                self.may_end.wait(30)
-        finally:
-            connections.close_all()
+def writer():
+    """Return another connection that has written a value and not committed it yet."""
+    return Transaction(lambda: TenantNote.objects.create(tenant="tenant", text="late"))
 
 
 @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="there, the first step waits for it")
 class TestWritersUnderWay:
     def test_one_that_commits_is_counted(self, monkeypatch):
         key = key_in("enabled")
-        with Writer() as writer:
+        with writer() as late:
             # It ends as soon as it was seen.
-            monkeypatch.setattr(under_way.time, "sleep", lambda _: writer.may_end.set())
+            monkeypatch.setattr(under_way.time, "sleep", lambda _: late.may_end.set())
             with pytest.raises(KeyInUse):
                 schedule_deletion(key)
         assert TenantNote.objects.get().text == "late"
@@ -169,7 +148,7 @@ class TestWritersUnderWay:
     def test_one_that_stays_is_named(self, monkeypatch):
         key = key_in("enabled")
         monkeypatch.setattr(under_way, "SECONDS", 0)
-        with Writer(), pytest.raises(ConfirmationRequired) as caught:
+        with writer(), pytest.raises(ConfirmationRequired) as caught:
             schedule_deletion(key)
         assert "the transaction of process" in str(caught.value)
         assert "in the database 'default'" in str(caught.value)
@@ -194,8 +173,8 @@ class TestWritersUnderWay:
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="others say who writes")
 def test_sqlite_waits_for_its_writer():
     key_in("enabled")
-    with Writer() as writer:
-        Thread(target=writer.may_end.set).start()
+    with writer() as late:
+        Thread(target=late.may_end.set).start()
         left = under_way.writers()
     assert (left.still_open, left.unseen) == ([], [])
 
