@@ -166,6 +166,8 @@ def wrapping_key_for(
     errand: Errand, key: str | UUID, using: str | None, place: str = ""
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    if monotonic() >= _table.deadline:  # something is read before the value is written
+        rows.lock_for_writing(using)
     table = _current_table()
     facts, budgeted = table.facts, table.wrapping_key(key)
     if budgeted is None:

@@ -14,6 +14,9 @@ from envelope_fields.models import MasterKey, MasterKeyVersion
 
 Row = MasterKey | MasterKeyVersion
 
+# The event that says what was known when a deletion was confirmed.
+CONFIRM = "confirm_deletion"
+
 
 class ConfirmationRequired(EnvelopeError):
     """An act that may destroy more than the census counts, and was not confirmed by name.

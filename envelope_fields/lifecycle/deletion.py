@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of, tell
-from envelope_fields.lifecycle.confirmation import check_quoted
+from envelope_fields.lifecycle.confirmation import CONFIRM, check_quoted
 from envelope_fields.lifecycle.locking import (
     KeyOrVersion,
     expecting,
@@ -18,7 +19,7 @@ from envelope_fields.lifecycle.locking import (
 )
 from envelope_fields.lifecycle.occupancy import KeyInUse, values_under
 from envelope_fields.lifecycle.transitions import Act, named, state_after
-from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
+from envelope_fields.lifecycle.witnesses import unseen_places, witnesses_of
 from envelope_fields.models import KeyState
 
 SHORTEST_WAIT, LONGEST_WAIT = 7, 30  # days; KMS: PendingWindowInDays
@@ -33,9 +34,9 @@ def schedule_deletion(
 ) -> datetime:
     """Make a key, or a version that is not current, unusable now, and destroy it after a while.
 
-    Until then it can be cancelled, which leaves it disabled. First it is disabled, so that nothing
-    new comes under it; then the values are counted, under no lock; and it is scheduled, or is what
-    it was. A process that dies in between leaves it disabled. What other processes write under it
+    Until then it can be cancelled, which leaves it disabled. First it becomes unusable, so that
+    nothing new comes under it; then values are counted, under no lock; and where there are some, or
+    a confirmation lacks, it is put back to what it was. What other processes write under it
     within `KEY_CACHE_SECONDS` is found by the count that `destroy_due_keys` makes at the end; a use
     that is later than the confirmation, also one that was refused, stops it as well.
     Scheduling it again with the same days changes nothing; with other days it is refused.
@@ -56,9 +57,9 @@ def schedule_deletion(
     Raises:
         BadWaitingPeriod: not 7 to 30 days.
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the state does not allow it, the version is the current one, its state
-            was changed while values were counted, or a transaction is open that could take the
-            first step back.
+        MasterKeyUnusable: the state does not allow it, the version is the current one, somebody
+            changed the state before the confirmation was recorded, or a transaction is open that
+            could take the first step back.
         KeyAccessDenied: the actor may not.
         KeyInUse: values are stored under it.
         CensusFailed: that could not be counted.
@@ -74,15 +75,17 @@ def schedule_deletion(
         if state_after(Act.SCHEDULE_DELETION, done.row) == done.row.state:
             return _same_date(done, wait)
         before = state_of(done.row)
-        _disable(done)
+        done.become(KeyState.PENDING_DELETION, wait=wait)
+        done.record(Act.SCHEDULE_DELETION, before, state_of(done.row))
     try:
-        witnesses = _counted(done.row, confirm)
+        _confirm(done, key, confirm, actor)
     except BaseException as error:
-        with _unchanged(done, key, actor) as back:
-            _put_back(back, before, error)
+        with _again(done, key, actor) as now:
+            if _is_as_left(now.row, done.row):  # who has changed it meanwhile knew it as pending
+                _put_back(now, KeyState(before["state"]), error)
         raise
-    with _unchanged(done, key, actor) as done:
-        return _schedule(done, before, wait, witnesses, confirm)
+    assert done.row.deletion_at is not None  # noqa: S101 - it was set
+    return done.row.deletion_at
 
 
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
@@ -98,65 +101,51 @@ def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
             done.record(Act.CANCEL_DELETION, before, state_of(done.row))
 
 
-def _disable(done: Doing) -> None:
-    """Let nothing more come under it, in this process at once, before values are counted."""
-    if done.row.state == KeyState.ENABLED:
-        before = state_of(done.row)
-        done.become(KeyState.DISABLED)
-        done.record(Act.DISABLE, before, {**state_of(done.row), "for": str(Act.SCHEDULE_DELETION)})
-
-
-def _counted(row: Row, confirm: str | None) -> Witnesses:
-    """Return what is known of a key that no value is under, and whose deletion is confirmed.
+def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
+    """Count what is under a key that is pending deletion, and record what is confirmed.
 
     Raises:
-        KeyInUse: a value is.
+        KeyInUse: a value is under it.
         ConfirmationRequired: it is not confirmed.
         CensusFailed: that could not be counted.
+        MasterKeyUnusable: its state was changed meanwhile.
     """
     unseen = unseen_places()
-    found = values_under(row)
+    found = values_under(done.row)
     if found:
-        raise KeyInUse(row, found)
-    witnesses = witnesses_of(row, unseen)
-    check_quoted(confirm, row, witnesses.expected, witnesses.reasons(), last_use_by_kms(row))
-    return witnesses
+        raise KeyInUse(done.row, found)
+    seen = witnesses_of(done.row, unseen)
+    reasons = list(seen.reasons())
+    check_quoted(confirm, done.row, seen.expected, reasons, last_use_by_kms(done.row))
+    if not reasons:
+        return
+    with _again(done, key, actor) as now:
+        if not _is_as_left(now.row, done.row):
+            raise MasterKeyUnusable(
+                f"The state of {named(now.row)} was changed while the values under it were "
+                f"counted: it is {now.row.state.replace('_', ' ')}."
+            )
+        now.record(CONFIRM, {}, {"confirmed": confirm, **seen.as_said()})
 
 
 @contextmanager
-def _unchanged(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
-    """Lock what was disabled to be counted, as it was left then; see `acts.doing`.
-
-    Raises:
-        MasterKeyUnusable: somebody has changed its state meanwhile.
-    """
-    with expecting(lambda _: None), doing(Act.SCHEDULE_DELETION, first.row, actor) as done:
-        left, now = first.row, done.row
-        if (now.state, now.state_changed_at) != (left.state, left.state_changed_at):
-            raise MasterKeyUnusable(
-                f"The state of {named(now)} was changed while the values under it were counted: "
-                f"it is {now.state.replace('_', ' ')}. Schedule its deletion anew."
-            )
+def _again(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
+    """Lock a key or version once more, after values were counted; see `acts.doing`."""
+    which = copy(first.row)  # `doing` tells it what it finds
+    with expecting(lambda _: None), doing(Act.SCHEDULE_DELETION, which, actor) as done:
         yield done
     tell(key, done.row)
 
 
-def _put_back(done: Doing, before: dict[str, Any], error: BaseException) -> None:
-    if before["state"] == KeyState.ENABLED:
-        disabled = state_of(done.row)
-        done.become(KeyState.ENABLED)
-        done.record(Act.ENABLE, disabled, {**before, "because": type(error).__name__})
+def _is_as_left(now: Row, left: Row) -> bool:
+    return (now.state, now.state_changed_at) == (left.state, left.state_changed_at)
 
 
-def _schedule(
-    done: Doing, before: dict[str, Any], wait: timedelta, seen: Witnesses, confirm: str | None
-) -> datetime:
-    done.become(KeyState.PENDING_DELETION, wait=wait)
-    confirmed = {} if confirm is None else {"confirmed": confirm}
-    after = {**state_of(done.row), **seen.as_said(), **confirmed}
-    done.record(Act.SCHEDULE_DELETION, before, after)
-    assert done.row.deletion_at is not None  # noqa: S101 - it was set
-    return done.row.deletion_at
+def _put_back(done: Doing, to: KeyState, error: BaseException) -> None:
+    pending = state_of(done.row)
+    done.become(to)
+    after = {**state_of(done.row), "because": type(error).__name__}
+    done.record(Act.CANCEL_DELETION, pending, after)
 
 
 def _same_date(done: Doing, wait: timedelta) -> datetime:

@@ -13,7 +13,7 @@ from envelope_fields.census import CensusRow, NotCounted, census
 from envelope_fields.conf import configuration
 from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of
-from envelope_fields.lifecycle.confirmation import ConfirmationRequired
+from envelope_fields.lifecycle.confirmation import CONFIRM, ConfirmationRequired
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.occupancy import refuse_if_occupied
 from envelope_fields.lifecycle.transitions import Act, named
@@ -142,11 +142,12 @@ def _refuse_news(done: Doing, now: Witnesses) -> None:
 
 
 def _confirmed(done: Doing) -> Confirmed:
+    """Return what was confirmed since the deletion was scheduled, as the audit trail says it."""
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
         version_number=None if done.version is None else done.version.number,
-        action=Act.SCHEDULE_DELETION,
+        action__in=(Act.SCHEDULE_DELETION, CONFIRM),
         outcome=AuditOutcome.DONE,
     )
-    scheduled = events.order_by("-number").first()
-    return Confirmed(done.row.state_changed_at, {} if scheduled is None else scheduled.after)
+    last = events.order_by("-number").first()
+    return Confirmed(done.row.state_changed_at, {} if last is None else last.after)

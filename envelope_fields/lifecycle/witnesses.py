@@ -138,7 +138,7 @@ class Confirmed:
     def _known_of_kms(self) -> str:
         if "last_use" in self.said:
             return self.said["last_use_by_kms"] or ""
-        # An event of an earlier release says only whether there was a confirmation.
+        # Nothing had to be confirmed; an earlier release says only that there was a confirmation.
         return as_utc(self.at) if "confirmed" in self.said else ""
 
     def _copies(self) -> dict[tuple[str, ...], int]:

@@ -66,7 +66,7 @@ class TestValuesUnderIt:
         assert (key.state, key.deletion_at) == ("enabled", None)
         note.refresh_from_db()
         assert note.text == "a"
-        assert events(key) == ["create_key", "disable", "enable"]
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
 
     def test_in_another_database(self):
         key = key_in("enabled")

@@ -5,21 +5,24 @@ from threading import Thread
 import pytest
 from django.db import connection, connections, transaction
 
-from envelope_fields.census import CensusFailed
+from envelope_fields import kms
+from envelope_fields.census import CensusFailed, NotCounted
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import (
     ConfirmationRequired,
     KeyInUse,
+    cancel_deletion,
+    destroy_due_keys,
     disable,
-    enable,
     expecting,
     occupancy,
     schedule_deletion,
     under_way,
+    witnesses,
 )
-from envelope_fields.models import MasterKey
+from envelope_fields.models import AuditEvent, MasterKey
 from tests.at_once import Transaction, at_once
-from tests.lifecycle import events, key_in
+from tests.lifecycle import at, events, key_in
 from tests.models import TenantNote
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -41,9 +44,9 @@ def test_others_know_before_values_are_counted(monkeypatch):
     key = key_in("enabled")
     seen = while_counting(monkeypatch, lambda: MasterKey.objects.get(pk=key.pk).state)
     schedule_deletion(key)
-    assert seen == ["disabled"]
+    assert seen == ["pending_deletion"]
     assert key.state == "pending_deletion"
-    assert events(key) == ["create_key", "disable", "schedule_deletion"]
+    assert events(key) == ["create_key", "schedule_deletion"]
 
 
 def test_no_lock_is_held_meanwhile(monkeypatch):
@@ -82,35 +85,59 @@ class TestTheStateBack:
         key.refresh_from_db()
         assert key.state == "enabled"
 
-    def test_a_process_that_dies_leaves_it_unusable_and_not_scheduled(self, monkeypatch):
+    def test_a_process_that_dies_leaves_a_deletion_that_confirms_nothing(self, monkeypatch):
         key = key_in("enabled")
+        kms.encrypt("tenant", b"a", {})
 
         def die(*_):
             raise SystemExit  # and nothing is put back
 
-        monkeypatch.setattr(occupancy, "census", die)
-        monkeypatch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
-        with pytest.raises(SystemExit):
-            schedule_deletion(key)
-        key.refresh_from_db()
-        assert (key.state, key.deletion_at) == ("disabled", None)
-        enable(key)
+        with monkeypatch.context() as patch:
+            patch.setattr(occupancy, "census", die)
+            patch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
+            with pytest.raises(SystemExit):
+                schedule_deletion(key, 7, confirm="tenant")
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert isinstance(done.refused[0].error, ConfirmationRequired)
 
     def test_the_trail_says_both(self):
         key = key_in("enabled")
         TenantNote.objects.create(tenant="tenant", text="a")
         with pytest.raises(KeyInUse):
             schedule_deletion(key)
-        assert events(key) == ["create_key", "disable", "enable"]
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
+        event = AuditEvent.objects.latest("number")
+        assert (event.before["state"], event.after) == (
+            "pending_deletion",
+            {"state": "enabled", "because": "KeyInUse"},
+        )
 
 
-def test_changed_by_another_operator_meanwhile(monkeypatch):
-    key = key_in("enabled")
-    while_counting(monkeypatch, lambda: enable(MasterKey.objects.get(pk=key.pk)))
-    with pytest.raises(MasterKeyUnusable, match="was changed while"):
-        schedule_deletion(key)
-    key.refresh_from_db()
-    assert (key.state, key.deletion_at) == ("enabled", None)
+class TestCancelledMeanwhile:
+    @pytest.fixture
+    def key(self, monkeypatch):
+        key = key_in("enabled")
+        while_counting(monkeypatch, lambda: cancel_deletion(MasterKey.objects.get(pk=key.pk)))
+        yield key
+        key.refresh_from_db()
+        assert (key.state, key.deletion_at) == ("disabled", None)
+
+    def test_it_was_scheduled_first(self, key):
+        assert schedule_deletion(key)
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
+
+    def test_there_is_nothing_to_put_back(self, key):
+        TenantNote.objects.create(tenant="tenant", text="a")
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+
+    def test_nothing_is_confirmed(self, key, monkeypatch):
+        place = NotCounted("default", "clinic_patient", "it is a view")
+        monkeypatch.setattr(witnesses, "not_counted", lambda: [place])
+        with pytest.raises(MasterKeyUnusable, match="was changed while"):
+            schedule_deletion(key, confirm="tenant")
 
 
 def test_what_the_caller_has_seen_is_asked_once(monkeypatch):
