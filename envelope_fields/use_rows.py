@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, F, Max, Q, Value
+from django.db.models import DateTimeField, F, Max, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -46,7 +46,7 @@ def latest(*moments: datetime | None) -> datetime | None:
 
 
 def write(days: Mapping[Which, Day], using: str) -> bool:
-    """Add to the rows in one transaction, and return whether all the versions are there.
+    """Add to the rows, all or none, and return whether all the versions are there.
 
     Raises:
         DatabaseError: it could not be written.
@@ -60,11 +60,26 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
         if version_id in pks
     ]
     table = KeyUse.objects.using(using)
+    _make(table, [names for names, _ in rows])
     with transaction.atomic(using=using):
-        table.bulk_create([KeyUse(**names) for names, _ in rows], ignore_conflicts=True)
         for names, added in rows:  # in one order, so that two processes never wait for each other
             table.filter(**names).update(**_changes(added))
     return ids == set(pks)
+
+
+def _make(table: QuerySet[KeyUse], wanted: list[dict[str, Any]]) -> None:
+    """Make the rows that are not there yet, outside of the transaction that changes them.
+
+    On MariaDB, two processes that meet in a row that they make would wait for each other there.
+    """
+    there = table.filter(
+        version__in={names["version_id"] for names in wanted},
+        day__in={names["day"] for names in wanted},
+    )
+    known = set(there.values_list("version_id", "day", "action", "door"))
+    missing = [KeyUse(**names) for names in wanted if tuple(names.values()) not in known]
+    if missing:
+        table.bulk_create(missing, ignore_conflicts=True)
 
 
 def last_used(versions: Collection[MasterKeyVersion], using: str, **which: Any) -> datetime | None:

@@ -43,6 +43,7 @@ from envelope_fields.keyring.uses import (
     harvest_uses,
     on_beginning,
     on_refused,
+    refused,
 )
 from envelope_fields.keyring.wrapping import check_root_key
 from envelope_fields.policy import KeyVersionState
@@ -52,6 +53,7 @@ from envelope_fields.policy.requests import in_flight
 
 __all__ = [
     "BOUND",
+    "WRITE_FIELD",
     "Errand",
     "Harvest",
     "Tally",
@@ -67,6 +69,7 @@ __all__ = [
     "on_beginning",
     "on_refresh",
     "on_refused",
+    "refused",
     "rewrapped",
     "unwrapping_key",
     "unwrapping_key_for",

@@ -100,9 +100,9 @@ def _raise_after(using: str, seconds: float) -> None:
 
 def _write(using: str, seconds: float) -> None:
     rows = KeyCacheBound.objects.using(using)
-    with transaction.atomic(using=using):
-        rows.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
-        rows.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
+    # Not in one transaction: on MariaDB, two processes would wait for each other.
+    rows.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
+    rows.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
     _process.raised_to = seconds
 
 
