@@ -2,7 +2,8 @@
 
 The bytes of a header are the same on every database (docs/spec/envelope-v1.md, "Layout"), so one
 GROUP BY a column answers. No root key is asked, and whatever hides rows from an application,
-such as a manager that filters, hides none from the census.
+such as a manager that filters, a search path or row-level security, hides none from the census:
+it counts them, or fails, or names in `not_counted` what it did not see.
 """
 
 from __future__ import annotations
@@ -11,17 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import Error
 
-from envelope_fields.columns import Column, encrypted_columns
-from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.tables import says_no_table
+from envelope_fields.columns import Column, encrypted_columns, located
+from envelope_fields.counting import CensusFailed, counted, refuse_prepared
 from envelope_fields.key_versions import Key, KeyVersion, key_versions, of_key
-
-
-class CensusFailed(EnvelopeError):
-    """A column could not be counted, so the census would not be complete."""
+from envelope_fields.uncounted import NotCounted, not_counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,10 @@ class CensusRow:
             envelopes, such as plaintext from before the field was encrypted.
         version: that key version; None where the keys' database does not know it.
         values: how many there are, at least 1. NULL is not a value.
+        schema: the schema of the table; None where the database has none, or all its encrypted
+            columns are in one and are found without its name.
+        history: how many of them are only in rows of the past, which a system-versioned table of
+            MariaDB keeps. No rotation moves these.
     """
 
     database: str
@@ -44,38 +44,14 @@ class CensusRow:
     version_id: bytes | None
     version: KeyVersion | None
     values: int
+    schema: str | None = None
+    history: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class NotCounted:
-    """A place that may hold values, and that the census could not count, or not fully.
-
-    Attributes:
-        database: the alias in `DATABASES`.
-        place: its table and column, with the schema where the database has schemas.
-        reason: what the place is, in one sentence without a full stop.
-    """
-
-    database: str
-    place: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.place} in the database {self.database!r}: {self.reason}"
-
-
-def not_counted(database: str | None = None) -> list[NotCounted]:
-    """Name what is neither counted nor known to be empty.
-
-    Whatever makes a count wrong in a way that cannot be named so makes `census` fail instead.
-
-    Args:
-        database: look in this one alone.
-
-    Raises:
-        CensusFailed: a database could not be looked at.
-    """
-    return []
+    @property
+    def place(self) -> str:
+        """Where the values are, for messages."""
+        schema = "" if self.schema is None else f"the schema {self.schema!r} of "
+        return f"{self.model}.{self.field} in {schema}the database {self.database!r}"
 
 
 def census(key: Key | None = None, *, database: str | None = None) -> list[CensusRow]:
@@ -93,21 +69,22 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
         MasterKeyNotFound: there is no such key.
         CensusFailed: a column could not be counted.
     """
-    counted = [
-        (column, *group) for column in encrypted_columns(database) for group in _count(column)
-    ]
+    columns = _looked_up(database)
+    found = [(column, group) for column in columns for group in counted(column)]
     # Read after the values, so that none can be under a version that is too new to be known.
     versions = {version.version_id: version for version in key_versions()}
     rows = [
         CensusRow(
-            column.database,
-            column.model._meta.label,
-            column.field.name,
-            version_id,
-            None if version_id is None else versions.get(version_id),
-            values,
+            database=column.database,
+            model=column.model._meta.label,
+            field=column.field.name,
+            version_id=group.version_id,
+            version=None if group.version_id is None else versions.get(group.version_id),
+            values=group.values,
+            schema=column.schema,
+            history=group.history,
         )
-        for column, version_id, values in counted
+        for column, group in found
     ]
     if key is not None:
         wanted = of_key(key, versions.values())
@@ -121,49 +98,26 @@ def count_versions(column: Column, version_ids: Collection[bytes]) -> int:
     Raises:
         CensusFailed: the column could not be counted.
     """
-    return sum(values for version_id, values in _count(column) if version_id in version_ids)
+    groups = counted(column, history=False)
+    return sum(group.values for group in groups if group.version_id in version_ids)
 
 
-def _count(column: Column) -> list[tuple[bytes | None, int]]:
-    """Count the values of a column by version id; None is for those that are no envelopes."""
+def _looked_up(database: str | None) -> list[Column]:
+    """Find the columns to count, in databases where nothing is about to appear.
+
+    Raises:
+        CensusFailed: one cannot be looked at, or a transaction is prepared in it.
+    """
+    columns = list(encrypted_columns(database))
+    for alias in dict.fromkeys(column.database for column in columns):
+        refuse_prepared(alias)
     try:
-        # A savepoint, where there is a transaction that a missing table must not break.
-        with (
-            transaction.atomic(using=column.database),
-            connections[column.database].cursor() as cursor,
-        ):
-            # No parameters, so that a percent sign in a name means itself.
-            cursor.execute(_counting_sql(column))
-            groups = cursor.fetchall()
-    except DatabaseError as error:
-        if says_no_table(error):
-            return []
+        return list(located(columns))
+    except Error as error:
         raise CensusFailed(
-            f"{column} could not be counted in the database {column.database!r} "
-            f"({type(error).__name__}). Is it reachable, and migrated with "
-            "`python manage.py migrate`?"
+            f"The catalogue of a database could not be read ({type(error).__name__}), so that the "
+            f"tables of encrypted fields could not be found. Is it reachable?"
         ) from error
-    return [(version_id and bytes(version_id), values) for version_id, values in groups]
-
-
-def _counting_sql(column: Column) -> str:
-    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
-    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
-    # subquery apart, so that it does so once a value.
-    is_postgresql = connections[column.database].vendor == "postgresql"
-    format_version = layout.FORMAT_VERSION.hex()
-    literal = rf"'\x{format_version}'::bytea" if is_postgresql else f"x'{format_version}'"
-    # With its table, or SQLite takes the quoted name of a column that is not there for a text.
-    stored = f"{column.table_sql}.{column.column_sql}"
-    return (
-        f"SELECT CASE WHEN size >= {layout.OVERHEAD_BYTES} "  # noqa: S608 - all quoted
-        f"AND substr(header, 1, 1) = {literal} "
-        f"THEN substr(header, 2, {layout.VERSION_ID_BYTES}) END, count(*) "
-        f"FROM (SELECT length({stored}) AS size, "
-        f"substr({stored}, 1, {layout.HEADER_BYTES}) AS header "
-        f"FROM {column.table_sql} WHERE {stored} IS NOT NULL "
-        f"{'OFFSET 0' if is_postgresql else ''}) AS headers GROUP BY 1"
-    )
 
 
 def _order(row: CensusRow) -> tuple[Any, ...]:
@@ -174,6 +128,7 @@ def _order(row: CensusRow) -> tuple[Any, ...]:
         row.database,
         row.model,
         row.field,
+        row.schema or "",
         row.version_id is None,
         version is None,
         known,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -11,11 +11,24 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
+from django.utils.module_loading import import_string
 
 SETTING = "ENVELOPE_FIELDS"
 BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+
+
+Schemas = Callable[[str], Container[str | None]]  # in which schemas of a database to look
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _every_schema(database: str) -> Container[str | None]:
+    return _Everything()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +58,7 @@ class Configuration:
     superusers_bypass_policy: bool = False
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
+    schemas: Schemas = _every_schema
 
     @property
     def wrapping_root_key(self) -> str:
@@ -149,6 +163,39 @@ def _key_cache_seconds(given: Any) -> float:
     return given
 
 
+def _schemas(given: Any) -> Schemas:
+    if given is None:
+        return _every_schema
+    if not isinstance(given, str):
+        names = _schema_names(given)
+        return lambda database: names
+
+    def ask(database: str) -> Container[str | None]:
+        # Imported when it is asked: it may need models, which are not loaded with the settings.
+        try:
+            found = import_string(given)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {given!r}, which cannot be imported: {error}.'
+            ) from error
+        return _schema_names(found(database) if callable(found) else found)
+
+    return ask
+
+
+def _schema_names(given: Any) -> frozenset[str]:
+    """Return names of schemas, if that is what they are."""
+    # In a text, each part of a name would be found.
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        names = list(given)
+        if all(isinstance(name, str) and name for name in names):
+            return frozenset(names)
+    raise ImproperlyConfigured(
+        f'{SETTING}["SCHEMAS"] must be a list of names of schemas, or the dotted path of a '
+        "function that is given the alias of a database and returns such a list."
+    )
+
+
 def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
@@ -179,6 +226,7 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
         _flag("SUPERUSERS_BYPASS_POLICY"),
     ),
     "API": ("api", _api),
+    "SCHEMAS": ("schemas", _schemas),
 }
 
 

@@ -56,7 +56,7 @@ def values_that_stay(using: str) -> str:
     )
     if using != configuration().database or MasterKey._meta.db_table not in emptied:
         return ""
-    rows = [row for row in census() if row.database != using or _table_of(row) not in emptied]
+    rows = [row for row in census() if row.database != using or not _is_emptied(row, emptied)]
     unseen = [each for each in not_counted() if each.database != using]
     others = [alias for alias in connections if alias != using]
     ids = [version.version_id for version in key_versions()]
@@ -64,8 +64,9 @@ def values_that_stay(using: str) -> str:
     return ", ".join(filter(None, [_places(rows), *map(str, copies), *map(str, unseen)]))
 
 
-def _table_of(row: CensusRow) -> str:
-    return str(apps.get_model(row.model)._meta.db_table)
+def _is_emptied(row: CensusRow, tables: Iterable[str]) -> bool:
+    """Whether values go with a flush, which empties the tables that the search path finds."""
+    return row.schema is None and apps.get_model(row.model)._meta.db_table in tables
 
 
 def _values_under_keys() -> str:
@@ -77,7 +78,7 @@ def _places(rows: Iterable[CensusRow]) -> str:
     counts: Counter[str] = Counter()
     for row in rows:
         if row.version is not None:
-            counts[f"{row.model}.{row.field} in the database {row.database!r}"] += row.values
+            counts[row.place] += row.values
     return ", ".join(f"{place} ({values})" for place, values in counts.items())
 
 

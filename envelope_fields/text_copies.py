@@ -10,23 +10,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, connections, router, transaction
+from django.db import DatabaseError, connections, router
 from django.db.models import Field, Model
 
 from envelope_fields.census import CensusFailed
+from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.database_errors import says_no_column, says_no_table
+from envelope_fields.databases import database as database_of
 from envelope_fields.models import MasterKey
 
 VERSIONS_AT_ONCE = 50
 # A shorter column holds no whole envelope.
 _SHORTEST = len(layout.encode_text(layout.FORMAT_VERSION + bytes(layout.OVERHEAD_BYTES - 1)))
 _TEXTS = re.compile(r"(long|medium|tiny)?text|varchar|char|character|jsonb?|citext|hstore|xml")
+_SCHEMAS = """
+    SELECT schema.nspname, tables.relname, pg_catalog.pg_table_is_visible(tables.oid)
+    FROM pg_catalog.pg_class AS tables
+    JOIN pg_catalog.pg_namespace AS schema ON schema.oid = tables.relnamespace
+    WHERE tables.relname = ANY(%s::name[]) AND tables.relkind IN ('r', 'p')
+    AND schema.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND schema.nspname !~ '^pg_(toast|temp_|toast_temp_)' ORDER BY schema.nspname
+"""
 _LENGTH = re.compile(r"\((\d+)\)")
 # Whether a text holds another, letter by letter.
 _HOLDS = {
@@ -34,6 +44,9 @@ _HOLDS = {
     "mysql": "LOCATE(BINARY %s, {column}) > 0",
     "sqlite": "instr({column}, %s) > 0",
 }
+
+
+_Schema = tuple[str | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class TextCopies:
         field: the field's name.
         version_id: the key version.
         rows: how many rows hold such a text, at least 1.
+        schema: the schema of the table; None where its name alone means it.
     """
 
     database: str
@@ -53,9 +67,12 @@ class TextCopies:
     field: str
     version_id: bytes
     rows: int
+    schema: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.model}.{self.field} in the database {self.database!r} ({self.rows:,})"
+        schema = "" if self.schema is None else f"the schema {self.schema!r} of "
+        place = f"{schema}the database {self.database!r}"
+        return f"{self.model}.{self.field} in {place} ({self.rows:,})"
 
 
 def text_copies(version_ids: Iterable[bytes], *, database: str | None = None) -> list[TextCopies]:
@@ -66,44 +83,68 @@ def text_copies(version_ids: Iterable[bytes], *, database: str | None = None) ->
         database: look in this one alone.
 
     Raises:
-        CensusFailed: a column could not be looked at.
+        CensusFailed: a column could not be searched.
     """
     wanted = sorted(set(version_ids))
     found = [
-        TextCopies(column.database, column.model._meta.label, column.field.name, version_id, rows)
-        for column in _text_columns(database)
-        for version_id, rows in _search(column, wanted)
+        TextCopies(table.database, table.label, field, version_id, rows, table.schema)
+        for table in _text_tables(database)
+        for field, version_id, rows in _search(table, wanted)
         if rows
     ]
-    return sorted(found, key=lambda each: (each.database, each.model, each.field, each.version_id))
+    return sorted(found, key=lambda each: str((each, each.version_id)))
 
 
 @dataclass(frozen=True, slots=True)
-class _TextColumn:
+class _TextTable:
+    """A table with its text columns: the names of fields, and their columns quoted for SQL."""
+
     database: str
-    model: type[Model]
-    field: Field[Any, Any]
+    label: str
+    table: str
+    columns: dict[str, str]
+    schema: str | None = None
 
     @property
-    def names(self) -> tuple[str, str]:
-        """The names of table and column, quoted for SQL."""
-        quote = connections[self.database].ops.quote_name
-        return quote(self.model._meta.db_table), quote(str(self.field.column))
+    def table_sql(self) -> str:
+        names = database_of(self.database)
+        return names.quote(self.schema, names.name(self._quoted)) if self.schema else self._quoted
+
+    @property
+    def _quoted(self) -> str:
+        return connections[self.database].ops.quote_name(self.table)
 
 
-def _text_columns(database: str | None) -> Iterator[_TextColumn]:
+def _text_tables(database: str | None) -> Iterator[_TextTable]:
     for alias in connections if database is None else [database]:
-        if connections[alias].vendor not in _HOLDS:
-            continue
-        seen = set()
-        for model in apps.get_models(include_auto_created=True, include_swapped=True):
-            if not _is_searched(model, alias):
-                continue
-            for field in model._meta.local_concrete_fields:
-                column = _TextColumn(alias, model, field)
-                if _can_hold(field, alias) and column.names not in seen:
-                    seen.add(column.names)
-                    yield column
+        if connections[alias].vendor in _HOLDS:
+            yield from _located(alias, list(_declared(alias)))
+
+
+def _declared(alias: str) -> Iterator[_TextTable]:
+    quote, seen = connections[alias].ops.quote_name, set()
+    for model in apps.get_models(include_auto_created=True, include_swapped=True):
+        if _is_searched(model, alias):
+            columns = {
+                field.name: quote(str(field.column))
+                for field in model._meta.local_concrete_fields
+                if _can_hold(field, alias) and (model._meta.db_table, field.column) not in seen
+            }
+            seen |= {(model._meta.db_table, field.column) for field in model._meta.local_fields}
+            if columns:
+                yield _TextTable(alias, model._meta.label, model._meta.db_table, columns)
+
+
+def _located(alias: str, tables: list[_TextTable]) -> Iterator[_TextTable]:
+    """Find the tables in every schema that the settings do not leave out."""
+    schemas = _schemas(alias, [table.table for table in tables])
+    wanted = configuration().schemas(alias)
+    for table in tables:
+        there = [each for each in schemas.get(table.table, ()) if each[0] in wanted]
+        if len(there) == 1 and there[0][1]:
+            yield table  # its name is enough
+        else:
+            yield from (replace(table, schema=schema) for schema, _ in there)
 
 
 def _is_searched(model: type[Model], alias: str) -> bool:
@@ -120,30 +161,55 @@ def _can_hold(field: Field[Any, Any], alias: str) -> bool:
     return _TEXTS.match(kind) is not None and not is_too_short
 
 
-def _search(column: _TextColumn, version_ids: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+def _search(table: _TextTable, version_ids: Sequence[bytes]) -> Iterator[tuple[str, bytes, int]]:
     remaining = iter(version_ids)
     while some := list(islice(remaining, VERSIONS_AT_ONCE)):
-        yield from zip(some, _counted(column, some), strict=True)
+        pairs = product(table.columns, some)
+        for (field, version_id), rows in zip(pairs, _counted(table, some), strict=True):
+            yield field, version_id, rows
 
 
-def _counted(column: _TextColumn, version_ids: Sequence[bytes]) -> list[int]:
-    table, name = column.names
-    holds = _HOLDS[connections[column.database].vendor].format(column=name.replace("%", "%%"))
-    counts = ", ".join([f"SUM(CASE WHEN {holds} THEN 1 ELSE 0 END)"] * len(version_ids))
-    sql = f"SELECT {counts} FROM {table.replace('%', '%%')} WHERE {holds}"  # noqa: S608 - quoted
+def _counted(table: _TextTable, version_ids: Sequence[bytes]) -> list[int]:
+    """Count the rows that hold each version: column by column, and in each version by version."""
+    template = _HOLDS[connections[table.database].vendor]
+    holds = [template.format(column=name.replace("%", "%%")) for name in table.columns.values()]
+    counts = ", ".join(
+        f"SUM(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in holds for _ in version_ids
+    )
+    sql = (
+        f"SELECT {counts} FROM {table.table_sql.replace('%', '%%')} "  # noqa: S608 - all quoted
+        f"WHERE {' OR '.join(holds)}"
+    )
     texts = [layout.encode_text(layout.header(version_id)) for version_id in version_ids]
+    nothing = [0] * len(holds) * len(texts)
+    ask = database_of(table.database)
     try:
-        with (
-            transaction.atomic(using=column.database),
-            connections[column.database].cursor() as cursor,
-        ):
-            cursor.execute(sql, [*texts, layout.TEXT_PREFIX])
-            return [int(rows or 0) for rows in cursor.fetchone()]
+        with ask.seeing_all_rows():
+            [row] = ask.fetch(sql, [*texts * len(holds), *[layout.TEXT_PREFIX] * len(holds)])
     except DatabaseError as error:
         if says_no_table(error) or says_no_column(error):
-            return [0] * len(version_ids)
+            return nothing
         raise CensusFailed(
-            f"{column.model._meta.label}.{column.field.name} could not be searched for copies of "
-            f"envelopes in the database {column.database!r} ({type(error).__name__}). Is it "
-            "reachable, and migrated with `python manage.py migrate`?"
+            f"{table.label} could not be searched for copies of envelopes in the database "
+            f"{table.database!r} ({type(error).__name__} at {table.table_sql}). Is it reachable, "
+            "and may this role read all of its rows?"
         ) from error
+    return [int(rows or 0) for rows in row]
+
+
+def _schemas(alias: str, tables: list[str]) -> dict[str, list[_Schema]]:
+    """Return the schemas that have each table, and whether its name is enough to find it there."""
+    if connections[alias].vendor != "postgresql":
+        return {table: [(None, True)] for table in tables}
+    ask, quote = database_of(alias), connections[alias].ops.quote_name
+    names = {ask.name(quote(table)): table for table in tables}
+    found: dict[str, list[_Schema]] = {}
+    try:
+        for schema, name, is_visible in ask.fetch(_SCHEMAS, [list(names)]):
+            found.setdefault(names[name], []).append((schema, is_visible))
+    except DatabaseError as error:
+        raise CensusFailed(
+            f"The catalogue of the database {alias!r} could not be read ({type(error).__name__}). "
+            "Is it reachable?"
+        ) from error
+    return found

@@ -329,14 +329,15 @@ def test_a_key_that_is_disabled_says_so(version):
     assert census()[0].version.state == "disabled"
 
 
-def test_one_query_a_column_and_one_for_the_keys():
+def test_one_query_a_column_and_few_others():
     for text in "abc":
         Note.objects.create(text=text, data=None)
     columns = len(list(encrypted_columns("default")))
     with CaptureQueriesContext(connections["default"]) as captured:
         census(database="default")
     selects = [query for query in captured if "SELECT" in query["sql"]]
-    assert len(selects) == columns + 1
+    others = {"sqlite": 1, "mysql": 2, "postgresql": 3}  # keys, catalogue, what is prepared
+    assert len(selects) == columns + others[connection.vendor]
 
 
 def test_the_public_name():

@@ -46,9 +46,11 @@ def chart(rows: Sequence[CensusRow]) -> SafeString:
 
 
 def place_of(row: CensusRow) -> str:
-    """Name the field, and its database where that is not the default one."""
+    """Name the field, its schema where there are several, and its database if not the default."""
+    names = [row.database] if row.database != "default" else []
+    names += [row.schema] if row.schema else []
     place = f"{row.model}.{row.field}"
-    return place if row.database == "default" else f"{place} ({row.database})"
+    return f"{place} ({', '.join(names)})" if names else place
 
 
 def _heading(place: str, top: int) -> SafeString:

@@ -31,10 +31,12 @@ _EXAMPLE = {
     "rows": [
         {
             "database": "default",
+            "schema": None,
             "model": "clinic.Patient",
             "field": "notes",
             **_VERSION,
             "values": 12,
+            "history": 0,
         }
     ],
     "totals": [{**_VERSION, "values": 12}],
@@ -60,8 +62,12 @@ class FieldCount(VersionTotal):
     """How many values of a field there are under a version, in one database."""
 
     database = serializers.CharField()
+    schema = serializers.CharField(
+        allow_null=True, help_text="Null where encrypted columns are in one schema, or in none."
+    )
     model = serializers.CharField()
     field = serializers.CharField()
+    history = serializers.IntegerField(help_text="How many are in rows of the past alone.")
 
 
 @extend_schema_serializer(examples=[OpenApiExample("twelve values", _EXAMPLE, response_only=True)])
@@ -97,8 +103,13 @@ class Census(ApiView):
 
 def _row(row: census.CensusRow) -> dict[str, Any]:
     assert row.version is not None  # noqa: S101 - of a key, there are only known ones
-    place = {"database": row.database, "model": row.model, "field": row.field}
-    return {**place, **_version(row.version), "values": row.values}
+    place = {
+        "database": row.database,
+        "schema": row.schema,
+        "model": row.model,
+        "field": row.field,
+    }
+    return {**place, **_version(row.version), "values": row.values, "history": row.history}
 
 
 def _totals(

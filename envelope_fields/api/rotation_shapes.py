@@ -13,7 +13,7 @@ from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
 from envelope_fields.rotation.limits import BATCH_SIZE
 
-_FIELD = {"database": "default", "field": "clinic.Patient.notes"}
+_FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
 _NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
 _EXAMPLE = {
     "id": "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55",
@@ -61,6 +61,7 @@ class FieldNumbers(serializers.Serializer[Any]):
     """How far a rotation is with one field."""
 
     database = serializers.CharField()
+    schema = serializers.CharField(allow_null=True)
     field = serializers.CharField()
     total = serializers.IntegerField(help_text="Values to look at, as it began.")
     moved = serializers.IntegerField()
@@ -104,6 +105,7 @@ class FailureContent(serializers.Serializer[Any]):
     """A value that could not be moved, and why; nothing of the value."""
 
     database = serializers.CharField()
+    schema = serializers.CharField(allow_null=True)
     field = serializers.CharField()
     row = serializers.CharField(help_text="Its primary key.")
     version_id = serializers.CharField()

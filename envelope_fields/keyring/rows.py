@@ -54,11 +54,28 @@ def with_version_id(version_id: bytes) -> KeyRow:
     """
     row = _newest(version_id=version_id)
     if row is None:
-        raise MasterKeyNotFound(
-            f"No master key version has the id {version_id.hex()}: its row is not in the database "
-            f"{configuration().database!r}. Restore it from a backup of the keys."
-        )
+        raise no_version(version_id)
     return row
+
+
+def no_version(version_id: bytes) -> MasterKeyNotFound:
+    """Return the error for a version that an envelope names and no row has."""
+    return MasterKeyNotFound(
+        f"No master key version has the id {version_id.hex()}: its row is not in the database "
+        f"{configuration().database!r}. Restore it from a backup of the keys."
+    )
+
+
+def version_ids() -> set[bytes]:
+    """Return the ids of all versions.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    database = configuration().database
+    with explained(database):
+        found = MasterKeyVersion.objects.using(database).values_list("version_id", flat=True)
+        return {bytes(version_id) for version_id in found}
 
 
 def current_version(key: str | UUID) -> KeyRow:

@@ -30,7 +30,7 @@ def places(rows: Iterable[CensusRow]) -> str:
     """Say in one line where values are, and how many."""
     counts: Counter[str] = Counter()
     for row in rows:
-        counts[f"{row.model}.{row.field} in the database {row.database!r}"] += row.values
+        counts[row.place] += row.values
     return ", ".join(f"{place} ({values:,})" for place, values in counts.items())
 
 

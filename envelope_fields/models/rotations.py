@@ -93,6 +93,7 @@ class RotationPlace(models.Model):
 
     run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="places")
     database = models.CharField(_("database"), max_length=100)
+    schema = models.CharField(_("schema"), max_length=63, blank=True, default="")  # of PostgreSQL
     model = models.CharField(_("model"), max_length=200)  # app_label.Model
     field = models.CharField(_("field"), max_length=200)
     total = models.BigIntegerField(_("total"), default=0)  # by the census, as the run began
@@ -104,6 +105,11 @@ class RotationPlace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model}.{self.field}"
+
+    @property
+    def named_schema(self) -> str | None:
+        """The schema, where it has to be named."""
+        return None if self.schema in ("", "public") else self.schema
 
 
 class RotationRange(models.Model):

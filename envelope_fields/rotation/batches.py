@@ -16,6 +16,7 @@ from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.columns import Column
+from envelope_fields.databases import database
 from envelope_fields.models import RotationKind
 from envelope_fields.rotation.limits import BatchSize, Limits, Pace
 from envelope_fields.rotation.moves import Failed, Mover
@@ -86,9 +87,11 @@ class Batches:
         Yields once for each batch, when it is committed.
 
         Raises:
-            EnvelopeError, ImproperlyConfigured: no value under these keys can be moved.
+            EnvelopeError, ImproperlyConfigured: no value under these keys can be moved, or the
+                rows are hidden.
             Error: the database failed, and it was not for a reason that passes.
         """
+        self._patiently(self._refuse_hidden)
         while True:
             rows = self._size.rows
             stored = self._patiently(self._reading(version_ids, after, until, rows))
@@ -98,6 +101,9 @@ class Batches:
             if len(stored) < rows:
                 return
             after = stored[-1].key
+
+    def _refuse_hidden(self) -> None:
+        database(self._using).refuse_hidden(self.column.table_sql)
 
     def _reading(
         self, version_ids: Sequence[bytes], after: Key | None, until: Key, rows: int

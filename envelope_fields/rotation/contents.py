@@ -25,6 +25,7 @@ def failure_content(failure: RotationFailure) -> dict[str, Any]:
     place = failure.range.place
     return {
         "database": place.database,
+        "schema": place.named_schema,
         "field": str(place),
         "row": failure.row,
         "version_id": failure.version_id,

@@ -31,12 +31,14 @@ class Forecast:
         field: `app_label.Model.field`.
         values: how many would be looked at.
         seconds: about how long one process takes, as tried with some of them.
+        schema: the schema of the table, as the census has it.
     """
 
     database: str
     field: str
     values: int
     seconds: float
+    schema: str | None = None
 
 
 def forecast(
@@ -59,7 +61,7 @@ def forecast(
         values = count_versions(column, version_ids)
         if values:
             seconds = values * _seconds_a_value(column, wanted.kind, version_ids)
-            found.append(Forecast(column.database, str(column), values, seconds))
+            found.append(Forecast(column.database, str(column), values, seconds, column.schema))
     return found
 
 

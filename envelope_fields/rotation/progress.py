@@ -34,6 +34,8 @@ class FieldProgress:
         skipped: somebody else wrote, deleted or locked them when their turn came.
         failed: could not be opened.
         left: how many of them have not had their turn.
+        schema: the schema of the table; None where the database has none, or the run moves values
+            in `public` alone.
     """
 
     database: str
@@ -43,6 +45,7 @@ class FieldProgress:
     skipped: int
     failed: int
     left: int
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,11 @@ def _progress(
     run: RotationRun, places: list[RotationPlace], of_places: Mapping[int, RunNumbers]
 ) -> Progress:
     numbers = RunNumbers(each for place in places for each in of_places[place.pk])
-    fields = [_field(place, numbers.of(place.pk), run) for place in places]
+    are_told_apart = any(place.named_schema for place in places)
+    fields = [
+        _field(place, numbers.of(place.pk), run, place.schema or None if are_told_apart else None)
+        for place in places
+    ]
     left, rate = sum(field.left for field in fields), _rate(run, numbers.moved)
     is_running = run.state == RotationState.RUNNING
     return Progress(
@@ -117,7 +124,9 @@ def failures(run: RotationRun) -> QuerySet[RotationFailure]:
     return rows.filter(latest).select_related("range__place")
 
 
-def _field(place: RotationPlace, numbers: RunNumbers, run: RotationRun) -> FieldProgress:
+def _field(
+    place: RotationPlace, numbers: RunNumbers, run: RotationRun, schema: str | None
+) -> FieldProgress:
     gone = numbers.moved + numbers.skipped + numbers.failed + numbers.kept
     is_over = run.state == RotationState.COMPLETED
     return FieldProgress(
@@ -128,6 +137,7 @@ def _field(place: RotationPlace, numbers: RunNumbers, run: RotationRun) -> Field
         skipped=numbers.skipped,
         failed=numbers.failed,
         left=0 if is_over else max(place.total - gone, 0),
+        schema=schema,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.columns import Column
+from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.models import DEFAULT_ALIAS
@@ -40,18 +42,25 @@ class RowAliases:
         if not callable(self._key):
             alias = DEFAULT_ALIAS if self._key is None else self._key
             return lambda key: alias
-        rows, choose = self._rows(keys), self._key
+        relation = self._column.relation
+        if relation.schema is None or relation.is_visible:
+            return partial(self._alias_of, self._rows(keys))
+        # In the schema, since what the callable asks is there, too. All are asked at once, so
+        # that no other query goes there.
+        with database(self._column.database).within(relation.schema):
+            ask = partial(self._alias_of, self._rows(keys))
+            answers = {key: _answer(ask, key) for key in keys}
+        return lambda key: answers[key]()
 
-        def alias_of(key: Key) -> str:
-            row = rows.get(self._as_loaded(key))
-            if row is None:
-                raise RowNotLoaded("The row could not be loaded to ask for the key of its values.")
-            chosen = choose(row)
-            if not isinstance(chosen, str):
-                raise TypeError(f"key= returned {type(chosen).__name__} instead of an alias")
-            return chosen
-
-        return alias_of
+    def _alias_of(self, rows: dict[Key, Model], key: Key) -> str:
+        row = rows.get(self._as_loaded(key))
+        if row is None:
+            raise RowNotLoaded("The row could not be loaded to ask for the key of its values.")
+        assert callable(self._key)  # noqa: S101 - or nobody asks
+        chosen = self._key(row)
+        if not isinstance(chosen, str):
+            raise TypeError(f"key= returned {type(chosen).__name__} instead of an alias")
+        return chosen
 
     def _rows(self, keys: Sequence[Key]) -> dict[Key, Model]:
         """Load the rows, without their encrypted values and past managers that hide some."""
@@ -78,3 +87,16 @@ class RowAliases:
         for convert in converters:
             item = convert(item, column, connection)
         return item
+
+
+def _answer(ask: Callable[[Key], str], key: Key) -> Callable[[], str]:
+    """Return what gives the answer about a key, or raises it, later."""
+    try:
+        alias = ask(key)
+    except Exception as error:  # a key= of the project may raise anything
+        return partial(_raise, error)
+    return lambda: alias
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error

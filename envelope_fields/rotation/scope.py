@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from envelope_fields.columns import Column, encrypted_columns
+from envelope_fields.columns import Column, encrypted_columns, located
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.key_versions import KeyVersion, key_versions, of_key
 from envelope_fields.models import DEFAULT_ALIAS, RotationKind, RotationPlace, RotationRun
@@ -91,7 +91,19 @@ def scope(kind: str, versions: Sequence[KeyVersion], only: Iterable[int] = ()) -
 
 
 def chosen_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
-    """Return the encrypted columns that fields name, or all of them.
+    """Return the columns of the encrypted fields that are named, or of all, in every schema.
+
+    Arguments are those of `declared_columns`.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+        Error: a database cannot be looked at.
+    """
+    return list(located(declared_columns(fields, database)))
+
+
+def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
+    """Return the encrypted columns that fields name, or all of them, wherever their tables are.
 
     A replica is left out: what is moved where it is written, moves there too.
 
@@ -122,13 +134,16 @@ def column_of(place: RotationPlace) -> Column:
     """Return the column that a place of a run tells of.
 
     Raises:
-        NoSuchField: the model or its field is not there any more.
+        NoSuchField: the model or its field is not there any more, or the schema is not.
+        Error: the database cannot be looked at.
     """
-    for column in encrypted_columns(place.database):
-        if str(column) == str(place):
+    named = (each for each in encrypted_columns(place.database) if str(each) == str(place))
+    for column in located(named):
+        if (column.relation.schema or "") == place.schema:
             return column
+    where = f"the schema {place.schema!r} of the database" if place.schema else "the database"
     raise NoSuchField(
-        f"{place} is no encrypted field in the database {place.database!r} any more. Cancel the "
+        f"{place} is no encrypted field in {where} {place.database!r} any more. Cancel the "
         "run and start another."
     )
 

@@ -58,9 +58,7 @@ def _place(run: RotationRun, column: Column, values: int) -> RotationPlace:
         ranges.lock_run(run.pk)
         place, _ = RotationPlace.objects.using(using).get_or_create(
             run=run,
-            database=column.database,
-            model=column.model._meta.label,
-            field=column.field.name,
+            **_where(column),
             defaults={"total": values},
         )
     return place
@@ -74,6 +72,8 @@ def _left(run: RotationRun, column: Column, sweep: int) -> int:
     """
     scope = scope_of(run)
     left = count_versions(column, scope.left_in_the_end(column))
+    if not left and not scope.sees_only_by_looking(column):
+        return 0
     met = _met(run, column, sweep)
     if met is None:
         return left
@@ -83,11 +83,18 @@ def _left(run: RotationRun, column: Column, sweep: int) -> int:
 
 def _met(run: RotationRun, column: Column, sweep: int) -> Numbers | None:
     """Return what was met in a column the last time that it was gone over."""
-    place = run.places.using(configuration().database).filter(
-        database=column.database, model=column.model._meta.label, field=column.field.name
-    )
+    place = run.places.using(configuration().database).filter(**_where(column))
     numbers = numbers_of(run).of(place.values_list("pk", flat=True).first(), until=sweep)
     return next(iter(numbers.latest()), None)
+
+
+def _where(column: Column) -> dict[str, str]:
+    return {
+        "database": column.database,
+        "schema": column.relation.schema or "",
+        "model": column.model._meta.label,
+        "field": column.field.name,
+    }
 
 
 def _next_sweep(run: RotationRun) -> None:

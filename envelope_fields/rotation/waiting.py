@@ -10,7 +10,7 @@ from envelope_fields.census import census
 from envelope_fields.conf import configuration
 from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.models import MasterKey
-from envelope_fields.rotation.scope import Scope, chosen_columns
+from envelope_fields.rotation.scope import Scope, declared_columns
 
 
 def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") -> list[MasterKey]:
@@ -21,7 +21,7 @@ def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") ->
         CensusFailed: a column could not be counted.
     """
     columns = {
-        (str(column), column.database): column for column in chosen_columns(fields, database)
+        (str(column), column.database): column for column in declared_columns(fields, database)
     }
     versions = _by_key()
     found = set()

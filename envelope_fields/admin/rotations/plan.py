@@ -17,7 +17,7 @@ from envelope_fields.census import CensusRow
 from envelope_fields.key_versions import KeyVersion, key_versions, of_key
 from envelope_fields.models import MasterKey, RotationKind
 from envelope_fields.rotation import Forecast, forecast
-from envelope_fields.rotation.scope import chosen_columns, scope
+from envelope_fields.rotation.scope import declared_columns, scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def plan(key: MasterKey, count: Count, asked: dict[str, Any], max_rate: int | No
     wanted = scope(asked["kind"], versions, asked.get("versions", ()))
     looked_at = {
         (column.database, str(column)): wanted.version_ids(column)
-        for column in chosen_columns(asked.get("fields", ()))
+        for column in declared_columns(asked.get("fields", ()))
     }
     rows = [
         row

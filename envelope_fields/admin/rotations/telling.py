@@ -133,19 +133,23 @@ def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
 
 def _field(field: FieldProgress) -> list[str]:
     numbers = (field.total, field.moved, field.skipped, field.failed, field.left)
-    return [field.field, field.database, *map(_number, numbers)]
+    return [field.field, _database(field.database, field.schema), *map(_number, numbers)]
 
 
 def _failure(failure: RotationFailure) -> list[str]:
     place = failure.range.place
     return [
         str(place),
-        place.database,
+        _database(place.database, place.named_schema),
         failure.row,
         failure.version_id,
         failure.cause,
         failure.message,
     ]
+
+
+def _database(alias: str, schema: str | None) -> str:
+    return f"{alias}, {schema}" if schema else alias
 
 
 def _number(number: int) -> str:

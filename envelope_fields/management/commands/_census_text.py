@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from envelope_fields.census import CensusRow
+from envelope_fields.census import CensusRow, NotCounted
 from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import KeyState
 from envelope_fields.text_copies import TextCopies, text_copies
@@ -16,10 +16,18 @@ Total = tuple[bytes | None, KeyVersion | None, int]
 Copies = tuple[TextCopies, KeyVersion]
 
 
-def as_text(rows: Sequence[CensusRow], totals: Sequence[Total]) -> str:
+def as_text(
+    rows: Sequence[CensusRow], totals: Sequence[Total], doubts: Sequence[NotCounted]
+) -> str:
     """Return two tables, and below them what is wrong and what to do about it."""
+    has_schemas = any(row.schema for row in rows)
+    places = ("database", *(["schema"] if has_schemas else []), "model", "field")
     stored = [
-        (row.database, row.model, row.field, *_names(row.version_id, row.version), row.values)
+        (
+            *(getattr(row, name) or "" for name in places),
+            *_names(row.version_id, row.version),
+            row.values,
+        )
         for row in rows
     ]
     summed = [
@@ -28,10 +36,13 @@ def as_text(rows: Sequence[CensusRow], totals: Sequence[Total]) -> str:
     ]
     parts = ["No encrypted values are stored."]
     if stored:
-        parts = [_table(("database", "model", "field", *KEY_HEADINGS, "values"), stored)]
+        parts = [_table((*places, *KEY_HEADINGS, "values"), stored)]
     if summed:
         parts.append(_table((*KEY_HEADINGS, "state", "values"), summed))
-    return "\n\n".join(parts + _advice(rows))
+    parts += _advice(rows)
+    if doubts:
+        parts.append("\n".join(["Not counted, or not for certain:", *map(str, doubts)]))
+    return "\n\n".join(parts)
 
 
 def copies_of(versions: Iterable[KeyVersion], database: str | None) -> list[Copies]:
@@ -69,7 +80,7 @@ def _state(version: KeyVersion | None) -> str:
     return f"{state}, current" if version.is_current else state
 
 
-def _advice(rows: Iterable[CensusRow]) -> list[str]:
+def _advice(rows: Sequence[CensusRow]) -> list[str]:
     unnamed = [row for row in rows if row.version is None]
     plain = sum(row.values for row in unnamed if row.version_id is None)
     unknown = sum(row.values for row in unnamed) - plain
@@ -83,6 +94,12 @@ def _advice(rows: Iterable[CensusRow]) -> list[str]:
         advice.append(
             f"Values that are no envelopes: {plain:,}. They cannot be read; they were stored "
             "before the field was encrypted, or damaged."
+        )
+    history = sum(row.history for row in rows)
+    if history:
+        advice.append(
+            f"Values that are in the history of their tables alone: {history:,}. No rotation moves "
+            "these; DELETE HISTORY FROM the table removes them."
         )
     return advice
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
-from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, Progress
+from envelope_fields.rotation.plain_values import PlainValues
 
 Forecasts = Mapping[MasterKey, Sequence[Forecast]]
 
@@ -21,7 +22,8 @@ _WORDS = {
 def forecasts_as_text(found: Forecasts, workers: int) -> str:
     """Return what would be done."""
     lines = [
-        f"{key}: {each.values:,} values of {each.field} in {each.database!r}, "
+        f"{key}: {each.values:,} values of {each.field} in "
+        f"{in_schema(each.schema)}{each.database!r}, "
         f"about {duration(each.seconds / workers)}"
         for key, forecasts in found.items()
         for each in forecasts
@@ -31,15 +33,28 @@ def forecasts_as_text(found: Forecasts, workers: int) -> str:
     return "\n".join([*lines, "Nothing was changed."])
 
 
-def forecasts_as_json(found: Forecasts, workers: int) -> str:
+def forecasts_as_json(found: Forecasts, workers: int) -> list[dict[str, Any]]:
     """Return the same for programs; seconds are those of one process."""
-    return as_json(
-        [
-            {"key": {"id": str(key.pk), "alias": key.alias}, **asdict(each)}
-            for key, forecasts in found.items()
-            for each in forecasts
-        ]
-    )
+    return [
+        {"key": {"id": str(key.pk), "alias": key.alias}, **asdict(each)}
+        for key, forecasts in found.items()
+        for each in forecasts
+    ]
+
+
+def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
+    """Return a line for each field that holds values that are no envelopes."""
+    return [
+        f"{each.field} in {in_schema(each.schema)}{each.database!r}: {each.values:,} values, each "
+        f"{each.cause}: stored before the field was encrypted, or damaged. They were not moved, "
+        "and cannot be read."
+        for each in found
+    ]
+
+
+def plain_as_json(found: Sequence[PlainValues]) -> list[dict[str, Any]]:
+    """Return the same for programs, as what follows the runs; nothing where there are none."""
+    return [{"not_envelopes": [asdict(each) for each in found]}] if found else []
 
 
 def run_as_text(done: RotationRun, told: Progress) -> str:
@@ -54,7 +69,8 @@ def run_as_text(done: RotationRun, told: Progress) -> str:
 def problems(done: RotationRun, told: Progress, failures: Iterable[RotationFailure]) -> list[str]:
     """Return a line for everything that is not as it should be after a run."""
     lines = [
-        f"{failure.range.place} {failure.row}: {failure.cause}: {failure.message}"
+        f"{failure.range.place} {failure.row}{_with_schema(failure)}: {failure.cause}: "
+        f"{failure.message}"
         for failure in failures
     ]
     if told.failed > len(lines):
@@ -62,6 +78,16 @@ def problems(done: RotationRun, told: Progress, failures: Iterable[RotationFailu
     if done.state != RotationState.COMPLETED:
         lines.append(f"The run {done.pk} is {done.state}. {done.error}".rstrip())
     return lines
+
+
+def in_schema(schema: str | None) -> str:
+    """Name a schema before its database, where it has to be named."""
+    return "" if schema is None else f"the schema {schema!r} of "
+
+
+def _with_schema(failure: RotationFailure) -> str:
+    schema = failure.range.place.named_schema
+    return "" if schema is None else f" in the schema {schema!r}"
 
 
 def duration(seconds: float) -> str:

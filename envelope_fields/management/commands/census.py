@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 from django.db import connections
 
-from envelope_fields.census import CensusRow, census
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.key_versions import of_key as versions_of
 from envelope_fields.management.commands._census_text import (
@@ -54,12 +55,14 @@ class Command(BaseCommand):
             of_key = None if key is None else named_key(key)
             rows = census(of_key, database=database)
             versions = key_versions() if of_key is None else versions_of(of_key, key_versions())
+            doubts = not_counted(database)
             copies = copies_of(versions, database) if text else None
         totals = _totals(rows, versions)
         if json:
-            self.stdout.write(_as_json(rows, totals, copies))
+            self.stdout.write(_as_json(rows, totals, doubts, copies))
         else:
-            self.stdout.write("\n\n".join((as_text(rows, totals), *copies_as_text(copies))))
+            parts = (as_text(rows, totals, doubts), *copies_as_text(copies))
+            self.stdout.write("\n\n".join(parts))
 
 
 def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[Total]:
@@ -76,17 +79,22 @@ def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[T
 
 
 def _as_json(
-    rows: Iterable[CensusRow], totals: Iterable[Total], copies: Sequence[Copies] | None
+    rows: Iterable[CensusRow],
+    totals: Iterable[Total],
+    doubts: Iterable[NotCounted],
+    copies: Sequence[Copies] | None,
 ) -> str:
     return json.dumps(
         {
             "rows": [
                 {
                     "database": row.database,
+                    "schema": row.schema,
                     "model": row.model,
                     "field": row.field,
                     **_version_as_json(row.version_id, row.version),
                     "values": row.values,
+                    "history": row.history,
                 }
                 for row in rows
             ],
@@ -94,6 +102,7 @@ def _as_json(
                 {**_version_as_json(version_id, version), "values": values}
                 for version_id, version, values in totals
             ],
+            "not_counted": [asdict(each) for each in doubts],
             **({} if copies is None else {"text": [_copies_as_json(*each) for each in copies]}),
         },
         indent=2,

@@ -32,6 +32,7 @@ from envelope_fields.rotation import (
 )
 from envelope_fields.rotation.contents import failure_content, run_content
 from envelope_fields.rotation.limits import BATCH_SIZE
+from envelope_fields.rotation.plain_values import PlainValues, plain_values
 from envelope_fields.rotation.processes import work_in_processes
 from envelope_fields.rotation.running import resumed
 from envelope_fields.rotation.runs import active_runs, is_asked_for
@@ -86,8 +87,13 @@ class Command(BaseCommand):
 
     def _foretell(self) -> None:
         found = {key: forecast(key, **self._asked_for()) for key in self._keys()}
-        as_wanted = text.forecasts_as_json if self._options["json"] else text.forecasts_as_text
-        self.stdout.write(as_wanted(found, self._options["workers"]))
+        plain, workers = self._plain(), self._options["workers"]
+        if self._options["json"]:
+            content = text.forecasts_as_json(found, workers)
+            self.stdout.write(as_json([*content, *text.plain_as_json(plain)]))
+        else:
+            lines = [*text.plain_as_text(plain), text.forecasts_as_text(found, workers)]
+            self.stdout.write("\n".join(lines))
 
     def _move(self) -> None:
         done = []
@@ -95,11 +101,13 @@ class Command(BaseCommand):
             done.append(self._work(begun))
             if not self._options["json"]:
                 self.stdout.write(text.run_as_text(done[-1], progress(done[-1])))
+        plain = self._plain()
         if self._options["json"]:
-            self.stdout.write(as_json([self._content(each) for each in done]))
-        elif not done:
+            contents = [self._content(each) for each in done]
+            self.stdout.write(as_json([*contents, *text.plain_as_json(plain)]))
+        elif not done and not plain:
             self.stdout.write("Every value is under the current version of its key.")
-        self._fail_if_unfinished(done)
+        self._fail_if_unfinished(done, plain)
 
     def _runs(self) -> Iterator[RotationRun]:
         if self._options["run"]:
@@ -165,12 +173,21 @@ class Command(BaseCommand):
         listed = [failure_content(failure) for failure in failures(done)]
         return {**run_content(done), "failures": listed}
 
-    def _fail_if_unfinished(self, done: list[RotationRun]) -> None:
+    def _plain(self) -> list[PlainValues]:
+        """Count what no run moves, in the fields that are asked for."""
+        asked = self._options
+        if asked["run"]:
+            begun = find_run(_uuid(asked["run"]))
+            return plain_values(begun.only_fields, begun.only_database)
+        return plain_values(asked["field"], asked["database"])
+
+    def _fail_if_unfinished(self, done: list[RotationRun], plain: list[PlainValues]) -> None:
         problems = [
             line
             for each in done
             for line in text.problems(each, progress(each), failures(each)[:_LISTED])
         ]
+        problems += text.plain_as_text(plain)
         if problems:
             raise CommandError("\n".join(problems))
 

@@ -13,7 +13,8 @@ from django.db import connections
 from envelope_fields.census import census
 from envelope_fields.management.commands._bar import progress_bar
 from envelope_fields.management.commands._errors import reported
-from envelope_fields.rotation.scope import chosen_columns
+from envelope_fields.management.commands._rewrap_text import in_schema
+from envelope_fields.rotation.scope import declared_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 
 
@@ -67,7 +68,8 @@ class _InText:
 
     def one(self, each: Unreadable) -> None:
         self._errors.write(
-            f"{each.field} {each.row} in {each.database!r}: {each.cause}: {each.message}"
+            f"{each.field} {each.row} in {in_schema(each.schema)}{each.database!r}: "
+            f"{each.cause}: {each.message}"
         )
 
     def all(self, values: int, unreadable: int) -> None:
@@ -91,6 +93,6 @@ class _InJson:
 
 
 def _total(fields: list[str], database: str) -> int:
-    wanted = {(str(column), column.database) for column in chosen_columns(fields, database)}
+    wanted = {(str(column), column.database) for column in declared_columns(fields, database)}
     rows = census(database=database or None)
     return sum(row.values for row in rows if (f"{row.model}.{row.field}", row.database) in wanted)

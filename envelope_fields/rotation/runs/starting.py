@@ -18,7 +18,7 @@ from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
 from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.runs.errors import RotationUnderWay
 from envelope_fields.rotation.runs.rows import active_run
-from envelope_fields.rotation.scope import chosen_columns, scope
+from envelope_fields.rotation.scope import declared_columns, scope
 
 
 def start(
@@ -59,7 +59,7 @@ def start(
         ValueError: no such kind.
     """
     kind, names, numbers = RotationKind(kind), sorted(set(fields)), sorted(set(versions))
-    chosen_columns(names, database)
+    declared_columns(names, database)
     with key_transaction() as using:
         row = locked_key(using, key)
         principal = required(Action.RE_ENCRYPT, row, actor, using)

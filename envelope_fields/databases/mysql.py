@@ -1,0 +1,81 @@
+"""MariaDB, and MySQL where it says the same: tables that keep their history, and XA."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from envelope_fields.databases.base import Database
+from envelope_fields.databases.relations import Kind, Relation
+
+_KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
+_ELSEWHERE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
+_BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+
+
+class MySQL(Database):
+    """A schema is a database here, so that there is one to a connection."""
+
+    def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
+        found = self.fetch(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED'"
+        )
+        return self._under(names, {table: Kind.VERSIONED_TABLE for (table,) in found})
+
+    def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
+        doubtful = (Kind.VIEW, Kind.FOREIGN_TABLE)
+        return self._under(names, {name: kind for name, kind in self._kinds() if kind in doubtful})
+
+    def _under(self, names: Collection[tuple[str, str]], kinds: dict[str, Kind]) -> list[Relation]:
+        folded = {self._folded(table): kind for table, kind in kinds.items()}
+        found = ((self.name(table), self.name(column)) for table, column in names)
+        return [
+            Relation(table=table, column=column, kind=folded[self._folded(table)])
+            for table, column in found
+            if self._folded(table) in folded
+        ]
+
+    def others(self, columns: Collection[str]) -> list[Relation]:
+        kinds = dict(self._kinds())
+        marks = ", ".join(["%s"] * len(columns))
+        binary = ", ".join(["%s"] * len(_BINARY))
+        found = self.fetch(
+            "SELECT table_name, column_name FROM information_schema.columns "  # noqa: S608 - marks
+            f"WHERE table_schema = DATABASE() AND column_name IN ({marks}) "
+            f"AND data_type IN ({binary}) ORDER BY table_name, column_name",
+            [*(self.name(column) for column in columns), *_BINARY],
+        )
+        return [
+            Relation(table=table, column=column, kind=kinds.get(table, Kind.TABLE))
+            for table, column in found
+            if kinds.get(table) != Kind.VIEW
+        ]
+
+    def _kinds(self) -> list[tuple[str, Kind]]:
+        tables = self.fetch(
+            "SELECT table_name, table_type, engine FROM information_schema.tables "
+            "WHERE table_schema = DATABASE()"
+        )
+        return [(table, _kind(table_type, engine)) for table, table_type, engine in tables]
+
+    def _folded(self, table: str) -> str:
+        # The name of a table is that of a file, and some file systems do not tell cases apart.
+        return table.lower() if self.connection.features.ignores_table_name_case else table
+
+    def identity(self, relation: Relation) -> object:
+        return self._folded(relation.table), relation.column.lower()
+
+    def unseen(self) -> str:
+        if not self.fetch("XA RECOVER"):
+            return ""
+        return (
+            "a transaction of this server is prepared (XA RECOVER lists it), and nobody sees what "
+            "it has written"
+        )
+
+
+def _kind(table_type: str, engine: Any) -> Kind:
+    if str(engine).upper() in _ELSEWHERE:
+        return Kind.FOREIGN_TABLE
+    return _KINDS.get(table_type, Kind.TABLE)

@@ -1,0 +1,159 @@
+"""PostgreSQL: schemas, row-level security, partitions, and transactions that were prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+
+from envelope_fields.databases.base import Database
+from envelope_fields.databases.relations import Kind, Relation
+
+PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
+
+_KINDS = {
+    "r": Kind.TABLE,
+    "p": Kind.TABLE,
+    "v": Kind.VIEW,
+    "m": Kind.MATERIALIZED_VIEW,
+    "f": Kind.FOREIGN_TABLE,
+}
+
+# Every role may read the catalogue, also of schemas and tables that it may not use. Temporary
+# tables of other connections are left out: nobody else can read them, and they go with these.
+# A partition that is being detached belongs to its table no more.
+_RELATIONS = """
+WITH RECURSIVE found AS (
+    SELECT relation.oid, relation.relname, relation.relkind, relation.relnamespace,
+        attribute.attname, attribute.attnum
+    FROM pg_catalog.pg_class AS relation
+    JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
+    JOIN pg_catalog.pg_type AS kind ON kind.oid = attribute.atttypid
+    WHERE attribute.attname = ANY(%s::name[]) AND attribute.attnum > 0
+    AND NOT attribute.attisdropped AND relation.relkind = ANY(%s::"char"[])
+    AND 'bytea'::regtype IN (kind.oid, kind.typbasetype) {of_tables}
+), ancestors(oid, ancestor) AS (
+    SELECT oid, inhparent FROM found JOIN pg_catalog.pg_inherits ON inhrelid = oid
+    {attached}
+    UNION
+    SELECT ancestors.oid, inhparent FROM ancestors
+    JOIN pg_catalog.pg_inherits ON inhrelid = ancestor {attached}
+)
+SELECT schema.nspname, found.relname, found.attname, found.relkind, found.oid::bigint,
+    pg_catalog.pg_table_is_visible(found.oid),
+    COALESCE(pg_catalog.has_schema_privilege(schema.oid, 'USAGE')
+        AND pg_catalog.has_column_privilege(found.oid, found.attnum, 'SELECT'), FALSE),
+    pg_catalog.row_security_active(found.oid),
+    ARRAY(SELECT ancestor::bigint FROM ancestors WHERE ancestors.oid = found.oid)
+FROM found JOIN pg_catalog.pg_namespace AS schema ON schema.oid = found.relnamespace
+WHERE schema.nspname NOT IN ('pg_catalog', 'information_schema')
+AND (schema.nspname !~ '^pg_(toast|temp_|toast_temp_)' OR schema.oid = pg_my_temp_schema())
+ORDER BY schema.nspname, found.relname, found.attname
+"""
+_OF_TABLES = "AND relation.relname = ANY(%s::name[])"
+
+
+class PostgreSQL(Database):
+    """PostgreSQL."""
+
+    def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
+        tables, columns = zip(*names, strict=True)
+        return self._found("".join(_KINDS), columns, list(map(self.name, tables)))
+
+    def others(self, columns: Collection[str]) -> list[Relation]:
+        # Views store nothing.
+        return self._found("rpmf", columns)
+
+    def name(self, name_sql: str) -> str:
+        # As the server does without a word.
+        longest = self.connection.ops.max_name_length() or 63
+        return super().name(name_sql).encode()[:longest].decode(errors="ignore")
+
+    def quote(self, *names: str | None) -> str:
+        # Anybody may have named a schema; Django quotes names of its own alone.
+        return ".".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names if name)
+
+    def _found(
+        self, kinds: str, columns: Collection[str], tables: Collection[str] | None = None
+    ) -> list[Relation]:
+        has_pending = getattr(self.connection, "pg_version", 0) >= 140000
+        sql = _RELATIONS.format(
+            of_tables="" if tables is None else _OF_TABLES,
+            attached="AND NOT inhdetachpending" if has_pending else "",
+        )
+        params = [list(map(self.name, columns)), list(kinds)]
+        if tables is not None:
+            params.append(list(tables))
+        return [
+            Relation(
+                schema=schema,
+                table=table,
+                column=column,
+                kind=_KINDS[kind.decode() if isinstance(kind, bytes) else kind],
+                oid=oid,
+                is_visible=bool(is_visible),
+                may_read=may_read,
+                hides_rows=bool(hides_rows),
+                ancestors=frozenset(ancestors),
+            )
+            for schema, table, column, kind, oid, is_visible, may_read, hides_rows, ancestors
+            in self.fetch(sql, params)
+        ]  # fmt: skip
+
+    def identity(self, relation: Relation) -> object:
+        return relation.oid, relation.column
+
+    @contextmanager
+    def seeing_all_rows(self) -> Iterator[None]:
+        # LOCAL lasts until the transaction ends, which may be that of a caller.
+        within = self.connection.in_atomic_block or not self.connection.get_autocommit()
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            before = self.fetch("SHOW row_security")[0][0] if within else "off"
+            cursor.execute("SET LOCAL row_security = off")
+            yield
+            if within:
+                cursor.execute(f"SET LOCAL row_security = {before}")
+
+    @contextmanager
+    def within(self, schema: str) -> Iterator[None]:
+        connection: Any = self.connection
+        if hasattr(connection, "set_schema"):  # of django-tenants, which sets the path itself
+            before, with_public = connection.tenant, connection.include_public_schema
+            connection.set_schema(schema)
+            try:
+                yield
+            finally:
+                connection.set_tenant(before, with_public)
+            return
+        with transaction.atomic(using=connection.alias):
+            before = self.fetch("SHOW search_path")[0][0]
+            path = f"{self.quote(schema)}, {before}" if before else self.quote(schema)
+            self.fetch("SELECT set_config('search_path', %s, true)", [path])
+            yield
+            self.fetch("SELECT set_config('search_path', %s, true)", [before])
+
+    def hides_rows(self, table_sql: str) -> bool:
+        found = self.fetch("SELECT row_security_active(to_regclass(%s)::oid)", [table_sql])
+        return bool(found[0][0])
+
+    def is_empty_for_certain(self, table_sql: str) -> bool:
+        # What has no pages has no rows, and the catalogue's functions hide nothing.
+        found = self.fetch(
+            "WITH RECURSIVE part(oid) AS (SELECT to_regclass(%s)::oid UNION "
+            "SELECT inhrelid FROM pg_catalog.pg_inherits JOIN part ON inhparent = part.oid) "
+            "SELECT sum(pg_relation_size(oid)) = 0 FROM part",
+            [table_sql],
+        )
+        return bool(found[0][0])
+
+    def prepared_transaction(self) -> str:
+        found = self.fetch(
+            f"SELECT gid FROM {PREPARED} WHERE database = current_database() "  # noqa: S608 - ours
+            "ORDER BY prepared LIMIT 1"
+        )
+        return str(found[0][0]) if found else ""
+
+    def is_there(self, relation: Relation) -> bool:
+        return bool(self.fetch("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", [relation.oid]))

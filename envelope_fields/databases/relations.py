@@ -1,0 +1,53 @@
+"""What stands under the name of a table: not always a table, and not always one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a relation is, as far as it matters to those who count its rows."""
+
+    TABLE = "a table"
+    VIEW = "a view, which may leave rows out; what it shows was counted"
+    MATERIALIZED_VIEW = (
+        "a materialized view, which shows rows as they were when it was refreshed; these were "
+        "counted"
+    )
+    FOREIGN_TABLE = "a foreign table, whose server may leave rows out; what it shows was counted"
+    VERSIONED_TABLE = "a table that keeps its history"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation with a binary column, as the catalogue of its database describes it.
+
+    Attributes:
+        schema: its schema; None where the database has none.
+        table, column: their names.
+        kind: what it is.
+        oid: by what PostgreSQL knows it, under whatever name.
+        is_visible: whether its name means it without that of the schema.
+        may_read: whether this connection's role may read the column.
+        hides_rows: whether row-level security hides rows from this connection's role.
+        ancestors: the `oid` of each relation whose rows its own belong to.
+    """
+
+    schema: str | None = None
+    table: str = ""
+    column: str = ""
+    kind: Kind = Kind.TABLE
+    oid: int = 0
+    is_visible: bool = True
+    may_read: bool = True
+    hides_rows: bool = False
+    ancestors: frozenset[int] = frozenset()
+
+    def __str__(self) -> str:
+        """Name the table and the column, with the schema where there is one."""
+        return ".".join(filter(None, (self.schema, self.table, self.column)))
+
+
+# What is known of a column that the catalogue was not asked for, or does not have.
+UNLOCATED = Relation()

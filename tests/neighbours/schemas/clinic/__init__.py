@@ -1,0 +1,1 @@
+"""The app of which each tenant has tables of its own."""
