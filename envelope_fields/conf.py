@@ -101,6 +101,17 @@ def configuration() -> Configuration:
     raise ImproperlyConfigured(problem)
 
 
+def keys_database() -> str:
+    """Return the database of the keys, also where the settings are wrong.
+
+    For what is imported or set up before the checks run, which say what is wrong with them.
+    """
+    try:
+        return configuration().database
+    except ImproperlyConfigured:
+        return DEFAULT_DB_ALIAS
+
+
 def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):

@@ -1,26 +1,27 @@
 """How often key versions are used, and when last: counted per day, without a write per value.
 
-The keyring counts in memory. What it has counted goes to the database after requests, when it has
-just read keys anew, and at the end of the process: at most once a minute, never in somebody's
-transaction, and never so that an error of it reaches anybody. A process that is killed takes what
-it counted since with it.
+The keyring counts in memory. What it has counted goes to the database after requests that used a
+key, when keys are read anew, and at the end of the process: at most once a minute, never in
+somebody's transaction, and never so that an error of it reaches anybody. A process that is killed
+takes what it counted since with it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic
 from typing import Any
 
-from django.core.signals import request_finished
-from django.db import DatabaseError, connections
+from django.core.signals import request_finished, request_started
+from django.db import connections
 from django.utils import timezone
 
-from envelope_fields import keyring, process_end, use_rows
+from envelope_fields import keyring, own_connection, process_end, use_rows
 from envelope_fields.conf import configuration
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.use_rows import Day, Which, latest
@@ -129,34 +130,61 @@ def refusals_seen() -> dict[bytes, float]:
 
 def connect() -> None:
     """Write what was counted after requests, when keys are read anew, and at the end."""
-    request_finished.connect(flush_if_due, dispatch_uid="envelope_fields.key_uses")
+    request_started.connect(_begin_request, dispatch_uid="envelope_fields.key_uses")
+    request_finished.connect(_end_request, dispatch_uid="envelope_fields.key_uses")
     keyring.on_refresh(flush_if_due)
     keyring.on_beginning(_begin)
     process_end.call(_at_exit)
 
 
-def flush_if_due(**_: Any) -> None:
-    """Flush once in a while, where that disturbs nobody."""
-    _pending.database = _database_name()
-    if monotonic() < _pending.next_flush or _pending.lock.locked():
-        return
+def flush_if_due() -> None:
+    """Flush once in a while, where that disturbs nobody; never raises."""
+    with _quietly():
+        _pending.database = _database_name()
+        if monotonic() < _pending.next_flush or _pending.lock.locked() or _in_transaction():
+            return
+        _pending.next_flush = monotonic() + FLUSH_SECONDS
+        _flush_and_close()
+
+
+def _begin_request(**_: Any) -> None:
+    keyring.here.came = False
+
+
+def _end_request(**_: Any) -> None:
+    """Flush after a request that used a key: others may have nothing to do with a database."""
+    if keyring.here.came:
+        keyring.here.came = False
+        flush_if_due()
+
+
+def _in_transaction() -> bool:
+    """Whether what this thread writes to the keys' database would not be committed at once."""
     connection = connections[configuration().database]
-    if connection.in_atomic_block or not connection.get_autocommit():
-        return
-    _pending.next_flush = monotonic() + FLUSH_SECONDS
-    _flush_quietly()
+    return connection.in_atomic_block or not own_connection.autocommits(connection)
 
 
-def _flush_quietly() -> None:
+def _flush_and_close() -> None:
+    """Flush, and leave no connection open that was not open before."""
     connection = connections[configuration().database]
     was_closed = connection.connection is None
     try:
         flush()
-    except DatabaseError as error:
-        _logger.warning("Uses of keys could not be written yet: %s", type(error).__name__)
     finally:
         if was_closed:
             connection.close()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Log whatever goes wrong, and no more: it would be the answer to somebody's request.
+
+    Beside errors of databases, there are those of settings, and of tests that allow no database.
+    """
+    try:
+        yield
+    except Exception as error:
+        _logger.warning("Uses of keys could not be written yet: %s", type(error).__name__)
 
 
 def _write(uses: Mapping[Which, Day]) -> None:
@@ -171,15 +199,17 @@ def _moment(tally: keyring.Tally) -> datetime | None:
 
 
 def _begin() -> None:
-    """Prepare for the end of this process, which is about to use a key."""
-    _pending.database = _database_name()
-    process_end.cover()
+    """Prepare for the end of this process, which is about to use a key; never raises."""
+    with _quietly():
+        _pending.database = _database_name()
+        process_end.cover()
 
 
 def _at_exit() -> None:
     """Write what is left, unless the settings now name another database, as after tests."""
-    if _pending.database == _database_name():
-        _flush_quietly()
+    with _quietly():
+        if _pending.database is not None and _pending.database == _database_name():
+            _flush_and_close()
 
 
 def _database_name() -> Any:

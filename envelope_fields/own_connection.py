@@ -31,7 +31,17 @@ def in_transaction(using: str) -> bool:
     connection = connections[using]
     if connection.in_atomic_block:
         return not all(map(_is_of_test, connection.atomic_blocks))
-    return not connection.get_autocommit()
+    return not autocommits(connection)
+
+
+def autocommits(connection: BaseDatabaseWrapper) -> bool:
+    """Whether what a connection does outside of `atomic()` is committed at once.
+
+    To ask Django opens it, which may fail, and take long.
+    """
+    if connection.connection is None:
+        return bool(connection.settings_dict["AUTOCOMMIT"])
+    return connection.get_autocommit()
 
 
 def is_possible(using: str) -> bool:

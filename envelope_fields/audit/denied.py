@@ -23,17 +23,17 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
-from django.db import DatabaseError, connections, transaction
+from django.db import connections, transaction
 
 from envelope_fields import keyring, own_connection, policy
 from envelope_fields.audit import trail
 from envelope_fields.audit.record import event_of, now
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditOutcome
 from envelope_fields.policy import DATA_ACTIONS, Denial, Origin
 
 FOLD_SECONDS = 60
+PAUSE_SECONDS = 10  # after a failure, or each request would wait for a database that is down
 REMEMBERED = 10_000  # repeats that are told apart, and attempts that wait
 
 logger = logging.getLogger("envelope_fields.audit")
@@ -92,12 +92,13 @@ class _Repeats:
 _repeats = _Repeats()
 _waiting: deque[Attempt] = deque(maxlen=REMEMBERED)
 _noted_for: Any = None  # the database of the keys; tests change it under a process
+_paused_until = -inf
 
 
 def connect() -> None:
     """Listen to what the policy denies, and store what has to wait as soon as that is possible."""
     policy.on_denied(note)
-    request_finished.connect(store_waiting, dispatch_uid="envelope_fields.audit.denied")
+    request_finished.connect(_end_request, dispatch_uid="envelope_fields.audit.denied")
     keyring.on_refresh(store_waiting)
     atexit.register(_at_exit)
 
@@ -115,19 +116,33 @@ def note(denial: Denial) -> None:
         store_waiting()
 
 
-def store_waiting(**_: Any) -> None:
+def store_waiting() -> None:
     """Store what waits, if that can be committed now; never raises."""
+    _try_to_store()
+
+
+def _end_request(**_: Any) -> None:
+    """Store what waits after a request; most have denied nothing, and must not wait for that."""
+    global _paused_until
+    if monotonic() >= _paused_until and not _try_to_store():
+        _paused_until = monotonic() + PAUSE_SECONDS
+
+
+def _try_to_store() -> bool:
+    """Store what waits, if that can be committed now; return False if it failed."""
     _waiting.extend(_repeats.over(monotonic()))
     if not _waiting:
-        return
+        return True
     try:
         using = configuration().database
         if not own_connection.in_transaction(using):
             _store_all(using)
         elif own_connection.is_possible(using) and not trail.is_held(using):
             own_connection.run(lambda: _store_all(using), using)
-    except (DatabaseError, EnvelopeError, ImproperlyConfigured) as error:
+    except Exception as error:  # tests that allow no database have errors of their own
         logger.error("Denied attempts could not be stored yet: %s", type(error).__name__)
+        return False
+    return True
 
 
 def _store_all(using: str) -> None:
@@ -192,7 +207,11 @@ def _at_exit() -> None:
 
 
 def _database_name() -> Any:
-    return connections[configuration().database].settings_dict["NAME"]
+    """Return where keys are; None where the settings do not say, which a check tells of."""
+    try:
+        return connections[configuration().database].settings_dict["NAME"]
+    except ImproperlyConfigured:
+        return None
 
 
 def _after_fork() -> None:

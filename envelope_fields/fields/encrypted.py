@@ -82,7 +82,9 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
         """Return the bytes to encrypt for a value that is not None.
 
         Raises:
-            TypeError, ValueError: the value cannot be stored. The error must not hold it.
+            Exception: the value cannot be stored. The field raises a `TypeError` or `ValueError`
+                in its place, which holds nothing of the value. A text that begins with
+                `f"{self}: "` is kept, unless the value is in it.
         """
         raise NotImplementedError
 

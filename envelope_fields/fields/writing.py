@@ -13,6 +13,7 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
+from envelope_fields.fields.plaintext import guarded
 from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
@@ -32,7 +33,7 @@ def writer(field: Any) -> Writer:
         TypeError, ValueError: the value is none that the field can store.
         EnvelopeError: as `keyring.wrapping_key` raises it, naming the field.
     """
-    context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, field.to_plaintext
+    context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, guarded(field)
     chosen = DEFAULT_ALIAS if field.key is None else field.key
     is_alias, place = isinstance(chosen, str), field.place
 

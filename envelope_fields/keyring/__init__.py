@@ -41,6 +41,7 @@ from envelope_fields.keyring.uses import (
     counted,
     harvest,
     harvest_uses,
+    here,
     on_beginning,
     on_refused,
     refused,
@@ -65,6 +66,7 @@ __all__ = [
     "generate_version",
     "harvest",
     "harvest_uses",
+    "here",
     "mac",
     "on_beginning",
     "on_refresh",
@@ -129,6 +131,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
+    here.came = True
     table, now = _table, monotonic()
     if not _uncommitted and now < table.deadline:
         budgeted = table.wrapping_key(key)
@@ -145,6 +148,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
 
 def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESGCM:
     """Return the key that opens a data key, for any errand; see `unwrapping_key`."""
+    here.came = True
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = _current_table()
@@ -169,6 +173,7 @@ def wrapping_key_for(
     errand: Errand, key: str | UUID, using: str | None, place: str = ""
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    here.came = True
     if monotonic() >= _table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
     table = _current_table()

@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.conf import configuration
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
+from envelope_fields.own_connection import autocommits
 
 _READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
 
@@ -50,7 +51,7 @@ def table() -> Table | None:
         )
     if not connection.in_atomic_block:
         # Without autocommit, nothing tells one transaction from the next.
-        return None if connection.get_autocommit() else Table(seconds=0)
+        return None if autocommits(connection) else Table(seconds=0)
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
     if _own.hooks is not hooks or _own.epoch != _epoch:

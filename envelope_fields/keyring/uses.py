@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from threading import Lock
+from threading import Lock, local
 from time import monotonic
 
 from envelope_fields.policy import Action
@@ -90,6 +90,15 @@ _refused: dict[Which, Tally] = {}
 _lock = Lock()
 _beginning: list[Callable[[], None]] = []
 _refusing: list[Callable[[bytes, Errand], None]] = []
+
+
+class _Here(local):
+    """Whether this thread has come for a key since it began what it is at."""
+
+    came = False
+
+
+here = _Here()
 
 
 def on_beginning(listener: Callable[[], None]) -> None:

@@ -1,23 +1,27 @@
 """Batches: read what is in front of the payloads, move it, and swap it where it is still the same.
 
 A batch locks rows for one UPDATE, and nothing while it reads or computes. Killed anywhere, it has
-happened or it has not.
+happened and is counted, or it has not: how many were moved is written in the same transaction, or
+in one that is committed right after, where keys are in another database.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.columns import Column
+from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.models import RotationKind
+from envelope_fields.rotation.interruption import put_off
 from envelope_fields.rotation.limits import BatchSize, Limits, Pace
 from envelope_fields.rotation.moves import Failed, Mover
 from envelope_fields.rotation.patience import Trouble, is_about_rows, trouble
@@ -55,6 +59,10 @@ class Tally:
         return self.moved + self.skipped + self.kept + len(self.failed)
 
 
+def _unrecorded(moved: int) -> None:
+    """Nobody counts."""
+
+
 def mover(column: Column, kind: str, ask: Statements) -> Mover:
     """Return what moves the values of a column."""
     return Rewrap(column) if kind == RotationKind.REWRAP else ReEncrypt(column, ask)
@@ -67,10 +75,19 @@ class Batches:
         column: the column.
         kind: what becomes of its values, a `RotationKind`.
         limits: how politely.
+        record: writes to the keys' database how many more were moved, where that and the move are
+            committed together.
     """
 
-    def __init__(self, column: Column, kind: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        column: Column,
+        kind: str,
+        limits: Limits,
+        record: Callable[[int], object] = _unrecorded,
+    ) -> None:
         self.column = column
+        self._record = record
         self._statements = statements(column)
         self._using = column.database
         _refuse_without_autocommit(self._statements.connection)
@@ -84,7 +101,7 @@ class Batches:
     ) -> Iterator[Tally]:
         """Move the values under these versions, in rows behind `after` and up to `until`.
 
-        Yields once for each batch, when it is committed.
+        Yields once for each batch, when it is committed, and rests after that.
 
         Raises:
             EnvelopeError, ImproperlyConfigured: no value under these keys can be moved, or the
@@ -97,7 +114,9 @@ class Batches:
             stored = self._patiently(self._reading(version_ids, after, until, rows))
             if not stored:
                 return
-            yield self._moved(self._statements.only(version_ids, stored))
+            tally = self._moved(self._statements.only(version_ids, stored))
+            yield tally
+            self._pace.after(tally.values)
             if len(stored) < rows:
                 return
             after = stored[-1].key
@@ -120,7 +139,6 @@ class Batches:
             self._swap(moves.changes, tally)
         tally.skipped = len(stored) - tally.moved - tally.kept - len(tally.failed)
         self._size.took(monotonic() - began)
-        self._pace.after(len(stored))
         return tally
 
     def _fitting(self, stored: list[Stored], tally: Tally) -> list[Stored]:
@@ -154,7 +172,7 @@ class Batches:
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
         began = monotonic()
-        with transaction.atomic(using=self._using):
+        with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             self._statements.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free:
                 free = self._statements.lock_what_is_free([change.key for change in changes])
@@ -163,7 +181,15 @@ class Batches:
             if not self._mover.may_still_write(began):  # the next sweep does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
+            if moved:
+                at_last.enter_context(put_off())
+                self._record(moved)
             return moved
+
+    def _other_transaction(self) -> AbstractContextManager[Any]:
+        """Return the transaction of the keys' database, where that is another one."""
+        keys = configuration().database
+        return nullcontext() if keys == self._using else transaction.atomic(keys)
 
     def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         for attempt in range(self._limits.tries):

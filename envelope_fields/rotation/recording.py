@@ -27,17 +27,21 @@ def began(stretch: RotationRange) -> None:
     RotationFailure.objects.using(using).filter(range=stretch.pk).delete()
 
 
+def moved(stretch: RotationRange, values: int) -> None:
+    """Add values that were moved, in the transaction in which they are, whoever tells the rest."""
+    _row(stretch).update(moved=F("moved") + values)
+
+
 def record(stretch: RotationRange, tally: Tally) -> None:
-    """Add what a batch has done."""
+    """Add what else a batch has met."""
+    if tally.values == tally.moved:
+        return
     is_mine = _mine(stretch).update(
-        moved=F("moved") + tally.moved,
         skipped=F("skipped") + tally.skipped,
         kept=F("kept") + tally.kept,
         failed=F("failed") + len(tally.failed),
     )
-    if not is_mine:
-        _row(stretch).update(moved=F("moved") + tally.moved)
-    elif tally.failed:
+    if is_mine and tally.failed:
         failures = RotationFailure.objects.using(configuration().database)
         room = FAILURES_KEPT - failures.filter(range=stretch.pk).count()
         failures.bulk_create([_failure(stretch, each) for each in tally.failed[: max(room, 0)]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from time import sleep
 
 from django.db import Error
@@ -20,7 +21,7 @@ from envelope_fields.rotation import primary_keys, ranges
 from envelope_fields.rotation.batches import Batches, Tally
 from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.patience import passes
-from envelope_fields.rotation.recording import began, ended_range, record
+from envelope_fields.rotation.recording import began, ended_range, moved, record
 from envelope_fields.rotation.runs import (
     SEEN_EVERY,
     all_runs,
@@ -107,7 +108,7 @@ def _move_patiently(
 
 def _move(stretch: RotationRange, run: RotationRun, limits: Limits, watch: Watcher) -> bool:
     """Go through a range; return whether to the end, or the run has changed meanwhile."""
-    batches = Batches(column_of(stretch.place), run.kind, limits)
+    batches = Batches(column_of(stretch.place), run.kind, limits, partial(moved, stretch))
     version_ids = scope_of(run).version_ids(batches.column)
     after = primary_keys.from_text(stretch.after)
     until = primary_keys.from_text(stretch.until) or ()

@@ -4,7 +4,7 @@ from datetime import timedelta
 from time import monotonic
 
 import pytest
-from django.core.signals import request_finished
+from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
@@ -162,7 +162,6 @@ def test_what_could_not_be_written_is_kept(monkeypatch):
         patch.setattr(key_uses, "_write", fail)
         with pytest.raises(DatabaseError):
             key_uses.flush()
-        key_uses._flush_quietly()
     key_uses.flush()
     assert uses() == {(1, "encrypt", "fields"): 1}
 
@@ -178,6 +177,13 @@ class TestWhen:
         key_uses._pending.next_flush = 0
         request_finished.send(None)
         assert sum(uses().values()) == 1
+
+    def test_after_one_that_used_a_key(self):
+        Note(text="a", data=None).save()
+        request_started.send(None)
+        key_uses._pending.next_flush = 0
+        request_finished.send(None)
+        assert uses() == {}
 
     def test_not_twice_in_a_minute(self):
         request_finished.send(None)

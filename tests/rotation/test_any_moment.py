@@ -5,10 +5,11 @@ Each way of ending it takes every third statement, and another one to begin with
 
 import pytest
 from django.db import OperationalError, connections
+from django.db.models import Sum
 
 from envelope_fields import rotation
 from envelope_fields.lifecycle import rotate_master_key
-from envelope_fields.models import MasterKey, RotationRun, RotationState
+from envelope_fields.models import MasterKey, RotationRange, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from tests.models import Note, keyed
 from tests.rotation import left
@@ -58,6 +59,7 @@ def test_at_any_statement(kind, how, first, monkeypatch):
     notes = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(3)])
     for at in range(first, 1000, 3):
         rotate_master_key("default")
+        moved_before = moved_by_all_runs()
         statements = Statements(at, how)
         ended = ended_at(statements, kind)
         assert [note.text for note in Note.objects.order_by("pk")] == ["0", "1", "2"]
@@ -68,11 +70,16 @@ def test_at_any_statement(kind, how, first, monkeypatch):
         run = rotation.run(under_way or rotation.start(key, kind=kind))
         assert run.state == RotationState.COMPLETED
         assert left("default") == 0
+        assert moved_by_all_runs() - moved_before == 3
         assert [note.text for note in Note.objects.order_by("pk")] == ["0", "1", "2"]
     assert not ended
     assert at > 30
     assert not RotationRun.objects.exclude(active_key=None).exists()
     assert len(notes) == 3
+
+
+def moved_by_all_runs():
+    return RotationRange.objects.aggregate(moved=Sum("moved"))["moved"] or 0
 
 
 def ended_at(statements, kind):

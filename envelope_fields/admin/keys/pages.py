@@ -17,7 +17,7 @@ from envelope_fields.admin.acts.view import answer
 from envelope_fields.admin.answering import answered
 from envelope_fields.admin.rotations import starting
 from envelope_fields.admin.rotations.addresses import url_of_run
-from envelope_fields.conf import configuration
+from envelope_fields.conf import configuration, keys_database
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun
@@ -49,7 +49,7 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
         # What is done is committed by itself: what is destroyed must not come back with a request's
         # transaction (ATOMIC_REQUESTS), and keys of a database of their own take none around them.
-        alone = transaction.non_atomic_requests(configuration().database)
+        alone = transaction.non_atomic_requests(keys_database())
         for pattern in patterns:
             pattern.callback = alone(pattern.callback)
         return patterns

@@ -31,7 +31,7 @@ from envelope_fields.admin.rotations.telling import (
     run_text,
     told_in_full,
 )
-from envelope_fields.conf import configuration
+from envelope_fields.conf import keys_database
 from envelope_fields.models import RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
@@ -164,7 +164,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         view, prefix = self.admin_site.admin_view, "envelope_fields_rotationrun"
         # A worker must not hear of a run before everybody can read that it goes on.
-        act = transaction.non_atomic_requests(configuration().database)(view(self.act_view))
+        act = transaction.non_atomic_requests(keys_database())(view(self.act_view))
         return [
             path("<uuid:pk>/progress/", view(self.progress_view), name=f"{prefix}_progress"),
             path("<uuid:pk>/acts/<str:act>/", act, name=f"{prefix}_act"),

@@ -1,0 +1,107 @@
+"""Django's reports: the page of `DEBUG`, and what is sent to `ADMINS`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import ItemsView
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from django.http import HttpRequest, QueryDict
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+from envelope_fields.reporting.finding import Found, chain
+from envelope_fields.reporting.hiding import Shown, without_secrets
+from envelope_fields.reporting.secrets import SUBSTITUTE
+
+_KEPT = "_envelope_fields_found"  # at the exception, whose frames have the values all the same
+
+
+class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
+    """Hides the values of encrypted fields in Django's error reports, also while `DEBUG` is on.
+
+    For the setting `DEFAULT_EXCEPTION_REPORTER_FILTER`. What Django's own filter hides is hidden.
+    """
+
+    def get_traceback_frame_variables(
+        self, request: HttpRequest | None, tb_frame: FrameType
+    ) -> ItemsView[str, Any]:
+        """Return the variables of a frame, without values of encrypted fields."""
+        shown = super().get_traceback_frame_variables(request, tb_frame)
+        try:
+            found = _found(request, tb_frame)
+            hidden = {name: without_secrets(name, value, found) for name, value in shown}
+        except Exception as error:
+            hidden = dict.fromkeys(dict(shown), _not_looked_through(error))
+        return hidden.items()
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        """Return what was posted, without values of encrypted fields."""
+        posted: Any = super().get_post_parameters(request)
+        try:
+            found = _found(request, None)
+            return {name: without_secrets(name, posted[name], found) for name in posted}
+        except Exception:
+            return dict.fromkeys(posted, SUBSTITUTE)
+
+    def get_safe_request_meta(self, request: Any) -> dict[str, Any]:
+        """Return the headers and environment of a request, without values of encrypted fields."""
+        meta: dict[str, Any] = super().get_safe_request_meta(request)
+        try:
+            found = _found(request, None)
+            if any(name in found.names for name in QueryDict(meta.get("QUERY_STRING", ""))):
+                meta["QUERY_STRING"] = SUBSTITUTE
+            return {name: without_secrets(None, value, found) for name, value in meta.items()}
+        except Exception:
+            return dict.fromkeys(meta, SUBSTITUTE)
+
+
+def _found(request: HttpRequest | None, frame: FrameType | None) -> Found:
+    """Return what is known of encrypted values where an exception is reported.
+
+    Of all frames at once, since what has no name in one has a name in another.
+    """
+    error = _reported_exception()
+    is_of_error = frame is None or _passed(error, frame)
+    known: Found | None = getattr(error, _KEPT, None)
+    if known is not None and is_of_error:
+        return known
+    found = Found()
+    found.look_into_exception(error)
+    while frame is not None and not is_of_error:
+        found.look_into_frame(frame)
+        frame = frame.f_back
+    with suppress(Exception):  # of a client that has gone, or an exception that keeps nothing
+        if request is not None:
+            found.look_into_data(dict(request.POST.lists()))
+        if error is not None:
+            setattr(error, _KEPT, found)
+    return found
+
+
+def _reported_exception() -> BaseException | None:
+    """Return the exception that is reported, which Django does not tell its filter."""
+    caller = sys._getframe()
+    for _ in range(10):
+        reporter = caller.f_locals.get("self")
+        if isinstance(reporter, ExceptionReporter):
+            return reporter.exc_value
+        if caller.f_back is None:
+            break
+        caller = caller.f_back
+    return sys.exception()
+
+
+def _passed(error: BaseException | None, frame: FrameType) -> bool:
+    for each in chain(error):
+        traceback = each.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame is frame:
+                return True
+            traceback = traceback.tb_next
+    return False
+
+
+def _not_looked_through(error: Exception) -> Shown:
+    return Shown(f"<hidden: looking through it raised {type(error).__name__}>")

@@ -1,0 +1,1 @@
+"""django-filter makes a filter for each field of a model, of the lookup that the field names."""

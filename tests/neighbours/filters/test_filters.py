@@ -1,0 +1,73 @@
+"""A FilterSet is made of a model with encrypted fields; only what compares envelopes is refused."""
+
+import pytest
+from django.core.exceptions import FieldError
+from django_filters import BooleanFilter, FilterSet
+
+from tests.neighbours.filters.models import Patient, Visit
+
+pytestmark = pytest.mark.django_db
+
+
+class Everything(FilterSet):
+    class Meta:
+        model = Patient
+        fields = "__all__"
+
+
+class Chosen(FilterSet):
+    unwritten = BooleanFilter("notes", "isnull")
+
+    class Meta:
+        model = Patient
+        fields = {"name": ["exact", "icontains"], "notes": ["exact", "icontains", "in", "isnull"]}
+
+
+class Related(FilterSet):
+    class Meta:
+        model = Visit
+        fields = {"patient__notes": ["exact"], "patient__name": ["exact"]}
+
+
+@pytest.fixture(autouse=True)
+def patients():
+    ann, bob = Patient.objects.create(name="Ann", notes="a"), Patient.objects.create(name="Bob")
+    Visit.objects.create(patient=ann, reason="x")
+    return ann, bob
+
+
+def names(found):
+    return [patient.name for patient in found.qs]
+
+
+def test_the_other_fields():
+    assert names(Everything({"name": "Ann"})) == ["Ann"]
+    assert names(Chosen({"name__icontains": "bo"})) == ["Bob"]
+    assert Related({"patient__name": "Ann"}).qs.count() == 1
+
+
+@pytest.mark.parametrize("name", ["notes__isnull", "unwritten"])
+def test_whether_there_is_a_value(name):
+    assert names(Chosen({name: "true"})) == ["Bob"]
+    assert names(Chosen({name: "false"})) == ["Ann"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Everything, "notes"), (Chosen, "notes"), (Chosen, "notes__icontains"),
+     (Chosen, "notes__in"), (Related, "patient__notes")],
+)  # fmt: skip
+def test_what_compares_is_refused(kind, name):
+    with pytest.raises(FieldError, match=r"filters\.Patient\.notes is encrypted"):
+        len(kind({name: "a"}).qs)
+
+
+def test_an_empty_filter_compares_nothing():
+    assert names(Everything({"notes": ""})) == ["Ann", "Bob"]
+    assert "notes" in Everything().form.as_p()
+
+
+def test_a_lookup_that_the_field_does_not_have():
+    meta = type("Meta", (), {"model": Patient, "fields": {"notes": ["year__gt"]}})
+    with pytest.raises(FieldError, match=r"filters\.Patient\.notes"):
+        type("Odd", (FilterSet,), {"Meta": meta})

@@ -1,0 +1,325 @@
+"""Django's reports of real failures, as they are sent to ADMINS: no value, and all the rest."""
+
+import html
+import logging
+import re
+
+import django
+import pytest
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth.models import User
+from django.core import mail
+from django.db import IntegrityError, models
+from django.db.models import Q, Value
+from django.db.models.signals import post_init
+from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+from django.utils.functional import SimpleLazyObject
+from django.utils.log import AdminEmailHandler
+from django.views.debug import get_default_exception_reporter_filter
+from rest_framework.generics import CreateAPIView, UpdateAPIView
+from rest_framework.serializers import ModelSerializer
+
+from envelope_fields.fields import EncryptedTextField
+from envelope_fields.policy import APPLICATION, acting_as
+from envelope_fields.reporting import EncryptedFieldsReporterFilter, names
+from envelope_fields.reporting.finding import Found
+from envelope_fields.reporting.hiding import without_secrets
+from tests.models import Note
+from tests.models.keyed import apps
+from tests.rotation import put
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "diabetes mellitus since '97"
+IN_JSON = "hæmophilia ünd mehr"
+SEEN = "an ordinary title"
+
+
+class NoteSerializer(ModelSerializer):
+    class Meta:
+        model = Note
+        fields = ("title", "text", "data")
+
+
+class Create(CreateAPIView):
+    authentication_classes = ()
+    permission_classes = ()
+    queryset = Note.objects.all()
+    serializer_class = NoteSerializer
+
+
+class Update(UpdateAPIView, Create):
+    pass
+
+
+site = AdminSite()
+site.register(Note, ModelAdmin)
+
+WAYS = {
+    "create": lambda note: Note.objects.create(title=SEEN, text=SECRET, data=[IN_JSON]),
+    "get_or_create": lambda note: Note.objects.get_or_create(
+        title="x", defaults={"text": SECRET, "data": {"of": IN_JSON}}
+    ),
+    "update_or_create": lambda note: Note.objects.update_or_create(
+        title=note.title, defaults={"text": SECRET, "data": {IN_JSON: 1}}
+    ),
+    "bulk_create": lambda note: Note.objects.bulk_create([Note(text=SECRET, data=IN_JSON)]),
+    "save": lambda note: Note(text=SECRET, data=IN_JSON).save(),
+    "update": lambda note: Note.objects.update(text=SECRET, data=IN_JSON),
+    "update of a Value": lambda note: Note.objects.update(
+        text=Value(SECRET, output_field=Note._meta.get_field("text")), data=IN_JSON
+    ),
+    "filter": lambda note: list(Note.objects.filter(text=SECRET, data__contains=IN_JSON)),
+    "filter by Q": lambda note: list(Note.objects.filter(Q(text__icontains=SECRET) | Q(pk=1))),
+    "bulk_update": lambda note: (
+        setattr(note, "text", SECRET), Note.objects.bulk_update([note], ["text"])
+    ),
+}  # fmt: skip
+
+
+def fails(request, way):
+    derived = f"they have {SECRET}"
+    with acting_as(APPLICATION):
+        WAYS[way](Note.objects.get())
+    return HttpResponse(derived)
+
+
+class Dto:
+    def __init__(self, said):
+        self.said = said
+
+    def __repr__(self):
+        return f"Dto({self.said!r})"
+
+
+def of_ones_own(request):
+    with acting_as(APPLICATION):
+        note = Note.objects.get()
+        note.text = SECRET
+        copied, dto, pair = note.text, Dto(SECRET), (SECRET, 1)  # noqa: F841 - shown
+        raise RuntimeError("of a view")
+
+
+urlpatterns = [
+    path("fails/<way>/", fails),
+    path("own/", of_ones_own),
+    path("api/", Create.as_view()),
+    path("api/<pk>/", Update.as_view()),
+    path("admin/", site.urls),
+]
+
+
+class Report:
+    """What is sent to ADMINS."""
+
+    def __init__(self):
+        ((self.page, _),) = [each for sent in mail.outbox for each in sent.alternatives]
+        self.page = html.unescape(re.sub(r"<[^>]*>", " ", self.page))
+        self.text = "".join(sent.subject + sent.body for sent in mail.outbox)
+
+    def __contains__(self, text):
+        # Long texts are shown in several pieces.
+        flat = re.sub(r"['\"]?\s+['\"]?", " ", self.page)
+        return text in flat or text in self.page or text in self.text
+
+
+@pytest.fixture(autouse=True)
+def _reports(settings, caplog):
+    settings.ROOT_URLCONF = __name__
+    settings.ADMINS = ["admin@example.com" if django.VERSION >= (6,) else ("a", "a@example.com")]
+    settings.DEFAULT_EXCEPTION_REPORTER_FILTER = (
+        "envelope_fields.reporting.EncryptedFieldsReporterFilter"
+    )
+    get_default_exception_reporter_filter.cache_clear()
+    handler = AdminEmailHandler(include_html=True)
+    logger = logging.getLogger("django.request")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    get_default_exception_reporter_filter.cache_clear()
+
+
+@pytest.fixture
+def note():
+    return Note.objects.create(title=SEEN, text="before", data=None)
+
+
+@pytest.fixture
+def client():
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def broken(note, monkeypatch):
+    """Every statement fails that writes a row."""
+
+    def fail(*args, **kwargs):
+        raise IntegrityError("no")
+
+    def execute_sql(self, *args, **kwargs):
+        if self.query.get_meta().model is Note:
+            fail()
+        return was[type(self).__name__](self, *args, **kwargs)
+
+    was = {}
+    for compiler in (SQLInsertCompiler, SQLUpdateCompiler):
+        was[compiler.__name__] = compiler.execute_sql
+        monkeypatch.setattr(compiler, "execute_sql", execute_sql)
+
+
+def reported():
+    report = Report()
+    for secret in (SECRET, IN_JSON, repr(SECRET)[1:-1], ascii(IN_JSON)[1:-1], SECRET[:20]):
+        assert secret not in report
+    return report
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_django_writes(way, client, broken):
+    assert client.get(f"/fails/{way}/").status_code == 500
+    report = reported()
+    assert "derived" in report
+    assert "they have ****" in report
+    if way in ("create", "save"):
+        assert SEEN in report or way == "save"
+
+
+@pytest.mark.parametrize("send", ["post", "put"])
+@pytest.mark.parametrize("content_type", ["application/json", None])
+def test_rest_framework(send, content_type, client, broken, note):
+    data = {"title": SEEN, "text": SECRET, "data": f'["{IN_JSON}"]'}
+    if content_type:
+        data["data"] = [IN_JSON]
+    elif send == "put":
+        pytest.skip("the client has no form for it")
+    where = "/api/" if send == "post" else f"/api/{note.pk}/"
+    kwargs = {"content_type": content_type} if content_type else {}
+    assert getattr(client, send)(where, data, **kwargs).status_code == 500
+    assert "NoteSerializer" in reported()
+
+
+def test_the_admin(client, broken):
+    client.force_login(User.objects.create_superuser("root"))
+    data = {"title": SEEN, "text": SECRET, "data": f'"{IN_JSON}"'}
+    assert client.post("/admin/tests/note/add/", data).status_code == 500
+    report = reported()
+    assert SEEN in report
+    assert "csrfmiddlewaretoken" not in report
+
+
+def test_copies_that_a_view_made(client, note):
+    assert client.get("/own/").status_code == 500
+    report = reported()
+    assert 'Dto("****' in report
+    assert f"<tests.Note {note.pk}>" in report
+
+
+READS = {
+    "all": lambda: list(Note.objects.all()),
+    "values": lambda: list(Note.objects.values("title", "text", "data")),
+    "raw": lambda: list(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
+}
+
+
+@pytest.mark.parametrize("way", READS)
+def test_what_was_read_beside_a_value_that_does_not_open(way, client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            READS[way]()
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("reads/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET, data=[IN_JSON])
+    envelope = stored(note, "data")
+    put(note, "data", envelope[:-1] + bytes([envelope[-1] ^ 1]))
+    assert client.get("/reads/").status_code == 500
+    assert "DecryptionFailed" in reported()
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_an_object_that_cannot_be_made(lacking, client, note, monkeypatch):
+    def fail(instance, **kwargs):
+        raise RuntimeError
+
+    def view(request):
+        with acting_as(APPLICATION):
+            Note.objects.defer("data").get() if lacking else Note.objects.get()
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("reads/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET, data=[IN_JSON])
+    post_init.connect(fail, sender=Note)
+    try:
+        assert client.get("/reads/").status_code == 500
+    finally:
+        post_init.disconnect(fail, sender=Note)
+    assert SEEN in reported()
+
+
+def test_while_debug_is_on(client, broken, settings):
+    settings.DEBUG = True
+    page = client.get("/fails/create/").content.decode()
+    assert SECRET not in html.unescape(page)
+    assert SEEN in html.unescape(page)
+
+
+def test_what_django_hides_is_hidden(rf):
+    request = rf.post("/", {"password": "of somebody", "title": SEEN, "form-0-text": "short"})
+    request.sensitive_post_parameters = ["password"]
+    posted = EncryptedFieldsReporterFilter().get_post_parameters(request)
+    hidden = "********************"
+    assert posted == {"password": hidden, "title": SEEN, "form-0-text": hidden}
+
+
+def test_addresses(rf):
+    request = rf.get("/", {"text": SECRET})
+    meta = EncryptedFieldsReporterFilter().get_safe_request_meta(request)
+    assert meta["QUERY_STRING"] == "********************"
+    assert meta["REQUEST_METHOD"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("text", True), ("data", True), ("TEXT", True), ("text__icontains", True),
+        ("note__text", True), ("form-2-text", True), ("text_0", True), ("note.text", True),
+        ("context", False), ("texts", False), ("title", False), (None, False), (5, False),
+    ],
+)  # fmt: skip
+def test_names(name, is_one):
+    assert (name in names.EncryptedNames()) is is_one
+
+
+def test_what_cannot_be_looked_through_is_hidden(client, note, monkeypatch):
+    def fail(*args):
+        raise RecursionError
+
+    monkeypatch.setattr("envelope_fields.reporting.pages.without_secrets", fail)
+    assert client.get("/own/").status_code == 500
+    assert "looking through it raised RecursionError" in reported()
+
+
+def test_nothing_is_asked_of_a_database_or_of_a_lazy_object(note, django_assert_num_queries):
+    made = []
+    lazy = SimpleLazyObject(lambda: made.append(1))
+    found = Found()
+    with django_assert_num_queries(0):
+        found.look_into_data({"held": lazy})
+        for value in (Note.objects.all(), [lazy]):
+            without_secrets("held", value, found)
+        assert str(without_secrets("held", Note.objects.all(), found)) == "<QuerySet of tests.Note>"
+        assert without_secrets("held", Note(pk=5), found) == "<tests.Note 5>"
+    assert made == []
+
+
+def test_a_value_without_text_is_none():
+    class Counted(models.Model):
+        count = EncryptedTextField()
+
+        class Meta:
+            apps = apps
+            app_label = "keyed"
+
+    assert names.encrypted_fields(Counted) == [Counted._meta.get_field("count")]

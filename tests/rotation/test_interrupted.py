@@ -1,0 +1,155 @@
+"""Ctrl-C and SIGTERM, wherever they come: what was moved is counted, in the run and the trail."""
+
+import os
+import signal
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from envelope_fields import keyring, rotation
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import AuditEvent, RotationRun, RotationState
+from envelope_fields.rotation import Limits, working
+from envelope_fields.rotation.interruption import put_off
+from envelope_fields.rotation.limits import Pace
+from tests.models import Note, keyed
+from tests.rotation import left, numbers_of
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+
+ROWS = 12
+
+
+@pytest.fixture(autouse=True)
+def _only_notes(monkeypatch):
+    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(Note))
+
+
+@pytest.fixture
+def notes():
+    Note.objects.using("default").bulk_create(Note(text=f"{n}", data=None) for n in range(ROWS))
+    rotate_master_key("default")
+
+
+@pytest.fixture
+def keys_elsewhere(settings):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+    keyring.evict()
+    create_master_key("default")
+    yield
+    keyring.evict()
+
+
+def first_time(act):
+    """Return a function that acts once."""
+    acts = [act]
+
+    def once(*args, **kwargs):
+        if acts:
+            acts.pop()()
+
+    return once
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def assert_goes_on(using="default"):
+    run = RotationRun.objects.using(using).get()
+    assert run.state == RotationState.PAUSED
+    assert 0 < left("default") < ROWS
+    assert rotation.progress(run).moved == ROWS - left("default")
+    call_command("rewrap", verbosity=0)
+    run.refresh_from_db(using=using)
+    assert (run.state, numbers_of(run)) == (RotationState.COMPLETED, (ROWS, ROWS, 0))
+    event = AuditEvent.objects.using(using).get(action="complete_rotation")
+    assert (event.after["moved"], event.after["failed"]) == (ROWS, 0)
+
+
+def rewrap():
+    with pytest.raises(CommandError, match="is paused"):
+        call_command("rewrap", batch_size=5, verbosity=0)
+
+
+def test_in_a_rest(notes, monkeypatch):
+    monkeypatch.setattr(Pace, "after", first_time(interrupt))
+    rewrap()
+    assert_goes_on()
+
+
+def test_in_a_rest_with_keys_elsewhere(keys_elsewhere, notes, monkeypatch):
+    monkeypatch.setattr(Pace, "after", first_time(interrupt))
+    rewrap()
+    assert_goes_on("other")
+
+
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
+    """Each commits for itself, and nothing comes between them."""
+    commit, moved = connections[alias].commit, working.moved
+    counted, interrupted = [], first_time(interrupt)
+
+    def counts(stretch, values):
+        moved(stretch, values)
+        counted.append(values)
+
+    def commits():
+        commit()
+        if counted:
+            interrupted()
+
+    monkeypatch.setattr(working, "moved", counts)
+    monkeypatch.setattr(connections[alias], "commit", commits)
+    rewrap()
+    assert_goes_on("other")
+
+
+def test_where_a_later_value_stops_the_run(notes, monkeypatch):
+    """What was moved before is counted, too."""
+    from envelope_fields.exceptions import MasterKeyUnusable
+    from envelope_fields.rotation.rewrapping import Rewrap
+
+    moves = Rewrap.moves
+    monkeypatch.setattr(
+        "envelope_fields.rotation.batches.portions",
+        lambda stored, by_size: [stored[:2], stored[2:]],
+    )
+
+    def stops(self, stored):
+        if len(stored) > 2:
+            raise MasterKeyUnusable("its key was disabled meanwhile")
+        return moves(self, stored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rewrap, "moves", stops)
+        with pytest.raises(MasterKeyUnusable):
+            rotation.run("default", limits=Limits(batch_size=5))
+    assert rotation.progress(RotationRun.objects.get()).moved == 2 == ROWS - left("default")
+
+
+class TestPutOff:
+    @pytest.fixture(autouse=True)
+    def came(self):
+        came = []
+        before = signal.signal(signal.SIGTERM, lambda *given: came.append(given[0]))
+        yield came
+        signal.signal(signal.SIGTERM, before)
+
+    def test_until_the_end(self, came):
+        with put_off():
+            interrupt()
+            assert came == []
+        assert came == [signal.SIGTERM]
+
+    def test_also_after_an_error(self, came):
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(ValueError, match="of the block"), put_off():
+            raise ValueError("of the block")
+        assert signal.getsignal(signal.SIGTERM) is handler
+
+    def test_what_ends_the_process_is_left_alone(self, came):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with put_off():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
