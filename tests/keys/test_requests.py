@@ -148,7 +148,7 @@ class TestKeysOfTheirOwn:
         assert (down, "OperationalError" in caplog.text) == ([1], True)
         assert client.get(PLAIN).content == b"fine"
         assert down == [1]
-        assert sum(key_uses._pending.uses.values()) == 3
+        assert sum(day.uses for day in key_uses._pending.uses.values()) == 3
 
     def test_a_denied_attempt_waits(self, client, keys, request):
         """Whoever comes next does not wait for a database that is down, each time again."""
@@ -186,4 +186,4 @@ class TestKeysOfTheirOwn:
         monkeypatch.setattr(key_uses, "_write", fail)
         key_uses._pending.next_flush = 0
         assert client.get(READS).content == b"value"
-        assert sum(key_uses._pending.uses.values()) == 2
+        assert sum(day.uses for day in key_uses._pending.uses.values()) == 2
