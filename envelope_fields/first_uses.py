@@ -43,16 +43,15 @@ def record(version_id: bytes, errand: Errand) -> None:
     Raises:
         MasterKeyUnusable: it could not be recorded.
     """
-    recorded = key_uses.recorded()
-    which = version_id, time() // _SECONDS_OF_DAY
-    if which in recorded:
+    recorded = key_uses.recorded(time() // _SECONDS_OF_DAY)
+    if version_id in recorded:
         return
     using = configuration().database
     now = timezone.now()
     days = {_which(version_id, errand, now): Day(used_at=now)}
     try:
         if _written(days, using):
-            recorded.add(which)
+            recorded.add(version_id)
     except DatabaseError as error:
         if says_no_table(error) or says_no_column(error):
             return  # a migration that comes before ours: it is counted, and written later

@@ -40,7 +40,8 @@ class _Pending:
         self.database: Any = None  # where the versions are; tests change it under a process
         self.next_flush = monotonic() + FLUSH_SECONDS
         self.lock = Lock()
-        self.recorded: set[tuple[bytes, float]] = set()  # versions, and days since 1970
+        self.recorded: set[bytes] = set()  # versions, on this day since 1970
+        self.recorded_day = 0.0
         self.refusals_seen: dict[bytes, float] = {}  # versions, and until when
 
     def gather(self) -> None:
@@ -118,8 +119,10 @@ def to_the_second(moment: datetime | None) -> datetime | None:
     return moment and moment.replace(microsecond=0)
 
 
-def recorded() -> set[tuple[bytes, float]]:
-    """Return the versions, each with a day, whose use by kms this process has recorded."""
+def recorded(day: float) -> set[bytes]:
+    """Return the versions whose use by kms this process has recorded on a day."""
+    if _pending.recorded_day != day:
+        _pending.recorded, _pending.recorded_day = set(), day
     return _pending.recorded
 
 

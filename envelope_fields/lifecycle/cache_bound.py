@@ -77,14 +77,23 @@ def known_everywhere(changed_at: datetime) -> datetime:
 
     A process that read keys before the bound was lowered goes by them for as long as it was before.
     """
-    config = configuration()
-    row = _row(config.database)
-    # Our own setting, too: it may be larger, and this process may not have read a key yet.
-    known = changed_at + timedelta(seconds=max(row.seconds, config.key_cache_seconds))
+    row = _row(configuration().database)
+    known = changed_at + timedelta(seconds=_longest(row))
     if row.lowered_at is None:
         return known
     last_read = min(changed_at, row.lowered_at)
     return max(known, last_read + timedelta(seconds=row.seconds_before))
+
+
+def seconds_until_known() -> float:
+    """Return how long it may take until every process knows of a change that is made now."""
+    now = timezone.now()
+    return (known_everywhere(now) - now).total_seconds()
+
+
+def _longest(row: KeyCacheBound) -> float:
+    # Our own setting, too: it may be larger, and this process may not have read a key yet.
+    return max(row.seconds, configuration().key_cache_seconds)
 
 
 def _row(using: str, *, locked: bool = False) -> KeyCacheBound:

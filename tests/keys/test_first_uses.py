@@ -245,4 +245,4 @@ def test_two_processes_record_the_same_day(key):
 
 def forget():
     """Let this process be one that has recorded nothing."""
-    key_uses.recorded().clear()
+    key_uses._pending.recorded.clear()

@@ -7,11 +7,10 @@ from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import (
     ShredCertificate,
     ShredConfirmation,
-    key_cache_bound,
+    seconds_until_known,
     shred,
     shred_confirmation,
 )
@@ -55,15 +54,12 @@ def _consequence(target: Any, agreed: ShredConfirmation) -> str:
     places = "".join(f"\n  {place}" for place in agreed.places)
     last = agreed.last_use_by_kms
     kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
+    seconds = seconds_until_known()
     return (
         f"{capitalized(target)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{places}{kms}\nIt is disabled first, and {_seconds():g} s later the values are "
-        "counted again."
+        f"now.{places}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
+        "again."
     )
-
-
-def _seconds() -> float:
-    return max(key_cache_bound(), configuration().key_cache_seconds)
 
 
 def _asked(name: str) -> str:
