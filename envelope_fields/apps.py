@@ -17,6 +17,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields import (
             checks,
             default_key,
+            first_uses,
             key_fixtures,
             key_tables,
             key_uses,
@@ -33,6 +34,7 @@ class EnvelopeFieldsConfig(AppConfig):
         default_key.connect(self)
         denied.connect()
         departures.connect()
+        first_uses.connect()
         fixtures.connect()
         key_fixtures.connect()
         key_tables.connect(self)

@@ -8,27 +8,26 @@ takes what it counted since with it.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
+from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic
 from typing import Any
 
 from django.core.signals import request_finished, request_started
-from django.db import connections, transaction
-from django.db.models import F
+from django.db import connections
 from django.utils import timezone
 
-from envelope_fields import keyring, own_connection
+from envelope_fields import keyring, own_connection, process_end, use_rows
 from envelope_fields.conf import configuration
-from envelope_fields.models import KeyUse, MasterKey, MasterKeyVersion
+from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.use_rows import Day, Which, latest
 
 FLUSH_SECONDS = 60
+DOORS = ("fields", "kms")  # rotations and verifications come through another one
 
 _logger = logging.getLogger(__name__)
 
@@ -37,16 +36,23 @@ class _Pending:
     """Uses that are not in the database yet, by version id, day, action and door."""
 
     def __init__(self) -> None:
-        self.uses: Counter[tuple[bytes, date, str, str]] = Counter()
+        self.uses: dict[Which, Day] = {}
         self.database: Any = None  # where the versions are; tests change it under a process
         self.next_flush = monotonic() + FLUSH_SECONDS
         self.lock = Lock()
+        self.recorded: set[bytes] = set()  # versions, on this day since 1970
+        self.recorded_day = 0.0
+        self.refusals_seen: dict[bytes, float] = {}  # versions, and until when
 
     def gather(self) -> None:
         """Take over what the keyring has counted; to be called with the lock."""
-        today = timezone.now().date()
-        for (version_id, action, door), uses in keyring.harvest_uses().items():
-            self.uses[version_id, today, action, door] += uses
+        for each in keyring.harvest():
+            day = Day(
+                each.used.times, _moment(each.used), each.refused.times, _moment(each.refused)
+            )
+            when = latest(day.used_at, day.refused_at) or timezone.now()
+            which = each.version_id, when.date(), each.action, each.door
+            self.uses.setdefault(which, Day()).add(day)
 
 
 _pending = _Pending()
@@ -60,7 +66,7 @@ def flush() -> None:
     """
     with _pending.lock:
         _pending.gather()
-        uses, _pending.uses = _pending.uses, Counter()
+        uses, _pending.uses = _pending.uses, {}
         try:
             if uses:
                 _write(uses)
@@ -69,17 +75,60 @@ def flush() -> None:
             raise
 
 
-def last_use(row: MasterKey | MasterKeyVersion) -> date | None:
-    """Return the day (in UTC) on which a key or version was last used; None if it never was.
+def last_use(row: MasterKey | MasterKeyVersion) -> datetime | None:
+    """Return when a key or version was last used by fields or `kms`; None if it never was.
 
+    To the second. Rotations and verifications do not count, nor do attempts that were refused.
     What other processes have counted is known when they have written it, within about a minute.
     """
-    return _last_use(row)
+    return to_the_second(last_sign(row, refused=False))
 
 
-def last_use_by_kms(row: MasterKey | MasterKeyVersion) -> date | None:
+def last_use_by_kms(row: MasterKey | MasterKeyVersion) -> datetime | None:
     """Return the same for what `envelope_fields.kms` did, whose ciphertexts no census sees."""
-    return _last_use(row, door="kms")
+    return to_the_second(last_sign(row, "kms", refused=False))
+
+
+def last_sign(
+    row: MasterKey | MasterKeyVersion, *doors: str, refused: bool = True
+) -> datetime | None:
+    """Return when a key or version was last used, or a use of it was last refused, exactly.
+
+    Args:
+        doors: through which doors; by default all of `DOORS`.
+        refused: whether attempts count that the state of the version did not allow.
+    """
+    using = configuration().database
+    versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
+    doors = doors or DOORS
+    found = [
+        use_rows.last_used(versions, using, door__in=doors),
+        use_rows.last_refused(versions, using, door__in=doors) if refused else None,
+    ]
+    ids = {bytes(version.version_id) for version in versions}
+    with _pending.lock:
+        _pending.gather()
+        for (version_id, _, _, door), day in _pending.uses.items():
+            if version_id in ids and door in doors:
+                found += [day.used_at, day.refused_at if refused else None]
+    return latest(*found)
+
+
+def to_the_second(moment: datetime | None) -> datetime | None:
+    """Return a moment without what is smaller than a second."""
+    return moment and moment.replace(microsecond=0)
+
+
+def recorded(day: float) -> set[bytes]:
+    """Return the versions whose use by kms this process has recorded on a day."""
+    if _pending.recorded_day != day:
+        _pending.recorded, _pending.recorded_day = set(), day
+    return _pending.recorded
+
+
+def refusals_seen() -> dict[bytes, float]:
+    """Return until when, of `monotonic`, further refusals of a version are only counted."""
+    return _pending.refusals_seen
 
 
 def connect() -> None:
@@ -87,7 +136,8 @@ def connect() -> None:
     request_started.connect(_begin_request, dispatch_uid="envelope_fields.key_uses")
     request_finished.connect(_end_request, dispatch_uid="envelope_fields.key_uses")
     keyring.on_refresh(flush_if_due)
-    atexit.register(_at_exit)
+    keyring.on_beginning(_begin)
+    process_end.call(_at_exit)
 
 
 def flush_if_due() -> None:
@@ -140,48 +190,22 @@ def _quietly() -> Iterator[None]:
         _logger.warning("Uses of keys could not be written yet: %s", type(error).__name__)
 
 
-def _write(uses: Counter[tuple[bytes, date, str, str]]) -> None:
-    using = configuration().database
-    versions = MasterKeyVersion.objects.using(using).filter(
-        version_id__in={version_id for version_id, *_ in uses}
-    )
-    pks = {bytes(version_id): pk for pk, version_id in versions.values_list("pk", "version_id")}
-    rows = [
-        KeyUse(version_id=pks[version_id], day=day, action=action, door=door, uses=count)
-        for (version_id, day, action, door), count in sorted(uses.items())
-        if version_id in pks
-    ]
-    table = KeyUse.objects.using(using)
-    with transaction.atomic(using=using):
-        empty = [KeyUse(**{**_names(row), "uses": 0}) for row in rows]
-        table.bulk_create(empty, ignore_conflicts=True)
-        for row in rows:  # in one order, so that two processes never wait for each other
-            table.filter(**_names(row)).update(uses=F("uses") + row.uses)
+def _write(uses: Mapping[Which, Day]) -> None:
+    use_rows.write(uses, configuration().database)
 
 
-def _names(row: KeyUse) -> dict[str, Any]:
-    return {
-        "version_id": row.version_id,
-        "day": row.day,
-        "action": row.action,
-        "door": row.door,
-    }
+def _moment(tally: keyring.Tally) -> datetime | None:
+    """Return when something was last done, as far as it was done at all."""
+    if not tally.times:
+        return None
+    return timezone.now() - timedelta(seconds=max(monotonic() - tally.at, 0))
 
 
-def _last_use(row: MasterKey | MasterKeyVersion, **which: str) -> date | None:
-    using = configuration().database
-    versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
-    written = KeyUse.objects.using(using).filter(version__in=versions, **which)
-    days = list(written.order_by("-day").values_list("day", flat=True)[:1])
-    ids = {bytes(version.version_id) for version in versions}
-    with _pending.lock:
-        _pending.gather()
-        days += [
-            day
-            for version_id, day, _, door in _pending.uses
-            if version_id in ids and door == which.get("door", door)
-        ]
-    return max(days, default=None)
+def _begin() -> None:
+    """Prepare for the end of this process, which is about to use a key; never raises."""
+    with _quietly():
+        _pending.database = _database_name()
+        process_end.cover()
 
 
 def _at_exit() -> None:

@@ -1,8 +1,8 @@
-"""Several threads that begin at the same moment, each with connections of its own."""
+"""Threads with connections of their own: that begin at once, or that stay in a transaction."""
 
 import threading
 
-from django.db import connections
+from django.db import connections, transaction
 
 
 def at_once(*functions):
@@ -28,3 +28,35 @@ def at_once(*functions):
     for thread in threads:
         thread.join()
     return outcomes
+
+
+class Transaction:
+    """A transaction of another connection, in which a function was called; it ends with the block.
+
+    Attributes:
+        may_end: set it to end the transaction earlier.
+    """
+
+    def __init__(self, function):
+        self.may_end = threading.Event()
+        self._function = function
+        self._is_open = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._is_open.wait(30)
+        return self
+
+    def __exit__(self, *_):
+        self.may_end.set()
+        self._thread.join()
+
+    def _run(self):
+        try:
+            with transaction.atomic():
+                self._function()
+                self._is_open.set()
+                self.may_end.wait(30)
+        finally:
+            connections.close_all()

@@ -94,10 +94,14 @@ class Disable(ActView):
 
 
 @extend_schema_serializer(
-    examples=[OpenApiExample("in a week", {"days": 7, "confirm": "billing"}, request_only=True)]
+    examples=[
+        OpenApiExample(
+            "in a week", {"days": 7, "confirm": "billing@2030-02-28T17:05:12Z"}, request_only=True
+        )
+    ]
 )
 class Deletion(Strict):
-    """How long to wait, and the key's name, where kms gave out data under it."""
+    """How long to wait, and what confirms it, where a refusal has asked for it (`expected`)."""
 
     days = Whole(min_value=SHORTEST_WAIT, max_value=LONGEST_WAIT, default=LONGEST_WAIT)
     confirm = Text(required=False)
@@ -106,7 +110,8 @@ class Deletion(Strict):
 class ScheduleDeletion(ActView):
     """Make a key or version unusable now, and have it destroyed after a waiting period.
 
-    Refused while values are stored under it; `rows` says where.
+    Refused while values are stored under it; `rows` says where. Where kms gave out data under it,
+    copies are stored as text, or something was not counted, `confirm` must quote its last use.
     """
 
     act = Act.SCHEDULE_DELETION

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from envelope_fields import census, key_uses
 from envelope_fields.api import rights, throttling
+from envelope_fields.api.fields import Moment
 from envelope_fields.api.naming import named_key
 from envelope_fields.api.operations import operation
 from envelope_fields.api.view import ApiView
@@ -40,7 +41,7 @@ _EXAMPLE = {
     ],
     "totals": [{**_VERSION, "values": 12}],
     "total": 12,
-    "last_use": "2030-03-01",
+    "last_use": "2030-03-01T09:30:00Z",
     "last_use_by_kms": None,
 }
 
@@ -76,8 +77,8 @@ class CensusContent(serializers.Serializer[Any]):
     rows = FieldCount(many=True)
     totals = VersionTotal(many=True)
     total = serializers.IntegerField()
-    last_use = serializers.DateField(allow_null=True)
-    last_use_by_kms = serializers.DateField(allow_null=True)
+    last_use = Moment(allow_null=True)
+    last_use_by_kms = Moment(allow_null=True)
 
 
 class Census(ApiView):

@@ -26,6 +26,7 @@ from envelope_fields.lifecycle import (
     ConfirmationRequired,
     KeyInUse,
 )
+from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.rotation import NoSuchField, NoSuchRun, RotationUnderWay, RunNotPossible
 from envelope_fields.rotation.idempotency import IdempotencyKeyReused
 from envelope_fields.rotation.workers import NoWorker, WorkerUnreachable
@@ -118,7 +119,7 @@ def _members(error: EnvelopeError) -> dict[str, Any]:
         }
     if isinstance(error, ConfirmationRequired):
         last = error.last_use
-        return {"expected": error.expected, "last_use": last and last.isoformat()}
+        return {"expected": error.expected, "last_use": last and as_utc(last)}
     if isinstance(error, RotationUnderWay | WorkerUnreachable | IdempotencyKeyReused):
         return {"rotation": str(error.run.pk)} if error.run else {}
     return {}

@@ -60,7 +60,7 @@ class Shredded(serializers.Serializer[Any]):
     name = serializers.CharField()
     places = PlaceContent(many=True)
     total = serializers.IntegerField()
-    last_use_by_kms = serializers.DateField(allow_null=True)
+    last_use_by_kms = Moment(allow_null=True)
     ready_at = Moment(allow_null=True)
 
 
@@ -78,6 +78,7 @@ class Shredded(serializers.Serializer[Any]):
                 "destroyed_at": "2030-03-01T09:30:00Z",
                 "actor": "olga",
                 "last_use_by_kms": None,
+                "not_counted": [],
                 "remains": WHAT_REMAINS,
             },
             response_only=True,
@@ -95,7 +96,8 @@ class Certificate(serializers.Serializer[Any]):
     total = serializers.IntegerField()
     destroyed_at = Moment()
     actor = serializers.CharField()
-    last_use_by_kms = serializers.DateField(allow_null=True)
+    last_use_by_kms = serializers.CharField(allow_null=True)
+    not_counted = serializers.ListField(child=serializers.CharField())
     remains = serializers.CharField()
 
 

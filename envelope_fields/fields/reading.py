@@ -22,8 +22,13 @@ Reader = Callable[[Any, Any, Any], Any]
 _derivation = slice(format.DERIVATION_BYTES)
 
 
-def reader(field: Any) -> Reader:
-    """Return the converter of a field's column, which every value that is loaded passes."""
+def reader(field: Any, unwrapping_key: Callable[..., AESGCM] = unwrapping_key) -> Reader:
+    """Return the converter of a field's column, which every value that is loaded passes.
+
+    Args:
+        field: the field.
+        unwrapping_key: what asks the keyring.
+    """
     context, decrypt, from_plaintext = field.contexts[0], envelope.decrypt, field.from_plaintext
     place, masks = field.place, field.masks
 

@@ -7,20 +7,10 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.db.models import Model, QuerySet
 
+from envelope_fields.database_errors import says_no_table
 from envelope_fields.databases import RowsHidden, database
 
-
-def says_no_table(error: DatabaseError) -> bool:
-    """Whether a query failed because its table does not exist.
-
-    Asking the catalogue instead would miss tables: it lists neither other schemas nor, where case
-    does not count, the name that the model has.
-    """
-    return (
-        getattr(error.__cause__, "sqlstate", None) in ("42P01", "3F000")  # PostgreSQL
-        or error.args[:1] == (1146,)  # MariaDB and MySQL
-        or str(error).startswith("no such table")  # SQLite
-    )
+__all__ = ["count_values", "has_rows", "says_no_table"]
 
 
 def has_rows(model: type[Model], using: str) -> bool:

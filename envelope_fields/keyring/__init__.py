@@ -20,23 +20,31 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.signals import setting_changed
 
 from envelope_fields import key_changes
-from envelope_fields.conf import SETTING, configuration
+from envelope_fields.conf import SETTING
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
+from envelope_fields.keyring.bound import BOUND, cache_seconds, table_now
 from envelope_fields.keyring.macs import mac
 from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import (
     READ_FIELD,
+    VERIFY_VALUE,
     WRITE_FIELD,
     Errand,
+    Harvest,
+    Tally,
     counted,
+    harvest,
     harvest_uses,
     here,
+    on_beginning,
+    on_refused,
+    refused,
 )
 from envelope_fields.keyring.wrapping import check_root_key
 from envelope_fields.policy import KeyVersionState
@@ -45,19 +53,29 @@ from envelope_fields.policy.facts import Facts
 from envelope_fields.policy.requests import in_flight
 
 __all__ = [
+    "BOUND",
+    "WRITE_FIELD",
     "Errand",
+    "Harvest",
+    "Tally",
+    "cache_seconds",
     "check_root_key",
     "check_version",
     "evict",
     "forget",
     "generate_version",
+    "harvest",
     "harvest_uses",
     "here",
     "mac",
+    "on_beginning",
     "on_refresh",
+    "on_refused",
+    "refused",
     "rewrapped",
     "unwrapping_key",
     "unwrapping_key_for",
+    "unwrapping_key_to_verify",
     "version_of",
     "wrapping_key",
     "wrapping_key_for",
@@ -83,13 +101,14 @@ def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    table = _table
-    if not _uncommitted and monotonic() < table.deadline:
+    table, now = _table, monotonic()
+    if not _uncommitted and now < table.deadline:
         opening = table.unwrapping.get(derivation)
         if opening is not None:
             key, uses, everybody, unbound, version = opening
             if (unbound and not in_flight) if bound_actor() is None else everybody:
-                next(uses)
+                uses.at = now
+                next(uses.count)
                 return key
             if door.is_admitted(table, version, place, READ_FIELD):
                 return key
@@ -113,13 +132,14 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     here.came = True
-    table = _table
-    if not _uncommitted and monotonic() < table.deadline:
+    table, now = _table, monotonic()
+    if not _uncommitted and now < table.deadline:
         budgeted = table.wrapping_key(key)
         if budgeted is not None:
             known, uses, everybody, unbound, version, _ = budgeted
             if (unbound and not in_flight) if bound_actor() is None else everybody:
-                next(uses)
+                uses.at = now
+                next(uses.count)
                 return known
             if door.is_admitted(table, version, place, WRITE_FIELD):
                 return known
@@ -140,8 +160,13 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESG
             key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
         opening = (key, *door.serving(table, row, READ_FIELD))
         table.keep_unwrapping_key(derivation, opening)
-    next(counted(row.state.version_id, errand))
+    counted(row.state.version_id, errand).one()
     return opening[0]
+
+
+def unwrapping_key_to_verify(derivation: bytes, place: str = "") -> AESGCM:
+    """Return what `unwrapping_key` does, for a look that is no use of the value."""
+    return unwrapping_key_for(VERIFY_VALUE, derivation, place)
 
 
 def wrapping_key_for(
@@ -149,6 +174,8 @@ def wrapping_key_for(
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
     here.came = True
+    if monotonic() >= _table.deadline:  # something is read before the value is written
+        rows.lock_for_writing(using)
     table = _current_table()
     facts, budgeted = table.facts, table.wrapping_key(key)
     if budgeted is None:
@@ -156,7 +183,7 @@ def wrapping_key_for(
     row = table.current_version(key)
     door.admit(table, facts, row.state, place, errand)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using)
-    next(counted(row.state.version_id, errand))
+    counted(row.state.version_id, errand).one()
     return wrapping_key
 
 
@@ -209,7 +236,7 @@ def _current_table() -> Table:
         return own
     table = _table
     if monotonic() >= table.deadline:
-        table = _table = Table(configuration().key_cache_seconds)
+        table = _table = table_now()
         for listener in _refresh_listeners:
             listener()
     return table

@@ -6,6 +6,7 @@ Derived keys serve all who come; decisions are made for one principal, action an
 from __future__ import annotations
 
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import rows, uses
 from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import Errand
@@ -20,7 +21,7 @@ def is_admitted(table: Table, version: KeyVersionState, place: str, errand: Erra
     actor = admission.known_actor()
     if (actor, errand, version.version_id, place) not in table.facts.admitted:
         return False
-    next(uses.counted(version.version_id, errand))
+    uses.counted(version.version_id, errand).one()
     return True
 
 
@@ -41,7 +42,11 @@ def admit(table: Table, facts: Facts, version: KeyVersionState, place: str, erra
     policy = table.policy(version.key_id)
     attempt = Attempt(errand.action, version.key_id, version.alias, place)
     lasts = admission.admit(attempt, policy, facts, configuration().database)
-    check_state(errand.action, version)
+    try:
+        check_state(errand.action, version)
+    except MasterKeyUnusable:
+        uses.refused(version.version_id, errand)
+        raise
     if lasts:
         facts.admitted.add((admission.known_actor(), errand, version.version_id, place))
 

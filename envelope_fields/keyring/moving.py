@@ -23,6 +23,7 @@ from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows, snapshots
+from envelope_fields.keyring.bound import cache_seconds
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -65,10 +66,11 @@ class Transfer:
             self._read_anew()
 
     def _read_anew(self) -> None:
+        now = monotonic()
         seconds = _seconds_to_write()
         self._last_change = _last_change
-        self._known_until = monotonic() + min(seconds, SECONDS_BETWEEN_LOOKS)
-        self._write_until = monotonic() + seconds
+        self._known_until = now + min(seconds, SECONDS_BETWEEN_LOOKS)
+        self._write_until = now + seconds
         self._table = Table(seconds=0)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
 
@@ -135,8 +137,9 @@ class Transfer:
         """
         if monotonic() < self._write_until:
             return True
+        now = monotonic()
         seconds = _seconds_to_write()
-        as_of = monotonic() if snapshots.table() is None else since
+        as_of = now if snapshots.table() is None else since
         wanted = {known.header[1:] for known in self._wrapping.values()}
         try:
             found = rows.matching(Q(version_id__in=wanted))
@@ -181,7 +184,10 @@ def _seconds_to_write() -> float:
     It leaves time for commits: a change of state is dated before its own, and ours comes after
     the last look.
     """
-    return 0.9 * configuration().key_cache_seconds
+    try:
+        return 0.9 * cache_seconds()
+    except MasterKeyUnusable:  # whoever reads keys next says so
+        return 0
 
 
 def _changed() -> None:

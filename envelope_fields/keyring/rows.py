@@ -73,7 +73,7 @@ def version_ids() -> set[bytes]:
         MasterKeyUnusable: the database could not be read.
     """
     database = configuration().database
-    with _explained(database):
+    with explained(database):
         found = MasterKeyVersion.objects.using(database).values_list("version_id", flat=True)
         return {bytes(version_id) for version_id in found}
 
@@ -99,7 +99,7 @@ def lock_for_writing(using: str | None) -> None:
     connection = connections[configuration().database]
     if connection.vendor == "sqlite" and connection.in_atomic_block and using == connection.alias:
         table = connection.ops.quote_name(MasterKeyVersion._meta.db_table)
-        with _explained(connection.alias), connection.cursor() as cursor:
+        with explained(connection.alias), connection.cursor() as cursor:
             cursor.execute(f"UPDATE {table} SET number = number WHERE 0")  # noqa: S608 - quoted
 
 
@@ -127,7 +127,7 @@ def _newest(**which: Any) -> KeyRow | None:
     """Read the version with the highest number, which is the current one, of those that match."""
     database = configuration().database
     rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
-    with _explained(database):
+    with explained(database):
         columns = rows.values_list(*_COLUMNS).first()
     return None if columns is None else _row(*columns)
 
@@ -136,7 +136,7 @@ def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
     database = configuration().database
     rows = MasterKeyVersion.objects.using(database).filter(which).order_by("number")
-    with _explained(database):
+    with explained(database):
         return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
 
 
@@ -147,7 +147,8 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
 
 
 @contextmanager
-def _explained(database: str) -> Iterator[None]:
+def explained(database: str) -> Iterator[None]:
+    """Raise what a database raises as `MasterKeyUnusable`."""
     try:
         yield
     except TransactionManagementError:

@@ -16,6 +16,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
+from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
 from envelope_fields.own_connection import autocommits
 
@@ -59,7 +60,7 @@ def table() -> Table | None:
     if not _own.sees_the_past:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
-        _own.table = Table(configuration().key_cache_seconds)
+        _own.table = table_now()
     return _own.table
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import rows
+from envelope_fields.keyring.uses import Uses
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.facts import Facts, KeyPolicy, key_policy
 
@@ -23,14 +24,14 @@ UNWRAPPING_KEYS = 4096  # about 2 kB each
 # Plain tuples, which are taken apart much faster than named ones: for every value. `next` on a
 # count is one step for all threads.
 
-# Whom a derived key serves without asking the policy: the count of its uses for fields; whether
+# Whom a derived key serves without asking the policy: its uses for fields; whether
 # it serves every principal; whether it serves code that nobody is bound to, outside of requests;
 # and the version that it is derived from.
-Serving = tuple[Iterator[int], bool, bool, KeyVersionState]
+Serving = tuple[Uses, bool, bool, KeyVersionState]
 # A derived key that opens data keys.
-Opening = tuple[AESGCM, Iterator[int], bool, bool, KeyVersionState]
+Opening = tuple[AESGCM, Uses, bool, bool, KeyVersionState]
 # What wraps data keys, and, last, the count of what it has wrapped.
-Budgeted = tuple[WrappingKey, Iterator[int], bool, bool, KeyVersionState, Iterator[int]]
+Budgeted = tuple[WrappingKey, Uses, bool, bool, KeyVersionState, Iterator[int]]
 
 
 class Table:
@@ -51,8 +52,8 @@ class Table:
         "wrapping",
     )
 
-    def __init__(self, seconds: float) -> None:
-        self.deadline = monotonic() + seconds
+    def __init__(self, seconds: float, since: float | None = None) -> None:
+        self.deadline = (monotonic() if since is None else since) + seconds
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
         self.facts = Facts()

@@ -5,6 +5,11 @@ all acts share: one transaction with the lock, the policy's word, the change, an
 """
 
 from envelope_fields.lifecycle.aliases import move_alias
+from envelope_fields.lifecycle.cache_bound import (
+    key_cache_bound,
+    lower_key_cache_bound,
+    seconds_until_known,
+)
 from envelope_fields.lifecycle.certificates import Place, ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.changes import update_master_key
 from envelope_fields.lifecycle.confirmation import ConfirmationRequired
@@ -62,6 +67,8 @@ __all__ = [
     "expecting",
     "find_master_key",
     "finish_shredding",
+    "key_cache_bound",
+    "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
     "possible_acts",
@@ -70,6 +77,7 @@ __all__ = [
     "rotate_due_keys",
     "rotate_master_key",
     "schedule_deletion",
+    "seconds_until_known",
     "shred",
     "shred_confirmation",
     "under_other_root_keys",

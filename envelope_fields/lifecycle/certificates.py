@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from envelope_fields.census import CensusRow
+from envelope_fields.census import CensusRow, NotCounted
 from envelope_fields.lifecycle.acts import Doing, Row, as_text
-from envelope_fields.lifecycle.confirmation import ConfirmationRequired, check_name, name_of
+from envelope_fields.lifecycle.confirmation import (
+    ConfirmationRequired,
+    as_utc,
+    check_name,
+    name_of,
+)
 from envelope_fields.lifecycle.transitions import Act, named
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 
@@ -41,12 +46,12 @@ class ShredConfirmation:
     Attributes:
         name: the key's alias, or its id where it has none.
         places: how many values were counted in each field.
-        last_use_by_kms: the day when `kms` last used it, which gave out what no census counts.
+        last_use_by_kms: when `kms` last used it, which gave out what no census counts.
     """
 
     name: str
     places: tuple[Place, ...]
-    last_use_by_kms: date | None = None
+    last_use_by_kms: datetime | None = None
 
     @property
     def total(self) -> int:
@@ -72,6 +77,7 @@ class ShredCertificate:
         destroyed_at: when.
         actor: by whom.
         last_use_by_kms: when `kms` last used it.
+        not_counted: where it could not be looked.
         remains: what has to be done elsewhere.
     """
 
@@ -83,6 +89,7 @@ class ShredCertificate:
     destroyed_at: datetime
     actor: str
     last_use_by_kms: str | None
+    not_counted: tuple[str, ...] = ()
     remains: str = WHAT_REMAINS
 
     @property
@@ -98,9 +105,13 @@ class ShredCertificate:
             f"{self.name} ({self.key_id}), versions {versions}.\n"
             f"Values made unreadable: {self.total:,}. {places}\n"
             f"Last use by kms: {self.last_use_by_kms or 'none'}.\n"
+            f"{self._not_counted()}"
             f"{self.remains}\n"
             f"Event {self.event} of the audit trail."
         )
+
+    def _not_counted(self) -> str:
+        return "".join(f"Not counted: {place}.\n" for place in self.not_counted)
 
 
 def counted_places(rows: Iterable[CensusRow]) -> tuple[Place, ...]:
@@ -129,7 +140,12 @@ def check_agreed(
         )
 
 
-def issue(done: Doing, places: tuple[Place, ...], last_use: date | None) -> ShredCertificate:
+def issue(
+    done: Doing,
+    places: tuple[Place, ...],
+    last_use: datetime | None,
+    unseen: Iterable[NotCounted],
+) -> ShredCertificate:
     """Record a shredding in the audit trail, and return what it says."""
     versions = [done.version] if done.version else done.key.versions.using(done.using).all()
     event = done.record(
@@ -141,7 +157,8 @@ def issue(done: Doing, places: tuple[Place, ...], last_use: date | None) -> Shre
             "versions": {str(each.number): bytes(each.version_id).hex() for each in versions},
             "values": [list(place) for place in places],
             "total": sum(place.values for place in places),
-            "last_use_by_kms": last_use and last_use.isoformat(),
+            "last_use_by_kms": last_use and as_utc(last_use),
+            "not_counted": [str(each) for each in unseen],
             "remains": WHAT_REMAINS,
         },
     )
@@ -174,4 +191,5 @@ def _certificate(event: AuditEvent) -> ShredCertificate:
         destroyed_at=event.occurred_at,
         actor=event.actor_name or f"{event.actor_type} {event.actor_id}".strip(),
         last_use_by_kms=said["last_use_by_kms"],
+        not_counted=tuple(said.get("not_counted", ())),
     )

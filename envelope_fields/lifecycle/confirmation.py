@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
+
+from django.utils import timezone
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.transitions import named
 from envelope_fields.models import MasterKey, MasterKeyVersion
+
+Row = MasterKey | MasterKeyVersion
+
+# The event that says what was known when a deletion was confirmed.
+CONFIRM = "confirm_deletion"
 
 
 class ConfirmationRequired(EnvelopeError):
     """An act that may destroy more than the census counts, and was not confirmed by name.
 
     Attributes:
-        expected: what to pass as `confirm=`: the key's alias, or its id where it has none.
-        last_use: when `kms` last used the key or version; None if it never did.
+        expected: what to pass as `confirm=`: `alias@2026-11-28T02:13:05Z`, the name of the key and
+            when it was last used; the name alone where it was never used, and for shredding. A key
+            without an alias has its id for a name.
+        last_use: when `kms` last used the key or version, to the second; None if it never did.
     """
 
     def __init__(self, message: str, expected: str, last_use: Any = None) -> None:
@@ -23,12 +34,23 @@ class ConfirmationRequired(EnvelopeError):
         self.last_use = last_use
 
 
-def name_of(row: MasterKey | MasterKeyVersion) -> str:
+def name_of(row: Row) -> str:
     """Return the name by which an act on a key, or on a version of it, is confirmed."""
     return str(row.master_key if isinstance(row, MasterKeyVersion) else row)
 
 
-def check_name(confirm: str | None, row: MasterKey | MasterKeyVersion) -> None:
+def quoting(row: Row, last_use: datetime | None) -> str:
+    """Return what confirms an act: the name of the key, and its last use where there was one."""
+    return name_of(row) if last_use is None else f"{name_of(row)}@{as_utc(last_use)}"
+
+
+def as_utc(moment: datetime) -> str:
+    """Return a moment as it is quoted: in UTC, to the second."""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return f"{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def check_name(confirm: str | None, row: Row) -> None:
     """Raise if a confirmation names another key.
 
     Raises:
@@ -42,19 +64,32 @@ def check_name(confirm: str | None, row: MasterKey | MasterKeyVersion) -> None:
         )
 
 
-def check_kms_use(confirm: str | None, row: MasterKey | MasterKeyVersion, last_use: Any) -> None:
-    """Raise if kms gave out data under a key, and nobody says that this is known.
+def check_quoted(
+    confirm: str | None, row: Row, expected: str, reasons: Iterable[str], last_use: Any
+) -> None:
+    """Raise if a confirmation is for something else, or there are reasons for one and it lacks.
+
+    Args:
+        confirm: what was passed. The name alone confirms where there is no reason.
+        row: the key or version.
+        expected: what confirms it.
+        reasons: what is lost, or may be, that was not counted; in sentences.
+        last_use: when `kms` last used it.
 
     Raises:
-        ConfirmationRequired: with the last use, and what to pass.
+        ConfirmationRequired: with these sentences, and what to pass.
     """
-    check_name(confirm, row)
-    if last_use is not None and confirm is None:
-        expected = name_of(row)
+    if confirm == expected:
+        return
+    if confirm not in (None, name_of(row)):
         raise ConfirmationRequired(
-            f"envelope_fields.kms gave out data under {named(row)}, which the census cannot see: "
-            f"last used by it on {last_use:%Y-%m-%d}. Nothing of it can be decrypted while the "
-            f"deletion is pending, nor ever after. To go on, pass confirm={expected!r}.",
+            f"{confirm!r} does not confirm this: {named(row)} is confirmed by {expected!r}, which "
+            "quotes its last use.",
             expected,
             last_use,
+        )
+    said = " ".join(reasons)
+    if said:
+        raise ConfirmationRequired(
+            f"{said} To go on, pass confirm={expected!r}.", expected, last_use
         )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Doing, doing, state_of
-from envelope_fields.lifecycle.confirmation import check_kms_use
-from envelope_fields.lifecycle.locking import KeyOrVersion
+from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of, tell
+from envelope_fields.lifecycle.confirmation import CONFIRM, check_quoted
+from envelope_fields.lifecycle.locking import (
+    KeyOrVersion,
+    expecting,
+    refuse_transaction_around,
+)
 from envelope_fields.lifecycle.occupancy import KeyInUse, values_under
 from envelope_fields.lifecycle.transitions import Act, named, state_after
+from envelope_fields.lifecycle.witnesses import unseen_places, witnesses_of
 from envelope_fields.models import KeyState
 
 SHORTEST_WAIT, LONGEST_WAIT = 7, 30  # days; KMS: PendingWindowInDays
@@ -26,17 +34,21 @@ def schedule_deletion(
 ) -> datetime:
     """Make a key, or a version that is not current, unusable now, and destroy it after a while.
 
-    Until then it can be cancelled, which leaves it disabled. What other processes write under it
+    Until then it can be cancelled, which leaves it disabled. First it becomes unusable, so that
+    nothing new comes under it; then values are counted, under no lock; and where there are some, or
+    a confirmation lacks, it is put back to what it was. What other processes write under it
     within `KEY_CACHE_SECONDS` is found by the count that `destroy_due_keys` makes at the end; a use
-    by `kms` that they had not told of yet stops it as well, unless it was confirmed.
+    that is later than the confirmation, also one that was refused, stops it as well.
     Scheduling it again with the same days changes nothing; with other days it is refused.
     (KMS: ScheduleKeyDeletion.)
 
     Args:
         key: a master key, its id, its alias, or a `MasterKeyVersion`.
         days: how long to wait, 7 to 30.
-        confirm: the key's alias, or its id where it has none: says that what `kms` gave out under
-            it may be lost. Needed where there was such a use.
+        confirm: says that what no count sees may be lost, quoting the last use, as
+            `ConfirmationRequired.expected` does: `alias@2026-11-28T02:13:05Z`. Needed where `kms`
+            used the key, where copies of values are stored as text, and where something could not
+            be counted.
         actor: as for `create_master_key`.
 
     Returns:
@@ -45,25 +57,35 @@ def schedule_deletion(
     Raises:
         BadWaitingPeriod: not 7 to 30 days.
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the state does not allow it, or the version is the current one.
+        MasterKeyUnusable: the state does not allow it, the version is the current one, somebody
+            changed the state before the confirmation was recorded, or a transaction is open that
+            could take the first step back.
         KeyAccessDenied: the actor may not.
         KeyInUse: values are stored under it.
         CensusFailed: that could not be counted.
-        ConfirmationRequired: `kms` gave out data under it, or `confirm` names another key.
+        ConfirmationRequired: it has to be confirmed, or `confirm` names another key or use.
     """
     if type(days) is not int or not SHORTEST_WAIT <= days <= LONGEST_WAIT:
         raise BadWaitingPeriod(
             f"A deletion waits {SHORTEST_WAIT} to {LONGEST_WAIT} whole days, not {days!r}."
         )
+    refuse_transaction_around("schedule the deletion of a key")
     wait = timedelta(days=days)
     with doing(Act.SCHEDULE_DELETION, key, actor) as done:
         if state_after(Act.SCHEDULE_DELETION, done.row) == done.row.state:
-            _refuse_other_date(done, wait)
-        else:
-            _schedule(done, wait, confirm)
-        due = done.row.deletion_at
-    assert due is not None  # noqa: S101 - both ways set it or found it
-    return due
+            return _same_date(done, wait)
+        before = state_of(done.row)
+        done.become(KeyState.PENDING_DELETION, wait=wait)
+        done.record(Act.SCHEDULE_DELETION, before, state_of(done.row))
+    try:
+        _confirm(done, key, confirm, actor)
+    except BaseException as error:
+        with _again(done, key, actor) as now:
+            if _is_as_left(now.row, done.row):  # who has changed it meanwhile knew it as pending
+                _put_back(now, KeyState(before["state"]), error)
+        raise
+    assert done.row.deletion_at is not None  # noqa: S101 - it was set
+    return done.row.deletion_at
 
 
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
@@ -79,22 +101,59 @@ def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
             done.record(Act.CANCEL_DELETION, before, state_of(done.row))
 
 
-def _schedule(done: Doing, wait: timedelta, confirm: str | None) -> None:
-    check_kms_use(confirm, done.row, last_use_by_kms(done.row))
-    before = state_of(done.row)
-    # The state first, then the count: what this process writes meanwhile is refused already.
-    done.become(KeyState.PENDING_DELETION, wait=wait)
+def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
+    """Count what is under a key that is pending deletion, and record what is confirmed.
+
+    Raises:
+        KeyInUse: a value is under it.
+        ConfirmationRequired: it is not confirmed.
+        CensusFailed: that could not be counted.
+        MasterKeyUnusable: its state was changed meanwhile.
+    """
+    unseen = unseen_places()
     found = values_under(done.row)
     if found:
         raise KeyInUse(done.row, found)
-    said = {} if confirm is None else {"confirmed": confirm}
-    done.record(Act.SCHEDULE_DELETION, before, {**state_of(done.row), **said})
+    seen = witnesses_of(done.row, unseen)
+    reasons = list(seen.reasons())
+    check_quoted(confirm, done.row, seen.expected, reasons, last_use_by_kms(done.row))
+    if not reasons:
+        return
+    with _again(done, key, actor) as now:
+        if not _is_as_left(now.row, done.row):
+            raise MasterKeyUnusable(
+                f"The state of {named(now.row)} was changed while the values under it were "
+                f"counted: it is {now.row.state.replace('_', ' ')}."
+            )
+        now.record(CONFIRM, {}, {"confirmed": confirm, **seen.as_said()})
 
 
-def _refuse_other_date(done: Doing, wait: timedelta) -> None:
+@contextmanager
+def _again(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
+    """Lock a key or version once more, after values were counted; see `acts.doing`."""
+    which = copy(first.row)  # `doing` tells it what it finds
+    with expecting(lambda _: None), doing(Act.SCHEDULE_DELETION, which, actor) as done:
+        yield done
+    tell(key, done.row)
+
+
+def _is_as_left(now: Row, left: Row) -> bool:
+    return (now.state, now.state_changed_at) == (left.state, left.state_changed_at)
+
+
+def _put_back(done: Doing, to: KeyState, error: BaseException) -> None:
+    pending = state_of(done.row)
+    done.become(to)
+    after = {**state_of(done.row), "because": type(error).__name__}
+    done.record(Act.CANCEL_DELETION, pending, after)
+
+
+def _same_date(done: Doing, wait: timedelta) -> datetime:
     row = done.row
+    assert row.deletion_at is not None  # noqa: S101 - it is pending
     if row.deletion_at != row.state_changed_at + wait:
         raise MasterKeyUnusable(
             f"The deletion of {named(row)} is scheduled already, for {row.deletion_at:%Y-%m-%d}. "
             "Cancel it before you schedule it anew."
         )
+    return row.deletion_at

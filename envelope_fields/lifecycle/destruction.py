@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields import keyring
-from envelope_fields.census import CensusRow, census
+from envelope_fields.census import CensusRow, NotCounted, census
 from envelope_fields.conf import configuration
 from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Doing, doing, state_of
-from envelope_fields.lifecycle.confirmation import ConfirmationRequired, name_of
+from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of
+from envelope_fields.lifecycle.confirmation import CONFIRM, ConfirmationRequired
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.occupancy import refuse_if_occupied
 from envelope_fields.lifecycle.transitions import Act, named
+from envelope_fields.lifecycle.witnesses import (
+    Confirmed,
+    Witnesses,
+    unseen_places,
+    witnesses_of,
+)
 from envelope_fields.models import (
     AuditEvent,
     AuditOutcome,
@@ -26,6 +32,13 @@ from envelope_fields.models import (
 )
 
 OVERWRITTEN = b""
+
+
+class _Count(NamedTuple):
+    """What was not counted, asked before, and what was."""
+
+    unseen: tuple[NotCounted, ...]
+    rows: list[CensusRow]
 
 
 @dataclass(slots=True)
@@ -58,13 +71,13 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
         return done
     # One count for all. Each has been unusable for days, so nothing comes under it now; and whoever
     # made one usable again since has moved its date, which is looked at under the lock.
-    counted: list[list[CensusRow]] = []
+    counted: list[_Count] = []
     for row in due:
         with collecting(done.refused, row):
             if not counted:
-                counted.append(census())
-            refuse_if_occupied(row, counted[0])
-            if _destroy_if_due(row, actor):
+                counted.append(_Count(unseen_places(), census()))
+            refuse_if_occupied(row, counted[0].rows)
+            if _destroy_if_due(row, witnesses_of(row, counted[0].unseen), actor):
                 done.destroyed.append(row)
     return done
 
@@ -97,44 +110,44 @@ def _due() -> list[MasterKey | MasterKeyVersion]:
     return [*versions.order_by("deletion_at", "pk"), *keys.order_by("deletion_at", "pk")]
 
 
-def _destroy_if_due(row: MasterKey | MasterKeyVersion, actor: Any) -> bool:
+def _destroy_if_due(row: Row, now: Witnesses, actor: Any) -> bool:
     with doing(Act.DESTROY, row, actor) as done:
         # Under the lock: cancelled, scheduled anew, or destroyed by somebody else meanwhile?
         if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
             return False
-        _refuse_unseen_use(done)
+        _refuse_news(done, now)
         before = state_of(done.row)
         done.record(Act.DESTROY, before, {"state": str(KeyState.DESTROYED)})
         destroy(done)
     return True
 
 
-def _refuse_unseen_use(done: Doing) -> None:
-    """Raise if kms used a key or version, and whoever scheduled its deletion did not know of it.
+def _refuse_news(done: Doing, now: Witnesses) -> None:
+    """Raise if more is known of a key or version than when its deletion was scheduled.
 
     Other processes tell of the uses that they have counted about a minute later.
 
     Raises:
-        ConfirmationRequired: it did.
+        ConfirmationRequired: it is.
     """
-    last_use = last_use_by_kms(done.row)
-    if last_use is not None and not _was_confirmed(done):
-        expected = name_of(done.row)
+    now = now.with_latest_use()  # under the lock
+    news = " ".join(_confirmed(done).news(now))
+    if news:
         raise ConfirmationRequired(
-            f"envelope_fields.kms gave out data under {named(done.row)}, last on "
-            f"{last_use:%Y-%m-%d}, which was not known yet when its deletion was scheduled. Cancel "
-            f"the deletion; to go on, schedule it anew with confirm={expected!r}.",
-            expected,
-            last_use,
+            f"{named(done.row)[0].upper()}{named(done.row)[1:]} is not destroyed. {news} Cancel "
+            f"the deletion; to go on, schedule it anew with confirm={now.expected!r}.",
+            now.expected,
+            last_use_by_kms(done.row),
         )
 
 
-def _was_confirmed(done: Doing) -> bool:
+def _confirmed(done: Doing) -> Confirmed:
+    """Return what was confirmed since the deletion was scheduled, as the audit trail says it."""
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
         version_number=None if done.version is None else done.version.number,
-        action=Act.SCHEDULE_DELETION,
+        action__in=(Act.SCHEDULE_DELETION, CONFIRM),
         outcome=AuditOutcome.DONE,
     )
-    scheduled = events.order_by("-number").first()
-    return scheduled is not None and "confirmed" in scheduled.after
+    last = events.order_by("-number").first()
+    return Confirmed(done.row.state_changed_at, {} if last is None else last.after)

@@ -7,15 +7,18 @@ nobody waits: there it takes two calls, `begin_shredding` and `finish_shredding`
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
+from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Row, as_text, doing, required, state_of
+from envelope_fields.lifecycle import under_way
+from envelope_fields.lifecycle.acts import Row, as_text, doing, required, state_of, tell
+from envelope_fields.lifecycle.cache_bound import known_everywhere
 from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
     ShredConfirmation,
@@ -28,6 +31,7 @@ from envelope_fields.lifecycle.confirmation import name_of
 from envelope_fields.lifecycle.destruction import destroy
 from envelope_fields.lifecycle.locking import (
     KeyOrVersion,
+    expecting,
     find_master_key,
     found,
     refuse_transaction_around,
@@ -43,10 +47,11 @@ Confirm = ShredConfirmation | str | None
 def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> ShredCertificate:
     """Destroy a key, or a version that is not current, together with all values under it.
 
-    It is disabled, `KEY_CACHE_SECONDS` pass until every process knows, the values are counted, and
-    the material is overwritten. This waits that long, or what is left of it where it was disabled
-    before. Backups remain: values can be read until the last backup of its wrapped row is gone, or
-    its root key. Shredding again what was shredded returns the same certificate.
+    It is disabled; the longest `KEY_CACHE_SECONDS` of any process pass until every process knows;
+    transactions that began before that end; the values are counted, and the material is
+    overwritten. This waits that long, or what is left of it where it was disabled before. Backups
+    remain: values can be read until the last backup of its wrapped row is gone, or its root key.
+    Shredding again what was shredded returns the same certificate.
 
     Args:
         key: a master key, its id, its alias, or a `MasterKeyVersion`.
@@ -58,7 +63,8 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
     Raises:
         MasterKeyNotFound: there is no such key or version.
         MasterKeyUnusable: the version is the current one, the key was deleted before, somebody
-            changed its state meanwhile, or a transaction is open that could take all back.
+            changed its state meanwhile, a transaction is open that could take all back, or one in
+            which values may have been written does not end.
         KeyAccessDenied: the actor may not.
         ConfirmationRequired: `confirm` names another key, or fewer values than there are.
         CensusFailed: the values could not be counted. As with the error before, it stays disabled.
@@ -98,7 +104,9 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
             before = state_of(done.row)
             done.become(KeyState.DISABLED)
             done.record(Act.DISABLE, before, state_of(done.row))
-        return _known_everywhere(done.row)
+            # The event may have waited for others; until the commit, readers find it enabled.
+            done.set(state_changed_at=timezone.now())
+        return known_everywhere(done.row.state_changed_at)
 
 
 def ready_to_shred_at(key: KeyOrVersion) -> datetime | None:
@@ -109,7 +117,7 @@ def ready_to_shred_at(key: KeyOrVersion) -> datetime | None:
     """
     row = found(configuration().database, key)
     unusable = row.state in (KeyState.DISABLED, KeyState.PENDING_DELETION)
-    return _known_everywhere(row) if unusable else None
+    return known_everywhere(row.state_changed_at) if unusable else None
 
 
 def finish_shredding(
@@ -132,11 +140,37 @@ def _finish(
             return earlier
         state_after(Act.SHRED, done.row)
         _refuse_unless_known(done.row, waited_until)
-        places = counted_places(values_under(done.row))
+    # Counted under no lock of ours: others need the keys' database meanwhile.
+    row, unseen = done.row, _unseen(done.row)
+    places = counted_places(values_under(row))
+    with expecting(lambda _: None), doing(Act.SHRED, row, actor) as done:
+        if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
+            raise MasterKeyUnusable(
+                f"The state of {named(done.row)} was changed while the values under it were "
+                f"counted: it is {done.row.state.replace('_', ' ')}. Begin anew."
+            )
         check_agreed(confirm, done.row, places)
-        certificate = issue(done, places, last_use_by_kms(done.row))
+        certificate = issue(done, places, last_use_by_kms(done.row), unseen)
         destroy(done)
+    tell(key, done.row)
     return certificate
+
+
+def _unseen(row: Row) -> list[NotCounted]:
+    """Return what cannot be counted, once no transaction is open that may hold older values.
+
+    Raises:
+        MasterKeyUnusable: there is one.
+    """
+    known = known_everywhere(row.state_changed_at)
+    left = under_way.older(lambda: (timezone.now() - known).total_seconds())
+    if left.still_open:
+        raise MasterKeyUnusable(
+            f"Cannot shred {named(row)} yet: transactions are open in which values may have been "
+            f"written before every process knew: {', '.join(map(str, left.still_open))}. Try "
+            "again when they have ended."
+        )
+    return [*left.unseen, *not_counted()]
 
 
 def _is_shredded(row: Row) -> bool:
@@ -150,12 +184,9 @@ def _refuse_unless_known(row: Row, waited_until: datetime) -> None:
             f"Cannot shred {named(row)}: it is enabled. Begin with begin_shredding(), which "
             "disables it; if that was done, somebody enabled it since."
         )
-    if _known_everywhere(row) > waited_until:
+    known = known_everywhere(row.state_changed_at)
+    if known > waited_until:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: other processes may still write under it until "
-            f"{as_text(_known_everywhere(row))}."
+            f"{as_text(known)}."
         )
-
-
-def _known_everywhere(row: Row) -> datetime:
-    return row.state_changed_at + timedelta(seconds=configuration().key_cache_seconds)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("envelope_fields", "0007_starts_that_are_sent_again")]
+    dependencies: ClassVar = [("envelope_fields", "0008_second_witness")]
 
     operations: ClassVar = [
         migrations.AddField(

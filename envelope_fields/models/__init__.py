@@ -15,7 +15,7 @@ from envelope_fields.models.rotations import (
     RotationState,
 )
 from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
-from envelope_fields.models.uses import KeyUse
+from envelope_fields.models.uses import KeyCacheBound, KeyUse
 from envelope_fields.models.version_id import VersionIdField
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "AuditHead",
     "AuditKey",
     "AuditOutcome",
+    "KeyCacheBound",
     "KeyGrant",
     "KeyManager",
     "KeyRowProtected",

@@ -1,4 +1,4 @@
-"""How often keys were used."""
+"""How often keys were used and when last, and for how long processes may go by what they know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from envelope_fields.models.keys import MasterKeyVersion
 
 
 class KeyUse(models.Model):
-    """How often a key version was used on a day (in UTC), for what, and by which door."""
+    """How often a key version was used on a day (in UTC), for what, by which door, and when last.
+
+    The first use by `kms` of a day is recorded before it is counted: then `uses` is 0 for a while.
+    """
 
     version = models.ForeignKey(
         MasterKeyVersion,
@@ -23,6 +26,11 @@ class KeyUse(models.Model):
     action = models.CharField(_("action"), max_length=64)
     door = models.CharField(_("door"), max_length=16)  # fields, kms or rotation
     uses = models.BigIntegerField(_("uses"), default=0)
+    # NULL where a process of an earlier release counted the uses.
+    used_at = models.DateTimeField(_("last used at"), null=True)
+    # What the state of the version, or of its key, did not allow.
+    refused = models.BigIntegerField(_("refused attempts"), default=0, db_default=0)
+    refused_at = models.DateTimeField(_("last refused at"), null=True)
 
     class Meta:
         verbose_name = _("key use")
@@ -36,3 +44,23 @@ class KeyUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}, {self.day}: {self.action} {self.uses}"
+
+
+class KeyCacheBound(models.Model):
+    """For how long any process may go by what it has read of keys: one row, once there is one.
+
+    It is the largest `KEY_CACHE_SECONDS` that a process started with since it was last lowered.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seconds = models.FloatField(_("seconds"))
+    lowered_at = models.DateTimeField(_("lowered at"), null=True)
+    seconds_before = models.FloatField(_("seconds before that"), default=0)
+
+    class Meta:
+        verbose_name = _("bound of key caches")
+        verbose_name_plural = _("bounds of key caches")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s"

@@ -155,7 +155,7 @@ def _error(column: Column, value: Any, versions: _Versions) -> EnvelopeError | N
     except MalformedEnvelope:
         pass  # reading it says so
     try:
-        read = column.encrypted_field.reader(value, None, None)
+        read = column.encrypted_field.verifier(value, None, None)
     except EnvelopeError as error:
         if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
             raise  # that is about no value, and met with each

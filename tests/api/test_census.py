@@ -28,7 +28,7 @@ def test_what_is_counted(api, key):
     ]  # fmt: skip
     assert said["total"] == 3
     assert said["last_use_by_kms"] is None
-    assert len(said["last_use"]) == 10
+    assert len(said["last_use"]) == len("2030-03-01T09:30:00Z")
 
 
 def test_nothing(api, key):

@@ -1,4 +1,4 @@
-"""A thousand tenants: counted in short transactions, or the server has no room for more locks."""
+"""A thousand tenants: counted in short transactions, which do not exhaust the table of locks."""
 
 import pytest
 from django.apps.registry import Apps

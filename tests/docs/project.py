@@ -32,7 +32,8 @@ class Project:
         }
         directory.mkdir()
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
-        return cls(directory, {**mine, "PATH": path, "PYTHONPATH": str(ROOT)})
+        found = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "docs" / "impatient")))
+        return cls(directory, {**mine, "PATH": path, "PYTHONPATH": found})
 
     def copy(self, directory: Path) -> "Project":
         shutil.copytree(self.directory, directory)

@@ -14,6 +14,7 @@ from envelope_fields.audit import denied
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyUse
 from envelope_fields.policy import ANONYMOUS, APPLICATION, Action, Denial, acting_as
+from envelope_fields.use_rows import Day
 from tests.models import Note
 from tests.policy.test_middleware import asgi
 
@@ -52,7 +53,7 @@ def _due(settings, monkeypatch, no_uses_of_other_tests):
 def _used(_due):
     """A use that this process has not written yet."""
     which = (b"12345678", timezone.now().date(), "encrypt", "fields")
-    key_uses._pending.uses[which] = 1
+    key_uses._pending.uses[which] = Day(uses=1)
 
 
 @pytest.mark.usefixtures("_used")
@@ -147,7 +148,7 @@ class TestKeysOfTheirOwn:
         assert (down, "OperationalError" in caplog.text) == ([1], True)
         assert client.get(PLAIN).content == b"fine"
         assert down == [1]
-        assert sum(key_uses._pending.uses.values()) == 3
+        assert sum(day.uses for day in key_uses._pending.uses.values()) == 3
 
     def test_a_denied_attempt_waits(self, client, keys, request):
         """Whoever comes next does not wait for a database that is down, each time again."""
@@ -185,4 +186,4 @@ class TestKeysOfTheirOwn:
         monkeypatch.setattr(key_uses, "_write", fail)
         key_uses._pending.next_flush = 0
         assert client.get(READS).content == b"value"
-        assert sum(key_uses._pending.uses.values()) == 2
+        assert sum(day.uses for day in key_uses._pending.uses.values()) == 2

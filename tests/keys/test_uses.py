@@ -1,15 +1,18 @@
 """Uses of key versions: counted per day, written in batches, and never in the way."""
 
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from envelope_fields import key_uses, kms
+from envelope_fields import key_uses, kms, rotation, use_rows
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import KeyUse, MasterKey
+from envelope_fields.rotation import verification
+from envelope_fields.use_rows import Day
 from tests.at_once import at_once
 from tests.models import Note
 
@@ -67,18 +70,62 @@ def test_the_door_and_the_action_of_kms():
         (1, "decrypt", "kms"): 1,
         (1, "generate_data_key", "kms"): 1,
     }
-    assert key_uses.last_use_by_kms(key) == timezone.now().date()
+    assert key_uses.last_use_by_kms(key) is not None
 
 
 class TestLastUse:
     def test_before_it_is_written(self):
-        key = create_master_key("files")
-        assert key_uses.last_use(key) is None
-        kms.encrypt("files", b"a", {})
-        assert key_uses.last_use_by_kms(key) == timezone.now().date()
+        before = key_uses.to_the_second(timezone.now())
+        note = Note.objects.create(text="a", data=None)
+        key = MasterKey.objects.get()
         assert KeyUse.objects.count() == 0
+        seen = key_uses.last_use(key)
+        assert before <= seen <= timezone.now()
+        assert seen.microsecond == 0
         key_uses.flush()
-        assert uses() == {(1, "encrypt", "kms"): 1}
+        assert key_uses.last_use(key) == seen
+        assert Note.objects.get(pk=note.pk).text == "a"
+        assert key_uses.last_use(key) >= seen
+
+    def test_when_it_was_and_not_when_it_is_written(self, monkeypatch):
+        Note.objects.create(text="a", data=None)
+        now = monotonic()
+        monkeypatch.setattr(key_uses, "monotonic", lambda: now + 300)
+        key_uses.flush()
+        ago = timezone.now() - key_uses.last_use(MasterKey.objects.get())
+        assert timedelta(seconds=299) < ago < timedelta(seconds=360)
+
+    def test_the_latest_of_a_day(self):
+        for _ in range(2):
+            Note.objects.create(text="a", data=None)
+            key_uses.flush()
+            first = KeyUse.objects.get().used_at
+        use = KeyUse.objects.get()
+        assert use.used_at >= first
+        earlier = Day(uses=1, used_at=first - timedelta(hours=1))
+        which = bytes(use.version.version_id), use.day, use.action, use.door
+        use_rows.write({which: earlier}, "default")
+        assert (KeyUse.objects.get().uses, KeyUse.objects.get().used_at) == (3, use.used_at)
+
+    def test_a_process_of_an_earlier_release_tells_days_alone(self):
+        Note.objects.create(text="a", data=None)
+        key_uses.flush()
+        yesterday = (timezone.now() - timedelta(days=1)).date()
+        KeyUse.objects.update(day=yesterday, used_at=None)
+        seen = key_uses.last_use(MasterKey.objects.get())
+        assert f"{seen:%Y-%m-%d %H:%M:%S}" == f"{yesterday} 23:59:59"
+
+    def test_rotation_and_verification_are_none(self):
+        Note.objects.create(text="a", data=None)
+        key_uses.flush()
+        KeyUse.objects.all().delete()
+        key = MasterKey.objects.get()
+        rotate_master_key(key)
+        rotation.run(rotation.start(key, database="default"))
+        assert [each.unreadable for each in verification.verify(["tests.Note"], "default")] == [[]]
+        key_uses.flush()
+        assert {use.door for use in KeyUse.objects.all()} == {"rotation"}
+        assert key_uses.last_use(key) is None
 
     def test_of_one_version(self):
         key = create_master_key("files")

@@ -1,13 +1,18 @@
 """Scheduled deletion: what stops it, what it does at once, and at its end."""
 
+import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.utils import timezone
 
-from envelope_fields import kms
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields import key_uses, kms
+from envelope_fields.census import NotCounted
+from envelope_fields.crypto.format import encode_text
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.lifecycle import (
     BadWaitingPeriod,
     ConfirmationRequired,
@@ -15,11 +20,16 @@ from envelope_fields.lifecycle import (
     cancel_deletion,
     create_master_key,
     destroy_due_keys,
+    disable,
     enable,
+    move_alias,
     rotate_master_key,
     schedule_deletion,
+    witnesses,
 )
+from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import AuditEvent, KeyUse, MasterKey
+from envelope_fields.policy import acting_as
 from tests.lifecycle import at, events, key_in
 from tests.models import Note, TenantNote
 from tests.stored import stored
@@ -56,7 +66,7 @@ class TestValuesUnderIt:
         assert (key.state, key.deletion_at) == ("enabled", None)
         note.refresh_from_db()
         assert note.text == "a"
-        assert events(key) == ["create_key"]
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
 
     def test_in_another_database(self):
         key = key_in("enabled")
@@ -180,21 +190,41 @@ class TestAtItsEnd:
 
 
 class TestWhatKmsGaveOut:
-    def test_it_has_to_be_confirmed_by_name(self):
+    def test_it_has_to_be_confirmed_by_name_and_last_use(self):
         key = key_in("enabled")
         kms.encrypt("tenant", b"a", {})
         with pytest.raises(ConfirmationRequired) as caught:
             schedule_deletion(key)
-        today = timezone.now().date()
-        assert f"{today:%Y-%m-%d}" in str(caught.value)
-        assert caught.value.expected == "tenant"
+        last = key_uses.last_use_by_kms(key)
+        assert caught.value.expected == f"tenant@{last:%Y-%m-%dT%H:%M:%SZ}"
+        assert caught.value.last_use == last
+        assert f"{last:%Y-%m-%dT%H:%M:%SZ}" in str(caught.value)
         key.refresh_from_db()
         assert key.state == "enabled"
-        with pytest.raises(ConfirmationRequired):
-            schedule_deletion(key, confirm="default")
-        schedule_deletion(key, confirm="tenant")
+        for other in ("default", "tenant", "tenant@2020-01-01T00:00:00Z"):
+            with pytest.raises(ConfirmationRequired):
+                schedule_deletion(key, confirm=other)
+        schedule_deletion(key, confirm=caught.value.expected)
         key.refresh_from_db()
         assert key.state == "pending_deletion"
+
+    def test_of_a_key_without_alias(self):
+        key = key_in("enabled")
+        kms.encrypt("tenant", b"a", {})
+        move_alias("tenant", key_in("enabled", "other"))
+        with pytest.raises(ConfirmationRequired) as caught:
+            schedule_deletion(key)
+        assert caught.value.expected.startswith(f"{key.pk}@20")
+
+    def test_a_use_after_the_page_was_read(self, monkeypatch):
+        key = key_in("enabled")
+        kms.encrypt("tenant", b"a", {})
+        expected = confirmation_of(key)
+        at(monkeypatch, seconds=5)
+        kms.encrypt("tenant", b"a", {})
+        with pytest.raises(ConfirmationRequired, match="quotes its last use") as caught:
+            schedule_deletion(key, confirm=expected)
+        schedule_deletion(key, confirm=caught.value.expected)
 
     def test_what_another_process_had_not_told_of_yet(self, monkeypatch):
         """It writes the uses that it has counted about a minute later."""
@@ -204,10 +234,11 @@ class TestWhatKmsGaveOut:
         at(monkeypatch, days=8)
         done = destroy_due_keys()
         assert done.destroyed == []
-        assert isinstance(done.refused[0].error, ConfirmationRequired)
-        assert "not known yet when its deletion was scheduled" in str(done.refused[0])
+        error = done.refused[0].error
+        assert isinstance(error, ConfirmationRequired)
+        assert "not known yet when its deletion was scheduled" in str(error)
         cancel_deletion(key)
-        schedule_deletion(key, 7, confirm="tenant")
+        schedule_deletion(key, 7, confirm=error.expected)
         at(monkeypatch, days=8)
         assert [row.pk for row in destroy_due_keys().destroyed] == [key.pk]
 
@@ -221,17 +252,207 @@ class TestWhatKmsGaveOut:
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == []
         cancel_deletion(version)
-        schedule_deletion(version, 7, confirm="tenant")
+        schedule_deletion(version, 7, confirm=confirmation_of(version))
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == [version]
+        schedule_deletion(key, 7, confirm=confirmation_of(key))
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
+    @pytest.mark.parametrize(("said", "is_news"), [({}, True), ({"confirmed": "tenant"}, False)])
+    def test_one_that_an_earlier_release_scheduled(self, said, is_news):
+        """Its event says only that it was confirmed, or was not."""
+        then = timezone.now()
+        used = then - timedelta(days=1)
+        now = Witnesses(key_in("enabled"), used, used, (), ())
+        assert bool(list(Confirmed(then, said).news(now))) == is_news
+
+
+class TestAttempts:
+    """Somebody still needs what a key that is not enabled protects."""
+
+    def test_one_on_a_pending_key_stops_its_destruction(self, monkeypatch):
+        key = key_in("enabled")
+        ciphertext = kms.encrypt("tenant", b"a", {})
+        schedule_deletion(key, 7, confirm=confirmation_of(key))
+        at(monkeypatch, days=3)
+        with pytest.raises(MasterKeyUnusable):
+            kms.decrypt(ciphertext, {})
+        use = KeyUse.objects.get(door="kms", action="decrypt")
+        assert (use.uses, use.refused_at) == (0, timezone.now())
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert "an attempt to use it was refused" in str(done.refused[0])
+        error = done.refused[0].error
+        cancel_deletion(key)
+        schedule_deletion(key, 7, confirm=error.expected)
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
+    def test_one_by_a_field(self, monkeypatch):
+        key = key_in("enabled")
+        note = TenantNote.objects.create(tenant="tenant", text="a")
+        envelope = stored(note, "text")
+        note.delete()
+        schedule_deletion(key, 7)
+        write(envelope)
+        with pytest.raises(MasterKeyUnusable):
+            TenantNote.objects.get()
+        TenantNote.objects.all().delete()
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == []
+
+    def test_one_that_only_this_process_knows_of(self, monkeypatch):
+        """Within a minute of the last one, it is only counted."""
+        key = key_in("enabled")
+        ciphertext = kms.encrypt("tenant", b"a", {})
+        disable(key)
+        with pytest.raises(MasterKeyUnusable):
+            kms.decrypt(ciphertext, {})
+        schedule_deletion(key, 7, confirm=confirmation_of(key))
+        at(monkeypatch, days=1)
+        with pytest.raises(MasterKeyUnusable):
+            kms.decrypt(ciphertext, {})
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == []
+
+    def test_one_on_a_disabled_version_is_quoted(self, monkeypatch):
+        key = key_in("enabled")
+        ciphertext = kms.encrypt("tenant", b"a", {})
+        rotate_master_key(key)
+        version = key.versions.get(number=1)
+        disable(version)
+        now = at(monkeypatch, hours=1)
+        with pytest.raises(MasterKeyUnusable):
+            kms.decrypt(ciphertext, {})
+        assert confirmation_of(version) == f"tenant@{now:%Y-%m-%dT%H:%M:%SZ}"
+
+    def test_who_may_not_makes_none(self, django_user_model):
+        """An answer of the policy comes first, and its refusal is in the audit trail."""
+        key = key_in("enabled")
+        ciphertext = kms.encrypt("tenant", b"a", {})
+        disable(key)
+        KeyUse.objects.all().delete()
+        ann = django_user_model.objects.create_user("ann")
+        with acting_as(ann), pytest.raises(KeyAccessDenied):
+            kms.decrypt(ciphertext, {})
+        key_uses.flush()
+        assert not KeyUse.objects.filter(refused_at__isnull=False).exists()
+
+
+class TestUsesByFields:
+    def test_one_later_than_the_confirmation_voids_it(self, monkeypatch):
+        """By a process that had not heard, of a value that is gone again."""
+        key = key_in("enabled")
+        schedule_deletion(key, 7)
+        told_late(key, door="fields", used_at=timezone.now() + timedelta(seconds=30))
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert isinstance(done.refused[0].error, ConfirmationRequired)
+
+    def test_one_that_is_earlier_does_not(self, monkeypatch):
+        key = key_in("enabled")
+        told_late(key, door="fields", used_at=timezone.now())
+        schedule_deletion(key, 7)
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
+    def test_they_are_quoted_and_ask_for_nothing(self, monkeypatch):
+        key = key_in("enabled")
+        kms.encrypt("tenant", b"a", {})
+        key_uses.flush()
+        at(monkeypatch, hours=1)
+        TenantNote.objects.create(tenant="tenant", text="a").delete()
+        last = key_uses.last_use(key)
+        assert confirmation_of(key) == f"tenant@{last:%Y-%m-%dT%H:%M:%SZ}"
+        assert last > key_uses.last_use_by_kms(key)
+
+    def test_rotation_is_no_use(self, monkeypatch):
+        key = key_in("enabled")
+        schedule_deletion(key, 7)
+        told_late(key, door="rotation", used_at=timezone.now() + timedelta(hours=1))
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
+
+class TestWhatWasNotCounted:
+    PLACE = NotCounted("default", "tenant1.clinic_patient", "it is a foreign table")
+
+    @pytest.fixture
+    def unseen(self, monkeypatch):
+        places = [self.PLACE]
+        monkeypatch.setattr(witnesses, "not_counted", lambda: places)
+        return places
+
+    def test_it_has_to_be_confirmed(self, unseen):
+        key = key_in("enabled")
+        with pytest.raises(ConfirmationRequired) as caught:
+            schedule_deletion(key)
+        assert str(self.PLACE) in str(caught.value)
+        assert (caught.value.expected, caught.value.last_use) == ("tenant", None)
+        schedule_deletion(key, confirm="tenant")
+
+    def test_it_is_still_confirmed_at_the_end(self, unseen, monkeypatch):
+        key = key_in("enabled")
         schedule_deletion(key, 7, confirm="tenant")
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == [key]
 
-    def test_fields_need_no_name(self):
+    def test_another_place_at_the_end(self, unseen, monkeypatch):
         key = key_in("enabled")
-        TenantNote.objects.create(tenant="tenant", text="a").delete()
-        schedule_deletion(key)
+        schedule_deletion(key, 7, confirm="tenant")
+        unseen.append(NotCounted("other", "clinic_patient", "it is a view"))
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert "it is a view" in str(done.refused[0])
+        assert "foreign table" not in str(done.refused[0])
+
+
+class TestCopiesAsText:
+    def copy(self, **changes):
+        """Keep a value as text, as packages do that keep revisions."""
+        note = TenantNote.objects.create(tenant="tenant", text="a")
+        text = encode_text(bytes(stored(note, "text")))
+        note.delete()
+        user, _ = get_user_model().objects.get_or_create(username="ann")
+        said = json.dumps([{"fields": {"text": text}}])
+        return LogEntry.objects.create(user=user, action_flag=1, change_message=said)
+
+    def test_they_have_to_be_confirmed(self):
+        key = key_in("enabled")
+        self.copy()
+        with pytest.raises(ConfirmationRequired) as caught:
+            schedule_deletion(key)
+        assert "admin.LogEntry.change_message in the database 'default' (1)" in str(caught.value)
+        schedule_deletion(key, confirm=caught.value.expected)
+
+    def test_more_of_them_at_the_end(self, monkeypatch):
+        key = key_in("enabled")
+        entry = self.copy()
+        schedule_deletion(key, 7, confirm=confirmation_of(key))
+        entry.pk = None
+        entry.save()
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert "copied as text since" in str(done.refused[0])
+
+    def test_fewer_of_them_at_the_end(self, monkeypatch):
+        key = key_in("enabled")
+        self.copy()
+        schedule_deletion(key, 7, confirm=confirmation_of(key))
+        LogEntry.objects.all().delete()
+        at(monkeypatch, days=8)
+        assert destroy_due_keys().destroyed == [key]
+
+
+def test_fields_need_no_name():
+    key = key_in("enabled")
+    TenantNote.objects.create(tenant="tenant", text="a").delete()
+    schedule_deletion(key)
 
 
 def test_the_trail_says_it(django_user_model):
@@ -244,11 +465,19 @@ def test_the_trail_says_it(django_user_model):
     assert MasterKey.objects.get(pk=key.pk).deletion_at.isoformat()[:19] in str(event.after)
 
 
-def told_late(key):
+def confirmation_of(row):
+    """Return what confirms the deletion of a key or version."""
+    with pytest.raises(ConfirmationRequired) as caught:
+        schedule_deletion(row, confirm="what does not confirm it")
+    return caught.value.expected
+
+
+def told_late(key, door="kms", **columns):
     """Store a use by kms, as a process does that had not heard of the deletion."""
     version = key.versions.get(number=1)
+    today = timezone.now().date()
     KeyUse.objects.create(
-        version=version, day=timezone.now().date(), action="encrypt", door="kms", uses=1
+        version=version, day=today, action="encrypt", door=door, uses=1, **columns
     )
 
 

@@ -13,10 +13,11 @@ from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
 
-from envelope_fields import kms, rotation
+from envelope_fields import key_uses, kms, rotation
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations.runs import RotationRunAdmin
+from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
@@ -24,6 +25,7 @@ from envelope_fields.lifecycle import (
     disable,
     rotate_master_key,
     schedule_deletion,
+    witnesses,
 )
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
@@ -203,14 +205,32 @@ class TestDeletion:
         key.refresh_from_db()
         assert key.state == "enabled"
 
-    def test_what_kms_gave_out_takes_a_name(self, client, key):
+    def test_what_kms_gave_out_takes_a_name_and_the_last_use(self, client, key):
         kms.encrypt("tenant", b"a", {})
-        page = client.get(url("schedule_deletion", key)).text
-        assert "gave out data under it" in page
-        assert 'name="confirm"' in page
-        client.post(url("schedule_deletion", key), {"days": "7", "confirm": "default"})
+        page = client.get(url("schedule_deletion", key))
+        expected = f"tenant@{key_uses.last_use_by_kms(key):%Y-%m-%dT%H:%M:%SZ}"
+        assert "gave out data under it" in page.text
+        assert 'name="confirm"' in page.text
+        assert f"Type {expected} to confirm." in page.text
+        for other in ("default", "tenant"):
+            client.post(url("schedule_deletion", key), {"days": "7", "confirm": other})
+            key.refresh_from_db()
+            assert key.state == "enabled"
+        client.post(url("schedule_deletion", key), {"days": "7", "confirm": expected})
         key.refresh_from_db()
-        assert key.state == "enabled"
+        assert key.state == "pending_deletion"
+
+    def test_uses_by_fields_are_shown(self, client, key):
+        TenantNote.objects.create(tenant="tenant", text="a").delete()
+        page = client.get(url("schedule_deletion", key)).text
+        assert f"last used on {key_uses.last_use(key):%Y-%m-%dT%H:%M:%SZ}" in page
+        assert 'name="confirm"' not in page
+
+    def test_what_was_not_counted_is_named(self, client, key, monkeypatch):
+        place = NotCounted("default", "clinic_patient", "it is a view")
+        monkeypatch.setattr(witnesses, "not_counted", lambda: [place])
+        page = client.get(url("schedule_deletion", key)).text
+        assert "Not counted: clinic_patient" in page
         client.post(url("schedule_deletion", key), {"days": "7", "confirm": "tenant"})
         key.refresh_from_db()
         assert key.state == "pending_deletion"

@@ -14,8 +14,7 @@ from django.utils.translation import ngettext
 
 from envelope_fields.admin import counts
 from envelope_fields.census import CensusRow, census
-from envelope_fields.conf import configuration
-from envelope_fields.lifecycle import Act
+from envelope_fields.lifecycle import Act, seconds_until_known
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 Row = MasterKey | MasterKeyVersion
@@ -111,4 +110,4 @@ def when_elsewhere() -> str:
     """Say from when on an act holds (law 9)."""
     return _(
         "This holds at once in the process that does it, and in others within %(seconds)s seconds."
-    ) % {"seconds": number_format(configuration().key_cache_seconds)}
+    ) % {"seconds": number_format(seconds_until_known())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -20,13 +22,15 @@ from envelope_fields.admin.acts.base import (
     when_elsewhere,
 )
 from envelope_fields.admin.acts.forms import TypedNameForm
-from envelope_fields.key_uses import last_use_by_kms
+from envelope_fields.key_uses import last_use, last_use_by_kms
 from envelope_fields.lifecycle import Act
+from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.lifecycle.deletion import LONGEST_WAIT, SHORTEST_WAIT
+from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
 
 
 class ScheduleDeletionForm(TypedNameForm):
-    """How long to wait; the name of the key is asked for where kms gave out data under it."""
+    """How long to wait; a confirmation is asked for where something is lost that no count sees."""
 
     days = forms.IntegerField(
         label=gettext_lazy("Waiting period in days"),
@@ -40,8 +44,16 @@ class ScheduleDeletionForm(TypedNameForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if last_use_by_kms(self.row) is None:
+        self.fields["confirm"].label = _("Name of the key, and its last use")
+        if not list(self.witnesses.reasons()):
             del self.fields["confirm"]
+
+    @cached_property
+    def witnesses(self) -> Witnesses:
+        return witnesses_of(self.row, unseen_places())
+
+    def confirmation(self) -> str:
+        return self.witnesses.expected
 
 
 class ScheduleDeletion(ActPage):
@@ -54,6 +66,10 @@ class ScheduleDeletion(ActPage):
     def can_be_done(self) -> bool:
         return self.values == 0
 
+    @cached_property
+    def witnesses(self) -> Witnesses:
+        return witnesses_of(self.row, unseen_places())
+
     def consequences(self) -> list[str]:
         if not self.can_be_done:
             return [
@@ -64,7 +80,9 @@ class ScheduleDeletion(ActPage):
         return [
             _("No stored value is under it: every encrypted column was counted just now."),
             _("It becomes unusable now, and is destroyed for good when the waiting period ends."),
+            use_text(last_use(self.row)),
             kms_text(last_use_by_kms(self.row)),
+            *uncounted_texts(self.witnesses),
             _("Backups are not counted: what is only in a backup can never be read again."),
             when_elsewhere(),
         ]
@@ -99,11 +117,27 @@ class CancelDeletion(ActPage):
         }
 
 
-def kms_text(last_use: Any) -> str:
+def use_text(last_use: datetime | None) -> str:
+    """Say when it was last used."""
+    if last_use is None:
+        return _("It has never been used.")
+    return _("It was last used on %(time)s.") % {"time": as_utc(last_use)}
+
+
+def kms_text(last_use: datetime | None) -> str:
     """Say what no census can count."""
     if last_use is None:
         return _("The operations of envelope_fields.kms have never been used under it.")
     return _(
-        "envelope_fields.kms gave out data under it, last on %(day)s. No census counts that, and "
+        "envelope_fields.kms gave out data under it, last on %(time)s. No census counts that, and "
         "none of it can be decrypted any more."
-    ) % {"day": date_format(last_use, "DATE_FORMAT")}
+    ) % {"time": as_utc(last_use)}
+
+
+def uncounted_texts(witnesses: Witnesses) -> list[str]:
+    """Name copies as text, and what was not counted."""
+    copies = [
+        _("Copies as text, which nobody can decrypt any more: %(place)s.") % {"place": each}
+        for each in witnesses.copies
+    ]
+    return copies + [_("Not counted: %(place)s.") % {"place": each} for each in witnesses.unseen]

@@ -23,8 +23,12 @@ class TypedNameForm(ActForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.expected = confirmed_by(self.row)
+        self.expected = self.confirmation()
         self.fields["confirm"].help_text = _("Type %(name)s to confirm.") % {"name": self.expected}
+
+    def confirmation(self) -> str:
+        """Return what is to be typed."""
+        return confirmed_by(self.row)
 
     def clean_confirm(self) -> str:
         typed: str = self.cleaned_data["confirm"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from envelope_fields.census import CensusRow, NotCounted
 from envelope_fields.key_versions import KeyVersion
 from envelope_fields.models import KeyState
+from envelope_fields.text_copies import TextCopies, text_copies
 
 KEY_HEADINGS = ("key", "version", "version id")
 
 Total = tuple[bytes | None, KeyVersion | None, int]
+Copies = tuple[TextCopies, KeyVersion]
 
 
 def as_text(
@@ -41,6 +43,26 @@ def as_text(
     if doubts:
         parts.append("\n".join(["Not counted, or not for certain:", *map(str, doubts)]))
     return "\n\n".join(parts)
+
+
+def copies_of(versions: Iterable[KeyVersion], database: str | None) -> list[Copies]:
+    """Look for envelopes of these versions that are stored as text; errors as `text_copies`'."""
+    known = {version.version_id: version for version in versions}
+    return [(each, known[each.version_id]) for each in text_copies(known, database=database)]
+
+
+def copies_as_text(copies: Sequence[Copies] | None) -> list[str]:
+    """Return the table of envelopes that are stored as text, where they were looked for."""
+    if copies is None:
+        return []
+    if not copies:
+        return ["No text or JSON column of an installed model holds an envelope."]
+    headings = ("database", "model", "text or JSON column", *KEY_HEADINGS, "rows")
+    rows = [
+        (each.database, each.model, each.field, *_names(each.version_id, version), each.rows)
+        for each, version in copies
+    ]
+    return [_table(headings, rows)]
 
 
 def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,17 @@ from django.db import connections
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.key_versions import of_key as versions_of
-from envelope_fields.management.commands._census_text import Total, as_text
+from envelope_fields.management.commands._census_text import (
+    Copies,
+    Total,
+    as_text,
+    copies_as_text,
+    copies_of,
+)
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_command import named_key
 from envelope_fields.models import KeyState
+from envelope_fields.text_copies import TextCopies
 
 
 class Command(BaseCommand):
@@ -28,6 +35,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", choices=list(connections), help="count in this one alone")
         parser.add_argument("--key", help="count what is under this master key, by its alias or id")
+        parser.add_argument(
+            "--text",
+            action="store_true",
+            help="look for envelopes as text, too, in the text and JSON columns of all models",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(
@@ -35,6 +47,7 @@ class Command(BaseCommand):
         *,
         database: str | None = None,
         key: str | None = None,
+        text: bool = False,
         json: bool = False,
         **options: Any,
     ) -> None:
@@ -43,9 +56,13 @@ class Command(BaseCommand):
             rows = census(of_key, database=database)
             versions = key_versions() if of_key is None else versions_of(of_key, key_versions())
             doubts = not_counted(database)
+            copies = copies_of(versions, database) if text else None
         totals = _totals(rows, versions)
-        written = _as_json if json else as_text
-        self.stdout.write(written(rows, totals, doubts))
+        if json:
+            self.stdout.write(_as_json(rows, totals, doubts, copies))
+        else:
+            parts = (as_text(rows, totals, doubts), *copies_as_text(copies))
+            self.stdout.write("\n\n".join(parts))
 
 
 def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[Total]:
@@ -62,7 +79,10 @@ def _totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[T
 
 
 def _as_json(
-    rows: Iterable[CensusRow], totals: Iterable[Total], doubts: Iterable[NotCounted]
+    rows: Iterable[CensusRow],
+    totals: Iterable[Total],
+    doubts: Iterable[NotCounted],
+    copies: Sequence[Copies] | None,
 ) -> str:
     return json.dumps(
         {
@@ -83,9 +103,20 @@ def _as_json(
                 for version_id, version, values in totals
             ],
             "not_counted": [asdict(each) for each in doubts],
+            **({} if copies is None else {"text": [_copies_as_json(*each) for each in copies]}),
         },
         indent=2,
     )
+
+
+def _copies_as_json(found: TextCopies, version: KeyVersion) -> dict[str, Any]:
+    return {
+        "database": found.database,
+        "model": found.model,
+        "field": found.field,
+        **_version_as_json(found.version_id, version),
+        "rows": found.rows,
+    }
 
 
 def _version_as_json(version_id: bytes | None, version: KeyVersion | None) -> dict[str, Any]:

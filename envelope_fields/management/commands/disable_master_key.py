@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envelope_fields.conf import configuration
-from envelope_fields.lifecycle import disable
+from envelope_fields.lifecycle import disable, seconds_until_known
 from envelope_fields.management.commands._key_command import KeyOrVersionCommand, capitalized
 
 
@@ -17,5 +16,5 @@ class Command(KeyOrVersionCommand):
 
     def act(self, target: Any, **options: Any) -> str:
         disable(target)
-        seconds = configuration().key_cache_seconds
+        seconds = seconds_until_known()
         return f"{capitalized(target)} is disabled; running processes know it within {seconds:g} s."

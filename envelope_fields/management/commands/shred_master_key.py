@@ -7,8 +7,14 @@ from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.conf import configuration
-from envelope_fields.lifecycle import ShredCertificate, ShredConfirmation, shred, shred_confirmation
+from envelope_fields.lifecycle import (
+    ShredCertificate,
+    ShredConfirmation,
+    seconds_until_known,
+    shred,
+    shred_confirmation,
+)
+from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_command import (
     KeyOrVersionCommand,
@@ -47,11 +53,12 @@ class Command(KeyOrVersionCommand):
 def _consequence(target: Any, agreed: ShredConfirmation) -> str:
     places = "".join(f"\n  {place}" for place in agreed.places)
     last = agreed.last_use_by_kms
-    kms = f"\nkms gave out data under it, last on {last:%Y-%m-%d}: lost too." if last else ""
+    kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
+    seconds = seconds_until_known()
     return (
         f"{capitalized(target)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{places}{kms}\nIt is disabled first, and {configuration().key_cache_seconds:g} s "
-        "later the values are counted again."
+        f"now.{places}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
+        "again."
     )
 
 

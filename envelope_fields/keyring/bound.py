@@ -1,0 +1,119 @@
+"""For how long this process may go by what it reads of keys, and how the others know.
+
+A key that is shredded must not be written under any more, so its shredder waits until no process
+can go by what it knew before. Each has a `KEY_CACHE_SECONDS` of its own; the bound of them all is a
+row in the keys' database. A process that starts with more raises it first, and each goes by the
+bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+
+from envelope_fields import own_connection
+from envelope_fields.conf import configuration
+from envelope_fields.database_errors import says_no_table
+from envelope_fields.keyring.rows import explained
+from envelope_fields.keyring.table import Table
+from envelope_fields.models import KeyCacheBound
+
+BOUND = 1
+
+_logger = logging.getLogger(__name__)
+
+
+class _OfProcess:
+    """What this process has said of itself."""
+
+    raised_to: float | None = None  # its setting, once the bound is known to cover it
+    has_table = False  # once the table was seen
+
+
+_process = _OfProcess()
+
+
+def cache_seconds() -> float:
+    """Return how long what is read of keys from now on may be gone by.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
+    wanted = configuration().key_cache_seconds
+    if not wanted:
+        return wanted
+    using = configuration().database
+    with explained(using):
+        try:
+            bound = _read(using)
+            if bound is None or (bound < wanted and _process.raised_to != wanted):
+                bound = _raise(using, wanted, bound or 0)
+        except DatabaseError as error:
+            if not says_no_table(error):
+                raise
+            return wanted  # not migrated yet, and nothing can be shredded by then
+    return min(wanted, bound)
+
+
+def table_now() -> Table:
+    """Return an empty table; its time runs from before the bound was read. Errors as above."""
+    since = monotonic()
+    return Table(cache_seconds(), since)
+
+
+def _read(using: str) -> float | None:
+    rows = KeyCacheBound.objects.using(using).filter(pk=BOUND)
+    with _unbroken(using):
+        bound = rows.values_list("seconds", flat=True).first()
+    _process.has_table = True
+    return bound
+
+
+def _raise(using: str, seconds: float, bound: float) -> float:
+    """Raise the bound to `seconds` if that is possible, and return what may be relied on now."""
+    try:
+        if own_connection.in_transaction(using) and not _is_test(using):
+            if not own_connection.is_possible(using):
+                _raise_after(using, seconds)
+                return bound
+            own_connection.run(partial(_write, using, seconds), using)
+        else:
+            _write(using, seconds)
+    except DatabaseError as error:  # what was read before may still be relied on
+        _logger.warning("The bound of key caches was not raised: %s", type(error).__name__)
+        return bound
+    return seconds
+
+
+def _raise_after(using: str, seconds: float) -> None:
+    """Raise the bound after this transaction, which on SQLite has the only lock there is."""
+    hooks: list[Any] = connections[using].run_on_commit
+    if not any(getattr(hook, "func", None) is _write for _, hook, *_ in hooks):
+        transaction.on_commit(partial(_write, using, seconds), using=using, robust=True)
+
+
+def _write(using: str, seconds: float) -> None:
+    rows = KeyCacheBound.objects.using(using)
+    # Not in one transaction: on MariaDB, two processes would wait for each other.
+    rows.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
+    rows.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
+    _process.raised_to = seconds
+
+
+def _is_test(using: str) -> bool:
+    blocks: list[Any] = connections[using].atomic_blocks
+    return any(block._from_testcase for block in blocks)
+
+
+@contextmanager
+def _unbroken(using: str) -> Iterator[None]:
+    """Keep a transaction whole where the table may not be there yet."""
+    inside = connections[using].in_atomic_block and not _process.has_table
+    with transaction.atomic(using=using) if inside else nullcontext():
+        yield

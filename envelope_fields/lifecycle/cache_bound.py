@@ -1,0 +1,110 @@
+"""For how long other processes may go by what they knew of a key, and the act that lowers it.
+
+The bound is raised by processes that start with a larger `KEY_CACHE_SECONDS`; see
+`envelope_fields.keyring.bound`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from envelope_fields import audit
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.keyring import BOUND
+from envelope_fields.lifecycle.locking import key_transaction
+from envelope_fields.models import KeyCacheBound
+from envelope_fields.policy import APPLICATION, current_principal, principal_of
+
+
+def key_cache_bound() -> float:
+    """Return the largest `KEY_CACHE_SECONDS` of all processes, as far as the database was told."""
+    return _row(configuration().database).seconds
+
+
+def lower_key_cache_bound(seconds: float, *, actor: Any = None) -> float:
+    """Have every process go by what it knows of keys for at most so many seconds.
+
+    Those that run follow when they read keys anew, which may take as long as the bound was before;
+    until then shredding goes by that. One that starts with a larger `KEY_CACHE_SECONDS` raises the
+    bound again: lower the setting first. A bound that is lower already stays.
+
+    Args:
+        seconds: from 0 on.
+        actor: on whose behalf; None is the current principal. Only the application may.
+
+    Returns:
+        The bound as it is now.
+
+    Raises:
+        ValueError: not a number of seconds.
+        KeyAccessDenied: the actor is not the application.
+    """
+    if isinstance(seconds, bool) or not seconds >= 0:
+        raise ValueError(
+            f"The bound of key caches is a number of seconds from 0 on, not {seconds!r}."
+        )
+    principal = current_principal() if actor is None else principal_of(actor)
+    if principal != APPLICATION:
+        raise KeyAccessDenied(
+            "The bound of key caches is lowered by the application: run "
+            "`python manage.py lower_key_cache_bound`."
+        )
+    with key_transaction() as using:
+        row = _row(using, locked=True)
+        if row.seconds <= seconds:
+            return row.seconds
+        before = f"{row.seconds:g}"
+        now = timezone.now()
+        row.seconds_before = max(row.seconds, _seconds_before(row, now))
+        row.seconds, row.lowered_at = seconds, now
+        row.save(using=using, update_fields=["seconds", "seconds_before", "lowered_at"])
+        audit.record(
+            "lower_key_cache_bound",
+            actor=principal,
+            using=using,
+            before={"seconds": before},
+            after={"seconds": f"{seconds:g}"},
+        )
+    return seconds
+
+
+def known_everywhere(changed_at: datetime) -> datetime:
+    """Return from when on every process knows of a change of state that was made at `changed_at`.
+
+    A process that read keys before the bound was lowered goes by them for as long as it was before.
+    """
+    row = _row(configuration().database)
+    known = changed_at + timedelta(seconds=_longest(row))
+    if row.lowered_at is None:
+        return known
+    last_read = min(changed_at, row.lowered_at)
+    return max(known, last_read + timedelta(seconds=row.seconds_before))
+
+
+def seconds_until_known() -> float:
+    """Return how long it may take until every process knows of a change that is made now."""
+    now = timezone.now()
+    return (known_everywhere(now) - now).total_seconds()
+
+
+def _longest(row: KeyCacheBound) -> float:
+    # Our own setting, too: it may be larger, and this process may not have read a key yet.
+    return max(row.seconds, configuration().key_cache_seconds)
+
+
+def _row(using: str, *, locked: bool = False) -> KeyCacheBound:
+    rows = KeyCacheBound.objects.using(using).filter(pk=BOUND)
+    found = list(rows.select_for_update() if locked else rows)
+    return found[0] if found else KeyCacheBound(pk=BOUND, seconds=0)
+
+
+def _seconds_before(row: KeyCacheBound, now: datetime) -> float:
+    """Return the bound that some process may still go by from before it was last lowered."""
+    if row.lowered_at is None:
+        return 0
+    is_over = row.lowered_at + timedelta(seconds=row.seconds_before) <= now
+    return 0 if is_over else row.seconds_before

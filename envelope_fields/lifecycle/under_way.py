@@ -1,0 +1,167 @@
+"""Transactions that are under way: what they wrote is not counted before they are committed.
+
+PostgreSQL shows every role which locks transactions hold; MariaDB lists transactions to those that
+have the right `PROCESS`. SQLite lets one write at a time: once it is our turn, nobody is writing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.census import NotCounted
+from envelope_fields.columns import encrypted_columns
+
+SECONDS = 5  # a count may have somebody waiting in front of a page
+SECONDS_BETWEEN_LOOKS = 0.05
+
+_POSTGRESQL_WRITERS = """
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_class AS tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND tables.relname = ANY(%s) AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_POSTGRESQL_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
+_MYSQL = """
+    SELECT CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
+    FROM information_schema.innodb_trx AS trx
+    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
+    WHERE others.db = DATABASE() AND others.id <> CONNECTION_ID()
+"""
+_MYSQL_WRITERS = f"{_MYSQL} AND trx.trx_rows_modified > 0"
+# Their beginnings are told in whole seconds.
+_MYSQL_OLDER = f"{_MYSQL} AND TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
+_NO_RIGHT = 1227
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Open:
+    """A transaction of another connection.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        process: the number of its process or connection at the server.
+        identity: what no other transaction of the database has while it is under way.
+    """
+
+    database: str
+    process: str
+    identity: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} in the database {self.database!r}"
+
+
+@dataclass(slots=True)
+class Left:
+    """What is left after a wait.
+
+    Attributes:
+        still_open: transactions that did not end.
+        unseen: databases that do not say which there are.
+    """
+
+    still_open: list[Open] = field(default_factory=list)
+    unseen: list[NotCounted] = field(default_factory=list)
+
+
+def writers() -> Left:
+    """Wait a little for transactions that have written to the tables of values."""
+    return _waited_for(_writers)
+
+
+def older(seconds: Callable[[], float]) -> Left:
+    """Wait a little for transactions that began before a moment.
+
+    Args:
+        seconds: returns how long ago that moment is. A transaction that does not show its age, as
+            one of another role on PostgreSQL, is taken for older.
+    """
+    return _waited_for(lambda connection, _: _older(connection, seconds()))
+
+
+_Look = Callable[[BaseDatabaseWrapper, set[str]], Iterable[tuple[str, str]]]
+
+
+def _waited_for(look: _Look) -> Left:
+    tables: dict[str, set[str]] = {}
+    for column in encrypted_columns():
+        tables.setdefault(column.database, set()).add(column.model._meta.db_table)
+    left, until = Left(), monotonic() + SECONDS
+    for alias, names in tables.items():
+        try:
+            left.still_open += _waited_for_in(alias, names, look, until)
+        except DatabaseError as error:
+            left.unseen.append(NotCounted(alias, "transactions that are under way", _why(error)))
+    return left
+
+
+def _waited_for_in(alias: str, tables: set[str], look: _Look, until: float) -> list[Open]:
+    waiting = _open(alias, tables, look)
+    while waiting and monotonic() < until:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        waiting &= _open(alias, tables, look)
+    return sorted(waiting)
+
+
+def _open(alias: str, tables: set[str], look: _Look) -> set[Open]:
+    found = look(connections[alias], tables)
+    return {Open(alias, str(process), identity) for identity, process in found}
+
+
+def _writers(connection: BaseDatabaseWrapper, tables: set[str]) -> Iterable[tuple[str, str]]:
+    if connection.vendor == "postgresql":
+        return _asked(connection, _POSTGRESQL_WRITERS, sorted(tables))
+    if connection.vendor == "mysql":
+        return _asked(connection, _MYSQL_WRITERS)
+    return _one_that_writes(connection)
+
+
+def _older(connection: BaseDatabaseWrapper, seconds: float) -> Iterable[tuple[str, str]]:
+    if connection.vendor == "postgresql":
+        return _asked(connection, _POSTGRESQL_OLDER, seconds)
+    if connection.vendor == "mysql":
+        return _asked(connection, _MYSQL_OLDER, seconds)
+    return _one_that_writes(connection)
+
+
+def _asked(connection: BaseDatabaseWrapper, sql: str, *parameters: Any) -> list[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+        return list(cursor.fetchall())
+
+
+def _one_that_writes(connection: BaseDatabaseWrapper) -> Iterable[tuple[str, str]]:
+    """Take SQLite's one lock, which waits for a writer; in a transaction of ours we may have it."""
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return ()
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("ROLLBACK")
+    return ()
+
+
+def _why(error: DatabaseError) -> str:
+    if error.args[:1] == (_NO_RIGHT,):
+        return "to see them takes the right PROCESS, which the user of this connection lacks"
+    return f"they could not be seen ({type(error).__name__})"

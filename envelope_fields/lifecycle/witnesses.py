@@ -1,0 +1,167 @@
+"""What is known of a key beside the count of its values: its last use, and what was not counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from envelope_fields.census import NotCounted, not_counted
+from envelope_fields.key_uses import last_sign, to_the_second
+from envelope_fields.lifecycle import under_way
+from envelope_fields.lifecycle.confirmation import Row, as_utc, quoting
+from envelope_fields.lifecycle.transitions import named
+from envelope_fields.models import MasterKey
+from envelope_fields.text_copies import TextCopies, text_copies
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What speaks for a key or version whose deletion is wanted, though no value is counted.
+
+    Attributes:
+        row: the key or version.
+        last_use: when fields or `kms` last used it, or an attempt was refused; None if never.
+        last_use_by_kms: the same of `kms` alone, whose ciphertexts no census sees.
+        copies: where envelopes under it are stored as text.
+        unseen: what was neither counted nor known to be empty.
+    """
+
+    row: Row
+    last_use: datetime | None
+    last_use_by_kms: datetime | None
+    copies: tuple[TextCopies, ...]
+    unseen: tuple[NotCounted, ...]
+
+    @property
+    def expected(self) -> str:
+        """What confirms that all this is known."""
+        return quoting(self.row, self.last_use)
+
+    def reasons(self) -> Iterator[str]:
+        """Yield, in sentences, why the deletion has to be confirmed."""
+        if self.last_use_by_kms is not None:
+            yield (
+                f"envelope_fields.kms gave out data under {named(self.row)}, which the census "
+                f"cannot see: last used by it on {as_utc(self.last_use_by_kms)}. Nothing of it can "
+                "be decrypted while the deletion is pending, nor ever after."
+            )
+        if self.copies:
+            yield (
+                f"Copies of values under {named(self.row)} are stored as text, which nothing can "
+                f"decrypt any more: {', '.join(map(str, self.copies))}."
+            )
+        if self.unseen:
+            yield f"Not everything could be counted: {'; '.join(map(str, self.unseen))}."
+
+    def with_latest_use(self) -> Witnesses:
+        """Return the same with the uses that are known by now."""
+        return replace(
+            self, last_use=last_sign(self.row), last_use_by_kms=last_sign(self.row, "kms")
+        )
+
+    def as_said(self) -> dict[str, Any]:
+        """Return what the audit event says of them, for `Confirmed` to read."""
+        return {
+            "last_use": _text(self.last_use),
+            "last_use_by_kms": _text(self.last_use_by_kms),
+            "copies": [[*_place(each), each.rows] for each in self.copies],
+            "not_counted": [list(_unseen(each)) for each in self.unseen],
+        }
+
+
+def witnesses_of(row: Row, unseen: tuple[NotCounted, ...]) -> Witnesses:
+    """Return what is known of a key or version now.
+
+    Raises:
+        CensusFailed: something could not be looked at.
+    """
+    return Witnesses(
+        row, last_sign(row), last_sign(row, "kms"), tuple(text_copies(_version_ids(row))), unseen
+    )
+
+
+def unseen_places() -> tuple[NotCounted, ...]:
+    """Return what cannot be counted now: places, and transactions that do not end.
+
+    It waits for writers that are under way; so call it before values are counted.
+
+    Raises:
+        CensusFailed: a database could not be looked at.
+    """
+    left = under_way.writers()
+    writing = [
+        NotCounted(
+            each.database,
+            f"the transaction of process {each.process}",
+            "it is under way, and what it wrote shows when it is committed",
+        )
+        for each in left.still_open
+    ]
+    return (*not_counted(), *left.unseen, *writing)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What was known when a deletion was confirmed.
+
+    Attributes:
+        at: when that was.
+        said: what its audit event says.
+    """
+
+    at: datetime
+    said: Mapping[str, Any]
+
+    def news(self, now: Witnesses) -> Iterator[str]:
+        """Yield, in sentences, what was not known then and is now."""
+        if self._is_used_since(now):
+            assert now.last_use is not None  # noqa: S101 - it was
+            yield (
+                f"It was used, or an attempt to use it was refused, last on "
+                f"{as_utc(now.last_use)}, which was not known yet when its deletion was scheduled."
+            )
+        copies = [each for each in now.copies if each.rows > self._copies().get(_place(each), 0)]
+        if copies:
+            yield f"Values under it were copied as text since: {', '.join(map(str, copies))}."
+        unseen = [each for each in now.unseen if _unseen(each) not in self._unseen()]
+        if unseen:
+            yield f"Not everything could be counted: {'; '.join(map(str, unseen))}."
+
+    def _is_used_since(self, now: Witnesses) -> bool:
+        if now.last_use is not None and now.last_use > self.at:
+            return True
+        by_kms = to_the_second(now.last_use_by_kms)
+        return by_kms is not None and as_utc(by_kms) > self._known_of_kms()
+
+    def _known_of_kms(self) -> str:
+        if "last_use" in self.said:
+            return self.said["last_use_by_kms"] or ""
+        # Nothing had to be confirmed; an earlier release says only that there was a confirmation.
+        return as_utc(self.at) if "confirmed" in self.said else ""
+
+    def _copies(self) -> dict[tuple[str, ...], int]:
+        return {tuple(place): rows for *place, rows in self.said.get("copies", ())}
+
+    def _unseen(self) -> set[tuple[str, ...]]:
+        return {tuple(each) for each in self.said.get("not_counted", ())}
+
+
+def _version_ids(row: Row) -> list[bytes]:
+    if isinstance(row, MasterKey):
+        ids = row.versions.using(row._state.db).values_list("version_id", flat=True)
+        return [bytes(version_id) for version_id in ids]
+    return [bytes(row.version_id)]
+
+
+def _place(copies: TextCopies) -> tuple[str, ...]:
+    return copies.database, copies.model, copies.field, copies.version_id.hex()
+
+
+def _unseen(place: NotCounted) -> tuple[str, ...]:
+    return place.database, place.place, place.reason
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else as_utc(moment)

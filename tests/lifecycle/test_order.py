@@ -1,0 +1,226 @@
+"""The order of a deletion: the state, the count under no lock, and the confirmation."""
+
+from threading import Thread
+
+import pytest
+from django.db import connection, connections, transaction
+
+from envelope_fields import kms
+from envelope_fields.census import CensusFailed, NotCounted
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.lifecycle import (
+    ConfirmationRequired,
+    KeyInUse,
+    cancel_deletion,
+    destroy_due_keys,
+    disable,
+    expecting,
+    occupancy,
+    schedule_deletion,
+    under_way,
+    witnesses,
+)
+from envelope_fields.models import AuditEvent, MasterKey
+from tests.at_once import Transaction, at_once
+from tests.lifecycle import at, events, key_in
+from tests.models import TenantNote
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def while_counting(monkeypatch, function):
+    """Call a function in another thread, with its own connections, while values are counted."""
+    count, seen = occupancy.census, []
+
+    def counting(row):
+        seen.extend(at_once(function))
+        return count(row)
+
+    monkeypatch.setattr(occupancy, "census", counting)
+    return seen
+
+
+def test_others_know_before_values_are_counted(monkeypatch):
+    key = key_in("enabled")
+    seen = while_counting(monkeypatch, lambda: MasterKey.objects.get(pk=key.pk).state)
+    schedule_deletion(key)
+    assert seen == ["pending_deletion"]
+    assert key.state == "pending_deletion"
+    assert events(key) == ["create_key", "schedule_deletion"]
+
+
+def test_no_lock_is_held_meanwhile(monkeypatch):
+    key = key_in("enabled")
+    seen = while_counting(
+        monkeypatch, lambda: MasterKey.objects.filter(pk=key.pk).update(description="changed")
+    )
+    schedule_deletion(key)
+    assert seen == [1]
+    key.refresh_from_db()
+    assert (key.state, key.description) == ("pending_deletion", "changed")
+
+
+class TestTheStateBack:
+    @pytest.mark.parametrize("state", ["enabled", "disabled"])
+    def test_where_there_are_values(self, state):
+        key = key_in("enabled")
+        TenantNote.objects.create(tenant="tenant", text="a")
+        if state == "disabled":
+            disable(key)
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+        assert key.state == state
+        key.refresh_from_db()
+        assert (key.state, key.deletion_at) == (state, None)
+
+    def test_where_they_cannot_be_counted(self, monkeypatch):
+        key = key_in("enabled")
+
+        def fail(_):
+            raise CensusFailed("no")
+
+        monkeypatch.setattr(occupancy, "census", fail)
+        with pytest.raises(CensusFailed):
+            schedule_deletion(key)
+        key.refresh_from_db()
+        assert key.state == "enabled"
+
+    def test_a_process_that_dies_leaves_a_deletion_that_confirms_nothing(self, monkeypatch):
+        key = key_in("enabled")
+        kms.encrypt("tenant", b"a", {})
+
+        def die(*_):
+            raise SystemExit  # and nothing is put back
+
+        with monkeypatch.context() as patch:
+            patch.setattr(occupancy, "census", die)
+            patch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
+            with pytest.raises(SystemExit):
+                schedule_deletion(key, 7, confirm="tenant")
+        at(monkeypatch, days=8)
+        done = destroy_due_keys()
+        assert done.destroyed == []
+        assert isinstance(done.refused[0].error, ConfirmationRequired)
+
+    def test_the_trail_says_both(self):
+        key = key_in("enabled")
+        TenantNote.objects.create(tenant="tenant", text="a")
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
+        event = AuditEvent.objects.latest("number")
+        assert (event.before["state"], event.after) == (
+            "pending_deletion",
+            {"state": "enabled", "because": "KeyInUse"},
+        )
+
+
+class TestCancelledMeanwhile:
+    @pytest.fixture
+    def key(self, monkeypatch):
+        key = key_in("enabled")
+        while_counting(monkeypatch, lambda: cancel_deletion(MasterKey.objects.get(pk=key.pk)))
+        yield key
+        key.refresh_from_db()
+        assert (key.state, key.deletion_at) == ("disabled", None)
+
+    def test_it_was_scheduled_first(self, key):
+        assert schedule_deletion(key)
+        assert events(key) == ["create_key", "schedule_deletion", "cancel_deletion"]
+
+    def test_there_is_nothing_to_put_back(self, key):
+        TenantNote.objects.create(tenant="tenant", text="a")
+        with pytest.raises(KeyInUse):
+            schedule_deletion(key)
+
+    def test_nothing_is_confirmed(self, key, monkeypatch):
+        place = NotCounted("default", "clinic_patient", "it is a view")
+        monkeypatch.setattr(witnesses, "not_counted", lambda: [place])
+        with pytest.raises(MasterKeyUnusable, match="was changed while"):
+            schedule_deletion(key, confirm="tenant")
+
+
+def test_what_the_caller_has_seen_is_asked_once(monkeypatch):
+    """A page or an ETag shows the state before, which the first step changes."""
+    key, asked = key_in("enabled"), []
+    with expecting(lambda row: asked.append(row.state)):
+        schedule_deletion(key)
+    assert asked == ["enabled"]
+
+
+def test_not_where_the_state_could_be_rolled_back():
+    key = key_in("enabled")
+    with transaction.atomic(), pytest.raises(MasterKeyUnusable, match="inside a transaction"):
+        schedule_deletion(key)
+    key.refresh_from_db()
+    assert key.state == "enabled"
+
+
+def writer():
+    """Return another connection that has written a value and not committed it yet."""
+    return Transaction(lambda: TenantNote.objects.create(tenant="tenant", text="late"))
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="there, the first step waits for it")
+class TestWritersUnderWay:
+    def test_one_that_commits_is_counted(self, monkeypatch):
+        key = key_in("enabled")
+        with writer() as late:
+            # It ends as soon as it was seen.
+            monkeypatch.setattr(under_way.time, "sleep", lambda _: late.may_end.set())
+            with pytest.raises(KeyInUse):
+                schedule_deletion(key)
+        assert TenantNote.objects.get().text == "late"
+
+    def test_one_that_stays_is_named(self, monkeypatch):
+        key = key_in("enabled")
+        monkeypatch.setattr(under_way, "SECONDS", 0)
+        with writer(), pytest.raises(ConfirmationRequired) as caught:
+            schedule_deletion(key)
+        assert "the transaction of process" in str(caught.value)
+        assert "in the database 'default'" in str(caught.value)
+        key.refresh_from_db()
+        assert key.state == "enabled"
+
+    def test_one_that_reads_is_not_waited_for(self, monkeypatch):
+        key = key_in("enabled")
+        monkeypatch.setattr(under_way, "SECONDS", 0)
+
+        def reading():
+            with transaction.atomic():
+                list(TenantNote.objects.all())
+                return schedule(key)
+
+        def schedule(key):
+            return at_once(lambda: schedule_deletion(MasterKey.objects.get(pk=key.pk)))[0]
+
+        assert at_once(reading)[0] == MasterKey.objects.get(pk=key.pk).deletion_at
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="others say who writes")
+def test_sqlite_waits_for_its_writer():
+    key_in("enabled")
+    with writer() as late:
+        Thread(target=late.may_end.set).start()
+        left = under_way.writers()
+    assert (left.still_open, left.unseen) == ([], [])
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="needs a right there alone")
+def test_without_the_right_it_is_named(monkeypatch):
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE OR REPLACE USER ef_no_process@'%' IDENTIFIED BY 'x'")
+        name = connection.settings_dict["NAME"]
+        cursor.execute(f"GRANT ALL ON `{name}`.* TO ef_no_process@'%'")
+    there = connections["other"].settings_dict
+    try:
+        with monkeypatch.context() as patch:
+            for setting, value in (("USER", "ef_no_process"), ("PASSWORD", "x"), ("NAME", name)):
+                patch.setitem(there, setting, value)
+            [left] = at_once(under_way.writers)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP USER ef_no_process@'%'")
+    [unseen] = left.unseen
+    assert (unseen.database, unseen.place) == ("other", "transactions that are under way")
+    assert "PROCESS" in unseen.reason

@@ -1,0 +1,140 @@
+"""Envelopes that other columns hold as text, as packages do that keep revisions and logs."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError
+
+from envelope_fields import text_copies as module
+from envelope_fields.census import CensusFailed
+from envelope_fields.crypto.format import encode_text
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.text_copies import text_copies
+from tests.models import Note
+from tests.models.twins import PLAIN
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+@pytest.fixture
+def default():
+    return MasterKey.objects.get()
+
+
+def envelope():
+    """Return an envelope as text, under the default key as it is now."""
+    note = Note.objects.create(text="a", data=None)
+    text = encode_text(bytes(stored(note, "text")))
+    note.delete()
+    return text
+
+
+def log(message, using="default"):
+    users = get_user_model().objects.db_manager(using)
+    user = users.filter(username="ann").first() or users.create_user("ann")
+    return LogEntry.objects.using(using).create(user=user, action_flag=1, change_message=message)
+
+
+def found(*versions):
+    return [
+        (each.database, f"{each.model}.{each.field}", each.rows)
+        for each in text_copies(bytes(version.version_id) for version in versions)
+    ]
+
+
+class TestText:
+    def test_alone_and_inside_of_json(self, default):
+        text = envelope()
+        log(text)
+        log(json.dumps([{"fields": {"notes": text, "again": text}}]))
+        log("nothing")
+        assert found(default.current_version) == [("default", "admin.LogEntry.change_message", 2)]
+
+    def test_in_a_json_column(self, default):
+        PLAIN.topic.objects.create(name="a", data={"before": [{"notes": envelope()}]})
+        [(database, column, rows)] = found(default.current_version)
+        assert (database, rows) == ("default", 1)
+        assert column.endswith("PlainTopic.data")
+
+    def test_in_another_database(self, default):
+        log(envelope(), "other")
+        assert found(default.current_version) == [("other", "admin.LogEntry.change_message", 1)]
+
+    def test_letters_are_told_apart(self, default):
+        log(envelope().swapcase().replace("ENVELOPE:", "envelope:"))
+        assert found(default.current_version) == []
+
+    def test_versions_are_told_apart(self, default):
+        old = default.current_version
+        log(envelope())
+        new = rotate_master_key(default)
+        log(envelope())
+        log(envelope())
+        each = {copies.version_id: copies.rows for copies in text_copies(ids(old, new))}
+        assert each == {bytes(old.version_id): 1, bytes(new.version_id): 2}
+
+    def test_more_versions_than_fit_a_query(self, default, monkeypatch):
+        monkeypatch.setattr(module, "VERSIONS_AT_ONCE", 2)
+        log(envelope())
+        for number in range(4):
+            create_master_key(f"key-{number}")
+        assert len(found(*MasterKeyVersion.objects.all())) == 1
+
+    def test_an_encrypted_column_is_none(self, default):
+        """There, they are values, which the census counts."""
+        Note.objects.create(text="a")
+        assert found(default.current_version) == []
+
+    def test_a_column_that_cannot_be_searched(self, default, monkeypatch):
+        def fail(*_):
+            raise DatabaseError("no")
+
+        monkeypatch.setitem(module._HOLDS, "postgresql", "nothing_like_it({column}, %s)")
+        monkeypatch.setitem(module._HOLDS, "mysql", "nothing_like_it({column}, %s)")
+        monkeypatch.setitem(module._HOLDS, "sqlite", "nothing_like_it({column}, %s)")
+        with pytest.raises(CensusFailed, match="could not be searched"):
+            found(default.current_version)
+
+
+def ids(*versions):
+    return [bytes(version.version_id) for version in versions]
+
+
+class TestCommand:
+    def run(self, *arguments):
+        output = StringIO()
+        call_command("census", *arguments, stdout=output)
+        return output.getvalue()
+
+    def test_it_names_column_and_count(self, default):
+        log(envelope())
+        lines = self.run("--text").splitlines()
+        line = next(line for line in lines if "change_message" in line)
+        hexed = bytes(default.current_version.version_id).hex()
+        assert line.split() == [
+            "default", "admin.LogEntry", "change_message", "default", "1", hexed, "1",
+        ]  # fmt: skip
+
+    def test_nothing(self):
+        assert "No text or JSON column of an installed model" in self.run("--text")
+        assert "JSON column" not in self.run()
+
+    def test_json(self, default):
+        log(envelope())
+        [copies] = json.loads(self.run("--text", "--json"))["text"]
+        assert (copies["field"], copies["key"], copies["number"], copies["rows"]) == (
+            "change_message", "default", 1, 1,
+        )  # fmt: skip
+        assert "text" not in json.loads(self.run("--json"))
+
+    def test_of_one_key_and_database(self, default):
+        log(envelope())
+        create_master_key("lab")
+        assert json.loads(self.run("--text", "--json", "--key", "lab"))["text"] == []
+        assert json.loads(self.run("--text", "--json", "--database", "other"))["text"] == []
