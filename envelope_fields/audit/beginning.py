@@ -27,10 +27,8 @@ _logger = logging.getLogger("envelope_fields.audit")
 Plan = list[tuple[Migration, bool]]
 
 
-def begin(
-    *, using: str, apps: Any = installed_apps, plan: Plan | None = None, **_: Any
-) -> None:
-    """Make what the trail begins with: a receiver of `post_migrate`, after `migrate` and `flush`."""
+def begin(*, using: str, apps: Any = installed_apps, plan: Plan | None = None, **_: Any) -> None:
+    """Make what the trail begins with: a receiver of `post_migrate`."""
     if using != configuration().database:
         return
     try:

@@ -56,7 +56,7 @@ def test_a_value_that_would_outlive_it(flushed):
     """The key belongs to this transaction, and the value to another database."""
     if connection.vendor != "sqlite":
         pytest.skip("it is committed on a connection of its own")
-    with transaction.atomic(), pytest.raises(MasterKeyUnusable, match="manage.py migrate"):
+    with transaction.atomic(), pytest.raises(MasterKeyUnusable, match=r"manage\.py migrate"):
         Note.objects.using("other").create(text="a")
     assert not Note.objects.using("other").exists()
 

@@ -90,9 +90,9 @@ def migrate_later(project, tmp_path):
 
 
 def refuses(statement):
-    with connections["scratch"].cursor() as cursor:
-        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic("scratch"):
-            cursor.execute(statement)
+    kept = pytest.raises(DatabaseError, match="append-only")
+    with connections["scratch"].cursor() as cursor, kept, transaction.atomic("scratch"):
+        cursor.execute(statement)
 
 
 def assert_that_events_are_kept():

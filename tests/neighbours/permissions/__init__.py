@@ -1,1 +1,1 @@
-"""django-guardian makes a user after each migration and flush: here, one with an encrypted field."""
+"""django-guardian makes a user after each flush: here, one with an encrypted field."""
