@@ -106,7 +106,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
     """
     table = _table
     if not _uncommitted and monotonic() < table.deadline:
-        budgeted = table.wrapping_key(key)
+        budgeted = table.wrapping_key(key, place)
         if budgeted is not None:
             known, uses, everybody, unbound, version, _ = budgeted
             if (unbound and not in_flight) if bound_actor() is None else everybody:
@@ -139,12 +139,16 @@ def wrapping_key_for(
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
     table = _current_table()
-    facts, budgeted = table.facts, table.wrapping_key(key)
+    facts = table.facts
+    # What `kms` wraps goes to places that nobody here knows: each has a prefix of its own.
+    budgeted = table.wrapping_key(key, place) if errand is WRITE_FIELD else None
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
     door.admit(table, facts, row.state, place, errand)
-    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using)
+    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
+    if errand is WRITE_FIELD and budgeted is None:
+        table.keep_wrapping_key(key, place, wrapping_key, door.serving(table, row, WRITE_FIELD))
     next(counted(row.state.version_id, errand))
     return wrapping_key
 
@@ -176,16 +180,12 @@ def evict() -> None:
     materials.evict()
 
 
-def _new_wrapping_key(
-    table: Table, key: str | UUID, row: rows.KeyRow, using: str | None
-) -> WrappingKey:
+def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
     refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     with materials.lent(row) as material:
         aead = xaes.derive(material, prefix)
-    wrapping_key = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-    table.keep_wrapping_key(key, wrapping_key, door.serving(table, row, WRITE_FIELD))
-    return wrapping_key
+    return WrappingKey(layout.header(row.state.version_id), prefix, aead)
 
 
 def _current_table() -> Table:
