@@ -9,6 +9,7 @@ from typing import Any
 from django.core.checks import CheckMessage
 
 from envelope_fields.fields.placeholder import is_historical
+from envelope_fields.models import DEFAULT_ALIAS
 
 Maker = Callable[[str, str], None]  # given what `RowKey.make` is given
 
@@ -50,12 +51,12 @@ def make_default_by(maker: Maker) -> None:
     _make_default = maker
 
 
-def maker_for(field: Any) -> Maker | None:
-    """Return what makes the key that a field needs and does not find, or None.
+def maker_for(field: Any, alias: str) -> Maker | None:
+    """Return what makes the key that a field needs and does not find by its alias, or None.
 
     A migration may come before the tables are as the code of today has them: it says what it
     depends on instead.
     """
     if isinstance(field.key, RowKey):
         return field.key.make
-    return _make_default if field.key is None and not is_historical(field.model) else None
+    return _make_default if alias == DEFAULT_ALIAS and not is_historical(field.model) else None

@@ -49,7 +49,7 @@ def writer(field: Any) -> Writer:
 
 def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -> WrappingKey:
     """Return what wraps under a key that had to be made first, or raise what was wrong."""
-    make = maker_for(field) if isinstance(error, MasterKeyNotFound) else None
+    make = maker_for(field, alias) if isinstance(error, MasterKeyNotFound) else None
     if using is None or make is None:  # a dump only reads
         raise named(field, error) from error
     try:

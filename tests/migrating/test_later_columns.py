@@ -55,7 +55,7 @@ from envelope_fields import audit
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, MasterKey
 
-call_command("migrate", "envelope_fields", verbosity=0)
+call_command("migrate", "envelope_fields", verbosity=0, skip_checks=False)
 assert MasterKey.objects.get(alias="default").managed_by == "application"
 create_master_key("made-later")
 assert set(AuditEvent.objects.values_list("later", flat=True)) == {{"as ever"}}

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 
-from envelope_fields import audit, keyring, rotation
+from envelope_fields import audit, key_fixtures, keyring, rotation
 from envelope_fields.audit import triggers
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import create_master_key
@@ -136,6 +136,42 @@ def test_loading_a_fixture_twice_changes_nothing(filled, tmp_path):
     call_command("dumpdata", "envelope_fields", database="scratch", output=fixture, verbosity=0)
     call_command("loaddata", fixture, database="scratch", verbosity=0)
     assert content("scratch") == before
+
+
+EXCLUDED = {
+    "OtherAuditTrail": ["AuditEvent", "AuditHead", "AuditKey"],
+    "OtherRotations": ["RotationRun", "RotationPlace", "RotationRange", "RotationFailure"],
+    "VersionNotInFixture": ["KeyUse"],
+}
+
+
+def test_what_refusals_of_fixtures_say_to_leave_out(filled, keys, tmp_path):
+    """Into a database that has another trail, other rotations and other uses."""
+    before = content("scratch")
+    fixture = str(tmp_path / "keys.json")
+    excluded = [name for names in EXCLUDED.values() for name in names]
+    options = [option for name in excluded for option in ("--exclude", f"envelope_fields.{name}")]
+    call_command(
+        "dumpdata", "envelope_fields", *options, database="scratch", output=fixture, verbosity=0
+    )
+    with keys_in(keys):
+        migrate(keys)
+        create_master_key("theirs")
+        there = content(keys)
+        call_command("loaddata", fixture, database=keys, verbosity=0)
+        after = content(keys)
+        assert audit.verify().intact
+    for model in excluded:
+        assert after[model] == there[model]
+    for model in before.keys() - set(excluded):
+        assert all(row in after[model] for row in before[model]), model
+
+
+def test_the_refusals_name_them():
+    source = Path(key_fixtures.__file__).read_text()
+    for error, names in EXCLUDED.items():
+        (said,) = re.findall(rf"raise {error}\((.*?)\n        \)", source, re.DOTALL)
+        assert all(f"envelope_fields.{name}" in said for name in names)
 
 
 def test_making_triggers_again(filled):
