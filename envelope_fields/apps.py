@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -12,6 +15,12 @@ class EnvelopeFieldsConfig(AppConfig):
     name = "envelope_fields"
     verbose_name = _("Envelope encryption")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: Any) -> None:
+        super().__init__(app_name, app_module)
+        # Other apps connect when all apps are there, so that whatever they do after a migration or
+        # a flush comes behind this: django-guardian makes a user, whose fields may need a key.
+        post_migrate.connect(_begin, dispatch_uid="envelope_fields.begin")
 
     def ready(self) -> None:
         from envelope_fields import (
@@ -23,15 +32,14 @@ class EnvelopeFieldsConfig(AppConfig):
             key_uses,
             serializers,
         )
-        from envelope_fields.audit import beginning, denied
+        from envelope_fields.audit import denied
         from envelope_fields.fields import fixtures, migrations
         from envelope_fields.grants import departures
         from envelope_fields.policy import news
         from envelope_fields.rotation import workers
 
-        beginning.connect(self)
         checks.register()
-        default_key.connect(self)
+        default_key.connect()
         denied.connect()
         departures.connect()
         first_uses.connect()
@@ -47,3 +55,14 @@ class EnvelopeFieldsConfig(AppConfig):
             from envelope_fields.fields import rest_framework
 
             rest_framework.register()
+
+
+def _begin(*, sender: Any, **kwargs: Any) -> None:
+    """Make what our tables begin with: once, although the signal is sent for each app."""
+    from envelope_fields import default_key
+    from envelope_fields.audit import beginning
+
+    with_models = (app for app in apps.get_app_configs() if app.models_module is not None)
+    if sender is next(with_models, None):
+        default_key.repair(**kwargs)
+        beginning.begin(**kwargs)

@@ -1,4 +1,9 @@
-"""The default master key: made by migration `0002`, and made again after a flush."""
+"""The default master key: made by migration `0002`, and made again when it is gone.
+
+A flush takes it away. `post_migrate` comes after most, and a key is made there before the receivers
+of other apps, which may need it; some test cases flush and send nothing, so that the key is made
+when a field needs it.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,24 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-from django.apps import AppConfig
 from django.apps import apps as installed_apps
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Model, QuerySet
-from django.db.models.signals import post_migrate
 
 from envelope_fields import key_changes, keyring
 from envelope_fields.conf import configuration
+from envelope_fields.fields import row_keys
 from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage
+from envelope_fields.tenants import first_need
+
+_DESCRIPTION = "Serves every encrypted field that names no key of its own."
 
 
 def create_default_key(apps: Any, using: str) -> None:
     """Make the master key with the alias `default` in the database `using`, if it is not there.
+
+    Migration `0002` comes here, too: the models may be those of any later state, and have more or
+    fewer columns than those of today.
 
     Args:
         apps: the registry to take the models from: in a migration, that of its state.
@@ -33,21 +43,29 @@ def create_default_key(apps: Any, using: str) -> None:
         return
     if _is_there(key_model, using):
         return
-    key = key_model(
-        id=uuid.uuid4(),
+    key_id = uuid.uuid4()
+    made = keyring.generate_version(key_id, 1, KeyUsage.ENCRYPT_DECRYPT)
+    key = _row(
+        key_model,
+        id=key_id,
         alias=DEFAULT_ALIAS,
-        description="Serves every encrypted field that names no key of its own.",
+        description=_DESCRIPTION,
         usage=KeyUsage.ENCRYPT_DECRYPT,
+        managed_by=KeyManager.APPLICATION,  # not yet in migration 0002; 0003 says it of that key
     )
-    if hasattr(key, "managed_by"):  # not yet in migration 0002; 0003 says it of the key made there
-        key.managed_by = KeyManager.APPLICATION
-    columns = keyring.generate_version(key.id, 1, key.usage)
+    version = _row(version_model, master_key_id=key_id, **made)
     # Two processes that migrate at once both come here; only one can have the alias.
     with suppress(IntegrityError), transaction.atomic(using=using):
         key.save(using=using, force_insert=True)
-        version_model(master_key=key, **columns).save(using=using, force_insert=True)
+        version.save(using=using, force_insert=True)
         # The models of a migration have no signals of ours.
-        key_changes.announce(using, [columns["version_id"]])
+        key_changes.announce(using, [made["version_id"]])
+
+
+def _row(model: type[Model], **values: Any) -> Model:
+    """Return an unsaved row with those of the values that the model has a column for."""
+    there = {field.attname for field in model._meta.concrete_fields}
+    return model(**{name: value for name, value in values.items() if name in there})
 
 
 def _is_there(key_model: type[Model], using: str) -> bool:
@@ -59,12 +77,13 @@ def _is_there(key_model: type[Model], using: str) -> bool:
     return rows.exists()
 
 
-def connect(app: AppConfig) -> None:
-    """Repair the default key after each `migrate` and `flush`."""
-    post_migrate.connect(_repair, sender=app, dispatch_uid="envelope_fields.default_key")
+def connect() -> None:
+    """Have fields make the default key where they need it and it is gone."""
+    row_keys.make_default_by(_make_at_first_need)
 
 
-def _repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+    """Make the default key again after each `migrate` and `flush`: a receiver of `post_migrate`."""
     if using != configuration().database:
         return
     # Whatever just happened to the tables, what this process knew of keys may be gone.
@@ -75,3 +94,7 @@ def _repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
         return
     if version_model._meta.db_table in connections[using].introspection.table_names():
         create_default_key(apps, using)
+
+
+def _make_at_first_need(alias: str, using: str) -> None:
+    first_need.make(alias, using, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION)

@@ -16,6 +16,7 @@ class Cause(StrEnum):
     FORGED = "forged"
     UNPROVEN = "unproven"
     CUT = "cut"
+    EMPTIED = "emptied"
     REPLACED = "replaced"
     HEAD = "head"
 
@@ -28,6 +29,8 @@ MEANINGS = {
     Cause.UNPROVEN: "its MAC cannot be checked, because the event before it is missing",
     Cause.CUT: "there is no such event, and the known head is of this number or a later one: the "
     "tail was cut off",
+    Cause.EMPTIED: "there is no event, and there is what only an act that leaves one makes: "
+    "the trail was emptied",
     Cause.REPLACED: "it is not the event that the known head is of: the trail was made anew",
     Cause.HEAD: "the head row does not name it as the last event, or not its MAC",
 }

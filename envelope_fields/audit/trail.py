@@ -6,6 +6,7 @@ other. A transaction that is rolled back takes its events with it, and leaves no
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from envelope_fields.models import AuditEvent, AuditHead
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 
 HEAD = 1
+_HEAD = re.compile(rf"(0|[1-9][0-9]{{0,18}}):[0-9a-f]{{{2 * MAC_BYTES}}}")  # in docs/spec
 
 
 class Head(NamedTuple):
@@ -45,7 +47,7 @@ class Head(NamedTuple):
             ValueError: it is not one.
         """
         number, _, mac = text.strip().partition(":")
-        if not number.isascii() or not number.isdecimal() or len(mac) != 2 * MAC_BYTES:
+        if not _HEAD.fullmatch(text.strip()):
             raise ValueError(f"{text!r} is not the head of an audit trail, NUMBER:MAC in hex")
         return cls(int(number), bytes.fromhex(mac))
 

@@ -15,9 +15,10 @@ changed all the same shows in the chain. Django's `flush`, which test cases use,
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from envelope_fields.models import AuditEvent, MasterKey
 
@@ -27,11 +28,6 @@ _NAME = "envelope_fields_audit"
 _UPDATE, _DELETE, _TRUNCATE = f"{_NAME}_update", f"{_NAME}_delete", f"{_NAME}_truncate"
 _INSERT = f"{_NAME}_insert"
 _WHY = "envelope_fields: the audit trail is append-only"
-
-# A fixture that is loaded where it was dumped writes each event as it is; that changes nothing.
-_COLUMNS = [field.column for field in AuditEvent._meta.concrete_fields]
-_CHANGED = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in _COLUMNS)
-_UNCHANGED = " AND ".join(f"OLD.{column} <=> NEW.{column}" for column in _COLUMNS)
 
 _CREATE = {
     "postgresql": (
@@ -64,13 +60,13 @@ _CREATE = {
     ),
     "mysql": (
         f"CREATE TRIGGER {_UPDATE} BEFORE UPDATE ON {_EVENTS} FOR EACH ROW "
-        f"IF NOT ({_UNCHANGED}) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_WHY}'; END IF",
+        f"IF NOT ({{unchanged}}) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_WHY}'; END IF",
         f"CREATE TRIGGER {_DELETE} BEFORE DELETE ON {_EVENTS} FOR EACH ROW "
         "IF @@SESSION.foreign_key_checks THEN "
         f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_WHY}'; END IF",
     ),
     "sqlite": (
-        f"CREATE TRIGGER {_UPDATE} BEFORE UPDATE ON {_EVENTS} WHEN {_CHANGED} "
+        f"CREATE TRIGGER {_UPDATE} BEFORE UPDATE ON {_EVENTS} WHEN {{changed}} "
         f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
         f"CREATE TRIGGER {_DELETE} BEFORE DELETE ON {_EVENTS} "
         "WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 "
@@ -100,19 +96,34 @@ _COUNT = {
 _EXPECTED = {"postgresql": 3, "mysql": 2, "sqlite": 3}
 
 
-def create(connection: BaseDatabaseWrapper) -> None:
+def create(connection: BaseDatabaseWrapper, event_model: type[Model] = AuditEvent) -> None:
     """Make the triggers, in the place of those that are there; none on other databases.
+
+    Args:
+        connection: to the keys' database.
+        event_model: the model as the table has it, which a migration may not have brought up to
+            the code of today.
 
     Raises:
         DatabaseError: the role may not.
     """
     drop(connection)
-    _execute(connection, _CREATE)
+    # A fixture that is loaded where it was dumped writes each event as it is; that changes nothing.
+    columns = [field.column for field in event_model._meta.concrete_fields]
+    changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in columns)
+    unchanged = " AND ".join(f"OLD.{column} <=> NEW.{column}" for column in columns)
+    _execute(
+        connection,
+        [
+            statement.replace("{changed}", changed).replace("{unchanged}", unchanged)
+            for statement in _CREATE.get(connection.vendor, ())
+        ],
+    )
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:
     """Drop the triggers."""
-    _execute(connection, _DROP)
+    _execute(connection, _DROP.get(connection.vendor, ()))
 
 
 def are_there(connection: BaseDatabaseWrapper) -> bool:
@@ -124,7 +135,7 @@ def are_there(connection: BaseDatabaseWrapper) -> bool:
         return bool(cursor.fetchone()[0] == _EXPECTED[connection.vendor])
 
 
-def _execute(connection: BaseDatabaseWrapper, statements: dict[str, Any]) -> None:
+def _execute(connection: BaseDatabaseWrapper, statements: Iterable[str]) -> None:
     with connection.cursor() as cursor:
-        for statement in statements.get(connection.vendor, ()):
+        for statement in statements:
             cursor.execute(statement)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, mac_key, trail
@@ -10,7 +10,15 @@ from envelope_fields.audit.findings import Cause, Verification
 from envelope_fields.audit.reading import Unreadable, up_to
 from envelope_fields.audit.trail import EMPTY, Head
 from envelope_fields.conf import configuration
-from envelope_fields.models import AuditEvent, AuditKey
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    AuditEvent,
+    AuditKey,
+    KeyGrant,
+    KeyState,
+    MasterKey,
+    MasterKeyVersion,
+)
 from envelope_fields.models.audit import NO_MAC
 
 # How many MACs the event before may have had: the stored one, and what it ought to be.
@@ -24,6 +32,7 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
         head: number and MAC of a head that was kept elsewhere: from a log line, an earlier
             verification or `audit.head()`. Without one, a tail that was cut off together with the
             head row does not show, nor does a whole trail that was put in the place of this one.
+            A trail that was emptied shows where something is left of the acts it told of.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the key of the trail does not
@@ -37,8 +46,19 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
     walk = _Walk(AuditKey.objects.using(using).filter(number=mac_key.NUMBER).first(), head)
     for event in up_to(max(last, stored.number), events):
         walk.step(event)
-    walk.end(stored)
+    walk.end(stored, traces_of_acts=not walk.found.events and _acts_left_traces(using))
     return walk.found
+
+
+def _acts_left_traces(using: str) -> bool:
+    """Whether there is what only an act makes that leaves an event: `migrate` makes less."""
+    made_by_migrate = Q(alias=DEFAULT_ALIAS) | Q(alias__startswith=f"{DEFAULT_ALIAS}/")
+    changed = ~Q(state=KeyState.ENABLED) | ~made_by_migrate
+    return (
+        KeyGrant.objects.using(using).exists()
+        or MasterKeyVersion.objects.using(using).filter(number__gt=1).exists()
+        or MasterKey.objects.using(using).filter(changed).exists()
+    )
 
 
 class _Walk:
@@ -65,14 +85,22 @@ class _Walk:
         found.events += 1
         found.head = Head(event.number, mac)
 
-    def end(self, stored: Head) -> None:
-        """Compare the last event with the head row, and with the known head."""
+    def end(self, stored: Head, traces_of_acts: bool = False) -> None:
+        """Compare the last event with the head row, and with the known head.
+
+        Args:
+            stored: the head row.
+            traces_of_acts: whether there must have been events.
+        """
         found, last = self.found, self.found.head
         there_were = max(self._known.number, stored.number)
         if there_were > last.number:
             found.add(last.number + 1, there_were, Cause.CUT)
         if stored != last and stored.number <= last.number:
             found.add(last.number, last.number, Cause.HEAD)
+        # The key of the trail is made with its first event.
+        if found.intact and not found.events and (traces_of_acts or self._key is not None):
+            found.add(1, 1, Cause.EMPTIED)
 
     def _cause(
         self, event: AuditEvent | Unreadable, mac: bytes, expected: list[bytes]

@@ -23,9 +23,9 @@ def check_triggers(databases: Sequence[str] | None = None, **_: Any) -> list[Che
             f"The table of audit events in the database {using!r} lacks the triggers that keep it "
             "append-only.",
             hint=(
-                "Have a role that may make triggers run `python manage.py migrate envelope_fields "
-                "0003` and `python manage.py migrate envelope_fields`. On MariaDB with a binary "
-                "log, the server also has to allow it: log_bin_trust_function_creators."
+                "Have a role that may make triggers run `python manage.py migrate`, which makes "
+                "what is missing. On MariaDB with a binary log, the server also has to allow it: "
+                "log_bin_trust_function_creators."
             ),
             id="envelope_fields.W060",
         )

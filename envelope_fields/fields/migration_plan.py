@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.migrations import AlterField, Migration, SeparateDatabaseAndState
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Field
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 
 Plan = list[tuple[Migration, bool]]
+_Fields = dict[str, Any]  # by name
+_Models = dict[tuple[str, str], _Fields]  # by app label and lower-cased name
 
 
 class Place(NamedTuple):
@@ -34,12 +38,19 @@ class Column:
 
 
 class Conversion(NamedTuple):
-    """An `AlterField` between a plain and an encrypted field, as it would be run."""
+    """An operation that makes a plain field encrypted, or the other way, as it would be run.
+
+    Attributes:
+        at: where the state has the field when the operation is run.
+        before, after: the fields of its migration, as if it went forwards.
+    """
 
     migration: Migration
-    operation: AlterField
+    operation: Operation
     column: Column
-    encrypts: bool
+    at: Place
+    before: Field[Any, Any]
+    after: Field[Any, Any]
     backwards: bool
 
     @property
@@ -47,29 +58,45 @@ class Conversion(NamedTuple):
         """Where the column is at present; None if it is made only by the plan itself."""
         return self.column.last if self.backwards else self.column.first
 
+    @property
+    def was(self) -> Field[Any, Any]:
+        """The field that it makes another one of."""
+        return self.after if self.backwards else self.before
+
+    @property
+    def becomes(self) -> Field[Any, Any]:
+        """The field that it makes of the other one."""
+        return self.before if self.backwards else self.after
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether the column becomes an encrypted one."""
+        return _is_encrypted(self.becomes)
+
 
 def conversions(plan: Plan, using: str) -> list[Conversion]:
     """Return the conversions that a plan, forwards or backwards, would run in a database."""
-    if not any(_alters(migration.operations) for migration, _ in plan):
+    if not any(_may_alter(migration.operations) for migration, _ in plan):
         return []  # before anything is read
     backwards = plan[0][1]
     migrations = [migration for migration, _ in plan]
-    state = _state_without(migrations, using)
-    columns = {place: Column(first=place) for place in _fields(state)}
-    found: list[Conversion] = []
+    walk = _Walk(_state_without(migrations, using), backwards)
     for migration in reversed(migrations) if backwards else migrations:
-        _follow(migration.operations, migration, backwards, state, columns, found)
-    for place, column in columns.items():
+        for operation in migration.operations:
+            walk.follow(operation, migration, migration.app_label)
+    for place, column in walk.columns.items():
         column.last = place
-    return found
+    return walk.found
 
 
-def _alters(operations: Iterable[Any]) -> bool:
+def _may_alter(operations: Iterable[Any]) -> bool:
+    """Whether operations may change a field: those of Django say so, others may do anything."""
     return any(
         isinstance(operation, AlterField)
+        or not type(operation).__module__.startswith(("django.", "envelope_fields."))
         or (
             isinstance(operation, SeparateDatabaseAndState)
-            and _alters(operation.database_operations)
+            and _may_alter(operation.database_operations)
         )
         for operation in operations
     )
@@ -88,55 +115,114 @@ def _state_without(migrations: list[Migration], using: str) -> ProjectState:
     return loader.project_state(sorted(applied - left_out))
 
 
-def _follow(
-    operations: Iterable[Any],
-    migration: Migration,
-    backwards: bool,
-    state: ProjectState,
-    columns: dict[Place, Column],
-    found: list[Conversion],
-) -> None:
-    """Run operations on `state`, keep `columns` up with it, and note conversions in `found`."""
-    app_label = migration.app_label
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            # What it does to the database has a state of its own; what it says of the state
-            # does nothing to the database.
-            database = operation.database_operations
-            _follow(database, migration, backwards, state.clone(), dict(columns), found)
-        before = _fields(state, app_label)
-        operation.state_forwards(app_label, state)
-        after = _fields(state, app_label)
-        if isinstance(operation, AlterField):
-            place = Place(app_label, operation.model_name_lower, operation.name)
-            encrypted = _is_encrypted(after[place])
-            if encrypted != _is_encrypted(before[place]):
-                encrypts = encrypted != backwards
-                found.append(Conversion(migration, operation, columns[place], encrypts, backwards))
-        _rename(columns, before, after)
+class _Walk:
+    """Runs the operations of a plan on a state, and keeps up with where columns are.
 
-
-def _rename(
-    columns: dict[Place, Column], before: dict[Place, Any], after: dict[Place, Any]
-) -> None:
-    """Move columns to their new places.
-
-    Where the field or its model is renamed, the field's object stays; where it is altered, its
-    place does.
+    An operation may be about a model of another app than its migration's. So what it changed is
+    seen by comparing the whole state, and not by the label that it was given.
     """
-    there = {place: columns.pop(place) for place in before}
-    by_object = {id(field): there[place] for place, field in before.items()}
-    for place, field in after.items():
-        columns[place] = by_object.get(id(field)) or there.get(place) or Column(first=None)
+
+    def __init__(self, state: ProjectState, backwards: bool) -> None:
+        self._state = state
+        self._backwards = backwards
+        self._models = _models(state)
+        self.columns = {place: Column(first=place) for place, _ in _places(self._models)}
+        self.found: list[Conversion] = []
+
+    def follow(self, operation: Any, migration: Migration, app_label: str) -> None:
+        """Run an operation on the state, and note the conversions that it is."""
+        if isinstance(operation, SeparateDatabaseAndState):
+            self._follow_in_the_database(operation, migration, app_label)
+        operation.state_forwards(app_label, self._state)
+        before, after = _changed(self._models, models := _models(self._state))
+        self._models = models
+        # What it says of the state alone does nothing to the database.
+        if not isinstance(operation, SeparateDatabaseAndState):
+            self._note_conversions(operation, migration, before, after)
+        self._rename(before, after)
+
+    def _follow_in_the_database(
+        self, operation: SeparateDatabaseAndState, migration: Migration, app_label: str
+    ) -> None:
+        """What it does to the database has a state of its own."""
+        inner = copy.copy(self)
+        inner._state, inner.columns = self._state.clone(), dict(self.columns)
+        # Through its own method, which may know that the model is of another app.
+        database = copy.copy(operation)
+        followed: Any = [
+            _Followed(each, inner, migration) for each in operation.database_operations
+        ]
+        database.state_operations = followed  # they need one method alone
+        database.state_forwards(app_label, inner._state)
+
+    def _note_conversions(
+        self,
+        operation: Operation,
+        migration: Migration,
+        before: dict[Place, Field[Any, Any]],
+        after: dict[Place, Field[Any, Any]],
+    ) -> None:
+        for place in before.keys() & after.keys():
+            was, becomes = before[place], after[place]
+            if _is_encrypted(was) != _is_encrypted(becomes):
+                column = self.columns[place]
+                self.found.append(
+                    Conversion(migration, operation, column, place, was, becomes, self._backwards)
+                )
+
+    def _rename(
+        self, before: dict[Place, Field[Any, Any]], after: dict[Place, Field[Any, Any]]
+    ) -> None:
+        """Move columns to their new places.
+
+        Where the field or its model is renamed, the field's object stays; where it is altered, its
+        place does.
+        """
+        there = {place: self.columns.pop(place) for place in before}
+        by_object = {id(field): there[place] for place, field in before.items()}
+        for place, field in after.items():
+            known = by_object.get(id(field)) or there.get(place)
+            self.columns[place] = known or Column(first=None)
 
 
-def _fields(state: ProjectState, app_label: str | None = None) -> dict[Place, Field[Any, Any]]:
-    return {
-        Place(label, model_name, name): field
-        for (label, model_name), model_state in state.models.items()
-        if app_label in (None, label)
-        for name, field in model_state.fields.items()
-    }
+class _Followed:
+    """Stands in a list of operations, so that each is followed with the label that it is given."""
+
+    def __init__(self, operation: Any, walk: _Walk, migration: Migration) -> None:
+        self._operation = operation
+        self._walk = walk
+        self._migration = migration
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        self._walk.follow(self._operation, self._migration, app_label)
+
+
+def _models(state: ProjectState) -> _Models:
+    return {key: dict(model.fields) for key, model in state.models.items()}
+
+
+def _changed(
+    before: _Models, after: _Models
+) -> tuple[dict[Place, Field[Any, Any]], dict[Place, Field[Any, Any]]]:
+    """Return the fields, before and after, of the models that differ."""
+    same = {key for key in before.keys() & after.keys() if _is_same(before[key], after[key])}
+    return (
+        dict(_places({key: fields for key, fields in before.items() if key not in same})),
+        dict(_places({key: fields for key, fields in after.items() if key not in same})),
+    )
+
+
+def _is_same(before: _Fields, after: _Fields) -> bool:
+    """Whether the fields are the same objects; what a field is equal to says less."""
+    return before.keys() == after.keys() and all(
+        field is after[name] for name, field in before.items()
+    )
+
+
+def _places(models: _Models) -> Iterator[tuple[Place, Field[Any, Any]]]:
+    for (app_label, model_name), fields in models.items():
+        for name, field in fields.items():
+            yield Place(app_label, model_name, name), field
 
 
 def _is_encrypted(field: Any) -> bool:

@@ -1,11 +1,19 @@
-"""Keys that a field chooses by the row, and makes when it needs them."""
+"""Keys that a field makes when it needs them: those that it chooses by the row, and `default`."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from django.core.checks import CheckMessage
+
+from envelope_fields.fields.placeholder import is_historical
+from envelope_fields.models import DEFAULT_ALIAS
+
+Maker = Callable[[str, str], None]  # given what `RowKey.make` is given
+
+_make_default: Maker | None = None
 
 
 class RowKey(ABC):
@@ -35,3 +43,20 @@ class RowKey(ABC):
     def check(self, field: Any) -> list[CheckMessage]:
         """Return what is wrong with this as the key of a field."""
         return []
+
+
+def make_default_by(maker: Maker) -> None:
+    """Set what makes the key `default`: nobody else knows how, down here."""
+    global _make_default
+    _make_default = maker
+
+
+def maker_for(field: Any, alias: str) -> Maker | None:
+    """Return what makes the key that a field needs and does not find by its alias, or None.
+
+    A migration may come before the tables are as the code of today has them: it says what it
+    depends on instead.
+    """
+    if isinstance(field.key, RowKey):
+        return field.key.make
+    return _make_default if alias == DEFAULT_ALIAS and not is_historical(field.model) else None

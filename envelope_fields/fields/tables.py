@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError, connections
-from django.db.models import Model, QuerySet
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.database_errors import says_no_table
 from envelope_fields.databases import RowsHidden, database
@@ -28,6 +28,25 @@ def count_values(model: type[Model], name: str, using: str) -> int:
         RowsHidden: there may be more.
     """
     return int(_asked(model, using, lambda rows: rows.filter(**{f"{name}__isnull": False}).count()))
+
+
+def lacks_cast(was: Field[Any, Any], becomes: Field[Any, Any], using: str) -> bool:
+    """Whether a column cannot be altered to the type of another field, whatever is in it.
+
+    PostgreSQL alone has types that do not become bytes; the others convert anything. A reference
+    whose model is not known yet has no type, and is asked about again.
+    """
+    connection = connections[using]
+    unknown = any(each.remote_field and not hasattr(each, "model") for each in (was, becomes))
+    if connection.vendor != "postgresql" or unknown:
+        return False
+    there, wanted = (each.db_type(connection) for each in (was, becomes))
+    try:
+        with transaction.atomic(using=using), connection.cursor() as cursor:
+            cursor.execute(f"SELECT CAST(CAST(NULL AS {there}) AS {wanted})")
+    except DatabaseError as error:
+        return getattr(error.__cause__, "sqlstate", None) == "42846"  # cannot_coerce
+    return False
 
 
 def _asked(model: type[Model], using: str, question: Any) -> int:

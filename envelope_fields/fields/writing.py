@@ -14,7 +14,7 @@ from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.plaintext import guarded
-from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.fields.row_keys import maker_for
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -50,11 +50,11 @@ def writer(field: Any) -> Writer:
 
 def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -> WrappingKey:
     """Return what wraps under a key that had to be made first, or raise what was wrong."""
-    is_first_need = isinstance(error, MasterKeyNotFound) and isinstance(field.key, RowKey)
-    if using is None or not is_first_need:  # a dump only reads
+    make = maker_for(field, alias) if isinstance(error, MasterKeyNotFound) else None
+    if using is None or make is None:  # a dump only reads
         raise named(field, error) from error
     try:
-        field.key.make(alias, using)
+        make(alias, using)
         return wrapping_key(alias, using, field.place)
     except EnvelopeError as problem:
         raise named(field, problem) from problem

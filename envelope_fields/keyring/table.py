@@ -18,7 +18,7 @@ from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.facts import Facts, KeyPolicy, key_policy
 
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
-UNWRAPPING_KEYS = 4096  # about 2 kB each
+UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 
 
 # Plain tuples, which are taken apart much faster than named ones: for every value. `next` on a
@@ -58,7 +58,7 @@ class Table:
         self.current: dict[str | UUID, rows.KeyRow] = {}
         self.facts = Facts()
         self.unwrapping: dict[bytes, Opening] = {}
-        self.wrapping: dict[str | UUID, Budgeted] = {}
+        self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self._policies: dict[UUID, KeyPolicy] = {}
         self._lock = Lock()
 
@@ -83,18 +83,24 @@ class Table:
             policy = self._policies[key_id] = key_policy(key_id, configuration().database)
         return policy
 
-    def wrapping_key(self, key: str | UUID) -> Budgeted | None:
-        """Return a master key's wrapping key for one value, if there is one with wraps left."""
-        budgeted = self.wrapping.get(key)
+    def wrapping_key(self, key: str | UUID, place: str) -> Budgeted | None:
+        """Return a master key's wrapping key for one value, if there is one with wraps left.
+
+        Each field has its own, so that a row does not show which of its values one process wrote.
+        """
+        budgeted = self.wrapping.get((key, place))
         if budgeted is not None and next(budgeted[-1]) < WRAPS_PER_PREFIX:
             return budgeted
         return None
 
     def keep_wrapping_key(
-        self, key: str | UUID, wrapping_key: WrappingKey, serving: Serving
+        self, key: str | UUID, place: str, wrapping_key: WrappingKey, serving: Serving
     ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
-        self.wrapping[key] = (wrapping_key, *serving, count(1))
+        with self._lock:
+            if len(self.wrapping) >= WRAPPING_KEYS:
+                self.wrapping.pop(next(iter(self.wrapping)))
+            self.wrapping[key, place] = (wrapping_key, *serving, count(1))
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again, and let the oldest go where there are many."""

@@ -9,13 +9,12 @@ import django.utils.timezone
 from django.db import migrations, models
 
 import envelope_fields.models
-from envelope_fields.models import DEFAULT_ALIAS, KeyManager
 
 
 def hand_over_default_key(apps: Any, schema_editor: Any) -> None:
     keys = apps.get_model("envelope_fields", "MasterKey").objects
-    rows = keys.using(schema_editor.connection.alias).filter(alias=DEFAULT_ALIAS)
-    rows.update(managed_by=KeyManager.APPLICATION)
+    rows = keys.using(schema_editor.connection.alias).filter(alias="default")
+    rows.update(managed_by="application")
 
 
 class Migration(migrations.Migration):

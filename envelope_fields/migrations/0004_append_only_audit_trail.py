@@ -1,12 +1,82 @@
+"""Triggers on the table of events, as it is after 0003.
+
+They are those of `audit.triggers` for these columns, written out: that module makes them for the
+columns of today. After each migration of ours `audit.beginning` makes them anew.
+"""
+
+# ruff: noqa: S608 - statements are made of the names of our own tables
+
 import logging
 from contextlib import nullcontext
 from typing import Any
 
-from django.db import DatabaseError, connections, migrations, router, transaction
-
-from envelope_fields.audit import triggers
+from django.db import DatabaseError, migrations, router, transaction
 
 _logger = logging.getLogger("envelope_fields.audit")
+
+_EVENTS = "envelope_fields_auditevent"
+_NAME = "envelope_fields_audit"
+_WHY = "envelope_fields: the audit trail is append-only"
+_COLUMNS = (
+    "number", "occurred_at", "action", "outcome", "actor_type", "actor_id", "actor_name", "key_id",
+    "key_alias", "version_number", "before", "after", "address", "request_id", "mac_version", "mac",
+    "previous_id",
+)  # fmt: skip
+_CHANGED = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in _COLUMNS)
+_UNCHANGED = " AND ".join(f"OLD.{column} <=> NEW.{column}" for column in _COLUMNS)
+
+_CREATE = {
+    "postgresql": (
+        f"""
+        CREATE OR REPLACE FUNCTION {_NAME}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{_WHY}' USING ERRCODE = 'restrict_violation';
+        END $$
+        """,
+        f"""
+        CREATE OR REPLACE FUNCTION {_NAME}_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NOT EXISTS (
+                SELECT 1 FROM pg_catalog.pg_locks
+                WHERE pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock'
+                AND relation = 'envelope_fields_masterkey'::regclass
+            ) THEN
+                RAISE EXCEPTION '{_WHY}' USING ERRCODE = 'restrict_violation';
+            END IF;
+            RETURN NULL;
+        END $$
+        """,
+        f"CREATE TRIGGER {_NAME}_update BEFORE UPDATE ON {_EVENTS} "
+        "FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) "
+        f"EXECUTE FUNCTION {_NAME}_refuse()",
+        f"CREATE TRIGGER {_NAME}_delete BEFORE DELETE ON {_EVENTS} "
+        f"FOR EACH ROW EXECUTE FUNCTION {_NAME}_refuse()",
+        f"CREATE TRIGGER {_NAME}_truncate BEFORE TRUNCATE ON {_EVENTS} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {_NAME}_truncate()",
+    ),
+    "mysql": (
+        f"CREATE TRIGGER {_NAME}_update BEFORE UPDATE ON {_EVENTS} FOR EACH ROW "
+        f"IF NOT ({_UNCHANGED}) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_WHY}'; END IF",
+        f"CREATE TRIGGER {_NAME}_delete BEFORE DELETE ON {_EVENTS} FOR EACH ROW "
+        "IF @@SESSION.foreign_key_checks THEN "
+        f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_WHY}'; END IF",
+    ),
+    "sqlite": (
+        f"CREATE TRIGGER {_NAME}_update BEFORE UPDATE ON {_EVENTS} WHEN {_CHANGED} "
+        f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
+        f"CREATE TRIGGER {_NAME}_delete BEFORE DELETE ON {_EVENTS} "
+        "WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 "
+        f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
+        f"CREATE TRIGGER {_NAME}_insert BEFORE INSERT ON {_EVENTS} WHEN EXISTS ("
+        f"SELECT 1 FROM {_EVENTS} WHERE number = NEW.number OR previous_id = NEW.previous_id) "
+        f"BEGIN SELECT RAISE(ABORT, '{_WHY}'); END",
+    ),
+}
+_TRIGGERS = {
+    "postgresql": ("update", "delete", "truncate"),
+    "mysql": ("update", "delete"),
+    "sqlite": ("update", "delete", "insert"),
+}
 
 
 def create(apps: Any, schema_editor: Any) -> None:
@@ -17,7 +87,8 @@ def create(apps: Any, schema_editor: Any) -> None:
         # MariaDB commits with each such statement, and knows no savepoint afterwards.
         savepoint = connection.features.can_rollback_ddl
         with transaction.atomic(using=connection.alias) if savepoint else nullcontext():
-            triggers.create(connection)
+            _drop(connection)
+            _execute(connection, _CREATE.get(connection.vendor, ()))
     except DatabaseError as error:
         # A role without the right to make triggers, or MariaDB with a binary log.
         _logger.warning(
@@ -29,7 +100,23 @@ def create(apps: Any, schema_editor: Any) -> None:
 
 def drop(apps: Any, schema_editor: Any) -> None:
     if _is_there(apps, schema_editor.connection):
-        triggers.drop(connections[schema_editor.connection.alias])
+        _drop(schema_editor.connection)
+
+
+def _drop(connection: Any) -> None:
+    is_postgresql = connection.vendor == "postgresql"
+    on_events = f" ON {_EVENTS}" if is_postgresql else ""
+    names = _TRIGGERS.get(connection.vendor, ())
+    _execute(connection, [f"DROP TRIGGER IF EXISTS {_NAME}_{name}{on_events}" for name in names])
+    if is_postgresql:
+        functions = ("refuse", "truncate")
+        _execute(connection, [f"DROP FUNCTION IF EXISTS {_NAME}_{name}()" for name in functions])
+
+
+def _execute(connection: Any, statements: Any) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def _is_there(apps: Any, connection: Any) -> bool:
@@ -39,8 +126,6 @@ def _is_there(apps: Any, connection: Any) -> bool:
 
 
 class Migration(migrations.Migration):
-    """A later migration that alters the table of events makes the triggers again: SQLite remakes tables."""
-
     dependencies = [("envelope_fields", "0003_keys_under_control")]
 
     operations = [migrations.RunPython(create, drop, elidable=False)]

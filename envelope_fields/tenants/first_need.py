@@ -69,5 +69,6 @@ def _refuse_to_lose(alias: str, using: str, database: str) -> None:
         raise MasterKeyUnusable(
             f"No master key has the alias {alias!r}, and none can be made inside this transaction "
             f"of the database {database!r}: a rollback would take it away from a value that stays. "
-            "Make it before the transaction begins, with the create() of the field's TenantKey."
+            "Make it before the transaction begins: the key 'default' with `python manage.py "
+            "migrate`, one of a tenant with the create() of the field's TenantKey."
         )

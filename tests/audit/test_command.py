@@ -35,6 +35,26 @@ def test_an_intact_trail(trail):
     assert f"head: {audit.head()}\n" in out
 
 
+@pytest.mark.parametrize("arguments", [(), ("--head", f"0:{'00' * 32}")])
+def test_no_events(arguments):
+    """Of which nothing is said that sounds like a proof."""
+    passed, out = verify(*arguments)
+    assert passed
+    assert "All 0" not in out
+    assert "There is no event, so nothing is proven." in out
+    assert ("only a known --head can tell" in out) is not bool(arguments)
+
+
+def test_an_emptied_trail(trail):
+    with tampering() as cursor:
+        cursor.execute("DELETE FROM envelope_fields_audithead")
+        cursor.execute("DELETE FROM envelope_fields_auditevent")
+    passed, out = verify()
+    assert not passed
+    assert "the trail was emptied" in out
+    assert json.loads(verify("--json")[1])["intact"] is False
+
+
 def test_a_known_head(trail):
     passed, out = verify("--head", str(audit.head()))
     assert passed

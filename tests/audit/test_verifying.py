@@ -10,7 +10,14 @@ from django.db.models import QuerySet
 from envelope_fields import audit, keyring
 from envelope_fields.audit import canonical, reading
 from envelope_fields.audit.findings import Cause
-from envelope_fields.models import AuditEvent, AuditHead, AuditKey, KeyUsage, MasterKey
+from envelope_fields.models import (
+    AuditEvent,
+    AuditHead,
+    AuditKey,
+    KeyGrant,
+    KeyUsage,
+    MasterKey,
+)
 from envelope_fields.policy import Principal
 from tests.audit.events import record, tampering
 
@@ -56,6 +63,45 @@ def test_an_empty_trail():
     assert audit.verify().intact
     assert audit.verify((0, bytes(32))).intact
     assert problems((3, bytes(32))) == [(1, 3, Cause.CUT)]
+
+
+class TestEmptied:
+    """Of a trail that was emptied nothing is left but what it told of."""
+
+    @pytest.fixture(autouse=True)
+    def emptied(self, trail):
+        change("DELETE FROM envelope_fields_audithead")
+        change(f"DELETE FROM {TABLE}")
+
+    def without_key(self):
+        change("DELETE FROM envelope_fields_auditkey")
+
+    def test_its_key_is_left(self):
+        assert problems() == [(1, 1, Cause.EMPTIED)]
+        assert "the trail was emptied" in str(audit.verify().problems[0])
+
+    def test_nothing_is_left(self):
+        """What `migrate` makes leaves no event: a known head alone can tell."""
+        self.without_key()
+        assert problems() == []
+        assert problems((10, bytes(32))) == [(1, 10, Cause.CUT)]
+
+    @pytest.mark.parametrize("statement", [
+        "UPDATE envelope_fields_masterkeyversion SET number = 2",
+        "UPDATE envelope_fields_masterkey SET state = 'disabled'",
+        "UPDATE envelope_fields_masterkey SET alias = 'lab'",
+    ])  # fmt: skip
+    def test_acts_left_their_traces(self, statement):
+        self.without_key()
+        change(statement)
+        assert problems() == [(1, 1, Cause.EMPTIED)]
+
+    def test_a_grant_is_a_trace(self):
+        self.without_key()
+        KeyGrant.objects.create(
+            master_key=MasterKey.objects.get(), principal_type="auth.user", principal_id="1"
+        )
+        assert problems() == [(1, 1, Cause.EMPTIED)]
 
 
 CHANGES = {

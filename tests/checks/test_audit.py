@@ -16,7 +16,7 @@ def test_missing_triggers():
     finally:
         triggers.create(connection)
     assert message.id == "envelope_fields.W060"
-    assert "0003" in message.hint
+    assert "run `python manage.py migrate`" in message.hint
     assert check_triggers(databases=["default"]) == []
 
 

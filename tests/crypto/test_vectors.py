@@ -1,6 +1,8 @@
 """Our own vectors: generated as committed, true by two implementations, and refused as they say."""
 
+import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +14,9 @@ from envelope_fields.exceptions import (
     EnvelopeError,
     MalformedEnvelope,
     MasterKeyNotFound,
+    RootKeyRefused,
 )
+from envelope_fields.fields import reading
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.crypto import keys, reference
 from tests.vectors import make_envelope_vectors as generator
@@ -118,6 +122,11 @@ def test_valid_by_the_reference_with_every_intermediate_value(vector):
 
 @each("contexts")
 def test_contexts(vector):
+    if "repeated" in vector:
+        byte, times = vector["repeated"]
+        encoded = context.encode([bytes.fromhex(byte) * times])
+        assert hashlib.sha256(encoded).hexdigest() == vector["context_sha256"]
+        return
     if "parts" in vector:
         encoded = context.encode(bytes.fromhex(part) for part in vector["parts"])
     elif "label" in vector:
@@ -144,6 +153,51 @@ def test_root_wrap():
     assert v.derived_key == derived
     assert v.wrapped_material == b"\x01" + v.nonce + sealed
     assert root_key.unwrap(v.wrapped_material, v.context) == v.material
+
+
+@each("invalid_root_wraps")
+def test_invalid_root_wraps_are_refused(vector):
+    bound_to = context.version_context(
+        generator.UUID(vector["master_key_id"]),
+        Bytes(vector).version_id,
+        vector["number"],
+        vector["usage"],
+    )
+    assert bound_to.hex() == vector["context"]
+    root_key = LocalRootKey(key=vector["root_key_base64"])
+    with pytest.raises(RootKeyRefused):
+        root_key.unwrap(Bytes(vector).wrapped_material, bound_to)
+
+
+@each("several_contexts")
+def test_several_contexts_are_tried_in_order(vector, monkeypatch):
+    """By the reader of a field, which is given its contexts and the key that the envelope names."""
+    tried, opened = [], envelope.decrypt
+
+    def decrypt_and_note(key, stored, bound_to):
+        tried.append(bound_to.hex())
+        return opened(key, stored, bound_to)
+
+    monkeypatch.setattr(envelope, "decrypt", decrypt_and_note)
+    stored = Bytes(vector).envelope
+    field = SimpleNamespace(contexts=[bytes.fromhex(each) for each in vector["contexts"]])
+
+    def read():
+        version_id = layout.parse(stored).version_id
+        if version_id not in KEY_VERSIONS:
+            raise MasterKeyNotFound(version_id.hex())
+        key = xaes.derive(bytearray(KEY_VERSIONS[version_id]), stored[9:21])
+        return reading._open(field, key, stored)
+
+    if "error" in vector:
+        if vector["contexts"]:  # a field always has one
+            with pytest.raises(EnvelopeError) as caught:
+                read()
+            said = f"{caught.typename} ({caught.typename}) {caught.value}"
+            assert f"({vector['error']})" in said
+        return
+    assert read() == Bytes(vector).plaintext
+    assert tried == vector["contexts"][: vector["opened_by"] + 1]
 
 
 @each("rewraps")

@@ -14,6 +14,7 @@ from django.db.migrations import (
 )
 from django.test import override_settings
 
+from envelope_fields.documentation import page
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, migration_plan
 from envelope_fields.fields.migrations import ConversionRefused
@@ -51,7 +52,7 @@ def test_what_the_error_says(plain):
         f"The migration zzz_clinic.{name} would make zzz_clinic.Patient.notes an encrypted field, "
         "and leave its 3 values in the database 'scratch' unencrypted"
     )
-    assert "docs/how-to/encrypt-an-existing-column.md" in str(error.value)
+    assert page("how-to/encrypt-an-existing-column") in str(error.value)
     assert untouched(plain)
 
 

@@ -7,9 +7,17 @@ import pytest
 from django.core import serializers
 
 from envelope_fields import audit
-from envelope_fields.key_fixtures import OtherAuditTrail
+from envelope_fields.key_fixtures import OtherAuditTrail, OtherRotations, VersionNotInFixture
 from envelope_fields.lifecycle import AliasTaken, create_master_key, rotate_master_key, shred
-from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
+from envelope_fields.models import (
+    AuditEvent,
+    KeyGrant,
+    KeyUse,
+    MasterKey,
+    MasterKeyVersion,
+    RotationPlace,
+    RotationRun,
+)
 from tests.models import Note
 from tests.serialization.fixture import FORMATS, dump, load, row, rows
 from tests.stored import stored, version_of
@@ -157,3 +165,46 @@ def test_another_trail_is_refused(fixture):
     with pytest.raises(OtherAuditTrail, match="--exclude"):
         load(fixture, text.replace(base64.b64encode(mac).decode(), other))
     assert audit.verify().intact
+
+
+class TestNumbersOfRows:
+    """Rows that each database numbers by itself do not take the place of others."""
+
+    DAY = {"day": "2026-11-28", "action": "decrypt", "door": "kms", "uses": 3}
+
+    def test_uses_of_a_version_that_is_not_in_the_fixture(self, fixture):
+        version = MasterKeyVersion.objects.get()
+        use = row("envelope_fields.keyuse", 1, version=version.pk + 1000, **self.DAY)
+        with pytest.raises(VersionNotInFixture, match=r"envelope_fields\.MasterKeyVersion into"):
+            load(fixture, rows(use))
+
+    def test_fewer_uses_than_there_are(self, fixture):
+        version = MasterKeyVersion.objects.get()
+        use = KeyUse.objects.create(version=version, **self.DAY)
+        text = dump("envelope_fields.MasterKeyVersion", "envelope_fields.KeyUse")
+        KeyUse.objects.update(uses=7)
+        load(fixture, text)
+        use.refresh_from_db()
+        assert (KeyUse.objects.count(), use.uses) == (1, 7)
+
+    def test_a_grant_of_another(self, fixture):
+        grant = KeyGrant(principal_type="auth.user", principal_id="1", actions=["decrypt"])
+        grant.master_key = MasterKey.objects.get()
+        grant.save()
+        text = dump("envelope_fields.KeyGrant")
+        KeyGrant.objects.filter(pk=grant.pk).update(principal_id="2")
+        load(fixture, text)
+        load(fixture, text)
+        assert sorted(KeyGrant.objects.values_list("principal_id", flat=True)) == ["1", "2"]
+
+    def test_another_rotation(self, fixture):
+        runs = [
+            RotationRun.objects.create(kind="rewrap", master_key=MasterKey.objects.get())
+            for _ in range(2)
+        ]
+        place = RotationPlace.objects.create(run=runs[0], database="default", model="a.B")
+        text = dump("envelope_fields.RotationPlace")
+        load(fixture, text)
+        RotationPlace.objects.filter(pk=place.pk).update(run=runs[1])
+        with pytest.raises(OtherRotations, match="place of a rotation"):
+            load(fixture, text)

@@ -1,6 +1,6 @@
 """Make envelope-v1.json, the test vectors of docs/spec/envelope-v1.md.
 
-    python tests/vectors/make_envelope_vectors.py
+    python -m tests.vectors.make_envelope_vectors
 
 The envelopes are built here from the text of the specification, step by step, and not with the
 package, which is tested against them. What would be random is a hash of a name, so the file
@@ -26,7 +26,11 @@ NOTES = [
     "`valid`: the reader opens `envelope` under the context and gets `plaintext`; a writer that"
     " draws this data key and nonce makes this envelope.",
     "`rewraps`: `after` is `before` under another key version and context.",
+    "Where there is a `label` or an `encryption_context`, a reader makes the context of it.",
+    "`several_contexts`: the reader is given the present context and the previous ones, in order,"
+    " and opens the envelope under the one with the index `opened_by`, or refuses it.",
     "`invalid`: the reader must refuse `envelope` (or `text`) with exactly this error.",
+    "`invalid_root_wraps`: what a local root key must refuse for the row that is described.",
     "MalformedEnvelope: not an envelope. MasterKeyNotFound: a key version that the reader does not"
     " know. UnwrapFailed: the data key does not open. DecryptionFailed: the payload does not.",
 ]
@@ -58,7 +62,8 @@ def field(label: str, *bound: bytes) -> bytes:
 
 
 def kms(**pairs: str) -> bytes:
-    return pae(b"kms", *(part.encode() for pair in sorted(pairs.items()) for part in pair))
+    encoded = sorted((key.encode(), value.encode()) for key, value in pairs.items())
+    return pae(b"kms", *(part for pair in encoded for part in pair))
 
 
 def derive(key: bytes, prefix: bytes) -> bytes:
@@ -137,12 +142,23 @@ def valid_vectors() -> list[Json]:
         valid_field("looks like an envelope", b"\x01" + bytes(96)),
         valid_field("previous context", b"Written before the rename.", PREVIOUS),
         valid_field("label in utf-8", b"Pinned with context=.", "klinik.patient.größe"),
+        valid_field("label in mixed case", b"Pinned with context=.", "Clinic.Patient.NOTES"),
+        valid_field("label that is not normalised", b"A.", "clinic.patient.re\u0301sume\u0301"),
+        valid_field("label of compatibility characters", b"A.", "clinic.\u212b.\ufb01eld\u00b2"),
+        valid_field("label of 300 bytes", b"A.", "x" * 300),
         valid_kms("kms: no pairs", b"A session token.", {}),
+        valid_kms("kms: keys in the order of their bytes, not of UTF-16", b"A.",
+                  {"\uff5e": "1", "\U0001fa7a": "2", "\u00e9": "3"}),
+        valid_kms("kms: keys that begin another", b"A.", {"ab": "a", "a": "z", "a!": "", "a=": ""}),
+        valid_kms("kms: text that is not normalised", b"A.", {"e\u0301": "\u212b", "é": "Å"}),
+        valid_kms("kms: text in mixed case", b"A.", {"A": "B", "a": "b"}),
+        valid_kms("kms: 261 parts", b"A.", {f"key {n:03}": str(n) for n in range(130)}),
+        valid_kms("kms: a value of 256 bytes", b"A.", {"a": "0123456789abcdef" * 16}),
         valid_kms(
             "kms: pairs in any order", b"A report.", {"tenant": "7", "Purpose": "", "a": "b"}
         ),
         valid_kms("kms: data key", drawn("kms: data key: payload", 32), {"file": "scan-1.dcm"}),
-    ]
+    ]  # fmt: skip
 
 
 def context_vectors() -> list[Json]:
@@ -151,6 +167,11 @@ def context_vectors() -> list[Json]:
     return [
         hexed({"name": "PAE of nothing", "parts": [], "context": pae()}),
         hexed({"name": "PAE of one empty part", "parts": [""], "context": pae(b"")}),
+        {
+            "name": "PAE of one part of 65,537 bytes 61",
+            "repeated": ["61", 65_537],
+            "context_sha256": sha256(pae(b"a" * 65_537)).hexdigest(),
+        },
         hexed({"name": "field", "label": LABEL, "bindings": [], "context": field(LABEL)}),
         hexed(
             {
@@ -194,6 +215,106 @@ def root_wrap_vector() -> Json:
     )
 
 
+def invalid_root_wrap_vectors() -> list[Json]:
+    """What is not the wrapping of the row that it stands in."""
+    good, row = root_wrap_vector(), context_vectors()[-1]
+    wrapped, root_key = (bytes.fromhex(good[name]) for name in ("wrapped_material", "root_key"))
+    nonce, material = wrapped[1:25], bytes.fromhex(good["material"])
+    made: list[Json] = []
+
+    def bound(about: Json) -> bytes:
+        return pae(
+            b"master-key-version", UUID(about["master_key_id"]).bytes,
+            bytes.fromhex(about["version_id"]), integer(about["number"]), about["usage"].encode(),
+        )  # fmt: skip
+
+    def refuse(name: str, wrapped_material: bytes, **other: Any) -> None:
+        about = {each: row[each] for each in ("master_key_id", "version_id", "number", "usage")}
+        about = {"root_key_base64": good["root_key_base64"], **about, **other}
+        said = {"name": name, **about, "context": bound(about), "error": "RootKeyRefused"}
+        made.append(hexed({**said, "wrapped_material": wrapped_material}))
+
+    def sealed(content: bytes, context: bytes) -> bytes:
+        return b"\x01" + nonce + xaes(root_key, nonce, content, context)
+
+    for length in (0, 1, 24, 25, 41, 57, 72):
+        refuse(f"truncated to {length} bytes", wrapped[:length])
+    refuse("a byte after the end", wrapped + b"\x00")
+    for format_byte in (b"\x00", b"\x02", b"\x11", b"\x81", b"\xff"):
+        refuse(f"format {format_byte.hex()}", format_byte + wrapped[1:])
+    context = bound(row)
+    for length in (0, 16, 31, 33, 64):
+        content = (material * 2)[:length]
+        refuse(f"material of {length} bytes", sealed(content, context))
+    for name, at in {"nonce prefix": 1, "nonce suffix": 24, "material": 25, "tag": 72}.items():
+        refuse(f"altered: {name}", wrapped[:at] + bytes([wrapped[at] ^ 1]) + wrapped[at + 1 :])
+    refuse("another number", wrapped, number=2)
+    refuse("number 0", wrapped, number=0)
+    refuse("another version id", wrapped, version_id=SECOND.hex())
+    refuse("another master key", wrapped, master_key_id=str(UUID(bytes=drawn("other key id", 16))))
+    refuse("another usage", wrapped, usage="generate_verify_mac")
+    refuse("the usage in another case", wrapped, usage="ENCRYPT_DECRYPT")
+    other = b64encode(drawn("another root key", 32)).decode()
+    refuse("another root key", wrapped, root_key_base64=other)
+    refuse("not bound", sealed(material, b""))
+    parts = (UUID(row["master_key_id"]).bytes, bytes.fromhex(row["version_id"]))
+    usage = row["usage"].encode()
+    refuse("bound without the number",
+           sealed(material, pae(b"master-key-version", *parts, usage)))  # fmt: skip
+    big_endian = (1).to_bytes(8, "big")
+    refuse("bound to the number in the other byte order",
+           sealed(material, pae(b"master-key-version", *parts, big_endian, usage)))  # fmt: skip
+    text_id = row["master_key_id"].encode()
+    text_bound = pae(b"master-key-version", text_id, parts[1], integer(1), usage)
+    refuse("bound to the master key's id as text", sealed(material, text_bound))
+    without = AESGCM(root_key).encrypt(nonce[12:], material, context)
+    refuse("wrapped by AES-GCM without derivation", b"\x01" + nonce + without)
+    return made
+
+
+def several_contexts_vectors(made: dict[str, Json]) -> list[Json]:
+    ascii_, previous = made["ascii"], made["previous context"]
+    unknown, oldest = "clinic.patient.text", "clinic.patient.comment"
+    vectors: list[Json] = []
+
+    def add(name: str, envelope: str, labels: list[str], **outcome: Any) -> None:
+        contexts = [field(label).hex() for label in labels]
+        said = {"name": name, "labels": labels, "contexts": contexts, "envelope": envelope}
+        vectors.append({**said, **outcome})
+
+    opened, refused = ascii_["plaintext"], {"error": "UnwrapFailed"}
+    env, old = ascii_["envelope"], previous["envelope"]
+    add("the present one", env, [LABEL, PREVIOUS], plaintext=opened, opened_by=0)
+    add("the first of the previous ones", old, [LABEL, PREVIOUS, oldest],
+        plaintext=previous["plaintext"], opened_by=1)  # fmt: skip
+    add("the last of the previous ones", old, [LABEL, oldest, unknown, PREVIOUS],
+        plaintext=previous["plaintext"], opened_by=3)  # fmt: skip
+    add("the present one stands behind", env, [PREVIOUS, LABEL], plaintext=opened, opened_by=1)
+    add("none of them", env, [unknown, PREVIOUS, oldest], **refused)
+    add("none at all", env, [], **refused)
+    add("none of them under the key of the envelope, one under another",
+        under_another_key(ascii_, PREVIOUS).hex(), [LABEL, PREVIOUS], **refused)  # fmt: skip
+    broken = bytes.fromhex(old)
+    broken = broken[:-1] + bytes([broken[-1] ^ 1])
+    add("a previous one, and the payload was altered", broken.hex(), [LABEL, PREVIOUS, oldest],
+        error="DecryptionFailed")  # fmt: skip
+    unknown_version = b"\x01" + drawn("no version", 8) + bytes.fromhex(old)[9:]
+    add("a key version that is not known", unknown_version.hex(), [LABEL, PREVIOUS],
+        error="MasterKeyNotFound")  # fmt: skip
+    return vectors
+
+
+def under_another_key(vector: Json, label: str = "") -> bytes:
+    """Return an envelope that names the first key version, and was wrapped under the second."""
+    envelope, data_key = (bytes.fromhex(vector[name]) for name in ("envelope", "data_key"))
+    additional_data = envelope[:9] + field(label or LABEL)
+    return _rewrapped(envelope, data_key, KEY_VERSIONS[SECOND], additional_data)
+
+
+def _rewrapped(envelope: bytes, data_key: bytes, key: bytes, additional_data: bytes) -> bytes:
+    return envelope[:33] + xaes(key, envelope[9:33], data_key, additional_data) + envelope[81:]
+
+
 def rewrap_vectors(made: dict[str, Json]) -> list[Json]:
     def rewrapped(name: str, before: Json, label: str) -> Json:
         old = bytes.fromhex(before["envelope"])
@@ -218,16 +339,21 @@ def rewrap_vectors(made: dict[str, Json]) -> list[Json]:
     ]
 
 
-def invalid_vectors(made: dict[str, Json]) -> list[Json]:
+def invalid_vectors(made: dict[str, Json]) -> list[Json]:  # noqa: C901 - case after case
     ascii_, context = bytes.fromhex(made["ascii"]["envelope"]), field(LABEL)
     other = bytes.fromhex(made["utf-8"]["envelope"])
     kms_vector = made["kms: data key"]
     vectors: list[Json] = []
 
-    def refuse(name: str, envelope: bytes, error: str, under: bytes = context) -> None:
-        vectors.append(
-            hexed({"name": name, "envelope": envelope, "context": under, "error": error})
-        )
+    def refuse(
+        name: str, envelope: bytes, error: str, under: bytes = context, **about: Any
+    ) -> None:
+        if "label" in about:
+            under = field(about["label"])
+        if "encryption_context" in about:
+            under = kms(**about["encryption_context"])
+        said = {"name": name, **about, "envelope": envelope, "context": under, "error": error}
+        vectors.append(hexed(said))
 
     def flipped(at: int, bit: int = 0) -> bytes:
         return ascii_[:at] + bytes([ascii_[at] ^ 1 << bit]) + ascii_[at + 1 :]
@@ -256,7 +382,7 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:
            "UnwrapFailed")  # fmt: skip
 
     refuse("another label", ascii_, "UnwrapFailed", field("clinic.patient.record"))
-    refuse("the label in another case", ascii_, "UnwrapFailed", field("clinic.Patient.notes"))
+    refuse("the label in another case", ascii_, "UnwrapFailed", label="clinic.Patient.notes")
     refuse("the previous context not declared", bytes.fromhex(made["previous context"]["envelope"]),
            "UnwrapFailed")  # fmt: skip
     refuse("bound to a column that it was not", ascii_, "UnwrapFailed", field(LABEL, b"id", b"1"))
@@ -267,12 +393,43 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:
     refuse("kms with another value", kms_envelope, "UnwrapFailed", kms(file="scan-2.dcm"))
     refuse("kms with a pair more", kms_envelope, "UnwrapFailed", kms(file="scan-1.dcm", a=""))
 
+    odd = {name: bytes.fromhex(vector["envelope"]) for name, vector in made.items()}
+    refuse("the label in lower case", odd["label in mixed case"], "UnwrapFailed", label=LABEL)
+    refuse("the label normalised (NFC)", odd["label that is not normalised"], "UnwrapFailed",
+           label="clinic.patient.r\u00e9sum\u00e9")  # fmt: skip
+    refuse("the label decomposed (NFD)", odd["label in utf-8"], "UnwrapFailed",
+           label="klinik.patient.gro\u0308\u00dfe")  # fmt: skip
+    refuse("kms with a value in another case", kms_envelope, "UnwrapFailed",
+           encryption_context={"file": "Scan-1.dcm"})  # fmt: skip
+    refuse("kms with a key in another case", kms_envelope, "UnwrapFailed",
+           encryption_context={"File": "scan-1.dcm"})  # fmt: skip
+
     data_key, header = bytes.fromhex(made["ascii"]["data_key"]), ascii_[:9]
     plain_gcm = AESGCM(KEY_VERSIONS[FIRST]).encrypt(nonce[12:], data_key, header + context)
     refuse("wrapped by AES-GCM without derivation", ascii_[:33] + plain_gcm + ascii_[81:],
            "UnwrapFailed")  # fmt: skip
     unbound = xaes(KEY_VERSIONS[FIRST], nonce, data_key, context)
     refuse("wrapped without the header", ascii_[:33] + unbound + ascii_[81:], "UnwrapFailed")
+    for name, additional_data in {
+        "bound to the format, without the id": b"\x01" + context,
+        "bound to the id, without the format": FIRST + context,
+        "bound to the context before the header": context + header,
+        "bound to the context between format and id": b"\x01" + context + FIRST,
+        "bound to the header alone": header,
+        "bound to nothing": b"",
+    }.items():
+        other_wrap = _rewrapped(ascii_, data_key, KEY_VERSIONS[FIRST], additional_data)
+        refuse(f"wrapped, {name}", other_wrap, "UnwrapFailed")
+    refuse("wrapped under another known key", under_another_key(made["ascii"]), "UnwrapFailed")
+    nobody = b"\x01" + drawn("no version", 8)
+    unnamed = _rewrapped(nobody + ascii_[9:], data_key, KEY_VERSIONS[FIRST], nobody + context)
+    refuse("wrapped under a known key, the id of no version", unnamed, "MasterKeyNotFound")
+    lengths = b"".join(
+        len(part).to_bytes(4, "little") + part for part in (b"field", LABEL.encode())
+    )
+    short_pae = header + (2).to_bytes(4, "little") + lengths
+    short_bound = _rewrapped(ascii_, data_key, KEY_VERSIONS[FIRST], short_pae)
+    refuse("wrapped, bound to a context with lengths of 32 bits", short_bound, "UnwrapFailed")
     short = xaes(KEY_VERSIONS[FIRST], nonce, data_key[:31], header + context)
     refuse("wrapped data key of 31 bytes", ascii_[:33] + short + ascii_[81:], "UnwrapFailed")
 
@@ -288,7 +445,34 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:
     unbound = AESGCM(data_key).encrypt(bytes(12), plaintext, b"")
     refuse("payload without the format byte as additional data", ascii_[:81] + unbound,
            "DecryptionFailed")  # fmt: skip
+    for name, payload_nonce, additional_data in [
+        ("the header as additional data", bytes(12), header),
+        ("the header and the context as additional data", bytes(12), header + context),
+        ("the context as additional data", bytes(12), context),
+        ("the prefix as its nonce", nonce[:12], b"\x01"),
+        ("the suffix as its nonce", nonce[12:], b"\x01"),
+        ("a nonce of one", bytes(11) + b"\x01", b"\x01"),
+        ("a nonce of one, in the other byte order", b"\x01" + bytes(11), b"\x01"),
+    ]:
+        payload = AESGCM(data_key).encrypt(payload_nonce, plaintext, additional_data)
+        refuse(f"payload with {name}", ascii_[:81] + payload, "DecryptionFailed")
+    in_front = nonce[:12] + AESGCM(data_key).encrypt(nonce[:12], plaintext, b"\x01")
+    refuse("payload with a nonce in front", ascii_[:81] + in_front, "DecryptionFailed")
+    refuse_other_formats(refuse, made["ascii"])
     return vectors
+
+
+def refuse_other_formats(refuse: Any, vector: Json) -> None:
+    """Envelopes that are whole but for their first byte, which enters what is authenticated."""
+    envelope, data_key = (bytes.fromhex(vector[name]) for name in ("envelope", "data_key"))
+    plaintext, context = (bytes.fromhex(vector[name]) for name in ("plaintext", "context"))
+    for bits in (0x00, 0x03, 0x11, 0x21, 0x41, 0x81, 0xF1, 0xFE):
+        format_byte = bytes([bits])
+        header = format_byte + envelope[1:9]
+        payload = AESGCM(data_key).encrypt(bytes(12), plaintext, format_byte)
+        made = header + envelope[9:81] + payload
+        made = _rewrapped(made, data_key, KEY_VERSIONS[FIRST], header + context)
+        refuse(f"format {format_byte.hex()}, and all else made for it", made, "MalformedEnvelope")
 
 
 def invalid_text_vectors(made: dict[str, Json]) -> list[Json]:
@@ -314,6 +498,24 @@ def invalid_text_vectors(made: dict[str, Json]) -> list[Json]:
         "a character of no alphabet": good[:50] + "!" + good[51:],
         "not ascii": good[:50] + "é" + good[51:],
         "fullwidth digit": good[:50] + "\uff11" + good[51:],
+        "zero byte at the end": good + "\x00",
+        "zero byte inside": good[:50] + "\x00" + good[50:],
+        "tab at the end": good + "\t",
+        "tab behind the prefix": "envelope:\t" + body,
+        "carriage return at the end": good + "\r",
+        "form feed at the end": good + "\f",
+        "escape inside": good[:50] + "\x1b" + good[50:],
+        "delete at the end": good + "\x7f",
+        "next line at the end": good + "\x85",
+        "no-break space in front": "\xa0" + good,
+        "line separator at the end": good + "\u2028",
+        "byte order mark in front": "\ufeff" + good,
+        "byte order mark behind the prefix": "envelope:\ufeff" + body,
+        "byte order mark at the end": good + "\ufeff",
+        "zero-width space inside": good[:50] + "\u200b" + good[50:],
+        "right-to-left mark at the end": good + "\u200f",
+        "two line ends": good + "\n\n",
+        "twice": good + good,
         "nothing inside": "envelope:",
         "truncated inside": text_form(short),
         "another format inside": text_form(b"\x02" + short[1:] + b"\x00"),
@@ -329,8 +531,10 @@ def vectors() -> Json:
         "key_versions": {version.hex(): key.hex() for version, key in KEY_VERSIONS.items()},
         "contexts": context_vectors(),
         "root_wrap": root_wrap_vector(),
+        "invalid_root_wraps": invalid_root_wrap_vectors(),
         "valid": list(made.values()),
         "rewraps": rewrap_vectors(made),
+        "several_contexts": several_contexts_vectors(made),
         "invalid": invalid_vectors(made),
         "invalid_text": invalid_text_vectors(made),
     }

@@ -42,10 +42,14 @@ def _as_text(found: audit.Verification, head_is_known: bool) -> str:
     lines = [str(problem) for problem in found.problems[:SHOWN]]
     if len(found.problems) > SHOWN:
         lines.append(f"and {len(found.problems) - SHOWN:,} more; --json prints all")
-    if found.intact:
+    if found.intact and found.events:
         lines.append(f"All {found.events:,} events are as they were recorded.")
         if not head_is_known:
             lines.append("Whether later ones were cut off, only a known --head can tell.")
+    elif found.intact:
+        lines.append("There is no event, so nothing is proven.")
+        if not head_is_known:
+            lines.append("Whether there were any, only a known --head can tell.")
     return "\n".join([*lines, f"head: {found.head}"])
 
 

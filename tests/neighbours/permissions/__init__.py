@@ -1,0 +1,1 @@
+"""django-guardian makes a user after each flush: here, one with an encrypted field."""
