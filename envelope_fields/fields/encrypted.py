@@ -14,12 +14,12 @@ from django.db.models.expressions import DatabaseDefault
 
 from envelope_fields.fields import field_checks, guard, placeholder, upserts
 from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
-from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.masks import Mask, StoredCol
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.reading import Reader, reader
 from envelope_fields.fields.writing import Writer, writer
@@ -159,7 +159,11 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             return None
         if type(value) is StoredEnvelope:
             return self._own(value).envelope
+        if type(value) is Kept:
+            return StoredCol(self.model._meta.db_table, self)
         refuse_mask(self, value)
+        if placeholder.is_empty_text(self, value):
+            value = ""
         carrier = Unencrypted(value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):

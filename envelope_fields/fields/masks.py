@@ -1,7 +1,7 @@
 """What stands for a value that the principal may not read, where a field masks instead of raising.
 
-A mask is an object and no text: whoever saves the object that has one leaves the stored value as
-it is, and it cannot be written anywhere else.
+A mask is an object, not text: saving the object that has one leaves the stored value as it is, and
+it cannot be written anywhere else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from django.core.exceptions import FieldError
 from django.db.models import Model
 from django.db.models.query_utils import DeferredAttribute
 
+from envelope_fields.fields.carriers import Kept, StoredEnvelope
 from envelope_fields.fields.columns import EncryptedCol
 
 DOTS = "••••••••"
@@ -25,11 +26,13 @@ class Mask:
         place: `app.model.field`, of the value.
     """
 
-    __slots__ = ("__weakref__", "_owner", "place")
+    __slots__ = ("__weakref__", "_envelope", "_is_astray", "_owner", "place")
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, envelope: bytes | None = None) -> None:
         self.place = place
+        self._envelope = envelope
         self._owner: ref[Model] | None = None
+        self._is_astray = False
 
     def __str__(self) -> str:
         return DOTS
@@ -38,7 +41,8 @@ class Mask:
         return f"<Mask of {self.place}>"
 
     def __reduce__(self) -> Any:
-        return Mask, (self.place,)  # a copy belongs to whatever object it is found in
+        # A copy belongs to whatever object it is found in.
+        return Mask, (self.place, self._envelope)
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         # Django asks this of whatever is written or compared, before it makes text of it.
@@ -48,48 +52,58 @@ class Mask:
             "bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
         )
 
-    def come_to(self, instance: Model, held: Any) -> None:
-        """Belong to an object from now on: the one that is loaded, or another of the same row.
+    def assigned_to(self, instance: Model, held: Any) -> Mask:
+        """Return what an object holds when this mask is assigned to it.
+
+        That is the mask itself in the object that is loaded, or another of the same row. In any
+        other it is one that cannot be written: packages assign what they never save.
 
         Args:
-            held: what the object has in this place so far.
-
-        Raises:
-            FieldError: it belongs to another row.
+            instance: the object.
+            held: what it has in this place so far.
         """
-        if not self._is_free_for(instance, held):
-            raise FieldError(
-                f"The value of {self.place} is masked, and belongs to another object. It cannot be "
-                "assigned: you may not read it."
-            )
-        self._owner = ref(instance)
+        if self._is_free_for(instance, held):
+            self._owner = ref(instance)
+            return self
+        astray = Mask(self.place, self._envelope)
+        astray._is_astray = True
+        return astray
 
-    def stored_in(self, field: Any, instance: Model, add: bool) -> StoredValue:
+    def stored_in(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope:
         """Return what leaves the stored value alone when the object is saved.
+
+        A new row of a model that copies this one, as histories do, gets the envelope.
 
         Raises:
             FieldError: that would be another field or row, or a new one.
         """
-        if self.place != field.place or (self._of() is not None and not self._is_of(instance)):
+        if add and self._envelope is not None and field.copied_place == self.place:
+            return StoredEnvelope(self._envelope, field.label)
+        if self.place != field.place or self._is_of_another(instance):
             raise FieldError(
-                f"{field} cannot take the masked value of {self.place}: you may not read it, so "
-                "it stays where it is."
+                f"{field} cannot take the masked value of {self.place} from another object: you "
+                "may not read it, so it stays where it is."
             )
         if add:
             raise FieldError(
-                f"{field} is masked, and a copy of the row would need its value: whoever may "
+                f"{field} is masked, and a copy of the row would need its value: a user who may "
                 "read it can make one."
             )
-        return StoredValue(field)
+        return Kept()
 
     def _of(self) -> Model | None:
         return None if self._owner is None else self._owner()
+
+    def _is_of_another(self, instance: Model) -> bool:
+        return self._is_astray or (self._of() is not None and not self._is_of(instance))
 
     def _is_of(self, instance: Model) -> bool:
         owner = self._of()
         return owner is instance or (owner is not None and owner == instance)
 
     def _is_free_for(self, instance: Model, held: Any) -> bool:
+        if self._is_astray:
+            return False
         if self._of() is not None:
             return self._is_of(instance)
         # It is being loaded (a new object that has one is refused when saved), or has come back
@@ -98,7 +112,7 @@ class Mask:
 
 
 def is_dots(value: Any) -> bool:
-    """Whether somebody sends back what a mask showed them."""
+    """Whether a value is what a mask shows."""
     return isinstance(value, str) and value.strip() == DOTS
 
 
@@ -117,11 +131,14 @@ class StoredCol(EncryptedCol):
 
 
 class MaskedAttribute(DeferredAttribute):
-    """The attribute of a field that masks: a mask knows whose it is."""
+    """The attribute of a field that masks: a mask knows whose it is, and its dots change nothing."""
 
     field: Any
 
     def __set__(self, instance: Model, value: Any) -> None:
+        held = instance.__dict__.get(self.field.attname)
         if type(value) is Mask:
-            value.come_to(instance, instance.__dict__.get(self.field.attname))
+            value = value.assigned_to(instance, held)
+        elif type(held) is Mask and is_dots(value):
+            return  # forms, serializers and imports send back what they were shown
         instance.__dict__[self.field.attname] = value

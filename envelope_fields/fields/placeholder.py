@@ -27,6 +27,14 @@ def suffices(field: Any, connection: BaseDatabaseWrapper) -> bool:
     return is_historical(field.model) and not has_rows(field.model, connection.alias)
 
 
+def is_empty_text(field: Any, value: Any) -> bool:
+    """Whether this is what the schema editor has a binary column default to: no bytes.
+
+    It asks the fields of migrations; from anywhere else, bytes are a mistake.
+    """
+    return type(value) is bytes and not value and is_historical(field.model)
+
+
 def advice(model: type[Model]) -> str:
     """Return what to do in a migration whose values need a key that is not there yet."""
     if not is_historical(model):

@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.fields import SkipField
 
 from envelope_fields.fields.json import EncryptedJSONField
-from envelope_fields.fields.masking import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.masks import Mask, is_dots
+from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.text import EncryptedTextField
 
 

@@ -182,7 +182,7 @@ class TestElsewhere:
     def writes(self, masked, other):
         mask = masked.text
         return [
-            lambda: setattr(other, "text", mask),
+            lambda: _saved(other, text=mask),
             lambda: MaskedNote.objects.create(text=mask),
             lambda: MaskedNote.objects.bulk_create([MaskedNote(text=mask)]),
             lambda: MaskedNote.objects.update(text=mask),

@@ -1,6 +1,6 @@
 """Run the tests of each project with its own settings, two projects at a time.
 
-    python -m tests.neighbours [PROJECT ...] [arguments for pytest]
+python -m tests.neighbours [PROJECT ...] [arguments for pytest]
 """
 
 import os
@@ -26,9 +26,7 @@ def run(project: str, arguments: list[str]) -> bool:
         "DJANGO_SETTINGS_MODULE": settings,
         "ENVELOPE_TEST_DB_PREFIX": f"{prefix}_{project}",
     }
-    result = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     print(f"\n=== {project}: {time.monotonic() - began:.1f} s ===\n{result.stdout}{result.stderr}")
     return result.returncode == 0
 
