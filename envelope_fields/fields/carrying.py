@@ -9,10 +9,11 @@ from django.core.exceptions import FieldError
 from django.db.models import Model
 
 from envelope_fields.crypto import format
-from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields import stand_ins
+from envelope_fields.fields.binding import BindingMixin
+from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.masking import refuse_mask
+from envelope_fields.fields.masks import StoredCol
 
 
 class CarryingMixin(BindingMixin):
@@ -43,6 +44,12 @@ class CarryingMixin(BindingMixin):
     def value_from_object(self, obj: Model) -> Any:
         value = super().value_from_object(obj)
         return value.value if type(value) is Unencrypted else value
+
+    def stored_by(self, carrier: StoredEnvelope | Kept) -> bytes | StoredCol:
+        """Return what a carrier that is no value puts into the column."""
+        if isinstance(carrier, Kept):
+            return StoredCol(self.model._meta.db_table, self)
+        return self._own(carrier).envelope
 
     def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
         if stored.label != self.label:

@@ -19,7 +19,7 @@ from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
-from envelope_fields.fields.masks import Mask, StoredCol
+from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.reading import Reader, reader
 from envelope_fields.fields.writing import Writer, writer
@@ -157,10 +157,8 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             return self.writer(value, connection.alias)
         if value is None:
             return None
-        if type(value) is StoredEnvelope:
-            return self._own(value).envelope
-        if type(value) is Kept:
-            return StoredCol(self.model._meta.db_table, self)
+        if type(value) in (StoredEnvelope, Kept):
+            return self.stored_by(value)
         refuse_mask(self, value)
         if placeholder.is_empty_text(self, value):
             value = ""

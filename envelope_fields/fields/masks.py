@@ -131,7 +131,7 @@ class StoredCol(EncryptedCol):
 
 
 class MaskedAttribute(DeferredAttribute):
-    """The attribute of a field that masks: a mask knows whose it is, and its dots change nothing."""
+    """The attribute of a field that masks: a mask knows whose it is, and dots do not replace it."""
 
     field: Any
 

@@ -62,10 +62,12 @@ def refusal(field: Any) -> Refusal:
 
     def refuse(carrier: Unencrypted) -> None:
         # Most values are text, and told from what stands for one by how it begins.
-        if type(carrier.value) is str and not masks:
-            if not carrier.value.lstrip().startswith(TEXT_PREFIX):
-                return
-        _refuse(field, stand_in(field, carrier.value))
+        if (
+            masks
+            or type(carrier.value) is not str
+            or carrier.value.lstrip().startswith(TEXT_PREFIX)
+        ):
+            _refuse(field, stand_in(field, carrier.value))
 
     return refuse
 

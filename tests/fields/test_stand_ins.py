@@ -247,9 +247,9 @@ class TestDots:
     )
     @pytest.mark.parametrize("form", ["{}", " {}\n", "{}, and more"])
     def test_they_are_refused(self, secret, write, form):
-        with pytest.raises(FieldError, match=r"tests\.MaskedNote\.(text|data): .*dots"):
-            with transaction.atomic():
-                write(secret, form.format(DOTS))
+        named = r"tests\.MaskedNote\.(text|data): .*dots"
+        with pytest.raises(FieldError, match=named), transaction.atomic():
+            write(secret, form.format(DOTS))
         assert self.unchanged()
         assert MaskedNote.objects.count() == 1
 
