@@ -10,7 +10,6 @@ from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
-from django.db.models.expressions import DatabaseDefault
 
 from envelope_fields.fields import field_checks, guard, placeholder, upserts
 from envelope_fields.fields.binding import BindingMixin
@@ -122,6 +121,20 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
     def get_internal_type(self) -> str:
         return "BinaryField"
 
+    # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
+    # columns of applications and migrations, objects for what they hold until they are saved.
+    @property
+    def _db_default_expression(self) -> Any:
+        if self.has_db_default():
+            raise FieldError(
+                f"{self} is encrypted: db_default would have the database store a plain value. "
+                "Use default= instead."
+            )
+        return self.db_default
+
+    def _check_db_default(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        return []  # refused as a whole, by envelope_fields.E014
+
     # Writing
 
     @cached_property
@@ -136,11 +149,6 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
         if hasattr(value, "resolve_expression"):
             if type(value) is Mask:
                 return value.stored_in(self, model_instance, add)
-            if isinstance(value, DatabaseDefault):
-                raise FieldError(
-                    f"{self} is encrypted: db_default would have the database store a plain "
-                    "value. Use default= instead."
-                )
             if guard.is_json_null(self, value):
                 # Still an expression: from 6.0 on, Django reads back what it stands for.
                 return Value(Unencrypted(value, model_instance), output_field=self)
@@ -167,7 +175,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             if not guard.is_json_null(self, value):
                 return guard.admit(self, value, carrier)
         elif placeholder.suffices(self, connection):
-            return placeholder.PLACEHOLDER
+            return placeholder.for_no_row(self, connection)
         del value  # from here on the carrier alone holds it: error reports show variables
         return self.writer(carrier, connection.alias)
 
