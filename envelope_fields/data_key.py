@@ -32,7 +32,7 @@ class DataKey:
     def plaintext(self) -> memoryview:
         """The key, 32 bytes in a buffer, which raises an error once the key is wiped.
 
-        Copies, slices and ciphers that are made of it cannot be reached: let none outlive the block.
+        Copies, slices and ciphers made of it cannot be reached: let none outlive the block.
 
         Raises:
             ValueError: the key is wiped.

@@ -11,6 +11,7 @@ from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db.models import Model
+from django.db.models.expressions import Col
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.carriers import Kept, StoredEnvelope
@@ -128,6 +129,9 @@ class StoredValue:
 
 class StoredCol(EncryptedCol):
     """The column itself, written back into itself."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return Col.as_sql(self, compiler, connection)
 
 
 class MaskedAttribute(DeferredAttribute):
