@@ -31,6 +31,13 @@ def is_column(expression: Any) -> bool:
     return isinstance(expression, Col)
 
 
+def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
+    """Whether a name or expression would order a query by an encrypted column."""
+    if isinstance(order, str):
+        order = F(order.lstrip("+-"))
+    return next(_inside(order, query), None) is not None
+
+
 class EncryptedCol(Col):
     """A reference to the column, read by the field's reader."""
 
