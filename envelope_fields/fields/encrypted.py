@@ -11,11 +11,12 @@ from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 
-from envelope_fields.fields import field_checks, guard, placeholder, upserts
+from envelope_fields.fields import drafts, field_checks, guard, placeholder, upserts
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
+from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask
@@ -31,7 +32,12 @@ else:
 KeyChoice = str | Callable[[Any], str] | None
 
 
-class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field):
+drafts.watch()  # models are declared before any application is ready
+
+
+class EncryptedFieldMixin(
+    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field
+):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
     A subclass says how a value becomes bytes, in `to_plaintext` and `from_plaintext`.
@@ -47,6 +53,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
     """
 
     key: KeyChoice
+    has_drafts = False
 
     non_db_attrs: tuple[str, ...] = (
         *Field.non_db_attrs,
@@ -100,6 +107,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             "reader",
             "writer",
             "cached_col",
+            "has_drafts",
         ):
             self.__dict__.pop(cached, None)
 

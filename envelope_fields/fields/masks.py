@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.db.models.expressions import Col
 from django.db.models.query_utils import DeferredAttribute
 
+from envelope_fields.crypto.format import encode_text
 from envelope_fields.fields.carriers import Kept, StoredEnvelope
 from envelope_fields.fields.columns import EncryptedCol
 
@@ -27,13 +28,14 @@ class Mask:
         place: `app.model.field`, of the value.
     """
 
-    __slots__ = ("__weakref__", "_envelope", "_is_astray", "_owner", "place")
+    __slots__ = ("__weakref__", "_envelope", "_is_astray", "_is_newer", "_owner", "place")
 
     def __init__(self, place: str, envelope: bytes | None = None) -> None:
         self.place = place
         self._envelope = envelope
         self._owner: ref[Model] | None = None
         self._is_astray = False
+        self._is_newer = False
 
     def __str__(self) -> str:
         return DOTS
@@ -70,10 +72,19 @@ class Mask:
         astray._is_astray = True
         return astray
 
+    def as_text(self) -> str | None:
+        """Return the text of the envelope that the value is in: no more than a mask says."""
+        return None if self._envelope is None else encode_text(self._envelope)
+
+    def replaces_what_is_stored(self) -> None:
+        """Be the mask of a value that is not in the row yet, from a draft of it."""
+        self._is_newer = True
+
     def stored_in(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope:
         """Return what leaves the stored value alone when the object is saved.
 
-        A new row of a model that copies this one, as histories do, gets the envelope.
+        A new row of a model that copies this one, as histories do, gets the envelope; so does the
+        row itself where the mask is of a draft of it.
 
         Raises:
             FieldError: that would be another field or row, or a new one.
@@ -90,6 +101,8 @@ class Mask:
                 f"{field} is masked, and a copy of the row would need its value: a user who may "
                 "read it can make one."
             )
+        if self._is_newer and self._envelope is not None:
+            return StoredEnvelope(self._envelope, field.label)
         return Kept()
 
     def _of(self) -> Model | None:

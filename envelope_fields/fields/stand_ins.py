@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.masks import DOTS
 
 DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
@@ -103,7 +103,7 @@ def stand_in(field: Any, value: Any) -> StandIn | None:
     if isinstance(value, BYTES):
         # What JSON makes of bytes is said by its encoder.
         return None if isinstance(field, BinaryField | JSONField) else _BYTES
-    if isinstance(value, str) and is_envelope(value):
+    if type(value) is StoredEnvelope or (isinstance(value, str) and is_envelope(value)):
         return _ENVELOPE
     return _DOTS if field.masks and _shows_dots(value) else None
 
