@@ -43,9 +43,18 @@ class Mask:
     def __repr__(self) -> str:
         return f"<Mask of {self.place}>"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or self._envelope is None:
+            return self is other
+        return (self.place, self._envelope) == (other.place, other._envelope)
+
+    def __hash__(self) -> int:
+        return hash((self.place, self._envelope))
+
     def __reduce__(self) -> Any:
         # A copy belongs to whatever object it is found in.
-        return Mask, (self.place, self._envelope)
+        state = {"_is_astray": self._is_astray, "_is_newer": self._is_newer}
+        return Mask, (self.place, self._envelope), (None, state)
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         # Django asks this of whatever is written or compared, before it makes text of it.

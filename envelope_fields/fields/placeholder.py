@@ -68,9 +68,9 @@ class _Watch:
         quote = connection.ops.quote_name
         self.table, self.column = quote(field.model._meta.db_table), quote(field.column)
 
-    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         run = partial(execute, sql, params, many, context)
-        if not sql.startswith(_WRITING):
+        if not isinstance(sql, str) or not sql.startswith(_WRITING):
             return run()
         self.connection.execute_wrappers.remove(self)
         if self.table not in sql or self.column not in sql:

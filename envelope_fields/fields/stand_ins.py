@@ -121,8 +121,15 @@ def is_envelope(text: str) -> bool:
 
 def _shows_dots(value: Any) -> bool:
     """Whether dots are all or a part of a text, or of a text inside JSON."""
+    try:
+        return _holds_dots(value)
+    except RecursionError:  # it has itself inside, which the encoder of JSON reports
+        return False
+
+
+def _holds_dots(value: Any) -> bool:
     if isinstance(value, str):
         return DOTS in value
     if isinstance(value, dict):
-        return any(_shows_dots(part) for pair in value.items() for part in pair)
-    return isinstance(value, list | tuple) and any(map(_shows_dots, value))
+        return any(_holds_dots(part) for pair in value.items() for part in pair)
+    return isinstance(value, list | tuple) and any(map(_holds_dots, value))

@@ -1,6 +1,8 @@
 """What stands for a value is never encrypted in its place: dots, the text of an envelope, bytes."""
 
+import copy
 import json
+import pickle
 
 import pytest
 from django import forms
@@ -281,6 +283,28 @@ class TestDots:
                 MaskedNote.objects.order_by("pk")[0].pk: "abc",
                 other.pk: "def",
             }
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda row: pickle.loads(pickle.dumps(row))])
+    def test_a_copy_of_an_object_with_the_mask_of_another(self, masked, copied):
+        with acting_as(APPLICATION):
+            other = MaskedNote.objects.create(text="def")
+        other.text = masked.text
+        with pytest.raises(FieldError, match="another object"), transaction.atomic():
+            copied(other).save()
+        assert self.unchanged_beside(other)
+
+    def test_masks_of_one_value_are_equal(self, masked):
+        again = MaskedNote.objects.get()
+        assert again.text == masked.text
+        assert len({again.text, masked.text, masked.data}) == 2
+        assert again.text != again.data
+        assert Mask("a.b.c") != Mask("a.b.c")
+
+    def test_json_that_has_itself_inside(self, secret):
+        circle = []
+        circle.append(circle)
+        with pytest.raises((ValueError, TypeError), match=r"MaskedNote\.data"):
+            saved(secret, data=circle)
 
     def test_the_attribute_is_there_after_saving(self, masked, django_assert_num_queries):
         """From 6.0 on, Django reads expressions back, or forgets the attribute."""

@@ -199,4 +199,7 @@ class TestPages:
         assert not Revision.objects.exists()
 
     def test_lists(self, letter, admin_client):
-        assert admin_client.get("/cms/snippets/drafts/letter/?ordering=text").status_code == 200
+        for order in ("subject", "text", "-text"):
+            page = admin_client.get("/cms/snippets/drafts/letter/", {"ordering": order})
+            assert page.status_code == 200
+            assert "the text" in page.text
