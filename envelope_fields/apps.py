@@ -51,6 +51,10 @@ class EnvelopeFieldsConfig(AppConfig):
         news.connect()
         serializers.register()
         workers.register()
+        if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
+            from envelope_fields.fields import changelists
+
+            changelists.register()
         if self.apps is not None and self.apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 

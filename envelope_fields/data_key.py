@@ -7,19 +7,39 @@ from typing import NoReturn, Self
 
 from envelope_fields.crypto.buffers import wipe
 
+_WIPED = "the data key was wiped at the end of its block: decrypt() its ciphertext to use it again"
+
 
 class DataKey:
     """A data key for use outside: 32 bytes of plaintext, and the ciphertext to store beside.
 
     Use it as a context manager: on exit the plaintext is wiped. `decrypt` opens `ciphertext`
     (129 bytes) again.
+
+    Attributes:
+        ciphertext: an envelope.
     """
 
-    __slots__ = ("ciphertext", "plaintext")
+    __slots__ = ("_buffer", "_lent", "ciphertext")
 
     def __init__(self, plaintext: bytearray, ciphertext: bytes) -> None:
-        self.plaintext = plaintext
+        self._buffer = plaintext
+        # Not the buffer itself: that would go on as a key of zeros when it is wiped.
+        self._lent: memoryview | None = memoryview(plaintext)
         self.ciphertext = ciphertext
+
+    @property
+    def plaintext(self) -> memoryview:
+        """The key, 32 bytes in a buffer, which raises an error once the key is wiped.
+
+        Copies, slices and ciphers made of it cannot be reached: let none outlive the block.
+
+        Raises:
+            ValueError: the key is wiped.
+        """
+        if self._lent is None:
+            raise ValueError(_WIPED)
+        return self._lent
 
     def __enter__(self) -> Self:
         return self
@@ -30,10 +50,24 @@ class DataKey:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        wipe(self.plaintext)
+        wipe(self._buffer)
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            _release(lent)
 
     def __repr__(self) -> str:
         return "<DataKey>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a DataKey is not pickled: store its ciphertext, and decrypt() that")
+
+
+def _release(lent: memoryview) -> None:
+    """Have a buffer that was handed out raise from now on."""
+    try:
+        lent.release()
+    except BufferError as error:
+        raise BufferError(
+            "the data key was wiped while something else holds its buffer, such as an array: what "
+            "that encrypts from now on, it encrypts under zeros. Release it within the block."
+        ) from error

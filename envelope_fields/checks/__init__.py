@@ -15,6 +15,7 @@ from envelope_fields.checks import (
     keys,
     labels,
     models,
+    ordering,
     packages,
     principals,
     renames,
@@ -39,4 +40,5 @@ def register() -> None:
     _register(labels.check_labels, Tags.models)
     _register(renames.check_renames, Tags.models)
     _register(admin.check_admin, Tags.admin)
+    _register(ordering.check_ordering, Tags.urls)
     _register(serializers.check_serializers, Tags.security)

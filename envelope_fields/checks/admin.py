@@ -1,4 +1,4 @@
-"""Admin classes that search, filter or order by an encrypted column: each would be an error 500."""
+"""Admin classes that search, filter or order by an encrypted column: most would be an error 500."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 
 from envelope_fields.checks.references import AppConfigs, encrypted_among
 
@@ -34,6 +34,7 @@ def _check(admin: Any) -> Iterator[CheckMessage]:
     yield from _list_filter(admin)
     yield from _date_hierarchy(admin)
     yield from _ordering(admin)
+    yield from _list_display(admin)
     for inline in admin.inlines:
         if getattr(inline, "model", None):  # else Django says so
             yield from _ordering(inline)
@@ -105,6 +106,29 @@ def _ordering(admin: Any) -> Iterator[CheckMessage]:
             "The order of envelopes means nothing. Order by another column.",
             "envelope_fields.E042",
         )
+
+
+def _list_display(admin: Any) -> Iterator[CheckMessage]:
+    sortable = admin.list_display if admin.sortable_by is None else admin.sortable_by
+    shown = [column for column in admin.list_display if column in sortable]
+    for field in encrypted_among(admin.model, [_order_of(admin, column) for column in shown]):
+        yield Warning(
+            f"'list_display' shows the encrypted field {field}, and 'sortable_by' does not leave "
+            "it out.",
+            hint="The list cannot be sorted by envelopes, so its header is no link. Name the "
+            "other columns in 'sortable_by'.",
+            obj=type(admin),
+            id="envelope_fields.W044",
+        )
+
+
+def _order_of(admin: Any, column: Any) -> Any:
+    """Return what a click on a column would order by, or None."""
+    if isinstance(column, str) and not hasattr(admin, column):
+        method = getattr(admin.model, column, None)
+        return getattr(getattr(method, "fget", method), "admin_order_field", column)
+    method = getattr(admin, column) if isinstance(column, str) else column
+    return getattr(method, "admin_order_field", None)
 
 
 def _refers(admin: Any, option: str, field: Any, hint: str, number: str) -> CheckMessage:

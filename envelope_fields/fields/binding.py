@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Field
+from django.db.models import Field, Model
 
 from envelope_fields.crypto.context import field_context
 
@@ -20,6 +20,22 @@ class BindingMixin(_Field):
 
     context: str | None
     previous_contexts: tuple[str, ...]
+    copied_label: str | None = None
+    copied_place: str | None = None
+
+    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+        self._note_what_is_copied(cls)
+        super().contribute_to_class(cls, name, private_only=private_only)
+
+    def _note_what_is_copied(self, cls: type[Model]) -> None:
+        """Note whose copy this is: a history of a model has copies of that model's own fields.
+
+        Rows are copied with the values in them, and those of a masked field as envelopes. Fields
+        of an abstract model are copied, too, and have no rows.
+        """
+        source = self.__dict__.get("model")
+        if source is not None and source is not cls and not source._meta.abstract:
+            self.copied_label, self.copied_place = self.label, self.place
 
     @cached_property
     def label(self) -> str:
@@ -34,4 +50,5 @@ class BindingMixin(_Field):
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:
         """The contexts under which a value may be read; the first is the one to write with."""
-        return tuple(map(field_context, (self.label, *self.previous_contexts)))
+        copied = () if self.copied_label in (None, self.label) else (self.copied_label,)
+        return tuple(map(field_context, (self.label, *self.previous_contexts, *copied)))

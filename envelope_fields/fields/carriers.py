@@ -37,6 +37,12 @@ class Unencrypted(_Carrier):
         self.instance = instance
 
 
+class Kept(_Carrier):
+    """What is in the column already, and stays there when the object is saved."""
+
+    __slots__ = ()
+
+
 class StoredEnvelope(_Carrier):
     """An envelope that a fixture brings for a field, which goes into its column as it is."""
 

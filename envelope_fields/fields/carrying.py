@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db.models import Model
 
 from envelope_fields.crypto import format
+from envelope_fields.fields import stand_ins
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.brought import brought_for
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.masking import refuse_mask
+from envelope_fields.fields.masks import StoredCol
+from envelope_fields.fields.storing import storable
 
 
 class CarryingMixin(BindingMixin):
-    """Takes envelopes that a fixture brings, and gives them to one that is dumped."""
+    """Takes envelopes that a fixture brings, and gives them to one that is dumped.
+
+    From elsewhere, nothing is taken that only stands for a value.
+    """
 
     writer: Any
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        # Serializers have these alone, where forms have clean().
+        return [*super().validators, stand_ins.Validator(self)]
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, stand_ins.BYTES):  # Django would store their repr
+            stand_ins.refuse(self, value)
+        return super().to_python(value)
 
     def clean(self, value: Any, model_instance: Model | None) -> Any:
         if type(value) is StoredEnvelope:
             return value
-        return super().clean(value.value if type(value) is Unencrypted else value, model_instance)
+        value = value.value if type(value) is Unencrypted else value
+        stand_ins.Validator(self)(value)
+        return super().clean(value, model_instance)
 
     def value_from_object(self, obj: Model) -> Any:
         value = super().value_from_object(obj)
         return value.value if type(value) is Unencrypted else value
+
+    def stored_by(self, carrier: StoredEnvelope | Kept) -> bytes | StoredCol:
+        """Return what a carrier that is no value puts into the column."""
+        if isinstance(carrier, Kept):
+            return StoredCol(self.model._meta.db_table, self)
+        return storable(self, self._own(carrier))
 
     def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
         if stored.label != self.label:

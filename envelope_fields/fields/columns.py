@@ -1,11 +1,19 @@
-"""The column of an encrypted field in a query: it can be selected, and that is all."""
+"""The column of an encrypted field in a query: it can be selected, and asked whether it is NULL.
+
+Everything else would compare or compute on envelopes. It is refused when SQL is made, since only
+then all parts of a query are known, by looking at what stands around the column.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Subquery
+from django.core.exceptions import FieldError
+from django.db.models import Count, Exists, F, Q, Subquery
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Ref
+from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 
 from envelope_fields.fields.errors import refuse
@@ -24,10 +32,21 @@ def is_column(expression: Any) -> bool:
     return isinstance(expression, Col)
 
 
+def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
+    """Whether a name or expression would order a query by an encrypted column."""
+    if isinstance(order, str):
+        order = F(order.lstrip("+-"))
+    return next(_inside(order, query), None) is not None
+
+
 class EncryptedCol(Col):
     """A reference to the column, read by the field's reader."""
 
     target: Any
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        _refuse_computing(compiler)
+        return super().as_sql(compiler, connection)
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
@@ -40,3 +59,105 @@ class EncryptedCol(Col):
     @property
     def _output_field_or_none(self) -> Any:
         raise refuse(self.target, "the database cannot compute on its values")
+
+
+def _refuse_computing(compiler: Any) -> None:
+    """Look at the query that SQL is made of, once.
+
+    Raises:
+        FieldError: it compares, orders or computes on an encrypted column.
+    """
+    known = vars(compiler)
+    if known.get("envelope_fields_examined") is compiler.query:
+        return
+    known["envelope_fields_examined"] = compiler.query
+    field = next(_computed_on(compiler.query), None)
+    if field is not None:
+        raise refuse(field, "the database cannot compare or compute on its values")
+
+
+def _computed_on(query: Query) -> Iterator[Any]:
+    """Yield the encrypted fields whose columns a query uses for more than to select them."""
+    for selected in (*query.select, *query.annotations.values()):
+        if not _is_selected(selected):
+            yield from _inside(selected, query)
+    yield from _inside(query.where, query)
+    for join in query.alias_map.values():
+        filtered = getattr(join, "filtered_relation", None)
+        yield from _inside(getattr(filtered, "resolved_condition", None), query)
+    for name in query.distinct_fields:
+        yield from _inside(F(name), query)
+    for order in _ordering(query):
+        yield from _inside(order, query)
+    for field, _, value in getattr(query, "values", ()):  # of an UPDATE
+        if not hasattr(field, "to_plaintext"):  # what encrypted fields take, they say themselves
+            yield from _inside(value, query)
+
+
+def _ordering(query: Any) -> Iterator[Any]:
+    """Yield what a query is ordered by, names as `F`."""
+    ordering = query.order_by
+    if not ordering and query.default_ordering and query.get_meta():
+        ordering = query.get_meta().ordering
+    for order in () if query.extra_order_by else ordering:
+        yield F(order.lstrip("+-")) if isinstance(order, str) else order
+
+
+def _is_selected(expression: Any) -> bool:
+    """Whether an expression is no more than a column, perhaps of another query."""
+    return isinstance(expression, EncryptedCol | F) or (
+        # Django 6.1 makes a Query of a Subquery.
+        type(expression) in (Subquery, Query) and is_column(expression)
+    )
+
+
+def _inside(expression: Any, query: Query) -> Iterator[Any]:
+    """Yield the encrypted fields whose columns an expression, resolved or not, is made of."""
+    if isinstance(expression, EncryptedCol):
+        yield expression.target
+    elif isinstance(expression, F):
+        yield from _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
+    elif isinstance(expression, Q):
+        for child in expression.children:
+            yield from _inside(child[1] if isinstance(child, tuple) else child, query)
+    elif isinstance(expression, Query):
+        # What it does inside is looked at when its own SQL is made.
+        yield from _of_subquery(expression)
+    elif not isinstance(expression, Exists):
+        for source in _sources(expression):
+            yield from _inside(source, query)
+
+
+def _of_subquery(query: Query) -> Iterator[Any]:
+    for selected in (*query.select, *query.annotation_select.values()):
+        if isinstance(selected, EncryptedCol):
+            yield selected.target
+
+
+def _sources(expression: Any) -> list[Any]:
+    sources: list[Any] = getattr(expression, "get_source_expressions", list)()
+    if _asks_for_null(expression):
+        return [source for source in sources if not _is_selected(_referred(source))]
+    return sources
+
+
+def _asks_for_null(expression: Any) -> bool:
+    return isinstance(expression, IsNull) or (
+        type(expression) is Count and not expression.distinct  # type: ignore[attr-defined]
+    )
+
+
+def _referred(source: Any) -> Any:
+    return source.get_source_expressions()[0] if isinstance(source, Ref) else source
+
+
+def _named(name: str, query: Any) -> Iterator[Any]:
+    """Yield the encrypted field that a name or path in a query comes upon."""
+    if name in query.annotations:
+        yield from _inside(query.annotations[name], query)
+        return
+    try:
+        _, _, targets, _ = query.names_to_path(name.split(LOOKUP_SEP), query.get_meta())
+    except FieldError:  # no field: "?", a column of extra(), or Django's to report
+        return
+    yield from (target for target in targets if hasattr(target, "to_plaintext"))

@@ -10,20 +10,19 @@ from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
-from django.db.models.expressions import DatabaseDefault
 
-from envelope_fields.fields import field_checks, guard, placeholder, upserts
+from envelope_fields.fields import drafts, field_checks, guard, placeholder, upserts
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.brought import EncryptedAttribute, brought_for, carry_in_raw_saves
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
+from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.reading import Reader, reader
-from envelope_fields.fields.storing import storable
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import unwrapping_key_to_verify
 
@@ -35,7 +34,12 @@ else:
 KeyChoice = str | Callable[[Any], str] | None
 
 
-class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field):
+drafts.watch()  # models are declared before any application is ready
+
+
+class EncryptedFieldMixin(
+    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field
+):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
     A subclass says how a value becomes bytes, in `to_plaintext` and `from_plaintext`.
@@ -51,6 +55,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
     """
 
     key: KeyChoice
+    has_drafts = False
 
     non_db_attrs: tuple[str, ...] = (
         *Field.non_db_attrs,
@@ -109,6 +114,7 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             "reader",
             "writer",
             "cached_col",
+            "has_drafts",
         ):
             self.__dict__.pop(cached, None)
 
@@ -130,6 +136,20 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
     def get_internal_type(self) -> str:
         return "BinaryField"
 
+    # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
+    # columns of applications and migrations, objects for what they hold until they are saved.
+    @property
+    def _db_default_expression(self) -> Any:
+        if self.has_db_default():
+            raise FieldError(
+                f"{self} is encrypted: db_default would have the database store a plain value. "
+                "Use default= instead."
+            )
+        return self.db_default
+
+    def _check_db_default(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        return []  # refused as a whole, by envelope_fields.E014
+
     # Writing
 
     @cached_property
@@ -147,11 +167,6 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
         if hasattr(value, "resolve_expression"):
             if type(value) is Mask:
                 return value.stored_in(self, model_instance, add)
-            if isinstance(value, DatabaseDefault):
-                raise FieldError(
-                    f"{self} is encrypted: db_default would have the database store a plain "
-                    "value. Use default= instead."
-                )
             if guard.is_json_null(self, value):
                 # Still an expression: from 6.0 on, Django reads back what it stands for.
                 return Value(Unencrypted(value, model_instance), output_field=self)
@@ -165,15 +180,17 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             return self.writer(value, connection.alias)
         if value is None:
             return None
-        if type(value) is StoredEnvelope:
-            return storable(self, self._own(value))
+        if type(value) in (StoredEnvelope, Kept):
+            return self.stored_by(value)
         refuse_mask(self, value)
+        if placeholder.is_empty_text(self, value):
+            value = ""
         carrier = Unencrypted(value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):
                 return guard.admit(self, value, carrier)
         elif placeholder.suffices(self, connection):
-            return placeholder.PLACEHOLDER
+            return placeholder.for_no_row(self, connection)
         del value  # from here on the carrier alone holds it: error reports show variables
         return self.writer(carrier, connection.alias)
 

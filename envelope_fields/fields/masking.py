@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
-from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.fields.masks import Mask, MaskedAttribute, is_dots
+from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
@@ -20,7 +20,6 @@ else:
 
 RAISE, MASK = "raise", "mask"
 ON_DENIED = (RAISE, MASK)
-DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
 
 class MaskingMixin(_Field):

@@ -1,7 +1,7 @@
 """What stands for a value that the principal may not read, where a field masks instead of raising.
 
-A mask is an object and no text: whoever saves the object that has one leaves the stored value as
-it is, and it cannot be written anywhere else.
+A mask is an object, not text: saving the object that has one leaves the stored value as it is, and
+it cannot be written anywhere else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db.models import Model
+from django.db.models.expressions import Col
 
+from envelope_fields.crypto.format import encode_text
 from envelope_fields.fields.brought import EncryptedAttribute
+from envelope_fields.fields.carriers import Kept, StoredEnvelope
 from envelope_fields.fields.columns import EncryptedCol
 
 DOTS = "••••••••"
@@ -25,11 +28,14 @@ class Mask:
         place: `app.model.field`, of the value.
     """
 
-    __slots__ = ("__weakref__", "_owner", "place")
+    __slots__ = ("__weakref__", "_envelope", "_is_astray", "_is_newer", "_owner", "place")
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, envelope: bytes | None = None) -> None:
         self.place = place
+        self._envelope = envelope
         self._owner: ref[Model] | None = None
+        self._is_astray = False
+        self._is_newer = False
 
     def __str__(self) -> str:
         return DOTS
@@ -37,8 +43,18 @@ class Mask:
     def __repr__(self) -> str:
         return f"<Mask of {self.place}>"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or self._envelope is None:
+            return self is other
+        return (self.place, self._envelope) == (other.place, other._envelope)
+
+    def __hash__(self) -> int:
+        return hash((self.place, self._envelope))
+
     def __reduce__(self) -> Any:
-        return Mask, (self.place,)  # a copy belongs to whatever object it is found in
+        # A copy belongs to whatever object it is found in.
+        state = {"_is_astray": self._is_astray, "_is_newer": self._is_newer}
+        return Mask, (self.place, self._envelope), (None, state)
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         # Django asks this of whatever is written or compared, before it makes text of it.
@@ -48,48 +64,69 @@ class Mask:
             "bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
         )
 
-    def come_to(self, instance: Model, held: Any) -> None:
-        """Belong to an object from now on: the one that is loaded, or another of the same row.
+    def assigned_to(self, instance: Model, held: Any) -> Mask:
+        """Return what an object holds when this mask is assigned to it.
+
+        That is the mask itself in the object that is loaded, or another of the same row. In any
+        other it is one that cannot be written: packages assign what they never save.
 
         Args:
-            held: what the object has in this place so far.
-
-        Raises:
-            FieldError: it belongs to another row.
+            instance: the object.
+            held: what it has in this place so far.
         """
-        if not self._is_free_for(instance, held):
-            raise FieldError(
-                f"The value of {self.place} is masked, and belongs to another object. It cannot be "
-                "assigned: you may not read it."
-            )
-        self._owner = ref(instance)
+        if self._is_free_for(instance, held):
+            self._owner = ref(instance)
+            return self
+        astray = Mask(self.place, self._envelope)
+        astray._is_astray = True
+        return astray
 
-    def stored_in(self, field: Any, instance: Model, add: bool) -> StoredValue:
+    def as_text(self) -> str | None:
+        """Return the text of the envelope that the value is in: no more than a mask says."""
+        return None if self._envelope is None else encode_text(self._envelope)
+
+    def replaces_what_is_stored(self) -> None:
+        """Be the mask of a value that is not in the row yet, from a draft of it."""
+        self._is_newer = True
+
+    def stored_in(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope:
         """Return what leaves the stored value alone when the object is saved.
+
+        A new row of a model that copies this one, as histories do, gets the envelope; so does the
+        row itself where the mask is of a draft of it.
 
         Raises:
             FieldError: that would be another field or row, or a new one.
         """
-        if self.place != field.place or (self._of() is not None and not self._is_of(instance)):
+        if add and self._envelope is not None and field.copied_place == self.place:
+            return StoredEnvelope(self._envelope, field.label)
+        if self.place != field.place or self._is_of_another(instance):
             raise FieldError(
-                f"{field} cannot take the masked value of {self.place}: you may not read it, so "
-                "it stays where it is."
+                f"{field} cannot take the masked value of {self.place} from another object: you "
+                "may not read it, so it stays where it is."
             )
         if add:
             raise FieldError(
-                f"{field} is masked, and a copy of the row would need its value: whoever may "
+                f"{field} is masked, and a copy of the row would need its value: a user who may "
                 "read it can make one."
             )
-        return StoredValue(field)
+        if self._is_newer and self._envelope is not None:
+            return StoredEnvelope(self._envelope, field.label)
+        return Kept()
 
     def _of(self) -> Model | None:
         return None if self._owner is None else self._owner()
+
+    def _is_of_another(self, instance: Model) -> bool:
+        return self._is_astray or (self._of() is not None and not self._is_of(instance))
 
     def _is_of(self, instance: Model) -> bool:
         owner = self._of()
         return owner is instance or (owner is not None and owner == instance)
 
     def _is_free_for(self, instance: Model, held: Any) -> bool:
+        if self._is_astray:
+            return False
         if self._of() is not None:
             return self._is_of(instance)
         # It is being loaded (a new object that has one is refused when saved), or has come back
@@ -98,7 +135,7 @@ class Mask:
 
 
 def is_dots(value: Any) -> bool:
-    """Whether somebody sends back what a mask showed them."""
+    """Whether a value is what a mask shows."""
     return isinstance(value, str) and value.strip() == DOTS
 
 
@@ -115,13 +152,19 @@ class StoredValue:
 class StoredCol(EncryptedCol):
     """The column itself, written back into itself."""
 
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return Col.as_sql(self, compiler, connection)
+
 
 class MaskedAttribute(EncryptedAttribute):
-    """The attribute of a field that masks: a mask knows whose it is."""
+    """The attribute of a field that masks: a mask knows whose it is, and dots do not replace it."""
 
     field: Any
 
     def __set__(self, instance: Model, value: Any) -> None:
+        held = instance.__dict__.get(self.field.attname)
         if type(value) is Mask:
-            value.come_to(instance, instance.__dict__.get(self.field.attname))
+            value = value.assigned_to(instance, held)
+        elif type(held) is Mask and is_dots(value):
+            return  # forms, serializers and imports send back what they were shown
         instance.__dict__[self.field.attname] = value

@@ -1,20 +1,27 @@
 """Values that a migration asks for and no row will hold.
 
 `AddField` computes a default for existing rows, also where there is no row yet, and possibly
-before our own tables exist. Such a value needs no key.
+before our own tables exist; `update()` of a model of a migration does the same. Such a value needs
+no key: it is NULL, and the statement that it is for may meet no row.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.tables import has_rows
 
-# Not an envelope: were it ever stored, reading it would fail instead of guessing.
-PLACEHOLDER = b""
+_WRITING = ("ALTER TABLE", "INSERT INTO", "UPDATE")
+
+
+class RowArrived(EnvelopeError):
+    """A row came into a table while a migration took it for empty."""
 
 
 def is_historical(model: type[Model]) -> bool:
@@ -27,6 +34,19 @@ def suffices(field: Any, connection: BaseDatabaseWrapper) -> bool:
     return is_historical(field.model) and not has_rows(field.model, connection.alias)
 
 
+def for_no_row(field: Any, connection: BaseDatabaseWrapper) -> None:
+    """Return NULL, and have the statement that it is for raise `RowArrived` if it meets a row."""
+    connection.execute_wrappers.append(_Watch(field, connection))
+
+
+def is_empty_text(field: Any, value: Any) -> bool:
+    """Whether this is what the schema editor has a binary column default to: no bytes.
+
+    It asks the fields of migrations; from anywhere else, bytes are a mistake.
+    """
+    return type(value) is bytes and not value and is_historical(field.model)
+
+
 def advice(model: type[Model]) -> str:
     """Return what to do in a migration whose values need a key that is not there yet."""
     if not is_historical(model):
@@ -35,3 +55,68 @@ def advice(model: type[Model]) -> str:
         ' A migration that writes encrypted values has ("envelope_fields", '
         '"0002_default_master_key") in its dependencies.'
     )
+
+
+class _Watch:
+    """Sees the statements of a connection up to the next one that writes."""
+
+    # The schema editor asks for a default more often than it executes something, and Django has
+    # no hook that knows both the field and the statement.
+
+    def __init__(self, field: Any, connection: Any) -> None:
+        self.field, self.connection = field, connection
+        quote = connection.ops.quote_name
+        self.table, self.column = quote(field.model._meta.db_table), quote(field.column)
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        run = partial(execute, sql, params, many, context)
+        if not isinstance(sql, str) or not sql.startswith(_WRITING):
+            return run()
+        self.connection.execute_wrappers.remove(self)
+        if self.table not in sql or self.column not in sql:
+            return run()
+        if sql.startswith("ALTER") and not self.connection.features.can_rollback_ddl:
+            return self._locked(run)
+        return self._rolled_back(run, context["cursor"], is_update=not sql.startswith("ALTER"))
+
+    def _rolled_back(self, run: Any, cursor: Any, is_update: bool) -> Any:
+        """Run a statement, and undo it if it met a row."""
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                result = run()
+                if cursor.rowcount > 0 if is_update else self._has_rows():
+                    raise self._row_arrived()
+                return result
+        except IntegrityError as error:  # NULL in a column that is NOT NULL
+            raise self._row_arrived() from error
+
+    def _locked(self, run: Any) -> Any:
+        """Run what cannot be undone while nobody else writes.
+
+        MariaDB fills a column that is NOT NULL with no bytes, in silence.
+        """
+        with self.connection.cursor() as cursor:
+            try:
+                cursor.execute(f"LOCK TABLES {self.table} WRITE")
+            except DatabaseError as error:
+                raise EnvelopeError(
+                    f"{self.field}: its table cannot be locked while the column is added "
+                    f"({error}). The database user needs the right LOCK TABLES."
+                ) from error
+            try:
+                if self._has_rows():
+                    raise self._row_arrived()
+                return run()
+            finally:
+                cursor.execute("UNLOCK TABLES")
+
+    def _has_rows(self) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {self.table} LIMIT 1")  # noqa: S608 - quoted
+            return cursor.fetchone() is not None
+
+    def _row_arrived(self) -> RowArrived:
+        return RowArrived(
+            f"{self.field}: a row came into its table while the migration took it for empty, and "
+            "would be left without its value. It is as it was; run the migration again."
+        )

@@ -7,9 +7,9 @@ from typing import Any, TypeVar, cast
 
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.guard import is_json_null
-from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.masks import Mask, StoredValue
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -38,10 +38,9 @@ class EncryptedQuerySet(QuerySet[_Row]):
         try:
             for field, carrier in carriers:
                 if type(carrier.value) is Mask:
-                    kept: Any = carrier.value.stored_in(
-                        field, cast("Model", carrier.instance), add=False
-                    )
-                    setattr(carrier.instance, field.attname, kept)
+                    row = cast("Model", carrier.instance)
+                    left = carrier.value.stored_in(field, row, add=False)
+                    setattr(row, field.attname, StoredValue(field) if type(left) is Kept else left)
                 elif _is_for_encryption(field, carrier):
                     setattr(carrier.instance, field.attname, carrier)
             return super().bulk_update(rows, names, batch_size)

@@ -39,7 +39,7 @@ def reader(field: Any, unwrapping_key: Callable[..., AESGCM] = unwrapping_key) -
             key = unwrapping_key(value[_derivation], place)
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
-                return Mask(place)
+                return Mask(place, value)
             raise _without_key(field, value, error) from error
         try:
             return from_plaintext(decrypt(key, value, context))

@@ -1,18 +1,23 @@
 """Django REST framework: masks are dots in answers, and what is posted for them is ignored.
 
+Nothing is ordered by encrypted columns.
+
 Imported only where the project has installed it.
 """
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.fields import SkipField
+from rest_framework.filters import OrderingFilter
 
+from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.json import EncryptedJSONField
-from envelope_fields.fields.masking import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.masks import Mask, is_dots
+from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.text import EncryptedTextField
 
 
@@ -51,6 +56,29 @@ class _MaskedJSON(EncryptedJSONField):
 
 
 def register() -> None:
+    """Let `ModelSerializer` know fields that mask, and `OrderingFilter` encrypted ones."""
+    _register_masking_fields()
+    _leave_out_of_ordering()
+
+
+def _leave_out_of_ordering() -> None:
+    """Have `?ordering=` ignore encrypted columns, as it does what is no column."""
+    get_valid_fields = OrderingFilter.get_valid_fields
+    if hasattr(get_valid_fields, "__wrapped__"):
+        return
+
+    @wraps(get_valid_fields)
+    def valid_fields(self: Any, queryset: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return [
+            (name, label)
+            for name, label in get_valid_fields(self, queryset, *args, **kwargs)
+            if not is_ordered_by_envelopes(name, queryset.query)
+        ]
+
+    setattr(OrderingFilter, "get_valid_fields", valid_fields)  # noqa: B010 - not ours
+
+
+def _register_masking_fields() -> None:
     """Let `ModelSerializer` tell fields that mask from others, which it treats as it did."""
     mapping: dict[Any, Any] = serializers.ModelSerializer.serializer_field_mapping
     for model_field, stand_in, field in (

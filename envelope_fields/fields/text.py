@@ -16,8 +16,7 @@ class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore
     def to_plaintext(self, value: Any) -> bytes:
         # What is text is stored as it is, and most is: Django's preparing would only say so again.
         if type(value) is not str or self._prepares_text:
-            # The schema editor's default for a binary column means the empty text here.
-            value = "" if isinstance(value, bytes) and not value else self.get_prep_value(value)
+            value = self.get_prep_value(value)
         try:
             return value.encode()  # type: ignore[no-any-return]  # a str
         except UnicodeEncodeError:
@@ -27,7 +26,7 @@ class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore
     @cached_property
     def _prepares_text(self) -> bool:
         """Whether a subclass has a say in what is stored of a text."""
-        ours, plain = type(self), models.TextField
+        ours, plain = type(self), EncryptedTextField
         return (ours.get_prep_value, ours.to_python) != (plain.get_prep_value, plain.to_python)
 
     # Itself a method of bytes, so that a value that is read costs one call less.

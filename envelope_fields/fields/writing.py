@@ -15,6 +15,7 @@ from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.plaintext import guarded
 from envelope_fields.fields.row_keys import maker_for
+from envelope_fields.fields.stand_ins import refusal
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -29,15 +30,17 @@ def writer(field: Any) -> Writer:
     it ever holds the value itself: an error report would show it. It returns an envelope.
 
     It raises:
-        FieldError: the field takes its key from the row, and there is none.
+        FieldError: the field takes its key from the row, and there is none; or the value is
+            what stands for one.
         TypeError, ValueError: the value is none that the field can store.
         EnvelopeError: as `keyring.wrapping_key` raises it, naming the field.
     """
     context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, guarded(field)
     chosen = DEFAULT_ALIAS if field.key is None else field.key
-    is_alias, place = isinstance(chosen, str), field.place
+    is_alias, place, refuse_stand_in = isinstance(chosen, str), field.place, refusal(field)
 
     def write(carrier: Unencrypted, using: str | None) -> bytes:
+        refuse_stand_in(carrier)
         alias = chosen if is_alias else _alias(field, carrier.instance)
         try:
             key = wrapping_key(alias, using, place)

@@ -22,6 +22,14 @@ class IsNull(admin.FieldListFilter):
     """A field's filter that the project wrote."""
 
 
+def shout(self, note):
+    return note.text.upper()
+
+
+def length(note):
+    return len(note.text)
+
+
 @pytest.fixture
 def site():
     site = admin.AdminSite(name="checked")
@@ -36,7 +44,9 @@ def reported(site, model=Note, **options):
 
 SOUND = [
     {},
-    {"list_display": ["text"], "readonly_fields": ["text"], "fields": ["text", "data"]},
+    {"list_display": ["text"], "sortable_by": (), "readonly_fields": ["text"], "fields": ["text"]},
+    {"list_display": ["title", "text", len], "sortable_by": ["title"]},
+    {"list_display": ["title", "children"]},
     {"search_fields": ["title", "^title", "children__id", "pk", "title__iexact"]},
     {"list_filter": ["title", "children", HasText, ("text", IsNull)]},
     {"list_filter": [("data", admin.EmptyFieldListFilter)]},
@@ -60,6 +70,10 @@ UNSOUND = [
     ({"ordering": [F("text").desc()]}, "E042"),
     ({"ordering": ["data__name"]}, "E042"),
     ({"date_hierarchy": "text"}, "E043"),
+    ({"list_display": ["title", "text"]}, "W044"),
+    ({"list_display": ["title", "text"], "sortable_by": ["text"]}, "W044"),
+    ({"list_display": ["shout"], "shout": admin.display(ordering="text")(shout)}, "W044"),
+    ({"list_display": [admin.display(ordering=F("children__text").desc())(length)]}, "W044"),
 ]
 
 

@@ -63,14 +63,6 @@ def test_a_form_saves_and_shows():
     assert "envelope" not in shown
 
 
-def test_an_envelope_pasted_into_a_form_is_text():
-    secret = Note(text="secret")
-    envelope = Note._meta.get_field("text").value_to_string(secret)
-    note = NoteForm({"text": envelope, "data": f'"{envelope}"'}).save()
-    note.refresh_from_db()
-    assert (note.text, note.data) == (envelope, envelope)
-
-
 def test_validation_refuses_and_poisons_nothing():
     form = DeclaredForm({"short": "x", "choice": "z", "dates": "{bad"})
     assert set(form.errors) == {"short", "choice", "dates"}

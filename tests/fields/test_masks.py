@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.sites import all_sites
 from django.core import serializers
 from django.core.exceptions import FieldError
 from django.db import models, transaction
@@ -182,7 +183,7 @@ class TestElsewhere:
     def writes(self, masked, other):
         mask = masked.text
         return [
-            lambda: setattr(other, "text", mask),
+            lambda: _saved(other, text=mask),
             lambda: MaskedNote.objects.create(text=mask),
             lambda: MaskedNote.objects.bulk_create([MaskedNote(text=mask)]),
             lambda: MaskedNote.objects.update(text=mask),
@@ -335,7 +336,8 @@ class TestAdmin:
         user.is_staff = user.is_superuser = True
         user.save()
         client.force_login(user)
-        return client
+        yield client
+        all_sites.discard(site)  # it would be checked in other tests
 
     def test_lists(self, client, note):
         address = reverse("admin:tests_maskednote_changelist")

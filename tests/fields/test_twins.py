@@ -69,7 +69,9 @@ def outcome(case, twin):
 
 def anonymous(result):
     """Return what is shown of a result, but for the names of the models and constraints."""
-    return re.sub("encrypted|plain", "twin", repr(result), flags=re.IGNORECASE)
+    names = re.sub("encrypted|plain", "twin", repr(result), flags=re.IGNORECASE)
+    ours = r"<envelope_fields\.fields\.stand_ins\.Validator object>"
+    return re.sub(rf", validators=\[{ours}\]|, {ours}", "", names)
 
 
 def topics(twin):
@@ -334,7 +336,7 @@ WRITES = {
 
 VALUES = {
     "text": [
-        "", "0", "é𝄞", "x" * 100_000, 5, False, b"bytes", ["a"], UUID(int=3), gettext_lazy("Yes"),
+        "", "0", "é𝄞", "x" * 100_000, 5, False, ["a"], UUID(int=3), gettext_lazy("Yes"),
         mark_safe("<b>"), Grade.BAD,
     ],
     "maybe_data": [

@@ -164,18 +164,6 @@ def test_expressions_that_would_store_plaintext_or_copy_are_refused(expression):
     assert Note.objects.count() == 1
 
 
-def test_an_envelope_in_an_assignment_is_ordinary_text():
-    envelope = TEXT.value_to_string(Note(text="secret"))
-    assert envelope.startswith("envelope:")
-    note = Note.objects.create(text=envelope)
-    assert Note.objects.get(pk=note.pk).text == envelope
-    Note.objects.update(text=envelope)
-    assert Note.objects.get(pk=note.pk).text == envelope
-    raw = stored(note, "text")
-    Note.objects.update(data=envelope, text=str(raw))
-    assert Note.objects.get(pk=note.pk).data == envelope
-
-
 def test_bulk_create_and_bulk_update():
     notes = Note.objects.bulk_create([Note(text=f"t{n}", data=[n]) for n in range(50)])
     notes = list(Note.objects.order_by("pk"))

@@ -1,9 +1,12 @@
 """The KMS data operations."""
 
+import hashlib
 import pickle
 import traceback
+from base64 import b64encode
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import connection
 
 from envelope_fields import kms
@@ -33,14 +36,66 @@ def test_data_key_round_trip(key):
             plaintext = bytes(data_key.plaintext)
             assert len(plaintext) == 32
             assert len(data_key.ciphertext) == 129
-        assert data_key.plaintext == bytearray(32)
         assert kms.decrypt(data_key.ciphertext, CONTEXT) == plaintext
+
+
+USES = [
+    AESGCM,
+    bytes,
+    bytearray,
+    len,
+    memoryview,
+    bytes.fromhex("00" * 32).__add__,
+    lambda key: key[0],
+    lambda key: key[:],
+    lambda key: key.hex(),
+    lambda key: key.__setitem__(0, 1),
+    lambda key: b64encode(key),
+    lambda key: hashlib.sha256(key),
+]
+
+
+def assert_wiped(data_key, lent, memory):
+    """Nothing may take what is left for a key: anybody opens what 32 zero bytes encrypt."""
+    with pytest.raises(ValueError, match="was wiped"):
+        _ = data_key.plaintext
+    for use in USES:
+        with pytest.raises((ValueError, TypeError)):
+            use(lent)
+    assert bytes(memory) == bytes(32)
+
+
+def test_a_wiped_data_key_refuses_to_be_used(key):
+    with kms.generate_data_key(key, CONTEXT) as data_key:
+        lent = data_key.plaintext
+        memory = lent[:]  # a view of its own, which shows what became of the memory
+        cipher = AESGCM(lent)
+        sealed = cipher.encrypt(bytes(12), b"x", None)
+        assert AESGCM(bytes(lent)).decrypt(bytes(12), sealed, None) == b"x"
+    assert_wiped(data_key, lent, memory)
+    with data_key:
+        pass
+    assert_wiped(data_key, lent, memory)
 
 
 def test_the_plaintext_is_wiped_when_the_block_fails(key):
     with pytest.raises(ZeroDivisionError), kms.generate_data_key(key, CONTEXT) as data_key:
+        lent = data_key.plaintext
+        memory = lent[:]
         raise ZeroDivisionError
-    assert data_key.plaintext == bytearray(32)
+    assert_wiped(data_key, lent, memory)
+
+
+def test_what_still_holds_the_buffer_is_told(key):
+    data_key = kms.generate_data_key(key, CONTEXT)
+    with data_key.plaintext[:] as memory:
+        held = pickle.PickleBuffer(data_key.plaintext)
+        with pytest.raises(BufferError, match="Release it within the block"), data_key:
+            pass
+        assert bytes(memory) == bytes(32)
+    with pytest.raises(ValueError, match="was wiped"):
+        _ = data_key.plaintext
+    held.release()
 
 
 def test_data_keys_do_not_show_or_pickle(key):

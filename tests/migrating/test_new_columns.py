@@ -5,6 +5,7 @@ import re
 import pytest
 from django.core.exceptions import FieldError
 from django.db import IntegrityError, migrations, models
+from django.db.models.functions import Concat, Lower
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
@@ -209,3 +210,60 @@ def test_plain_columns_stay_plain(project):
     project.add("aaa_clinic", patient(notes=models.TextField()))
     project.add("aaa_clinic", alter("notes", models.TextField(blank=True)))
     project.migrate()
+
+
+DB_DEFAULTS = [
+    "plain",
+    "",
+    None,
+    models.Value("plain"),
+    Lower(models.Value("PLAIN")),
+    Concat(models.Value("pl"), models.Value("ain")),
+]
+
+
+class TestDbDefault:
+    """The database would store it as it is, in the schema and in every row."""
+
+    @pytest.fixture(autouse=True)
+    def table(self, project):
+        project.add("aaa_clinic", patient(tenant=name()))
+        project.migrate()
+        project.rows("aaa_clinic", "Patient").create()
+
+    def columns(self, project):
+        with project.connection.cursor() as cursor:
+            table = project.connection.introspection.get_table_description(
+                cursor, "aaa_clinic_patient"
+            )
+        return [column.name for column in table]
+
+    def refused(self, project, operation):
+        project.add("aaa_clinic", operation, after=[DEFAULT_KEY])
+        with pytest.raises(FieldError, match=r"\.notes is encrypted: db_default"):
+            project.migrate()
+
+    @pytest.mark.parametrize("default", DB_DEFAULTS, ids=repr)
+    def test_a_new_column(self, project, default):
+        self.refused(project, add("notes", EncryptedTextField(db_default=default, null=True)))
+        assert self.columns(project) == ["id", "tenant"]
+
+    def test_json(self, project):
+        self.refused(project, add("notes", EncryptedJSONField(db_default={"a": 1})))
+        assert self.columns(project) == ["id", "tenant"]
+
+    def test_a_column_that_is_there(self, project):
+        project.add("aaa_clinic", add("notes", EncryptedTextField(null=True)))
+        project.migrate()
+        field = EncryptedTextField(db_default=Lower(models.Value("PLAIN")))
+        self.refused(project, alter("notes", field))
+        assert project.column("aaa_clinic", "Patient", "notes") == [None]
+
+    def test_a_new_table(self, project):
+        other = migrations.CreateModel(
+            "Other",
+            [("id", models.BigAutoField(primary_key=True)),
+             ("notes", EncryptedTextField(db_default="plain"))],
+        )  # fmt: skip
+        self.refused(project, other)
+        assert "aaa_clinic_other" not in project.connection.introspection.table_names()

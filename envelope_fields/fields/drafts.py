@@ -1,0 +1,76 @@
+"""Drafts of django-modelcluster and Wagtail: rows that are kept as text, and made of it again.
+
+A draft holds the text of an envelope, as a fixture does. It becomes an object through `to_python()`
+and the constructor, where nothing else passes the text of an envelope: forms and serializers refuse
+it as a value before. There it is opened, for the principal who loads the draft, as a row is.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.db.models import Model
+from django.db.models.signals import class_prepared, post_init
+
+from envelope_fields.crypto import format
+from envelope_fields.fields.carriers import StoredEnvelope
+from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.stand_ins import is_envelope
+
+
+class DraftsMixin:
+    """What drafts are to an encrypted field of a model that has them."""
+
+    has_drafts: bool
+    label: Any
+    value_from_object: Any
+
+    def to_python(self, value: Any) -> Any:
+        if self.has_drafts and isinstance(value, str) and is_envelope(value):
+            return StoredEnvelope(format.decode_text(value.strip()), self.label)
+        return super().to_python(value)  # type: ignore[misc]  # of the field class
+
+    def value_to_string(self, obj: Model) -> Any:
+        held = self.value_from_object(obj)
+        if self.has_drafts and type(held) is Mask:
+            held.stored_in(self, obj, add=False)  # raises for the mask of another row
+            return held.as_text()  # drafts of a principal who may not read keep the value, too
+        return super().value_to_string(obj)  # type: ignore[misc]  # of the field class
+
+
+def watch() -> None:
+    """Look at each model when it is declared."""
+    class_prepared.connect(_prepared, dispatch_uid="envelope_fields.drafts.prepared")
+
+
+def _prepared(*, sender: Any, **_: Any) -> None:
+    encrypted = [field for field in sender._meta.fields if isinstance(field, DraftsMixin)]
+    if encrypted and _has_drafts(sender):
+        for field in encrypted:
+            field.has_drafts = True
+        post_init.connect(_open, sender=sender, dispatch_uid="envelope_fields.drafts.open")
+
+
+def _has_drafts(model: Any) -> bool:
+    """Whether drafts of a model are kept, its own or within those of a parent."""
+    if hasattr(model, "from_serializable_data"):
+        return True
+    cluster = sys.modules.get("modelcluster.fields")
+    return cluster is not None and any(
+        isinstance(field, cluster.ParentalKey) for field in model._meta.fields
+    )
+
+
+def _open(*, instance: Model, **_: Any) -> None:
+    for field in instance._meta.concrete_fields:
+        held = instance.__dict__.get(field.attname)
+        if type(held) is StoredEnvelope and isinstance(field, DraftsMixin):
+            setattr(instance, field.attname, _opened(field, held))
+
+
+def _opened(field: Any, stored: StoredEnvelope) -> Any:
+    value = field.converter(stored.envelope, field.cached_col, None)
+    if type(value) is Mask:
+        value.replaces_what_is_stored()
+    return value

@@ -1,0 +1,113 @@
+"""A row that comes into a table while a migration takes it for empty."""
+
+import pytest
+from django.db import connections, migrations
+
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, placeholder
+from tests.migrating.columns import add, alter, load_notes, name, patient, update_notes
+from tests.migrating.project import DEFAULT_KEY
+
+LABEL = "aaa_clinic"
+
+
+@pytest.fixture
+def arrives(project, monkeypatch):
+    """Have another connection insert a row right after the table was found empty."""
+    other = connections.create_connection("scratch")
+    asked = []
+
+    def has_rows(model, using):
+        if not asked:
+            asked.append(has(model, using))
+            with other.cursor() as cursor:
+                table = other.ops.quote_name(f"{LABEL}_patient")
+                cursor.execute(f"INSERT INTO {table} (tenant) VALUES ('arrived')")
+            return asked[0]
+        return has(model, using)
+
+    has = placeholder.has_rows
+    monkeypatch.setattr(placeholder, "has_rows", has_rows)
+    yield asked
+    other.close()
+
+
+def tenants(project):
+    return list(project.rows(LABEL, "Patient").values_list("tenant", flat=True))
+
+
+ADDED = {
+    "default": EncryptedTextField(default="none"),
+    "nullable": EncryptedTextField(default="none", null=True),
+    "blank": EncryptedTextField(blank=True),
+    "json": EncryptedJSONField(default=dict),
+}
+
+
+@pytest.mark.parametrize("field", ADDED.values(), ids=ADDED.keys())
+def test_a_column_is_added(project, arrives, field):
+    """The rows would hold what is no envelope, and none of them could be read."""
+    project.add(LABEL, patient(tenant=name()))
+    project.migrate()
+    # On SQLite, nothing is committed beside a transaction that has read.
+    project.add(LABEL, add("notes", field), after=[DEFAULT_KEY], atomic=False)
+    with pytest.raises(EnvelopeError, match=r"Patient\.notes: a row came .* run the migration"):
+        project.migrate()
+    assert arrives == [False]
+    assert tenants(project) == ["arrived"]
+    assert not project.connection.execute_wrappers
+    if project.connection.vendor != "sqlite":  # where half of the new table stays
+        project.migrate()
+        assert project.rows(LABEL, "Patient").get().notes in ("none", "", {})
+
+
+def test_a_column_is_added_in_a_transaction(project, arrives):
+    if project.connection.vendor == "sqlite":
+        pytest.skip("nothing is committed beside a transaction that has read")
+    project.add(LABEL, patient(tenant=name()))
+    project.migrate()
+    project.add(LABEL, add("notes", EncryptedTextField(default="x")), after=[DEFAULT_KEY])
+    with pytest.raises(EnvelopeError, match="run the migration again"):
+        project.migrate()
+    project.migrate()
+    assert project.rows(LABEL, "Patient").get().notes == "x"
+
+
+def test_an_update(project, arrives):
+    """The row, had it come earlier, would have the value that is written."""
+    notes = EncryptedTextField(null=True)
+    project.add(LABEL, patient(tenant=name(), notes=notes), after=[DEFAULT_KEY])
+    project.add(LABEL, migrations.RunPython(update_notes), atomic=False)
+    with pytest.raises(EnvelopeError, match="run the migration again"):
+        project.migrate()
+    assert tenants(project) == ["arrived"]
+    project.migrate()
+    assert project.rows(LABEL, "Patient").get().notes == "updated"
+
+
+def test_null_is_refused(project, arrives):
+    project.add(LABEL, patient(tenant=name(), notes=EncryptedTextField(null=True)))
+    project.migrate()
+    project.add(
+        LABEL, alter("notes", EncryptedTextField(default="x")), after=[DEFAULT_KEY], atomic=False
+    )
+    with pytest.raises(EnvelopeError, match="run the migration again"):
+        project.migrate()
+    assert project.column(LABEL, "Patient", "notes") == [None]
+    if project.connection.vendor != "sqlite":  # where half of the new table stays
+        project.migrate()
+        assert project.rows(LABEL, "Patient").get().notes == "x"
+
+
+def test_nothing_is_watched_afterwards(project):
+    """What a migration writes itself, after it added a column to an empty table, is let be."""
+    project.add(LABEL, patient(tenant=name()))
+    project.migrate()
+    project.add(LABEL, add("notes", EncryptedTextField(default="none")), after=[DEFAULT_KEY])
+    project.add(LABEL, migrations.RunPython(load_notes))
+    project.add(LABEL, migrations.RunPython(update_notes))
+    project.add(LABEL, add("more", EncryptedTextField(null=True)))
+    project.migrate()
+    notes = project.rows(LABEL, "Patient").values_list("notes", flat=True)
+    assert list(notes) == ["updated"] * 2
+    assert not project.connection.execute_wrappers

@@ -1,0 +1,1 @@
+"""Wagtail keeps drafts of rows as text, and makes rows of them again."""

@@ -1,0 +1,105 @@
+"""Who may not read a value may change its row, and the history has the value all the same."""
+
+import pytest
+from django.core.exceptions import FieldError
+from django.db import connection, transaction
+from django.db.models import Sum
+from simple_history.utils import bulk_create_with_history, bulk_update_with_history
+
+from envelope_fields import rotation
+from envelope_fields.fields.masks import Mask
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.policy import APPLICATION, acting_as
+from tests.neighbours.histories.models import Chart
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db
+
+History = Chart.history.model
+
+
+@pytest.fixture(autouse=True)
+def chart():
+    create_master_key("lab")
+    return Chart.objects.create(title="t", text="a", secret="hidden")
+
+
+@pytest.fixture
+def user(django_user_model):
+    return django_user_model.objects.create_user("nora")
+
+
+def history():
+    with acting_as(APPLICATION):
+        rows = History.objects.order_by("history_id")
+        return list(rows.values_list("title", "text", "secret"))
+
+
+def test_values_are_kept(chart):
+    chart.text = "b"
+    chart.save()
+    assert history() == [("t", "a", "hidden"), ("t", "b", "hidden")]
+
+
+def test_a_masked_row_is_saved(chart, user):
+    with acting_as(user):
+        seen = Chart.objects.get()
+        seen.title = "new"
+        seen.save()
+        assert isinstance(seen.secret, Mask)
+        assert isinstance(History.objects.latest("history_id").secret, Mask)
+    assert history() == [("t", "a", "hidden"), ("new", "a", "hidden")]
+    row = History.objects.latest("history_id")
+    assert stored(row, "secret") == stored(chart, "secret")
+
+
+def test_a_masked_row_is_deleted(user):
+    with acting_as(user):
+        Chart.objects.get().delete()
+    assert history() == [("t", "a", "hidden")] * 2
+
+
+def test_in_bulk(user):
+    bulk_create_with_history([Chart(title="u", secret="too")], Chart)
+    with acting_as(user):
+        charts = list(Chart.objects.order_by("pk"))
+        for chart in charts:
+            chart.title = "new"
+        bulk_update_with_history(charts, Chart, ["title"])
+    assert history()[-2:] == [("new", "a", "hidden"), ("new", "", "too")]
+
+
+def test_going_back(chart, user):
+    chart.secret = "changed"
+    chart.save()
+    first = History.objects.earliest("history_id")
+    with acting_as(user):
+        seen = History.objects.get(pk=first.pk).instance
+        with pytest.raises(FieldError, match="another object"), transaction.atomic():
+            seen.save()
+    first.instance.save()
+    assert Chart.objects.get().secret == "hidden"
+
+
+def test_an_envelope_of_another_model_does_not_open_in_the_row(chart):
+    """The history opens what it copied; the row does not open what the history wrote."""
+    row = History.objects.get()
+    envelope = stored(row, "secret")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE histories_chart SET secret = %s", [envelope])
+    with pytest.raises(Exception, match=r"Chart\.secret"):
+        Chart.objects.get()
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_rotation_binds_what_was_copied_to_the_history(chart, user, monkeypatch):
+    with acting_as(user):
+        seen = Chart.objects.get()
+        seen.save()
+    rotate_master_key("lab")
+    run = rotation.run("lab", database="default")
+    moves = run.places.aggregate(moved=Sum("ranges__moved"), failed=Sum("ranges__failed"))
+    assert moves == {"moved": 3, "failed": 0}
+    field = History._meta.get_field("secret")
+    monkeypatch.setitem(vars(field), "contexts", field.contexts[:1])
+    assert history() == [("t", "a", "hidden")] * 2

@@ -1,0 +1,1 @@
+"""django-import-export writes rows into files, and files into rows."""
