@@ -12,7 +12,12 @@ class RowKey(ABC):
     """A `key=` that gives each row the alias of its master key, and can make that key.
 
     A plain function does as well where all keys are made beforehand.
+
+    Attributes:
+        managed_by: who manages the keys, by this declaration; None is anybody.
     """
+
+    managed_by: str | None = None
 
     @abstractmethod
     def __call__(self, instance: Any) -> str:
@@ -32,6 +37,15 @@ class RowKey(ABC):
             EnvelopeError: it cannot be made here; the message says how it can.
         """
 
+    def names(self, alias: str) -> bool:
+        """Whether a row could have this alias."""
+        return False
+
     def check(self, field: Any) -> list[CheckMessage]:
         """Return what is wrong with this as the key of a field."""
         return []
+
+
+def managed_by(key: Any) -> str | None:
+    """Return who manages the key of a field, by the `key=` of its declaration; None is anybody."""
+    return key.managed_by if isinstance(key, RowKey) else None

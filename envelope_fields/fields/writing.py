@@ -13,7 +13,7 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
-from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.fields.row_keys import RowKey, managed_by
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -34,12 +34,12 @@ def writer(field: Any) -> Writer:
     """
     context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, field.to_plaintext
     chosen = DEFAULT_ALIAS if field.key is None else field.key
-    is_alias, place = isinstance(chosen, str), field.place
+    is_alias, place, manager = isinstance(chosen, str), field.place, managed_by(chosen)
 
     def write(carrier: Unencrypted, using: str | None) -> bytes:
         alias = chosen if is_alias else _alias(field, carrier.instance)
         try:
-            key = wrapping_key(alias, using, place)
+            key = wrapping_key(alias, using, place, manager)
         except EnvelopeError as error:
             key = _made_now(field, alias, using, error)
         return encrypt(key, to_plaintext(carrier.value), context)
@@ -54,7 +54,7 @@ def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -
         raise named(field, error) from error
     try:
         field.key.make(alias, using)
-        return wrapping_key(alias, using, field.place)
+        return wrapping_key(alias, using, field.place, field.key.managed_by)
     except EnvelopeError as problem:
         raise named(field, problem) from problem
 

@@ -36,6 +36,7 @@ from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.acting import bound_actor
 from envelope_fields.policy.facts import Facts
 from envelope_fields.policy.requests import in_flight
+from envelope_fields.policy.serving import check_serves_fields
 
 __all__ = [
     "Errand",
@@ -88,25 +89,29 @@ def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
     return unwrapping_key_for(READ_FIELD, derivation, place)
 
 
-def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> WrappingKey:
+def wrapping_key(
+    key: str | UUID, using: str | None, place: str = "", managed_by: str | None = None
+) -> WrappingKey:
     """Return what wraps the data key of a field's value under the current version of a master key.
 
     Args:
         key: the master key's alias, or its id.
         using: the database that the value goes to; None when it leaves for elsewhere.
         place: `app.model.field`.
+        managed_by: who manages the key, by the declaration of the field; None is anybody.
 
     Raises:
         MasterKeyNotFound: there is no such master key.
-        MasterKeyUnusable: its state forbids it or could not be read, or the version is not
-            committed and the value would outlive its rollback.
+        MasterKeyUnusable: its state forbids it or could not be read; or the version is not
+            committed and the value would outlive its rollback; or the key serves no fields, or is
+            managed otherwise.
         KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     table = _table
     if not _uncommitted and monotonic() < table.deadline:
-        budgeted = table.wrapping_key(key)
+        budgeted = table.wrapping_key(key, place)
         if budgeted is not None:
             known, uses, everybody, unbound, version, _ = budgeted
             if (unbound and not in_flight) if bound_actor() is None else everybody:
@@ -114,7 +119,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
                 return known
             if door.is_admitted(table, version, place, WRITE_FIELD):
                 return known
-    return wrapping_key_for(WRITE_FIELD, key, using, place)
+    return wrapping_key_for(WRITE_FIELD, key, using, place, managed_by)
 
 
 def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESGCM:
@@ -135,16 +140,22 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESG
 
 
 def wrapping_key_for(
-    errand: Errand, key: str | UUID, using: str | None, place: str = ""
+    errand: Errand,
+    key: str | UUID,
+    using: str | None,
+    place: str = "",
+    managed_by: str | None = None,
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
     table = _current_table()
-    facts, budgeted = table.facts, table.wrapping_key(key)
+    facts, budgeted = table.facts, table.wrapping_key(key, place)
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
     door.admit(table, facts, row.state, place, errand)
-    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using)
+    if errand is WRITE_FIELD:
+        check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
+    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(table, key, row, using, place)
     next(counted(row.state.version_id, errand))
     return wrapping_key
 
@@ -177,14 +188,14 @@ def evict() -> None:
 
 
 def _new_wrapping_key(
-    table: Table, key: str | UUID, row: rows.KeyRow, using: str | None
+    table: Table, key: str | UUID, row: rows.KeyRow, using: str | None, place: str
 ) -> WrappingKey:
     refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     with materials.lent(row) as material:
         aead = xaes.derive(material, prefix)
     wrapping_key = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-    table.keep_wrapping_key(key, wrapping_key, door.serving(table, row, WRITE_FIELD))
+    table.keep_wrapping_key(key, place, wrapping_key, door.serving(table, row, WRITE_FIELD))
     return wrapping_key
 
 

@@ -57,7 +57,7 @@ class Table:
         self.current: dict[str | UUID, rows.KeyRow] = {}
         self.facts = Facts()
         self.unwrapping: dict[bytes, Opening] = {}
-        self.wrapping: dict[str | UUID, Budgeted] = {}
+        self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self._policies: dict[UUID, KeyPolicy] = {}
         self._lock = Lock()
 
@@ -82,18 +82,21 @@ class Table:
             policy = self._policies[key_id] = key_policy(key_id, configuration().database)
         return policy
 
-    def wrapping_key(self, key: str | UUID) -> Budgeted | None:
-        """Return a master key's wrapping key for one value, if there is one with wraps left."""
-        budgeted = self.wrapping.get(key)
+    def wrapping_key(self, key: str | UUID, place: str) -> Budgeted | None:
+        """Return a master key's wrapping key for one value, if there is one with wraps left.
+
+        Each field has its own, and so has `kms`: what one may write under need not serve another.
+        """
+        budgeted = self.wrapping.get((key, place))
         if budgeted is not None and next(budgeted[-1]) < WRAPS_PER_PREFIX:
             return budgeted
         return None
 
     def keep_wrapping_key(
-        self, key: str | UUID, wrapping_key: WrappingKey, serving: Serving
+        self, key: str | UUID, place: str, wrapping_key: WrappingKey, serving: Serving
     ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
-        self.wrapping[key] = (wrapping_key, *serving, count(1))
+        self.wrapping[key, place] = (wrapping_key, *serving, count(1))
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again, and let the oldest go where there are many."""

@@ -147,6 +147,30 @@ def require_creator(alias: str, actor: Any = None) -> Principal:
     raise KeyAccessDenied(f"{denial}. The application makes keys, and users who are logged in.")
 
 
+def require_application(action: str, key: MasterKey, actor: Any = None) -> Principal:
+    """Return the principal of an act that no grant allows, if it is the application.
+
+    Args:
+        action: the name of the act.
+        key: the row of the key.
+        actor: the user on whose behalf it is done; None is whoever is bound.
+
+    Raises:
+        KeyAccessDenied: it is anybody else; whoever listens was told.
+        TypeError: the actor is neither a user nor a principal.
+    """
+    try:
+        principal = current_principal() if actor is None else principal_of(actor)
+    except KeyAccessDenied:
+        tell(Denial(NOBODY, action, key.pk, key.alias))
+        raise
+    if principal == APPLICATION:
+        return principal
+    denial = Denial(principal, action, key.pk, key.alias)
+    tell(denial)
+    raise KeyAccessDenied(f"{denial}. Only the application does: run the command on its behalf.")
+
+
 def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
     """Return the error for what is refused, with the way out."""
     if principal == APPLICATION:
