@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 
+from envelope_fields.admin.shown import ChangedMeanwhile
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 
 
@@ -24,6 +25,9 @@ def answered(
         return view()
     except KeyAccessDenied:
         raise
+    except ChangedMeanwhile as error:
+        messages.error(request, str(error))
+        return redirect(request.path)
     except (EnvelopeError, ImproperlyConfigured) as error:
         messages.error(request, str(error))
         return redirect(back)

@@ -48,9 +48,7 @@ def may_know_of(key: MasterKey, principal: Principal, using: str) -> bool:
     return bool(allowed_actions([Action.DESCRIBE], key, principal, using=using))
 
 
-def alias_refused(
-    alias: str, holder: MasterKey, principal: Principal, act: str
-) -> AliasRefused:
+def alias_refused(alias: str, holder: MasterKey, principal: Principal, act: str) -> AliasRefused:
     """Have the attempt told, and return its error."""
     tell(Denial(principal, act, holder.pk, holder.alias))
     return AliasRefused(f"You may not give a key the alias {alias!r}. Choose another alias.")

@@ -61,7 +61,5 @@ class Migration(migrations.Migration):
                 verbose_name="serves fields",
             ),
         ),
-        migrations.RunPython(
-            tell_who_made_keys, migrations.RunPython.noop, elidable=False
-        ),
+        migrations.RunPython(tell_who_made_keys, migrations.RunPython.noop, elidable=False),
     ]

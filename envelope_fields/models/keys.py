@@ -119,7 +119,7 @@ class MasterKey(models.Model):
 
     def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *more: Any) -> Any:
         values = [value for value in values if value[0].attname not in self.WRITTEN_ONCE]
-        update: Any = super()._do_update  # type: ignore[misc]  # not in the stubs
+        update: Any = super()._do_update
         return update(base_qs, using, pk_val, values, *more)
 
     @property

@@ -1,7 +1,7 @@
 """News of users and groups: what was decided about them is forgotten at once in this process.
 
-Signals tell of what is saved and deleted, `statements` of the rest. Other processes hear of neither:
-there it takes effect within `KEY_CACHE_SECONDS`.
+Signals tell of what is saved and deleted, `statements` of the rest. Other processes hear of
+neither: there it takes effect within `KEY_CACHE_SECONDS`.
 """
 
 from __future__ import annotations

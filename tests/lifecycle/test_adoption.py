@@ -261,9 +261,7 @@ class TestHiddenKeys:
 
         found = iter([None])
         known = creation.alias_problem
-        monkeypatch.setattr(
-            creation, "alias_problem", lambda *given: next(found, known(*given))
-        )
+        monkeypatch.setattr(creation, "alias_problem", lambda *given: next(found, known(*given)))
         with pytest.raises(AliasRefused) as caught:
             create_master_key("secret", actor=mallory)
         assert isinstance(caught.value.__cause__.__cause__, IntegrityError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from django.contrib.admin.utils import unquote
@@ -16,6 +17,7 @@ from envelope_fields.admin.answering import answered
 from envelope_fields.admin.keys.listing import KeyList
 from envelope_fields.admin.keys.pages import KeyPages, found_key
 from envelope_fields.admin.page import content
+from envelope_fields.admin.shown import NAME, as_shown, shown
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
@@ -88,7 +90,8 @@ class MasterKeyAdmin(KeyPages, KeyList):
             self._described(request, key.pk)
         try:
             view: Any = super()._changeform_view  # type: ignore[misc]  # not in the stubs
-            return view(request, object_id, form_url, extra_context)
+            with nullcontext() if key is None else as_shown(request, key):
+                return view(request, object_id, form_url, extra_context)
         except KeyAccessDenied:
             raise
         except PermissionDenied:
@@ -101,7 +104,9 @@ class MasterKeyAdmin(KeyPages, KeyList):
         obj = kwargs.get("obj")
         if obj is not None:
             request.current_app = self.admin_site.name
-            context = {**context, **content(request, obj, self._url)}
+            # Sent again with what is wrong, it goes by what its reader saw first.
+            seen = request.POST.get(NAME) or shown(obj)
+            context = {**context, **content(request, obj, self._url), NAME: seen}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: MasterKey, form: Any, change: bool) -> None:

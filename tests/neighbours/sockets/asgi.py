@@ -3,8 +3,8 @@
 from asyncio import Queue
 
 from channels.auth import AuthMiddlewareStack, logout
-from channels.db import database_sync_to_async
 from channels.consumer import AsyncConsumer
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
