@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 
 from envelope_fields.admin.shown import ChangedMeanwhile
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.lifecycle import AliasRefused
 
 
 def answered(
@@ -23,11 +24,11 @@ def answered(
     """
     try:
         return view()
-    except KeyAccessDenied:
-        raise
-    except ChangedMeanwhile as error:
+    except (AliasRefused, ChangedMeanwhile) as error:
         messages.error(request, str(error))
         return redirect(request.path)
+    except KeyAccessDenied:
+        raise
     except (EnvelopeError, ImproperlyConfigured) as error:
         messages.error(request, str(error))
         return redirect(back)

@@ -28,7 +28,7 @@ class KeyRowQuerySet(models.QuerySet[_Row]):
     """Announces the changes that send no signal."""
 
     def update(self, **kwargs: Any) -> int:
-        final: set[str] = getattr(self.model, "WRITTEN_ONCE", frozenset()) & kwargs.keys()
+        final: Any = kwargs.keys() & getattr(self.model, "WRITTEN_ONCE", ())
         if final:
             raise EnvelopeError(f"{', '.join(sorted(final))}: who made a key is written once.")
         changed = super().update(**kwargs)

@@ -172,11 +172,17 @@ def require_application(action: str, key: MasterKey, actor: Any = None) -> Princ
 
 
 def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
-    """Return the error for what is refused, with the way out."""
+    """Return the error for what is refused, with the way out.
+
+    Anonymous is not told the key, wherever the message is shown; the log and the trail have it.
+    """
     if principal == APPLICATION:
         advice = "The key says that the application may not use it; a user with a grant may."
     elif principal == ANONYMOUS:
-        advice = "Log in as a user who has a grant on it."
+        where = f" values of {attempt.place}" if attempt.place else " with this key"
+        return KeyAccessDenied(
+            f"anonymous may not {attempt.action}{where}. Log in as a user who has a grant."
+        )
     else:
         advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
     return KeyAccessDenied(f"{attempt.denied_to(principal)}. {advice}")
