@@ -27,7 +27,7 @@ def check_channels(**_: Any) -> list[CheckMessage]:
     application = _loaded(path)
     if application is None:
         return [_unbound("websockets", f"in {path!r}, which could not be looked into")]
-    served = getattr(application, "application_mapping", {})
+    served = getattr(_router(application, _DEPTH), "application_mapping", {})
     return [
         _unbound(name, f"around what {path!r} has for it")
         for name, app in served.items()
@@ -52,6 +52,16 @@ def _loaded(path: str) -> Any:
         return import_string(path)
     except Exception:  # the server says what is wrong with it
         return None
+
+
+def _router(app: Any, depth: int) -> Any:
+    """Return the router of protocols, which middlewares may be around; None if ours is."""
+    if depth == 0 or isinstance(app, PrincipalASGIMiddleware):
+        return None
+    if hasattr(app, "application_mapping"):
+        return app
+    inner = list(_inside(app))
+    return _router(inner[0], depth - 1) if len(inner) == 1 else None
 
 
 def _unbound(protocol: str, where: str) -> CheckMessage:

@@ -85,6 +85,7 @@ def _take_from(holder: MasterKey, alias: str, done: Doing, actor: Any) -> None:
     """Leave the key that has the alias without one, if the actor may."""
     is_person = done.principal != APPLICATION
     if is_person and not may_know_of(holder, done.principal, done.using):
+        _check_new_name(alias, done)  # so that it looks as if there were no such key
         raise alias_refused(alias, holder, done.principal, Act.MOVE_ALIAS)
     if holder.alias != alias:  # the database takes two that differ in case for the same
         raise alias_taken(alias)

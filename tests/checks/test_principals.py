@@ -162,6 +162,8 @@ def consumer(scope, receive, send):
 
 bound = Router({"http": consumer, "websocket": Inner(PrincipalASGIMiddleware(consumer))})
 unbound = Router({"http": consumer, "websocket": Inner(consumer)})
+unbound_inside = Inner(Inner(unbound))
+bound_outside = Inner(PrincipalASGIMiddleware(unbound))
 nothing_else = Router({"http": consumer, "channel": consumer})
 
 
@@ -175,6 +177,8 @@ class TestChannels:
         [
             ("bound", []),
             ("unbound", ["envelope_fields.W007"]),
+            ("unbound_inside", ["envelope_fields.W007"]),
+            ("bound_outside", []),
             ("nothing_else", []),
             ("consumer", []),
             ("not_there", ["envelope_fields.W007"]),

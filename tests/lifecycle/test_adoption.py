@@ -248,6 +248,16 @@ class TestHiddenKeys:
             move_alias("secret", own, actor=mallory)
         assert str(caught.value).startswith("You may not give a key the alias 'secret'.")
 
+    def test_one_that_fields_name_looks_as_if_it_were_not_there(self, mallory):
+        create_master_key("clinic/7", managed_by="customer")
+        own = create_master_key("own", actor=mallory)
+        said = []
+        for alias in ("clinic/7", "clinic/8"):
+            with pytest.raises(KeyAccessDenied) as caught:
+                move_alias(alias, own, actor=mallory)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+
     def test_one_that_is_seen(self, mallory, hidden):
         grant(hidden, mallory, ["describe"], actor=APPLICATION)
         with pytest.raises(AliasTaken):
