@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.db.models import Model
 
 from envelope_fields import key_changes
 from envelope_fields.policy.people import group_model, is_column
@@ -31,20 +32,21 @@ class _Tables(NamedTuple):
 
     Attributes:
         members: of groups and of who is in them; whatever is written there is news.
-        users: theirs.
+        users: theirs; several where they inherit columns.
         columns: of `users`, those that decide; empty if a user says otherwise who is active, so
             that any column may.
     """
 
     members: tuple[str, ...]
-    users: str
+    users: tuple[str, ...]
     columns: tuple[str, ...]
 
     def are_written_by(self, statement: str) -> bool:
         """Whether a statement may change what the policy knows of people."""
         if any(table in statement for table in self.members):
             return True
-        if self.users not in statement or statement.startswith("insert"):
+        is_of_users = any(table in statement for table in self.users)
+        if not is_of_users or statement.startswith("insert"):
             return False  # a new user is told of by a signal, and nobody has relied on them yet
         decides = not self.columns or any(column in statement for column in self.columns)
         return decides or not statement.startswith("update")
@@ -84,17 +86,17 @@ def _tables() -> _Tables:
     model: Any = get_user_model()
     columns = tuple(name for name in _DECIDING if is_column(model, name))
     groups = group_model()
-    members = () if groups is None else (_membership(model)._meta.db_table, groups._meta.db_table)
+    membership = model._meta.get_field("groups").remote_field.through if groups else None
     return _Tables(
-        tuple(map(_bare, members)),
-        _bare(model._meta.db_table),
+        _named(membership) + _named(groups),
+        _named(model),
         columns if "is_active" in columns else (),
     )
 
 
-def _membership(model: Any) -> Any:
-    return model._meta.get_field("groups").remote_field.through
-
-
-def _bare(table: str) -> str:
-    return table.strip('"`').lower()
+def _named(model: type[Model] | None) -> tuple[str, ...]:
+    """Return the names of the tables that a model's rows are in, without marks of quotation."""
+    if model is None:
+        return ()
+    models = (model, *model._meta.get_parent_list())
+    return tuple(each._meta.db_table.strip('"`').lower() for each in models)
