@@ -7,14 +7,17 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.checks import Tags, run_checks
+from django.db import connections
 from django.test import Client
 
 from envelope_fields import keyring
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.policy import APPLICATION, acting_as
+from envelope_fields.middleware import PrincipalASGIMiddleware
+from envelope_fields.policy import APPLICATION, acting_as, current_principal
 from envelope_fields.policy.requests import in_flight
-from tests.neighbours.sockets.asgi import Worker, application
+from tests.neighbours.sockets.asgi import Worker, application, django
 from tests.neighbours.sockets.models import Letter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,9 +116,13 @@ class TestALogout:
             async with Socket("async", headers) as socket:
                 answers = []
                 for change in (lambda: None, end_session, deactivate):
-                    await asyncio.to_thread(change)
+                    await asyncio.to_thread(elsewhere, change)
                     answers.append((await socket.ask("read")).split()[-1])
                 return answers
+
+        def elsewhere(change):
+            change()
+            connections.close_all()
 
         def end_session():
             from django.contrib.sessions.models import Session
@@ -143,8 +150,6 @@ def test_a_worker_of_a_channel_layer_is_the_application():
 
 def test_what_else_an_application_is_asked(ann):
     """A lifespan has no user, and nobody's requests."""
-    from envelope_fields.middleware import PrincipalASGIMiddleware
-    from envelope_fields.policy import current_principal
 
     async def app(scope, receive, send):
         found.append((current_principal().type, bool(in_flight)))
@@ -161,3 +166,35 @@ def test_what_else_an_application_is_asked(ann):
         ("anonymous", True),
         ("application", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"), [("application", []), ("bare", ["envelope_fields.W007"]), ("plain", [])]
+)
+def test_the_check_speaks_where_nothing_is_bound(settings, name, ids):
+    settings.ASGI_APPLICATION = f"tests.neighbours.sockets.asgi.{name}"
+    found = run_checks(tags=[Tags.security])
+    assert [message.id for message in found if "PrincipalASGI" in message.msg] == ids
+
+
+def test_pages_of_django_are_served_through_it():
+    async def get(path):
+        page = ApplicationCommunicator(
+            PrincipalASGIMiddleware(django),
+            {
+                "type": "http",
+                "method": "GET",
+                "path": path,
+                "headers": [(b"host", b"testserver")],
+                "query_string": b"",
+            },
+        )
+        await page.send_input({"type": "http.request", "body": b"", "more_body": False})
+        status = (await page.receive_output(10))["status"]
+        while (await page.receive_output(10)).get("more_body"):
+            pass
+        await page.wait()
+        return status
+
+    assert async_to_sync(get)("/admin/login/") == 200
+    assert not in_flight
