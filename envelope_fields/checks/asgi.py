@@ -67,7 +67,7 @@ def _router(app: Any, depth: int) -> Any:
 def _unbound(protocol: str, where: str) -> CheckMessage:
     return Warning(
         f"Channels may serve {protocol}, and {_OURS} is not {where}: without it, to the policy, "
-        "whoever connects is the application.",
+        "each connection is the application itself.",
         hint=(
             "Put it around the router, inside of what authenticates: "
             "AuthMiddlewareStack(PrincipalASGIMiddleware(URLRouter([...])))."

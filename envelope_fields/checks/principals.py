@@ -45,7 +45,7 @@ def check_declared(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessag
     return [
         Error(
             f"{field} {_is_guarded_by(field)}, and {_OURS} is not in MIDDLEWARE: to the policy, "
-            "whoever sends a request is the application, and may read it.",
+            "each request is the application itself, which may read it.",
             hint=f"Add {_OURS!r} behind AuthenticationMiddleware.",
             obj=field,
             id="envelope_fields.E009",
@@ -74,7 +74,7 @@ def check_surfaces(**_: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"Rights on keys can be granted by {' and '.join(served)}, and {_OURS} is not in "
-            "MIDDLEWARE: to the policy, whoever sends any other request is the application.",
+            "MIDDLEWARE: to the policy, each other request is the application itself.",
             hint=f"Add {_OURS!r} behind AuthenticationMiddleware.",
             id="envelope_fields.W006",
         )

@@ -111,6 +111,7 @@ class TestDeclared:
         settings.MIDDLEWARE = [DJANGOS, SUBCLASS]
         assert found() == []
 
+    @pytest.mark.django_db(databases="__all__")  # Django 6.1 looks into databases, too
     def test_a_plain_check_says_so(self, settings):
         settings.MIDDLEWARE = [DJANGOS]
         found = run_checks()
