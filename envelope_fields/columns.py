@@ -16,6 +16,8 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import UNLOCATED, Relation
 from envelope_fields.databases import database as database_of
 from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.models import DEFAULT_ALIAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,21 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
                 yield Column(alias, model, field, *names)
 
 
+def named_by_fields(alias: str) -> bool:
+    """Whether an encrypted field names the master key of an alias, or of such aliases.
+
+    Those that a function returns cannot be known beforehand.
+    """
+    return any(_names(field.key, alias) for _, field in _encrypted_fields())
+
+
+def _names(key: Any, alias: str) -> bool:
+    if isinstance(key, RowKey):
+        return key.names(alias)
+    # A database may take two aliases that differ in case for the same.
+    return (DEFAULT_ALIAS if key is None else str(key)).lower() == alias.lower()
+
+
 def _may_live_in(alias: str, model: type[Model]) -> bool:
     """Whether the routers let a model's rows be in a database.
 
@@ -139,7 +156,7 @@ def _may_live_in(alias: str, model: type[Model]) -> bool:
     return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
 
 
-def _encrypted_fields() -> list[tuple[type[Model], Field[Any, Any]]]:
+def _encrypted_fields() -> list[tuple[type[Model], Any]]:
     """Return the fields by their owners: a managed model comes before one that mirrors it."""
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     return [

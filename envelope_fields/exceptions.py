@@ -61,7 +61,17 @@ class KeyAccessDenied(EnvelopeError, PermissionDenied):
     """The principal may not do this with this key; in a Django view it becomes a 403.
 
     KMS calls this `AccessDeniedException`.
+
+    Its `args` are empty: frameworks such as Django REST framework make a response of them, and its
+    message, which names the key, is for the project.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__()
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RootKeyUnavailable(EnvelopeError):

@@ -65,7 +65,9 @@ def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
 def announce_people(using: str) -> None:
     """Say that users or their groups were changed on the connection `using`."""
     _forget_people()
-    transaction.on_commit(PeopleChange(), using=using)
+    connection = connections[using]
+    if connection.in_atomic_block or connection.get_autocommit():
+        transaction.on_commit(PeopleChange(), using=using)
 
 
 def announce_new_person() -> None:

@@ -1,9 +1,14 @@
-"""`PrincipalMiddleware`: whoever a request is from is the principal of the code that serves it."""
+"""Whoever a request is from is the principal of the code that serves it.
+
+`PrincipalMiddleware` is for Django's requests, `PrincipalASGIMiddleware` for what an ASGI server
+serves beside Django, such as websockets.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import ExitStack
 from functools import partial
 from io import BufferedReader
@@ -24,6 +29,10 @@ from envelope_fields.policy.requests import count_requests, end_with, handled
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}\Z")
 _ADDRESS_LENGTH = 45  # of the column that keeps it
 
+_CONNECTIONS = ("http", "websocket")  # as ASGI calls them
+
+Scope = MutableMapping[str, Any]
+ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
@@ -58,16 +67,39 @@ class PrincipalMiddleware:
         return _finish(request, response, serving)
 
 
-class RequestUser:
-    """The user of a request, looked up when a key is first asked for, and whenever it changes.
+class PrincipalASGIMiddleware:
+    """Binds `scope["user"]` to an ASGI application beside Django, such as one of Channels.
 
-    So the database is asked for the user only where a key is used, and a login in a view, or
-    the authentication of Django REST framework, counts from then on.
+    Without a user in the scope, it is anonymous. It stands inside of what puts the user there:
+    `AuthMiddlewareStack(PrincipalASGIMiddleware(URLRouter([...])))`. What comes by a channel layer
+    to a worker of its own, which no user has connected to, is the application.
+
+    Args:
+        app: the ASGI application.
     """
 
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-        self._known: tuple[Any, Principal] | None = None
+    def __init__(self, app: ASGIApplication) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        with ExitStack() as stack:
+            if scope["type"] in _CONNECTIONS:
+                stack.enter_context(handled())
+                stack.enter_context(coming_from(_origin_of_scope(scope)))
+                stack.enter_context(bound(_ScopeUser(scope)))
+            elif scope["type"] == "channel":
+                stack.enter_context(acting_as(APPLICATION))
+            await self.app(scope, receive, send)
+
+
+class _User(ABC):
+    """A user who is looked up when a key is first asked for, and whenever it is another one."""
+
+    _known: tuple[Any, Principal] | None = None
+
+    @abstractmethod
+    def _now(self) -> Any:
+        """Return the user; None without authentication."""
 
     def principal(self) -> Principal:
         """Return the principal that the user is now.
@@ -75,11 +107,35 @@ class RequestUser:
         Raises:
             KeyAccessDenied: the user is of a kind that no grant can name.
         """
-        user = getattr(self._request, "user", None)
+        user = self._now()
         known = self._known
         if known is None or known[0] is not user:
             known = self._known = (user, _principal(user))
         return known[1]
+
+
+class RequestUser(_User):
+    """The user of a request.
+
+    The database is asked for the user only where a key is used, and a login in a view, or the
+    authentication of Django REST framework, counts from then on.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    def _now(self) -> Any:
+        return getattr(self._request, "user", None)
+
+
+class _ScopeUser(_User):
+    """The user of a connection, which what serves it may replace in the scope."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def _now(self) -> Any:
+        return self._scope.get("user")
 
 
 class _Serving:
@@ -114,10 +170,19 @@ def _principal(user: Any) -> Principal:
 
 def origin_of(request: HttpRequest) -> Origin:
     # Not X-Forwarded-For, which anybody can send: who has a proxy sets REMOTE_ADDR from it.
-    given = request.headers.get("X-Request-ID", "")
+    return _origin(request.META.get("REMOTE_ADDR"), request.headers.get("X-Request-ID", ""))
+
+
+def _origin_of_scope(scope: Scope) -> Origin:
+    headers = dict(scope.get("headers") or ())
+    address, *_ = scope.get("client") or ("",)
+    return _origin(address, headers.get(b"x-request-id", b"").decode("latin-1"))
+
+
+def _origin(address: Any, request_id: str) -> Origin:
     return Origin(
-        address=str(request.META.get("REMOTE_ADDR") or "")[:_ADDRESS_LENGTH],
-        request_id=given if _REQUEST_ID.match(given) else uuid4().hex,
+        address=str(address or "")[:_ADDRESS_LENGTH],
+        request_id=request_id if _REQUEST_ID.match(request_id) else uuid4().hex,
     )
 
 

@@ -9,7 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 
+from envelope_fields.admin.shown import ChangedMeanwhile
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.lifecycle import AliasRefused
 
 
 def answered(
@@ -22,6 +24,9 @@ def answered(
     """
     try:
         return view()
+    except (AliasRefused, ChangedMeanwhile) as error:
+        messages.error(request, str(error))
+        return redirect(request.path)
     except KeyAccessDenied:
         raise
     except (EnvelopeError, ImproperlyConfigured) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextInputWidget
 from django.contrib.auth import get_user_model
@@ -16,9 +15,11 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from envelope_fields.admin import rights
 from envelope_fields.admin.words import all_in_words, in_words
 from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
+from envelope_fields.grants.holders import named_group, named_user
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
@@ -136,14 +137,18 @@ def answer_revoke(
         else:
             return _changed(request, back)
     title = _("Revoke a grant on %(key)s") % {"key": row.master_key}
-    what = _("%(holder)s may no longer: %(actions)s.") % {
+    what = _what_goes(row) if rights.may_see_grants(request, row.master_key) else ""
+    return _page(request, form, back, context, title, what)
+
+
+def _what_goes(row: KeyGrant) -> str:
+    return _("%(holder)s may no longer: %(actions)s.") % {
         "holder": next(
             (each["holder"] for each in listed_on(row.master_key) if each["grant"].pk == row.pk),
             row.principal_id,
         ),
         "actions": all_in_words(row.actions),
     }
-    return _page(request, form, back, context, title, what)
 
 
 def _last_one(row: KeyGrant) -> str:
@@ -188,13 +193,7 @@ def _posted(request: HttpRequest) -> Any:
 
 
 def _named(kind: str, name: str) -> Any:
-    model: Any
-    if kind == _GROUP:
-        model, by = apps.get_model("auth", "Group"), "name"
-    else:
-        model = get_user_model()
-        by = model.USERNAME_FIELD
-    row = model._default_manager.filter(**{by: name}).first()
+    row = named_group(name) if kind == _GROUP else named_user(name)
     if row is None:
         raise ValidationError(_("There is nobody of this name."))
     return row

@@ -93,7 +93,10 @@ def _events_url(request: HttpRequest, key: MasterKey) -> str:
     return listed and f"{listed}?{urlencode({'key': str(key)})}"
 
 
-def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]]:
+def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]] | None:
+    """Return the grants on a key; None where the user may not see who has some."""
+    if not rights.may_see_grants(request, key):
+        return None
     may_revoke = rights.may(request, Action.MANAGE_GRANTS, key, "delete_keygrant")
     return [
         {**each, "revoke_url": url("revoke", key, each["grant"].pk) if may_revoke else ""}

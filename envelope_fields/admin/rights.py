@@ -62,6 +62,11 @@ def may(request: HttpRequest, action: Action, key: MasterKey, codename: str) -> 
     return _has(request, codename) and action in policy_allows(request, key)
 
 
+def may_see_grants(request: HttpRequest, key: MasterKey) -> bool:
+    """Whether the user sees who may do what with a key."""
+    return may(request, Action.DESCRIBE, key, "view_keygrant")
+
+
 def may_see_runs(request: HttpRequest, key: MasterKey) -> bool:
     """Whether the user sees the rotations of a key's values."""
     seen = _has(request, VIEW_RUNS) or _has(request, CHANGE_RUNS)  # as in Django's admin

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from drf_spectacular.utils import (
     OpenApiExample,
     PolymorphicProxySerializer,
@@ -22,9 +21,10 @@ from envelope_fields.api.operations import operation
 from envelope_fields.api.pages import PageQuery, Pages
 from envelope_fields.api.versioning import url_of
 from envelope_fields.api.view import ApiView
+from envelope_fields.grants.holders import named_group, named_user
 from envelope_fields.grants.listing import described
 from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import Action, people
+from envelope_fields.policy import Action
 
 _NEW: Any = PolymorphicProxySerializer(
     "NewGrant", [GrantToUser, GrantToGroup], resource_type_field_name=None
@@ -37,6 +37,9 @@ extend_schema_serializer(
         ),
     ]
 )(_NEW)
+
+
+_NAMED = {"user": named_user, "group": named_group}
 
 
 class RevokeQuery(Query):
@@ -73,7 +76,7 @@ class Grants(ApiView):
         key = rights.see(named_key(id), Action.MANAGE_GRANTS)
         rights.permit_on(request, key, Action.MANAGE_GRANTS, "add_keygrant")
         given = self.body(_shape(request.data))
-        to = _group(given.pop("group")) if "group" in given else _user(given.pop("user"))
+        to = _holder(given)
         made = grants.grant(key.pk, to, **given)
         content = GrantContent(described([_of(key).get(pk=made.pk)])[0]).data
         location = url_of(request, "grant", id=key.pk, grant=made.pk)
@@ -114,19 +117,10 @@ def _shape(data: Any) -> type[Strict]:
     return GrantToGroup if isinstance(data, dict) and "group" in data else GrantToUser
 
 
-def _user(name: str) -> Any:
-    model: Any = get_user_model()
-    return _named(model, model.USERNAME_FIELD, name, "user")
-
-
-def _group(name: str) -> Any:
-    return _named(people.group_model(), "name", name, "group")
-
-
-def _named(model: Any, column: str, name: str, field: str) -> Any:
-    """Return the row of this very name, without a look at columns that may be encrypted."""
-    rows = model._default_manager.filter(**{column: name}).only("pk", column) if model else ()
-    for row in rows:
-        if getattr(row, column) == name:  # some databases find one that differs in case
-            return row
-    raise ValidationError({field: [f"There is no {field} of this name."]})
+def _holder(given: dict[str, Any]) -> Any:
+    """Take the user or group out of what is given, and return its row."""
+    kind = "group" if "group" in given else "user"
+    row = _NAMED[kind](given.pop(kind))
+    if row is None:
+        raise ValidationError({kind: [f"There is no {kind} of this name."]})
+    return row

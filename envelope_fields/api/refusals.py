@@ -21,6 +21,7 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.grants import LastGrant
 from envelope_fields.lifecycle import (
+    AliasRefused,
     AliasTaken,
     BadWaitingPeriod,
     ConfirmationRequired,
@@ -70,6 +71,7 @@ class PreconditionFailed(APIException):
 
 # The first class that fits: status, code, and the field of the request.
 _ANSWERS: tuple[tuple[type[EnvelopeError], int, str, str], ...] = (
+    (AliasRefused, 403, "permission_denied", "alias"),
     (KeyAccessDenied, 403, "permission_denied", ""),
     (AliasTaken, 409, "alias_taken", "alias"),
     (BadWaitingPeriod, 400, "bad_waiting_period", "days"),

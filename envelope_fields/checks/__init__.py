@@ -11,6 +11,7 @@ from django.core.checks import register as _register
 
 from envelope_fields.checks import (
     admin,
+    asgi,
     audit,
     keys,
     labels,
@@ -36,6 +37,9 @@ def register() -> None:
     _register(audit.check_triggers, Tags.database)
     _register(principals.check_middleware, Tags.security)
     _register(principals.check_grants, Tags.database)
+    _register(principals.check_declared, Tags.security)
+    _register(principals.check_surfaces, Tags.security)
+    _register(asgi.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(renames.check_renames, Tags.models)

@@ -18,6 +18,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.fields.field_checks import check_key
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy.facts import key_policy
 
 VERSIONS_TRIED = 100  # for each root key, the newest: each may be a request to a server
 VERSIONS_NAMED = 5
@@ -48,9 +49,27 @@ def check_aliases(
         if isinstance(field.key, str) and not list(check_key(field))  # else E016 says so
     ]
     named = {field.key for field in fields}
-    stored = set(
-        MasterKey.objects.using(using).filter(alias__in=named).values_list("alias", flat=True)
-    )
+    rows = MasterKey.objects.using(using).filter(alias__in=named)
+    stored = dict(rows.values_list("alias", "pk"))
+    return [*_missing(fields, stored, using), *_out_of_service(fields, stored, using)]
+
+
+def _out_of_service(fields: list[Any], stored: dict[Any, Any], using: str) -> Iterator[Warning]:
+    for field in fields:
+        if field.key in stored and not key_policy(stored[field.key], using).serves_fields:
+            yield Warning(
+                f"The master key {field.key!r} serves no fields: a user made it, or gave it this "
+                "alias.",
+                hint=(
+                    "Saving a value fails. If the key is to serve the field, adopt it: "
+                    f"`python manage.py adopt_master_key {field.key}`."
+                ),
+                obj=field,
+                id="envelope_fields.W008",
+            )
+
+
+def _missing(fields: list[Any], stored: dict[Any, Any], using: str) -> list[CheckMessage]:
     return [
         Warning(
             f"No master key has the alias {field.key!r} in the database {using!r}.",

@@ -20,7 +20,12 @@ class RowKey(ABC):
     """A `key=` that gives each row the alias of its master key, and can make that key.
 
     A plain function does as well where all keys are made beforehand.
+
+    Attributes:
+        managed_by: who manages the keys, by this declaration; None is anybody.
     """
+
+    managed_by: str | None = None
 
     @abstractmethod
     def __call__(self, instance: Any) -> str:
@@ -39,6 +44,10 @@ class RowKey(ABC):
         Raises:
             EnvelopeError: it cannot be made here; the message says how it can.
         """
+
+    def names(self, alias: str) -> bool:
+        """Whether a row could have this alias."""
+        return False
 
     def check(self, field: Any) -> list[CheckMessage]:
         """Return what is wrong with this as the key of a field."""
@@ -60,3 +69,8 @@ def maker_for(field: Any, alias: str) -> Maker | None:
     if isinstance(field.key, RowKey):
         return field.key.make
     return _make_default if alias == DEFAULT_ALIAS and not is_historical(field.model) else None
+
+
+def managed_by(key: Any) -> str | None:
+    """Return who manages the key of a field, by the `key=` of its declaration; None is anybody."""
+    return key.managed_by if isinstance(key, RowKey) else None

@@ -14,7 +14,7 @@ from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.plaintext import guarded
-from envelope_fields.fields.row_keys import maker_for
+from envelope_fields.fields.row_keys import maker_for, managed_by
 from envelope_fields.fields.stand_ins import refusal
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
@@ -37,13 +37,14 @@ def writer(field: Any) -> Writer:
     """
     context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, guarded(field)
     chosen = DEFAULT_ALIAS if field.key is None else field.key
-    is_alias, place, refuse_stand_in = isinstance(chosen, str), field.place, refusal(field)
+    is_alias, place, manager = isinstance(chosen, str), field.place, managed_by(chosen)
+    refuse_stand_in = refusal(field)
 
     def write(carrier: Unencrypted, using: str | None) -> bytes:
         refuse_stand_in(carrier)
         alias = chosen if is_alias else _alias(field, carrier.instance)
         try:
-            key = wrapping_key(alias, using, place)
+            key = wrapping_key(alias, using, place, manager)
         except EnvelopeError as error:
             key = _made_now(field, alias, using, error)
         return encrypt(key, to_plaintext(carrier.value), context)
@@ -58,7 +59,7 @@ def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -
         raise named(field, error) from error
     try:
         make(alias, using)
-        return wrapping_key(alias, using, field.place)
+        return wrapping_key(alias, using, field.place, managed_by(field.key))
     except EnvelopeError as problem:
         raise named(field, problem) from problem
 

@@ -41,6 +41,24 @@ def holder_of(to: Any) -> Holder:
     raise TypeError(f"{type(to).__name__} is neither a saved user nor a group that users are in")
 
 
+def named_user(name: str) -> Any | None:
+    """Return the user of this very name, as for the login; None where there is none."""
+    model: Any = get_user_model()
+    return _named(model, model.USERNAME_FIELD, name)
+
+
+def named_group(name: str) -> Any | None:
+    """Return the group of this very name, if users are in groups; None where there is none."""
+    model = people.group_model()
+    return None if model is None else _named(model, "name", name)
+
+
+def _named(model: type[Model], column: str, name: str) -> Any | None:
+    # Some databases find one that differs in case; and other columns may be encrypted.
+    rows = _rows(model).filter(**{column: name}).only("pk", *_columns(model))
+    return next((row for row in rows if getattr(row, column) == name), None)
+
+
 def rows_of(holders: set[Holder]) -> dict[Holder, Any]:
     """Return the users and groups that are there, by their names."""
     found = {}

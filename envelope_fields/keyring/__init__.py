@@ -51,6 +51,7 @@ from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.acting import bound_actor
 from envelope_fields.policy.facts import Facts
 from envelope_fields.policy.requests import in_flight
+from envelope_fields.policy.serving import check_serves_fields
 
 __all__ = [
     "BOUND",
@@ -115,18 +116,22 @@ def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
     return unwrapping_key_for(READ_FIELD, derivation, place)
 
 
-def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> WrappingKey:
+def wrapping_key(
+    key: str | UUID, using: str | None, place: str = "", managed_by: str | None = None
+) -> WrappingKey:
     """Return what wraps the data key of a field's value under the current version of a master key.
 
     Args:
         key: the master key's alias, or its id.
         using: the database that the value goes to; None when it leaves for elsewhere.
         place: `app.model.field`.
+        managed_by: who manages the key, by the declaration of the field; None is anybody.
 
     Raises:
         MasterKeyNotFound: there is no such master key.
-        MasterKeyUnusable: its state forbids it or could not be read, or the version is not
-            committed and the value would outlive its rollback.
+        MasterKeyUnusable: its state forbids it or could not be read; or the version is not
+            committed and the value would outlive its rollback; or the key serves no fields, or is
+            managed otherwise.
         KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
@@ -143,7 +148,7 @@ def wrapping_key(key: str | UUID, using: str | None, place: str = "") -> Wrappin
                 return known
             if door.is_admitted(table, version, place, WRITE_FIELD):
                 return known
-    return wrapping_key_for(WRITE_FIELD, key, using, place)
+    return wrapping_key_for(WRITE_FIELD, key, using, place, managed_by)
 
 
 def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESGCM:
@@ -170,7 +175,11 @@ def unwrapping_key_to_verify(derivation: bytes, place: str = "") -> AESGCM:
 
 
 def wrapping_key_for(
-    errand: Errand, key: str | UUID, using: str | None, place: str = ""
+    errand: Errand,
+    key: str | UUID,
+    using: str | None,
+    place: str = "",
+    managed_by: str | None = None,
 ) -> WrappingKey:
     """Return what wraps a data key, for any errand; see `wrapping_key`."""
     here.came = True
@@ -184,6 +193,8 @@ def wrapping_key_for(
         rows.lock_for_writing(using)
     row = table.current_version(key)
     door.admit(table, facts, row.state, place, errand)
+    if errand is WRITE_FIELD:
+        check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
     if errand is WRITE_FIELD and budgeted is None:
         table.keep_wrapping_key(key, place, wrapping_key, door.serving(table, row, WRITE_FIELD))

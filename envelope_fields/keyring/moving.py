@@ -30,6 +30,7 @@ from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState
 from envelope_fields.policy import KeyVersionState, admission
 from envelope_fields.policy.decisions import Attempt
+from envelope_fields.policy.serving import check_serves_fields
 from envelope_fields.policy.versions import check_state
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
@@ -102,11 +103,12 @@ class Transfer:
             self._derived[derivation] = key
         return key
 
-    def wrapping_key(self, key: UUID | str) -> WrappingKey:
+    def wrapping_key(self, key: UUID | str, managed_by: str | None = None) -> WrappingKey:
         """Return what wraps the data keys of this batch under a master key's current version.
 
         Args:
-            key: the master key's id, or its alias.
+            key: the master key's id, or the alias by which a field names it.
+            managed_by: who manages the key, by the declaration of the field; None is anybody.
 
         Raises:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
@@ -116,6 +118,9 @@ class Transfer:
         if known is None:
             row = self._table.current_version(key)
             self._admit(row.state)
+            if isinstance(key, str):
+                policy = self._table.policy(row.state.key_id)
+                check_serves_fields(policy, row.state.alias, managed_by)
             refuse_uncommitted(row.state, self._using)
             # A nonce prefix for this batch alone, which has no more values than one may serve.
             prefix = os.urandom(layout.NONCE_PREFIX_BYTES)

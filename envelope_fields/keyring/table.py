@@ -86,7 +86,8 @@ class Table:
     def wrapping_key(self, key: str | UUID, place: str) -> Budgeted | None:
         """Return a master key's wrapping key for one value, if there is one with wraps left.
 
-        Each field has its own, so that a row does not show which of its values one process wrote.
+        Each field has its own, so that a row does not show which of its values one process wrote,
+        and because what one may write under need not serve another.
         """
         budgeted = self.wrapping.get((key, place))
         if budgeted is not None and next(budgeted[-1]) < WRAPS_PER_PREFIX:

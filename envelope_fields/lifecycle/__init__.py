@@ -4,6 +4,8 @@ Rooms: `transitions` is the state machine, `locking` lets operators take turns, 
 all acts share: one transaction with the lock, the policy's word, the change, and its audit event.
 """
 
+from envelope_fields.lifecycle.adoption import adopt
+from envelope_fields.lifecycle.alias_errors import AliasRefused, AliasTaken
 from envelope_fields.lifecycle.aliases import move_alias
 from envelope_fields.lifecycle.cache_bound import (
     key_cache_bound,
@@ -13,7 +15,7 @@ from envelope_fields.lifecycle.cache_bound import (
 from envelope_fields.lifecycle.certificates import Place, ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.changes import update_master_key
 from envelope_fields.lifecycle.confirmation import ConfirmationRequired
-from envelope_fields.lifecycle.creation import AliasTaken, create_master_key
+from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.lifecycle.deletion import (
     BadWaitingPeriod,
     cancel_deletion,
@@ -47,6 +49,7 @@ from envelope_fields.lifecycle.transitions import OF_VERSIONS, Act, possible_act
 __all__ = [
     "OF_VERSIONS",
     "Act",
+    "AliasRefused",
     "AliasTaken",
     "BadWaitingPeriod",
     "ConfirmationRequired",
@@ -58,6 +61,7 @@ __all__ = [
     "Rotations",
     "ShredCertificate",
     "ShredConfirmation",
+    "adopt",
     "begin_shredding",
     "cancel_deletion",
     "create_master_key",

@@ -109,7 +109,7 @@ def required(action: Action, key: MasterKey, actor: Any, using: str) -> Principa
 def tell(known: object, row: Row) -> None:
     """Let the row that the caller holds say what the database says."""
     if isinstance(known, MasterKey | MasterKeyVersion):
-        for name in (*_TOLD, "alias") if isinstance(known, MasterKey) else _TOLD:
+        for name in (*_TOLD, "alias", "serves_fields") if isinstance(known, MasterKey) else _TOLD:
             setattr(known, name, getattr(row, name))
 
 

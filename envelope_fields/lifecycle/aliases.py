@@ -7,13 +7,16 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.columns import named_by_fields
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import lock_for_writing
 from envelope_fields.lifecycle.acts import ACTIONS, Doing, required, tell
-from envelope_fields.lifecycle.creation import alias_taken
+from envelope_fields.lifecycle.alias_errors import alias_refused, alias_taken, may_know_of
 from envelope_fields.lifecycle.locking import Key, found_key, key_transaction, locked_key
 from envelope_fields.lifecycle.transitions import Act, state_after
 from envelope_fields.models import MasterKey
+from envelope_fields.policy import APPLICATION, Denial
+from envelope_fields.policy import tell as tell_denied
 
 _TRIES = 10
 
@@ -29,14 +32,19 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
     the alias that `key` had: a key has one. An alias that nobody has is a new name for the key.
     Moving it where it is does nothing. (KMS: UpdateAlias.)
 
+    A user's word puts no key into service: a key that is given its alias by a user serves fields
+    only if it did so before, and the key that had the alias did, too. See `adopt`.
+
     Args:
         alias: the alias, as for `create_master_key`.
         key: the master key that is to have it, its id or its present alias.
-        actor: as for `create_master_key`; needs the right to rotate both keys.
+        actor: as for `create_master_key`; needs the right to rotate both keys. A name that a field
+            declares, and that no key has, is given and taken away by the application alone.
 
     Raises:
         ValidationError: not an alias.
         AliasTaken: a key has an alias that the database takes for the same, such as in other case.
+        AliasRefused: a key has the alias that the actor may not describe.
         MasterKeyNotFound: there is no such key.
         MasterKeyUnusable: it is pending deletion, or destroyed.
         KeyAccessDenied: the actor may not.
@@ -59,22 +67,63 @@ def _move(alias: str, key: Key, actor: Any) -> MasterKey:
         state_after(Act.MOVE_ALIAS, target)
         if target.alias == alias:
             return target
-        if holder is not None and holder != target:
-            if holder.alias != alias:  # the database takes two that differ in case for the same
-                raise alias_taken(alias)
-            required(ACTIONS[Act.MOVE_ALIAS], holder, actor, using)
-            _rename(Doing(using, principal, holder), None)
+        done = Doing(using, principal, target)
+        if holder is None or holder == target:
+            _check_new_name(alias, done)
+            serves = _may_serve(done, None)
+        else:
+            _take_from(holder, alias, done, actor)
+            serves = _may_serve(done, holder)
         try:
-            _rename(Doing(using, principal, target), alias)
+            _rename(done, alias, serves)
         except IntegrityError as error:  # somebody gave it to a new key just now
-            raise alias_taken(alias) from error
+            raise _Moved from error
     return target
 
 
-def _rename(done: Doing, alias: str | None) -> None:
-    before = done.key.alias
-    done.record(Act.MOVE_ALIAS, {"alias": before}, {"alias": alias})
-    done.set(alias=alias)
+def _take_from(holder: MasterKey, alias: str, done: Doing, actor: Any) -> None:
+    """Leave the key that has the alias without one, if the actor may."""
+    is_person = done.principal != APPLICATION
+    if is_person and not may_know_of(holder, done.principal, done.using):
+        _check_new_name(alias, done)  # so that it looks as if there were no such key
+        raise alias_refused(alias, holder, done.principal, Act.MOVE_ALIAS)
+    if holder.alias != alias:  # the database takes two that differ in case for the same
+        raise alias_taken(alias)
+    required(ACTIONS[Act.MOVE_ALIAS], holder, actor, done.using)
+    _rename(Doing(done.using, done.principal, holder), None, holder.serves_fields)
+
+
+def _check_new_name(alias: str, done: Doing) -> None:
+    """Leave names that fields declare to the application, where there is no key to have a say."""
+    if done.principal == APPLICATION:
+        return
+    key = done.key
+    leaves = {key.alias} if key.alias and key.serves_fields else set()
+    if any(named_by_fields(name) for name in (alias, *leaves)):
+        denial = Denial(done.principal, Act.MOVE_ALIAS, key.pk, key.alias)
+        tell_denied(denial)
+        raise KeyAccessDenied(
+            f"{denial}. Encrypted fields name it, or the alias that it has now: the application "
+            "moves it, with `python manage.py move_alias`."
+        )
+
+
+def _may_serve(done: Doing, holder: MasterKey | None) -> bool:
+    """Whether fields may write under the key by its new alias."""
+    key = done.key
+    if done.principal == APPLICATION:
+        return key.serves_fields or key.creator_type == APPLICATION.type
+    return key.serves_fields and holder is not None and holder.serves_fields
+
+
+def _rename(done: Doing, alias: str | None, serves_fields: bool) -> None:
+    key = done.key
+    before: dict[str, Any] = {"alias": key.alias}
+    after: dict[str, Any] = {"alias": alias}
+    if serves_fields != key.serves_fields:
+        before["serves_fields"], after["serves_fields"] = key.serves_fields, serves_fields
+    done.record(Act.MOVE_ALIAS, before, after)
+    done.set(alias=alias, serves_fields=serves_fields)
 
 
 def _locked_in_order(using: str, alias: str, key: Key) -> tuple[MasterKey | None, MasterKey]:

@@ -9,15 +9,11 @@ from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.acts import Doing
+from envelope_fields.lifecycle.alias_errors import alias_problem, alias_taken
 from envelope_fields.lifecycle.locking import key_transaction
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey, MasterKeyVersion
-from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, require_creator
-
-
-class AliasTaken(EnvelopeError):
-    """Another master key has this alias (KMS: `AlreadyExistsException`)."""
+from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, require_creator
 
 
 def create_master_key(
@@ -30,6 +26,8 @@ def create_master_key(
     actor: Any = None,
 ) -> MasterKey:
     """Make a master key with its first version (KMS: CreateKey and CreateAlias).
+
+    A key that a user makes serves no field that names its alias until the application adopts it.
 
     Args:
         alias: letters, digits and `/ _ . : @ -`, at most 200; what fields name in `key=`.
@@ -44,6 +42,7 @@ def create_master_key(
     Raises:
         ValidationError: not an alias, or not a period.
         AliasTaken: another key has it.
+        AliasRefused: so it is, and the actor may not describe that key.
         KeyAccessDenied: the actor is anonymous, or a user who is inactive or gone.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
     """
@@ -58,23 +57,37 @@ def create_master_key(
         state_changed_at=now,
     )
     key.clean_fields()
-    version = new_version(key, 1)
+    principal, using = require_creator(alias, actor), configuration().database
+    key.creator_type, key.creator_id = principal.type, principal.id
+    key.serves_fields = principal == APPLICATION
     # Looked up before the transaction, which writes first: SQLite lets none write that has read
     # before another one wrote.
-    if MasterKey.objects.using(configuration().database).filter(alias=alias).exists():
-        raise alias_taken(alias)
-    principal = require_creator(alias, actor)
+    problem = alias_problem(alias, principal, using, CREATE_KEY)
+    if problem is not None:
+        raise problem
+    version = new_version(key, 1)
+    try:
+        _store(key, version, principal)
+    except _Faster as error:
+        raise alias_problem(alias, principal, using, CREATE_KEY) or alias_taken(alias) from error
+    return key
+
+
+class _Faster(Exception):
+    """Another process gave the alias to a key since we looked."""
+
+
+def _store(key: MasterKey, version: MasterKeyVersion, principal: Principal) -> None:
     with key_transaction() as using:
         try:
             key.save(using=using, force_insert=True)
         except IntegrityError as error:
-            raise alias_taken(alias) from error
+            raise _Faster from error
         version.save(using=using, force_insert=True)
         done = Doing(using, principal, key)
         done.record(CREATE_KEY, {}, _said_of(key))
         if principal != APPLICATION:
             _grant_everything(done)
-    return key
 
 
 def _grant_everything(done: Doing) -> None:
@@ -104,7 +117,3 @@ def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
     now = timezone.now()
     columns = keyring.generate_version(key.id, number, key.usage)
     return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
-
-
-def alias_taken(alias: str) -> AliasTaken:
-    return AliasTaken(f"Another master key has the alias {alias!r}. Choose another alias.")

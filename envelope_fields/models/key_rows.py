@@ -28,6 +28,9 @@ class KeyRowQuerySet(models.QuerySet[_Row]):
     """Announces the changes that send no signal."""
 
     def update(self, **kwargs: Any) -> int:
+        final: Any = kwargs.keys() & getattr(self.model, "WRITTEN_ONCE", ())
+        if final:
+            raise EnvelopeError(f"{', '.join(sorted(final))}: who made a key is written once.")
         changed = super().update(**kwargs)
         key_changes.announce(self.db)
         return changed

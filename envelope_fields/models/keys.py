@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
 from envelope_fields.models.key_rows import KeyRowQuerySet, protect
+from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
 from envelope_fields.models.version_id import VersionIdField
 
@@ -61,6 +62,32 @@ class MasterKey(models.Model):
     )
     deletion_at = models.DateTimeField(_("deletion at"), null=True, editable=False)
     destroyed_at = models.DateTimeField(_("destroyed at"), null=True, editable=False)
+    # Who made it, named as grants name users; written once. Processes of an earlier release, which
+    # know none of these three, leave them to the database.
+    creator_type = models.CharField(
+        _("creator type"),
+        max_length=PRINCIPAL_TYPE_LENGTH,
+        default="application",
+        db_default="application",
+        editable=False,
+    )
+    creator_id = models.CharField(
+        _("creator id"),
+        max_length=PRINCIPAL_ID_LENGTH,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+    )
+    serves_fields = models.BooleanField(
+        _("serves fields"),
+        default=True,
+        db_default=True,
+        editable=False,
+        help_text=_("Whether fields that name its alias may write under it."),
+    )
+
+    WRITTEN_ONCE: ClassVar = frozenset({"creator_type", "creator_id"})
 
     objects: ClassVar[models.Manager[MasterKey]] = KeyRowQuerySet["MasterKey"].as_manager()
 
@@ -89,6 +116,11 @@ class MasterKey(models.Model):
 
     def __str__(self) -> str:
         return self.alias or str(self.id)
+
+    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *more: Any) -> Any:
+        values = [value for value in values if value[0].attname not in self.WRITTEN_ONCE]
+        update: Any = super()._do_update
+        return update(base_qs, using, pk_val, values, *more)
 
     @property
     def current_version(self) -> MasterKeyVersion:

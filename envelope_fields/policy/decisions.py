@@ -147,12 +147,42 @@ def require_creator(alias: str, actor: Any = None) -> Principal:
     raise KeyAccessDenied(f"{denial}. The application makes keys, and users who are logged in.")
 
 
+def require_application(action: str, key: MasterKey, actor: Any = None) -> Principal:
+    """Return the principal of an act that no grant allows, if it is the application.
+
+    Args:
+        action: the name of the act.
+        key: the row of the key.
+        actor: the user on whose behalf it is done; None is whoever is bound.
+
+    Raises:
+        KeyAccessDenied: it is anybody else; whoever listens was told.
+        TypeError: the actor is neither a user nor a principal.
+    """
+    try:
+        principal = current_principal() if actor is None else principal_of(actor)
+    except KeyAccessDenied:
+        tell(Denial(NOBODY, action, key.pk, key.alias))
+        raise
+    if principal == APPLICATION:
+        return principal
+    denial = Denial(principal, action, key.pk, key.alias)
+    tell(denial)
+    raise KeyAccessDenied(f"{denial}. Only the application does: run the command on its behalf.")
+
+
 def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
-    """Return the error for what is refused, with the way out."""
+    """Return the error for what is refused, with the way out.
+
+    Anonymous is not told the key, wherever the message is shown; the log and the trail have it.
+    """
     if principal == APPLICATION:
         advice = "The key says that the application may not use it; a user with a grant may."
     elif principal == ANONYMOUS:
-        advice = "Log in as a user who has a grant on it."
+        where = f" values of {attempt.place}" if attempt.place else " with this key"
+        return KeyAccessDenied(
+            f"anonymous may not {attempt.action}{where}. Log in as a user who has a grant."
+        )
     else:
         advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
     return KeyAccessDenied(f"{attempt.denied_to(principal)}. {advice}")

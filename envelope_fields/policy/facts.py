@@ -23,7 +23,11 @@ class KeyPolicy(NamedTuple):
 
     managed_by: str
     application_use: bool
+    serves_fields: bool = True
 
+
+# What there is since migration 0009, and since 0003: values are written while these are applied.
+_COLUMNS = (KeyPolicy._fields, KeyPolicy._fields[:2])
 
 # Before migration 0003 there are no policies, and every key serves the application.
 BEFORE_POLICIES = KeyPolicy(KeyManager.APPLICATION, True)
@@ -44,16 +48,18 @@ def key_policy(key_id: UUID, using: str) -> KeyPolicy:
         MasterKeyUnusable: the database could not be read.
     """
     rows = MasterKey.objects.using(using).filter(pk=key_id)
-    try:
-        with _explained("The policy of a master key", using), _savepoint(using):
-            columns = rows.values_list("managed_by", "application_use").first()
-    except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and _says_no_column(error.__cause__):
-            return BEFORE_POLICIES
-        raise
-    if columns is None:
-        raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
-    return KeyPolicy(*columns)
+    for names in _COLUMNS:
+        try:
+            with _explained("The policy of a master key", using), _savepoint(using):
+                columns = rows.values_list(*names).first()
+        except MasterKeyUnusable as error:
+            if isinstance(error.__cause__, DatabaseError) and _says_no_column(error.__cause__):
+                continue
+            raise
+        if columns is None:
+            raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
+        return KeyPolicy(*columns)
+    return BEFORE_POLICIES
 
 
 def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: str) -> list[Grant]:

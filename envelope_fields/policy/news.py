@@ -1,7 +1,7 @@
 """News of users and groups: what was decided about them is forgotten at once in this process.
 
-`QuerySet.update()` sends no signal, and other processes hear none: there it takes effect within
-`KEY_CACHE_SECONDS`.
+Signals tell of what is saved and deleted, `statements` of the rest. Other processes hear of
+neither: there it takes effect within `KEY_CACHE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from envelope_fields import key_changes
+from envelope_fields.policy import statements
 from envelope_fields.policy.people import group_model
 
 _UID = "envelope_fields.policy"
@@ -24,6 +25,7 @@ def connect() -> None:
     """Listen, once the models are there."""
     if not apps.is_installed("django.contrib.auth"):
         return
+    statements.connect()
     for model in models_of(get_user_model()):
         post_save.connect(_saved, sender=model, dispatch_uid=_UID)
         post_delete.connect(_changed, sender=model, dispatch_uid=_UID)

@@ -20,19 +20,28 @@ _KEY = "envelope_fields.handling"  # in the WSGI environ or the ASGI scope
 
 # The ids of what is in flight. Every value that is read or written looks whether it is empty.
 in_flight: set[int] = set()
+_told_by_signals: set[int] = set()  # those among them of whose start Django has told
 
 
 class Handling:
     """A request, from its start until it is over; at the latest until nothing refers to it."""
 
-    def __init__(self, outer: Handling | None = None, by_test_client: bool = False) -> None:
+    def __init__(
+        self,
+        outer: Handling | None = None,
+        by_test_client: bool = False,
+        told_by_signal: bool = False,
+    ) -> None:
         self.by_test_client = by_test_client
         # Weak, like every reference of ours: a request whose end nobody tells must not last.
         self.outer = _no_handling if outer is None else ref(outer)
         in_flight.add(id(self))
+        if told_by_signal:
+            _told_by_signals.add(id(self))
 
     def end(self) -> None:
         in_flight.discard(id(self))
+        _told_by_signals.discard(id(self))
 
     def __del__(self) -> None:
         self.end()
@@ -81,7 +90,7 @@ def count_requests() -> None:
 
 def _started(*, sender: Any = None, environ: Any = None, scope: Any = None, **_: Any) -> None:
     by_test_client = getattr(sender, "__module__", "") == "django.test.client"
-    handling = Handling(_here.get()(), by_test_client)
+    handling = Handling(_here.get()(), by_test_client, told_by_signal=True)
     carrier = scope if environ is None else environ
     if carrier is not None:
         carrier[_KEY] = handling
@@ -93,10 +102,11 @@ def _finished(*, sender: Any = None, **_: Any) -> None:
     if handling is not None:
         handling.end()
         _here.set(handling.outer)
-    elif len(in_flight) == 1 and not _is_wsgi(sender):
+    elif len(_told_by_signals) == 1 and not _is_wsgi(sender):
         # Under ASGI, of a request that did not come to our middleware. It is still counted
         # itself, so if there is but one, it is that.
-        in_flight.clear()
+        in_flight.difference_update(_told_by_signals)
+        _told_by_signals.clear()
 
 
 def _is_wsgi(handler: Any) -> bool:

@@ -14,6 +14,7 @@ from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.row_keys import managed_by
 from envelope_fields.keyring.moving import Transfer
 from envelope_fields.rotation.moves import Moves, stops
 from envelope_fields.rotation.row_aliases import RowAliases
@@ -31,6 +32,7 @@ class ReEncrypt:
         self._transfer = Transfer(column.database, field.place)
         self._statements = statements
         self._aliases = RowAliases(column)
+        self._managed_by = managed_by(field.key)
 
     def moves(self, stored: Sequence[Stored]) -> Moves:
         self._transfer.begin()
@@ -39,7 +41,7 @@ class ReEncrypt:
         alias_of = self._aliases.of([value.key for value in stored])
         for value in stored:
             try:
-                to = self._transfer.wrapping_key(alias_of(value.key))
+                to = self._transfer.wrapping_key(alias_of(value.key), self._managed_by)
             except Exception as error:  # a key= of the project may raise anything
                 if stops(error) or not self._aliases.differ:
                     raise

@@ -14,11 +14,12 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldError
 from django.utils.deconstruct import deconstructible
 
-from envelope_fields.conf import configuration
 from envelope_fields.fields.row_keys import RowKey
-from envelope_fields.lifecycle import AliasTaken, create_master_key
+from envelope_fields.lifecycle import AliasTaken, create_master_key, find_master_key
 from envelope_fields.models import KeyManager, MasterKey
 from envelope_fields.policy import APPLICATION
+from envelope_fields.policy.facts import KeyPolicy
+from envelope_fields.policy.serving import check_serves_fields
 from envelope_fields.tenants import columns, first_need
 from envelope_fields.tenants.template import AliasTemplate
 
@@ -54,6 +55,10 @@ class TenantKey(RowKey):
         self.template = AliasTemplate(template)
         self.managed_by = KeyManager(managed_by)
         self.rotation_period = rotation_period
+
+    def names(self, alias: str) -> bool:
+        """Whether this is the alias of some tenant's key."""
+        return self.template.matches(alias)
 
     def __call__(self, instance: Any) -> str:
         """Return the alias of the key of a row's tenant.
@@ -91,12 +96,17 @@ class TenantKey(RowKey):
 
         Raises:
             TypeError, ValueError: as for `alias`.
+            MasterKeyUnusable: the key that has the alias does not serve fields, because a user
+                made it, or is managed otherwise.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
         """
         alias = self.alias(**values)
         with suppress(AliasTaken):
             return create_master_key(alias, actor=APPLICATION, **self._attributes)
-        return MasterKey.objects.using(configuration().database).get(alias=alias)
+        there = find_master_key(alias)
+        policy = KeyPolicy(there.managed_by, there.application_use, there.serves_fields)
+        check_serves_fields(policy, alias, self.managed_by)
+        return there
 
     def make(self, alias: str, using: str) -> None:
         first_need.make(alias, using, **self._attributes)

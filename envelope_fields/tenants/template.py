@@ -53,6 +53,14 @@ class AliasTemplate:
         """What stands in braces."""
         return [place[1] for place in map(_PLACE.fullmatch, self.parts) if place]
 
+    def matches(self, alias: str) -> bool:
+        """Whether this is the alias for some values, in any case of its letters."""
+        parts, given = self.parts, alias.split("/")
+        return len(parts) == len(given) and all(
+            bool(value) if _PLACE.fullmatch(part) else part.lower() == value.lower()
+            for part, value in zip(parts, given, strict=True)
+        )
+
     def alias(self, values: Mapping[str, Any]) -> str:
         """Return the alias for these values, by name.
 

@@ -9,7 +9,7 @@ import pytest
 from envelope_fields import rotation
 from envelope_fields.api import schema
 from envelope_fields.grants import grant
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import adopt, create_master_key
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action
 from tests.api import ROOT
@@ -87,7 +87,7 @@ def bodies_of(said):
 @pytest.fixture
 def names(olga):
     """What the examples of the schema speak of is there."""
-    create_master_key("billing", actor=olga)
+    adopt(create_master_key("billing", actor=olga))
     create_master_key("archive", actor=olga)  # other examples
     TenantNote.objects.create(tenant="billing", text="a", data={})
     run = rotation.start("billing", actor=olga)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import adopt, create_master_key
 from envelope_fields.models import MasterKeyVersion
 from tests.docs.pages import ROOT, Page
 from tests.docs.project import Project
@@ -25,6 +25,7 @@ pytestmark = [
 def test_what_readers_type(name, tmp_path):
     user = officer("olga")
     billing = create_master_key("billing", description="Invoices", rotation_period=90, actor=user)
+    adopt(billing)
     create_master_key("archive", actor=user)
     for number in range(20):
         TenantNote.objects.create(tenant="billing", text=f"Invoice {number}", data={})

@@ -148,6 +148,12 @@ class TestCreating:
         said = problem(api.post(LIST, {"alias": "tenant"}), 409, "alias_taken")
         assert said["errors"][0]["field"] == "alias"
 
+    def test_an_alias_of_a_key_that_one_may_not_see(self, api):
+        create_master_key("other")
+        said = problem(api.post(LIST, {"alias": "other"}), 403, "permission_denied")
+        assert said["detail"].startswith("You may not give a key the alias 'other'.")
+        assert said["errors"][0]["field"] == "alias"
+
     @pytest.mark.parametrize(
         ("content", "wrong"),
         [
@@ -232,7 +238,8 @@ class TestChanging:
 
     def test_the_alias_of_another_that_one_may_not_rotate(self, api, key):
         create_master_key("other")
-        problem(api.patch(key_url(key), {"alias": "other"}), 403)
+        said = problem(api.patch(key_url(key), {"alias": "other"}), 403, "permission_denied")
+        assert said["detail"].startswith("You may not give a key the alias 'other'.")
         key.refresh_from_db()
         assert key.alias == "tenant"
 

@@ -13,7 +13,7 @@ from envelope_fields.checks import keys
 from envelope_fields.checks.keys import check_aliases, check_stored_versions
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.keyring import materials
-from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
+from envelope_fields.lifecycle import adopt, create_master_key, disable, rotate_master_key
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 from tests.checks.test_settings import broken, entry
 
@@ -207,3 +207,16 @@ class TestWhere:
     def refuse(execute, sql, params, many, context):
         assert "envelope_fields_" not in sql
         return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db
+def test_a_key_that_serves_no_fields(django_user_model):
+    create_master_key("lab", actor=django_user_model.objects.create_user("ann"))
+    found = [message for message in check_aliases(databases=["default"])
+             if message.id == "envelope_fields.W008"]  # fmt: skip
+    assert {str(message.obj) for message in found} >= {"tests.LabNote.text"}
+    assert "adopt_master_key lab" in found[0].hint
+    adopt("lab")
+    assert "envelope_fields.W008" not in {
+        message.id for message in check_aliases(databases=["default"])
+    }

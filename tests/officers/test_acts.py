@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings as project
 from django.contrib.admin import AdminSite
 from django.contrib.admin import site as default_site
+from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection, connections
 from django.urls import path, reverse
@@ -25,6 +26,7 @@ from envelope_fields.lifecycle import (
     disable,
     rotate_master_key,
     schedule_deletion,
+    update_master_key,
     witnesses,
 )
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
@@ -477,3 +479,86 @@ def _urls_of_a_new_site(name="admin", models=tuple(ADMINS)):
     if name != "admin":
         urls.urlpatterns.append(path("admin/", default_site.urls))
     return urls
+
+
+def hidden(response):
+    """Return what a page carries of what it showed."""
+    return {"shown": response.context["shown"]}
+
+
+def has_refused(response):
+    assert "has changed since this page was shown" in response.text
+    return True
+
+
+class TestStalePages:
+    """A page carries what it showed, as `If-Match` does, and what has changed since is refused."""
+
+    def test_one_that_is_sent_twice(self, client, key):
+        seen = hidden(client.get(url("rotate", key)))
+        assert client.post(url("rotate", key), seen).status_code == 302
+        again = client.post(url("rotate", key), seen, follow=True)
+        assert has_refused(again)
+        assert again.redirect_chain == [(url("rotate", key), 302)]
+        assert key.versions.count() == 2
+        client.post(url("rotate", key), hidden(again))
+        assert key.versions.count() == 3
+
+    @pytest.mark.parametrize("act", ["rotate", "disable", "move_alias", "schedule_deletion"])
+    def test_of_two_officers(self, client, key, act):
+        seen = hidden(client.get(url(act, key)))
+        update_master_key(key, description="Of another tenant")
+        events = AuditEvent.objects.count()
+        answer = client.post(url(act, key), {**seen, "alias": "other", "days": 7}, follow=True)
+        assert has_refused(answer)
+        key.refresh_from_db()
+        assert (key.state, key.alias, key.versions.count()) == ("enabled", "tenant", 1)
+        assert AuditEvent.objects.count() == events
+
+    def test_of_a_version(self, client, key):
+        rotate_master_key(key)
+        seen = hidden(client.get(url("disable", key, 1)))
+        client.post(url("disable", key, 1), seen)
+        assert has_refused(client.post(url("disable", key, 1), seen, follow=True))
+
+    def test_of_the_key_itself(self, client, key):
+        seen = hidden(client.get(page_of(key)))
+        update_master_key(key, description="Theirs")
+        mine = {"description": "Mine", "application_use": "on"}
+        wrong = client.post(page_of(key), {**mine, **seen, "rotation_period": "1"})
+        assert hidden(wrong) == seen
+        assert has_refused(client.post(page_of(key), {**mine, **seen}, follow=True))
+        key.refresh_from_db()
+        assert key.description == "Theirs"
+        client.post(page_of(key), {**mine, **hidden(client.get(page_of(key)))})
+        key.refresh_from_db()
+        assert key.description == "Mine"
+
+
+class TestWhoSeesGrants:
+    @pytest.mark.parametrize("permission", ["view_keygrant", "delete_keygrant"])
+    def test_only_with_the_permission(self, client, key, permission):
+        bob = officer("bobby", permissions=[])
+        row = grant(key, bob, ["decrypt"])
+        client.force_login(officer("rita", permissions=["view_masterkey", permission], key=key))
+        is_shown = permission == "view_keygrant"
+        assert ("bobby" in client.get(page_of(key)).text) is is_shown
+        assert ("envelope-grants" in client.get(page_of(key)).text) is is_shown
+        address = reverse("admin:envelope_fields_masterkey_revoke", args=[key.pk, row.pk])
+        assert client.get(address).status_code == (403 if is_shown else 200)
+        assert "bobby" not in client.get(address).text
+
+
+class TestNames:
+    """They match exactly, on each database."""
+
+    @pytest.mark.parametrize(
+        ("kind", "name", "is_there"),
+        [("user", "bob", 1), ("user", "BOB", 0), ("group", "nurses", 1), ("group", "Nurses", 0)],
+    )
+    def test_of_those_who_are_granted_rights(self, client, key, kind, name, is_there):
+        officer("bob", permissions=[])
+        Group.objects.create(name="nurses")
+        address = reverse("admin:envelope_fields_masterkey_grant", args=[key.pk])
+        client.post(address, {"kind": kind, "name": name, "actions": ["decrypt"]})
+        assert KeyGrant.objects.filter(actions=["decrypt"]).count() == is_there

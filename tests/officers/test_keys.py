@@ -188,6 +188,14 @@ class TestPage:
         page = client.post(ADD, {"alias": "tenant", "application_use": "on"})
         assert page.status_code == 200
         assert MasterKey.objects.filter(alias="tenant").count() == 1
+        assert "Another master key has the alias" in page.text
+
+    def test_an_alias_of_a_key_that_is_not_seen(self, client):
+        create_master_key("secret")
+        page = client.post(ADD, {"alias": "secret", "application_use": "on"})
+        assert page.status_code == 200
+        assert "You may not give a key the alias" in page.text
+        assert MasterKey.objects.filter(alias="secret").count() == 1
 
 
 class TestWithoutRights:

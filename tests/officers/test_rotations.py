@@ -192,8 +192,47 @@ class TestStarting:
         assert len(begun) == 1
 
 
+class TestStalePages:
+    """A page carries what it showed; what has changed since is refused."""
+
+    def shown(self, response):
+        return {"shown": response.context["shown"]}
+
+    def test_a_start_that_is_sent_twice(self, client, key, begun):
+        seen = self.shown(client.get(start_url(key)))
+        client.post(start_url(key), {"kind": "re_encrypt", **seen})
+        rotation.cancel(RotationRun.objects.get())
+        again = client.post(start_url(key), {"kind": "re_encrypt", **seen}, follow=True)
+        assert "has changed since this page was shown" in said(again)[-1]
+        assert RotationRun.objects.count() == 1
+        client.post(start_url(key), {"kind": "re_encrypt", **self.shown(again)})
+        assert RotationRun.objects.count() == 2
+
+    def test_acts(self, client, key, begun):
+        run = rotation.start(key)
+        pause = run_url(run, "act", "pause")
+        seen = self.shown(client.get(pause))
+        client.post(pause, seen)
+        rotation.resume(run)
+        again = client.post(pause, seen, follow=True)
+        assert "has changed since this page was shown" in said(again)[-1]
+        run.refresh_from_db()
+        assert run.state == "running"
+
+
 @pytest.mark.django_db(transaction=True, databases="__all__")
 class TestWorkersThatFail:
+    def test_a_page_that_carries_what_it_showed(self, client, key, begun, monkeypatch):
+        """That the run failed is a change of this very request."""
+
+        def begin(worker, run_id):
+            raise OSError("no")
+
+        seen = {"shown": client.get(start_url(key)).context["shown"]}
+        monkeypatch.setattr(ProcessWorker, "begin", begin)
+        answer = client.post(start_url(key), {"kind": "rewrap", **seen}, follow=True)
+        assert "could not be told" in said(answer)[0]
+
     def test_one_that_cannot_be_reached(self, client, key, begun, monkeypatch):
         def begin(worker, run_id):
             raise ConnectionError("amqp://user:hunter2@broker")

@@ -54,3 +54,18 @@ def test_each_finds_what_the_other_left(settings, seed):
     key.refresh_from_db()
     assert (key.state, key.current_version.number) == (state, version)
     assert audit.verify().intact
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_page_that_is_sent_twice_at_once_is_done_once(settings):
+    settings.ENVELOPE_FIELDS = {**project.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    key = create_master_key("tenant")
+    olga = officer("olga", key=key)
+    address = reverse("admin:envelope_fields_masterkey_act", args=[key.pk, "rotate"])
+    clients = [Client() for _ in range(4)]
+    for client in clients:
+        client.force_login(olga)
+    seen = {"shown": clients[0].get(address).context["shown"]}
+    answers = at_once(*(partial(client.post, address, seen) for client in clients))
+    assert sorted(answer.url == address for answer in answers) == [False, True, True, True]
+    assert key.versions.count() == 2

@@ -365,6 +365,13 @@ class TestCommands:
         assert json.loads(self.run("revoke_grant", str(made["grant"]), "--json")) == made
         assert not KeyGrant.objects.exists()
 
+    @pytest.mark.parametrize(("kind", "name"), [("user", "ANN"), ("group", "Laboratory")])
+    def test_names_match_exactly(self, lab, ann, kind, name):
+        Group.objects.create(name="laboratory")
+        with pytest.raises(CommandError, match=f"There is no {kind} '{name}'"):
+            self.run("grant_key", "lab", f"--{kind}", name, "--action", "decrypt")
+        self.run("grant_key", "lab", f"--{kind}", name.lower(), "--action", "decrypt")
+
     def test_a_key_without_an_alias(self, lab, ann):
         move_alias("lab", create_master_key("other"))
         self.run("grant_key", str(lab.pk), "--user", "ann", "--action", "manage_grants")

@@ -20,7 +20,7 @@ from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.policy import APPLICATION, acting_as, current_principal, origin
 from envelope_fields.policy.acting import bound_actor
-from envelope_fields.policy.requests import in_flight
+from envelope_fields.policy.requests import handled, in_flight
 from tests.policy import views
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -251,6 +251,15 @@ class TestInFlight:
             assert response.content == b"mine"
             assert views.who() == "application"
         assert asgi("/sync") == b"mine"
+
+    def test_it_leaves_an_open_connection_open(self, settings):
+        """A websocket is in flight as long as it is open, whatever ends beside it."""
+        settings.MIDDLEWARE = [f"{__name__}.answers_plain", *settings.MIDDLEWARE]
+        with handled():
+            for _ in range(2):
+                async_to_sync(AsyncClient().get)("/sync")
+                assert len(in_flight) == 1
+        assert views.who() == "application"
 
     def test_a_middleware_that_replaces_the_response(self, settings):
         settings.MIDDLEWARE = [f"{__name__}.replaces", *settings.MIDDLEWARE]

@@ -324,6 +324,43 @@ class TestChanges:
         ann.delete()
         assert_denied(read_as, number, note.pk)
 
+    @pytest.mark.parametrize("how", ["through", "update", "raw"])
+    def test_a_membership_goes_without_a_signal(self, lab, note, bob, granted, how):
+        staff = Group.objects.create(name="laboratory")
+        granted(lab, staff, Action.DECRYPT)
+        memberships = User.groups.through.objects
+        memberships.bulk_create([User.groups.through(user=bob, group=staff)])
+        assert read_as(bob.pk, note.pk) == "blood group A"
+        if how == "through":
+            memberships.filter(user=bob).delete()
+        elif how == "update":
+            memberships.filter(user=bob).update(group=Group.objects.create(name="other"))
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(f"\n delete FROM {User.groups.through._meta.db_table}")
+        assert_denied(read_as, bob.pk, note.pk)
+
+    def test_a_membership_comes_without_a_signal(self, lab, note, bob, granted):
+        staff = Group.objects.create(name="laboratory")
+        granted(lab, staff, Action.DECRYPT)
+        assert_denied(read_as, bob.pk, note.pk)
+        User.groups.through.objects.bulk_create([User.groups.through(user=bob, group=staff)])
+        assert read_as(bob.pk, note.pk) == "blood group A"
+
+    def test_an_update_makes_a_user_inactive(self, reading, note, ann):
+        User.objects.filter(pk=ann.pk).update(is_active=False)
+        assert_denied(read_as, ann.pk, note.pk)
+
+    def test_what_a_transaction_has_removed_comes_back(self, lab, note, bob, granted):
+        staff = Group.objects.create(name="laboratory")
+        granted(lab, staff, Action.DECRYPT)
+        bob.groups.add(staff)
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            User.groups.through.objects.all().delete()
+            assert_denied(read_as, bob.pk, note.pk)
+            raise ZeroDivisionError
+        assert read_as(bob.pk, note.pk) == "blood group A"
+
     def test_a_login_is_no_news(self, reading, note, ann, client, django_assert_num_queries):
         client.force_login(ann)
         with django_assert_num_queries(1):

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from envelope_fields.admin.acts import PAGES, ActPage
 from envelope_fields.admin.acts.base import ActForm, Row, name_of
 from envelope_fields.admin.answering import answered
+from envelope_fields.admin.shown import as_shown, shown
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import possible_acts
 
@@ -42,7 +43,9 @@ def _answer(
     page = PAGES[name](row, request.user)
     form = _form(request, page)
     if form.is_valid():
-        messages.success(request, page.perform(form))
+        with as_shown(request, row):
+            done = page.perform(form)
+        messages.success(request, done)
         return redirect(back)
     return TemplateResponse(request, _TEMPLATE, _asking(page, form, back, context)).render()
 
@@ -67,6 +70,7 @@ def _asking(page: ActPage, form: ActForm, back: str, context: dict[str, Any]) ->
         "can_be_done": page.can_be_done,
         "rows": page.rows or [],
         "form": form,
+        "shown": shown(page.row),
         "back": back,
         "media": context["media"] + form.media,
     }

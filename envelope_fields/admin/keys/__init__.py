@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
+from django import forms
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from envelope_fields import lifecycle
@@ -16,20 +21,42 @@ from envelope_fields.admin.answering import answered
 from envelope_fields.admin.keys.listing import KeyList
 from envelope_fields.admin.keys.pages import KeyPages, found_key
 from envelope_fields.admin.page import content
+from envelope_fields.admin.shown import NAME, as_shown, shown
+from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.acts import ACTIONS
+from envelope_fields.lifecycle.alias_errors import alias_problem
 from envelope_fields.models import KeyState, MasterKey
-from envelope_fields.policy import CREATE_KEY, Action
+from envelope_fields.policy import CREATE_KEY, Action, principal_of
+
+
+class KeyForm(forms.ModelForm):  # type: ignore[type-arg]  # as ModelAdmin
+    """A key that is made or changed; `actor` is who does."""
+
+    actor: Any
+
+    def clean_alias(self) -> str:
+        """Refuse an alias that another key has, without telling who may not know of that key."""
+        alias: str = self.cleaned_data["alias"]
+        using = configuration().database
+        problem = alias_problem(alias, principal_of(self.actor), using, CREATE_KEY)
+        if problem is not None:
+            raise forms.ValidationError(str(problem))
+        return alias
+
+    def validate_unique(self) -> None:
+        """Leave that to `clean_alias`."""
 
 
 @method_decorator(csrf_protect, name="changeform_view")
 class MasterKeyAdmin(KeyPages, KeyList):
     """Master keys: what is protected by what, and the acts on it. None is ever deleted here."""
 
+    form = KeyForm
     change_form_template = "admin/envelope_fields/masterkey/change_form.html"
     fields = ("alias", "description", "rotation_period", "application_use")
-    _READ: ClassVar = ("id", "state", "managed_by", "created_at")
+    _READ: ClassVar = ("id", "state", "managed_by", "creator", "in_service", "created_at")
 
     class Media:
         css: ClassVar = {"all": ["envelope_fields/admin.css"]}
@@ -65,6 +92,23 @@ class MasterKeyAdmin(KeyPages, KeyList):
 
     # The page
 
+    @admin.display(description=_("made by"))
+    def creator(self, key: MasterKey) -> str:
+        return f"{key.creator_type} {key.creator_id}".strip()
+
+    @admin.display(description=_("serves fields"))
+    def in_service(self, key: MasterKey) -> str:
+        if key.serves_fields:
+            return gettext("yes")
+        return gettext("no, until the application adopts it: adopt_master_key")
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.actor = request.user  # the class is made for this request alone
+        return form
+
     def changeform_view(
         self,
         request: HttpRequest,
@@ -88,7 +132,8 @@ class MasterKeyAdmin(KeyPages, KeyList):
             self._described(request, key.pk)
         try:
             view: Any = super()._changeform_view  # type: ignore[misc]  # not in the stubs
-            return view(request, object_id, form_url, extra_context)
+            with nullcontext() if key is None else as_shown(request, key):
+                return view(request, object_id, form_url, extra_context)
         except KeyAccessDenied:
             raise
         except PermissionDenied:
@@ -101,7 +146,9 @@ class MasterKeyAdmin(KeyPages, KeyList):
         obj = kwargs.get("obj")
         if obj is not None:
             request.current_app = self.admin_site.name
-            context = {**context, **content(request, obj, self._url)}
+            # Sent again with what is wrong, it goes by what its reader saw first.
+            seen = request.POST.get(NAME) or shown(obj)
+            context = {**context, **content(request, obj, self._url), NAME: seen}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: MasterKey, form: Any, change: bool) -> None:

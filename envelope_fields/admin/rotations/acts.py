@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from envelope_fields.admin.acts.base import values_text
 from envelope_fields.admin.rotations.no_worker import worker_problem
 from envelope_fields.admin.rotations.telling import done_text, is_quiet, run_text
+from envelope_fields.admin.shown import as_shown, shown
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import (
     Progress,
@@ -157,7 +158,8 @@ def answer(
     """
     act = ACTS[name](run, request)
     if request.method == "POST":  # what is not possible meets the rotation, which says why
-        act.perform()
+        with as_shown(request, run):
+            act.perform()
         return redirect(back)
     if not act.is_possible(run):
         raise RunNotPossible(
@@ -171,6 +173,7 @@ def answer(
             **context,
             "title": f"{act.button}: {run_text(run)}",
             "page": act,
+            "shown": shown(run),
             "problem": act.problem,
             "can_be_done": not act.problem,
             "consequences": act.consequences(),

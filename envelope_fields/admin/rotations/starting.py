@@ -17,6 +17,7 @@ from envelope_fields.admin.acts.base import name_of
 from envelope_fields.admin.rotations.forms import StartForm
 from envelope_fields.admin.rotations.no_worker import worker_problem
 from envelope_fields.admin.rotations.plan import plan
+from envelope_fields.admin.shown import as_shown, rotations_shown
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyState, MasterKey, RotationRun
 from envelope_fields.policy import acting_as
@@ -47,7 +48,9 @@ def answer(
     count = counts.for_a_page()
     form = StartForm(key, request.user, count, request.POST or None)
     if request.method == "POST" and _LOOK not in request.POST and form.is_valid():
-        return redirect(url(_started(request, key, form)))
+        with as_shown(request, key, rotations_shown):
+            run = _started(request, key, form)
+        return redirect(url(run))
     _refuse_unless_possible(key)
     problem = worker_problem(f"python manage.py rewrap --key {key}")
     with acting_as(request.user):
@@ -64,6 +67,7 @@ def answer(
             "rows": asked.rows,
             "count": count,
             "form": form,
+            "shown": rotations_shown(key),
             "problem": problem,
             "can_be_done": not problem,
             "has_work": asked.values > 0,

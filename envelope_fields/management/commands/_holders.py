@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management import CommandError, CommandParser
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
-from envelope_fields.policy import people
+from envelope_fields.grants.holders import named_group, named_user
 
 
 def add_arguments(parser: CommandParser, *, required: bool) -> None:
@@ -25,17 +24,12 @@ def named(user: str | None, group: str | None) -> Any:
     Raises:
         CommandError: there is none.
     """
-    if user is not None:
-        try:
-            return get_user_model()._default_manager.get_by_natural_key(user)
-        except get_user_model().DoesNotExist:
-            raise CommandError(f"There is no user {user!r}.") from None
-    if group is None:
+    if user is None and group is None:
         return None
-    model = people.group_model()
-    row = model and model._default_manager.filter(name=group).first()
+    row = named_group(group or "") if user is None else named_user(user)
     if row is None:
-        raise CommandError(f"There is no group {group!r}.")
+        kind, name = ("group", group) if user is None else ("user", user)
+        raise CommandError(f"There is no {kind} {name!r}.")
     return row
 
 

@@ -40,4 +40,5 @@ class Command(BaseCommand):
 def _line(key: Any) -> str:
     versions = "1 version" if key.count == 1 else f"{key.count} versions"
     due = f", deletion {key.deletion_at:%Y-%m-%d}" if key.deletion_at else ""
-    return f"{key}  {key.state}  {versions}, newest of {key.newest:%Y-%m-%d}{due}"
+    serves = "" if key.serves_fields else ", serves no fields"
+    return f"{key}  {key.state}  {versions}, newest of {key.newest:%Y-%m-%d}{due}{serves}"

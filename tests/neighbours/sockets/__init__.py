@@ -1,0 +1,1 @@
+"""Channels serves websockets beside Django, and no middleware of Django sees them."""

@@ -1,0 +1,65 @@
+"""Which statements may change what the policy knows of people."""
+
+import pytest
+from django.db import connection
+
+from envelope_fields.policy import statements
+from envelope_fields.policy.statements import _Tables, _Watcher
+
+TABLES = _Tables(("auth_user_groups", "auth_group"), ("auth_user",), ("is_active", "is_superuser"))
+OTHERS = _Tables((), ("person", "staff"), ())  # whoever is active, a property says
+
+
+@pytest.mark.parametrize(
+    ("tables", "statement", "is_news"),
+    [
+        (TABLES, 'delete from "auth_user_groups" where id = 1', True),
+        (TABLES, "insert into `auth_user_groups` values (1, 2)", True),
+        (TABLES, "truncate auth_group cascade", True),
+        (TABLES, "with gone as (delete from auth_user_groups returning id) select 1", True),
+        (TABLES, 'update "auth_user" set "last_login" = 1 where id = 1', False),
+        (TABLES, 'update "auth_user" set "is_active" = false', True),
+        (TABLES, 'insert into "auth_user" (is_active) values (true)', False),
+        (TABLES, 'delete from "auth_user"', True),
+        (TABLES, "update clinic_patient set is_active = false", False),
+        (OTHERS, "update person set left_on = now()", True),
+        (OTHERS, "update staff set left_on = now()", True),
+        (OTHERS, "delete from auth_user_groups", False),
+    ],
+)
+def test_what_is_news(tables, statement, is_news):
+    assert tables.are_written_by(statement) is is_news
+
+
+def test_a_connection_is_looked_at_once(db):
+    wrappers = list(connection.execute_wrappers)
+    ours = [
+        wrapper for wrapper in wrappers if isinstance(getattr(wrapper, "__self__", None), _Watcher)
+    ]
+    assert len(ours) == 1
+    ours[0].__self__.watch(connection=connection)
+    assert connection.execute_wrappers == wrappers
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"), [("SELECT auth_user_groups", 0), ("DELETE FROM auth_group", 1)]
+)
+def test_it_is_said_when_it_is_done(monkeypatch, sql, told):
+    heard = []
+    monkeypatch.setattr(statements.key_changes, "announce_people", heard.append)
+    watcher = _Watcher(TABLES)
+    context = {"connection": connection}
+    assert watcher.look(lambda *given: len(heard), sql, (), False, context) == 0
+    assert heard == ["default"] * told
+
+    def fails(*given):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watcher.look(fails, sql, (), False, context)
+    assert heard == ["default"] * told
+
+
+def test_a_project_without_groups(monkeypatch):
+    monkeypatch.setattr(statements, "group_model", lambda: None)
+    assert statements._tables().members == ()
