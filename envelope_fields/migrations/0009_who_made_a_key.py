@@ -24,7 +24,7 @@ def tell_who_made_keys(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("envelope_fields", "0007_starts_that_are_sent_again")]
+    dependencies: ClassVar = [("envelope_fields", "0008_second_witness")]
 
     operations: ClassVar = [
         migrations.AddField(

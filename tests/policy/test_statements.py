@@ -37,7 +37,7 @@ def test_a_connection_is_looked_at_once(db):
         wrapper for wrapper in wrappers if isinstance(getattr(wrapper, "__self__", None), _Watcher)
     ]
     assert len(ours) == 1
-    ours[0].__self__.watch(connection=connection)
+    ours[0].watch(connection=connection)
     assert connection.execute_wrappers == wrappers
 
 

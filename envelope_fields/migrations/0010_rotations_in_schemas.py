@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("envelope_fields", "0008_second_witness")]
+    dependencies: ClassVar = [("envelope_fields", "0009_who_made_a_key")]
 
     operations: ClassVar = [
         migrations.AddField(
