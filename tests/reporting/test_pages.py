@@ -275,6 +275,21 @@ def test_while_debug_is_on(client, broken, settings):
     assert SEEN in html.unescape(page)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_without_a_model(named, client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            rows = Note.objects.values("title", "text")
+            one = Note.objects.values_list("title", "text", named=True).get() if named else rows[0]
+        said = f"{one}"  # noqa: F841 - shown
+        raise RuntimeError
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("rows/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET)
+    assert client.get("/rows/").status_code == 500
+    assert SEEN in reported()
+
+
 def test_what_django_hides_is_hidden(rf):
     request = rf.post("/", {"password": "of somebody", "title": SEEN, "form-0-text": "short"})
     request.sensitive_post_parameters = ["password"]
