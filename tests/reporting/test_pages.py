@@ -115,7 +115,9 @@ class Reports(AdminEmailHandler):
     """Makes the reports that are sent to ADMINS, and keeps them."""
 
     def __init__(self):
-        super().__init__(include_html=True)
+        super().__init__(
+            include_html=True, reporter_class="envelope_fields.reporting.EncryptedFieldsReporter"
+        )
         self.sent = []
 
     def send_mail(self, subject, message, *args, html_message=None, **kwargs):
@@ -144,6 +146,7 @@ def _reports(settings, caplog):
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = (
         "envelope_fields.reporting.EncryptedFieldsReporterFilter"
     )
+    settings.DEFAULT_EXCEPTION_REPORTER = "envelope_fields.reporting.EncryptedFieldsReporter"
     get_default_exception_reporter_filter.cache_clear()
     REPORTS.sent.clear()
     logger = logging.getLogger("django.request")
@@ -296,6 +299,35 @@ def test_what_django_hides_is_hidden(rf):
     posted = EncryptedFieldsReporterFilter().get_post_parameters(request)
     hidden = "********************"
     assert posted == {"password": hidden, "title": SEEN, "form-0-text": hidden}
+
+
+@pytest.mark.parametrize("name", ["text", "q"])
+def test_messages_and_addresses(name, client, note, monkeypatch):
+    def view(request):
+        given = Note(text=request.GET[name])
+        try:
+            raise ValueError(given.text)
+        except ValueError as error:
+            problem = RuntimeError(f"not with {given.text}")
+            problem.add_note(f"that is {given.text}")
+            raise problem from error
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("asks/", view)])
+    query = {name: SECRET, "title": SEEN}
+    assert client.get("/asks/", query).status_code == 500
+    report = reported()
+    assert "not with ****" in report
+    assert SEEN in report
+    assert "diabetes" not in report
+
+
+def test_the_message_of_one_that_cannot_be_looked_through(client, note, monkeypatch):
+    def fail(*args):
+        raise RecursionError
+
+    monkeypatch.setattr("envelope_fields.reporting.pages._cleanse", fail)
+    assert client.get("/own/").status_code == 500
+    assert "Exception Value: <hidden: looking through it raised RecursionError>" in reported()
 
 
 def test_addresses(rf):
