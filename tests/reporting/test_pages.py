@@ -7,6 +7,7 @@ import re
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.models import User
+from django.core import serializers
 from django.db import IntegrityError, models
 from django.db.models import Q, Value
 from django.db.models.signals import post_init
@@ -269,6 +270,20 @@ def test_an_object_that_cannot_be_made(lacking, client, note, monkeypatch):
     finally:
         post_init.disconnect(fail, sender=Note)
     assert SEEN in reported()
+
+
+def test_an_object_of_a_fixture(client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            (loaded,) = serializers.deserialize("json", text)
+            said = f"of {loaded.object.text}"  # noqa: F841 - shown
+            raise RuntimeError
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("loads/", view)])
+    note.text = SECRET
+    text = serializers.serialize("json", [note])
+    assert client.get("/loads/").status_code == 500
+    assert "of ****" in reported()
 
 
 def test_while_debug_is_on(client, broken, settings):
