@@ -21,13 +21,18 @@ _DEFERRED = object()
 
 
 class Brought:
-    """An envelope that was brought for an attribute, and its value if somebody has looked."""
+    """An envelope that was brought for an attribute.
 
-    __slots__ = ("_seen", "stored")
+    Attributes:
+        stored: the envelope.
+        seen: its value, if somebody has looked.
+    """
+
+    __slots__ = ("seen", "stored")
 
     def __init__(self, stored: StoredEnvelope) -> None:
         self.stored = stored
-        self._seen: list[Any] = []
+        self.seen: list[Any] = []
 
     def value(self, field: Any) -> Any:
         """Return the value, always the same object.
@@ -35,16 +40,16 @@ class Brought:
         Raises:
             EnvelopeError: it does not open.
         """
-        if not self._seen:
-            self._seen.append(self._open(field))
-        return self._seen[0]
+        if not self.seen:
+            self.seen.append(self._open(field))
+        return self.seen[0]
 
     def carrier(self, field: Any, instance: Model) -> StoredEnvelope | Unencrypted:
         """Return what is to be stored: the envelope, unless its value was changed in place."""
-        if self._seen and self._seen[0].__hash__ is None:  # a list or a dictionary
-            plaintext = field.to_plaintext(self._seen[0])
+        if self.seen and self.seen[0].__hash__ is None:  # a list or a dictionary
+            plaintext = field.to_plaintext(self.seen[0])
             if plaintext != field.to_plaintext(self._open(field)):
-                return Unencrypted(self._seen[0], instance)
+                return Unencrypted(self.seen[0], instance)
         return self.stored
 
     def _open(self, field: Any) -> Any:

@@ -21,6 +21,7 @@ from django.db.models.sql import Query
 from django.forms import BaseForm
 from django.utils.datastructures import MultiValueDict
 
+from envelope_fields.fields.brought import all_brought
 from envelope_fields.reporting.names import EncryptedNames, encrypted_fields, is_encrypted
 from envelope_fields.reporting.secrets import Secrets
 
@@ -88,6 +89,7 @@ class Found:
         """Note the secrets that something holds, and return what else is to be looked at."""
         kind = type(value)  # not isinstance(), for which a lazy object would be made
         if issubclass(kind, _SEQUENCES):
+            self._note(dict(zip(getattr(kind, "_fields", ()), value, strict=False)))
             return self._in_sequence(list(value))
         if issubclass(kind, Mapping):
             items = dict(dict.items(value) if issubclass(kind, dict) else value.items())
@@ -105,6 +107,7 @@ class Found:
         if issubclass(kind, Model):
             for field in encrypted_fields(kind):
                 self.secrets.add(held.get(field.attname))
+            self.secrets.add([each.seen for each in all_brought(value).values() if each])
         elif issubclass(kind, Value) and is_encrypted(held.get("output_field")):
             self.secrets.add(value)
         elif issubclass(kind, Q):

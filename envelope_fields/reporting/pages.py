@@ -15,6 +15,7 @@ from envelope_fields.reporting.finding import Found, chain
 from envelope_fields.reporting.hiding import Shown, without_secrets
 from envelope_fields.reporting.secrets import SUBSTITUTE
 
+_TEXTS = ("exception_value", "exception_notes", "request_insecure_uri", "user_str")
 _KEPT = "_envelope_fields_found"  # at the exception, whose frames have the values all the same
 
 
@@ -50,11 +51,49 @@ class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
         meta: dict[str, Any] = super().get_safe_request_meta(request)
         try:
             found = _found(request, None)
-            if any(name in found.names for name in QueryDict(meta.get("QUERY_STRING", ""))):
+            if _has_secrets(QueryDict(meta.get("QUERY_STRING", "")), found):
                 meta["QUERY_STRING"] = SUBSTITUTE
             return {name: without_secrets(None, value, found) for name, value in meta.items()}
         except Exception:
             return dict.fromkeys(meta, SUBSTITUTE)
+
+
+class EncryptedFieldsReporter(ExceptionReporter):
+    """Hides the values of encrypted fields where Django asks no filter: in messages and addresses.
+
+    For the setting `DEFAULT_EXCEPTION_REPORTER`, beside the filter.
+    """
+
+    def get_traceback_data(self) -> dict[str, Any]:
+        """Return what a report consists of, without values of encrypted fields."""
+        data: dict[str, Any] = super().get_traceback_data()
+        try:
+            _cleanse(data, self.request, _found(self.request, None))
+        except Exception as error:
+            data.update(dict.fromkeys(_TEXTS, _not_looked_through(error)), request_GET_items=[])
+        return data
+
+
+def _cleanse(data: dict[str, Any], request: HttpRequest | None, found: Found) -> None:
+    for name in _TEXTS:
+        if data.get(name):
+            data[name] = found.secrets.cleansed(data[name])
+    for frame in data["frames"]:
+        cause = frame.get("exc_cause")
+        if cause is not None:
+            frame["exc_cause"] = found.secrets.cleansed(str(cause)) or type(cause).__name__
+    if request is not None and _has_secrets(request.GET, found):
+        data["request_insecure_uri"] = f"{request.path}?{SUBSTITUTE}"
+        data["request_GET_items"] = [
+            (name, without_secrets(name, value, found)) for name, value in request.GET.items()
+        ]
+
+
+def _has_secrets(address: QueryDict, found: Found) -> bool:
+    return any(
+        name in found.names or any(map(found.secrets.is_one, values))
+        for name, values in address.lists()
+    )
 
 
 def _found(request: HttpRequest | None, frame: FrameType | None) -> Found:
@@ -74,6 +113,7 @@ def _found(request: HttpRequest | None, frame: FrameType | None) -> Found:
         frame = frame.f_back
     with suppress(Exception):  # of a client that has gone, or an exception that keeps nothing
         if request is not None:
+            found.look_into_data(dict(request.GET.lists()))
             found.look_into_data(dict(request.POST.lists()))
         if error is not None:
             setattr(error, _KEPT, found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, quote_plus
 from uuid import UUID
 
 from django.db.models import Value
@@ -90,7 +91,8 @@ def _forms_of(text: str) -> set[str]:
     if len(text) < _SHORTEST:
         return _quoted(text)
     in_bytes = repr(text.encode(errors="replace"))[2:-1]
-    return {text, repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text)[1:-1], in_bytes}
+    in_texts = {text, repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text)[1:-1], in_bytes}
+    return in_texts | {quote(text, errors="replace"), quote_plus(text, errors="replace")}
 
 
 def _quoted(text: str) -> set[str]:

@@ -1,14 +1,13 @@
-"""Django's reports of real failures, as they are sent to ADMINS: no value, and all the rest."""
+"""Django's reports of real failures, as ADMINS get them: no value, and all the rest."""
 
 import html
 import logging
 import re
 
-import django
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.models import User
-from django.core import mail
+from django.core import serializers
 from django.db import IntegrityError, models
 from django.db.models import Q, Value
 from django.db.models.signals import post_init
@@ -113,13 +112,28 @@ urlpatterns = [
 ]
 
 
-class Report:
-    """What is sent to ADMINS."""
+class Reports(AdminEmailHandler):
+    """Makes the reports that are sent to ADMINS, and keeps them."""
 
     def __init__(self):
-        ((self.page, _),) = [each for sent in mail.outbox for each in sent.alternatives]
-        self.page = html.unescape(re.sub(r"<[^>]*>", " ", self.page))
-        self.text = "".join(sent.subject + sent.body for sent in mail.outbox)
+        super().__init__(
+            include_html=True, reporter_class="envelope_fields.reporting.EncryptedFieldsReporter"
+        )
+        self.sent = []
+
+    def send_mail(self, subject, message, *args, html_message=None, **kwargs):
+        self.sent.append((subject + message, html_message))
+
+
+REPORTS = Reports()
+
+
+class Report:
+    """The one that was sent."""
+
+    def __init__(self):
+        ((self.text, page),) = REPORTS.sent
+        self.page = html.unescape(re.sub(r"<[^>]*>", " ", page))
 
     def __contains__(self, text):
         # Long texts are shown in several pieces.
@@ -130,16 +144,16 @@ class Report:
 @pytest.fixture(autouse=True)
 def _reports(settings, caplog):
     settings.ROOT_URLCONF = __name__
-    settings.ADMINS = ["admin@example.com" if django.VERSION >= (6,) else ("a", "a@example.com")]
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = (
         "envelope_fields.reporting.EncryptedFieldsReporterFilter"
     )
+    settings.DEFAULT_EXCEPTION_REPORTER = "envelope_fields.reporting.EncryptedFieldsReporter"
     get_default_exception_reporter_filter.cache_clear()
-    handler = AdminEmailHandler(include_html=True)
+    REPORTS.sent.clear()
     logger = logging.getLogger("django.request")
-    logger.addHandler(handler)
+    logger.addHandler(REPORTS)
     yield
-    logger.removeHandler(handler)
+    logger.removeHandler(REPORTS)
     get_default_exception_reporter_filter.cache_clear()
 
 
@@ -258,11 +272,40 @@ def test_an_object_that_cannot_be_made(lacking, client, note, monkeypatch):
     assert SEEN in reported()
 
 
+def test_an_object_of_a_fixture(client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            (loaded,) = serializers.deserialize("json", text)
+            said = f"of {loaded.object.text}"  # noqa: F841 - shown
+            raise RuntimeError
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("loads/", view)])
+    note.text = SECRET
+    text = serializers.serialize("json", [note])
+    assert client.get("/loads/").status_code == 500
+    assert "of ****" in reported()
+
+
 def test_while_debug_is_on(client, broken, settings):
     settings.DEBUG = True
     page = client.get("/fails/create/").content.decode()
     assert SECRET not in html.unescape(page)
     assert SEEN in html.unescape(page)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_without_a_model(named, client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            rows = Note.objects.values("title", "text")
+            one = Note.objects.values_list("title", "text", named=True).get() if named else rows[0]
+        said = f"{one}"  # noqa: F841 - shown
+        raise RuntimeError
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("rows/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET)
+    assert client.get("/rows/").status_code == 500
+    assert SEEN in reported()
 
 
 def test_what_django_hides_is_hidden(rf):
@@ -271,6 +314,35 @@ def test_what_django_hides_is_hidden(rf):
     posted = EncryptedFieldsReporterFilter().get_post_parameters(request)
     hidden = "********************"
     assert posted == {"password": hidden, "title": SEEN, "form-0-text": hidden}
+
+
+@pytest.mark.parametrize("name", ["text", "q"])
+def test_messages_and_addresses(name, client, note, monkeypatch):
+    def view(request):
+        given = Note(text=request.GET[name])
+        try:
+            raise ValueError(given.text)
+        except ValueError as error:
+            problem = RuntimeError(f"not with {given.text}")
+            problem.add_note(f"that is {given.text}")
+            raise problem from error
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("asks/", view)])
+    query = {name: SECRET, "title": SEEN}
+    assert client.get("/asks/", query).status_code == 500
+    report = reported()
+    assert "not with ****" in report
+    assert SEEN in report
+    assert "diabetes" not in report
+
+
+def test_the_message_of_one_that_cannot_be_looked_through(client, note, monkeypatch):
+    def fail(*args):
+        raise RecursionError
+
+    monkeypatch.setattr("envelope_fields.reporting.pages._cleanse", fail)
+    assert client.get("/own/").status_code == 500
+    assert "Exception Value: <hidden: looking through it raised RecursionError>" in reported()
 
 
 def test_addresses(rf):
