@@ -116,6 +116,7 @@ def send(api):
     return send
 
 
+@pytest.mark.any_database
 @CHANGING
 def test_bodies(send, names, method, path, said):
     address = path.format(**names)
@@ -163,6 +164,7 @@ def test_headers(send, names, method, path, body):
             send(method, path, body, **{name: value})
 
 
+@pytest.mark.any_database
 @EACH
 def test_methods(send, names, method, path, said):
     address = path.format(**names)

@@ -1,6 +1,10 @@
 """The key admin: officers with rights on keys, and those without."""
 
+from contextlib import contextmanager
+
+from django.conf import settings
 from django.contrib.auth.models import Permission, User
+from django.test import override_settings
 
 from envelope_fields.grants import grant
 from envelope_fields.policy import APPLICATION, Action
@@ -16,3 +20,10 @@ def officer(name="olga", *, permissions="*", key=None, actions=tuple(Action), **
     if key is not None:
         grant(key, user, actions, actor=APPLICATION)
     return user
+
+
+@contextmanager
+def knowing_keys():
+    """Let this process know keys for a while, where a test has it read them for each value."""
+    with override_settings(ENVELOPE_FIELDS={**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}):
+        yield

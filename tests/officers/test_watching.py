@@ -15,7 +15,7 @@ from envelope_fields.models import (
 )
 from tests import child
 from tests.models import TenantNote
-from tests.officers import browsing, officer
+from tests.officers import browsing, knowing_keys, officer
 from tests.rotation import left, with_worker
 
 pytestmark = browsing.in_a_browser
@@ -48,9 +48,9 @@ def strict(settings):
 @pytest.fixture
 def key():
     key = create_master_key("clinic/north")
-    TenantNote.plain_objects.bulk_create(
-        [TenantNote(tenant="clinic/north", text=f"{n}") for n in range(ROWS)]
-    )
+    rows = [TenantNote(tenant="clinic/north", text=f"{n}") for n in range(ROWS)]
+    with knowing_keys():
+        TenantNote.plain_objects.bulk_create(rows)
     rotate_master_key(key)
     officer("olga", key=key)
     return key
