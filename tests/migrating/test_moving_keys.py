@@ -109,9 +109,9 @@ def test_the_page_has_these_steps():
         "dumpdata envelope_fields --settings mysite.moving --output keys.json",
         "loaddata keys.json --database keys --settings mysite.moving",
         "migrate --database keys",
-        "migrate\n",
-        "verify_audit_trail",
-        "census",
+        "manage.py migrate\n",
+        "manage.py verify_audit_trail",
+        "manage.py census",
         "DROP TABLE",
     ]
     text = PAGE.read_text().partition("## Move keys")[2]
