@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.migrations import AlterField, Migration, SeparateDatabaseAndState
+from django.db.migrations import AlterField, Migration, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -71,7 +71,7 @@ class Conversion(NamedTuple):
     @property
     def encrypts(self) -> bool:
         """Whether the column becomes an encrypted one."""
-        return _is_encrypted(self.becomes)
+        return is_encrypted(self.becomes)
 
 
 def conversions(plan: Plan, using: str) -> list[Conversion]:
@@ -136,8 +136,8 @@ class _Walk:
         operation.state_forwards(app_label, self._state)
         before, after = _changed(self._models, models := _models(self._state))
         self._models = models
-        # What it says of the state alone does nothing to the database.
-        if not isinstance(operation, SeparateDatabaseAndState):
+        # What these say of the state does nothing to the database.
+        if not isinstance(operation, SeparateDatabaseAndState | RunSQL):
             self._note_conversions(operation, migration, before, after)
         self._rename(before, after)
 
@@ -164,7 +164,7 @@ class _Walk:
     ) -> None:
         for place in before.keys() & after.keys():
             was, becomes = before[place], after[place]
-            if _is_encrypted(was) != _is_encrypted(becomes):
+            if is_encrypted(was) != is_encrypted(becomes):
                 column = self.columns[place]
                 self.found.append(
                     Conversion(migration, operation, column, place, was, becomes, self._backwards)
@@ -225,5 +225,6 @@ def _places(models: _Models) -> Iterator[tuple[Place, Field[Any, Any]]]:
             yield Place(app_label, model_name, name), field
 
 
-def _is_encrypted(field: Any) -> bool:
+def is_encrypted(field: Any) -> bool:
+    """Whether a field of a state is one of ours."""
     return isinstance(field, EncryptedFieldMixin)

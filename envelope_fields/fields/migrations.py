@@ -4,12 +4,16 @@
 that the plain values would stay, in a column that says it is encrypted.
 
 Values are counted twice: before a plan runs, while nothing has happened yet; and right before the
-operation, for what another migration of the plan has written into the column by then. An empty
+operation, for what another migration of the plan has written into the column by then. Operations
+that are no `AlterField` may convert values by themselves; they are stopped where they have the
+schema editor alter a column around its values, as `AlterField` does. An empty
 column of a type that does not become bytes is refused as well, before the database does it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.apps import AppConfig
@@ -21,7 +25,7 @@ from django.db.models.signals import pre_migrate
 
 from envelope_fields.documentation import page
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.migration_plan import Conversion, Place, Plan, conversions
+from envelope_fields.fields.migration_plan import Conversion, Place, Plan, conversions, is_encrypted
 from envelope_fields.fields.tables import count_values, lacks_cast
 
 _HOW_TO = page("how-to/encrypt-an-existing-column")
@@ -50,7 +54,8 @@ def _refuse(*, using: str, plan: Plan | None = None, apps: Any = installed_apps,
 
 def _refusal_beforehand(conversion: Conversion, apps: Any, using: str) -> str:
     place = conversion.place
-    if place is None:
+    # An operation of somebody's own may convert what is in the column.
+    if place is None or not isinstance(conversion.operation, AlterField):
         return ""
     field = apps.get_model(place.app_label, place.model_name)._meta.get_field(place.field_name)
     # The types are those that the column will have by then.
@@ -63,22 +68,51 @@ def _look_again(conversion: Conversion) -> None:
     for method in ("database_forwards", "database_backwards"):
         vars(operation).pop(method, None)  # a plan that was run before in this process was here too
     # Django reverses an AlterField by running it forwards.
-    reverses = conversion.backwards and not isinstance(operation, AlterField)
-    method = "database_backwards" if reverses else "database_forwards"
+    alters = isinstance(operation, AlterField)
+    method = "database_backwards" if conversion.backwards and not alters else "database_forwards"
     run = getattr(operation, method)
 
     def look_and_run(
         app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not schema_editor.collect_sql:
+        if schema_editor.collect_sql:
+            run(app_label, schema_editor, from_state, to_state)
+            return
+        if alters:
             was, becomes = (_field_at(conversion.at, state) for state in (from_state, to_state))
-            using = schema_editor.connection.alias
-            refusal = _refusal(conversion, was, was, becomes, using)
-            if refusal:
-                raise ConversionRefused(refusal)
-        run(app_label, schema_editor, from_state, to_state)
+            _raise_refusal(conversion, was, becomes, schema_editor)
+        # One that is made to spare locks may not come to the schema editor, and others only there.
+        with nullcontext() if alters else _looking(schema_editor, conversion):
+            run(app_label, schema_editor, from_state, to_state)
 
     setattr(operation, method, look_and_run)  # of this one alone
+
+
+@contextmanager
+def _looking(schema_editor: Any, conversion: Conversion) -> Iterator[None]:
+    """Have a schema editor look at each field that it alters, whoever tells it to."""
+    alter_field = schema_editor.alter_field
+
+    def look_and_alter(
+        model: Any, old_field: Any, new_field: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if is_encrypted(old_field) != is_encrypted(new_field):
+            _raise_refusal(conversion, old_field, new_field, schema_editor)
+        return alter_field(model, old_field, new_field, *args, **kwargs)
+
+    schema_editor.alter_field = look_and_alter
+    try:
+        yield
+    finally:
+        del schema_editor.alter_field
+
+
+def _raise_refusal(
+    conversion: Conversion, was: Field[Any, Any], becomes: Field[Any, Any], schema_editor: Any
+) -> None:
+    refusal = _refusal(conversion, was, was, becomes, schema_editor.connection.alias)
+    if refusal:
+        raise ConversionRefused(refusal)
 
 
 def _field_at(place: Place, state: ProjectState) -> Field[Any, Any]:

@@ -18,9 +18,9 @@ _EVENTS = "envelope_fields_auditevent"
 _NAME = "envelope_fields_audit"
 _WHY = "envelope_fields: the audit trail is append-only"
 _COLUMNS = (
-    "number", "occurred_at", "action", "outcome", "actor_type", "actor_id", "actor_name", "key_id",
-    "key_alias", "version_number", "before", "after", "address", "request_id", "mac_version", "mac",
-    "previous_id",
+    "number", "previous_id", "occurred_at", "action", "outcome", "actor_type", "actor_id",
+    "actor_name", "key_id", "key_alias", "version_number", "before", "after", "address",
+    "request_id", "mac_version", "mac",
 )  # fmt: skip
 _CHANGED = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in _COLUMNS)
 _UNCHANGED = " AND ".join(f"OLD.{column} <=> NEW.{column}" for column in _COLUMNS)

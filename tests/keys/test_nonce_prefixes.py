@@ -14,6 +14,12 @@ from tests.stored import stored
 CONTEXT = {"file": "scan-1.dcm"}
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_known():
+    """Prefixes that other tests have begun would end in the middle of these."""
+    keyring.forget()
+
+
 def prefix(row, name):
     return stored(row, name)[9:21]
 

@@ -6,6 +6,7 @@ from django.db import models
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 from envelope_fields.fields.migrations import ConversionRefused
+from envelope_fields.fields.tables import lacks_cast
 from tests.migrating.columns import alter, patient
 
 LABEL = "zzz_clinic"
@@ -25,50 +26,59 @@ OTHERS = {
 }
 
 
-def columns(fields):
-    return pytest.mark.parametrize("field", fields.values(), ids=fields.keys())
+def make(project, *states):
+    """Write a migration that makes the columns, and one for each later state of them."""
+    project.add(LABEL, patient(**states[0]))
+    for state in states[1:]:
+        project.add(LABEL, *(alter(name, field) for name, field in state.items()))
 
 
-def make(project, *fields):
-    project.add(LABEL, patient(notes=fields[0]))
-    for field in fields[1:]:
-        project.add(LABEL, alter("notes", field))
+def each(fields, field):
+    return {name: field(null=True) for name in fields}
 
 
 def refusing(project):
     return project.connection.vendor == "postgresql"
 
 
-@columns(CASTABLE)
-def test_there_and_back(project, field):
-    make(project, field, EncryptedTextField(null=True))
+def test_there_and_back(project):
+    make(project, CASTABLE, each(CASTABLE, EncryptedTextField))
     project.migrate()
     project.migrate(LABEL, "0001")
 
 
-@columns(OTHERS)
-def test_a_type_that_has_no_cast(project, field):
-    make(project, field, EncryptedJSONField(null=True))
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_type_that_has_no_cast_is_seen(project, name):
+    """By the types alone, as before a plan is run."""
+    field, encrypted = OTHERS[name], EncryptedJSONField(null=True)
+    lacks = refusing(project)
+    assert lacks_cast(field, encrypted, project.alias) is lacks
+    assert lacks_cast(encrypted, field, project.alias) is lacks
+
+
+def test_types_that_have_no_cast(project):
+    make(project, OTHERS, each(OTHERS, EncryptedJSONField))
     if not refusing(project):
         project.migrate()
         return
-    said = r"0002 would make zzz_clinic\.Patient\.notes an encrypted field, and the database 'scr"
+    said = r"0002 would make zzz_clinic\.Patient\.integer an encrypted field, and the database 'scr"
     with pytest.raises(ConversionRefused, match=said) as error:
         project.migrate()
     assert "RemoveField and AddField" in str(error.value)
 
 
-@columns(OTHERS)
-def test_back_to_a_type_that_has_no_cast(project, field):
-    make(project, EncryptedJSONField(null=True), field)
-    if refusing(project):
-        with pytest.raises(ConversionRefused, match="a field that is not encrypted, and"):
-            project.migrate()
+def test_back_to_types_that_have_no_cast(project):
+    make(project, each(OTHERS, EncryptedJSONField), OTHERS)
+    if not refusing(project):
+        project.migrate()
+        return
+    with pytest.raises(ConversionRefused, match="a field that is not encrypted, and"):
+        project.migrate()
 
 
 def test_before_anything_is_done(project):
     """The column is there before the plan: nothing of it is run."""
-    make(project, models.IntegerField(null=True))
+    make(project, {"notes": models.IntegerField(null=True)})
     project.migrate()
     project.add(LABEL, alter("notes", models.BigIntegerField(null=True)))
     project.add(LABEL, alter("notes", EncryptedJSONField(null=True)))
@@ -89,7 +99,7 @@ def type_of_notes(project):
 
 
 def test_by_way_of_a_type_that_has_one(project):
-    make(project, models.IntegerField(null=True))
+    make(project, {"notes": models.IntegerField(null=True)})
     project.migrate()
     project.add(LABEL, alter("notes", models.TextField(null=True)))
     project.add(LABEL, alter("notes", EncryptedTextField(null=True)))
@@ -100,14 +110,15 @@ def test_by_way_of_a_type_that_has_one(project):
 def test_arrays(project):
     if not refusing(project):
         pytest.skip("PostgreSQL alone has arrays")
-    make(project, ArrayField(models.TextField(), null=True), EncryptedJSONField(null=True))
+    array = ArrayField(models.TextField(), null=True)
+    make(project, {"notes": array}, {"notes": EncryptedJSONField(null=True)})
     with pytest.raises(ConversionRefused, match="no cast"):
         project.migrate()
 
 
 def test_references(project):
     reference = models.ForeignKey(f"{LABEL}.Patient", models.CASCADE, null=True)
-    make(project, reference, EncryptedTextField(null=True))
+    make(project, {"notes": reference}, {"notes": EncryptedTextField(null=True)})
     if not refusing(project):
         return
     with pytest.raises(ConversionRefused, match="no cast"):

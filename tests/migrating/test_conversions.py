@@ -12,6 +12,7 @@ from django.db.migrations import (
     RunSQL,
     SeparateDatabaseAndState,
 )
+from django.db.migrations.operations.base import Operation
 from django.test import override_settings
 
 from envelope_fields.documentation import page
@@ -27,6 +28,25 @@ PLAIN, ENCRYPTED = models.TextField(), EncryptedTextField()
 
 class CarefulAlterField(AlterField):
     """As third parties write them, to spare locks."""
+
+
+class Converting(Operation):
+    """Encrypts the values of a column, in a new one that takes its place."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def state_forwards(self, app_label, state):
+        state.alter_field(app_label, "patient", self.name, EncryptedTextField(null=True), False)
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state):
+        old, new = (s.apps.get_model(app_label, "Patient") for s in (from_state, to_state))
+        using = schema_editor.connection.alias
+        values = dict(old.objects.using(using).values_list("pk", self.name))
+        schema_editor.remove_field(old, old._meta.get_field(self.name))
+        schema_editor.add_field(new, new._meta.get_field(self.name))
+        for pk, value in values.items():
+            new.objects.using(using).filter(pk=pk).update(**{self.name: value})
 
 
 @pytest.fixture
@@ -161,6 +181,19 @@ class TestAllowed:
     def test_a_state_without_a_database(self, plain):
         """Who converted the column otherwise says so."""
         plain.add(LABEL, SeparateDatabaseAndState(state_operations=[alter("notes", ENCRYPTED)]))
+        plain.migrate()
+
+    def test_an_operation_that_converts_by_itself(self, plain):
+        """It says what the state is then, and does to the database what it likes."""
+        plain.add(LABEL, Converting("notes"), after=[DEFAULT_KEY])
+        plain.migrate()
+        notes = plain.rows(LABEL, "Patient").values_list("notes", flat=True)
+        assert sorted(filter(None, notes)) == ["a", "b"]
+
+    def test_sql_that_converts_by_itself(self, plain):
+        """Its state operations do nothing to the database."""
+        said = [alter("notes", EncryptedTextField(null=True))]
+        plain.add(LABEL, RunSQL("DELETE FROM zzz_clinic_patient", state_operations=said))
         plain.migrate()
 
     def test_a_model_that_is_not_managed(self, plain):

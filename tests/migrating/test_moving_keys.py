@@ -103,6 +103,22 @@ def drop_old_tables(connection):
             cursor.execute(statement)
 
 
+def test_the_page_has_these_steps():
+    steps = [
+        "migrate envelope_fields --database keys --settings mysite.moving",
+        "dumpdata envelope_fields --settings mysite.moving --output keys.json",
+        "loaddata keys.json --database keys --settings mysite.moving",
+        "migrate --database keys",
+        "manage.py migrate\n",
+        "manage.py verify_audit_trail",
+        "manage.py census",
+        "DROP TABLE",
+    ]
+    text = PAGE.read_text().partition("## Move keys")[2]
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+
+
 def test_the_page_drops_every_table():
     dropped = re.findall(r"^DROP TABLE (\w+);$", PAGE.read_text(), re.MULTILINE)
     assert sorted(dropped) == sorted(model._meta.db_table for model in ours())
