@@ -58,18 +58,6 @@ class Column:
         return cast("EncryptedFieldMixin", self.field)
 
 
-def stored_columns(database: str | None = None) -> Iterator[Column]:
-    """Find the columns of all encrypted fields, in every schema that has their table.
-
-    Args:
-        database: look in this one alone.
-
-    Raises:
-        Error: a database cannot be looked at.
-    """
-    return located(encrypted_columns(database))
-
-
 def located(columns: Iterable[Column]) -> Iterator[Column]:
     """Find where the tables of columns are: one that several schemas have is several columns.
 
@@ -102,11 +90,11 @@ def _located(alias: str, declared: list[Column]) -> Iterator[Column]:
         relations = [each for each in relations if not schema or [each.schema] == schema]
         if not relations:
             yield column
+        relations = [each for each in relations if each.schema is None or each.schema in wanted]
         together = {each.oid for each in relations}
         for each in relations:
             # A partition that lies in another schema is counted with its table.
-            is_part = not together.isdisjoint(each.ancestors)
-            if not is_part and (each.schema is None or each.schema in wanted):
+            if together.isdisjoint(each.ancestors):
                 table_sql = database.quote(each.schema, each.table)
                 yield replace(column, table_sql=table_sql, relation=each)
 

@@ -55,32 +55,40 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
         CensusFailed: a database could not be looked at.
     """
     declared = list(encrypted_columns(database))
+    found: list[NotCounted] = []
+    absent: list[Column] = []
     try:
-        found: list[NotCounted] = []
-        absent: list[Column] = []
         for alias, columns in groupby(declared, key=lambda column: column.database):
             here = list(columns)
             counted = list(located(here))
             absent += _absent(counted)
-            found += [
-                NotCounted(alias, column.place, column.relation.kind.value)
-                for column in counted
-                if column.relation.kind not in _FOR_CERTAIN
-            ]
-            names = [(column.table_sql, column.column_sql) for column in here]
-            found += [
-                NotCounted(alias, str(relation), relation.kind.value)
-                for relation in database_of(alias).doubtful(names)
-            ]
+            found += _doubtful(alias, here, counted)
             found += _others(alias, here, counted)
-            unseen = database_of(alias).unseen()
-            found += [NotCounted(alias, "", unseen)] if unseen else []
-        return [*found, *_nowhere(declared, absent, database)]
+            found += _unseen(alias)
     except Error as error:
         raise CensusFailed(
             f"What is not counted could not be looked for ({type(error).__name__}). Is the "
             "database reachable?"
         ) from error
+    return [*found, *_nowhere(declared, absent, database)]
+
+
+def _doubtful(
+    alias: str, declared: Iterable[Column], counted: Iterable[Column]
+) -> Iterator[NotCounted]:
+    """Name what stands under the name of a table, and may show less than there is."""
+    names = [(column.table_sql, column.column_sql) for column in declared]
+    relations = [column.relation for column in counted]
+    for relation in (*relations, *database_of(alias).doubtful(names)):
+        if relation.kind not in _FOR_CERTAIN:
+            yield NotCounted(alias, str(relation), relation.kind.value)
+
+
+def _unseen(alias: str) -> Iterator[NotCounted]:
+    """Name a database in which something cannot be seen at all."""
+    unseen = database_of(alias).unseen()
+    if unseen:
+        yield NotCounted(alias, "", unseen)
 
 
 def _absent(columns: Iterable[Column]) -> Iterator[Column]:
