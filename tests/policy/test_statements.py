@@ -33,9 +33,9 @@ def test_what_is_news(tables, statement, is_news):
 
 def test_a_connection_is_looked_at_once(db):
     wrappers = list(connection.execute_wrappers)
-    ours = [wrapper for wrapper in wrappers if isinstance(getattr(wrapper, "__self__", None), _Watcher)]
-    assert len(ours) == 1
-    ours[0].__self__.watch(connection=connection)
+    looking = [getattr(wrapper, "__self__", None) for wrapper in wrappers]
+    (watcher,) = [each for each in looking if isinstance(each, _Watcher)]
+    watcher.watch(connection=connection)
     assert connection.execute_wrappers == wrappers
 
 
