@@ -23,6 +23,9 @@ _EXAMPLE = {
     "state": "enabled",
     "managed_by": "customer",
     "application_use": True,
+    "creator_type": "application",
+    "creator_id": "",
+    "serves_fields": True,
     "rotation_period": 365,
     "next_rotation": "2031-03-01T09:30:00Z",
     "current_version": 2,
@@ -43,6 +46,11 @@ class KeyContent(serializers.Serializer[Any]):
     state = serializers.ChoiceField(KeyState.choices)
     managed_by = serializers.ChoiceField(KeyManager.choices)
     application_use = serializers.BooleanField()
+    creator_type = serializers.CharField(help_text="Who made it, named as grants name users.")
+    creator_id = serializers.CharField(allow_blank=True)
+    serves_fields = serializers.BooleanField(
+        help_text="Whether fields that name its alias may write under it."
+    )
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
     next_rotation = serializers.SerializerMethodField()
     current_version = serializers.IntegerField(
