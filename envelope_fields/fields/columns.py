@@ -6,7 +6,7 @@ then all parts of a query are known, by looking at what stands around the column
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -36,7 +36,7 @@ def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
     """Whether a name or expression would order a query by an encrypted column."""
     if isinstance(order, str):
         order = F(order.lstrip("+-"))
-    return next(_inside(order, query), None) is not None
+    return _inside(order, query) is not None
 
 
 class EncryptedCol(Col):
@@ -71,27 +71,28 @@ def _refuse_computing(compiler: Any) -> None:
     if known.get("envelope_fields_examined") is compiler.query:
         return
     known["envelope_fields_examined"] = compiler.query
-    field = next(_computed_on(compiler.query), None)
-    if field is not None:
-        raise refuse(field, "the database cannot compare or compute on its values")
+    for part in _parts(compiler.query):
+        field = _inside(part, compiler.query)
+        if field is not None:
+            del part  # error reports show variables, and it may hold what is looked for
+            raise refuse(field, "the database cannot compare or compute on its values")
 
 
-def _computed_on(query: Query) -> Iterator[Any]:
-    """Yield the encrypted fields whose columns a query uses for more than to select them."""
+def _parts(query: Any) -> Iterator[Any]:
+    """Yield what a query is made of, but for the columns that it only selects."""
     for selected in (*query.select, *query.annotations.values()):
         if not _is_selected(selected):
-            yield from _inside(selected, query)
-    yield from _inside(query.where, query)
+            yield selected
+    yield query.where
     for join in query.alias_map.values():
         filtered = getattr(join, "filtered_relation", None)
-        yield from _inside(getattr(filtered, "resolved_condition", None), query)
-    for name in query.distinct_fields:
-        yield from _inside(F(name), query)
-    for order in _ordering(query):
-        yield from _inside(order, query)
+        if filtered is not None:
+            yield filtered.resolved_condition
+    yield from map(F, query.distinct_fields)
+    yield from _ordering(query)
     for field, _, value in getattr(query, "values", ()):  # of an UPDATE
         if not hasattr(field, "to_plaintext"):  # what encrypted fields take, they say themselves
-            yield from _inside(value, query)
+            yield value
 
 
 def _ordering(query: Any) -> Iterator[Any]:
@@ -111,30 +112,31 @@ def _is_selected(expression: Any) -> bool:
     )
 
 
-def _inside(expression: Any, query: Query) -> Iterator[Any]:
-    """Yield the encrypted fields whose columns an expression, resolved or not, is made of."""
-    if isinstance(expression, EncryptedCol):
-        yield expression.target
-    elif isinstance(expression, F):
-        yield from _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
-    elif isinstance(expression, Q):
-        for child in expression.children:
-            yield from _inside(child[1] if isinstance(child, tuple) else child, query)
-    elif isinstance(expression, Query):
+def _inside(expression: Any, query: Query) -> Any:
+    """Return an encrypted field that an expression, resolved or not, is made of, or None."""
+    if isinstance(expression, Col):
+        return expression.target if isinstance(expression, EncryptedCol) else None
+    if isinstance(expression, F):
+        return _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
+    return _first(_sources(expression), query)
+
+
+def _first(expressions: Iterable[Any], query: Query) -> Any:
+    for expression in expressions:
+        field = _inside(expression, query)
+        if field is not None:
+            return field
+    return None
+
+
+def _sources(expression: Any) -> Iterable[Any]:
+    if isinstance(expression, Exists):
+        return ()
+    if isinstance(expression, Query):
         # What it does inside is looked at when its own SQL is made.
-        yield from _of_subquery(expression)
-    elif not isinstance(expression, Exists):
-        for source in _sources(expression):
-            yield from _inside(source, query)
-
-
-def _of_subquery(query: Query) -> Iterator[Any]:
-    for selected in (*query.select, *query.annotation_select.values()):
-        if isinstance(selected, EncryptedCol):
-            yield selected.target
-
-
-def _sources(expression: Any) -> list[Any]:
+        return filter(_is_selected, (*expression.select, *expression.annotation_select.values()))
+    if isinstance(expression, Q):
+        return [child[1] if isinstance(child, tuple) else child for child in expression.children]
     sources: list[Any] = getattr(expression, "get_source_expressions", list)()
     if _asks_for_null(expression):
         return [source for source in sources if not _is_selected(_referred(source))]
@@ -151,13 +153,14 @@ def _referred(source: Any) -> Any:
     return source.get_source_expressions()[0] if isinstance(source, Ref) else source
 
 
-def _named(name: str, query: Any) -> Iterator[Any]:
-    """Yield the encrypted field that a name or path in a query comes upon."""
+def _named(name: str, query: Any) -> Any:
+    """Return the encrypted field that a name or path in a query comes upon, or None."""
     if name in query.annotations:
-        yield from _inside(query.annotations[name], query)
-        return
+        return _inside(query.annotations[name], query)
+    if name == "pk":
+        return None
     try:
         _, _, targets, _ = query.names_to_path(name.split(LOOKUP_SEP), query.get_meta())
     except FieldError:  # no field: "?", a column of extra(), or Django's to report
-        return
-    yield from (target for target in targets if hasattr(target, "to_plaintext"))
+        return None
+    return next((target for target in targets if hasattr(target, "to_plaintext")), None)

@@ -32,11 +32,15 @@ class DraftsMixin:
         return super().to_python(value)  # type: ignore[misc]  # of the field class
 
     def value_to_string(self, obj: Model) -> Any:
-        held = self.value_from_object(obj)
-        if self.has_drafts and type(held) is Mask:
-            held.stored_in(self, obj, add=False)  # raises for the mask of another row
-            return held.as_text()  # drafts of a principal who may not read keep the value, too
+        # No name here holds the value: an error report would show it.
+        if self.has_drafts and type(self.value_from_object(obj)) is Mask:
+            return self._kept_in_a_draft(self.value_from_object(obj), obj)
         return super().value_to_string(obj)  # type: ignore[misc]  # of the field class
+
+    def _kept_in_a_draft(self, mask: Mask, obj: Model) -> str | None:
+        """Return the text of the envelope of a value that the principal may not read."""
+        mask.stored_in(self, obj, add=False)  # raises for the mask of another row
+        return mask.as_text()
 
 
 def watch() -> None:
