@@ -2,7 +2,7 @@
 
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
-from tests.officers import officer
+from tests.admin import officer
 
 ROOT = "/api/v1/"
 READER = ("view_masterkey", "view_keygrant", "view_auditevent", "view_rotationrun")

@@ -3,11 +3,11 @@ from rest_framework.test import APIClient
 
 from envelope_fields import keyring
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from tests.admin import officer
 from tests.api import reader
 from tests.api.rotations import with_worker
 from tests.api.workers import Patient
 from tests.models import TenantNote
-from tests.officers import officer
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action, acting_as, current_principal
 from envelope_fields.policy.requests import in_flight
+from tests.admin import officer
 from tests.api import ROOT, key_url, last_event, problem, reader, url
-from tests.officers import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

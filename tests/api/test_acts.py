@@ -10,9 +10,9 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import Action
+from tests.admin import officer
 from tests.api import key_url, last_event, problem, reader, url, wrong_fields
 from tests.models import TenantNote
-from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from envelope_fields import rotation
+from tests.admin import officer
 from tests.api import key_url, url
-from tests.officers import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

@@ -19,8 +19,8 @@ from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action
+from tests.admin import officer
 from tests.api import problem, url, wrong_fields
-from tests.officers import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

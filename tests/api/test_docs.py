@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from envelope_fields.lifecycle import adopt, create_master_key
 from envelope_fields.models import MasterKeyVersion
+from tests.admin import officer
 from tests.docs.pages import ROOT, Page
 from tests.docs.project import Project
 from tests.models import TenantNote
-from tests.officers import officer
 from tests.server import served
 
 pytestmark = [

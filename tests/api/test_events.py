@@ -7,8 +7,8 @@ from django.test.utils import CaptureQueriesContext
 from envelope_fields import audit
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import AuditEvent
+from tests.admin import officer
 from tests.api import key_url, problem, url, wrong_fields
-from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -9,8 +9,8 @@ from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyGrant
 from envelope_fields.policy import APPLICATION, Action
+from tests.admin import officer
 from tests.api import key_url, problem, wrong_fields
-from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

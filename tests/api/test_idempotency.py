@@ -11,10 +11,10 @@ from envelope_fields.grants import grant, revoke
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun
 from envelope_fields.policy import APPLICATION, Action
+from tests.admin import officer
 from tests.api import problem, wrong_fields
 from tests.api.rotations import ROTATIONS, committing, start, with_worker
 from tests.at_once import at_once
-from tests.officers import officer
 from tests.rotation import left
 
 pytestmark = [

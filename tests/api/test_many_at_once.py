@@ -17,9 +17,9 @@ from django.core.management import call_command
 from envelope_fields import audit, kms, rotation
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import ACTIVE_STATES, AuditEvent, RotationRun
+from tests.admin import officer
 from tests.api import reader
 from tests.models import TenantNote
-from tests.officers import officer
 from tests.rotation import left
 from tests.server import served
 from tests.sizes import size

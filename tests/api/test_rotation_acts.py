@@ -12,9 +12,9 @@ from envelope_fields.grants import revoke
 from envelope_fields.models import AuditEvent, RotationRange, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from envelope_fields.rotation import Limits
+from tests.admin import officer
 from tests.api import last_event, problem, url, wrong_fields
 from tests.api.rotations import ROTATIONS, committing, run_url, start, with_worker, without_worker
-from tests.officers import officer
 from tests.rotation import left
 
 pytestmark = [

@@ -12,6 +12,7 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun
 from envelope_fields.rotation import Limits
+from tests.admin import officer
 from tests.api import key_url, last_event, problem, reader, wrong_fields
 from tests.api.rotations import (
     ROTATIONS,
@@ -24,7 +25,6 @@ from tests.api.rotations import (
 )
 from tests.api.workers import Patient
 from tests.models import TenantNote
-from tests.officers import officer
 from tests.rotation import left
 
 pytestmark = [

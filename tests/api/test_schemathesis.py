@@ -13,9 +13,9 @@ from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests import openapi
+from tests.admin import officer
 from tests.api import reader
 from tests.models import TenantNote
-from tests.officers import officer
 from tests.server import served
 from tests.sizes import size
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from envelope_fields.lifecycle import create_master_key
-from tests.officers import officer
+from tests.admin import officer
 from tests.server import served
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

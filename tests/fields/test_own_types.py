@@ -12,7 +12,7 @@ from rest_framework import serializers as rest_framework
 
 from envelope_fields.crypto.format import decode_text
 from tests.models import Birth
-from tests.serialization.fixture import FORMATS, envelopes, row
+from tests.serializers.fixture import FORMATS, envelopes, row
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db

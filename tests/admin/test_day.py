@@ -9,9 +9,8 @@ from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
 from envelope_fields.policy import Action
-from tests.models import TenantNote
-from tests.officers import officer
-from tests.officers.browsing import (
+from tests.admin import officer
+from tests.admin.browsing import (
     act,
     brightness,
     confirm,
@@ -20,6 +19,7 @@ from tests.officers.browsing import (
     picture,
     tab_to,
 )
+from tests.models import TenantNote
 
 pytestmark = in_a_browser
 LIST = reverse("admin:envelope_fields_masterkey_changelist")

@@ -220,7 +220,7 @@ class TestChildren:
         """Its prefork pool ends its processes without any hook of Python's."""
         pytest.importorskip("celery")
         done = subprocess.run(
-            [sys.executable, "-m", "tests.keys.celery_child", child.databases()],
+            [sys.executable, "-m", "tests.celery_child", child.databases()],
             check=False,
             capture_output=True,
             text=True,

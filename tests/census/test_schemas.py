@@ -9,7 +9,7 @@ from envelope_fields.lifecycle import KeyInUse, schedule_deletion
 from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.testing import stored
-from tests.counting.schemas import TABLE, as_bound_role, execute, make_schema
+from tests.census.schemas import TABLE, as_bound_role, execute, make_schema
 from tests.models import LabNote, Note
 from tests.settings import ENVELOPE_FIELDS
 

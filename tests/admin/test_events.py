@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent
-from tests.officers import officer
+from tests.admin import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

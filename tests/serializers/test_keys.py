@@ -19,7 +19,7 @@ from envelope_fields.models import (
     RotationRun,
 )
 from tests.models import Note
-from tests.serialization.fixture import FORMATS, dump, load, row, rows
+from tests.serializers.fixture import FORMATS, dump, load, row, rows
 from tests.stored import stored, version_of
 
 pytestmark = pytest.mark.django_db

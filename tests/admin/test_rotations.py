@@ -25,8 +25,8 @@ from envelope_fields.models import (
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.workers.process import ProcessWorker
+from tests.admin import officer
 from tests.models import LabNote, TenantNote
-from tests.officers import officer
 from tests.rotation import interrupted, left, put, with_worker
 from tests.stored import stored
 

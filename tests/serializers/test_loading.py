@@ -31,7 +31,7 @@ from tests.models import (
     UuidKeyed,
     Ward,
 )
-from tests.serialization.fixture import FORMATS, dump, envelopes, load, row, rows
+from tests.serializers.fixture import FORMATS, dump, envelopes, load, row, rows
 from tests.stored import stored, version_of
 
 pytestmark = pytest.mark.django_db

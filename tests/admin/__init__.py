@@ -1,4 +1,7 @@
-"""The key admin: officers with rights on keys, and those without."""
+"""The key admin: officers with rights on keys, and those without.
+
+Django looks here for the admin of the test project, too.
+"""
 
 from contextlib import contextmanager
 
@@ -8,6 +11,7 @@ from django.test import override_settings
 
 from envelope_fields.grants import grant
 from envelope_fields.policy import APPLICATION, Action
+from tests.admin import registered  # noqa: F401 - registers with the admin site
 
 
 def officer(name="olga", *, permissions="*", key=None, actions=tuple(Action), **extra):

@@ -11,8 +11,8 @@ from django.urls import reverse
 from envelope_fields import audit
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent
+from tests.admin import officer
 from tests.at_once import at_once
-from tests.officers import officer
 
 ACTS = {
     "rotate": {},

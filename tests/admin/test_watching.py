@@ -14,8 +14,8 @@ from envelope_fields.models import (
     RotationState,
 )
 from tests import child
+from tests.admin import browsing, knowing_keys, officer
 from tests.models import TenantNote
-from tests.officers import browsing, knowing_keys, officer
 from tests.rotation import left, with_worker
 
 pytestmark = browsing.in_a_browser

@@ -17,7 +17,7 @@ from envelope_fields.rotation.batches import Batches
 from envelope_fields.rotation.limits import Limits
 from envelope_fields.rotation.scope import chosen_columns
 from envelope_fields.rotation.verification import verify
-from tests.counting.schemas import TABLE, as_bound_role, execute, hide_rows, make_schema
+from tests.census.schemas import TABLE, as_bound_role, execute, hide_rows, make_schema
 from tests.models import Note, TenantNote
 
 pytestmark = [

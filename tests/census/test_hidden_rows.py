@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from envelope_fields.census import CensusFailed, census
 from envelope_fields.lifecycle import create_master_key, schedule_deletion
 from envelope_fields.models import MasterKey
-from tests.counting.schemas import BOUND, TABLE, as_bound_role, execute, hide_rows
+from tests.census.schemas import BOUND, TABLE, as_bound_role, execute, hide_rows
 from tests.models import LabNote, Note
 
 pytestmark = [

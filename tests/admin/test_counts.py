@@ -9,8 +9,8 @@ from django.urls import reverse
 from envelope_fields.admin import counts
 from envelope_fields.census import CensusFailed
 from envelope_fields.lifecycle import create_master_key
+from tests.admin import officer
 from tests.models import TenantNote
-from tests.officers import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

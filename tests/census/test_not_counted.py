@@ -15,7 +15,7 @@ from envelope_fields.lifecycle import KeyInUse, rotate_master_key, schedule_dele
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation import RotationState, progress, run
 from envelope_fields.testing import stored
-from tests.counting.schemas import execute
+from tests.census.schemas import execute
 from tests.models import Note
 from tests.models.keyed import only
 

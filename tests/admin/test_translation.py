@@ -19,8 +19,8 @@ from envelope_fields.admin import words
 from envelope_fields.lifecycle import Act, create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant
 from envelope_fields.policy import Action
+from tests.admin import officer
 from tests.models import TenantNote
-from tests.officers import officer
 
 pytestmark = pytest.mark.any_database
 

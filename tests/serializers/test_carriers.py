@@ -12,8 +12,8 @@ from django.forms import modelform_factory
 from envelope_fields.crypto.format import decode_text
 from envelope_fields.exceptions import MasterKeyNotFound
 from tests.models import Child, Note
-from tests.serialization.fixture import envelopes, load
-from tests.serialization.test_loading import UNKNOWN
+from tests.serializers.fixture import envelopes, load
+from tests.serializers.test_loading import UNKNOWN
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db

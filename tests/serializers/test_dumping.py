@@ -11,7 +11,7 @@ from django.db import models
 from envelope_fields.crypto.format import decode_text
 from envelope_fields.lifecycle import create_master_key
 from tests.models import Chart, Declared, Note, PlaceProxy, Restaurant, TenantNote
-from tests.serialization.fixture import FORMATS, dump, envelopes
+from tests.serializers.fixture import FORMATS, dump, envelopes
 from tests.stored import stored, version_of
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from tests.stored import stored, version_of
 @pytest.fixture
 def serialized(transactional_db, settings):
     """The content of the test database, as Django keeps it when it is made."""
-    settings.MIGRATION_MODULES = {"tests": "tests.serialization.migrated"}
+    settings.MIGRATION_MODULES = {"tests": "tests.serializers.migrated"}
     Note.objects.create(text="of a data migration", data=0)
     content = connection.creation.serialize_db_to_string()
     assert "of a data migration" not in content

@@ -9,7 +9,7 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from tests.lifecycle import at, bring
 from tests.models import TenantNote
-from tests.serialization.fixture import dump, load
+from tests.serializers.fixture import dump, load
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
+from tests.admin import officer
 from tests.models import Note, TenantNote
-from tests.officers import officer
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

@@ -31,8 +31,8 @@ from envelope_fields.lifecycle import (
 )
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
+from tests.admin import officer
 from tests.models import TenantNote
-from tests.officers import officer
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -474,7 +474,7 @@ def _urls_of_a_new_site(name="admin", models=tuple(ADMINS)):
     site = AdminSite(name)
     for model in models:
         site.register([model], ADMINS[model])
-    urls = ModuleType("tests.officers.urls_of_a_new_site")
+    urls = ModuleType("tests.admin.urls_of_a_new_site")
     urls.urlpatterns = [path(f"{name}/", site.urls)]
     if name != "admin":
         urls.urlpatterns.append(path("admin/", default_site.urls))
