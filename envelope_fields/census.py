@@ -12,10 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error
-
-from envelope_fields.columns import Column, encrypted_columns, located
-from envelope_fields.counting import CensusFailed, counted, refuse_prepared
+from envelope_fields.columns import Column, encrypted_columns
+from envelope_fields.counting import CensusFailed, counted, refuse_prepared, tables_of
 from envelope_fields.key_versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.uncounted import NotCounted, not_counted
 
@@ -111,13 +109,7 @@ def _looked_up(database: str | None) -> list[Column]:
     columns = list(encrypted_columns(database))
     for alias in dict.fromkeys(column.database for column in columns):
         refuse_prepared(alias)
-    try:
-        return list(located(columns))
-    except Error as error:
-        raise CensusFailed(
-            f"The catalogue of a database could not be read ({type(error).__name__}), so that the "
-            f"tables of encrypted fields could not be found. Is it reachable?"
-        ) from error
+    return tables_of(columns)
 
 
 def _order(row: CensusRow) -> tuple[Any, ...]:

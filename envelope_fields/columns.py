@@ -92,7 +92,7 @@ def _located(alias: str, declared: list[Column]) -> Iterator[Column]:
     found: defaultdict[tuple[str, str], list[Relation]] = defaultdict(list)
     for relation in database.relations([(each.table_sql, each.column_sql) for each in declared]):
         found[relation.table, relation.column].append(relation)
-    wanted = configuration().schemas(alias)
+    wanted = configuration().schemas.of(alias)
     for column in declared:
         relations = found[database.name(column.table_sql), database.name(column.column_sql)]
         # A name that has its schema with it means no other.

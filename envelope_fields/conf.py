@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -19,7 +19,23 @@ API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
 
 
-Schemas = Callable[[str], Container[str | None]]  # in which schemas of a database to look
+class Schemas:
+    """In which schemas of a database encrypted columns are counted and moved: in all."""
+
+    def of(self, database: str) -> Container[str]:
+        """Return the schemas of a database, by its alias.
+
+        Raises:
+            ImproperlyConfigured: nobody can say.
+        """
+        return _Everything()
+
+    def check(self) -> None:
+        """Raise if nobody could be asked.
+
+        Raises:
+            ImproperlyConfigured: that is so.
+        """
 
 
 class _Everything:
@@ -27,8 +43,40 @@ class _Everything:
         return True
 
 
-def _every_schema(database: str) -> Container[str | None]:
-    return _Everything()
+class _NamedSchemas(Schemas):
+    """Those of a list."""
+
+    def __init__(self, names: Any) -> None:
+        self._names = _schema_names(names)
+
+    def of(self, database: str) -> Container[str]:
+        return self._names
+
+
+class _SchemasOfFunction(Schemas):
+    """Those that a function names. It may need models, which are loaded after the settings."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def of(self, database: str) -> Container[str]:
+        return _schema_names(self._function()(database))
+
+    def check(self) -> None:
+        self._function()
+
+    def _function(self) -> Callable[[str], Any]:
+        try:
+            found = import_string(self._path)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
+            ) from error
+        if not callable(found):
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
+            )
+        return cast("Callable[[str], Any]", found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +106,7 @@ class Configuration:
     superusers_bypass_policy: bool = False
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
-    schemas: Schemas = _every_schema
+    schemas: Schemas = field(default_factory=Schemas)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -176,22 +224,8 @@ def _key_cache_seconds(given: Any) -> float:
 
 def _schemas(given: Any) -> Schemas:
     if given is None:
-        return _every_schema
-    if not isinstance(given, str):
-        names = _schema_names(given)
-        return lambda database: names
-
-    def ask(database: str) -> Container[str | None]:
-        # Imported when it is asked: it may need models, which are not loaded with the settings.
-        try:
-            found = import_string(given)
-        except ImportError as error:
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {given!r}, which cannot be imported: {error}.'
-            ) from error
-        return _schema_names(found(database) if callable(found) else found)
-
-    return ask
+        return Schemas()
+    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
 
 
 def _schema_names(given: Any) -> frozenset[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import DatabaseError, Error, connections
 
-from envelope_fields.columns import Column
+from envelope_fields.columns import Column, located
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Database, Kind, database
 from envelope_fields.exceptions import EnvelopeError
@@ -52,6 +53,21 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
         Group(version_id, values, max(values - present[version_id], 0))
         for version_id, values in everything.items()
     ]
+
+
+def tables_of(columns: Iterable[Column]) -> list[Column]:
+    """Find where the tables of columns are, as `located` does.
+
+    Raises:
+        CensusFailed: a database could not be asked.
+    """
+    try:
+        return list(located(columns))
+    except Error as error:
+        raise CensusFailed(
+            "The tables of encrypted fields could not be looked up in a database "
+            f"({type(error).__name__}). Is it reachable?"
+        ) from error
 
 
 def refuse_prepared(alias: str) -> None:

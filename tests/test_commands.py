@@ -246,8 +246,12 @@ class TestCensus:
             "current": True,
             "values": 1,
         }
-        where = {"database": "default", "model": "tests.Note", "field": "text"}
-        assert report == {"rows": [{**where, **named}], "totals": [named]}
+        where = {"database": "default", "schema": None, "model": "tests.Note", "field": "text"}
+        assert report == {
+            "rows": [{**where, **named, "history": 0}],
+            "totals": [named],
+            "not_counted": [],
+        }
 
     def test_one_database(self):
         Note.objects.using("other").create(text="a", data=None)

@@ -16,6 +16,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """Check the settings, and ask the first root key whether it could wrap."""
     try:
         configured = configuration()
+        configured.schemas.check()
     except ImproperlyConfigured as error:
         return [
             Error(

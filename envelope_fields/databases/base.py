@@ -74,7 +74,7 @@ class Database:
     def seeing_all_rows(self) -> Iterator[None]:
         """Have the queries of this block fail where rows would be hidden from them.
 
-        They are in one transaction, or in a savepoint where there is one already.
+        They only read, in a transaction of their own, or in a savepoint where there is one already.
         """
         with transaction.atomic(using=self.connection.alias):
             yield

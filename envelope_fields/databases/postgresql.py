@@ -107,14 +107,13 @@ class PostgreSQL(Database):
 
     @contextmanager
     def seeing_all_rows(self) -> Iterator[None]:
-        # LOCAL lasts until the transaction ends, which may be that of a caller.
-        within = self.connection.in_atomic_block or not self.connection.get_autocommit()
-        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
-            before = self.fetch("SHOW row_security")[0][0] if within else "off"
-            cursor.execute("SET LOCAL row_security = off")
+        with transaction.atomic(using=self.connection.alias):
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET LOCAL row_security = off")
             yield
-            if within:
-                cursor.execute(f"SET LOCAL row_security = {before}")
+            # What is only read can be rolled back. In the transaction of a caller, that gives back
+            # the locks, of which a server has not many, and the setting as it was.
+            transaction.set_rollback(True, using=self.connection.alias)
 
     @contextmanager
     def within(self, schema: str) -> Iterator[None]:
@@ -156,4 +155,8 @@ class PostgreSQL(Database):
         return str(found[0][0]) if found else ""
 
     def is_there(self, relation: Relation) -> bool:
-        return bool(self.fetch("SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s", [relation.oid]))
+        return bool(
+            self.fetch(
+                "SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s::bigint::oid", [relation.oid]
+            )
+        )

@@ -25,6 +25,7 @@ class SQLite(Database):
         found = self.fetch(
             "SELECT tables.name, columns.name FROM sqlite_master AS tables, "
             "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' "
+            "AND tables.sql NOT LIKE 'CREATE VIRTUAL %' "
             "ORDER BY tables.name, columns.name"
         )
         return [

@@ -29,9 +29,18 @@ class KeyInUse(EnvelopeError):
 def places(rows: Iterable[CensusRow]) -> str:
     """Say in one line where values are, and how many."""
     counts: Counter[str] = Counter()
+    history: Counter[str] = Counter()
     for row in rows:
         counts[row.place] += row.values
-    return ", ".join(f"{place} ({values:,})" for place, values in counts.items())
+        history[row.place] += row.history
+    return ", ".join(
+        f"{place} ({values:,}{_in_history(history[place])})" for place, values in counts.items()
+    )
+
+
+def _in_history(values: int) -> str:
+    """Say that no rotation moves some of the values, and what does away with them."""
+    return f", {values:,} in the past alone, for DELETE HISTORY to remove" if values else ""
 
 
 def refuse_if_occupied(row: MasterKey | MasterKeyVersion, rows: Iterable[CensusRow]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from django.db import connections
 
 from envelope_fields.columns import Column, encrypted_columns, located
+from envelope_fields.counting import tables_of
+from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.key_versions import KeyVersion, key_versions, of_key
 from envelope_fields.models import DEFAULT_ALIAS, RotationKind, RotationPlace, RotationRun
@@ -97,9 +99,10 @@ def chosen_columns(fields: Iterable[str] = (), database: str = "") -> list[Colum
 
     Raises:
         NoSuchField: no encrypted field has such a name.
-        Error: a database cannot be looked at.
+        CensusFailed: a database cannot be looked at.
     """
-    return list(located(declared_columns(fields, database)))
+    columns = tables_of(declared_columns(fields, database))
+    return [column for column in columns if _can_be_written(column.relation)]
 
 
 def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
@@ -146,6 +149,16 @@ def column_of(place: RotationPlace) -> Column:
         f"{place} is no encrypted field in {where} {place.database!r} any more. Cancel the "
         "run and start another."
     )
+
+
+def _can_be_written(relation: Relation) -> bool:
+    """Whether values are moved there, rather than in the tables that it shows the rows of.
+
+    A view that a model names may be the one way to write its rows.
+    """
+    if relation.kind is Kind.VIEW:
+        return relation.is_visible
+    return relation.kind is not Kind.MATERIALIZED_VIEW
 
 
 def _is_replica(database: str) -> bool:

@@ -67,8 +67,8 @@ class TestStarting:
         said = start(api).json()
         assert (said["state"], said["moved"], said["left"]) == ("completed", ROWS, 0)
         assert said["progress"] == [
-            {"database": "default", "field": "tests.TenantNote.text", "total": ROWS,
-             "moved": ROWS, "skipped": 0, "failed": 0, "left": 0}
+            {"database": "default", "schema": None, "field": "tests.TenantNote.text",
+             "total": ROWS, "moved": ROWS, "skipped": 0, "failed": 0, "left": 0}
         ]  # fmt: skip
         assert left("tenant") == 0
         assert api.get(key_url(key, "census")).json()["totals"][0]["values"] == 0
@@ -254,6 +254,7 @@ class TestReading:
         assert said["count"] == 3
         assert said["results"][0] == {
             "database": "default",
+            "schema": None,
             "field": "tests.TenantNote.text",
             "row": str(notes[0].pk),
             "version_id": bytes(key.versions.get(number=1).version_id).hex(),

@@ -11,9 +11,13 @@ from django.test.utils import isolate_apps
 from envelope_fields.census import CensusFailed, NotCounted, census, not_counted
 from envelope_fields.databases import postgresql
 from envelope_fields.fields import EncryptedTextField
+from envelope_fields.lifecycle import KeyInUse, rotate_master_key, schedule_deletion
+from envelope_fields.models import MasterKey
+from envelope_fields.rotation import RotationState, progress, run
 from envelope_fields.testing import stored
 from tests.counting.schemas import execute
 from tests.models import Note
+from tests.models.keyed import only
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -248,6 +252,24 @@ class TestMariaDB:
                 assert self.counted() == []
             finally:
                 cursor.execute("DROP TABLE odd_versioned")
+
+    def test_a_rotation_moves_the_present_and_ends(self, monkeypatch):
+        """The past stays under the old version, which is not deleted before it is removed."""
+        monkeypatch.setattr("envelope_fields.columns.apps", only(Note))
+        try:
+            execute(f"ALTER TABLE {TABLE} ADD SYSTEM VERSIONING")
+            Note.objects.create(text="a", data=None)
+            old = MasterKey.objects.get(alias="default").current_version
+            rotate_master_key("default")
+            done = run("default")
+            assert (done.state, progress(done).moved) == (RotationState.COMPLETED, 1)
+            assert [(row.values, row.history) for row in census(old)] == [(1, 1)]
+            with pytest.raises(KeyInUse, match=r"\(1, 1 in the past alone, for DELETE HISTORY"):
+                schedule_deletion(old)
+            execute(f"DELETE HISTORY FROM {TABLE}")
+            assert census(old) == []
+        finally:
+            execute(f"ALTER TABLE {TABLE} DROP SYSTEM VERSIONING")
 
     def counted(self):
         return [(row.values, row.history) for row in census() if row.model == "tests.Odd"]

@@ -8,10 +8,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from envelope_fields import keyring
-from envelope_fields.census import census
+from envelope_fields.census import census, not_counted
 from envelope_fields.databases import RowsHidden
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import RotationPlace
+from envelope_fields.models import MasterKey, RotationPlace
 from envelope_fields.rotation import RotationState, progress, run
 from envelope_fields.rotation.batches import Batches
 from envelope_fields.rotation.limits import Limits
@@ -108,6 +108,26 @@ def test_the_key_of_a_row_is_asked_of_the_row_in_its_schema():
 
 
 @pytest.mark.usefixtures("notes")
+def test_views_in_other_schemas_are_not_written():
+    execute(
+        "CREATE SCHEMA reports",
+        f"CREATE VIEW reports.{TABLE} AS SELECT * FROM public.{TABLE} "
+        f"UNION ALL SELECT * FROM acme.{TABLE}",
+        "CREATE SCHEMA stale",
+        f"CREATE MATERIALIZED VIEW stale.{TABLE} AS SELECT * FROM public.{TABLE}",
+    )
+    assert versions()["reports", 1] == 3
+    assert run("default").state == RotationState.COMPLETED
+    assert versions()["reports", 2] == 3
+    assert versions()["stale", 1] == 1, "until it is refreshed, no key is destroyed"
+    assert {each.place for each in not_counted()} == {
+        f"{schema}.{TABLE}.{column}"
+        for schema in ("reports", "stale")
+        for column in ("text", "data")
+    }
+
+
+@pytest.mark.usefixtures("notes")
 def test_values_are_verified_in_every_schema():
     first = f"SELECT min(id) FROM acme.{TABLE}"
     execute(f"UPDATE acme.{TABLE} SET text = 'plain' WHERE id = ({first})")
@@ -115,6 +135,18 @@ def test_values_are_verified_in_every_schema():
     assert sum(each.values for each in found) == 4
     (unreadable,) = [each for batch in found for each in batch.unreadable]
     assert (unreadable.schema, unreadable.cause) == ("acme", "MalformedEnvelope")
+
+
+@pytest.mark.usefixtures("notes")
+def test_pages_and_the_api_name_the_schema(admin_client):
+    key = MasterKey.objects.get(alias="default")
+    page = admin_client.get(f"/admin/envelope_fields/masterkey/{key.pk}/change/")
+    assert "tests.Note.text (acme)" in page.content.decode()
+    said = admin_client.get(f"/api/v1/keys/{key.pk}/census/").json()
+    assert {row["schema"] for row in said["rows"]} >= {"public", "acme"}
+    done = run("default")
+    page = admin_client.get(f"/admin/envelope_fields/rotationrun/{done.pk}/change/")
+    assert "default, acme" in page.content.decode()
 
 
 @pytest.mark.usefixtures("notes")

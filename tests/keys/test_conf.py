@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields import keyring
+from envelope_fields.checks.settings import check_settings
 from envelope_fields.conf import configuration
 from envelope_fields.root_keys.local import generate
 
@@ -13,6 +14,7 @@ LOCAL = "envelope_fields.root_keys.local.LocalRootKey"
 
 
 def test_defaults(settings):
+    settings.ENVELOPE_FIELDS = {}  # a deletion alone is told nobody
     del settings.ENVELOPE_FIELDS
     assert configuration().database == "default"
     assert configuration().key_cache_seconds == 60
@@ -20,6 +22,37 @@ def test_defaults(settings):
     assert configuration().superusers_bypass_policy is False
     with pytest.raises(ImproperlyConfigured, match="generate_root_key"):
         _ = configuration().wrapping_root_key
+
+
+def schemas_of(database):
+    return {"default": ["acme", "corp"], "other": "acme"}[database]
+
+
+def test_schemas(settings):
+    assert "any" in configuration().schemas.of("default")
+    settings.ENVELOPE_FIELDS = {"SCHEMAS": ("acme",)}
+    assert configuration().schemas.of("default") == {"acme"}
+    settings.ENVELOPE_FIELDS = {"SCHEMAS": f"{__name__}.schemas_of"}
+    assert configuration().schemas.of("default") == {"acme", "corp"}
+    with pytest.raises(ImproperlyConfigured, match="list of names of schemas"):
+        configuration().schemas.of("other")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("acme", "cannot be imported"),
+        ("nowhere.schemas", "cannot be imported"),
+        (f"{__name__}.LOCAL", "is not a function"),
+    ],
+)
+def test_a_path_that_names_no_function(settings, path, message):
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SCHEMAS": path}
+    with pytest.raises(ImproperlyConfigured, match=message):
+        configuration().schemas.of("default")
+    (error,) = check_settings()
+    assert error.id == "envelope_fields.E001"
+    assert message in error.msg
 
 
 def test_the_first_root_key_wraps(settings):
@@ -54,6 +87,10 @@ def test_the_first_root_key_wraps(settings):
         ({"KEY_CACHE_SECONDS": 1e9}, "number of seconds"),
         ({"REQUIRE_PRINCIPAL": "False"}, r'"REQUIRE_PRINCIPAL"\] must be True or False'),
         ({"SUPERUSERS_BYPASS_POLICY": 1}, r'"SUPERUSERS_BYPASS_POLICY"\] must be True or False'),
+        ({"SCHEMAS": ["acme", ""]}, r'"SCHEMAS"\] must be a list of names of schemas'),
+        ({"SCHEMAS": 1}, "list of names of schemas"),
+        ({"SCHEMAS": {"default": ["acme"]}}, "list of names of schemas"),
+        ({"SCHEMAS": [b"acme"]}, "list of names of schemas"),
     ],
 )
 def test_mistakes(settings, setting, message):
