@@ -27,6 +27,8 @@ DATABASES = {
 SECRET_KEY = get_random_secret_key()
 # It serves the admin's styles. Django answers on the loopback interface alone.
 DEBUG = True
+# Values of patients stay out of the page that DEBUG shows when something fails.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "envelope_fields.reporting.EncryptedFieldsReporterFilter"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [

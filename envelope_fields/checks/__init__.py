@@ -15,6 +15,7 @@ from envelope_fields.checks import (
     keys,
     labels,
     models,
+    packages,
     principals,
     renames,
     serializers,
@@ -27,6 +28,8 @@ __all__ = ["register"]
 def register() -> None:
     """Have Django run the checks. Doing it twice does nothing: its registry is a set."""
     _register(settings.check_settings, Tags.security)
+    _register(packages.check_driver, Tags.compatibility)
+    _register(packages.check_worker, Tags.compatibility)
     _register(keys.check_stored_versions, Tags.database)
     _register(keys.check_aliases, Tags.database)
     _register(audit.check_triggers, Tags.database)

@@ -14,6 +14,7 @@ from django.db.models.expressions import DatabaseDefault
 
 from envelope_fields.fields import field_checks, guard, placeholder, upserts
 from envelope_fields.fields.binding import BindingMixin
+from envelope_fields.fields.brought import EncryptedAttribute, brought_for, carry_in_raw_saves
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
@@ -94,8 +95,11 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
 
     # Declaration
 
+    descriptor_class = EncryptedAttribute
+
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only=private_only)
+        carry_in_raw_saves(cls)
         # The field of an abstract base is copied, with what is cached in it.
         for cached in (
             "label",
@@ -134,6 +138,9 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
         return writer(self)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
+        brought = brought_for(self, model_instance)
+        if brought is not None:
+            return brought.carrier(self, model_instance)
         value = super().pre_save(model_instance, add)
         if value is None:
             return None
@@ -151,9 +158,6 @@ class EncryptedFieldMixin(CarryingMixin, QueryingMixin, MaskingMixin, BindingMix
             return value
         if type(value) is StoredEnvelope:
             return self._own(value)
-        if type(value) is Unencrypted:  # left by a raw save that failed, maybe of another row
-            value = value.value
-            setattr(model_instance, self.attname, value)
         return Unencrypted(value, model_instance)
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:

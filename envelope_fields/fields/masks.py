@@ -11,8 +11,8 @@ from weakref import ref
 
 from django.core.exceptions import FieldError
 from django.db.models import Model
-from django.db.models.query_utils import DeferredAttribute
 
+from envelope_fields.fields.brought import EncryptedAttribute
 from envelope_fields.fields.columns import EncryptedCol
 
 DOTS = "••••••••"
@@ -116,7 +116,7 @@ class StoredCol(EncryptedCol):
     """The column itself, written back into itself."""
 
 
-class MaskedAttribute(DeferredAttribute):
+class MaskedAttribute(EncryptedAttribute):
     """The attribute of a field that masks: a mask knows whose it is."""
 
     field: Any

@@ -88,6 +88,7 @@ class Found:
         """Note the secrets that something holds, and return what else is to be looked at."""
         kind = type(value)  # not isinstance(), for which a lazy object would be made
         if issubclass(kind, _SEQUENCES):
+            self._note(dict(zip(getattr(kind, "_fields", ()), value, strict=False)))
             return self._in_sequence(list(value))
         if issubclass(kind, Mapping):
             items = dict(dict.items(value) if issubclass(kind, dict) else value.items())

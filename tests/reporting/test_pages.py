@@ -1,14 +1,12 @@
-"""Django's reports of real failures, as they are sent to ADMINS: no value, and all the rest."""
+"""Django's reports of real failures, as ADMINS get them: no value, and all the rest."""
 
 import html
 import logging
 import re
 
-import django
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.models import User
-from django.core import mail
 from django.db import IntegrityError, models
 from django.db.models import Q, Value
 from django.db.models.signals import post_init
@@ -113,13 +111,26 @@ urlpatterns = [
 ]
 
 
-class Report:
-    """What is sent to ADMINS."""
+class Reports(AdminEmailHandler):
+    """Makes the reports that are sent to ADMINS, and keeps them."""
 
     def __init__(self):
-        ((self.page, _),) = [each for sent in mail.outbox for each in sent.alternatives]
-        self.page = html.unescape(re.sub(r"<[^>]*>", " ", self.page))
-        self.text = "".join(sent.subject + sent.body for sent in mail.outbox)
+        super().__init__(include_html=True)
+        self.sent = []
+
+    def send_mail(self, subject, message, *args, html_message=None, **kwargs):
+        self.sent.append((subject + message, html_message))
+
+
+REPORTS = Reports()
+
+
+class Report:
+    """The one that was sent."""
+
+    def __init__(self):
+        ((self.text, page),) = REPORTS.sent
+        self.page = html.unescape(re.sub(r"<[^>]*>", " ", page))
 
     def __contains__(self, text):
         # Long texts are shown in several pieces.
@@ -130,16 +141,15 @@ class Report:
 @pytest.fixture(autouse=True)
 def _reports(settings, caplog):
     settings.ROOT_URLCONF = __name__
-    settings.ADMINS = ["admin@example.com" if django.VERSION >= (6,) else ("a", "a@example.com")]
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = (
         "envelope_fields.reporting.EncryptedFieldsReporterFilter"
     )
     get_default_exception_reporter_filter.cache_clear()
-    handler = AdminEmailHandler(include_html=True)
+    REPORTS.sent.clear()
     logger = logging.getLogger("django.request")
-    logger.addHandler(handler)
+    logger.addHandler(REPORTS)
     yield
-    logger.removeHandler(handler)
+    logger.removeHandler(REPORTS)
     get_default_exception_reporter_filter.cache_clear()
 
 
@@ -263,6 +273,21 @@ def test_while_debug_is_on(client, broken, settings):
     page = client.get("/fails/create/").content.decode()
     assert SECRET not in html.unescape(page)
     assert SEEN in html.unescape(page)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_without_a_model(named, client, note, monkeypatch):
+    def view(request):
+        with acting_as(APPLICATION):
+            rows = Note.objects.values("title", "text")
+            one = Note.objects.values_list("title", "text", named=True).get() if named else rows[0]
+        said = f"{one}"  # noqa: F841 - shown
+        raise RuntimeError
+
+    monkeypatch.setattr("tests.reporting.test_pages.urlpatterns", [path("rows/", view)])
+    Note.objects.filter(pk=note.pk).update(text=SECRET)
+    assert client.get("/rows/").status_code == 500
+    assert SEEN in reported()
 
 
 def test_what_django_hides_is_hidden(rf):

@@ -8,10 +8,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from celery import shared_task
-
 from envelope_fields.rotation import tasks
 from envelope_fields.rotation.workers.base import RotationWorker
+
+try:
+    from celery import shared_task
+except ImportError:
+    raise ImportError(
+        "CeleryWorker needs Celery, which the extra `celery` installs: "
+        '`pip install "django-envelope-fields[celery]"`.'
+    ) from None
 
 _LATE: dict[str, Any] = {
     "acks_late": True,

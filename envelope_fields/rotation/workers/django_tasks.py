@@ -1,13 +1,24 @@
-"""Django's own tasks (Django 6.0 and later): each range of a run is a task of a backend."""
+"""Django's own tasks, or the package `django-tasks`: each range of a run is a task of a backend."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends
+from django import VERSION
 
 from envelope_fields.rotation import tasks
 from envelope_fields.rotation.workers.base import RotationWorker
+
+if TYPE_CHECKING or VERSION >= (6,):
+    from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends
+else:
+    try:
+        from django_tasks import DEFAULT_TASK_BACKEND_ALIAS, task, task_backends
+    except ImportError:
+        raise ImportError(
+            "DjangoTasksWorker needs Django 6.0, or the package django-tasks in INSTALLED_APPS."
+        ) from None
 
 
 class DjangoTasksWorker(RotationWorker):

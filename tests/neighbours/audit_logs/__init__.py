@@ -1,0 +1,1 @@
+"""django-auditlog looks at each field of what is saved, also while a dump is loaded."""

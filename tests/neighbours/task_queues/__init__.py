@@ -1,0 +1,1 @@
+"""django-tasks, from before Django had tasks of its own, works on rotations."""
