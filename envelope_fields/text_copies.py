@@ -140,7 +140,8 @@ def _located(alias: str, tables: list[_TextTable]) -> Iterator[_TextTable]:
     schemas = _schemas(alias, [table.table for table in tables])
     wanted = configuration().schemas.of(alias)
     for table in tables:
-        there = [each for each in schemas.get(table.table, ()) if each[0] in wanted]
+        found = schemas.get(table.table, ())
+        there = [each for each in found if each[0] is None or each[0] in wanted]
         if len(there) == 1 and there[0][1]:
             yield table  # its name is enough
         else:

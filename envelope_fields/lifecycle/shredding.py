@@ -43,6 +43,8 @@ from envelope_fields.policy import Action
 
 Confirm = ShredConfirmation | str | None
 
+PATIENCE = 60  # seconds that `shred` waits for transactions; whoever finishes waits for a few
+
 
 def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> ShredCertificate:
     """Destroy a key, or a version that is not current, together with all values under it.
@@ -73,7 +75,7 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
         key = find_master_key(key)
     ready = begin_shredding(key, confirm=confirm, actor=actor)
     time.sleep(max((ready - timezone.now()).total_seconds(), 0))
-    return _finish(key, confirm, actor, ready)
+    return _finish(key, confirm, actor, ready, PATIENCE)
 
 
 def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
@@ -128,11 +130,11 @@ def finish_shredding(
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
     refuse_transaction_around("shred a key")
-    return _finish(key, confirm, actor, timezone.now())
+    return _finish(key, confirm, actor, timezone.now(), under_way.SECONDS)
 
 
 def _finish(
-    key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime
+    key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime, patience: float
 ) -> ShredCertificate:
     with doing(Act.SHRED, key, actor) as done:
         earlier = certificate_of(done.row) if _is_shredded(done.row) else None
@@ -141,7 +143,7 @@ def _finish(
         state_after(Act.SHRED, done.row)
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
-    row, unseen = done.row, _unseen(done.row)
+    row, unseen = done.row, _unseen(done.row, patience)
     places = counted_places(values_under(row))
     with expecting(lambda _: None), doing(Act.SHRED, row, actor) as done:
         if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
@@ -156,14 +158,14 @@ def _finish(
     return certificate
 
 
-def _unseen(row: Row) -> list[NotCounted]:
+def _unseen(row: Row, patience: float) -> list[NotCounted]:
     """Return what cannot be counted, once no transaction is open that may hold older values.
 
     Raises:
         MasterKeyUnusable: there is one.
     """
     known = known_everywhere(row.state_changed_at)
-    left = under_way.older(lambda: (timezone.now() - known).total_seconds())
+    left = under_way.older(lambda: (timezone.now() - known).total_seconds(), patience)
     if left.still_open:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: transactions are open in which values may have been "

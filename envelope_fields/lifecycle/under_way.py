@@ -87,27 +87,28 @@ class Left:
 
 def writers() -> Left:
     """Wait a little for transactions that have written to the tables of values."""
-    return _waited_for(_writers)
+    return _waited_for(_writers, SECONDS)
 
 
-def older(seconds: Callable[[], float]) -> Left:
-    """Wait a little for transactions that began before a moment.
+def older(age: Callable[[], float], patience: float) -> Left:
+    """Wait for transactions that began before a moment.
 
     Args:
-        seconds: returns how long ago that moment is. A transaction that does not show its age, as
-            one of another role on PostgreSQL, is taken for older.
+        age: returns how many seconds ago that moment is. A transaction that does not show its own,
+            as one of another role on PostgreSQL, is taken for older.
+        patience: for how many seconds to wait.
     """
-    return _waited_for(lambda connection, _: _older(connection, seconds()))
+    return _waited_for(lambda connection, _: _older(connection, age()), patience)
 
 
 _Look = Callable[[BaseDatabaseWrapper, set[str]], Iterable[tuple[str, str]]]
 
 
-def _waited_for(look: _Look) -> Left:
+def _waited_for(look: _Look, patience: float) -> Left:
     tables: dict[str, set[str]] = {}
     for column in encrypted_columns():
         tables.setdefault(column.database, set()).add(column.model._meta.db_table)
-    left, until = Left(), monotonic() + SECONDS
+    left, until = Left(), monotonic() + patience
     for alias, names in tables.items():
         try:
             left.still_open += _waited_for_in(alias, names, look, until)

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from envelope_fields import text_copies as module
 from envelope_fields.census import CensusFailed
@@ -66,6 +66,11 @@ class TestText:
         log(envelope(), "other")
         assert found(default.current_version) == [("other", "admin.LogEntry.change_message", 1)]
 
+    def test_with_names_of_schemas_in_the_settings(self, default, settings):
+        log(envelope())
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SCHEMAS": ["public"]}
+        assert len(found(default.current_version)) == 1
+
     def test_letters_are_told_apart(self, default):
         log(envelope().swapcase().replace("ENVELOPE:", "envelope:"))
         assert found(default.current_version) == []
@@ -104,6 +109,37 @@ class TestText:
 
 def ids(*versions):
     return [bytes(version.version_id) for version in versions]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="the others have no schemas")
+class TestSchemas:
+    TABLE = LogEntry._meta.db_table
+
+    @pytest.fixture(autouse=True)
+    def tenant(self):
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE SCHEMA north")
+            cursor.execute(f"CREATE TABLE north.{self.TABLE} (LIKE {self.TABLE} INCLUDING ALL)")
+
+    def move(self):
+        with connection.cursor() as cursor:
+            cursor.execute(f"INSERT INTO north.{self.TABLE} SELECT * FROM {self.TABLE}")
+            cursor.execute(f"DELETE FROM {self.TABLE}")
+
+    def test_they_are_found_in_each(self, default):
+        log(envelope())
+        self.move()
+        log(envelope())
+        log(envelope())
+        copies = text_copies(ids(default.current_version), database="default")
+        assert [(each.schema, each.rows) for each in copies] == [("north", 1), ("public", 2)]
+        assert "in the schema 'north' of the database 'default' (1)" in str(copies[0])
+
+    def test_the_settings_leave_one_out(self, default, settings):
+        log(envelope())
+        self.move()
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SCHEMAS": ["public"]}
+        assert found(default.current_version) == []
 
 
 class TestCommand:

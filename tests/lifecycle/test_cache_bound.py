@@ -20,6 +20,7 @@ from envelope_fields.lifecycle import (
     lower_key_cache_bound,
     ready_to_shred_at,
     shred,
+    shredding,
     under_way,
 )
 from envelope_fields.models import AuditEvent, KeyCacheBound
@@ -225,7 +226,7 @@ class TestOpenTransactions:
             if commits:  # as soon as it was seen
                 monkeypatch.setattr(under_way.time, "sleep", lambda _: late.may_end.set())
             else:
-                monkeypatch.setattr(under_way, "SECONDS", 0)
+                monkeypatch.setattr(shredding, "PATIENCE", 0)
             return shred(key)
 
     def test_one_that_ends_is_counted(self, monkeypatch):
@@ -252,7 +253,7 @@ class TestOpenTransactions:
 def test_where_it_could_not_look_is_in_the_certificate(monkeypatch):
     key = key_in("enabled")
     place = NotCounted("other", "transactions that are under way", "no right")
-    monkeypatch.setattr(under_way, "older", lambda _: under_way.Left(unseen=[place]))
+    monkeypatch.setattr(under_way, "older", lambda *_: under_way.Left(unseen=[place]))
     certificate = shred(key)
     assert certificate.not_counted == (str(place),)
     assert f"Not counted: {place}." in str(certificate)

@@ -14,7 +14,8 @@ from django.db import connections
 from envelope_fields.key_tables import values_that_stay
 from envelope_fields.management.commands._errors import reported
 
-_SETTING = "envelope_fields.allow_truncate"
+_ALLOW = "SET LOCAL envelope_fields.allow_truncate = 'on'"
+_REFUSE = "SET LOCAL envelope_fields.allow_truncate = 'off'"
 
 
 class Command(flush.Command):
@@ -42,18 +43,17 @@ def _is_test_run() -> bool:
 
 @contextmanager
 def _truncate_allowed(database: str) -> Iterator[None]:
-    connection = connections[database]
-    if connection.vendor != "postgresql":
+    """Have PostgreSQL empty tables of keys, in the transaction that does it and in no other.
+
+    A pool of connections would hand a setting of the session to somebody else.
+    """
+    ops: Any = connections[database].ops
+    if connections[database].vendor != "postgresql":
         yield
         return
-    _set(connection, "on")
+    execute = ops.execute_sql_flush
+    ops.execute_sql_flush = lambda statements: execute([_ALLOW, *statements, _REFUSE])
     try:
         yield
     finally:
-        if not connection.needs_rollback:
-            _set(connection, "")
-
-
-def _set(connection: Any, value: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, false)", [_SETTING, value])
+        del ops.execute_sql_flush
