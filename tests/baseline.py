@@ -85,13 +85,14 @@ def _without_foreign_keys(connection):
                 cursor.execute("SET FOREIGN_KEY_CHECKS = 1")
 
 
-def take(patch):
+def take(aliases, patch):
     """Note what the test databases hold, and have tests that commit go back to it.
 
     Args:
-        patch: a `pytest.MonkeyPatch` for as long as the databases are there.
+        aliases: of the databases that were made.
+        patch: a `pytest.MonkeyPatch` for as long as they are there.
     """
-    baselines = {alias: Baseline(alias) for alias in connections}
+    baselines = {alias: Baseline(alias) for alias in aliases}
 
     def restore(test_case):
         if test_case.available_apps is not None or test_case.serialized_rollback:

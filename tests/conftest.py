@@ -1,6 +1,7 @@
 """In what order tests run, and what every test begins with."""
 
 import pytest
+from django.db import connections
 from pytest_django.django_compat import is_django_unittest
 from pytest_django.plugin import blocking_manager_key
 
@@ -61,18 +62,25 @@ def django_db_modify_db_settings_parallel_suffix(request, copied):
         request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
 
 
+def names():
+    """Return the names of the databases; pytest-django makes only those that a test asks for."""
+    return {each.alias: each.settings_dict["NAME"] for each in connections.all()}
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(request, copied, django_test_environment, django_db_blocker):
     """Make the test databases, and have tests that commit go back to what these hold when new."""
     from tests import baseline, copies
 
+    before = names()
     if copied is None:
         request.getfixturevalue("django_db_setup")
     with pytest.MonkeyPatch.context() as patch:
         with django_db_blocker.unblock():
             if copied is not None:
                 copies.make(copied)
-            baseline.take(patch)
+            made = [alias for alias, name in names().items() if name != before[alias]]
+            baseline.take(made, patch)
         yield
     if copied is not None:
         with django_db_blocker.unblock():
