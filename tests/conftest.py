@@ -48,7 +48,7 @@ def worker_of(config):
 
 
 @pytest.fixture(scope="session")
-def copied(request):
+def copying_worker(request):
     """The worker for which the test databases are copied, instead of migrated; or None."""
     from tests import copies
 
@@ -56,9 +56,9 @@ def copied(request):
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings_parallel_suffix(request, copied):
+def django_db_modify_db_settings_parallel_suffix(request, copying_worker):
     """The databases that are copied have the names that they have without workers."""
-    if copied is None:
+    if copying_worker is None:
         request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
 
 
@@ -68,21 +68,21 @@ def names():
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(request, copied, django_test_environment, django_db_blocker):
+def django_db_setup(request, copying_worker, django_test_environment, django_db_blocker):
     """Make the test databases, and have tests that commit go back to what these hold when new."""
     from tests import baseline, copies
 
     before = names()
-    if copied is None:
+    if copying_worker is None:
         request.getfixturevalue("django_db_setup")
     with pytest.MonkeyPatch.context() as patch:
         with django_db_blocker.unblock():
-            if copied is not None:
-                copies.make(copied)
+            if copying_worker is not None:
+                copies.make(copying_worker)
             made = [alias for alias, name in names().items() if name != before[alias]]
             baseline.take(made, patch)
         yield
-    if copied is not None:
+    if copying_worker is not None:
         with django_db_blocker.unblock():
             copies.drop()
 

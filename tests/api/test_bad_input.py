@@ -95,12 +95,18 @@ def names(olga):
     return {"id": "alias:billing", "number": "1", "grant": str(given.pk), "run": str(run.pk)}
 
 
+def acts_that_stand():
+    """Count what was done, less what was taken back with its reason, as deletions are."""
+    done = AuditEvent.objects.filter(outcome="done")
+    return done.count() - 2 * done.filter(after__has_key="because").count()
+
+
 @pytest.fixture
 def send(api):
     """Send something; if it is refused, it says why, and has changed nothing."""
 
     def send(method, address, content=None, kind=JSON, **headers):
-        before = AuditEvent.objects.filter(outcome="done").count()
+        before = acts_that_stand()
         body = content if isinstance(content, bytes) or content is None else json.dumps(content)
         more = {} if body is None else {"data": body, "content_type": kind}
         response = api.generic(method.upper(), ROOT + address.lstrip("/"), **more, headers=headers)
@@ -110,7 +116,7 @@ def send(api):
             assert response["Content-Type"] == "application/problem+json", told
             assert method == "head" or response.json()["detail"], told
             assert len(response.content) < 20_000, told
-            assert AuditEvent.objects.filter(outcome="done").count() == before, told
+            assert acts_that_stand() == before, told
         return response
 
     return send

@@ -6,9 +6,11 @@ from django.apps import apps
 from django.db import models, transaction
 
 from envelope_fields import audit
+from envelope_fields.keyring import BOUND
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
+    KeyCacheBound,
     KeyGrant,
     KeyUse,
     MasterKey,
@@ -38,6 +40,7 @@ def fill(using):
         KeyUse.objects.using(using).create(
             version=version, day=date(2026, 11, 28), action="decrypt", door="kms", uses=uses
         )
+    KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
     run = RotationRun.objects.using(using).create(
         kind="rewrap", master_key=lab, state="completed", actor_type="application", created_at=NOW
     )

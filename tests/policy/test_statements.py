@@ -33,9 +33,8 @@ def test_what_is_news(tables, statement, is_news):
 
 def test_a_connection_is_looked_at_once(db):
     wrappers = list(connection.execute_wrappers)
-    ours = [
-        wrapper for wrapper in wrappers if isinstance(getattr(wrapper, "__self__", None), _Watcher)
-    ]
+    owners = [getattr(wrapper, "__self__", None) for wrapper in wrappers]
+    ours = [owner for owner in owners if isinstance(owner, _Watcher)]
     assert len(ours) == 1
     ours[0].watch(connection=connection)
     assert connection.execute_wrappers == wrappers

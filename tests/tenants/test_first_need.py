@@ -3,7 +3,6 @@
 import pytest
 from django.core.exceptions import FieldError
 from django.db import connection, transaction
-from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from envelope_fields import keyring, kms
@@ -14,6 +13,7 @@ from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import acting_as
 from envelope_fields.tenants import TenantKey
 from tests.at_once import at_once
+from tests.lifecycle import known_at_once
 from tests.models import Clinic, Document
 from tests.stored import stored, version_of
 
@@ -163,9 +163,7 @@ def test_the_check_is_content():
 
 
 def shred_now(alias):
-    from django.conf import settings
-
-    with override_settings(ENVELOPE_FIELDS={**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}):
+    with known_at_once():
         shred(alias)
 
 
