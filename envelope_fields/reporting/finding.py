@@ -21,7 +21,6 @@ from django.db.models.sql import Query
 from django.forms import BaseForm
 from django.utils.datastructures import MultiValueDict
 
-from envelope_fields.fields.brought import all_brought
 from envelope_fields.reporting.names import EncryptedNames, encrypted_fields, is_encrypted
 from envelope_fields.reporting.secrets import Secrets
 
@@ -107,7 +106,7 @@ class Found:
         if issubclass(kind, Model):
             for field in encrypted_fields(kind):
                 self.secrets.add(held.get(field.attname))
-            self.secrets.add([each.seen for each in all_brought(value).values() if each])
+            self.secrets.add(_brought(value))
         elif issubclass(kind, Value) and is_encrypted(held.get("output_field")):
             self.secrets.add(value)
         elif issubclass(kind, Q):
@@ -129,6 +128,13 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
             yield each
             waiting += [each.__cause__, each.__context__]
             waiting += getattr(each, "exceptions", ())
+
+
+def _brought(instance: Model) -> list[Any]:
+    """Return the values that a fixture has brought for an object, as far as somebody has looked."""
+    from envelope_fields.fields.brought import all_brought  # as for names.is_encrypted
+
+    return [each.seen for each in all_brought(instance).values() if each]
 
 
 def has_encrypted_fields(value: Any) -> bool:

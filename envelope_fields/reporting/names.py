@@ -8,7 +8,6 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-from envelope_fields.fields import EncryptedFieldMixin
 
 _PARTS = re.compile(r"__|-|\.|\[|\]")
 _NUMBER = re.compile(r"_\d+\Z")  # of the widgets of one form field
@@ -40,4 +39,7 @@ def encrypted_fields(model: type[Model]) -> list[Any]:
 
 def is_encrypted(field: Any) -> bool:
     """Whether something is an encrypted field."""
+    # Settings name this module, and are read before there can be models.
+    from envelope_fields.fields import EncryptedFieldMixin
+
     return isinstance(field, EncryptedFieldMixin)

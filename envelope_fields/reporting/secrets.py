@@ -12,8 +12,6 @@ from uuid import UUID
 
 from django.db.models import Value
 
-from envelope_fields.fields.carriers import Unencrypted
-
 SUBSTITUTE = "********************"  # as Django has it
 
 # A shorter text is in others by chance, unless quotes are around it.
@@ -67,6 +65,8 @@ class Secrets:
 
 def _texts_of(value: Any, is_name: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield the texts that a value consists of, and whether they are names in JSON."""
+    from envelope_fields.fields.carriers import Unencrypted  # as for names.is_encrypted
+
     kind = type(value)
     if issubclass(kind, Unencrypted | Value):
         yield from _texts_of(value.value)

@@ -43,6 +43,7 @@ def test_all_checks_run(mistake, settings, caplog):
 
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "envelope_fields"]
+MIDDLEWARE += ["envelope_fields.middleware.PrincipalMiddleware"]
 ENVELOPE_FIELDS = {"ROOT_KEY": {}}
 """
 URLS = """
