@@ -14,8 +14,10 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields import own_connection
 from envelope_fields.conf import configuration
@@ -30,10 +32,12 @@ _logger = logging.getLogger(__name__)
 
 
 class _OfProcess:
-    """What this process has said of itself."""
+    """What this process has said of itself, and knows of its connections."""
 
     raised_to: float | None = None  # its setting, once the bound is known to cover it
-    has_table = False  # once the table was seen
+
+    def __init__(self) -> None:
+        self.with_table: WeakSet[BaseDatabaseWrapper] = WeakSet()  # where the table was seen
 
 
 _process = _OfProcess()
@@ -71,7 +75,7 @@ def _read(using: str) -> float | None:
     rows = KeyCacheBound.objects.using(using).filter(pk=BOUND)
     with _unbroken(using):
         bound = rows.values_list("seconds", flat=True).first()
-    _process.has_table = True
+    _process.with_table.add(connections[using])
     return bound
 
 
@@ -114,6 +118,7 @@ def _is_test(using: str) -> bool:
 @contextmanager
 def _unbroken(using: str) -> Iterator[None]:
     """Keep a transaction whole where the table may not be there yet."""
-    inside = connections[using].in_atomic_block and not _process.has_table
-    with transaction.atomic(using=using) if inside else nullcontext():
+    connection = connections[using]
+    may_fail = connection.in_atomic_block and connection not in _process.with_table
+    with transaction.atomic(using=using) if may_fail else nullcontext():
         yield

@@ -8,7 +8,6 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
-
 _PARTS = re.compile(r"__|-|\.|\[|\]")
 _NUMBER = re.compile(r"_\d+\Z")  # of the widgets of one form field
 

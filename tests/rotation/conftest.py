@@ -1,6 +1,7 @@
 import pytest
 
 from tests import models
+from tests.models import keyed
 
 
 @pytest.fixture(autouse=True)
@@ -10,7 +11,7 @@ def few_columns(monkeypatch):
     A row of each model that allows something else is enough; counting all fifty, in two databases,
     would be most of the work.
     """
-    seen = models.keyed.only(
+    seen = keyed.only(
         models.Note,
         models.UuidKeyed,
         models.CompositeKeyed,
