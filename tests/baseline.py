@@ -7,6 +7,7 @@ rows are deleted where there are any, and those that were there from the beginni
 from contextlib import contextmanager
 
 from django.apps import apps
+from django.core.management.color import no_style
 from django.db import connections, transaction
 from django.test import TransactionTestCase
 
@@ -35,6 +36,7 @@ class Baseline:
                 elif self._rows_of(cursor, table) != self.rows[table]:
                     self._delete(cursor, table)
                     self._insert(cursor, table, self.rows[table])
+                    self._go_on_behind(cursor, table)
 
     def _tables(self):
         """Return the tables of all installed models that are there."""
@@ -63,6 +65,12 @@ class Baseline:
     def _insert(self, cursor, table, rows):
         places = ", ".join(["%s"] * len(rows[0]))
         cursor.executemany(f"INSERT INTO {self._quoted(table)} VALUES ({places})", rows)
+
+    def _go_on_behind(self, cursor, table):
+        """Have the next row numbered after those that were put back, also where one is reset."""
+        models = [model for model in apps.get_models() if model._meta.db_table == table]
+        for sql in self.connection.ops.sequence_reset_sql(no_style(), models[:1]):
+            cursor.execute(sql)
 
     def _quoted(self, table):
         return self.connection.ops.quote_name(table).replace("%", "%%")

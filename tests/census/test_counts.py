@@ -108,7 +108,7 @@ class OnlyDefault:
 
 def test_the_router_says_where_models_live():
     Note.objects.using("other").create(text="a", data=None)
-    with override_settings(DATABASE_ROUTERS=["tests.test_census.OnlyDefault"]):
+    with override_settings(DATABASE_ROUTERS=["tests.census.test_counts.OnlyDefault"]):
         assert census() == []
 
 
