@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from random import uniform
 from time import monotonic
 from typing import Any
 
@@ -19,9 +20,10 @@ from envelope_fields.census import NotCounted
 from envelope_fields.columns import encrypted_columns
 
 SECONDS = 5  # a count may have somebody waiting in front of a page
-SECONDS_BETWEEN_LOOKS = 0.05
-# MariaDB keeps what it shows of transactions for 0.1 seconds: one that has ended may be among them.
-STALE_SECONDS = 0.25
+# MariaDB shows the same transactions again until nobody has looked for 0.1 seconds, so one that has
+# ended may be among them: there, looks are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
 
 _POSTGRESQL_WRITERS = """
     SELECT DISTINCT locks.virtualtransaction, locks.pid::text
@@ -120,11 +122,11 @@ def _waited_for(look: _Look, patience: float) -> Left:
 
 
 def _waited_for_in(alias: str, tables: set[str], look: _Look, until: float) -> list[Open]:
+    between = SECONDS_BETWEEN_LOOKS.get(connections[alias].vendor, _BETWEEN_LOOKS)
     waiting = _open(alias, tables, look)
-    if connections[alias].vendor == "mysql":
-        until = max(until, monotonic() + STALE_SECONDS)
+    until = max(until, monotonic() + between[0])  # one more look, where there is no time
     while waiting and monotonic() < until:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(uniform(*between))  # noqa: S311 - no secret
         waiting &= _open(alias, tables, look)
     return sorted(waiting)
 
