@@ -76,6 +76,7 @@ class TestWithoutADatabase:
         assert len(key_uses._pending.uses) == 1
 
     def test_the_end_of_the_process(self, monkeypatch, caplog):
+        monkeypatch.setattr(key_uses._logger, "disabled", False)  # by a program in this process
         monkeypatch.setattr(key_uses._pending, "database", key_uses._database_name())
         key_uses._at_exit()
         assert "RuntimeError" in caplog.text

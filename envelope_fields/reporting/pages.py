@@ -70,14 +70,17 @@ class EncryptedFieldsReporter(ExceptionReporter):
         try:
             _cleanse(data, self.request, _found(self.request, None))
         except Exception as error:
-            data.update(dict.fromkeys(_TEXTS, _not_looked_through(error)), request_GET_items=[])
+            hidden = _not_looked_through(error)
+            data.update(dict.fromkeys(_TEXTS, hidden), request_GET_items=[])
+            for frame in data["frames"]:
+                frame["exc_cause"] = frame.get("exc_cause") and hidden
         return data
 
 
 def _cleanse(data: dict[str, Any], request: HttpRequest | None, found: Found) -> None:
     for name in _TEXTS:
         if data.get(name):
-            data[name] = found.secrets.cleansed(data[name])
+            data[name] = found.secrets.cleansed(str(data[name]))  # Django 6.1 has the exception
     for frame in data["frames"]:
         cause = frame.get("exc_cause")
         if cause is not None:
