@@ -32,7 +32,7 @@ class DueFilter(admin.SimpleListFilter):
         return keys
 
 
-class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]
+class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]  # as ModelAdmin
     """The keys that one may see, with their versions, and with how many values are under them."""
 
     list_display = ("name", "state", "versions", "rotated", "next_due")
