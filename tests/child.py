@@ -8,6 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+from tempfile import TemporaryFile
+
+from tests import fork_server
 
 
 def databases():
@@ -24,16 +27,34 @@ def program(*arguments):
     return [sys.executable, "-m", "tests.child", databases(), *arguments]
 
 
-def command(*arguments, **options):
-    """Start a management command; return its process."""
-    return subprocess.Popen(
-        program(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **options.pop("environment", {})},
-        **options,
-    )
+class Command(fork_server.Program):
+    """A management command that runs; with what it says, as `subprocess.Popen` has it."""
+
+    def __init__(self, *arguments):
+        self._said = [TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115 - closed at its end
+        with open(os.devnull) as nothing:
+            super().__init__(
+                fork_server.shared().path,
+                program(*arguments)[1:],
+                environment=dict(os.environ),
+                directory=os.getcwd(),
+                files=[each.fileno() for each in (nothing, *self._said)],
+            )
+
+    def communicate(self, timeout=None):
+        """Return what it said on its standard output and error until its end."""
+        self.wait(timeout)
+        for file in self._said:
+            file.seek(0)
+        return tuple(file.read() for file in self._said)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.wait()
+        for file in self._said:
+            file.close()
 
 
 def of_workers(monkeypatch):

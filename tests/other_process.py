@@ -5,8 +5,15 @@ Run as a program it is that process; imported, `OtherProcess` starts one.
 
 import json
 import os
-import subprocess
 import sys
+
+from tests import fork_server
+
+
+def pipe():
+    """Return both ends of a pipe, as files."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading), os.fdopen(writing, "w")
 
 
 class OtherProcess:
@@ -17,27 +24,33 @@ class OtherProcess:
 
         if names is None:
             names = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.other_process", json.dumps(names, default=str)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
+        told, self._telling = pipe()
+        self._answers, answering = pipe()
+        with told, answering:
+            self.process = fork_server.Program(
+                fork_server.shared().path,
+                ["-m", "tests.other_process", json.dumps(names, default=str)],
+                environment={**os.environ, **environment},
+                directory=os.getcwd(),
+                files=[told.fileno(), answering.fileno(), 2],
+            )
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self._telling.close()
+        self._answers.close()
         self.process.wait(timeout=30)
+
+    def tell(self, expression):
+        """Have an expression evaluated, and wait for nothing."""
+        print(expression, file=self._telling, flush=True)
 
     def __call__(self, expression):
         """Return what the expression gives there, as JSON knows it."""
-        self.process.stdin.write(expression + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
+        self.tell(expression)
+        answer = json.loads(self._answers.readline())
         if "error" in answer:
             raise AssertionError(answer["error"])
         return answer["value"]

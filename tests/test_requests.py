@@ -75,9 +75,11 @@ class TestWithoutADatabase:
         assert "RuntimeError" in caplog.text
         assert len(key_uses._pending.uses) == 1
 
-    def test_the_end_of_the_process(self, monkeypatch):
+    def test_the_end_of_the_process(self, monkeypatch, caplog):
         monkeypatch.setattr(key_uses._pending, "database", key_uses._database_name())
-        assert key_uses._at_exit() is None  # and raises nothing
+        key_uses._at_exit()
+        assert "RuntimeError" in caplog.text
+        assert len(key_uses._pending.uses) == 1
 
 
 class TestOfDjango(SimpleTestCase):

@@ -17,23 +17,29 @@ VERSION_ID = re.compile(r"\b[0-9a-f]{16}\b")
 SHELL = "import sys; from tests.docs.session import run; run(sys.stdin.read(), globals())"
 
 
+def empty_environment() -> dict[str, str]:
+    """Return nothing that the tests themselves were told: neither their settings nor their keys."""
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DJANGO_", "ENVELOPE_"))
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
+    found = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "docs" / "impatient")))
+    return {**mine, "PATH": path, "PYTHONPATH": found}
+
+
 class Project:
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self.directory = directory
         self.environment = environment
 
     @classmethod
-    def empty(cls, directory: Path) -> "Project":
-        # Nothing that the tests themselves were told: neither their settings nor their keys.
-        mine = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DJANGO_", "ENVELOPE_"))
-        }
+    def empty(cls, directory: Path, commands: Path) -> "Project":
         directory.mkdir()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
-        found = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "docs" / "impatient")))
-        return cls(directory, {**mine, "PATH": path, "PYTHONPATH": found})
+        environment = empty_environment()
+        environment["PATH"] = f"{commands}{os.pathsep}{environment['PATH']}"
+        return cls(directory, environment)
 
     def copy(self, directory: Path) -> "Project":
         shutil.copytree(self.directory, directory)

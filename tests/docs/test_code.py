@@ -1,10 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
 from tests.docs.pages import RUN, SHOWN, Block, Page, pages
-from tests.docs.project import Project
+from tests.docs.project import Project, empty_environment
+from tests.fork_server import ForkServer, write_stand_in
 
 # Their code is run by tests of their own.
 TESTED_ELSEWHERE = ("docs/spec/",)
@@ -16,8 +18,9 @@ BLOCKS = [block for page in PAGES for block in page.blocks]
 class Projects(dict[str, Project]):
     """The projects that pages make, each made when it is first asked for."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, commands: Path) -> None:
         self.directory = directory
+        self.commands = commands
 
     def __missing__(self, name: str) -> Project:
         [page] = [page for page in PAGES if str(page) == name]
@@ -25,15 +28,25 @@ class Projects(dict[str, Project]):
         if page.continues:
             project = self[page.continues].copy(directory)
         else:
-            project = Project.empty(directory)
+            project = Project.empty(directory, self.commands)
         project.follow(page)
         self[name] = project
         return project
 
 
 @pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> Projects:
-    return Projects(tmp_path_factory.mktemp("pages"))
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with the command `python`, which begins with Django imported."""
+    directory = tmp_path_factory.mktemp("commands")
+    server = ForkServer(directory / "server", empty_environment())
+    write_stand_in(directory / "python", server.path)
+    yield directory
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Projects:
+    return Projects(tmp_path_factory.mktemp("pages"), commands)
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,7 @@ def test_a_forked_process_draws_a_nonce_prefix_of_its_own():
 
 def test_a_killed_process_leaves_whole_values(default_key, other_process):
     other_process("[Note.objects.create(text='x' * 1000) for _ in range(20)] and None")
-    other_process.process.stdin.write(
-        "[Note.objects.create(text='x' * 1000) for _ in range(100000)]\n"
-    )
-    other_process.process.stdin.flush()
+    other_process.tell("[Note.objects.create(text='x' * 1000) for _ in range(100000)]")
     while Note.objects.count() < 40:
         pass
     other_process.process.send_signal(signal.SIGKILL)

@@ -12,8 +12,8 @@ from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.processes import work_in_processes
 from envelope_fields.rotation.working import begun
-from tests.child import command
-from tests.rotation import are_all_there, interrupted, left, numbered_notes
+from tests.child import Command
+from tests.rotation import are_all_there, interrupted, left, notes_left, numbered_notes
 from tests.sizes import size
 from tests.waiting import until
 
@@ -33,9 +33,9 @@ def notes():
 @pytest.mark.long
 @pytest.mark.parametrize("moved", size([40], [1, 5, 10, 20, 40, 60, 80, 100, 120, 150, 180]))
 def test_sigkill(notes, moved):
-    process = command("rewrap", "--batch-size", "2", "--sleep", "0.005")
+    process = Command("rewrap", "--batch-size", "2", "--sleep", "0.005")
     with process:
-        until(lambda: left("default") <= ROWS - moved)
+        until(lambda: notes_left() <= ROWS - moved)
         process.kill()
         process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -55,9 +55,9 @@ def test_sigkill(notes, moved):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_end(notes, number):
-    process = command("rewrap", "--batch-size", "2", "--sleep", "0.01")
+    process = Command("rewrap", "--batch-size", "2", "--sleep", "0.01")
     with process:
-        until(lambda: left("default") < ROWS)
+        until(lambda: notes_left() < ROWS)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -107,7 +107,7 @@ def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
         return made[-1]
 
     def look(now):
-        if not killed and left("default") < ROWS - 20:
+        if not killed and notes_left() < ROWS - 20:
             killed.append(next(iter(made[-1]._processes.values())))
             killed[0].kill()
 
@@ -141,8 +141,8 @@ def shared_out(notes):
         patch.setattr("envelope_fields.rotation.ranges.SMALLEST", 50)
         run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
         begun(run)
-    with command("rewrap", "--workers", "2") as process:
-        until(lambda: left("default") < ROWS - 10)
+    with Command("rewrap", "--workers", "2") as process:
+        until(lambda: notes_left() < ROWS - 10)
         children = children_of(process)
         assert len(children) == 2
         yield process, children

@@ -23,7 +23,7 @@ from tests import child
 from tests.brokers import BROKERS, answers
 from tests.celery_conf import conf
 from tests.models import Note
-from tests.rotation import left, with_worker
+from tests.rotation import left, notes_left, with_worker
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -242,7 +242,7 @@ class TestCelery:
         tasks.begin(run.pk)  # cuts ranges that are small, which a worker would not
         first = worker()
         workers.send(run)
-        until(lambda: left("default") < ROWS)
+        until(lambda: notes_left() < ROWS)
         second = worker()
         until(lambda: RotationRange.objects.filter(done_at__isnull=False).count() >= 2)
         kill(first)
