@@ -19,6 +19,9 @@ NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 # Where pyenv is used, tox finds its interpreters behind those already on PATH.
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
+# Tests start many processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help driver demo test test-long coverage neighbours tox lint format types imports docs bench bench-rotation bench-peers wheel clean
 

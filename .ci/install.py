@@ -22,7 +22,8 @@ def uv() -> str | None:
 def main(arguments: list[str]) -> int:
     path = uv()
     if path is not None:
-        command = [path, "pip", "install", "--quiet", "--python", sys.executable, *arguments]
+        command = [path, "pip", "install", "--quiet", "--python", sys.executable]
+        command += ["--compile-bytecode", *arguments]  # once, and not by every process of the tests
         if subprocess.call(command) == 0:
             return 0
         print("uv did not install this; pip tries.", flush=True)

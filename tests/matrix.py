@@ -142,11 +142,7 @@ class Session:
         began = time.monotonic()
         result = subprocess.run(
             [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks, *arguments],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "ENVELOPE_TEST_DB": self.database,
-            },
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -155,6 +151,15 @@ class Session:
         seconds = time.monotonic() - began
         print(f"\n=== {self.name}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
         return result.returncode
+
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        # Or every process that a test starts would compile all that it imports.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+        environment["ENVELOPE_TEST_DB"] = self.database
+        return environment
 
 
 # Pytest's exit status where no test was picked: by -k, say, which picks some of other sessions.
