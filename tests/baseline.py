@@ -22,10 +22,14 @@ class Baseline:
     """
 
     def __init__(self, alias):
-        self.connection = connections[alias]
+        self.alias = alias
         self.tables = self._tables()
         with self.connection.cursor() as cursor:
             self.rows = {table: self._rows_of(cursor, table) for table in self._filled(cursor)}
+
+    @property
+    def connection(self):
+        return connections[self.alias]  # another one beside the event loop of a browser
 
     def restore(self):
         """Delete what came later, and put back what has changed."""

@@ -152,7 +152,6 @@ class Session:
         print(f"\n=== {self.name}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
         return result.returncode
 
-
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
         # Or every process that a test starts would compile all that it imports.

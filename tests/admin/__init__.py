@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import override_settings
 
 from envelope_fields.grants import grant
+from envelope_fields.keyring.bound import cache_seconds
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import registered  # noqa: F401 - registers with the admin site
 
@@ -30,4 +31,5 @@ def officer(name="olga", *, permissions="*", key=None, actions=tuple(Action), **
 def knowing_keys():
     """Let this process know keys for a while, where a test has it read them for each value."""
     with override_settings(ENVELOPE_FIELDS={**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}):
+        cache_seconds()  # raises the bound, which SQLite does not do in a transaction
         yield

@@ -12,9 +12,8 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def as_the_application(monkeypatch, settings):
+def as_the_application(settings):
     """The test itself runs beside the requests of the server, in the same process."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has an event loop
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
     with acting_as(APPLICATION):
         yield
@@ -51,19 +50,20 @@ def running(profile: Path):
         process.wait(timeout=30)
 
 
-@pytest.fixture
-def browser(as_the_application, running_browser):
-    # Anew for each test, since its event loop would be in the way of tests without a browser.
+@pytest.fixture(scope="module")
+def browser(running_browser):
+    # Not for longer, since its event loop is in the way of tests without a browser.
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.connect_over_cdp(running_browser)
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def page(browser, live_server):
+def page(browser, as_the_application, live_server):
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1100, "height": 900})
     page = context.new_page()
     page.problems = []

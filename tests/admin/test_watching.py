@@ -48,12 +48,16 @@ def strict(settings):
 @pytest.fixture
 def key():
     key = create_master_key("clinic/north")
+    officer("olga", key=key)
+    return key
+
+
+@pytest.fixture
+def values(key):
     rows = [TenantNote(tenant="clinic/north", text=f"{n}") for n in range(ROWS)]
     with knowing_keys():
         TenantNote.plain_objects.bulk_create(rows)
     rotate_master_key(key)
-    officer("olga", key=key)
-    return key
 
 
 @pytest.fixture
@@ -107,7 +111,7 @@ def visible_acts(page):
     )
 
 
-def test_the_bar_moves_without_reloading(page, key, processes):
+def test_the_bar_moves_without_reloading(page, key, values, processes):
     page.asked = []
     page.on("request", lambda seen: "/progress/" in seen.url and page.asked.append(seen.url))
     page.on("console", lambda said: "Policy" in said.text and page.problems.append(said.text))

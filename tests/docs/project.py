@@ -35,10 +35,11 @@ class Project:
         self.environment = environment
 
     @classmethod
-    def empty(cls, directory: Path, commands: Path) -> "Project":
+    def empty(cls, directory: Path, *commands: Path) -> "Project":
+        """Make a project where commands are looked for in these directories first."""
         directory.mkdir()
         environment = empty_environment()
-        environment["PATH"] = f"{commands}{os.pathsep}{environment['PATH']}"
+        environment["PATH"] = os.pathsep.join((*map(str, commands), environment["PATH"]))
         return cls(directory, environment)
 
     def copy(self, directory: Path) -> "Project":
