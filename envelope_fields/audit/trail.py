@@ -17,12 +17,15 @@ from django.db.transaction import TransactionManagementError
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, mac_key, news
 from envelope_fields.audit.errors import AuditTrailBroken
+from envelope_fields.audit.reading import stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import AuditEvent, AuditHead
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 
 HEAD = 1
-_HEAD = re.compile(rf"(0|[1-9][0-9]{{0,18}}):[0-9a-f]{{{2 * MAC_BYTES}}}")  # in docs/spec
+_HEAD = re.compile(  # in docs/spec
+    rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
+)
 
 
 class Head(NamedTuple):
@@ -58,7 +61,7 @@ EMPTY = Head(0, NO_MAC)
 def head() -> Head:
     """Return the head of the trail as the database has it."""
     row = AuditHead.objects.using(configuration().database).filter(pk=HEAD).first() or AuditHead()
-    return Head(row.number, bytes(row.mac))
+    return Head(row.number, stored_bytes(row.mac))
 
 
 def append(event: AuditEvent, using: str) -> None:
