@@ -230,7 +230,7 @@ class TestCensus:
 
         assert "unknown          0707070707070707" in out
         assert "rows are missing: 1." in out
-        assert "no envelopes: 1." in out
+        assert "not envelopes: 1." in out
         assert "hello" not in out
 
     def test_json(self):

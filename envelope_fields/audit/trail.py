@@ -51,7 +51,9 @@ class Head(NamedTuple):
         """
         number, _, mac = text.strip().partition(":")
         if not _HEAD.fullmatch(text.strip()):
-            raise ValueError(f"{text!r} is not the head of an audit trail, NUMBER:MAC in hex")
+            raise ValueError(
+                f"{text!r} is not the head of an audit trail: NUMBER:MAC, in hexadecimal"
+            )
         return cls(int(number), bytes.fromhex(mac))
 
 
@@ -87,7 +89,7 @@ def append(event: AuditEvent, using: str) -> None:
     except IntegrityError as error:
         raise AuditTrailBroken(
             f"The audit trail in the database {using!r} has an event after number {row.number}, "
-            "which its head says is the last, or lacks that one. Somebody has changed it: run "
+            "which its head says is the last, or lacks that one. The trail was changed: run "
             "`python manage.py verify_audit_trail`, and restore the tables from a backup."
         ) from error
     row.last_id, row.mac = event.number, event.mac
