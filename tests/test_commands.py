@@ -285,5 +285,5 @@ def test_an_error_ends_the_process_with_1_and_no_traceback():
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("CommandError: An alias has letters")
+    assert done.stderr.startswith("CommandError: alias: An alias has letters")
     assert "Traceback" not in done.stderr
