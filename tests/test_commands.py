@@ -230,7 +230,7 @@ class TestCensus:
 
         assert "unknown          0707070707070707" in out
         assert "rows are missing: 1." in out
-        assert "no envelopes: 1." in out
+        assert "not envelopes: 1." in out
         assert "hello" not in out
 
     def test_json(self):
@@ -285,5 +285,5 @@ def test_an_error_ends_the_process_with_1_and_no_traceback():
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("CommandError: An alias has letters")
+    assert done.stderr.startswith("CommandError: alias: An alias has letters")
     assert "Traceback" not in done.stderr

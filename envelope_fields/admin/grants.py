@@ -153,7 +153,7 @@ def _what_goes(row: KeyGrant) -> str:
 
 def _last_one(row: KeyGrant) -> str:
     return _(
-        "Nobody else can manage the grants of this key for as long. Let somebody else manage them "
+        "Nobody else can manage the grants of this key for as long. Grant that to another user "
         "first; or type %(name)s, and only the application can hand out rights on it."
     ) % {"name": row.master_key}
 
@@ -195,7 +195,7 @@ def _posted(request: HttpRequest) -> Any:
 def _named(kind: str, name: str) -> Any:
     row = named_group(name) if kind == _GROUP else named_user(name)
     if row is None:
-        raise ValidationError(_("There is nobody of this name."))
+        raise ValidationError(_("There is no user or group of this name."))
     return row
 
 

@@ -65,7 +65,7 @@ class FieldNumbers(serializers.Serializer[Any]):
     field = serializers.CharField()
     total = serializers.IntegerField(help_text="Values to look at, as it began.")
     moved = serializers.IntegerField()
-    skipped = serializers.IntegerField(help_text="Somebody else wrote or locked them.")
+    skipped = serializers.IntegerField(help_text="Another connection wrote or locked them.")
     failed = serializers.IntegerField(help_text="They could not be opened.")
     left = serializers.IntegerField()
 
@@ -87,7 +87,7 @@ class RunContent(serializers.Serializer[Any]):
     database = serializers.CharField(allow_null=True)
     actor = RunActor()
     created_at = Moment()
-    seen_at = Moment(allow_null=True, help_text="When somebody last worked on it.")
+    seen_at = Moment(allow_null=True, help_text="When it was last worked on.")
     finished_at = Moment(allow_null=True)
     error = serializers.CharField(allow_null=True)
     total = serializers.IntegerField()

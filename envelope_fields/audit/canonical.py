@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from django.db import connections
+from django.utils import timezone
+
+from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import encode
 from envelope_fields.models import AuditEvent
 
@@ -50,10 +54,20 @@ def _json(value: Any) -> bytes:
 
 
 def _microseconds(moment: datetime) -> int:
-    # Naive where the project has USE_TZ = False: then it is taken as it stands.
+    # Naive where the project has USE_TZ = False.
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        moment = moment.replace(tzinfo=_zone_of_naive_times(), fold=1)
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _zone_of_naive_times() -> tzinfo:
+    """Return the zone in which the database takes times without one, and UTC where it has none.
+
+    PostgreSQL stores the moment, and takes a time that there is twice for the later one, as `fold`
+    does: the MAC is over what is stored, whatever USE_TZ and TIME_ZONE are when it is verified.
+    """
+    stores_zones = connections[configuration().database].features.supports_timezones
+    return timezone.get_default_timezone() if stores_zones else UTC
 
 
 def _integer(value: int) -> bytes:

@@ -31,7 +31,7 @@ MEANINGS = {
     "tail was cut off",
     Cause.EMPTIED: "there is no event, and there is what only an act that leaves one makes: "
     "the trail was emptied",
-    Cause.REPLACED: "it is not the event that the known head is of: the trail was made anew",
+    Cause.REPLACED: "it is not the event that the known head is of: the trail was replaced",
     Cause.HEAD: "the head row does not name it as the last event, or not its MAC",
 }
 

@@ -18,6 +18,7 @@ class Unreadable:
 
     number: int
     mac: bytes
+    mac_version: bytes
 
 
 def up_to(number: int, events: QuerySet[AuditEvent]) -> Iterator[AuditEvent | Unreadable]:
@@ -31,16 +32,23 @@ def up_to(number: int, events: QuerySet[AuditEvent]) -> Iterator[AuditEvent | Un
         left = left.filter(number__gt=batch[-1].number)
 
 
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+
+
 def _loaded(batch: QuerySet[AuditEvent]) -> list[AuditEvent | Unreadable]:
     try:
         return list(batch)
     except Exception:  # drivers and fields raise what they like
-        found = list(batch.values_list("number", "mac"))
-    return [_one(batch, number, bytes(mac)) for number, mac in found]
+        found = list(batch.values_list("number", "mac", "mac_version"))
+    return [_one(batch, *columns) for columns in found]
 
 
-def _one(batch: QuerySet[AuditEvent], number: int, mac: bytes) -> AuditEvent | Unreadable:
+def _one(
+    batch: QuerySet[AuditEvent], number: int, mac: object, mac_version: object
+) -> AuditEvent | Unreadable:
     try:
         return AuditEvent.objects.using(batch.db).get(number=number)
     except Exception:
-        return Unreadable(number, mac)
+        return Unreadable(number, stored_bytes(mac), stored_bytes(mac_version))

@@ -17,12 +17,15 @@ from django.db.transaction import TransactionManagementError
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, mac_key, news
 from envelope_fields.audit.errors import AuditTrailBroken
+from envelope_fields.audit.reading import stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import AuditEvent, AuditHead
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 
 HEAD = 1
-_HEAD = re.compile(rf"(0|[1-9][0-9]{{0,18}}):[0-9a-f]{{{2 * MAC_BYTES}}}")  # in docs/spec
+_HEAD = re.compile(  # in docs/spec
+    rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
+)
 
 
 class Head(NamedTuple):
@@ -48,7 +51,9 @@ class Head(NamedTuple):
         """
         number, _, mac = text.strip().partition(":")
         if not _HEAD.fullmatch(text.strip()):
-            raise ValueError(f"{text!r} is not the head of an audit trail, NUMBER:MAC in hex")
+            raise ValueError(
+                f"{text!r} is not the head of an audit trail: NUMBER:MAC, in hexadecimal"
+            )
         return cls(int(number), bytes.fromhex(mac))
 
 
@@ -58,7 +63,7 @@ EMPTY = Head(0, NO_MAC)
 def head() -> Head:
     """Return the head of the trail as the database has it."""
     row = AuditHead.objects.using(configuration().database).filter(pk=HEAD).first() or AuditHead()
-    return Head(row.number, bytes(row.mac))
+    return Head(row.number, stored_bytes(row.mac))
 
 
 def append(event: AuditEvent, using: str) -> None:
@@ -84,7 +89,7 @@ def append(event: AuditEvent, using: str) -> None:
     except IntegrityError as error:
         raise AuditTrailBroken(
             f"The audit trail in the database {using!r} has an event after number {row.number}, "
-            "which its head says is the last, or lacks that one. Somebody has changed it: run "
+            "which its head says is the last, or lacks that one. The trail was changed: run "
             "`python manage.py verify_audit_trail`, and restore the tables from a backup."
         ) from error
     row.last_id, row.mac = event.number, event.mac

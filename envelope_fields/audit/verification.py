@@ -7,7 +7,7 @@ from django.db.models import Max, Q
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, mac_key, trail
 from envelope_fields.audit.findings import Cause, Verification
-from envelope_fields.audit.reading import Unreadable, up_to
+from envelope_fields.audit.reading import Unreadable, stored_bytes, up_to
 from envelope_fields.audit.trail import EMPTY, Head
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
@@ -73,7 +73,7 @@ class _Walk:
 
     def step(self, event: AuditEvent | Unreadable) -> None:
         """Look at the next event."""
-        found, mac = self.found, bytes(event.mac)
+        found, mac = self.found, stored_bytes(event.mac)
         if event.number > found.head.number + 1:
             found.add(found.head.number + 1, event.number - 1, Cause.MISSING)
             self._predecessors = ()
@@ -105,13 +105,13 @@ class _Walk:
     def _cause(
         self, event: AuditEvent | Unreadable, mac: bytes, expected: list[bytes]
     ) -> Cause | None:
-        if isinstance(event, Unreadable):
-            return Cause.CHANGED
-        if self._key is None or bytes(event.mac_version) != bytes(self._key.version_id):
+        if self._key is None or stored_bytes(event.mac_version) != bytes(self._key.version_id):
             return Cause.FORGED
         if not self._predecessors:
             return Cause.UNPROVEN
-        if mac not in expected or event.previous_id != (event.number - 1 or None):
+        if isinstance(event, Unreadable) or mac not in expected:
+            return Cause.CHANGED
+        if event.previous_id != (event.number - 1 or None):
             return Cause.CHANGED
         if event.number == self._known.number and mac != self._known.mac:
             return Cause.REPLACED
@@ -123,6 +123,6 @@ class _Walk:
             return []
         try:
             messages = [canonical.message(event, before) for before in self._predecessors]
-        except (AttributeError, OverflowError, TypeError, ValueError):
+        except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
             return []  # a column holds what was never written there
         return [keyring.mac(self._key, message) for message in messages]

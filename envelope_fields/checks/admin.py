@@ -115,7 +115,7 @@ def _list_display(admin: Any) -> Iterator[CheckMessage]:
         yield Warning(
             f"'list_display' shows the encrypted field {field}, and 'sortable_by' does not leave "
             "it out.",
-            hint="The list cannot be sorted by envelopes, so its header is no link. Name the "
+            hint="The list cannot be sorted by envelopes, so its header is not a link. Name the "
             "other columns in 'sortable_by'.",
             obj=type(admin),
             id="envelope_fields.W044",

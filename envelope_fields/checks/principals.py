@@ -31,7 +31,7 @@ def check_grants(databases: Sequence[str] | None = None, **_: Any) -> list[Check
     return [
         Error(
             f"Grants on master keys are stored in the database {using!r}, and {_OURS} is not in "
-            "MIDDLEWARE: to the policy, whoever sends a request is the application.",
+            "MIDDLEWARE: to the policy, every request comes from the application.",
             hint=f"Add {_OURS!r} behind AuthenticationMiddleware.",
             id="envelope_fields.E006",
         )

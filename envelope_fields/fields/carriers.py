@@ -20,7 +20,7 @@ class _Carrier:
 
     def __str__(self) -> str:
         raise TypeError(
-            f"{self!r} is no value yet: save the object, and read the field from the database."
+            f"{self!r} is not a value yet: save the object, and read the field from the database."
         )
 
     def __format__(self, spec: str) -> str:

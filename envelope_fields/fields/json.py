@@ -31,7 +31,7 @@ class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
             del value  # what is raised must not hold the value, nor show it in its traceback
         raise (ValueError if issubclass(cause, ValueError) else TypeError)(
             f"{self}: the value cannot be written as JSON ({cause.__name__}). An encoder= can "
-            "say how; NaN and infinity are no JSON."
+            "say how; NaN and infinity are not valid JSON."
         )
 
     def _encoded(self, value: Any) -> str:

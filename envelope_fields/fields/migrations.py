@@ -146,7 +146,7 @@ def _refusal(
     if lacks_cast(was, becomes, using):
         return (
             f"{would} the database {using!r} has no cast between the types of its column. Since "
-            "it holds no values, remove the field and add it anew: write RemoveField and AddField "
+            "it holds no values, remove the field and add it again: write RemoveField and AddField "
             "in the place of this operation."
         )
     return ""

@@ -42,7 +42,7 @@ _ENVELOPE = StandIn(
 )
 _BYTES = StandIn(
     TypeError,
-    "bytes are no value of this field. Decode them, and assign the result.",
+    "bytes are not a value of this field. Decode them, and assign the result.",
     _("Bytes are not a value of this field."),
 )
 

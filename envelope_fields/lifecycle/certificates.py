@@ -22,7 +22,7 @@ from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 
 WHAT_REMAINS = (
     "Backups and replicas of the wrapped rows of these versions must go too, or the root key that "
-    "wrapped them: whoever has both can still read the values. What kms gave out under the key is "
+    "wrapped them: with both, the values can still be read. What kms gave out under the key is "
     "not counted."
 )
 

@@ -154,6 +154,6 @@ def _same_date(done: Doing, wait: timedelta) -> datetime:
     if row.deletion_at != row.state_changed_at + wait:
         raise MasterKeyUnusable(
             f"The deletion of {named(row)} is scheduled already, for {row.deletion_at:%Y-%m-%d}. "
-            "Cancel it before you schedule it anew."
+            "Cancel it before you schedule it again."
         )
     return row.deletion_at

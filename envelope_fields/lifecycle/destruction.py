@@ -135,7 +135,7 @@ def _refuse_news(done: Doing, now: Witnesses) -> None:
     if news:
         raise ConfirmationRequired(
             f"{named(done.row)[0].upper()}{named(done.row)[1:]} is not destroyed. {news} Cancel "
-            f"the deletion; to go on, schedule it anew with confirm={now.expected!r}.",
+            f"the deletion; to go on, schedule it again with confirm={now.expected!r}.",
             now.expected,
             last_use_by_kms(done.row),
         )

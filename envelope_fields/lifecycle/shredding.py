@@ -149,7 +149,7 @@ def _finish(
         if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
             raise MasterKeyUnusable(
                 f"The state of {named(done.row)} was changed while the values under it were "
-                f"counted: it is {done.row.state.replace('_', ' ')}. Begin anew."
+                f"counted: it is {done.row.state.replace('_', ' ')}. Begin again."
             )
         check_agreed(confirm, done.row, places)
         certificate = issue(done, places, last_use_by_kms(done.row), unseen)
@@ -184,7 +184,7 @@ def _refuse_unless_known(row: Row, waited_until: datetime) -> None:
     if row.state == KeyState.ENABLED:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)}: it is enabled. Begin with begin_shredding(), which "
-            "disables it; if that was done, somebody enabled it since."
+            "disables it; if that was done, it has been enabled since."
         )
     known = known_everywhere(row.state_changed_at)
     if known > waited_until:

@@ -76,8 +76,8 @@ class acting_as:
         """Decorate a function, sync or async."""
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise TypeError(
-                f"{function.__qualname__} is a generator: between its values, whoever iterates "
-                "would act as its principal. Bind the code that iterates over it."
+                f"{function.__qualname__} is a generator: between its values, the code that "
+                "iterates would act as its principal. Bind the code that iterates over it."
             )
         principal = self.principal
         decorated: Any
@@ -154,7 +154,7 @@ def _unbound() -> Principal:
         )
     if configuration().require_principal:
         raise KeyAccessDenied(
-            f'Nobody is bound to this code, and {SETTING}["REQUIRE_PRINCIPAL"] says that somebody '
-            "must be: with acting_as(user), or acting_as(APPLICATION)."
+            f'Nobody is bound to this code, and {SETTING}["REQUIRE_PRINCIPAL"] requires a '
+            "principal: with acting_as(user), or acting_as(APPLICATION)."
         )
     return APPLICATION

@@ -37,8 +37,10 @@ class Limits:
             raise ValueError(f"batch_size must be from 1 to {WRAPS_PER_PREFIX}")
         if self.max_rate is not None and self.max_rate <= 0:
             raise ValueError("max_rate must be more than 0")
-        if min(self.batch_seconds, self.lock_seconds) <= 0 or self.sleep < 0 or self.tries < 1:
-            raise ValueError("times must not be negative, and tries at least 1")
+        if min(self.batch_seconds, self.lock_seconds) <= 0:
+            raise ValueError("batch_seconds and lock_seconds must be more than 0")
+        if self.sleep < 0 or self.tries < 1:
+            raise ValueError("sleep must be 0 or more, and tries 1 or more")
 
     def shared_by(self, workers: int) -> Limits:
         """Return the limits of one of several workers, which keep to the rate together."""

@@ -23,7 +23,7 @@ from envelope_fields.exceptions import EnvelopeError
 class Trouble(Enum):
     """A trouble that passes."""
 
-    LOCKED = "somebody else had locked the rows"
+    LOCKED = "another connection had locked the rows"
     SLOW = "it took too long"
     LOST = "the connection was lost"
 

@@ -1,4 +1,4 @@
-"""Values in encrypted columns that are no envelopes: nobody moves them, and nobody reads them."""
+"""Values in encrypted columns that are not envelopes: nobody moves them, and nobody reads them."""
 
 from __future__ import annotations
 

@@ -129,7 +129,9 @@ def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Col
     unknown = sorted(names - known)
     if unknown:
         listed = ", ".join(sorted({str(column) for column in columns})) or "none"
-        raise NoSuchField(f"{unknown[0]!r} is no encrypted field. There are: {listed}.")
+        raise NoSuchField(
+            f"{unknown[0]!r} is not an encrypted field. The encrypted fields are: {listed}."
+        )
     return [column for column in columns if names & _names(column)]
 
 
@@ -146,7 +148,7 @@ def column_of(place: RotationPlace) -> Column:
             return column
     where = f"the schema {place.schema!r} of the database" if place.schema else "the database"
     raise NoSuchField(
-        f"{place} is no encrypted field in {where} {place.database!r} any more. Cancel the "
+        f"{place} is not an encrypted field in {where} {place.database!r} any more. Cancel the "
         "run and start another."
     )
 

@@ -39,7 +39,7 @@ def value(instance: Model, path: str) -> Any:
     except (AttributeError, ObjectDoesNotExist):  # on the way there is NULL, or nothing
         raise FieldError(f"{instance._meta.label}: {path} leads nowhere.") from None
     except ValidationError:
-        raise FieldError(f"{instance._meta.label}: {path} is no value of its field.") from None
+        raise FieldError(f"{instance._meta.label}: {path} is not a value of its field.") from None
 
 
 @cache
@@ -53,7 +53,7 @@ def tenant_column(model: type[Model], path: str) -> Field[Any, Any]:
     for relation in relations:
         field = column(model, relation)
         if not isinstance(field, ForeignKey):
-            raise FieldError(f"{field} is no foreign key, and {path} goes on from it.")
+            raise FieldError(f"{field} is not a foreign key, and {path} goes on from it.")
         model = field.remote_field.model
     field = column(model, name)
     while isinstance(field, ForeignKey):

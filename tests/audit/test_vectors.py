@@ -4,7 +4,7 @@ nothing of it, in another language, which also finds nothing in a trail that thi
 import json
 import shutil
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -12,7 +12,10 @@ from django.db import transaction
 
 from envelope_fields import audit, keyring
 from envelope_fields.audit import canonical, trail, verification
+from envelope_fields.audit import mac_key as keys
+from envelope_fields.audit.reading import Unreadable
 from envelope_fields.audit.trail import Head
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey
 from envelope_fields.policy import APPLICATION, Principal
 from tests.vectors import make_audit_vectors as generator
@@ -34,22 +37,27 @@ def mac_key(settings):
     local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["BACKEND"]
     root_key = {"BACKEND": local, "OPTIONS": {"key": KEY["root_key_base64"]}}
     settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": root_key}}
-    yield AuditKey(
-        id=UUID(KEY["id"]),
-        version_id=bytes.fromhex(KEY["version_id"]),
-        number=int(KEY["number"]),
-        wrapped_material=bytes.fromhex(KEY["wrapped_material"]),
+    yield key_of(KEY)
+    keyring.evict()
+
+
+def key_of(row):
+    return AuditKey(
+        id=UUID(row["id"]),
+        version_id=bytes.fromhex(row["version_id"]),
+        number=int(row["number"]),
+        wrapped_material=bytes.fromhex(row["wrapped_material"]),
         root_key="default",
     )
-    keyring.evict()
 
 
 def event(row):
     """Return a row as a verification reads it: JSON may be what none can be made of."""
+    moment = datetime.fromisoformat(row["occurred_at"])
     columns = {
         **row,
         "number": int(row["number"]),
-        "occurred_at": datetime.fromisoformat(row["occurred_at"]),
+        "occurred_at": moment if moment.tzinfo else moment.replace(tzinfo=UTC),
         "key_id": row["key_id"] and UUID(row["key_id"]),
         "version_number": row["version_number"] and int(row["version_number"]),
         "mac_version": bytes.fromhex(row["mac_version"]),
@@ -61,7 +69,7 @@ def event(row):
         try:
             columns[name] = json.loads(row[name])
         except ValueError:
-            return verification.Unreadable(columns["number"], columns["mac"])
+            return Unreadable(columns["number"], columns["mac"], columns["mac_version"])
     return AuditEvent(**columns)
 
 
@@ -103,6 +111,18 @@ def test_messages(vector):
         predecessor = bytes.fromhex(row["mac"])
 
 
+@each("invalid_mac_keys")
+def test_invalid_mac_keys(vector, settings):
+    if int(vector["number"]) != keys.NUMBER:
+        return  # a verification does not look for it
+    local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]["BACKEND"]
+    root_key = {"BACKEND": local, "OPTIONS": {"key": vector["root_key_base64"]}}
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": root_key}}
+    keyring.evict()
+    with pytest.raises(EnvelopeError):
+        keyring.mac(key_of(vector), b"a message")
+
+
 @each("json", "written")
 def test_canonical_json(vector):
     assert canonical._json(json.loads(vector["written"])).decode() == vector["canonical"]
@@ -133,6 +153,9 @@ def test_another_verifier_finds_the_same():
     for vector, problems in zip(VECTORS["trails"], found["trails"], strict=True):
         assert (vector["name"], problems) == (vector["name"], vector["problems"])
     assert found["json"] == [vector["canonical"] for vector in VECTORS["json"]]
+    assert found["refused_mac_keys"] == [True] * len(VECTORS["invalid_mac_keys"])
+    valid, invalid = (len(VECTORS["heads"][kind]) for kind in ("valid", "invalid"))
+    assert found["refused_heads"] == [False] * valid + [True] * invalid
 
 
 @needs_node

@@ -161,11 +161,37 @@ def test_another_key_is_named(trail):
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others have types")
 @pytest.mark.parametrize(
     "assignment",
-    ["key_id = 'x'", "occurred_at = 'x'", "action = 7", "actor_name = CAST(x'ff' AS TEXT)"],
-)
+    [
+        "key_id = 'x'", "occurred_at = 'x'", "action = 7", "actor_name = CAST(x'ff' AS TEXT)",
+        "mac = 'x'", "mac = 7",
+    ],
+)  # fmt: skip
 def test_columns_that_cannot_be_read(trail, assignment):
     change(f"UPDATE {TABLE} SET {assignment} WHERE number = 5")
     assert problems() == [(5, 5, Cause.CHANGED)]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the others have types")
+def test_a_version_of_the_key_that_is_no_bytes(trail):
+    change(f"UPDATE {TABLE} SET mac_version = 'x', key_id = 'x' WHERE number = 5")
+    change(f"UPDATE {TABLE} SET mac_version = 'x' WHERE number = 6")
+    assert problems() == [(5, 6, Cause.FORGED)]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the others have types")
+def test_a_head_row_whose_mac_is_no_bytes(trail):
+    change("UPDATE envelope_fields_audithead SET mac = 'x'")
+    assert problems() == [(10, 10, Cause.HEAD)]
+
+
+def test_times_without_a_zone_are_those_that_are_stored(settings):
+    """USE_TZ may change after events were recorded: PostgreSQL's times are moments all the same."""
+    settings.TIME_ZONE = "America/Chicago"
+    settings.USE_TZ = False
+    record("rotate")
+    assert audit.verify().intact
+    settings.USE_TZ = True
+    assert audit.verify().intact
 
 
 def test_several_changes(trail):

@@ -132,25 +132,21 @@ class Reader:
     def is_root_wrap(self, wrapped):
         return len(wrapped) == 73 and wrapped[:1] == b"\x01"
 
-    def numbers(self, number):
-        return [number]
+    def root_wrap_parts(self, parts, row):
+        return [parts]
 
     def open_master_key(self, row):
         wrapped = bytes.fromhex(row["wrapped_material"])
         if not self.is_root_wrap(wrapped):
             raise Refused("RootKeyRefused")
-        contexts = [
-            self.pae(
-                [
-                    b"master-key-version",
-                    UUID(row["master_key_id"]).bytes,
-                    bytes.fromhex(row["version_id"]),
-                    number.to_bytes(8, "little"),
-                    row["usage"].encode(),
-                ]
-            )
-            for number in self.numbers(row["number"])
+        parts = [
+            b"master-key-version",
+            UUID(row["master_key_id"]).bytes,
+            bytes.fromhex(row["version_id"]),
+            row["number"].to_bytes(8, "little"),
+            row["usage"].encode(),
         ]
+        contexts = [self.pae(each) for each in self.root_wrap_parts(parts, row)]
         derived = AESGCM(derive(b64decode(row["root_key_base64"]), wrapped[1:13]))
         return first(
             (lambda c=c: derived.decrypt(wrapped[13:25], wrapped[25:], c) for c in contexts),
@@ -243,8 +239,50 @@ class AnyLaterFormat(Reader):
 
 
 class EveryNumberOfARootWrap(Reader):
-    def numbers(self, number):
-        return [number, 1]
+    def root_wrap_parts(self, parts, row):
+        return [parts, [*parts[:3], (1).to_bytes(8, "little"), *parts[4:]]]
+
+
+class RootWrapWithoutOnePart(Reader):
+    def root_wrap_parts(self, parts, row):
+        return [parts, *([*parts[:at], *parts[at + 1 :]] for at in range(len(parts)))]
+
+
+class RootWrapOfAnyText(Reader):
+    def root_wrap_parts(self, parts, row):
+        as_text = (row["master_key_id"], row["master_key_id"].replace("-", ""))
+        ids = (*(text.encode() for text in as_text), UUID(row["master_key_id"]).bytes_le)
+        decimal = str(row["number"]).encode()
+        return [
+            parts,
+            *([parts[0], each, *parts[2:]] for each in ids),
+            [*parts[:3], decimal, *parts[4:]],
+        ]
+
+
+class IdByItsFirstBytes(Reader):
+    def may_be_under(self, version_id):
+        found = [key for each, key in self.keys.items() if each[:4] == version_id[:4]]
+        return found or super().may_be_under(version_id)
+
+
+class PayloadBoundToMore(Reader):
+    def payload_additional_data(self, envelope, context):
+        return [envelope[:1], envelope[:1] + context, envelope[:33], envelope[:81]]
+
+
+class WrapBoundToMore(Reader):
+    def open(self, envelope, contexts):
+        self.nonce = envelope[9:33]
+        return super().open(envelope, contexts)
+
+    def wrap_additional_data(self, header, context):
+        return [header + context, header + self.nonce + context, self.pae([header, context])]
+
+
+class AllContextsAtOnce(Reader):
+    def open(self, envelope, contexts):
+        return super().open(envelope, [*contexts, b"".join(contexts)])
 
 
 # Readers that leave out a check
@@ -334,6 +372,24 @@ class LowerCasedLabels(Reader):
         return super().field_context(label.lower())
 
 
+class WithoutWhiteSpaceAround(Reader):
+    def text(self, text):
+        return text.strip().encode()
+
+
+class ToTheFirstZero(Reader):
+    def text(self, text):
+        return text.partition("\0")[0].encode()
+
+
+class SurrogatesOneByOne(Reader):
+    def text(self, text):
+        units = text.encode("utf-16-le")
+        pairs = (units[at : at + 2].decode("utf-16-le", "surrogatepass")
+                 for at in range(0, len(units), 2))  # fmt: skip
+        return "".join(pairs).encode("utf-8", "surrogatepass")
+
+
 # Readers of text that are lenient
 
 
@@ -355,6 +411,11 @@ class StrippingFormatCharacters(Reader):
 class StrippingAByteOrderMark(Reader):
     def cleaned(self, text):
         return text.removeprefix("\ufeff")
+
+
+class ThePrefixTwice(Reader):
+    def cleaned(self, text):
+        return text.replace("envelope:envelope:", "envelope:")
 
 
 class StrippingZeros(Reader):

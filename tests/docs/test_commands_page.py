@@ -67,6 +67,7 @@ def test_its_arguments(names):
         (["verify_audit_trail", "--head", "no head"], 2),
         (["census", "--nonsense"], 2),
         (["rotate_master_key"], 2),
+        (["schedule_key_deletion", "lab", "--days", "soon"], 2),
         (["generate_root_key", "--file", str(PAGE)], 1),
     ],
 )
@@ -77,3 +78,25 @@ def test_exit_codes(arguments, code, capsys):
     with pytest.raises(SystemExit) as ended:
         execute_from_command_line(["manage.py", *arguments])
     assert ended.value.code == code
+
+
+def test_a_wrong_head_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        execute_from_command_line(["manage.py", "verify_audit_trail", "--head", "1:x"])
+    assert "'1:x' is not the head of an audit trail: NUMBER:MAC" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", SECTIONS, ids=", ".join)
+def test_what_stands_for_a_value_is_named_alike(names):
+    """The page says `--days DAYS` where the help of the command does."""
+    named = {
+        (option, action.metavar)
+        for parser in parsers(names)
+        for action in parser._actions
+        for option in action.option_strings
+        if action.metavar and option not in OF_DJANGO
+    }
+    terms = "\n".join(line for line in SECTIONS[names].splitlines() if line.startswith("`"))
+    assert {f"`{option} {metavar}`" for option, metavar in named} <= set(
+        re.findall(r"`[^`]+`", terms)
+    )

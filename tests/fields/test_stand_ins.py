@@ -141,7 +141,7 @@ class TestBytes:
     def test_they_are_refused(self, note, write, value):
         before = stored(note, "text")
         with (
-            pytest.raises(TypeError, match=r"\.text: bytes are no value"),
+            pytest.raises(TypeError, match=r"\.text: bytes are not a value"),
             transaction.atomic(),
         ):
             write(note, value)
@@ -337,5 +337,5 @@ def test_a_text_that_a_subclass_prepares():
 
     field = Shout._meta.get_field("text")
     assert field.to_plaintext("a") == b"A"
-    with pytest.raises(TypeError, match="bytes are no value"):
+    with pytest.raises(TypeError, match="bytes are not a value"):
         field.value_to_string(Shout(text=b"a"))

@@ -108,6 +108,8 @@ def test_periods_and_aliases(run, key, monkeypatch):
     assert (key.rotation_period, key.description, key.application_use) == (90, "d", False)
     with pytest.raises(CommandError, match="number of days"):
         run("update_master_key", "tenant", rotation_period="x")
+    with pytest.raises(CommandError, match=r"^rotation_period: Ensure this value is greater"):
+        run("update_master_key", "tenant", rotation_period="5")
     run("move_alias", "tenant", "renamed")
     assert MasterKey.objects.get(alias="renamed") == key
     at(monkeypatch, days=91)

@@ -76,7 +76,9 @@ class TestRewrap:
         assert left("default") == 5
 
     def test_an_unknown_field(self, notes):
-        with pytest.raises(CommandError, match=r"tests\.note\.txt.*There are:.*tests\.Note\.text"):
+        with pytest.raises(
+            CommandError, match=r"tests\.note\.txt.*The encrypted fields are:.*tests\.Note\.text"
+        ):
             said("rewrap", field=["tests.Note.txt"])
 
     def test_an_unknown_key(self):

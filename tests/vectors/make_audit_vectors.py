@@ -22,7 +22,8 @@ FILE = Path(__file__).with_name("audit-trail-v1.json")
 
 NOTES = [
     "Every binary value is hexadecimal. The spec is docs/spec/audit-trail-v1.md.",
-    "`mac_key` is the key of all trails here, with its wrapping by a local root key.",
+    "`mac_key` is the key of all trails here, with its wrapping by a local root key."
+    " `invalid_mac_keys` are rows that a verifier refuses.",
     "`json`: what a value of `before` or `after` may be written as, and its canonical bytes.",
     "`trails`: the rows of a trail, the head row, a head that was kept elsewhere (or null), whether"
     " the key of the trail is there, and the problems that a verifier finds. Where there are none,"
@@ -70,6 +71,8 @@ def _escaped(character: str) -> str:
 
 def microseconds(text: str) -> int:
     moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
@@ -155,6 +158,9 @@ def good_rows() -> list[Row]:
         event(6, occurred_at="1969-12-31T23:59:59.999000+00:00", request_id="a" * 200),
         event(7, occurred_at="2300-01-01T00:00:00+00:00", actor_name="x" * 253 + "…"),
         event(8, before=json.dumps(ODD_JSON), after=json.dumps(ODD_JSON, ensure_ascii=False)),
+        event(9, occurred_at="2026-11-28T02:13:09.016", actor_name=" Ann ", key_alias=" a "),
+        event(10, occurred_at="2026-11-28T07:58:10.999+05:45", action=" rotate "),
+        event(11, occurred_at="2286-02-28T23:59:59.997000+00:00", request_id="\t"),
     )
 
 
@@ -197,6 +203,7 @@ def trails() -> list[Row]:  # noqa: C901 - case after case
     add("intact, a known head", good, known=head(good))
     add("intact, an older known head", good, known=head(good[:3]))
     add("intact, one event", good[:1])
+    add("intact, a known head before the first event", good, known=head([]))
     add("nothing happened yet", [], key=False)
 
     for column, value in {
@@ -213,6 +220,13 @@ def trails() -> list[Row]:  # noqa: C901 - case after case
         (2, 2, "changed"))  # fmt: skip
     add("changed: a number that is true", changed(2, before='{"number": true}'), (2, 2, "changed"))
     add("changed: JSON that cannot be read", changed(2, before='{"number": 1'), (2, 2, "changed"))
+    for name, text in {
+        "a number with an exponent": '{"number": 1e0}', "true in other letters": '{"number": True}',
+        "text behind the JSON": '{"number": 1} 1', "no JSON": "", "no object": "1",
+        "a number beyond 64 bits": '{"number": 18446744073709551617}',
+        "a name twice": '{"number": 1, "number": 2}',
+    }.items():  # fmt: skip
+        add(f"changed: {name}", changed(2, before=text), (2, 2, "changed"))
     add("changed: the last MAC", changed(5, mac=NO_MAC.hex()), (5, 5, "changed"))
     two = changed(3, action="rotatf")
     two[4]["action"] = "rotatf"
@@ -224,6 +238,13 @@ def trails() -> list[Row]:  # noqa: C901 - case after case
         changed(3, action="x", mac=mac({**good[2], "action": "x"}, bytes.fromhex(good[1]["mac"]),
                                        NO_MAC).hex()), (3, 4, "changed"))  # fmt: skip
 
+    many = copy.deepcopy(all_rows)
+    for row in many[2:6]:
+        row["mac"] = drawn(f"no mac {row['number']}", 32).hex()
+    add("the MACs of three neighbours changed", [*many[:5], *all_rows[5:]], (3, 5, "changed"))
+    add("the MACs of four neighbours changed: one more than is remembered", many,
+        (3, 7, "changed"))  # fmt: skip
+
     exchanged = copy.deepcopy(good)
     for one, other in ((1, 2), (2, 1)):
         exchanged[one] = {**copy.deepcopy(good[other]), "number": good[one]["number"],
@@ -233,6 +254,11 @@ def trails() -> list[Row]:  # noqa: C901 - case after case
     add("one removed", without(3), (3, 3, "missing"), (4, 4, "unproven"))
     add("several removed", without(2, 3, 4), (2, 4, "missing"), (5, 5, "unproven"))
     add("the first removed", without(1), (1, 1, "missing"), (2, 2, "unproven"))
+    add("two removed, with one between", without(2, 4), (2, 2, "missing"), (3, 3, "unproven"),
+        (4, 4, "missing"), (5, 5, "unproven"))  # fmt: skip
+    after_gap = [row for row in changed(4, before="{") if row["number"] != "3"]
+    add("one removed, and the next cannot be read", after_gap, (3, 3, "missing"),
+        (4, 4, "unproven"))  # fmt: skip
     renumbered = without(3)
     for row in renumbered[2:]:
         row["number"] = str(int(row["number"]) - 1)
@@ -242,20 +268,41 @@ def trails() -> list[Row]:  # noqa: C901 - case after case
     other = drawn("another version id", 8).hex()
     add("under another key", changed(3, mac_version=other), (3, 3, "forged"))
     add("without the key", good, (1, 5, "forged"), key=False)
+    add("under another key, and it cannot be read", changed(3, mac_version=other, after="{"),
+        (3, 3, "forged"))  # fmt: skip
+    gone = [row for row in changed(4, mac_version=other) if row["number"] != "3"]
+    add("one removed, and the next under another key", gone, (3, 3, "missing"), (4, 4, "forged"))
+    add("one removed, and the next not what the known head is of", without(3), (3, 3, "missing"),
+        (4, 4, "unproven"), known=f"4:{NO_MAC.hex()}")  # fmt: skip
+    add("changed, and not what the known head is of", changed(3, action="rotatf"),
+        (3, 3, "changed"), known=f"3:{NO_MAC.hex()}")  # fmt: skip
 
     short = good[:3]
     add("a tail that was cut off, the head row left", short, (4, 5, "cut"), row_head=head(good))
     add("a tail that was cut off, a known head", short, (4, 5, "cut"), known=head(good))
     add("a tail that was cut off, and nobody knows a later head", short)
+    add("a tail that was cut off, and the head row alone knows", short, (4, 5, "cut"),
+        row_head=head(good), known=head(good[:2]))  # fmt: skip
+    add("a tail that was cut off, and the known head is the later", short, (4, 5, "cut"),
+        row_head=head(good[:4]), known=head(good))  # fmt: skip
     add("a head row that is behind", good, (5, 5, "head"), row_head=head(short))
+    add("a head row that is behind, a known head", good, (5, 5, "head"), row_head=head(short),
+        known=head(good))  # fmt: skip
+    add("a head row that is behind, and an event changed", changed(3, action="rotatf"),
+        (3, 3, "changed"), (5, 5, "head"), row_head=head(short))  # fmt: skip
+    add("no head row", good, (5, 5, "head"), row_head=head([]))
     add("a head row with another MAC", good, (5, 5, "head"), row_head=f"5:{NO_MAC.hex()}")
     grown = chained(*short, event(4, action="other"), event(5, action="other"))
     add("a tail that was cut off, and grew again", grown, (5, 5, "replaced"), known=head(good))
+    longer = chained(*grown, event(6, action="other"))
+    add("a tail that was cut off, and grew longer", longer, (5, 5, "replaced"), known=head(good))
+    add("a trail made anew", longer, (4, 4, "replaced"), known=head(good[:4]))
     add("a shorter tail that grew again", grown[:4], (5, 5, "cut"), known=head(good))
 
     add("emptied, the key left", [], (1, 1, "emptied"))
     add("emptied, the head row left", [], (1, 5, "cut"), row_head=head(good), key=False)
     add("emptied, a known head", [], (1, 5, "cut"), known=head(good), key=False)
+    add("emptied, a known head, the key left", [], (1, 5, "cut"), known=head(good))
 
     for trail in made:
         if not trail["problems"]:
@@ -275,7 +322,8 @@ def json_vectors() -> list[Row]:
         '"\\u00e9"', '"é"', '"\\ud83e\\ude7a"', '"🩺"', '"\\/"', '"/"', '"\\u0041"',
         '"\\b\\f\\n\\r\\t\\"\\\\"', '"\\u0008\\u000c\\u000a\\u000d\\u0009\\u0022\\u005c"',
         '"\\u0000\\u001f"', '"\\u2028"', '{"\\uffff": 1, "\\ud83e\\ude7a": 2, "z": 3, "Z": 4}',
-        '{"a\\u0062": 1, "a": 2, "a\\u007f": 3}', json.dumps(ODD_JSON),
+        '{"a\\u0062": 1, "a": 2, "a\\u007f": 3}', json.dumps(ODD_JSON), "-0", "[-0, 0]",
+        '{"b": 1, "a": 2, "b": 3}', '{"a": 1, "\\u0061": {"c": 1, "c": 2}}', "\t[ ]\r\n",
     ]  # fmt: skip
     return [{"written": text, "canonical": canonical(json.loads(text))} for text in written]
 
@@ -297,6 +345,40 @@ def mac_key() -> Row:
     }
 
 
+def invalid_mac_keys() -> list[Row]:
+    """Rows whose material does not open as the key of a trail."""
+    good, root_key, nonce = mac_key(), drawn("root key", 32), drawn("nonce", 24)
+    key_id = UUID(good["id"]).bytes
+    wrapped = bytes.fromhex(good["wrapped_material"])
+
+    def row(name: str, wrapped_material: bytes = wrapped, **other: str) -> Row:
+        shown = ("id", "version_id", "number", "usage", "root_key_base64")
+        return {"name": name, **{each: good[each] for each in shown},
+                "wrapped_material": wrapped_material.hex(), **other}  # fmt: skip
+
+    def bound(*parts: bytes) -> bytes:
+        return b"\x01" + nonce + xaes(root_key, nonce, MATERIAL, pae(*parts) if parts else b"")
+
+    domain, mac, one = b"master-key-version", b"generate_verify_mac", integer(1)
+    encrypt = bound(domain, key_id, VERSION_ID, one, b"encrypt_decrypt")
+    second = bound(domain, key_id, VERSION_ID, integer(2), mac)
+    return [
+        row("another id", id=str(UUID(bytes=drawn("another id", 16)))),
+        row("another version id", version_id=drawn("another version id", 8).hex()),
+        row("another root key", root_key_base64=b64encode(drawn("other", 32)).decode()),
+        row("the material of a key that encrypts", encrypt),
+        row("the material of a key that encrypts, and says so", encrypt, usage="encrypt_decrypt"),
+        row("the material of a second version", second),
+        row("the material of a second version, and says so", second, number="2"),
+        row("bound to nothing", bound()),
+        row("bound without the usage", bound(domain, key_id, VERSION_ID, one)),
+        row("of another format", b"\x02" + wrapped[1:]),
+        row("a byte after the end", wrapped + b"\0"),
+        row("altered", wrapped[:-1] + bytes([wrapped[-1] ^ 1])),
+        row("nothing", b""),
+    ]
+
+
 def heads() -> Row:
     zeros, mac_ = "0" * 64, drawn("head", 32).hex()
     return {
@@ -305,7 +387,8 @@ def heads() -> Row:
             "", ":", f"1{mac_}", f":{mac_}", f"1:{mac_[:-1]}", f"1:{mac_}0", f"01:{mac_}",
             f"+1:{mac_}", f"-1:{mac_}", f"1.0:{mac_}", f"0x1:{mac_}", f"1_000:{mac_}",
             f"\u0661:{mac_}", f"1:{mac_[:-2]} 0", f"1:{mac_.upper()}", f"1: {mac_[1:]}",
-            f"1:{mac_[:-1]}g", f"1;{mac_}",
+            f"1:{mac_[:-1]}g", f"1;{mac_}", f"0:{mac_}", f"00:{zeros}", f"1:{mac_[:-2]}",
+            f"-0:{zeros}", f"1:{mac_}:", f"10000000000000000000:{mac_}", f"\uff11:{mac_}",
         ],
     }  # fmt: skip
 
@@ -315,6 +398,7 @@ def vectors() -> Row:
         "format": "audit trail, version 1",
         "notes": NOTES,
         "mac_key": mac_key(),
+        "invalid_mac_keys": invalid_mac_keys(),
         "json": json_vectors(),
         "trails": trails(),
         "heads": heads(),

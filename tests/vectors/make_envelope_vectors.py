@@ -26,7 +26,8 @@ NOTES = [
     "`valid`: the reader opens `envelope` under the context and gets `plaintext`; a writer that"
     " draws this data key and nonce makes this envelope.",
     "`rewraps`: `after` is `before` under another key version and context.",
-    "Where there is a `label` or an `encryption_context`, a reader makes the context of it.",
+    "Where there is a `label` or an `encryption_context`, a reader makes the context of it."
+    " `bindings` are reserved: a reader of version 1 passes over them.",
     "`several_contexts`: the reader is given the present context and the previous ones, in order,"
     " and opens the envelope under the one with the index `opened_by`, or refuses it.",
     "`invalid`: the reader must refuse `envelope` (or `text`) with exactly this error.",
@@ -146,12 +147,17 @@ def valid_vectors() -> list[Json]:
         valid_field("label that is not normalised", b"A.", "clinic.patient.re\u0301sume\u0301"),
         valid_field("label of compatibility characters", b"A.", "clinic.\u212b.\ufb01eld\u00b2"),
         valid_field("label of 300 bytes", b"A.", "x" * 300),
+        valid_field("label with white space around", b"A.", " clinic.patient.notes\t"),
+        valid_field("label beyond 16 bits", b"A.", "clinic.patient.\U0001fa7a"),
+        valid_field("label with a zero byte", b"A.", "clinic.patient\0notes"),
         valid_kms("kms: no pairs", b"A session token.", {}),
         valid_kms("kms: keys in the order of their bytes, not of UTF-16", b"A.",
                   {"\uff5e": "1", "\U0001fa7a": "2", "\u00e9": "3"}),
         valid_kms("kms: keys that begin another", b"A.", {"ab": "a", "a": "z", "a!": "", "a=": ""}),
         valid_kms("kms: text that is not normalised", b"A.", {"e\u0301": "\u212b", "é": "Å"}),
         valid_kms("kms: text in mixed case", b"A.", {"A": "B", "a": "b"}),
+        valid_kms("kms: white space around", b"A.", {" a": "b ", "a ": "\tb", "": ""}),
+        valid_kms("kms: zero bytes", b"A.", {"a": "z", "a\0": "", "a\0b": "\0"}),
         valid_kms("kms: 261 parts", b"A.", {f"key {n:03}": str(n) for n in range(130)}),
         valid_kms("kms: a value of 256 bytes", b"A.", {"a": "0123456789abcdef" * 16}),
         valid_kms(
@@ -215,7 +221,7 @@ def root_wrap_vector() -> Json:
     )
 
 
-def invalid_root_wrap_vectors() -> list[Json]:
+def invalid_root_wrap_vectors() -> list[Json]:  # noqa: C901 - case after case
     """What is not the wrapping of the row that it stands in."""
     good, row = root_wrap_vector(), context_vectors()[-1]
     wrapped, root_key = (bytes.fromhex(good[name]) for name in ("wrapped_material", "root_key"))
@@ -240,8 +246,8 @@ def invalid_root_wrap_vectors() -> list[Json]:
     for length in (0, 1, 24, 25, 41, 57, 72):
         refuse(f"truncated to {length} bytes", wrapped[:length])
     refuse("a byte after the end", wrapped + b"\x00")
-    for format_byte in (b"\x00", b"\x02", b"\x11", b"\x81", b"\xff"):
-        refuse(f"format {format_byte.hex()}", format_byte + wrapped[1:])
+    for bits in (0x00, 0x02, 0x03, 0x05, 0x09, 0x11, 0x21, 0x41, 0x81, 0xFF):
+        refuse(f"format {bits:02x}", bytes([bits]) + wrapped[1:])
     context = bound(row)
     for length in (0, 16, 31, 33, 64):
         content = (material * 2)[:length]
@@ -259,14 +265,26 @@ def invalid_root_wrap_vectors() -> list[Json]:
     refuse("not bound", sealed(material, b""))
     parts = (UUID(row["master_key_id"]).bytes, bytes.fromhex(row["version_id"]))
     usage = row["usage"].encode()
-    refuse("bound without the number",
-           sealed(material, pae(b"master-key-version", *parts, usage)))  # fmt: skip
-    big_endian = (1).to_bytes(8, "big")
-    refuse("bound to the number in the other byte order",
-           sealed(material, pae(b"master-key-version", *parts, big_endian, usage)))  # fmt: skip
-    text_id = row["master_key_id"].encode()
-    text_bound = pae(b"master-key-version", text_id, parts[1], integer(1), usage)
-    refuse("bound to the master key's id as text", sealed(material, text_bound))
+    domain, one, text_id = b"master-key-version", integer(1), row["master_key_id"].encode()
+    for name, bound_to in {
+        "without the domain": pae(*parts, one, usage),
+        "without the master key's id": pae(domain, parts[1], one, usage),
+        "without the version id": pae(domain, parts[0], one, usage),
+        "without the number": pae(domain, *parts, usage),
+        "without the usage": pae(domain, *parts, one),
+        "to the number in the other byte order": pae(domain, *parts, one[::-1], usage),
+        "to the number in 32 bits": pae(domain, *parts, one[:4], usage),
+        "to the number in decimal": pae(domain, *parts, b"1", usage),
+        "to the master key's id as text": pae(domain, text_id, parts[1], one, usage),
+        "to the master key's id as text without hyphens": pae(
+            domain, text_id.replace(b"-", b""), parts[1], one, usage
+        ),
+        "to the master key's id as Windows orders it": pae(
+            domain, UUID(row["master_key_id"]).bytes_le, parts[1], one, usage
+        ),
+        "to the format, too": b"\x01" + context,
+    }.items():
+        refuse(f"bound {name}", sealed(material, bound_to))
     without = AESGCM(root_key).encrypt(nonce[12:], material, context)
     refuse("wrapped by AES-GCM without derivation", b"\x01" + nonce + without)
     return made
@@ -294,6 +312,10 @@ def several_contexts_vectors(made: dict[str, Json]) -> list[Json]:
     add("none at all", env, [], **refused)
     add("none of them under the key of the envelope, one under another",
         under_another_key(ascii_, PREVIOUS).hex(), [LABEL, PREVIOUS], **refused)  # fmt: skip
+    joined = field(LABEL) + field(PREVIOUS)
+    front, data_key = bytes.fromhex(env), bytes.fromhex(ascii_["data_key"])
+    in_one = _rewrapped(front, data_key, KEY_VERSIONS[FIRST], front[:9] + joined)
+    add("bound to all of them at once", in_one.hex(), [LABEL, PREVIOUS], **refused)
     broken = bytes.fromhex(old)
     broken = broken[:-1] + bytes([broken[-1] ^ 1])
     add("a previous one, and the payload was altered", broken.hex(), [LABEL, PREVIOUS, oldest],
@@ -365,6 +387,12 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:  # noqa: C901 - case a
     refuse("a plaintext, never encrypted", b"No known allergies. " * 6, "MalformedEnvelope")
     refuse("the text form as bytes", made["ascii"]["text"].encode(), "MalformedEnvelope")
     refuse("version id of no known version", flipped(1), "MasterKeyNotFound")
+    for name, version in {
+        "begins as a known one": FIRST[:7] + bytes([FIRST[7] ^ 1]),
+        "ends as a known one": bytes([FIRST[0] ^ 1]) + FIRST[1:],
+        "is a known one, reversed": FIRST[::-1],
+    }.items():
+        refuse(f"version id that {name}", b"\x01" + version + ascii_[9:], "MasterKeyNotFound")
     refuse("version id of another version", b"\x01" + SECOND + ascii_[9:], "UnwrapFailed")
 
     for name, at in [("prefix, first byte", 9), ("prefix, last byte", 20)]:
@@ -415,7 +443,11 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:  # noqa: C901 - case a
         "bound to the id, without the format": FIRST + context,
         "bound to the context before the header": context + header,
         "bound to the context between format and id": b"\x01" + context + FIRST,
+        "bound to the id in the other byte order": b"\x01" + FIRST[::-1] + context,
+        "bound to the nonce, too": ascii_[:33] + context,
+        "bound to the encoding of header and context": pae(header, context),
         "bound to the header alone": header,
+        "bound to the format alone": b"\x01",
         "bound to nothing": b"",
     }.items():
         other_wrap = _rewrapped(ascii_, data_key, KEY_VERSIONS[FIRST], additional_data)
@@ -449,7 +481,12 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:  # noqa: C901 - case a
         ("the header as additional data", bytes(12), header),
         ("the header and the context as additional data", bytes(12), header + context),
         ("the context as additional data", bytes(12), context),
+        ("the format and the context as additional data", bytes(12), b"\x01" + context),
+        ("the header and the nonce as additional data", bytes(12), ascii_[:33]),
+        ("the first 81 bytes as additional data", bytes(12), ascii_[:81]),
         ("the prefix as its nonce", nonce[:12], b"\x01"),
+        ("the key version id in its nonce", FIRST + bytes(4), b"\x01"),
+        ("a nonce of ones", b"\xff" * 12, b"\x01"),
         ("the suffix as its nonce", nonce[12:], b"\x01"),
         ("a nonce of one", bytes(11) + b"\x01", b"\x01"),
         ("a nonce of one, in the other byte order", b"\x01" + bytes(11), b"\x01"),
@@ -458,6 +495,10 @@ def invalid_vectors(made: dict[str, Json]) -> list[Json]:  # noqa: C901 - case a
         refuse(f"payload with {name}", ascii_[:81] + payload, "DecryptionFailed")
     in_front = nonce[:12] + AESGCM(data_key).encrypt(nonce[:12], plaintext, b"\x01")
     refuse("payload with a nonce in front", ascii_[:81] + in_front, "DecryptionFailed")
+    behind = in_front[12:] + in_front[:12]
+    refuse("payload with a nonce behind", ascii_[:81] + behind, "DecryptionFailed")
+    tag_first = ascii_[:81] + ascii_[-16:] + ascii_[81:-16]
+    refuse("payload with its tag in front", tag_first, "DecryptionFailed")
     refuse_other_formats(refuse, made["ascii"])
     return vectors
 
@@ -466,7 +507,7 @@ def refuse_other_formats(refuse: Any, vector: Json) -> None:
     """Envelopes that are whole but for their first byte, which enters what is authenticated."""
     envelope, data_key = (bytes.fromhex(vector[name]) for name in ("envelope", "data_key"))
     plaintext, context = (bytes.fromhex(vector[name]) for name in ("plaintext", "context"))
-    for bits in (0x00, 0x03, 0x11, 0x21, 0x41, 0x81, 0xF1, 0xFE):
+    for bits in (0x00, 0x02, 0x03, 0x05, 0x09, 0x11, 0x21, 0x41, 0x81, 0xF1, 0xFE):
         format_byte = bytes([bits])
         header = format_byte + envelope[1:9]
         payload = AESGCM(data_key).encrypt(bytes(12), plaintext, format_byte)
@@ -515,7 +556,10 @@ def invalid_text_vectors(made: dict[str, Json]) -> list[Json]:
         "zero-width space inside": good[:50] + "\u200b" + good[50:],
         "right-to-left mark at the end": good + "\u200f",
         "two line ends": good + "\n\n",
+        "vertical tab at the end": good + "\v",
+        "information separators at the end": good + "\x1c\x1d\x1e\x1f",
         "twice": good + good,
+        "the prefix twice": "envelope:" + good,
         "nothing inside": "envelope:",
         "truncated inside": text_form(short),
         "another format inside": text_form(b"\x02" + short[1:] + b"\x00"),

@@ -38,6 +38,8 @@ function byCodePoint([one], [other]) {
   return left.length - right.length;
 }
 
+const LARGEST = 2n ** 63n - 1n;
+
 // A parser of its own, because JSON.parse rounds whole numbers above 2^53.
 function canonicalJson(source) {
   let at = 0;
@@ -89,7 +91,11 @@ function canonicalJson(source) {
     match.lastIndex = at;
     const [found] = match.exec(source) ?? [];
     if (found === undefined) throw new Error(`no value at ${at}`);
-    return take(found);
+    take(found);
+    if (!/[0-9]$/.test(found)) return found;
+    const number = BigInt(found);
+    if (number > LARGEST || number < -LARGEST) throw new Error(`a number beyond 64 bits at ${at}`);
+    return String(number);
   };
   const made = value();
   space();
@@ -98,8 +104,9 @@ function canonicalJson(source) {
 }
 
 function microseconds(text) {
-  const [, seconds, fraction] = /^(.*?)(?:\.(\d{1,6}))?(?:Z|\+00:00)$/.exec(text);
-  return BigInt(Date.parse(seconds + "Z")) * 1000n + BigInt((fraction ?? "").padEnd(6, "0"));
+  // Without a zone, it is UTC.
+  const [, seconds, fraction, zone] = /^(.*?)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?$/.exec(text);
+  return BigInt(Date.parse(seconds + (zone ?? "Z"))) * 1000n + BigInt((fraction ?? "").padEnd(6, "0"));
 }
 
 // The message of an event
@@ -145,7 +152,7 @@ function unwrapped(key) {
   const [root, wrapped] = [Buffer.from(key.root_key_base64, "base64"), hex(key.wrapped_material)];
   if (wrapped[0] !== 1 || wrapped.length !== 73) throw new Error("not wrapped by a local root key");
   const context = pae([
-    utf8("master-key-version"), uuid(key.id), hex(key.version_id), le64(key.number), utf8(key.usage),
+    utf8("master-key-version"), uuid(key.id), hex(key.version_id), le64(1), utf8("generate_verify_mac"),
   ]);
   const decipher = createDecipheriv("aes-256-gcm", derive(root, wrapped.subarray(1, 13)), wrapped.subarray(13, 25));
   decipher.setAAD(context);
@@ -156,16 +163,16 @@ function unwrapped(key) {
 // Verification
 
 function parseHead(text) {
-  const match = /^(0|[1-9][0-9]{0,18}):([0-9a-f]{64})$/.exec(text);
+  const match = /^(0(?=:0*$)|[1-9][0-9]{0,18}):([0-9a-f]{64})$/.exec(text);
   if (match === null) throw new Error(`not a head: ${text}`);
-  return { number: Number(match[1]), mac: match[2] };
+  return { number: BigInt(match[1]), mac: match[2] };
 }
 
 function verify(trail, key) {
   const problems = [];
   const add = (first, last, cause) => {
     const before = problems.at(-1);
-    if (before?.cause === cause && before.last === first - 1) before.last = last;
+    if (before?.cause === cause && before.last === first - 1n) before.last = last;
     else problems.push({ first, last, cause });
   };
   const known = parseHead(trail.known_head ?? `0:${"0".repeat(64)}`);
@@ -173,12 +180,12 @@ function verify(trail, key) {
   let last = parseHead(`0:${"0".repeat(64)}`);
   let predecessors = [last.mac];
   for (const row of trail.events) {
-    const number = Number(row.number);
-    if (number > last.number + 1) {
-      add(last.number + 1, number - 1, "missing");
+    const number = BigInt(row.number);
+    if (number > last.number + 1n) {
+      add(last.number + 1n, number - 1n, "missing");
       predecessors = [];
     }
-    let [expected, unreadable] = [[], false];
+    let expected = [];
     try {
       if (key !== null) {
         expected = predecessors.map((mac) =>
@@ -186,12 +193,11 @@ function verify(trail, key) {
         );
       }
     } catch {
-      unreadable = true;
+      // There is no message, so there is no MAC that the event may have.
     }
-    const previous = number === 1 ? null : String(number - 1);
+    const previous = number === 1n ? null : String(number - 1n);
     let cause = null;
     if (key === null || row.mac_version !== key.version_id) cause = "forged";
-    else if (unreadable) cause = "changed";
     else if (predecessors.length === 0) cause = "unproven";
     else if (!expected.includes(row.mac) || row.previous !== previous) cause = "changed";
     else if (number === known.number && row.mac !== known.mac) cause = "replaced";
@@ -199,22 +205,34 @@ function verify(trail, key) {
     predecessors = cause === null ? [row.mac] : [row.mac, ...expected].slice(0, 4);
     last = { number, mac: row.mac };
   }
-  const there = Math.max(known.number, stored.number);
-  if (there > last.number) add(last.number + 1, there, "cut");
+  const there = known.number > stored.number ? known.number : stored.number;
+  if (there > last.number) add(last.number + 1n, there, "cut");
   if (stored.number <= last.number && (stored.number !== last.number || stored.mac !== last.mac)) {
     add(last.number, last.number, "head");
   }
-  if (problems.length === 0 && trail.events.length === 0 && key !== null) add(1, 1, "emptied");
-  return problems;
+  if (problems.length === 0 && trail.events.length === 0 && key !== null) add(1n, 1n, "emptied");
+  return problems.map(({ first, last, cause }) => ({ first: Number(first), last: Number(last), cause }));
+}
+
+function refuses(act) {
+  try {
+    act();
+  } catch {
+    return true;
+  }
+  return false;
 }
 
 let input = "";
 for await (const part of process.stdin) input += part;
-const { mac_key, trails, json = [] } = JSON.parse(input);
+const { mac_key, trails, json = [], invalid_mac_keys = [], heads = { valid: [], invalid: [] } } =
+  JSON.parse(input);
 const key = { material: unwrapped(mac_key), version_id: mac_key.version_id };
 console.log(
   JSON.stringify({
     trails: trails.map((trail) => verify(trail, trail.key ? key : null)),
     json: json.map(({ written }) => canonicalJson(written)),
+    refused_mac_keys: invalid_mac_keys.map((each) => refuses(() => unwrapped(each))),
+    refused_heads: heads.valid.concat(heads.invalid).map((text) => refuses(() => parseHead(text))),
   }),
 );

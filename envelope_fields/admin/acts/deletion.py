@@ -107,7 +107,7 @@ class CancelDeletion(ActPage):
     def consequences(self) -> list[str]:
         return [
             _("It will not be destroyed."),
-            _("It stays disabled until somebody enables it."),
+            _("It stays disabled until it is enabled again."),
         ]
 
     def perform(self, form: ActForm) -> str:

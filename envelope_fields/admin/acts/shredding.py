@@ -36,7 +36,7 @@ class ShredForm(TypedNameForm):
                 for database, model, field, values in self.cleaned_data["places"]
             )
         except (TypeError, ValueError):
-            raise forms.ValidationError(_("Load this page anew.")) from None
+            raise forms.ValidationError(_("Reload this page.")) from None
 
 
 class Shred(ActPage):
@@ -58,7 +58,7 @@ class Shred(ActPage):
 
     def consequences(self) -> list[str]:
         return [
-            _("It is destroyed, and with it for ever: %(values)s.")
+            _("It is destroyed permanently, together with: %(values)s.")
             % {"values": values_text(self.values)},
             kms_text(last_use_by_kms(self.row)),
             _(

@@ -32,8 +32,8 @@ class Rotate(ActPage):
             _("%(values)s stay where they are, and are read as before.")
             % {"values": values_text(self.values)},
             _(
-                "If a version has leaked, this is not enough: its values have to be encrypted "
-                "anew, and the version disabled."
+                "If a version has leaked, this is not enough: its values have to be "
+                "re-encrypted, and the version disabled."
             ),
         ]
 

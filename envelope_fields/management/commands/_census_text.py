@@ -92,7 +92,7 @@ def _advice(rows: Sequence[CensusRow]) -> list[str]:
         )
     if plain:
         advice.append(
-            f"Values that are no envelopes: {plain:,}. They cannot be read; they were stored "
+            f"Values that are not envelopes: {plain:,}. They cannot be read; they were stored "
             "before the field was encrypted, or damaged."
         )
     history = sum(row.history for row in rows)

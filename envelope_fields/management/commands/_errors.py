@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured, ValidationError
 from django.core.management import CommandError
 from django.db import DatabaseError
 
@@ -29,9 +29,20 @@ def reported() -> Iterator[None]:
     except (EnvelopeError, ImproperlyConfigured) as error:
         raise CommandError(str(error)) from error
     except ValidationError as error:
-        raise CommandError(" ".join(error.messages)) from error
+        raise CommandError(_text(error)) from error
     except DatabaseError as error:
         raise CommandError(
             f"The database refused ({type(error).__name__}: {error}). Is it reachable, and "
             "migrated with `python manage.py migrate`?"
         ) from error
+
+
+def _text(error: ValidationError) -> str:
+    """Return the messages, each behind the name of what it is about."""
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages)
+    return " ".join(
+        message if name == NON_FIELD_ERRORS else f"{name}: {message}"
+        for name, messages in error.message_dict.items()
+        for message in messages
+    )

@@ -68,7 +68,7 @@ class Command(BaseCommand):
             help=f"rows of one transaction, {BATCH_SIZE} by default")  # fmt: skip
         add("--batch-seconds", metavar="SECONDS", type=float, help="how long one may take")
         add("--lock-seconds", metavar="SECONDS", type=float,
-            help="how long to wait for rows that somebody else has locked")  # fmt: skip
+            help="how long to wait for rows that others have locked")  # fmt: skip
         add("--max-rate", metavar="ROWS", type=float, help="rows a second, of all workers here")
         add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
         add("--json", action="store_true", help="print JSON")

@@ -23,8 +23,8 @@ _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
 
 class Command(BaseCommand):
     help = (
-        "List the rotations that are not over, or pause, resume or cancel one. Whoever works on a "
-        "run stops after the batch that is under way. `rewrap --run ID` works on one."
+        "List the rotations that are not over, or pause, resume or cancel one. A worker stops "
+        "after the batch that is under way. `rewrap --run ID` works on one."
     )
     requires_system_checks = []
 

@@ -20,7 +20,10 @@ class Command(KeyOrVersionCommand):
         super().add_arguments(parser)
         parser.add_argument("--days", type=int, default=30, help="how long to wait, 7 to 30")
         parser.add_argument(
-            "--confirm", metavar="NAME", help="the key's name, where kms gave out data under it"
+            "--confirm",
+            metavar="TEXT",
+            help="what the error asks for, where the deletion has to be confirmed: the key's name "
+            "and its last use",
         )
 
     def act(

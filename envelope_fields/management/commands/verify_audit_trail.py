@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
@@ -15,7 +16,7 @@ SHOWN = 20
 
 class Command(BaseCommand):
     help = (
-        "Check that no event of the audit trail was changed, removed or made anew, and print the "
+        "Check that no event of the audit trail was changed, removed or replaced, and print the "
         "head of the trail, to be kept outside this database for the next time."
     )
     # It is most wanted where something is wrong.
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--head",
             metavar="NUMBER:MAC",
-            type=audit.Head.parse,
+            type=_head,
             help="a head that was kept elsewhere: from the log, or from an earlier verification",
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -36,6 +37,13 @@ class Command(BaseCommand):
         self.stdout.write(_as_json(found) if json else _as_text(found, head is not None))
         if not found.intact:
             raise CommandError("The audit trail is not what it was.")
+
+
+def _head(text: str) -> audit.Head:
+    try:
+        return audit.Head.parse(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _as_text(found: audit.Verification, head_is_known: bool) -> str:

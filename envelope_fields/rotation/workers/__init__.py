@@ -22,12 +22,12 @@ logger = logging.getLogger("envelope_fields.rotation")
 
 
 class NoWorker(EnvelopeError):
-    """The settings name nobody who would work on a run."""
+    """The settings name no worker for a run."""
 
     def __init__(self) -> None:
         super().__init__(
             f'{SETTING}["ROTATION_WORKER"] names no worker, so a run that is started here would '
-            "wait for ever. Name one, or use `python manage.py rewrap`."
+            "never be worked on. Name one, or use `python manage.py rewrap`."
         )
 
 
