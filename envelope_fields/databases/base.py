@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from envelope_fields.databases.relations import Relation
 from envelope_fields.exceptions import EnvelopeError
@@ -108,6 +111,10 @@ class Database:
         """
         return ""
 
+    def now(self) -> datetime:
+        """Return what time it is by the clock of the server; here, of this machine."""
+        return timezone.now()
+
     def unseen(self) -> str:
         """Say what of the whole database cannot be seen; empty where nothing is."""
         return ""
@@ -134,3 +141,8 @@ class Database:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
+
+
+def as_django_has_it(moment: datetime) -> datetime:
+    """Return a moment as `timezone.now()` would have told it."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment)

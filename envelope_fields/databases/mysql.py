@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import Database
+from envelope_fields.databases.base import Database, as_django_has_it
 from envelope_fields.databases.relations import Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
@@ -67,6 +68,10 @@ class MySQL(Database):
 
     def identity(self, relation: Relation) -> object:
         return self._folded(relation.table), relation.column.lower()
+
+    def now(self) -> datetime:
+        [[moment]] = self.fetch("SELECT UTC_TIMESTAMP(6)")
+        return as_django_has_it(moment.replace(tzinfo=UTC))
 
     def unseen(self) -> str:
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
 
-from envelope_fields.databases.base import Database
+from envelope_fields.databases.base import Database, as_django_has_it
 from envelope_fields.databases.relations import Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
@@ -146,6 +147,10 @@ class PostgreSQL(Database):
             [table_sql],
         )
         return bool(found[0][0])
+
+    def now(self) -> datetime:
+        [[seconds]] = self.fetch("SELECT extract(epoch FROM clock_timestamp())")
+        return as_django_has_it(datetime.fromtimestamp(float(seconds), UTC))
 
     def prepared_transaction(self) -> str:
         found = self.fetch(
