@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -57,7 +58,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     declared = list(encrypted_columns(database))
     found: list[NotCounted] = []
     absent: list[Column] = []
-    try:
+    with _failing():
         for alias, columns in groupby(declared, key=lambda column: column.database):
             here = list(columns)
             counted = list(located(here))
@@ -65,12 +66,32 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
             found += _doubtful(alias, here, counted)
             found += _others(alias, here, counted)
             found += _unseen(alias)
+    return [*found, *_nowhere(declared, absent, database)]
+
+
+def undeclared(database: str | None = None) -> list[NotCounted]:
+    """Name, of what is not counted, the tables that nobody declared and that hold values.
+
+    Arguments and errors are those of `not_counted`.
+    """
+    found: list[NotCounted] = []
+    with _failing():
+        for alias, columns in groupby(encrypted_columns(database), key=lambda each: each.database):
+            here = list(columns)
+            found += _others(alias, here, list(located(here)))
+    return found
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Raise what a database raises as `CensusFailed`."""
+    try:
+        yield
     except Error as error:
         raise CensusFailed(
             f"What is not counted could not be looked for ({type(error).__name__}). Is the "
             "database reachable?"
         ) from error
-    return [*found, *_nowhere(declared, absent, database)]
 
 
 def _doubtful(
@@ -170,4 +191,4 @@ def _held(ask: Database, relation: Relation, known: set[bytes], is_left_out: boo
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 
-__all__ = ["NotCounted", "not_counted"]
+__all__ = ["NotCounted", "not_counted", "undeclared"]
