@@ -180,8 +180,7 @@ def _held(ask: Database, relation: Relation, known: set[bytes], is_left_out: boo
         if is_left_out and relation.schema
         else "a table that no model declares, such as a detached partition or a copy"
     )
-    history = " FOR SYSTEM_TIME ALL" if relation.kind is Kind.VERSIONED_TABLE else ""
-    table_sql = f"{ask.quote(relation.schema, relation.table)}{history}"
+    table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
     sql = counting_sql(ask.connection.alias, table_sql, ask.quote(relation.column))
     try:
         groups = grouped(ask, sql)

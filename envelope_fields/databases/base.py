@@ -50,6 +50,14 @@ class Database:
         """
         return []
 
+    def tables(self, names: Collection[str]) -> list[Relation]:
+        """Find what stands under the names of tables, in every schema; as `relations` does.
+
+        Args:
+            names: of tables, as SQL quotes them.
+        """
+        return []
+
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         """Find what stands under such names and may show less than there is.
 

@@ -26,6 +26,9 @@ class MySQL(Database):
         )
         return self._under(names, {table: Kind.VERSIONED_TABLE for (table,) in found})
 
+    def tables(self, names: Collection[str]) -> list[Relation]:
+        return self.relations([(name, "") for name in names])
+
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         doubtful = (Kind.VIEW, Kind.FOREIGN_TABLE)
         return self._under(names, {name: kind for name, kind in self._kinds() if kind in doubtful})

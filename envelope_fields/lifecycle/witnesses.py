@@ -156,7 +156,8 @@ def _version_ids(row: Row) -> list[bytes]:
 
 
 def _place(copies: TextCopies) -> tuple[str, ...]:
-    return copies.database, copies.model, copies.field, copies.version_id.hex()
+    schema = copies.schema or ""
+    return copies.database, schema, copies.model, copies.field, copies.version_id.hex()
 
 
 def _unseen(place: NotCounted) -> tuple[str, ...]:
