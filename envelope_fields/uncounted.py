@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -44,8 +44,9 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     """Name what is neither counted nor known to be empty.
 
     Such are a table that a model declares and no database has; a view or a foreign table under its
-    name; and a table of another name that has a column of the same name with values under key
-    versions that are known: a detached partition, a copy, a schema that the settings leave out.
+    name; and, where they hold values under key versions that are known, a column of the same name
+    in another table (a detached partition, a copy, a schema that the settings leave out), and
+    another column of a table of the same name (one that was renamed, or whose field was removed).
     Each of these columns is read. Whatever makes a count wrong in a way that cannot be named so
     makes `census` fail instead.
 
@@ -155,12 +156,13 @@ def _others(
     known = {
         version.version_id for version in key_versions() if version.state != KeyState.DESTROYED
     }
-    tables = {ask.name(column.table_sql) for column in declared}
-    for relation in ask.others({column.column_sql for column in declared}):
+    tables, columns = {each.table_sql for each in declared}, {each.column_sql for each in declared}
+    names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
+    for relation in ask.others(columns, tables):
         if ask.identity(relation) in seen:
             continue
         if oids.isdisjoint(relation.ancestors):
-            reason = _held(ask, relation, known, relation.table in tables)
+            reason = _held(ask, relation, known, _what(relation, names))
         else:  # a partition of what was counted
             reason = relation.kind.value if relation.kind is Kind.FOREIGN_TABLE else ""
         if reason:
@@ -173,13 +175,17 @@ def _relation(ask: Database, column: Column) -> Relation:
     return Relation(table=ask.name(column.table_sql), column=ask.name(column.column_sql))
 
 
-def _held(ask: Database, relation: Relation, known: set[bytes], is_left_out: bool) -> str:
+def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
+    """Say what a column is that is not counted, where these are the names of those that are."""
+    if (relation.table, relation.column) in names and relation.schema:
+        return 'left out by ENVELOPE_FIELDS["SCHEMAS"]'
+    if any(relation.table == table for table, _ in names):
+        return "a column that no model declares, such as one whose table is not migrated yet"
+    return "a table that no model declares, such as a detached partition or a copy"
+
+
+def _held(ask: Database, relation: Relation, known: set[bytes], what: str) -> str:
     """Say what a relation holds under known key versions; empty where it holds nothing."""
-    what = (
-        'left out by ENVELOPE_FIELDS["SCHEMAS"]'
-        if is_left_out and relation.schema
-        else "a table that no model declares, such as a detached partition or a copy"
-    )
     table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
     sql = counting_sql(ask.connection.alias, table_sql, ask.quote(relation.column))
     try:

@@ -69,11 +69,11 @@ class Database:
         """
         return []
 
-    def others(self, columns: Collection[str]) -> Iterable[Relation]:
-        """Find every relation that has a binary column of one of these names.
+    def others(self, columns: Collection[str], tables: Collection[str]) -> Iterable[Relation]:
+        """Find every binary column of one of these names, and every one in tables of these names.
 
         Args:
-            columns: names, as SQL quotes them.
+            columns, tables: names, as SQL quotes them.
         """
         return []
 

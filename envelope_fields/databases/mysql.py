@@ -42,15 +42,16 @@ class MySQL(Database):
             if self._folded(table) in folded
         ]
 
-    def others(self, columns: Collection[str]) -> list[Relation]:
+    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
         kinds = dict(self._kinds())
-        marks = ", ".join(["%s"] * len(columns))
-        binary = ", ".join(["%s"] * len(_BINARY))
+        names = [list(map(self.name, each)) for each in (columns, tables)]
+        marks, more, binary = (", ".join(["%s"] * len(each)) for each in (*names, _BINARY))
         found = self.fetch(
             "SELECT table_name, column_name FROM information_schema.columns "  # noqa: S608 - marks
-            f"WHERE table_schema = DATABASE() AND column_name IN ({marks}) "
+            "WHERE table_schema = DATABASE() "
+            f"AND (column_name IN ({marks}) OR table_name IN ({more})) "
             f"AND data_type IN ({binary}) ORDER BY table_name, column_name",
-            [*(self.name(column) for column in columns), *_BINARY],
+            [*names[0], *names[1], *_BINARY],
         )
         return [
             Relation(table=table, column=column, kind=kinds.get(table, Kind.TABLE))

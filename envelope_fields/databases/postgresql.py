@@ -57,11 +57,13 @@ _COLUMNS = """
     FROM pg_catalog.pg_class AS relation
     JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
     JOIN pg_catalog.pg_type AS kind ON kind.oid = attribute.atttypid
-    WHERE relation.relkind = ANY(%s::"char"[]) AND attribute.attname = ANY(%s::name[])
+    WHERE relation.relkind = ANY(%s::"char"[])
     AND attribute.attnum > 0 AND NOT attribute.attisdropped
     AND 'bytea'::regtype IN (kind.oid, kind.typbasetype)
+    AND (attribute.attname = ANY(%s::name[]) {and_or} relation.relname = ANY(%s::name[]))
 """
-_COLUMNS_OF_TABLES = f"{_COLUMNS} AND relation.relname = ANY(%s::name[])"
+_COLUMNS_OF_TABLES = _COLUMNS.format(and_or="AND")
+_COLUMNS_OR_TABLES = _COLUMNS.format(and_or="OR")
 
 
 class PostgreSQL(Database):
@@ -74,9 +76,9 @@ class PostgreSQL(Database):
     def tables(self, names: Collection[str]) -> list[Relation]:
         return self._found(_TABLES, "".join(_KINDS), names)
 
-    def others(self, columns: Collection[str]) -> list[Relation]:
+    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
         # Views store nothing.
-        return self._found(_COLUMNS, "rpmf", columns)
+        return self._found(_COLUMNS_OR_TABLES, "rpmf", columns, tables)
 
     def name(self, name_sql: str) -> str:
         # As the server does without a word.
