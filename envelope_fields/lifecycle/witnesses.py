@@ -95,7 +95,7 @@ def unseen_places() -> tuple[NotCounted, ...]:
         NotCounted(
             each.database,
             f"the transaction of process {each.process}",
-            "it is under way, and what it wrote shows when it is committed",
+            "it is under way, and what it wrote shows when it is committed: try again then",
         )
         for each in left.still_open
     ]
