@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from django.apps import apps
 from django.db import connections, router
@@ -69,34 +69,60 @@ def located(columns: Iterable[Column]) -> Iterator[Column]:
     Raises:
         Error: a database cannot be looked at.
     """
-    for alias, declared in groupby(columns, key=lambda column: column.database):
-        found = list(_located(alias, list(declared)))
-        schemas = {column.relation.schema for column in found if column.relation is not UNLOCATED}
-        if len(schemas) > 1 or not all(column.relation.is_visible for column in found):
-            found = [replace(column, schema=column.relation.schema) for column in found]
-        yield from found
+    for alias, each_declared in groupby(columns, key=lambda column: column.database):
+        database, declared = database_of(alias), list(each_declared)
+        names = [(each.table_sql, each.column_sql) for each in declared]
+        keys = [(database.name(table), database.name(column)) for table, column in names]
+        found: defaultdict[tuple[str, str], list[Relation]] = defaultdict(list)
+        for relation in database.relations(names):
+            found[relation.table, relation.column].append(relation)
+        yield from in_schemas(zip(declared, (found[key] for key in keys), strict=True))
 
 
-def _located(alias: str, declared: list[Column]) -> Iterator[Column]:
-    database = database_of(alias)
-    found: defaultdict[tuple[str, str], list[Relation]] = defaultdict(list)
-    for relation in database.relations([(each.table_sql, each.column_sql) for each in declared]):
-        found[relation.table, relation.column].append(relation)
-    wanted = configuration().schemas.of(alias)
-    for column in declared:
-        relations = found[database.name(column.table_sql), database.name(column.column_sql)]
-        # A name that has its schema with it means no other.
-        *schema, _ = database.names(column.table_sql)
-        relations = [each for each in relations if not schema or [each.schema] == schema]
-        if not relations:
-            yield column
-        relations = [each for each in relations if each.schema is None or each.schema in wanted]
-        together = {each.oid for each in relations}
-        for each in relations:
-            # A partition that lies in another schema is counted with its table.
-            if together.isdisjoint(each.ancestors):
-                table_sql = database.quote(each.schema, each.table)
-                yield replace(column, table_sql=table_sql, relation=each)
+class Located(Protocol):
+    """A table, or a column of one: a dataclass with these attributes of `Column`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def database(self) -> str: ...
+    @property
+    def table_sql(self) -> str: ...
+    @property
+    def relation(self) -> Relation: ...
+
+
+_Located = TypeVar("_Located", bound=Located)
+
+
+def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Located]:
+    """Tell tables of one database where they are.
+
+    Args:
+        found: each, and what the database has found under its name.
+    """
+    located = [there for each, relations in found for there in _in_schemas(each, relations)]
+    schemas = {each.relation.schema for each in located if each.relation is not UNLOCATED}
+    if len(schemas) > 1 or not all(each.relation.is_visible for each in located):
+        return [replace(each, schema=each.relation.schema) for each in located]
+    return located
+
+
+def _in_schemas(table: _Located, relations: list[Relation]) -> Iterator[_Located]:
+    database = database_of(table.database)
+    # A name that has its schema with it means no other.
+    *schema, _ = database.names(table.table_sql)
+    relations = [each for each in relations if not schema or [each.schema] == schema]
+    if not relations:
+        yield table
+    wanted = configuration().schemas.of(table.database)
+    relations = [each for each in relations if each.schema is None or each.schema in wanted]
+    together = {each.oid for each in relations}
+    for each in relations:
+        # A partition that lies in another schema is counted with its table.
+        if together.isdisjoint(each.ancestors):
+            table_sql = database.quote(each.schema, each.table)
+            yield replace(table, table_sql=table_sql, relation=each)
 
 
 def encrypted_columns(database: str | None = None) -> Iterator[Column]:

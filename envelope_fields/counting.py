@@ -10,7 +10,7 @@ from django.db import DatabaseError, Error, connections
 
 from envelope_fields.columns import Column, located
 from envelope_fields.crypto import format as layout
-from envelope_fields.databases import UNLOCATED, Database, Kind, database
+from envelope_fields.databases import UNLOCATED, Database, database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.tables import says_no_table
 
@@ -45,9 +45,9 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
         CensusFailed: it could not be counted, or not all of its rows.
     """
     present = _counted(column, counting_sql(column.database, column.table_sql, column.column_sql))
-    if not history or column.relation.kind is not Kind.VERSIONED_TABLE:
+    if not history or not column.relation.with_history:
         return [Group(*group) for group in present.items()]
-    ever = f"{column.table_sql} FOR SYSTEM_TIME ALL"
+    ever = f"{column.table_sql}{column.relation.with_history}"
     everything = _counted(column, counting_sql(column.database, ever, column.column_sql))
     return [
         Group(version_id, values, max(values - present[version_id], 0))

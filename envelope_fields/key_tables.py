@@ -14,12 +14,13 @@ from django.db import connections, router
 from django.db.migrations import Migration
 from django.db.models.signals import pre_migrate
 
-from envelope_fields.census import CensusRow, census, not_counted
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.key_versions import key_versions
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.text_copies import text_copies
+from envelope_fields.text_copies import TextCopies, text_copies
+from envelope_fields.uncounted import undeclared
 
 
 class KeysInUse(EnvelopeError):
@@ -56,30 +57,37 @@ def values_that_stay(using: str) -> str:
     )
     if using != configuration().database or MasterKey._meta.db_table not in emptied:
         return ""
-    rows = [row for row in census() if row.database != using or not _is_emptied(row, emptied)]
     unseen = [each for each in not_counted() if each.database != using]
-    others = [alias for alias in connections if alias != using]
-    ids = [version.version_id for version in key_versions()]
-    copies = [each for alias in others for each in text_copies(ids, database=alias)]
-    return ", ".join(filter(None, [_places(rows), *map(str, copies), *map(str, unseen)]))
+    return _said(
+        [each for each in census() if each.database != using or not _is_emptied(each, emptied)],
+        [each for each in _copies() if each.database != using or not _is_emptied(each, emptied)],
+        [*undeclared(using), *unseen],
+    )
 
 
-def _is_emptied(row: CensusRow, tables: Iterable[str]) -> bool:
+def _is_emptied(found: CensusRow | TextCopies, tables: Iterable[str]) -> bool:
     """Whether values go with a flush, which empties the tables that the search path finds."""
-    return row.schema is None and apps.get_model(row.model)._meta.db_table in tables
+    return found.schema is None and apps.get_model(found.model)._meta.db_table in tables
 
 
 def _values_under_keys() -> str:
-    return _places(census())
+    return _said(census(), _copies(), undeclared())
 
 
-def _places(rows: Iterable[CensusRow]) -> str:
+def _copies() -> list[TextCopies]:
+    return text_copies(version.version_id for version in key_versions())
+
+
+def _said(
+    rows: Iterable[CensusRow], copies: Iterable[TextCopies], unseen: Iterable[NotCounted]
+) -> str:
     """Say where there are values, and how many; those of unknown versions have no keys to lose."""
     counts: Counter[str] = Counter()
     for row in rows:
         if row.version is not None:
             counts[row.place] += row.values
-    return ", ".join(f"{place} ({values})" for place, values in counts.items())
+    counted = [f"{place} ({values})" for place, values in counts.items()]
+    return ", ".join([*counted, *map(str, copies), *map(str, unseen)])
 
 
 def _makes_them(migration: Migration) -> bool:

@@ -21,7 +21,7 @@ from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.utils import timezone
 
-from envelope_fields import keyring, own_connection, process_end, use_rows
+from envelope_fields import clock, keyring, own_connection, process_end, use_rows
 from envelope_fields.conf import configuration
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.use_rows import Day, Which, latest
@@ -106,10 +106,12 @@ def last_sign(
         use_rows.last_refused(versions, using, door__in=doors) if refused else None,
     ]
     ids = {bytes(version.version_id) for version in versions}
+    ahead = clock.ahead()
     with _pending.lock:
         _pending.gather()
         for (version_id, _, _, door), day in _pending.uses.items():
             if version_id in ids and door in doors:
+                day = day.later(ahead)
                 found += [day.used_at, day.refused_at if refused else None]
     return latest(*found)
 

@@ -9,6 +9,7 @@ can be looked for in the database.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
@@ -19,9 +20,10 @@ from django.db import DatabaseError, connections, router
 from django.db.models import Field, Model
 
 from envelope_fields.census import CensusFailed
-from envelope_fields.conf import configuration
+from envelope_fields.columns import in_schemas
 from envelope_fields.crypto import format as layout
 from envelope_fields.database_errors import says_no_column, says_no_table
+from envelope_fields.databases import UNLOCATED, Relation
 from envelope_fields.databases import database as database_of
 from envelope_fields.models import MasterKey
 
@@ -29,14 +31,6 @@ VERSIONS_AT_ONCE = 50
 # A shorter column holds no whole envelope.
 _SHORTEST = len(layout.encode_text(layout.FORMAT_VERSION + bytes(layout.OVERHEAD_BYTES - 1)))
 _TEXTS = re.compile(r"(long|medium|tiny)?text|varchar|char|character|jsonb?|citext|hstore|xml")
-_SCHEMAS = """
-    SELECT schema.nspname, tables.relname, pg_catalog.pg_table_is_visible(tables.oid)
-    FROM pg_catalog.pg_class AS tables
-    JOIN pg_catalog.pg_namespace AS schema ON schema.oid = tables.relnamespace
-    WHERE tables.relname = ANY(%s::name[]) AND tables.relkind IN ('r', 'p')
-    AND schema.nspname NOT IN ('pg_catalog', 'information_schema')
-    AND schema.nspname !~ '^pg_(toast|temp_|toast_temp_)' ORDER BY schema.nspname
-"""
 _LENGTH = re.compile(r"\((\d+)\)")
 # Whether a text holds another, letter by letter.
 _HOLDS = {
@@ -44,9 +38,6 @@ _HOLDS = {
     "mysql": "LOCATE(BINARY %s, {column}) > 0",
     "sqlite": "instr({column}, %s) > 0",
 }
-
-
-_Schema = tuple[str | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +92,10 @@ class _TextTable:
 
     database: str
     label: str
-    table: str
+    table_sql: str
     columns: dict[str, str]
+    relation: Relation = UNLOCATED
     schema: str | None = None
-
-    @property
-    def table_sql(self) -> str:
-        names = database_of(self.database)
-        return names.quote(self.schema, names.name(self._quoted)) if self.schema else self._quoted
-
-    @property
-    def _quoted(self) -> str:
-        return connections[self.database].ops.quote_name(self.table)
 
 
 def _text_tables(database: str | None) -> Iterator[_TextTable]:
@@ -132,20 +115,22 @@ def _declared(alias: str) -> Iterator[_TextTable]:
             }
             seen |= {(model._meta.db_table, field.column) for field in model._meta.local_fields}
             if columns:
-                yield _TextTable(alias, model._meta.label, model._meta.db_table, columns)
+                table_sql = quote(model._meta.db_table)
+                yield _TextTable(alias, model._meta.label, table_sql, columns)
 
 
-def _located(alias: str, tables: list[_TextTable]) -> Iterator[_TextTable]:
+def _located(alias: str, tables: list[_TextTable]) -> list[_TextTable]:
     """Find the tables in every schema that the settings do not leave out."""
-    schemas = _schemas(alias, [table.table for table in tables])
-    wanted = configuration().schemas.of(alias)
-    for table in tables:
-        found = schemas.get(table.table, ())
-        there = [each for each in found if each[0] is None or each[0] in wanted]
-        if len(there) == 1 and there[0][1]:
-            yield table  # its name is enough
-        else:
-            yield from (replace(table, schema=schema) for schema, _ in there)
+    ask, found = database_of(alias), defaultdict[str, list[Relation]](list)
+    try:
+        for relation in ask.tables({table.table_sql for table in tables}):
+            found[relation.table].append(relation)
+    except DatabaseError as error:
+        raise CensusFailed(
+            f"The catalogue of the database {alias!r} could not be read ({type(error).__name__}). "
+            "Is it reachable?"
+        ) from error
+    return in_schemas((table, found[ask.name(table.table_sql)]) for table in tables)
 
 
 def _is_searched(model: type[Model], alias: str) -> bool:
@@ -177,40 +162,34 @@ def _counted(table: _TextTable, version_ids: Sequence[bytes]) -> list[int]:
     counts = ", ".join(
         f"SUM(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in holds for _ in version_ids
     )
+    table_sql = f"{table.table_sql}{table.relation.with_history}"
     sql = (
-        f"SELECT {counts} FROM {table.table_sql.replace('%', '%%')} "  # noqa: S608 - all quoted
+        f"SELECT {counts} FROM {table_sql.replace('%', '%%')} "  # noqa: S608 - all quoted
         f"WHERE {' OR '.join(holds)}"
     )
     texts = [layout.encode_text(layout.header(version_id)) for version_id in version_ids]
-    nothing = [0] * len(holds) * len(texts)
     ask = database_of(table.database)
     try:
         with ask.seeing_all_rows():
             [row] = ask.fetch(sql, [*texts * len(holds), *[layout.TEXT_PREFIX] * len(holds)])
     except DatabaseError as error:
-        if says_no_table(error) or says_no_column(error):
-            return nothing
-        raise CensusFailed(
-            f"{table.label} could not be searched for copies of envelopes in the database "
-            f"{table.database!r} ({type(error).__name__} at {table.table_sql}). Is it reachable, "
-            "and may this role read all of its rows?"
-        ) from error
+        return _counted_apart(table, version_ids, error)
     return [int(rows or 0) for rows in row]
 
 
-def _schemas(alias: str, tables: list[str]) -> dict[str, list[_Schema]]:
-    """Return the schemas that have each table, and whether its name is enough to find it there."""
-    if connections[alias].vendor != "postgresql":
-        return {table: [(None, True)] for table in tables}
-    ask, quote = database_of(alias), connections[alias].ops.quote_name
-    names = {ask.name(quote(table)): table for table in tables}
-    found: dict[str, list[_Schema]] = {}
-    try:
-        for schema, name, is_visible in ask.fetch(_SCHEMAS, [list(names)]):
-            found.setdefault(names[name], []).append((schema, is_visible))
-    except DatabaseError as error:
-        raise CensusFailed(
-            f"The catalogue of the database {alias!r} could not be read ({type(error).__name__}). "
-            "Is it reachable?"
-        ) from error
-    return found
+def _counted_apart(
+    table: _TextTable, version_ids: Sequence[bytes], error: DatabaseError
+) -> list[int]:
+    """Return what an error leaves to be counted: of a table that lacks a column, the others."""
+    lacks_column = says_no_column(error)
+    if lacks_column and len(table.columns) > 1:
+        each = ({name: column_sql} for name, column_sql in table.columns.items())
+        apart = (_counted(replace(table, columns=column), version_ids) for column in each)
+        return [rows for counted in apart for rows in counted]
+    if lacks_column or says_no_table(error):
+        return [0] * len(table.columns) * len(version_ids)
+    raise CensusFailed(
+        f"{table.label} could not be searched for copies of envelopes in the database "
+        f"{table.database!r} ({type(error).__name__} at {table.table_sql}). Is it reachable, and "
+        "may this role read all of its rows?"
+    ) from error

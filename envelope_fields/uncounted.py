@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -43,8 +44,9 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     """Name what is neither counted nor known to be empty.
 
     Such are a table that a model declares and no database has; a view or a foreign table under its
-    name; and a table of another name that has a column of the same name with values under key
-    versions that are known: a detached partition, a copy, a schema that the settings leave out.
+    name; and, where they hold values under key versions that are known, a column of the same name
+    in another table (a detached partition, a copy, a schema that the settings leave out), and
+    another column of a table of the same name (one that was renamed, or whose field was removed).
     Each of these columns is read. Whatever makes a count wrong in a way that cannot be named so
     makes `census` fail instead.
 
@@ -57,7 +59,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     declared = list(encrypted_columns(database))
     found: list[NotCounted] = []
     absent: list[Column] = []
-    try:
+    with _failing():
         for alias, columns in groupby(declared, key=lambda column: column.database):
             here = list(columns)
             counted = list(located(here))
@@ -65,12 +67,32 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
             found += _doubtful(alias, here, counted)
             found += _others(alias, here, counted)
             found += _unseen(alias)
+    return [*found, *_nowhere(declared, absent, database)]
+
+
+def undeclared(database: str | None = None) -> list[NotCounted]:
+    """Name, of what is not counted, the tables that nobody declared and that hold values.
+
+    Arguments and errors are those of `not_counted`.
+    """
+    found: list[NotCounted] = []
+    with _failing():
+        for alias, columns in groupby(encrypted_columns(database), key=lambda each: each.database):
+            here = list(columns)
+            found += _others(alias, here, list(located(here)))
+    return found
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Raise what a database raises as `CensusFailed`."""
+    try:
+        yield
     except Error as error:
         raise CensusFailed(
             f"What is not counted could not be looked for ({type(error).__name__}). Is the "
             "database reachable?"
         ) from error
-    return [*found, *_nowhere(declared, absent, database)]
 
 
 def _doubtful(
@@ -134,12 +156,13 @@ def _others(
     known = {
         version.version_id for version in key_versions() if version.state != KeyState.DESTROYED
     }
-    tables = {ask.name(column.table_sql) for column in declared}
-    for relation in ask.others({column.column_sql for column in declared}):
+    tables, columns = {each.table_sql for each in declared}, {each.column_sql for each in declared}
+    names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
+    for relation in ask.others(columns, tables):
         if ask.identity(relation) in seen:
             continue
         if oids.isdisjoint(relation.ancestors):
-            reason = _held(ask, relation, known, relation.table in tables)
+            reason = _held(ask, relation, known, _what(relation, names))
         else:  # a partition of what was counted
             reason = relation.kind.value if relation.kind is Kind.FOREIGN_TABLE else ""
         if reason:
@@ -152,15 +175,18 @@ def _relation(ask: Database, column: Column) -> Relation:
     return Relation(table=ask.name(column.table_sql), column=ask.name(column.column_sql))
 
 
-def _held(ask: Database, relation: Relation, known: set[bytes], is_left_out: bool) -> str:
+def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
+    """Say what a column is that is not counted, where these are the names of those that are."""
+    if (relation.table, relation.column) in names and relation.schema:
+        return 'left out by ENVELOPE_FIELDS["SCHEMAS"]'
+    if any(relation.table == table for table, _ in names):
+        return "a column that no model declares, such as one whose table is not migrated yet"
+    return "a table that no model declares, such as a detached partition or a copy"
+
+
+def _held(ask: Database, relation: Relation, known: set[bytes], what: str) -> str:
     """Say what a relation holds under known key versions; empty where it holds nothing."""
-    what = (
-        'left out by ENVELOPE_FIELDS["SCHEMAS"]'
-        if is_left_out and relation.schema
-        else "a table that no model declares, such as a detached partition or a copy"
-    )
-    history = " FOR SYSTEM_TIME ALL" if relation.kind is Kind.VERSIONED_TABLE else ""
-    table_sql = f"{ask.quote(relation.schema, relation.table)}{history}"
+    table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
     sql = counting_sql(ask.connection.alias, table_sql, ask.quote(relation.column))
     try:
         groups = grouped(ask, sql)
@@ -170,4 +196,4 @@ def _held(ask: Database, relation: Relation, known: set[bytes], is_left_out: boo
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 
-__all__ = ["NotCounted", "not_counted"]
+__all__ = ["NotCounted", "not_counted", "undeclared"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.db.models import DateTimeField, F, Max, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
+from envelope_fields import clock
 from envelope_fields.models import KeyUse, MasterKeyVersion
 
 # By version id, day, action and door.
@@ -21,7 +22,8 @@ Which = tuple[bytes, date, str, str]
 
 @dataclass(slots=True)
 class Day:
-    """What a version was used for on one day, and refused for; times as `timezone.now()` has them.
+    """What a version was used for on one day, and refused for; times as `timezone.now()` has them,
+    in memory, and by the clock of the keys' database in its rows.
 
     Attributes:
         uses, used_at: how often, and when last.
@@ -39,6 +41,11 @@ class Day:
         self.used_at = latest(self.used_at, other.used_at)
         self.refused_at = latest(self.refused_at, other.refused_at)
 
+    def later(self, by: timedelta) -> Day:
+        """Return the same with times that are so much later."""
+        used_at, refused_at = (at and at + by for at in (self.used_at, self.refused_at))
+        return replace(self, used_at=used_at, refused_at=refused_at)
+
 
 def latest(*moments: datetime | None) -> datetime | None:
     """Return the latest of some moments, of which each may be missing."""
@@ -54,8 +61,12 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
     ids = {version_id for version_id, *_ in days}
     versions = MasterKeyVersion.objects.using(using).filter(version_id__in=ids)
     pks = {bytes(version_id): pk for pk, version_id in versions.values_list("pk", "version_id")}
+    ahead = clock.ahead()
     rows = [
-        ({"version_id": pks[version_id], "day": day, "action": action, "door": door}, added)
+        (
+            {"version_id": pks[version_id], "day": day, "action": action, "door": door},
+            added.later(ahead),
+        )
         for (version_id, day, action, door), added in sorted(days.items(), key=_which)
         if version_id in pks
     ]

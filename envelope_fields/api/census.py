@@ -43,6 +43,16 @@ _EXAMPLE = {
     "total": 12,
     "last_use": "2030-03-01T09:30:00Z",
     "last_use_by_kms": None,
+    "not_counted": [
+        {
+            "database": "default",
+            "place": "clinic_patient_2019.notes",
+            "reason": (
+                "a table that no model declares, such as a detached partition or a copy; it holds "
+                "3 values under key versions that are known"
+            ),
+        }
+    ],
 }
 
 
@@ -70,6 +80,16 @@ class FieldCount(VersionTotal):
     history = serializers.IntegerField(help_text="How many are in rows of the past alone.")
 
 
+class NotCounted(serializers.Serializer[Any]):
+    """A place that may hold values, and that could not be counted, or not fully."""
+
+    database = serializers.CharField()
+    place = serializers.CharField(
+        allow_blank=True, help_text="Empty where it is about the whole database."
+    )
+    reason = serializers.CharField()
+
+
 @extend_schema_serializer(examples=[OpenApiExample("twelve values", _EXAMPLE, response_only=True)])
 class CensusContent(serializers.Serializer[Any]):
     """What is stored under a key. What kms gave out is not counted: see its last use."""
@@ -79,6 +99,9 @@ class CensusContent(serializers.Serializer[Any]):
     total = serializers.IntegerField()
     last_use = Moment(allow_null=True)
     last_use_by_kms = Moment(allow_null=True)
+    not_counted = NotCounted(
+        many=True, help_text="What may hold values of any key, and was not counted for certain."
+    )
 
 
 class Census(ApiView):
@@ -97,6 +120,7 @@ class Census(ApiView):
             "total": sum(row.values for row in rows),
             "last_use": key_uses.last_use(key),
             "last_use_by_kms": key_uses.last_use_by_kms(key),
+            "not_counted": census.not_counted(),
         }
         return Response(CensusContent(content).data)
 

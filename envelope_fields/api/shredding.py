@@ -11,12 +11,11 @@ from datetime import datetime
 from math import ceil
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import lifecycle
+from envelope_fields import clock, lifecycle
 from envelope_fields.api import rights, versions
 from envelope_fields.api.acts import ActView, Row
 from envelope_fields.api.fields import Moment, Strict, Text, Whole
@@ -183,7 +182,7 @@ class Shred(ActView):
 
 def _is_ready(row: Row) -> bool:
     ready = lifecycle.ready_to_shred_at(row)
-    return ready is not None and ready <= timezone.now()
+    return ready is not None and ready <= clock.now()
 
 
 def _certified(certificate: ShredCertificate) -> Response:
@@ -196,6 +195,6 @@ def _certified(certificate: ShredCertificate) -> Response:
 
 
 def _waiting(ready: datetime) -> Response:
-    seconds = max(ceil((ready - timezone.now()).total_seconds()), 0)
+    seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
     content = Waiting({"ready_at": ready}).data
     return Response(content, status=202, headers={"Retry-After": str(seconds)})

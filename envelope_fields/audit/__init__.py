@@ -10,7 +10,7 @@ from envelope_fields.audit.denied import store_waiting as store_denied
 from envelope_fields.audit.errors import AuditTrailBroken
 from envelope_fields.audit.findings import Cause, Problem, Verification
 from envelope_fields.audit.record import record
-from envelope_fields.audit.trail import Head, head
+from envelope_fields.audit.trail import Head, head, hold
 from envelope_fields.audit.verification import verify
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Problem",
     "Verification",
     "head",
+    "hold",
     "record",
     "store_denied",
     "verify",

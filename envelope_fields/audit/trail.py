@@ -97,6 +97,11 @@ def append(event: AuditEvent, using: str) -> None:
     transaction.on_commit(partial(news.tell, event), using=using, robust=True)
 
 
+def hold(using: str) -> None:
+    """Wait now, and not when an event is appended, for others who append one."""
+    _locked_head(using)
+
+
 def is_held(using: str) -> bool:
     """Whether this thread's transaction has appended an event, so that others wait for its end."""
     hooks: list[Any] = connections[using].run_on_commit

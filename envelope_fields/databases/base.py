@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from envelope_fields.databases.relations import Relation
 from envelope_fields.exceptions import EnvelopeError
@@ -47,6 +50,14 @@ class Database:
         """
         return []
 
+    def tables(self, names: Collection[str]) -> list[Relation]:
+        """Find what stands under the names of tables, in every schema; as `relations` does.
+
+        Args:
+            names: of tables, as SQL quotes them.
+        """
+        return []
+
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         """Find what stands under such names and may show less than there is.
 
@@ -58,11 +69,11 @@ class Database:
         """
         return []
 
-    def others(self, columns: Collection[str]) -> Iterable[Relation]:
-        """Find every relation that has a binary column of one of these names.
+    def others(self, columns: Collection[str], tables: Collection[str]) -> Iterable[Relation]:
+        """Find every binary column of one of these names, and every one in tables of these names.
 
         Args:
-            columns: names, as SQL quotes them.
+            columns, tables: names, as SQL quotes them.
         """
         return []
 
@@ -108,6 +119,10 @@ class Database:
         """
         return ""
 
+    def now(self) -> datetime:
+        """Return what time it is by the clock of the server; here, of this machine."""
+        return timezone.now()
+
     def unseen(self) -> str:
         """Say what of the whole database cannot be seen; empty where nothing is."""
         return ""
@@ -134,3 +149,8 @@ class Database:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
+
+
+def as_django_has_it(moment: datetime) -> datetime:
+    """Return a moment as `timezone.now()` would have told it."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment)

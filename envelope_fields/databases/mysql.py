@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import Database
+from envelope_fields.databases.base import Database, as_django_has_it
 from envelope_fields.databases.relations import Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
@@ -25,6 +26,9 @@ class MySQL(Database):
         )
         return self._under(names, {table: Kind.VERSIONED_TABLE for (table,) in found})
 
+    def tables(self, names: Collection[str]) -> list[Relation]:
+        return self.relations([(name, "") for name in names])
+
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         doubtful = (Kind.VIEW, Kind.FOREIGN_TABLE)
         return self._under(names, {name: kind for name, kind in self._kinds() if kind in doubtful})
@@ -38,15 +42,16 @@ class MySQL(Database):
             if self._folded(table) in folded
         ]
 
-    def others(self, columns: Collection[str]) -> list[Relation]:
+    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
         kinds = dict(self._kinds())
-        marks = ", ".join(["%s"] * len(columns))
-        binary = ", ".join(["%s"] * len(_BINARY))
+        names = [list(map(self.name, each)) for each in (columns, tables)]
+        marks, more, binary = (", ".join(["%s"] * len(each)) for each in (*names, _BINARY))
         found = self.fetch(
             "SELECT table_name, column_name FROM information_schema.columns "  # noqa: S608 - marks
-            f"WHERE table_schema = DATABASE() AND column_name IN ({marks}) "
+            "WHERE table_schema = DATABASE() "
+            f"AND (column_name IN ({marks}) OR table_name IN ({more})) "
             f"AND data_type IN ({binary}) ORDER BY table_name, column_name",
-            [*(self.name(column) for column in columns), *_BINARY],
+            [*names[0], *names[1], *_BINARY],
         )
         return [
             Relation(table=table, column=column, kind=kinds.get(table, Kind.TABLE))
@@ -67,6 +72,10 @@ class MySQL(Database):
 
     def identity(self, relation: Relation) -> object:
         return self._folded(relation.table), relation.column.lower()
+
+    def now(self) -> datetime:
+        [[moment]] = self.fetch("SELECT UTC_TIMESTAMP(6)")
+        return as_django_has_it(moment.replace(tzinfo=UTC))
 
     def unseen(self) -> str:
         try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
 
-from envelope_fields.databases.base import Database
+from envelope_fields.databases.base import Database, as_django_has_it
 from envelope_fields.databases.relations import Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
@@ -26,14 +27,7 @@ _KINDS = {
 # A partition that is being detached belongs to its table no more.
 _RELATIONS = """
 WITH RECURSIVE found AS (
-    SELECT relation.oid, relation.relname, relation.relkind, relation.relnamespace,
-        attribute.attname, attribute.attnum
-    FROM pg_catalog.pg_class AS relation
-    JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
-    JOIN pg_catalog.pg_type AS kind ON kind.oid = attribute.atttypid
-    WHERE attribute.attname = ANY(%s::name[]) AND attribute.attnum > 0
-    AND NOT attribute.attisdropped AND relation.relkind = ANY(%s::"char"[])
-    AND 'bytea'::regtype IN (kind.oid, kind.typbasetype) {of_tables}
+    {found}
 ), ancestors(oid, ancestor) AS (
     SELECT oid, inhparent FROM found JOIN pg_catalog.pg_inherits ON inhrelid = oid
     {attached}
@@ -44,7 +38,8 @@ WITH RECURSIVE found AS (
 SELECT schema.nspname, found.relname, found.attname, found.relkind, found.oid::bigint,
     pg_catalog.pg_table_is_visible(found.oid),
     COALESCE(pg_catalog.has_schema_privilege(schema.oid, 'USAGE')
-        AND pg_catalog.has_column_privilege(found.oid, found.attnum, 'SELECT'), FALSE),
+        AND CASE WHEN attnum = 0 THEN pg_catalog.has_table_privilege(found.oid, 'SELECT')
+            ELSE pg_catalog.has_column_privilege(found.oid, found.attnum, 'SELECT') END, FALSE),
     pg_catalog.row_security_active(found.oid),
     ARRAY(SELECT ancestor::bigint FROM ancestors WHERE ancestors.oid = found.oid)
 FROM found JOIN pg_catalog.pg_namespace AS schema ON schema.oid = found.relnamespace
@@ -52,7 +47,23 @@ WHERE schema.nspname NOT IN ('pg_catalog', 'information_schema')
 AND (schema.nspname !~ '^pg_(toast|temp_|toast_temp_)' OR schema.oid = pg_my_temp_schema())
 ORDER BY schema.nspname, found.relname, found.attname
 """
-_OF_TABLES = "AND relation.relname = ANY(%s::name[])"
+_TABLES = """
+    SELECT oid, relname, relkind, relnamespace, ''::name AS attname, 0::int2 AS attnum
+    FROM pg_catalog.pg_class WHERE relkind = ANY(%s::"char"[]) AND relname = ANY(%s::name[])
+"""
+_COLUMNS = """
+    SELECT relation.oid, relation.relname, relation.relkind, relation.relnamespace,
+        attribute.attname, attribute.attnum
+    FROM pg_catalog.pg_class AS relation
+    JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
+    JOIN pg_catalog.pg_type AS kind ON kind.oid = attribute.atttypid
+    WHERE relation.relkind = ANY(%s::"char"[])
+    AND attribute.attnum > 0 AND NOT attribute.attisdropped
+    AND 'bytea'::regtype IN (kind.oid, kind.typbasetype)
+    AND (attribute.attname = ANY(%s::name[]) {and_or} relation.relname = ANY(%s::name[]))
+"""
+_COLUMNS_OF_TABLES = _COLUMNS.format(and_or="AND")
+_COLUMNS_OR_TABLES = _COLUMNS.format(and_or="OR")
 
 
 class PostgreSQL(Database):
@@ -60,11 +71,14 @@ class PostgreSQL(Database):
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)
-        return self._found("".join(_KINDS), columns, list(map(self.name, tables)))
+        return self._found(_COLUMNS_OF_TABLES, "".join(_KINDS), columns, tables)
 
-    def others(self, columns: Collection[str]) -> list[Relation]:
+    def tables(self, names: Collection[str]) -> list[Relation]:
+        return self._found(_TABLES, "".join(_KINDS), names)
+
+    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
         # Views store nothing.
-        return self._found("rpmf", columns)
+        return self._found(_COLUMNS_OR_TABLES, "rpmf", columns, tables)
 
     def name(self, name_sql: str) -> str:
         # As the server does without a word.
@@ -75,17 +89,12 @@ class PostgreSQL(Database):
         # Anybody may have named a schema; Django quotes names of its own alone.
         return ".".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names if name)
 
-    def _found(
-        self, kinds: str, columns: Collection[str], tables: Collection[str] | None = None
-    ) -> list[Relation]:
+    def _found(self, found: str, kinds: str, *names: Collection[str]) -> list[Relation]:
         has_pending = getattr(self.connection, "pg_version", 0) >= 140000
         sql = _RELATIONS.format(
-            of_tables="" if tables is None else _OF_TABLES,
-            attached="AND NOT inhdetachpending" if has_pending else "",
+            found=found, attached="AND NOT inhdetachpending" if has_pending else ""
         )
-        params = [list(map(self.name, columns)), list(kinds)]
-        if tables is not None:
-            params.append(list(tables))
+        params = [list(kinds), *(list(map(self.name, each)) for each in names)]
         return [
             Relation(
                 schema=schema,
@@ -146,6 +155,10 @@ class PostgreSQL(Database):
             [table_sql],
         )
         return bool(found[0][0])
+
+    def now(self) -> datetime:
+        [[seconds]] = self.fetch("SELECT extract(epoch FROM clock_timestamp())")
+        return as_django_has_it(datetime.fromtimestamp(float(seconds), UTC))
 
     def prepared_transaction(self) -> str:
         found = self.fetch(

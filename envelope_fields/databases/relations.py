@@ -21,15 +21,15 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A relation with a binary column, as the catalogue of its database describes it.
+    """A relation, and mostly one of its columns, as the catalogue of its database describes it.
 
     Attributes:
         schema: its schema; None where the database has none.
-        table, column: their names.
+        table, column: their names; no column where the table alone was asked for.
         kind: what it is.
         oid: by what PostgreSQL knows it, under whatever name.
         is_visible: whether its name means it without that of the schema.
-        may_read: whether this connection's role may read the column.
+        may_read: whether this connection's role may read the column, or the table.
         hides_rows: whether row-level security hides rows from this connection's role.
         ancestors: the `oid` of each relation whose rows its own belong to.
     """
@@ -43,6 +43,11 @@ class Relation:
     may_read: bool = True
     hides_rows: bool = False
     ancestors: frozenset[int] = frozenset()
+
+    @property
+    def with_history(self) -> str:
+        """What follows the name of the table in SQL, so that its rows of the past count, too."""
+        return " FOR SYSTEM_TIME ALL" if self.kind is Kind.VERSIONED_TABLE else ""
 
     def __str__(self) -> str:
         """Name the table and the column, with the schema where there is one."""

@@ -20,16 +20,16 @@ class SQLite(Database):
             if (table.lower(),) in views
         ]
 
-    def others(self, columns: Collection[str]) -> list[Relation]:
-        wanted = {self.name(column).lower() for column in columns}
+    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
+        wanted, theirs = ({self.name(name).lower() for name in each} for each in (columns, tables))
         found = self.fetch(
-            "SELECT tables.name, columns.name FROM sqlite_master AS tables, "
+            "SELECT tables.name, columns.name, columns.type FROM sqlite_master AS tables, "
             "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' "
             "AND tables.sql NOT LIKE 'CREATE VIRTUAL %' "
             "ORDER BY tables.name, columns.name"
         )
         return [
             Relation(table=table, column=column)
-            for table, column in found
-            if column.lower() in wanted
+            for table, column, kind in found
+            if column.lower() in wanted or (kind.lower() == "blob" and table.lower() in theirs)
         ]

@@ -26,7 +26,7 @@ from django.db.models.signals import pre_migrate
 from envelope_fields.documentation import page
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.migration_plan import Conversion, Place, Plan, conversions, is_encrypted
-from envelope_fields.fields.tables import count_values, lacks_cast
+from envelope_fields.fields.tables import count_values, count_with_history, lacks_cast
 
 _HOW_TO = page("how-to/encrypt-an-existing-column")
 
@@ -141,7 +141,7 @@ def _refusal(
             f"{would} leave its {count} values in the database {using!r} {stay}: none could "
             f"be read. Add a second column and copy the values into it: {_HOW_TO} says how. If "
             "they were converted by other means, the operation belongs into the state_operations "
-            "of SeparateDatabaseAndState."
+            f"of SeparateDatabaseAndState.{_of_the_past(field, using)}"
         )
     if lacks_cast(was, becomes, using):
         return (
@@ -150,3 +150,9 @@ def _refusal(
             "in the place of this operation."
         )
     return ""
+
+
+def _of_the_past(field: Field[Any, Any], using: str) -> str:
+    if not count_with_history(field.model, using):
+        return ""
+    return " Its table keeps rows of the past, which count, too; DELETE HISTORY removes these."

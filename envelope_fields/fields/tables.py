@@ -14,9 +14,13 @@ __all__ = ["count_values", "has_rows", "says_no_table"]
 
 
 def has_rows(model: type[Model], using: str) -> bool:
-    """Whether the table of a model exists and has rows, or may have some that are hidden."""
+    """Whether the table of a model exists and has rows, or may have some that are hidden.
+
+    Rows of the past count, where the table keeps them: a new column is theirs, too.
+    """
     try:
-        return bool(_asked(model, using, lambda rows: rows.exists()))
+        exist = bool(_asked(model, using, lambda rows: rows.exists()))
+        return exist or count_with_history(model, using) > 0
     except RowsHidden:
         return not database(using).is_empty_for_certain(_table_sql(model, using))
 
@@ -24,10 +28,30 @@ def has_rows(model: type[Model], using: str) -> bool:
 def count_values(model: type[Model], name: str, using: str) -> int:
     """Return how many rows have a value in the column of a field: 0 without the table.
 
+    Rows of the past count, where the table keeps them.
+
     Raises:
         RowsHidden: there may be more.
     """
-    return int(_asked(model, using, lambda rows: rows.filter(**{f"{name}__isnull": False}).count()))
+    has_value = {f"{name}__isnull": False}
+    present = int(_asked(model, using, lambda rows: rows.filter(**has_value).count()))
+    field: Any = model._meta.get_field(name)
+    column_sql = connections[using].ops.quote_name(field.column)
+    return max(present, count_with_history(model, using, column_sql))
+
+
+def count_with_history(model: type[Model], using: str, column_sql: str = "*") -> int:
+    """Return how many rows, or values in a column, a table that keeps its history has ever had.
+
+    0 where it keeps none.
+    """
+    ask, table_sql = database(using), _table_sql(model, using)
+    counts = [
+        ask.fetch(f"SELECT count({column_sql}) FROM {table_sql}{each.with_history}")  # noqa: S608 - quoted
+        for each in ask.tables([table_sql])
+        if each.with_history
+    ]
+    return sum(int(rows) for [(rows,)] in counts)
 
 
 def lacks_cast(was: Field[Any, Any], becomes: Field[Any, Any], using: str) -> bool:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
-
-from envelope_fields import audit
+from envelope_fields import audit, clock
 from envelope_fields.lifecycle.locking import KeyOrVersion, key_transaction, locked
 from envelope_fields.lifecycle.transitions import Act
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
@@ -62,7 +60,9 @@ class Doing:
 
     def become(self, state: KeyState, *, wait: timedelta | None = None) -> None:
         """Write another state, when that was, and where it is one of waiting, until when."""
-        now = timezone.now()
+        # Until the commit, readers find the state as it was, so there must be little to wait for.
+        audit.hold(self.using)
+        now = clock.now()
         self.set(
             state=state, state_changed_at=now, deletion_at=None if wait is None else now + wait
         )

@@ -9,9 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
-
-from envelope_fields import audit
+from envelope_fields import audit, clock
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.keyring import BOUND
@@ -58,7 +56,8 @@ def lower_key_cache_bound(seconds: float, *, actor: Any = None) -> float:
         if row.seconds <= seconds:
             return row.seconds
         before = f"{row.seconds:g}"
-        now = timezone.now()
+        audit.hold(using)  # until the commit, others go by the bound as it was
+        now = clock.now()
         row.seconds_before = max(row.seconds, _seconds_before(row, now))
         row.seconds, row.lowered_at = seconds, now
         row.save(using=using, update_fields=["seconds", "seconds_before", "lowered_at"])
@@ -87,7 +86,7 @@ def known_everywhere(changed_at: datetime) -> datetime:
 
 def seconds_until_known() -> float:
     """Return how long it may take until every process knows of a change that is made now."""
-    now = timezone.now()
+    now = clock.now()
     return (known_everywhere(now) - now).total_seconds()
 
 

@@ -10,8 +10,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-
+from envelope_fields import clock
 from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -74,7 +73,7 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
     if isinstance(key, str):  # while this waits, its alias may be moved to another key
         key = find_master_key(key)
     ready = begin_shredding(key, confirm=confirm, actor=actor)
-    time.sleep(max((ready - timezone.now()).total_seconds(), 0))
+    time.sleep(max((ready - clock.now()).total_seconds(), 0))
     return _finish(key, confirm, actor, ready, PATIENCE)
 
 
@@ -97,7 +96,7 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
     refuse_transaction_around("shred a key")
     with doing(Act.SHRED, key, actor) as done:
         if _is_shredded(done.row):
-            return timezone.now()
+            return clock.now()
         state_after(Act.SHRED, done.row)
         name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
         check_agreed(name, done.row, ())
@@ -106,8 +105,6 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
             before = state_of(done.row)
             done.become(KeyState.DISABLED)
             done.record(Act.DISABLE, before, state_of(done.row))
-            # The event may have waited for others; until the commit, readers find it enabled.
-            done.set(state_changed_at=timezone.now())
         return known_everywhere(done.row.state_changed_at)
 
 
@@ -130,7 +127,7 @@ def finish_shredding(
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
     refuse_transaction_around("shred a key")
-    return _finish(key, confirm, actor, timezone.now(), under_way.SECONDS)
+    return _finish(key, confirm, actor, clock.now(), under_way.SECONDS)
 
 
 def _finish(
@@ -165,7 +162,7 @@ def _unseen(row: Row, patience: float) -> list[NotCounted]:
         MasterKeyUnusable: there is one.
     """
     known = known_everywhere(row.state_changed_at)
-    left = under_way.older(lambda: (timezone.now() - known).total_seconds(), patience)
+    left = under_way.older(lambda: (clock.now() - known).total_seconds(), patience)
     if left.still_open:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: transactions are open in which values may have been "

@@ -18,6 +18,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.census import NotCounted
 from envelope_fields.columns import encrypted_columns
+from envelope_fields.conf import configuration
+from envelope_fields.databases import database
 
 SECONDS = 5  # a count may have somebody waiting in front of a page
 # MariaDB shows the same transactions again until nobody has looked for 0.1 seconds, so one that has
@@ -25,12 +27,18 @@ SECONDS = 5  # a count may have somebody waiting in front of a page
 SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
 _BETWEEN_LOOKS = (0.05, 0.05)
 
+# Who writes to a partition by its own name locks nothing else.
 _POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
     SELECT DISTINCT locks.virtualtransaction, locks.pid::text
     FROM pg_catalog.pg_locks AS locks
-    JOIN pg_catalog.pg_class AS tables ON tables.oid = locks.relation
+    JOIN tables ON tables.oid = locks.relation
     JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
-    WHERE ours.datname = current_database() AND tables.relname = ANY(%s) AND locks.granted
+    WHERE ours.datname = current_database() AND locks.granted
     AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
         'AccessExclusiveLock')
     AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
@@ -91,27 +99,39 @@ class Left:
 
 def writers() -> Left:
     """Wait a little for transactions that have written to the tables of values."""
-    return _waited_for(_writers, SECONDS)
+    return _waited_for(_tables(), _writers, SECONDS)
 
 
 def older(age: Callable[[], float], patience: float) -> Left:
     """Wait for transactions that began before a moment.
+
+    Also for those in the keys' database: one that sees the past finds keys there as they were.
 
     Args:
         age: returns how many seconds ago that moment is. A transaction that does not show its own,
             as one of another role on PostgreSQL, is taken for older.
         patience: for how many seconds to wait.
     """
-    return _waited_for(lambda connection, _: _older(connection, age()), patience)
+    tables = {configuration().database: set[str](), **_tables()}
+    return _waited_for(tables, lambda connection, _: _older(connection, age()), patience)
 
 
 _Look = Callable[[BaseDatabaseWrapper, set[str]], Iterable[tuple[str, str]]]
 
 
-def _waited_for(look: _Look, patience: float) -> Left:
-    tables: dict[str, set[str]] = {}
+_Tables = dict[str, set[str]]  # by database
+
+
+def _tables() -> _Tables:
+    """Return the tables of values, named as the catalogue has them."""
+    tables: _Tables = {}
     for column in encrypted_columns():
-        tables.setdefault(column.database, set()).add(column.model._meta.db_table)
+        name = database(column.database).name(column.table_sql)
+        tables.setdefault(column.database, set()).add(name)
+    return tables
+
+
+def _waited_for(tables: _Tables, look: _Look, patience: float) -> Left:
     left, until = Left(), monotonic() + patience
     for alias, names in tables.items():
         try:

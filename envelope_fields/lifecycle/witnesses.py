@@ -95,7 +95,7 @@ def unseen_places() -> tuple[NotCounted, ...]:
         NotCounted(
             each.database,
             f"the transaction of process {each.process}",
-            "it is under way, and what it wrote shows when it is committed",
+            "it is under way, and what it wrote shows when it is committed: try again then",
         )
         for each in left.still_open
     ]
@@ -156,7 +156,8 @@ def _version_ids(row: Row) -> list[bytes]:
 
 
 def _place(copies: TextCopies) -> tuple[str, ...]:
-    return copies.database, copies.model, copies.field, copies.version_id.hex()
+    schema = copies.schema or ""
+    return copies.database, schema, copies.model, copies.field, copies.version_id.hex()
 
 
 def _unseen(place: NotCounted) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ def put_off() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number, frame in came:
-        handlers[number](number, frame)
+        for number, frame in came:
+            handlers[number](number, frame)
 
 
 def _handlers() -> dict[int, _Handler]:

@@ -37,6 +37,17 @@ def test_nothing(api, key):
     assert [row["values"] for row in said["totals"]] == [0]
 
 
+def test_what_was_not_counted_is_named(api, key, monkeypatch):
+    from envelope_fields import census
+
+    assert api.get(key_url(key, "census")).json()["not_counted"] == []
+    place = census.NotCounted("other", "clinic_patient.notes", "a view")
+    monkeypatch.setattr(census, "not_counted", lambda: [place])
+    assert api.get(key_url(key, "census")).json()["not_counted"] == [
+        {"database": "other", "place": "clinic_patient.notes", "reason": "a view"}
+    ]
+
+
 def test_what_kms_gave_out_is_dated(api, key):
     kms.encrypt("tenant", b"a", {})
     assert api.get(key_url(key, "census")).json()["last_use_by_kms"] is not None

@@ -119,6 +119,23 @@ class TestCommitting:
                 cursor.execute("UPDATE odd_copy SET text = 'plain'")
             assert named("odd_copy") == []
 
+    def test_a_column_that_the_model_has_no_more_is_named(self):
+        note = Note.objects.create(text="a", data=None)
+        binary = Note._meta.get_field("text").db_type(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {TABLE} ADD COLUMN was_text {binary} NULL")
+        try:
+            assert named("was_text") == []
+            with connection.cursor() as cursor:
+                cursor.execute(f"UPDATE {TABLE} SET was_text = text")
+            (found,) = named("was_text")
+            assert "a column that no model declares" in found.reason
+            note.delete()
+            assert named("was_text") == []
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {TABLE} DROP COLUMN was_text")
+
 
 @only_postgresql
 class TestPartitions:

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import override_settings
 
 from envelope_fields.census import CensusFailed, census, not_counted
-from envelope_fields.lifecycle import KeyInUse, schedule_deletion
+from envelope_fields.lifecycle import ConfirmationRequired, KeyInUse, schedule_deletion
 from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.testing import stored
@@ -83,6 +83,17 @@ def test_columns_of_other_types_and_names_are_others():
     execute("CREATE SCHEMA early", f"CREATE TABLE early.{TABLE} (title text)")
     Note.objects.create(text="a", data=None)
     assert counts() == {(None, 1)}
+
+
+def test_a_column_that_was_not_renamed_yet_is_named():
+    """Tenants are migrated one after the other."""
+    make_schema("north", texts=["a"])
+    execute(f"ALTER TABLE north.{TABLE} RENAME COLUMN text TO words")
+    (found,) = not_counted()
+    assert found.place == f"north.{TABLE}.words"
+    assert "not migrated yet; it holds 1 values" in found.reason
+    with pytest.raises(ConfirmationRequired, match="not migrated yet"):
+        schedule_deletion("default")
 
 
 def test_a_column_of_a_domain_of_bytes_is_counted():

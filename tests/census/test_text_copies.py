@@ -8,13 +8,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError, connection
+from django.utils import timezone
 
 from envelope_fields import text_copies as module
 from envelope_fields.census import CensusFailed
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.text_copies import text_copies
+from envelope_fields.text_copies import TextCopies, text_copies
 from tests.models import Note
 from tests.models.twins import PLAIN
 from tests.stored import stored
@@ -135,11 +137,67 @@ class TestSchemas:
         assert [(each.schema, each.rows) for each in copies] == [("north", 1), ("public", 2)]
         assert "in the schema 'north' of the database 'default' (1)" in str(copies[0])
 
+    def test_the_command_names_them(self, default):
+        log(envelope())
+        self.move()
+        output = StringIO()
+        call_command("census", "--text", stdout=output)
+        assert "default   north   admin.LogEntry  change_message" in output.getvalue()
+        output = StringIO()
+        call_command("census", "--text", "--json", stdout=output)
+        assert [each["schema"] for each in json.loads(output.getvalue())["text"]] == ["north"]
+
+    def test_more_of_them_in_one_void_a_confirmation(self, default):
+        """However many there were in another."""
+        key = create_master_key("tenant")
+        known = [copies("north", 1), copies("south", 5)]
+        confirmed = Confirmed(timezone.now(), Witnesses(key, None, None, known, ()).as_said())
+        assert [*confirmed.news(Witnesses(key, None, None, known, ()))] == []
+        later = [copies("north", 2), copies("south", 5)]
+        [news] = confirmed.news(Witnesses(key, None, None, later, ()))
+        assert "copied as text since" in news
+        assert "south" not in news
+
+    def test_one_that_lacks_a_column_is_searched_all_the_same(self, default):
+        """As that of a tenant whose migrations have not been run yet."""
+        log(envelope())
+        self.move()
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE north.{self.TABLE} DROP COLUMN object_repr")
+        assert found(default.current_version) == [("default", "admin.LogEntry.change_message", 1)]
+
+    def test_a_view_in_the_place_of_the_table(self, default):
+        log(envelope())
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {self.TABLE} RENAME TO moved")
+            cursor.execute(f"CREATE VIEW {self.TABLE} AS SELECT * FROM moved")
+        assert found(default.current_version) == [("default", "admin.LogEntry.change_message", 1)]
+
     def test_the_settings_leave_one_out(self, default, settings):
         log(envelope())
         self.move()
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SCHEMAS": ["public"]}
         assert found(default.current_version) == []
+
+
+def copies(schema, rows):
+    return TextCopies("default", "admin.LogEntry", "change_message", b"12345678", rows, schema)
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="MariaDB alone keeps history")
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_rows_of_the_past(default):
+    log(envelope())
+    table = LogEntry._meta.db_table
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(f"ALTER TABLE {table} ADD SYSTEM VERSIONING")
+            cursor.execute(f"DELETE FROM {table}")
+            assert len(found(default.current_version)) == 1
+            cursor.execute(f"DELETE HISTORY FROM {table}")
+            assert found(default.current_version) == []
+        finally:
+            cursor.execute(f"ALTER TABLE {table} DROP SYSTEM VERSIONING")
 
 
 class TestCommand:

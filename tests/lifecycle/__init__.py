@@ -59,9 +59,10 @@ def events(key, *actions):
 
 
 def at(monkeypatch, **later):
-    """Let the clock say that it is so much later."""
+    """Let every clock say that it is so much later."""
     now = timezone.now() + timedelta(**later)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)
+    monkeypatch.setattr("envelope_fields.clock.now", lambda: now)
     return now
 
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 from django.conf import settings
@@ -9,12 +10,14 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from envelope_fields import keyring
+from envelope_fields import audit, clock, key_uses, keyring, kms
 from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.key_uses import last_sign
 from envelope_fields.keyring import bound, rows
 from envelope_fields.lifecycle import (
     begin_shredding,
+    disable,
     finish_shredding,
     key_cache_bound,
     lower_key_cache_bound,
@@ -23,7 +26,7 @@ from envelope_fields.lifecycle import (
     shredding,
     under_way,
 )
-from envelope_fields.models import AuditEvent, KeyCacheBound
+from envelope_fields.models import AuditEvent, KeyCacheBound, MasterKey
 from envelope_fields.policy import acting_as
 from tests.at_once import Transaction, at_once
 from tests.lifecycle import at, key_in
@@ -241,6 +244,14 @@ class TestOpenTransactions:
         assert key.state == "disabled"
         assert shred(key).total == 1
 
+    def test_one_in_the_database_of_the_keys_is_waited_for(self, settings, monkeypatch):
+        """It may see keys as they were when it began, however often it reads them."""
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+        monkeypatch.setattr(under_way, "encrypted_columns", list)
+        with Transaction(lambda: begin("other")):
+            left = under_way.older(lambda: 0, 0)
+        assert {each.database for each in left.still_open} == {"other"}
+
     def test_one_that_began_later_is_not_waited_for(self, monkeypatch):
         key = key_in("disabled")
         an_hour_ago = timezone.now() - timedelta(hours=1)
@@ -248,6 +259,84 @@ class TestOpenTransactions:
         monkeypatch.setattr(under_way, "SECONDS", 0)
         with Transaction(lambda: list(TenantNote.objects.all())):
             assert finish_shredding(key).total == 0
+
+
+def begin(alias):
+    """Begin a transaction that ends when its thread does."""
+    connections[alias].set_autocommit(False)
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM django_migrations")
+        cursor.fetchall()
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it is on one machine")
+class TestClocks:
+    """Two machines tell different times, and the database one to both."""
+
+    def test_who_disables_and_who_destroys(self, monkeypatch):
+        key = key_in("enabled")
+        web(60)
+        begin_shredding(key)
+        ahead(monkeypatch, hours=1)
+        with pytest.raises(MasterKeyUnusable, match="yet"):
+            finish_shredding(key)
+
+    def test_who_disables_is_late(self, monkeypatch):
+        key = key_in("enabled")
+        web(60)
+        with monkeypatch.context() as patch:
+            ahead(patch, hours=-1)
+            disable(key)
+        with pytest.raises(MasterKeyUnusable, match="yet"):
+            finish_shredding(key)
+
+    def test_transactions_are_as_old_as_they_are(self, monkeypatch):
+        """What began before every process knew is older, whatever time it is here."""
+        key = key_in("enabled")
+        seen = []
+        monkeypatch.setattr(
+            under_way, "older", lambda age, _: seen.append(age()) or under_way.Left()
+        )
+        with monkeypatch.context() as patch:
+            ahead(patch, hours=1)
+            shred(key)
+        assert 0 <= seen[0] < 60
+
+    def test_uses_are_told_by_the_same(self, monkeypatch):
+        key = key_in("enabled")
+        before = clock.now()
+        with monkeypatch.context() as patch:
+            ahead(patch, hours=-1)
+            kms.encrypt("tenant", b"a", {})
+            assert before <= last_sign(key) <= clock.now()  # in memory
+            key_uses.flush()
+        assert before <= last_sign(key) <= clock.now()
+
+
+def ahead(monkeypatch, **by):
+    """Let the clock of this machine be so much ahead."""
+    now = timezone.now
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now() + timedelta(**by))
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has no locks of rows")
+@pytest.mark.parametrize("act", [disable, lambda key: lower_key_cache_bound(5)])
+def test_the_wait_for_the_trail_is_none_of_the_time_since(act):
+    """Until the commit, others find what was there before."""
+    key = key_in("enabled")
+    web(60)
+
+    with Transaction(lambda: audit.hold("default")) as other:
+        thread = Thread(target=at_once, args=[lambda: act(MasterKey.objects.get(pk=key.pk))])
+        thread.start()
+        time.sleep(0.5)
+        released = clock.now()
+        other.may_end.set()
+        thread.join()
+    key.refresh_from_db()
+    lowered_at = KeyCacheBound.objects.get().lowered_at
+    assert (lowered_at or key.state_changed_at) >= released
 
 
 def test_where_it_could_not_look_is_in_the_certificate(monkeypatch):

@@ -197,6 +197,26 @@ class TestWritersUnderWay:
         assert at_once(reading)[0] == MasterKey.objects.get(pk=key.pk).deletion_at
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="it alone has such partitions")
+def test_who_writes_to_a_partition_is_under_way(monkeypatch):
+    monkeypatch.setattr(under_way, "SECONDS", 0)
+    table = TenantNote._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE part_of_it () INHERITS ({table})")
+    try:
+        with Transaction(lambda: execute("DELETE FROM part_of_it")):
+            assert len(under_way.writers().still_open) == 1
+        assert under_way.writers().still_open == []
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE part_of_it")
+
+
+def execute(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="others say who writes")
 def test_sqlite_waits_for_its_writer():
     key_in("enabled")

@@ -1,13 +1,11 @@
 """Crypto-shredding, and its certificate."""
 
 import time
-from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import transaction
 from django.test import override_settings
-from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
@@ -142,9 +140,8 @@ class TestWaiting:
 
         def move(_):
             move_alias("tenant", other)
-            monkeypatch.setattr("django.utils.timezone.now", lambda: long_ago + timedelta(days=1))
+            at(monkeypatch, days=1)
 
-        long_ago = timezone.now()
         monkeypatch.setattr(time, "sleep", move)
         with override_settings(ENVELOPE_FIELDS=seconds):
             with pytest.raises(ConfirmationRequired):

@@ -1,17 +1,20 @@
 """`flush` and TRUNCATE, which would take the keys of values that stay elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
-from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.test import utils
 
 from envelope_fields import key_tables
 from envelope_fields.census import CensusFailed, NotCounted
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.management.commands import flush as command
 from envelope_fields.models import AuditKey, MasterKey, MasterKeyVersion
+from envelope_fields.text_copies import TextCopies
 from tests.models import Note
 from tests.stored import stored
 
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 @pytest.fixture
 def in_production(monkeypatch):
     """Nobody has set up a test environment; and nothing is flushed in the end."""
-    monkeypatch.delattr(mail, "outbox")
+    monkeypatch.delattr(utils._TestState, "saved_data")
     flushed = []
     monkeypatch.setattr(
         command.flush.Command, "handle", lambda _, **options: flushed.append(options["database"])
@@ -64,6 +67,18 @@ class TestInProduction:
         with pytest.raises(CommandError, match=r"tests\.Note\.text in the database 'default'"):
             flush()
 
+    @pytest.mark.django_db(transaction=True, databases="__all__")
+    def test_a_copy_of_a_table_in_the_database_that_is_flushed(self, in_production):
+        Note.objects.create(text="a")
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE a_copy AS SELECT * FROM {Note._meta.db_table}")
+        try:
+            with pytest.raises(CommandError, match=r"a_copy.*in the database 'default'"):
+                flush()
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TABLE a_copy")
+
     def test_copies_as_text(self, in_production):
         note = Note.objects.create(text="a", data=None)
         text = encode_text(bytes(stored(note, "text")))
@@ -71,6 +86,15 @@ class TestInProduction:
         LogEntry.objects.using("other").create(user=user, action_flag=1, change_message=text)
         with pytest.raises(CommandError, match=r"admin\.LogEntry\.change_message"):
             flush()
+
+    def test_copies_as_text_in_a_schema_that_is_not_flushed(self, in_production, monkeypatch):
+        copies = TextCopies("default", "admin.LogEntry", "change_message", b"12345678", 1, "tenant")
+        monkeypatch.setattr(key_tables, "text_copies", lambda _: [copies])
+        with pytest.raises(CommandError, match=r"change_message in the schema 'tenant'"):
+            flush()
+        monkeypatch.setattr(key_tables, "text_copies", lambda _: [replace(copies, schema=None)])
+        flush()
+        assert in_production == ["default"]
 
     def test_what_cannot_be_counted(self, in_production, monkeypatch):
         place = NotCounted("other", "clinic_patient", "it is a foreign table")

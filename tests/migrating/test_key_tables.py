@@ -1,14 +1,18 @@
 """Migrating back to zero drops the tables of keys: refused while values are under them."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.test import override_settings
 
+from envelope_fields.crypto.format import encode_text
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.key_tables import KeysInUse
 from envelope_fields.models import MasterKey
 from tests.migrating.conftest import keys_in
 from tests.models import Chart, Note
+from tests.stored import stored
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -38,6 +42,15 @@ class TestRefused:
         Note.objects.using("other").create(text="a", data=None)
         with pytest.raises(KeysInUse, match=r"tests\.Note\.text in the database 'other' \(1\)"):
             to("zero")
+
+    def test_copies_as_text(self):
+        note = Note.objects.create(text="a", data=None)
+        text = encode_text(bytes(stored(note, "text")))
+        note.delete()
+        user = get_user_model().objects.create_user("ann")
+        LogEntry.objects.create(user=user, action_flag=1, change_message=text)
+        with pytest.raises(KeysInUse, match=r"admin\.LogEntry\.change_message"):
+            to("zero", fake=True)
 
     def test_faking_it(self):
         Note.objects.create(text="a")

@@ -149,6 +149,12 @@ class TestPutOff:
             raise ValueError("of the block")
         assert signal.getsignal(signal.SIGTERM) is handler
 
+    def test_what_came_before_an_error_is_not_forgotten(self, came):
+        with pytest.raises(ValueError, match="of the block"), put_off():
+            interrupt()
+            raise ValueError("of the block")
+        assert came == [signal.SIGTERM]
+
     def test_what_ends_the_process_is_left_alone(self, came):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with put_off():

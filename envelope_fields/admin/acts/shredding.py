@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from envelope_fields import lifecycle
+from envelope_fields import clock, lifecycle
 from envelope_fields.admin.acts.base import ActForm, ActPage, name_of, values_text
 from envelope_fields.admin.acts.deletion import kms_text
 from envelope_fields.admin.acts.forms import TypedNameForm
@@ -51,7 +50,7 @@ class Shred(ActPage):
 
     @property
     def is_ready(self) -> bool:
-        return self.ready_at is not None and self.ready_at <= timezone.now()
+        return self.ready_at is not None and self.ready_at <= clock.now()
 
     def initial(self) -> dict[str, Any]:
         return {"places": [list(place) for place in counted_places(self.rows or [])]}

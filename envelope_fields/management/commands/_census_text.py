@@ -20,15 +20,9 @@ def as_text(
     rows: Sequence[CensusRow], totals: Sequence[Total], doubts: Sequence[NotCounted]
 ) -> str:
     """Return two tables, and below them what is wrong and what to do about it."""
-    has_schemas = any(row.schema for row in rows)
-    places = ("database", *(["schema"] if has_schemas else []), "model", "field")
+    places = (*_places(rows), "field")
     stored = [
-        (
-            *(getattr(row, name) or "" for name in places),
-            *_names(row.version_id, row.version),
-            row.values,
-        )
-        for row in rows
+        (*_where(row, places), *_names(row.version_id, row.version), row.values) for row in rows
     ]
     summed = [
         (*_names(version_id, version), _state(version), values)
@@ -57,12 +51,22 @@ def copies_as_text(copies: Sequence[Copies] | None) -> list[str]:
         return []
     if not copies:
         return ["No text or JSON column of an installed model holds an envelope."]
-    headings = ("database", "model", "text or JSON column", *KEY_HEADINGS, "rows")
+    places = _places(each for each, _ in copies)
+    headings = (*places, "text or JSON column", *KEY_HEADINGS, "rows")
     rows = [
-        (each.database, each.model, each.field, *_names(each.version_id, version), each.rows)
+        (*_where(each, places), each.field, *_names(each.version_id, version), each.rows)
         for each, version in copies
     ]
     return [_table(headings, rows)]
+
+
+def _places(found: Iterable[CensusRow | TextCopies]) -> tuple[str, ...]:
+    """Return what tells places apart; schemas only where there are several."""
+    return ("database", *(["schema"] if any(each.schema for each in found) else []), "model")
+
+
+def _where(found: CensusRow | TextCopies, places: Iterable[str]) -> tuple[str, ...]:
+    return tuple(getattr(found, name) or "" for name in places)
 
 
 def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:

@@ -112,6 +112,7 @@ def _as_json(
 def _copies_as_json(found: TextCopies, version: KeyVersion) -> dict[str, Any]:
     return {
         "database": found.database,
+        "schema": found.schema,
         "model": found.model,
         "field": found.field,
         **_version_as_json(found.version_id, version),

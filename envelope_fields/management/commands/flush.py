@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core import mail
 from django.core.management import CommandError
 from django.core.management.commands import flush
 from django.db import connections
+from django.test import utils
 
 from envelope_fields.key_tables import values_that_stay
 from envelope_fields.management.commands._errors import reported
@@ -38,7 +38,7 @@ class Command(flush.Command):
 
 def _is_test_run() -> bool:
     """Whether Django's test environment is set up: then databases are made to be thrown away."""
-    return hasattr(mail, "outbox")
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 @contextmanager
