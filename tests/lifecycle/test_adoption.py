@@ -100,6 +100,10 @@ class TestAKeyThatAUserMade:
         key.save()
         with pytest.raises(EnvelopeError, match="written once"):
             MasterKey.objects.filter(pk=key.pk).update(creator_type="application")
+        with pytest.raises(EnvelopeError, match="written once"):
+            MasterKey.objects.bulk_create(
+                [key], update_conflicts=True, update_fields=["creator_id"], unique_fields=["id"]
+            )
         key.refresh_from_db()
         assert (key.creator_type, key.description) == ("auth.user", "x")
         assert key.creator_id == str(mallory.pk)
