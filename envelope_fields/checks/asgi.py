@@ -21,7 +21,7 @@ _DEPTH = 20  # of middlewares and routers in each other
 
 def check_channels(**_: Any) -> list[CheckMessage]:
     """Look whether the protocols that Channels serves are bound to their users."""
-    if find_spec("channels") is None:
+    if not apps.is_installed("channels") and find_spec("channels") is None:
         return []
     path = _path()
     application = _loaded(path)
