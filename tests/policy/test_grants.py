@@ -133,7 +133,6 @@ class TestGranting:
         with pytest.raises(MasterKeyUnusable, match="destroyed"):
             grant(lab, ann, ["decrypt"])
 
-
     def test_to_one_whose_name_differs_in_case_is_another(self, lab, ann, granted):
         """MariaDB compares names without case; primary keys may be text."""
         there = granted(lab, ann, "decrypt")
