@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import partial
 from time import monotonic, time
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
@@ -88,7 +87,7 @@ def _note_refused(version_id: bytes, errand: Errand) -> None:
             use_rows.write(days, using)
         elif own_connection.is_possible(using):
             own_connection.run(partial(use_rows.write, days, using), using)
-    except (DatabaseError, ImproperlyConfigured) as error:
+    except Exception as error:  # the refusal itself is what the caller has to hear
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
 
 

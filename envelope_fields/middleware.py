@@ -29,7 +29,8 @@ from envelope_fields.policy.requests import count_requests, end_with, handled
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}\Z")
 _ADDRESS_LENGTH = 45  # of the column that keeps it
 
-_CONNECTIONS = ("http", "websocket")  # as ASGI calls them
+# What no client sends, as Channels and ASGI call it: messages to workers, and a server's start.
+_WORKER, _SERVER = "channel", "lifespan"
 
 Scope = MutableMapping[str, Any]
 ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -70,9 +71,10 @@ class PrincipalMiddleware:
 class PrincipalASGIMiddleware:
     """Binds `scope["user"]` to an ASGI application beside Django, such as one of Channels.
 
-    Without a user in the scope, it is anonymous. It stands inside of what puts the user there:
-    `AuthMiddlewareStack(PrincipalASGIMiddleware(URLRouter([...])))`. What comes by a channel layer
-    to a worker of its own, which no user has connected to, is the application.
+    Without a user in the scope, it is anonymous, whatever the protocol. It stands inside of what
+    puts the user there: `AuthMiddlewareStack(PrincipalASGIMiddleware(URLRouter([...])))`. What
+    comes by a channel layer to a worker of its own, which no user has connected to, is the
+    application.
 
     Args:
         app: the ASGI application.
@@ -83,12 +85,12 @@ class PrincipalASGIMiddleware:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         with ExitStack() as stack:
-            if scope["type"] in _CONNECTIONS:
+            if scope["type"] == _WORKER:
+                stack.enter_context(acting_as(APPLICATION))
+            elif scope["type"] != _SERVER:
                 stack.enter_context(handled())
                 stack.enter_context(coming_from(_origin_of_scope(scope)))
                 stack.enter_context(bound(_ScopeUser(scope)))
-            elif scope["type"] == "channel":
-                stack.enter_context(acting_as(APPLICATION))
             await self.app(scope, receive, send)
 
 

@@ -8,7 +8,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, InterfaceError, connection, connections, transaction
+from django.test.testcases import DatabaseOperationForbidden
 
 from envelope_fields import first_uses, key_uses, keyring, kms, use_rows
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -155,12 +156,13 @@ class TestRefused:
         key_uses.flush()
         assert KeyUse.objects.get(action="decrypt").refused == 10
 
-    def test_an_error_of_the_database_is_not_seen(self, key, monkeypatch):
+    @pytest.mark.parametrize("error", [DatabaseError, InterfaceError, DatabaseOperationForbidden])
+    def test_an_error_of_the_database_is_not_seen(self, key, monkeypatch, error):
         ciphertext = kms.encrypt("files", b"a", {})
         disable(key)
 
         def fail(*_):
-            raise DatabaseError("no")
+            raise error("no")
 
         monkeypatch.setattr(use_rows, "write", fail)
         with pytest.raises(MasterKeyUnusable, match="disabled"):

@@ -14,31 +14,31 @@ from django.utils.module_loading import import_string
 from envelope_fields.middleware import PrincipalASGIMiddleware
 
 _OURS = f"{PrincipalASGIMiddleware.__module__}.{PrincipalASGIMiddleware.__qualname__}"
-# Django has a middleware of its own; the other two have no user.
-_NEEDS_NONE = ("http", "lifespan", "channel")
+# What no user sends.
+_NEEDS_NONE = ("lifespan", "channel")
 _DEPTH = 20  # of middlewares and routers in each other
 
 
 def check_channels(**_: Any) -> list[CheckMessage]:
     """Look whether the protocols that Channels serves are bound to their users."""
-    if not _has_channels():
+    if not apps.is_installed("channels") and find_spec("channels") is None:
         return []
     path = _path()
     application = _loaded(path)
     if application is None:
-        return [_unbound("websockets", f"in {path!r}, which could not be looked into")]
+        where = f"in {path!r}, which could not be looked into"
+        return [_unbound("websockets", where)] if _is_configured() else []
     served = getattr(_router(application, _DEPTH), "application_mapping", {})
     return [
         _unbound(name, f"around what {path!r} has for it")
         for name, app in served.items()
-        if name not in _NEEDS_NONE and not _is_bound(app, _DEPTH)
+        if name not in _NEEDS_NONE and any(_serves(name, leaf) for leaf in _unbound_in(app, _DEPTH))
     ]
 
 
-def _has_channels() -> bool:
-    if apps.is_installed("channels"):
-        return True
-    return bool(getattr(settings, "ASGI_APPLICATION", None)) and find_spec("channels") is not None
+def _is_configured() -> bool:
+    """Whether the settings speak of an application; other servers are told its name elsewhere."""
+    return apps.is_installed("channels") or bool(getattr(settings, "ASGI_APPLICATION", None))
 
 
 def _path() -> str:
@@ -76,12 +76,20 @@ def _unbound(protocol: str, where: str) -> CheckMessage:
     )
 
 
-def _is_bound(app: Any, depth: int) -> bool:
-    """Whether ours is around whatever an application leads to."""
+def _unbound_in(app: Any, depth: int) -> Iterator[Any]:
+    """Yield the applications that connections come to without passing ours."""
     if isinstance(app, PrincipalASGIMiddleware):
-        return True
-    inner = list(_inside(app))
-    return depth > 0 and bool(inner) and all(_is_bound(each, depth - 1) for each in inner)
+        return
+    inner = list(_inside(app)) if depth else []
+    if not inner:
+        yield app
+    for each in inner:
+        yield from _unbound_in(each, depth - 1)
+
+
+def _serves(protocol: str, app: Any) -> bool:
+    """Whether an application serves a protocol beside Django, which binds its requests itself."""
+    return protocol != "http" or hasattr(app, "consumer_class")
 
 
 def _inside(app: Any) -> Iterator[Any]:

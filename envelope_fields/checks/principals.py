@@ -18,6 +18,7 @@ from envelope_fields.fields.row_keys import managed_by
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
 
+_API = "envelope_fields.api."
 _OURS = f"{PrincipalMiddleware.__module__}.{PrincipalMiddleware.__qualname__}"
 
 
@@ -99,12 +100,14 @@ def _has_api() -> bool:
 
 
 def _leads_to_api(resolver: URLResolver) -> bool:
-    if getattr(resolver.urlconf_module, "__name__", "") == "envelope_fields.api.urls":
-        return True
     return any(
-        isinstance(pattern, URLResolver) and _leads_to_api(pattern)
+        _leads_to_api(pattern) if isinstance(pattern, URLResolver) else _is_of_api(pattern.callback)
         for pattern in resolver.url_patterns
     )
+
+
+def _is_of_api(view: Any) -> bool:
+    return getattr(view, "__module__", "").startswith(_API)
 
 
 _SURFACES = {"the key admin": _has_admin, "the HTTP API": _has_api}

@@ -32,20 +32,27 @@ def guarded(field: Any) -> ToPlaintext:
             )
             del plaintext
         except Exception as error:
-            problem = _retold(field, error, value)
+            problem = _retold(field, error)
         del value  # outside of `except`: what was raised there may hold it
         raise problem
 
     return guard
 
 
-def _retold(field: Any, error: Exception, value: Any) -> Exception:
-    """Return what may be said of an error: what the field itself says, if that holds no value."""
+def _retold(field: Any, error: Exception) -> Exception:
+    """Return what may be said of an error: all of it where a field of ours says it."""
     kind = TypeError if isinstance(error, TypeError | AttributeError) else ValueError
-    said = str(error)
-    if said.startswith(f"{field}: ") and str(value) not in said and repr(value) not in said:
-        return kind(said)
+    if str(error).startswith(f"{field}: ") and _is_raised_by_us(error):
+        return kind(str(error))
     return kind(
         f"{field}: this is not a value that the field can store: to_plaintext() raised "
         f"{type(error).__name__}."
     )
+
+
+def _is_raised_by_us(error: Exception) -> bool:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
+    return str(module).startswith("envelope_fields.")

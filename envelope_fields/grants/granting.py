@@ -14,6 +14,7 @@ from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.grants.contexts import checked_context
 from envelope_fields.grants.events import as_event
+from envelope_fields.grants.holders import holder as holder_in
 from envelope_fields.grants.holders import holder_of, name_of
 from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
 from envelope_fields.models import KeyGrant, KeyState
@@ -66,7 +67,7 @@ def grant(
             "expires_at": end,
         }
         for there in row.grants.using(using).filter(**columns):
-            if set(there.actions) == set(named):
+            if set(there.actions) == set(named) and holder_in(there) == holder:
                 return there
         made = KeyGrant(master_key=row, actions=[str(action) for action in named], **columns)
         made.save(using=using, force_insert=True)

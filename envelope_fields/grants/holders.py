@@ -103,7 +103,10 @@ def are_effective(rows: dict[Holder, Any]) -> dict[Holder, bool]:
 
 
 def held_by(holder: Holder) -> Q:
-    """Return the condition for the grants of one holder."""
+    """Return the condition for the grants of one holder.
+
+    Look at them once more: a database may compare without case, or without spaces at the end.
+    """
     return Q(principal_type=holder.type, principal_id=holder.id)
 
 

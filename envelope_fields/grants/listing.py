@@ -52,9 +52,11 @@ def list_grants(key: Key | None = None, to: Any = None) -> list[ListedGrant]:
     rows = KeyGrant.objects.using(using).select_related("master_key")
     if key is not None:
         rows = rows.filter(master_key=found_key(using, key))
-    if to is not None:
-        rows = rows.filter(held_by(holder_of(to)))
-    return described(list(rows.order_by("master_key__alias", "pk")))
+    named = None if to is None else holder_of(to)
+    if named is not None:
+        rows = rows.filter(held_by(named))
+    found = rows.order_by("master_key__alias", "pk")
+    return described([row for row in found if named in (None, holder(row))])
 
 
 def described(grants: list[KeyGrant]) -> list[ListedGrant]:

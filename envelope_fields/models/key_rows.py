@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from django.db import models
@@ -28,17 +29,31 @@ class KeyRowQuerySet(models.QuerySet[_Row]):
     """Announces the changes that send no signal."""
 
     def update(self, **kwargs: Any) -> int:
-        final: Any = kwargs.keys() & getattr(self.model, "WRITTEN_ONCE", ())
-        if final:
-            raise EnvelopeError(f"{', '.join(sorted(final))}: who made a key is written once.")
+        self._refuse_written_once(kwargs)
         changed = super().update(**kwargs)
         key_changes.announce(self.db)
         return changed
 
-    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[_Row]:
-        rows = super().bulk_create(objs, *args, **kwargs)
+    def bulk_create(
+        self,
+        objs: Any,
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Any = None,
+        unique_fields: Any = None,
+    ) -> list[_Row]:
+        self._refuse_written_once(update_fields or ())
+        rows = super().bulk_create(
+            objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+        )
         key_changes.announce(self.db, _new_versions(*rows))
         return rows
+
+    def _refuse_written_once(self, names: Iterable[str]) -> None:
+        final = set(names) & getattr(self.model, "WRITTEN_ONCE", frozenset())
+        if final:
+            raise EnvelopeError(f"{', '.join(sorted(final))}: who made a key is written once.")
 
 
 def _new_versions(*rows: models.Model) -> list[bytes]:

@@ -168,24 +168,31 @@ def require_application(action: str, key: MasterKey, actor: Any = None) -> Princ
         return principal
     denial = Denial(principal, action, key.pk, key.alias)
     tell(denial)
-    raise KeyAccessDenied(f"{denial}. Only the application does: run the command on its behalf.")
+    raise KeyAccessDenied(
+        f"{_told(denial)}. Only the application does: run the command on its behalf."
+    )
 
 
 def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
     """Return the error for what is refused, with the way out.
 
-    Anonymous is not told the key, wherever the message is shown; the log and the trail have it.
+    Anonymous is not told the key; the log and the trail have it.
     """
     if principal == APPLICATION:
         advice = "The key says that the application may not use it; a user with a grant may."
     elif principal == ANONYMOUS:
-        where = f" values of {attempt.place}" if attempt.place else " with this key"
-        return KeyAccessDenied(
-            f"anonymous may not {attempt.action}{where}. Log in as a user who has a grant."
-        )
+        advice = "Log in as a user who has a grant."
     else:
         advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
-    return KeyAccessDenied(f"{attempt.denied_to(principal)}. {advice}")
+    return KeyAccessDenied(f"{_told(attempt.denied_to(principal))}. {advice}")
+
+
+def _told(denial: Denial) -> str:
+    """Say what is denied; not which key to anonymous, wherever the message is shown."""
+    if denial.principal != ANONYMOUS:
+        return str(denial)
+    where = f" values of {denial.place}" if denial.place else " with this key"
+    return f"anonymous may not {denial.action}{where}"
 
 
 def _granted(attempt: Attempt, principal: Principal, facts: Facts, using: str) -> Verdict:

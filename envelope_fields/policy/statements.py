@@ -23,6 +23,8 @@ _UID = "envelope_fields.policy.statements"
 _DECIDING = ("is_active", "is_superuser")
 # Those that write nothing, and those that say where a transaction begins and ends.
 _HARMLESS = ("SELECT", "BEGIN", "SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "SET ", "SHOW")
+# What makes an INSERT change rows that are there.
+_UPSERTS = (" on conflict", " on duplicate key")
 
 Execute = Callable[..., Any]
 
@@ -45,8 +47,9 @@ class _Tables(NamedTuple):
         """Whether a statement may change what the policy knows of people."""
         if any(table in statement for table in self.members):
             return True
-        is_of_users = any(table in statement for table in self.users)
-        if not is_of_users or statement.startswith("insert"):
+        if not any(table in statement for table in self.users):
+            return False
+        if statement.startswith("insert") and not any(each in statement for each in _UPSERTS):
             return False  # a new user is told of by a signal, and nobody has relied on them yet
         decides = not self.columns or any(column in statement for column in self.columns)
         return decides or not statement.startswith("update")
@@ -74,7 +77,8 @@ class _Watcher:
         self, execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
         """Have a statement executed, and say so if it has changed people."""
-        if isinstance(sql, str) and sql.startswith(_HARMLESS):
+        # Behind a semicolon there may be another statement.
+        if isinstance(sql, str) and sql.startswith(_HARMLESS) and ";" not in sql:
             return execute(sql, params, many, context)
         result = execute(sql, params, many, context)
         if self._tables.are_written_by(str(sql).lstrip().lower()):

@@ -10,7 +10,9 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from types import FrameType, ModuleType, TracebackType
+from contextlib import suppress
+from functools import partial
+from types import FrameType, MemberDescriptorType, ModuleType, TracebackType
 from typing import Any
 
 from django.apps import AppConfig
@@ -33,7 +35,7 @@ _LEFT_ALONE = (
     *(AppConfig, Field, ModuleType, Options),
 )
 _SEQUENCES = (list, tuple, set, frozenset, deque)
-_WITH_DATA = (BaseExpression, BaseForm, Model, Q, Query, QuerySet)
+_WITH_DATA = (BaseExpression, BaseForm, Model, Q, Query, QuerySet, partial)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})
 
 
@@ -64,7 +66,11 @@ class Found:
             self.secrets.add([value for field, value in by_place if is_encrypted(field)])
         else:
             self._note(variables)
-        waiting = deque((0, value) for value in variables.values())
+        self.look_into(variables.values())
+
+    def look_into(self, values: Iterable[Any]) -> None:
+        """Look into some values, and into what they hold."""
+        waiting = deque((0, value) for value in values)
         for _ in range(_LOOKS):
             if not waiting:
                 return
@@ -74,9 +80,15 @@ class Found:
                 inside = self._inside(value)
                 waiting.extend((depth + 1, each) for each in inside if _may_hold_values(each))
 
-    def look_into_data(self, data: dict[Any, Any]) -> None:
+    def look_into_stack(self, frame: FrameType | None) -> None:
+        """Look into a frame, and those that it was called from."""
+        while frame is not None:
+            self.look_into_frame(frame)
+            frame = frame.f_back
+
+    def look_into_data(self, data: Any) -> None:
         """Look into what a client has sent."""
-        self._note(data)
+        self.look_into([data])
 
     def _note(self, named: dict[Any, Any]) -> None:
         for name, value in named.items():
@@ -137,12 +149,18 @@ def _brought(instance: Model) -> list[Any]:
     return [each.seen for each in all_brought(instance).values() if each]
 
 
-def has_encrypted_fields(value: Any) -> bool:
-    """Whether something is a row with encrypted fields, or several of them."""
+def model_of(value: Any) -> Any:
+    """Return the model that something is a row of, or several rows; None if it is not."""
     kind = type(value)
     model = value.model if issubclass(kind, QuerySet) else kind
     is_model = isinstance(model, type) and issubclass(model, Model)
-    return is_model and hasattr(model, "_meta") and bool(encrypted_fields(model))
+    return model if is_model and hasattr(model, "_meta") else None
+
+
+def has_encrypted_fields(value: Any) -> bool:
+    """Whether something is a row with encrypted fields, or several of them."""
+    model = model_of(value)
+    return model is not None and bool(encrypted_fields(model))
 
 
 def read_by_place(function: str, variables: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -195,9 +213,14 @@ def _may_hold_values(value: Any) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    # Not vars(): a lazy object would be made.
-    try:
-        held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return held if isinstance(held, dict) else {}
+    """Return what an object holds, also in slots. Not vars(): a lazy object would be made."""
+    held: dict[str, Any] = {}
+    for kind in type(value).__mro__:
+        for name, attribute in vars(kind).items():
+            if isinstance(attribute, MemberDescriptorType):
+                with suppress(AttributeError):  # not set
+                    held[name] = attribute.__get__(value)
+    with suppress(AttributeError):
+        own = object.__getattribute__(value, "__dict__")
+        held.update(own if isinstance(own, dict) else {})
+    return held

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
 
-from envelope_fields.reporting.finding import (
-    Found,
-    has_encrypted_fields,
-    holds_rows,
-    is_pair,
-)
+from envelope_fields.reporting.finding import Found, holds_rows, is_pair, model_of
 from envelope_fields.reporting.secrets import SUBSTITUTE
 
 _DEPTH = 8
+_NO_NAME = re.compile(r'[{}"<>\n]')
 _PLAIN = (bytes, bytearray, int, float)
 _AS_IT_IS = (type(None), complex, type)
 
@@ -44,6 +42,11 @@ def without_secrets(name: Any, value: Any, found: Found, depth: int = 0) -> Any:
     return _in_depth(value, found, depth + 1)
 
 
+def is_form(posted: Iterable[Any]) -> bool:
+    """Whether these are the names of a form: JSON that is posted as one is all in a name."""
+    return not any(_NO_NAME.search(str(name)) for name in posted)
+
+
 def _in_depth(value: Any, found: Found, depth: int) -> Any:
     if issubclass(type(value), dict):
         return {
@@ -56,7 +59,7 @@ def _in_depth(value: Any, found: Found, depth: int) -> Any:
             shown = without_secrets(None, name, found, depth)
             return (shown, without_secrets(name, inside, found, depth))
         return type(value)(without_secrets(None, inside, found, depth) for inside in value)
-    if has_encrypted_fields(value):
+    if model_of(value) is not None:
         return Shown(_place(value))
     if holds_rows(value):
         return Shown(f"<{type(value).__name__} of rows with encrypted fields>")
@@ -71,7 +74,7 @@ def _cleansed(value: Any, text: str, found: Found) -> Any:
 
 
 def _place(value: Any) -> str:
-    """Return which row it is: more would have to be asked of it."""
+    """Return which row it is: for more, another row may have to be read, or a value opened."""
     if issubclass(type(value), QuerySet):
         return f"<QuerySet of {value.model._meta.label}>"
     return f"<{value._meta.label} {vars(value).get(value._meta.pk.attname)!r}>"

@@ -12,10 +12,11 @@ from django.http import HttpRequest, QueryDict
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from envelope_fields.reporting.finding import Found, chain
-from envelope_fields.reporting.hiding import Shown, without_secrets
+from envelope_fields.reporting.hiding import Shown, is_form, without_secrets
 from envelope_fields.reporting.secrets import SUBSTITUTE
 
 _TEXTS = ("exception_value", "exception_notes", "request_insecure_uri", "user_str")
+_USERS = ("_cached_user", "user")  # as a request keeps them
 _KEPT = "_envelope_fields_found"  # at the exception, whose frames have the values all the same
 
 
@@ -42,9 +43,10 @@ class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
         posted: Any = super().get_post_parameters(request)
         try:
             found = _found(request, None)
-            return {name: without_secrets(name, posted[name], found) for name in posted}
+            shown = {name: without_secrets(name, posted[name], found) for name in posted}
         except Exception:
-            return dict.fromkeys(posted, SUBSTITUTE)
+            shown = dict.fromkeys(posted, SUBSTITUTE)
+        return shown if is_form(shown) else {SUBSTITUTE: SUBSTITUTE}
 
     def get_safe_request_meta(self, request: Any) -> dict[str, Any]:
         """Return the headers and environment of a request, without values of encrypted fields."""
@@ -67,17 +69,22 @@ class EncryptedFieldsReporter(ExceptionReporter):
     def get_traceback_data(self) -> dict[str, Any]:
         """Return what a report consists of, without values of encrypted fields."""
         data: dict[str, Any] = super().get_traceback_data()
+        data["unicode_hint"] = None  # a piece of a text, which may be a value's
         try:
             _cleanse(data, self.request, _found(self.request, None))
         except Exception as error:
             hidden = _not_looked_through(error)
-            data.update(dict.fromkeys(_TEXTS, hidden), request_GET_items=[])
+            data.update(dict.fromkeys(_TEXTS, hidden), request_GET_items=[], template_info=None)
             for frame in data["frames"]:
                 frame["exc_cause"] = frame.get("exc_cause") and hidden
         return data
 
 
 def _cleanse(data: dict[str, Any], request: HttpRequest | None, found: Found) -> None:
+    template = data.get("template_info")
+    if template:
+        message = found.secrets.cleansed(str(template["message"]))
+        data["template_info"] = {**template, "message": message}
     for name in _TEXTS:
         if data.get(name):
             data[name] = found.secrets.cleansed(str(data[name]))  # Django 6.1 has the exception
@@ -118,6 +125,7 @@ def _found(request: HttpRequest | None, frame: FrameType | None) -> Found:
         if request is not None:
             found.look_into_data(dict(request.GET.lists()))
             found.look_into_data(dict(request.POST.lists()))
+            found.look_into([vars(request).get(name) for name in _USERS])
         if error is not None:
             setattr(error, _KEPT, found)
     return found

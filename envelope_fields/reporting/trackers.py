@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 from urllib.parse import parse_qsl
 
 from envelope_fields.reporting.finding import Found
-from envelope_fields.reporting.hiding import without_secrets
+from envelope_fields.reporting.hiding import is_form, without_secrets
 from envelope_fields.reporting.secrets import SUBSTITUTE
 
 Event = dict[str, Any]
@@ -39,15 +40,18 @@ def before_send(event: Event, hint: dict[str, Any]) -> Event:
 
 
 def _found(event: Event, hint: dict[str, Any]) -> Found:
-    found = Found()
+    found, is_of_error = Found(), False
     record = hint.get("log_record")
     for info in (hint.get("exc_info"), getattr(record, "exc_info", None)):
         if isinstance(info, tuple) and len(info) == 3:
             found.look_into_exception(info[1])
             found.look_into_traceback(info[2])
+            is_of_error = True
+    if not is_of_error:  # a message, from where it is sent
+        found.look_into_stack(sys._getframe())
     request = event.get("request")
     if isinstance(request, dict):
-        found.look_into_data(request.get("data") or {})
+        found.look_into_data(request.get("data"))
     return found
 
 
@@ -59,7 +63,9 @@ def _cleansed(part: Any, value: Any, found: Found) -> Any:
     if part == "query_string" and isinstance(value, str):
         names = [name for name, _ in parse_qsl(value, keep_blank_values=True)]
         return SUBSTITUTE if any(name in found.names for name in names) else value
-    if part == "data" and isinstance(value, dict):  # of a request or of a breadcrumb
+    if part == "data" and isinstance(value, dict) and not is_form(value):
+        return SUBSTITUTE
+    if part == "data" and isinstance(value, dict | list):  # of a request or of a breadcrumb
         return without_secrets(None, value, found)
     if isinstance(value, dict):
         return {name: _cleansed(name, inside, found) for name, inside in value.items()}

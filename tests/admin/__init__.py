@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.test import override_settings
+from django.urls import reverse
 
 from envelope_fields.grants import grant
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import registered  # noqa: F401 - registers with the admin site
 
@@ -25,6 +27,20 @@ def officer(name="olga", *, permissions="*", key=None, actions=tuple(Action), **
     if key is not None:
         grant(key, user, actions, actor=APPLICATION)
     return user
+
+
+def page_of(key):
+    """Return the address of a key's page."""
+    return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
+
+
+def said(response):
+    """Return the messages that a page shows."""
+    return [str(message) for message in response.context["messages"]]
+
+
+def last_event():
+    return AuditEvent.objects.latest("number")
 
 
 @contextmanager

@@ -1,14 +1,42 @@
-"""A real browser, on the pages of a real server."""
+"""An officer with a key, and a real browser on the pages of a real server."""
 
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 
+from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
+from tests.admin import officer
 from tests.browsers import chromium
 from tests.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def counted_anew():
+    """A count that was slow is kept, here from one test to the next."""
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def key():
+    return create_master_key("tenant")
+
+
+@pytest.fixture
+def user(key):
+    """An officer with all rights on the key."""
+    return officer(key=key)
+
+
+@pytest.fixture
+def client(client, user):
+    client.force_login(user)
+    return client
 
 
 @pytest.fixture

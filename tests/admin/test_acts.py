@@ -9,7 +9,6 @@ from django.conf import settings as project
 from django.contrib.admin import AdminSite
 from django.contrib.admin import site as default_site
 from django.contrib.auth.models import Group
-from django.core.cache import cache
 from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
@@ -31,45 +30,16 @@ from envelope_fields.lifecycle import (
 )
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
-from tests.admin import officer
+from tests.admin import last_event, officer, page_of, said
 from tests.models import TenantNote
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 def url(act, key, number=None):
     if number is None:
         return reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
     return reverse("admin:envelope_fields_masterkey_version_act", args=[key.pk, number, act])
-
-
-def page_of(key):
-    return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
-
-
-@pytest.fixture(autouse=True)
-def counted_anew():
-    """A count that was slow is kept, here from one test to the next."""
-    cache.clear()
-
-
-@pytest.fixture
-def key():
-    return create_master_key("tenant")
-
-
-@pytest.fixture
-def client(client, key):
-    client.force_login(officer(key=key))
-    return client
-
-
-def said(response):
-    return [str(message) for message in response.context["messages"]]
-
-
-def last_event():
-    return AuditEvent.objects.latest("number")
 
 
 ACTS = [
@@ -230,9 +200,11 @@ class TestDeletion:
 
     def test_what_was_not_counted_is_named(self, client, key, monkeypatch):
         place = NotCounted("default", "clinic_patient", "it is a view")
-        monkeypatch.setattr(witnesses, "not_counted", lambda: [place])
+        looks = []
+        monkeypatch.setattr(witnesses, "not_counted", lambda: looks.append(1) or [place])
         page = client.get(url("schedule_deletion", key)).text
         assert "Not counted: clinic_patient" in page
+        assert looks == [1]
         client.post(url("schedule_deletion", key), {"days": "7", "confirm": "tenant"})
         key.refresh_from_db()
         assert key.state == "pending_deletion"

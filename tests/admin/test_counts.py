@@ -9,7 +9,7 @@ from django.urls import reverse
 from envelope_fields.admin import counts
 from envelope_fields.census import CensusFailed
 from envelope_fields.lifecycle import create_master_key
-from tests.admin import officer
+from tests.admin import page_of
 from tests.models import TenantNote
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
@@ -17,24 +17,11 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_kept():
-    cache.clear()
-    yield
-    cache.clear()
-
-
 @pytest.fixture
 def key():
     key = create_master_key("tenant")
     TenantNote.objects.create(tenant="tenant", text="a", data={})
     return key
-
-
-@pytest.fixture
-def client(client, key):
-    client.force_login(officer(key=key))
-    return client
 
 
 @pytest.fixture
@@ -46,10 +33,6 @@ def slow(monkeypatch):
         monkeypatch.setattr(counts.time, "perf_counter", lambda: next(clock))
 
     return slow
-
-
-def page_of(key):
-    return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
 
 
 def act_on(key, act="rotate"):

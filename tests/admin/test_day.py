@@ -1,7 +1,6 @@
 """The day of a security officer, in a real browser."""
 
 import pytest
-from django.core.cache import cache
 from django.urls import reverse
 
 from envelope_fields import audit
@@ -23,12 +22,6 @@ from tests.models import TenantNote
 
 pytestmark = in_a_browser
 LIST = reverse("admin:envelope_fields_masterkey_changelist")
-
-
-@pytest.fixture(autouse=True)
-def counted_anew():
-    """A count that was slow is kept, here from one test to the next."""
-    cache.clear()
 
 
 @pytest.fixture

@@ -14,17 +14,6 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__
 LIST = reverse("admin:envelope_fields_auditevent_changelist")
 
 
-@pytest.fixture
-def key():
-    return create_master_key("tenant")
-
-
-@pytest.fixture
-def client(client, key):
-    client.force_login(officer(key=key))
-    return client
-
-
 def page_of(event):
     return reverse("admin:envelope_fields_auditevent_change", args=[event.pk])
 

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -12,7 +11,7 @@ from django.utils import timezone
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
-from tests.admin import officer
+from tests.admin import officer, page_of
 from tests.models import Note, TenantNote
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
@@ -21,30 +20,9 @@ LIST = reverse("admin:envelope_fields_masterkey_changelist")
 ADD = reverse("admin:envelope_fields_masterkey_add")
 
 
-def page_of(key):
-    return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
-
-
-@pytest.fixture(autouse=True)
-def counted_anew():
-    """A count that was slow is kept, here from one test to the next."""
-    cache.clear()
-
-
 @pytest.fixture
 def key():
     return create_master_key("tenant", description="Of a tenant", rotation_period=90)
-
-
-@pytest.fixture
-def user(key):
-    return officer(key=key)
-
-
-@pytest.fixture
-def client(client, user):
-    client.force_login(user)
-    return client
 
 
 class TestList:

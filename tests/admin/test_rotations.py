@@ -25,7 +25,7 @@ from envelope_fields.models import (
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.workers.process import ProcessWorker
-from tests.admin import officer
+from tests.admin import last_event, officer, page_of, said
 from tests.models import LabNote, TenantNote
 from tests.rotation import interrupted, left, put, with_worker
 from tests.stored import stored
@@ -33,10 +33,6 @@ from tests.stored import stored
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = reverse("admin:envelope_fields_rotationrun_changelist")
-
-
-def page_of(key):
-    return reverse("admin:envelope_fields_masterkey_change", args=[key.pk])
 
 
 def start_url(key):
@@ -47,14 +43,6 @@ def run_url(run, name="change", *args):
     return reverse(f"admin:envelope_fields_rotationrun_{name}", args=[run.pk, *args])
 
 
-def said(response):
-    return [str(message) for message in response.context["messages"]]
-
-
-def last_event():
-    return AuditEvent.objects.latest("number")
-
-
 @pytest.fixture
 def key():
     key = create_master_key("tenant")
@@ -63,12 +51,6 @@ def key():
     )
     rotate_master_key(key)
     return key
-
-
-@pytest.fixture
-def client(client, key):
-    client.force_login(officer(key=key))
-    return client
 
 
 @pytest.fixture

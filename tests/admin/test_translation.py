@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
 from django.urls import reverse
 from django.utils import translation
 
@@ -19,7 +18,6 @@ from envelope_fields.admin import words
 from envelope_fields.lifecycle import Act, create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant
 from envelope_fields.policy import Action
-from tests.admin import officer
 from tests.models import TenantNote
 
 pytestmark = pytest.mark.any_database
@@ -55,10 +53,9 @@ class Texts(HTMLParser):
             self.found.append(data)
 
 
-@pytest.fixture(autouse=True)
-def counted_anew():
-    """A count that was slow is kept, here from one test to the next."""
-    cache.clear()
+@pytest.fixture
+def key():
+    return create_master_key("tenant", rotation_period=90)
 
 
 @pytest.fixture
@@ -88,14 +85,11 @@ def untranslated(page):
 
 
 @pytest.mark.django_db(databases="__all__")
-def test_nothing_is_left_out(client, translated):
-    key = create_master_key("tenant", rotation_period=90)
+def test_nothing_is_left_out(client, key, user, translated):
     TenantNote.objects.create(tenant="tenant", text="x", data={})
     kms.encrypt("tenant", b"x", {})
     rotate_master_key(key)
-    olga = officer(key=key)
-    client.force_login(olga)
-    empty = create_master_key("empty", actor=olga)
+    empty = create_master_key("empty", actor=user)
 
     def address(name, *args):
         return reverse(f"admin:envelope_fields_{name}", args=args)

@@ -14,7 +14,7 @@ from tests.admin import officer
 from tests.api import key_url, last_event, problem, reader, url, wrong_fields
 from tests.models import TenantNote
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 ACTS = ["rotate", "enable", "disable", "schedule-deletion", "cancel-deletion", "shred"]
 

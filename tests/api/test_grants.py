@@ -12,7 +12,7 @@ from envelope_fields.policy import APPLICATION, Action
 from tests.admin import officer
 from tests.api import key_url, problem, wrong_fields
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 @pytest.fixture

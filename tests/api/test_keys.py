@@ -13,7 +13,7 @@ from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION
 from tests.api import key_url, problem, url, wrong_fields
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 LIST = url("keys")
 

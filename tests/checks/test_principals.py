@@ -1,11 +1,15 @@
 """The middleware that says who is acting, and the grants that count on it."""
 
+import importlib
+import sys
+
 import pytest
 from django.apps import apps
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.core.checks import Tags, run_checks
 from django.db import models
 from django.test import override_settings
+from django.urls import include, path
 
 from envelope_fields.checks.asgi import check_channels
 from envelope_fields.checks.principals import (
@@ -133,6 +137,14 @@ class TestSurfaces:
             "Rights on keys can be granted by the key admin and the HTTP API,"
         )
 
+    def test_views_of_the_api_at_addresses_of_the_project(self, settings, monkeypatch):
+        settings.MIDDLEWARE, settings.ROOT_URLCONF = [], __name__
+        views = importlib.import_module("envelope_fields.api.urls").urlpatterns[:1]
+        urls = [path("keys/", include(views))]
+        monkeypatch.setattr(sys.modules[__name__], "urlpatterns", urls, raising=False)
+        (warning,) = check_surfaces()
+        assert "the HTTP API" in warning.msg
+
     def test_neither(self, settings, monkeypatch):
         settings.MIDDLEWARE, settings.ROOT_URLCONF = [], "tests.neighbours.urls"
         monkeypatch.setattr("django.contrib.admin.sites.all_sites", set())
@@ -163,11 +175,19 @@ def consumer(scope, receive, send):
     """An application that leads to no other."""
 
 
+def events(scope, receive, send):
+    """A consumer of HTTP, as Channels makes it."""
+
+
+events.consumer_class = object
+
 bound = Router({"http": consumer, "websocket": Inner(PrincipalASGIMiddleware(consumer))})
 unbound = Router({"http": consumer, "websocket": Inner(consumer)})
 unbound_inside = Inner(Inner(unbound))
 bound_outside = Inner(PrincipalASGIMiddleware(unbound))
 nothing_else = Router({"http": consumer, "channel": consumer})
+beside_django = Router({"http": Inner(events)})
+bound_beside_django = Router({"http": PrincipalASGIMiddleware(events)})
 
 
 class TestChannels:
@@ -183,6 +203,8 @@ class TestChannels:
             ("unbound_inside", ["envelope_fields.W007"]),
             ("bound_outside", []),
             ("nothing_else", []),
+            ("beside_django", ["envelope_fields.W007"]),
+            ("bound_beside_django", []),
             ("consumer", []),
             ("not_there", ["envelope_fields.W007"]),
         ],

@@ -20,7 +20,7 @@ class Raising(EncryptedFieldMixin, models.TextField):
     problem = None
 
     def to_plaintext(self, value):
-        copied = f"of {value}"
+        copied = f"of {value[:8]}"  # a piece is too much, too
         if isinstance(self.problem, Exception):
             self.problem.args = (f"{self.problem}{copied}",)
             raise self.problem
@@ -61,7 +61,7 @@ def _keys(db):
 
 
 def assert_holds_nothing(error):
-    assert SECRET not in str(error)
+    assert SECRET[:8] not in str(error)
     assert (error.__context__, error.__cause__) == (None, None)
     inside = error.with_traceback(error.__traceback__.tb_next.tb_next)  # without our own frames
     request = RequestFactory().get("/")

@@ -20,7 +20,7 @@ from envelope_fields.lifecycle import (
     move_alias,
 )
 from envelope_fields.models import AuditEvent, MasterKey
-from envelope_fields.policy import APPLICATION, acting_as
+from envelope_fields.policy import ANONYMOUS, APPLICATION, acting_as
 from envelope_fields.tenants import TenantKey
 from tests.models import Clinic, Document, LabNote, TenantNote
 from tests.stored import stored, version_of
@@ -100,6 +100,10 @@ class TestAKeyThatAUserMade:
         key.save()
         with pytest.raises(EnvelopeError, match="written once"):
             MasterKey.objects.filter(pk=key.pk).update(creator_type="application")
+        with pytest.raises(EnvelopeError, match="written once"):
+            MasterKey.objects.bulk_create(
+                [key], update_conflicts=True, update_fields=["creator_id"], unique_fields=["id"]
+            )
         key.refresh_from_db()
         assert (key.creator_type, key.description) == ("auth.user", "x")
         assert key.creator_id == str(mallory.pk)
@@ -131,6 +135,8 @@ class TestAdoption:
         with pytest.raises(KeyAccessDenied, match="Only the application"):
             adopt(key, actor=mallory)
         with acting_as(mallory), pytest.raises(KeyAccessDenied):
+            adopt(key)
+        with acting_as(ANONYMOUS), pytest.raises(KeyAccessDenied, match="adopt with this key"):
             adopt(key)
         assert not find_master_key("lab").serves_fields
         assert AuditEvent.objects.filter(action="adopt", outcome="denied").exists()

@@ -133,6 +133,14 @@ class TestGranting:
         with pytest.raises(MasterKeyUnusable, match="destroyed"):
             grant(lab, ann, ["decrypt"])
 
+    def test_to_one_whose_name_differs_in_case_is_another(self, lab, ann, granted):
+        """MariaDB compares names without case; primary keys may be text."""
+        there = granted(lab, ann, "decrypt")
+        KeyGrant.objects.filter(pk=there.pk).update(principal_type="AUTH.User")
+        made = grant("lab", ann, ["decrypt"])
+        assert made.pk != there.pk
+        assert [listed.grant.pk for listed in list_grants(to=ann)] == [made.pk]
+
 
 class TestWhoMayGrant:
     def test_a_user_who_manages_grants(self, lab, ann, bob):

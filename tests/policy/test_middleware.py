@@ -23,7 +23,7 @@ from envelope_fields.policy.acting import bound_actor
 from envelope_fields.policy.requests import handled, in_flight
 from tests.policy import views
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)

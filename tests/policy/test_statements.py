@@ -20,6 +20,8 @@ OTHERS = _Tables((), ("person", "staff"), ())  # whoever is active, a property s
         (TABLES, 'update "auth_user" set "last_login" = 1 where id = 1', False),
         (TABLES, 'update "auth_user" set "is_active" = false', True),
         (TABLES, 'insert into "auth_user" (is_active) values (true)', False),
+        (TABLES, 'insert into "auth_user" (id) values (1) on conflict (id) do update set', True),
+        (TABLES, "insert into `auth_user` (id) values (1) on duplicate key update", True),
         (TABLES, 'delete from "auth_user"', True),
         (TABLES, "update clinic_patient set is_active = false", False),
         (OTHERS, "update person set left_on = now()", True),
@@ -41,7 +43,12 @@ def test_a_connection_is_looked_at_once(db):
 
 
 @pytest.mark.parametrize(
-    ("sql", "told"), [("SELECT auth_user_groups", 0), ("DELETE FROM auth_group", 1)]
+    ("sql", "told"),
+    [
+        ("SELECT auth_user_groups", 0),
+        ("DELETE FROM auth_group", 1),
+        ("BEGIN; DELETE FROM auth_group; COMMIT", 1),
+    ],
 )
 def test_it_is_said_when_it_is_done(monkeypatch, sql, told):
     heard = []

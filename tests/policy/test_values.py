@@ -351,6 +351,12 @@ class TestChanges:
         User.objects.filter(pk=ann.pk).update(is_active=False)
         assert_denied(read_as, ann.pk, note.pk)
 
+    def test_an_upsert_makes_a_user_inactive(self, reading, note, ann):
+        ann.is_active = False
+        by = {} if connection.vendor == "mysql" else {"unique_fields": ["id"]}
+        User.objects.bulk_create([ann], update_conflicts=True, update_fields=["is_active"], **by)
+        assert_denied(read_as, ann.pk, note.pk)
+
     def test_what_a_transaction_has_removed_comes_back(self, lab, note, bob, granted):
         staff = Group.objects.create(name="laboratory")
         granted(lab, staff, Action.DECRYPT)

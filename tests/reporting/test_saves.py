@@ -18,7 +18,7 @@ from envelope_fields.policy import APPLICATION
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.settings import ROOT_KEY
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 PLAINTEXT = os.urandom(16).hex().encode()
 
 

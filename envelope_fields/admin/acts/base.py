@@ -78,6 +78,10 @@ class ActPage(ABC):
         """Whether the page offers it; the lifecycle decides all the same."""
         return True
 
+    def form(self, *args: Any, **kwargs: Any) -> ActForm:
+        """Make the form, given what any form of Django is given."""
+        return self.form_class(self.row, self.actor, *args, **kwargs)
+
     def initial(self) -> dict[str, Any]:
         """Return what the form begins with."""
         return {}

@@ -42,15 +42,12 @@ class ScheduleDeletionForm(TypedNameForm):
     )
     field_order = ("days", "confirm")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, witnesses: Witnesses, **kwargs: Any) -> None:
+        self.witnesses = witnesses
         super().__init__(*args, **kwargs)
         self.fields["confirm"].label = _("Name of the key, and its last use")
-        if not list(self.witnesses.reasons()):
+        if not list(witnesses.reasons()):
             del self.fields["confirm"]
-
-    @cached_property
-    def witnesses(self) -> Witnesses:
-        return witnesses_of(self.row, unseen_places())
 
     def confirmation(self) -> str:
         return self.witnesses.expected
@@ -69,6 +66,9 @@ class ScheduleDeletion(ActPage):
     @cached_property
     def witnesses(self) -> Witnesses:
         return witnesses_of(self.row, unseen_places())
+
+    def form(self, *args: Any, **kwargs: Any) -> ActForm:
+        return super().form(*args, witnesses=self.witnesses, **kwargs)
 
     def consequences(self) -> list[str]:
         if not self.can_be_done:

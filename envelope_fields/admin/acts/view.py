@@ -52,13 +52,13 @@ def _answer(
 
 def _form(request: HttpRequest, page: ActPage) -> ActForm:
     if request.method == "POST":  # what is not possible meets the lifecycle, which says why
-        return page.form_class(page.row, page.actor, request.POST)
+        return page.form(request.POST)
     if page.act not in possible_acts(page.row):
         raise MasterKeyUnusable(
             _("%(what)s is %(state)s: there is nothing to do here.")
             % {"what": name_of(page.row), "state": page.row.get_state_display()}
         )
-    return page.form_class(page.row, page.actor, initial=page.initial())
+    return page.form(initial=page.initial())
 
 
 def _asking(page: ActPage, form: ActForm, back: str, context: dict[str, Any]) -> dict[str, Any]:

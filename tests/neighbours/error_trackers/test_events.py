@@ -8,53 +8,23 @@ import sentry_sdk
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import IntegrityError
-from django.db.models import Q
-from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
-from rest_framework.generics import CreateAPIView
-from rest_framework.serializers import ModelSerializer
 from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.transport import Transport
 
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.reporting import before_send
 from tests.neighbours.error_trackers.models import Note
+from tests.reporting.failing import IN_JSON, SECRET, SEEN, nothing_written, views, ways
 
 pytestmark = pytest.mark.django_db
 
-SECRET = "diabetes mellitus since '97"
-IN_JSON = "hæmophilia ünd mehr"
 LONG = "from the beginning on, " * 100
-SEEN = "an ordinary title"
-
-
-class NoteSerializer(ModelSerializer):
-    class Meta:
-        model = Note
-        fields = ("title", "notes", "record")
-
-
-class Create(CreateAPIView):
-    authentication_classes = ()
-    permission_classes = ()
-    queryset = Note.objects.all()
-    serializer_class = NoteSerializer
-
-
-WAYS = {
-    "create": lambda: Note.objects.create(title=SEEN, notes=SECRET, record=[IN_JSON, LONG]),
-    "get_or_create": lambda: Note.objects.get_or_create(
-        title=SEEN, defaults={"notes": SECRET, "record": {"of": IN_JSON}}
-    ),
-    "update_or_create": lambda: Note.objects.update_or_create(
-        title=SEEN, defaults={"notes": SECRET, "record": {IN_JSON: LONG}}
-    ),
-    "save": lambda: Note(title=SEEN, notes=SECRET, record=IN_JSON).save(),
-    "update": lambda: Note.objects.update(title=SEEN, notes=SECRET, record=LONG),
-    "filter": lambda: list(Note.objects.filter(title=SEEN, notes=SECRET)),
-    "filter by Q": lambda: list(Note.objects.filter(Q(title=SEEN) | Q(notes__icontains=SECRET))),
+CREATE, _ = views(Note, "notes", "record")
+WAYS = ways(Note, "notes", "record") | {
+    "create of much": lambda: Note.objects.create(title=SEEN, notes=SECRET, record=[LONG]),
 }
 
 
@@ -78,7 +48,7 @@ def logs(request):
 urlpatterns = [
     path("fails/<way>/", fails),
     path("logs/", logs),
-    path("api/", Create.as_view()),
+    path("api/", CREATE.as_view()),
     path("admin/", admin.site.urls),
 ]
 
@@ -93,24 +63,16 @@ class Kept(Transport):
 
 
 @pytest.fixture(autouse=True)
-def sent(settings, monkeypatch):
+def sent(settings):
     settings.ROOT_URLCONF = __name__
-    was = {kind: kind.execute_sql for kind in (SQLInsertCompiler, SQLUpdateCompiler)}
-
-    def execute_sql(self, *args, **kwargs):
-        if self.query.get_meta().model is Note:
-            raise IntegrityError("no")
-        return was[type(self)](self, *args, **kwargs)
-
-    for kind in was:
-        monkeypatch.setattr(kind, "execute_sql", execute_sql)
     kept = Kept()
     sentry_sdk.init(
         dsn="https://key@sentry.example/1", transport=kept, before_send=before_send,
         integrations=[DjangoIntegration()], default_integrations=True,
         max_request_body_size="always", auto_session_tracking=False,
     )  # fmt: skip
-    yield kept.events
+    with nothing_written(Note):
+        yield kept.events
     sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.init()
 
@@ -160,6 +122,34 @@ def test_the_admin(client, sent):
 
 def test_what_is_logged(client, sent):
     assert client.get("/logs/").content == b"fine"
+    hidden(sent)
+
+
+def test_a_list_that_is_posted(client, sent):
+    """Nothing of it is in a frame that has names: the view has not come to look at it."""
+    posted = [{"title": SEEN, "notes": "of a client", "record": {"notes": "within"}}]
+    client.post("/fails/create/", posted, content_type="application/json")
+    (event,) = hidden(sent)
+    assert [each["title"] for each in event["request"]["data"]] == [SEEN]
+    assert "of a client" not in str(event)
+    assert "within" not in str(event)
+
+
+def test_json_that_is_posted_as_a_form(client, sent):
+    posted = json.dumps({"notes": "of a client"})
+    client.post("/fails/create/", posted, content_type="application/x-www-form-urlencoded")
+    (event,) = hidden(sent)
+    assert "of a client" not in str(event)
+
+
+def test_a_message_without_an_error(client, sent, monkeypatch):
+    def view(request):
+        note = Note(title=SEEN, notes=SECRET)
+        logging.getLogger("clinic").error("%s: not written: %s", SEEN, note.notes)
+        return HttpResponse("fine")
+
+    monkeypatch.setattr(f"{__name__}.urlpatterns", [path("says/", view)])
+    assert client.get("/says/").content == b"fine"
     hidden(sent)
 
 

@@ -5,6 +5,7 @@ from asyncio import Queue
 from channels.auth import AuthMiddlewareStack, logout
 from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
+from channels.generic.http import AsyncHttpConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
@@ -42,6 +43,11 @@ class AsyncReader(AsyncWebsocketConsumer):
         await self.send(await database_sync_to_async(told)())
 
 
+class Events(AsyncHttpConsumer):
+    async def handle(self, body):
+        await self.send_response(200, (await database_sync_to_async(told)()).encode())
+
+
 class Worker(AsyncConsumer):
     heard = Queue()
 
@@ -62,4 +68,7 @@ application = ProtocolTypeRouter(
     }
 )
 bare = ProtocolTypeRouter({"http": django, "websocket": AuthMiddlewareStack(URLRouter(routes[:2]))})
+events = ProtocolTypeRouter(
+    {"http": AuthMiddlewareStack(URLRouter([path("sse", Events.as_asgi()), path("", django)]))}
+)
 plain = ProtocolTypeRouter({"http": django})

@@ -12,11 +12,13 @@ from django.db import connections
 from django.test import Client
 
 from envelope_fields import keyring
+from envelope_fields.checks import asgi as checks
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.middleware import PrincipalASGIMiddleware
 from envelope_fields.policy import APPLICATION, acting_as, current_principal
 from envelope_fields.policy.requests import in_flight
+from tests.neighbours.sockets import asgi
 from tests.neighbours.sockets.asgi import Worker, application, django
 from tests.neighbours.sockets.models import Letter
 
@@ -156,7 +158,8 @@ def test_what_else_an_application_is_asked(ann):
 
     found = []
     middleware = PrincipalASGIMiddleware(app)
-    for scope in ({"type": "lifespan"}, {"type": "http", "user": ann}, {"type": "http"}):
+    served = ({"type": "http", "user": ann}, {"type": "http"}, {"type": "webtransport"})
+    for scope in ({"type": "lifespan"}, *served):
         async_to_sync(middleware)(scope, None, None)
     with acting_as(ann):
         async_to_sync(middleware)({"type": "channel"}, None, None)
@@ -164,17 +167,36 @@ def test_what_else_an_application_is_asked(ann):
         ("application", False),
         ("auth.user", True),
         ("anonymous", True),
+        ("anonymous", True),
         ("application", False),
     ]
 
 
 @pytest.mark.parametrize(
-    ("name", "ids"), [("application", []), ("bare", ["envelope_fields.W007"]), ("plain", [])]
+    ("name", "ids"),
+    [
+        ("application", []),
+        ("bare", ["envelope_fields.W007"]),
+        ("events", ["envelope_fields.W007"]),
+        ("plain", []),
+    ],
 )
 def test_the_check_speaks_where_nothing_is_bound(settings, name, ids):
     settings.ASGI_APPLICATION = f"tests.neighbours.sockets.asgi.{name}"
     found = run_checks(tags=[Tags.security])
     assert [message.id for message in found if "PrincipalASGI" in message.msg] == ids
+
+
+@pytest.mark.parametrize(("project", "number"), [("tests.neighbours.sockets", 1), ("nowhere", 0)])
+def test_the_check_looks_where_a_server_does_without_settings(
+    settings, monkeypatch, project, number
+):
+    """Uvicorn takes the name of the application from its command line."""
+    del settings.ASGI_APPLICATION
+    settings.ROOT_URLCONF = f"{project}.urls"
+    monkeypatch.setattr(checks.apps, "is_installed", lambda name: False)
+    monkeypatch.setattr(asgi, "application", asgi.bare)
+    assert len(checks.check_channels()) == number
 
 
 def test_pages_of_django_are_served_through_it():
