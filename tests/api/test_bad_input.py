@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from django.db import connection
 
 from envelope_fields import rotation
 from envelope_fields.api import schema
@@ -56,6 +57,24 @@ NAMES = [
     "{}", "%7B%7D",
 ]  # fmt: skip
 
+# What databases differ in: how long text may be, which characters it may have, and how large numbers.
+ODD_VALUES = [2**31, 2**63, 10**40, "\0", "a\0b", "\ud800", "é", "x" * 70_000, "'\";--"]
+ODD_HEADERS = ["Idempotency-Key", "X-Request-ID"]
+ODD_QUERIES = [
+    "page=" + "9" * 400, "after=" + "9" * 18, "since=9999-12-31T23:59:59-23:59",
+    "since=0000-01-01T00:00:00Z", "key=%00", "key=alias:" + "x" * 400, "state=%00", "search=%00",
+    "search=" + "x" * 300, "search=%25_%5c", "actor=%00",
+]  # fmt: skip
+ODD_NAMES = [
+    "%00", "alias:%00", "alias:é", "%ff", "x" * 3000, "alias:" + "x" * 300, "9" * 400, "²", "١",
+    "alias:tenant%0a",
+]  # fmt: skip
+
+
+def tried(everything, odd):
+    """Return everything on SQLite, and on other databases what these differ in."""
+    return everything if connection.vendor == "sqlite" else odd
+
 
 def operations():
     document = schema.document_for(with_data_operations=True)
@@ -102,11 +121,13 @@ def acts_that_stand():
 
 
 @pytest.fixture
-def send(api):
+def send(api, names):
     """Send something; if it is refused, it says why, and has changed nothing."""
 
+    before = acts_that_stand()
+
     def send(method, address, content=None, kind=JSON, **headers):
-        before = acts_that_stand()
+        nonlocal before
         body = content if isinstance(content, bytes) or content is None else json.dumps(content)
         more = {} if body is None else {"data": body, "content_type": kind}
         response = api.generic(method.upper(), ROOT + address.lstrip("/"), **more, headers=headers)
@@ -117,6 +138,8 @@ def send(api):
             assert method == "head" or response.json()["detail"], told
             assert len(response.content) < 20_000, told
             assert acts_that_stand() == before, told
+        else:
+            before = acts_that_stand()
         return response
 
     return send
@@ -137,7 +160,7 @@ def test_values(send, names, method, path, said):
     address = path.format(**names)
     for example in bodies_of(said):
         for name in example:
-            for value in VALUES:
+            for value in tried(VALUES, ODD_VALUES):
                 response = send(method, address, {**copy.deepcopy(example), name: value})
                 if response.status_code == 400:
                     errors = response.json().get("errors", [{"field": name}])
@@ -148,14 +171,14 @@ def test_values(send, names, method, path, said):
 @EACH
 def test_addresses(send, names, method, path, said):
     for parameter in re.findall(r"{(\w+)}", path):
-        for name in NAMES:
+        for name in tried(NAMES, ODD_NAMES):
             send(method, path.format(**{**names, parameter: name}))
 
 
 @READING
 def test_queries(send, names, method, path, said):
     address = path.format(**names)
-    for query in QUERIES:
+    for query in tried(QUERIES, ODD_QUERIES):
         send(method, f"{address}?{query}")
 
 
@@ -165,7 +188,7 @@ def test_queries(send, names, method, path, said):
      ("post", "data/encrypt/", {"key": "alias:archive", "plaintext": ""})],
 )  # fmt: skip
 def test_headers(send, names, method, path, body):
-    for name in HEADERS:
+    for name in tried(HEADERS, ODD_HEADERS):
         for value in ("", "\0", "\xff", "x" * 9000, '"', "a, b", "*", "%00", "W/"):
             send(method, path, body, **{name: value})
 

@@ -185,6 +185,7 @@ def rotated_back():
     return mock.patch.object(rows, "current_version", return_value=row)
 
 
+@pytest.mark.any_database
 class TestCelery:
     @pytest.fixture(params=BROKERS)
     def environment(self, request):
