@@ -235,7 +235,7 @@ class TestWatching:
 
     def test_a_login_that_ends(self, watched, run):
         watched.context.clear_cookies()
-        watched.wait_for_selector("text=Load the page anew", timeout=30_000)
+        watched.wait_for_selector("text=Reload the page", timeout=30_000)
         assert_stopped(watched)
 
     def test_by_keyboard_alone(self, watched, run):

@@ -67,7 +67,7 @@ def test_validation():
 
 def test_what_a_type_refuses_is_not_stored_nor_shown(birth):
     with (
-        pytest.raises(ValueError, match=r"^tests\.Birth\.day: this is no date\.$") as caught,
+        pytest.raises(ValueError, match=r"^tests\.Birth\.day: .* raised ValueError\.$") as caught,
         transaction.atomic(),
     ):
         Birth.objects.update(day="no day")
