@@ -57,7 +57,7 @@ NAMES = [
     "{}", "%7B%7D",
 ]  # fmt: skip
 
-# What databases differ in: how long text may be, which characters it may have, and how large numbers.
+# What databases differ in: the length of text, its characters, and how large a number may be.
 ODD_VALUES = [2**31, 2**63, 10**40, "\0", "a\0b", "\ud800", "é", "x" * 70_000, "'\";--"]
 ODD_HEADERS = ["Idempotency-Key", "X-Request-ID"]
 ODD_QUERIES = [

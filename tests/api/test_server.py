@@ -11,7 +11,10 @@ from envelope_fields.lifecycle import create_master_key
 from tests.admin import officer
 from tests.server import served
 
-pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True, databases="__all__")]
+pytestmark = [
+    pytest.mark.any_database,
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+]
 
 
 @pytest.fixture
