@@ -137,7 +137,6 @@ class TestTheTextOfAnEnvelope:
         assert set(serializer.errors) == {"text", "data"}
         assert NoteSerializer(data={"text": "a", "data": {}}).is_valid()
 
-
     @pytest.mark.parametrize("disguised", [lazystr, UserString])
     def test_what_becomes_its_text_is_refused(self, note, envelope, disguised):
         """A text field stores the text of any object."""
@@ -275,8 +274,14 @@ class TestDots:
 
     @pytest.mark.parametrize(
         "value",
-        [lazystr(DOTS), UserString(DOTS), [DOTS], repr(Mask("a.b.c")), [Mask("a.b.c")]]
-        + [json.dumps(DOTS)],
+        [
+            lazystr(DOTS),
+            UserString(DOTS),
+            [DOTS],
+            repr(Mask("a.b.c")),
+            [Mask("a.b.c")],
+            json.dumps(DOTS),
+        ],
         ids=["lazy", "string-like", "list", "repr", "list of masks", "JSON"],
     )
     def test_what_becomes_dots_is_refused(self, secret, value):
