@@ -6,6 +6,7 @@ then all parts of a query are known, by looking at what stands around the column
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Ref
 from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
+from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.errors import refuse
 from envelope_fields.keyring import here
@@ -46,6 +48,8 @@ class EncryptedCol(Col):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         _refuse_computing(compiler)
+        if compiler.query.subquery:
+            _refuse_around(self.target)
         return super().as_sql(compiler, connection)
 
     def get_db_converters(self, connection: Any) -> list[Any]:
@@ -78,6 +82,26 @@ def _refuse_computing(compiler: Any) -> None:
             raise refuse(field, "the database cannot compare or compute on its values")
 
 
+def _refuse_around(field: Any) -> None:
+    """Look at the queries that a subquery with a column in it is for, which SQL is being made of.
+
+    They may have no encrypted column themselves, and Django tells the subquery of none of them.
+
+    Raises:
+        FieldError: as `_refuse_computing` does; or a row would be inserted with an envelope.
+    """
+    frame = sys._getframe(2)  # of whoever makes SQL of the column
+    while frame is not None:
+        # Nobody else's variables are looked at.
+        if frame.f_globals.get("__name__") == SQLCompiler.__module__:
+            compiler = frame.f_locals.get("self")
+            if isinstance(compiler, SQLInsertCompiler):
+                raise refuse(field, "its envelopes cannot be copied")
+            if isinstance(compiler, SQLCompiler):
+                _refuse_computing(compiler)
+        frame = frame.f_back  # type: ignore[assignment]  # None at last
+
+
 def _parts(query: Any) -> Iterator[Any]:
     """Yield what a query is made of, but for the columns that it only selects."""
     for selected in (*query.select, *query.annotations.values()):
@@ -106,10 +130,13 @@ def _ordering(query: Any) -> Iterator[Any]:
 
 def _is_selected(expression: Any) -> bool:
     """Whether an expression is no more than a column, perhaps of another query."""
-    return isinstance(expression, EncryptedCol | F) or (
-        # Django 6.1 makes a Query of a Subquery.
-        type(expression) in (Subquery, Query) and is_column(expression)
-    )
+    if isinstance(expression, EncryptedCol | F):
+        return True
+    # Django 6.1 makes a Query of a Subquery.
+    if type(expression) not in (Subquery, Query) or not is_column(expression):
+        return False
+    # With a type of its own, it would give out envelopes as values of that.
+    return type(expression) is Query or expression.output_field == expression.query.output_field
 
 
 def _inside(expression: Any, query: Query) -> Any:

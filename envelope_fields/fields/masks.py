@@ -41,7 +41,7 @@ class Mask:
         return DOTS
 
     def __repr__(self) -> str:
-        return f"<Mask of {self.place}>"
+        return f"<Mask of {self.place}: {DOTS}>"  # with what is refused as a value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask) or self._envelope is None:

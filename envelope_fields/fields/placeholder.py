@@ -8,18 +8,20 @@ no key: it is NULL, and the statement that it is for may meet no row.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import strip_quotes
 from django.db.models import Model
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.tables import has_rows
 from envelope_fields.models import MasterKey
 
-_WRITING = ("ALTER TABLE", "INSERT INTO", "UPDATE")
+_WRITING = re.compile(r"\s*(ALTER TABLE|INSERT|UPDATE)\b", re.IGNORECASE)
 # What the keyring writes between two questions of the schema editor.
 _OF_KEYS = re.compile(rf"(INSERT|UPDATE)\b[A-Z ]*[\"`]{MasterKey._meta.app_label}_")
 
@@ -40,7 +42,8 @@ def suffices(field: Any, connection: BaseDatabaseWrapper) -> bool:
 
 def for_no_row(field: Any, connection: BaseDatabaseWrapper) -> None:
     """Return NULL, and have the statement that it is for raise `RowArrived` if it meets a row."""
-    connection.execute_wrappers.append(_Watch(field, connection))
+    # Django takes the last one away at the end of a block, whichever that is.
+    connection.execute_wrappers.insert(0, _Watch(field, connection))
 
 
 def is_empty_text(field: Any, value: Any) -> bool:
@@ -69,30 +72,43 @@ class _Watch:
 
     def __init__(self, field: Any, connection: Any) -> None:
         self.field, self.connection = field, connection
-        quote = connection.ops.quote_name
-        self.table, self.column = quote(field.model._meta.db_table), quote(field.column)
+        quote, table = connection.ops.quote_name, field.model._meta.db_table
+        self.table, self.column = quote(table), quote(field.column)
+        # SQLite has no statement that alters a column: Django copies the rows into another table.
+        self.new_table = quote(f"new__{strip_quotes(table)}")
+        # No row is inserted with the value, neither by Django nor by a statement of the project's.
+        self.meant = ("ALTER TABLE ", "UPDATE ", f"INSERT INTO {self.new_table} ")
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         run = partial(execute, sql, params, many, context)
-        if not isinstance(sql, str) or not sql.startswith(_WRITING) or _OF_KEYS.match(sql):
+        if not isinstance(sql, str) or not _WRITING.match(sql) or _OF_KEYS.match(sql):
             return run()
         self.connection.execute_wrappers.remove(self)
-        if self.table not in sql or self.column not in sql:
+        if self.table not in sql or self.column not in sql or not sql.startswith(self.meant):
             return run()
-        if sql.startswith("ALTER") and not self.connection.features.can_rollback_ddl:
-            return self._locked(run)
-        return self._rolled_back(run, context["cursor"], is_update=not sql.startswith("ALTER"))
+        if not sql.startswith("ALTER"):
+            return self._rolled_back(run, lambda: context["cursor"].rowcount > 0)
+        if self.connection.features.can_rollback_ddl:
+            return self._rolled_back(run, self._has_rows)
+        return self._locked(run)
 
-    def _rolled_back(self, run: Any, cursor: Any, is_update: bool) -> Any:
+    def _rolled_back(self, run: Any, has_met_a_row: Callable[[], bool]) -> Any:
         """Run a statement, and undo it if it met a row."""
         try:
             with transaction.atomic(using=self.connection.alias):
                 result = run()
-                if cursor.rowcount > 0 if is_update else self._has_rows():
-                    raise self._row_arrived()
+                if has_met_a_row():
+                    raise IntegrityError("NULL in a column that may be NULL")
                 return result
-        except IntegrityError as error:  # NULL in a column that is NOT NULL
+        except IntegrityError as error:
+            self._drop_new_table()
             raise self._row_arrived() from error
+
+    def _drop_new_table(self) -> None:
+        """Drop what SQLite was copying into: it is committed where a migration is not atomic."""
+        if self.connection.vendor == "sqlite":
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"DROP TABLE IF EXISTS {self.new_table}")
 
     def _locked(self, run: Any) -> Any:
         """Run what cannot be undone while nobody else writes.

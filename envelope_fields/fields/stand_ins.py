@@ -48,40 +48,56 @@ _BYTES = StandIn(
 
 BYTES = (bytes, bytearray, memoryview)
 
-Refusal = Callable[[Unencrypted], None]
+ToStored = Callable[[Unencrypted], bytes]
+
+_QUOTED = b' \t\r\n"'  # what may stand around the text of an envelope, also in JSON
+_SHOWN = (DOTS.encode(), b"\\u2022" * len(DOTS))  # as text, and as JSON escapes it
 
 
-def refusal(field: Any) -> Refusal:
-    """Return what raises for a carrier whose value is none, and passes every value of a field.
+def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
+    """Return what makes the plaintext of a carrier's value, and raises where that is none.
 
-    What it returns raises:
+    It raises:
         FieldError: dots, in a field that masks; the text of an envelope.
         TypeError: bytes, where the field is not made for them.
+        Exception: as `to_plaintext` does.
     """
     masks = field.masks
 
-    def refuse(carrier: Unencrypted) -> None:
+    def plaintext_of(carrier: Unencrypted) -> bytes:
         # Most values are text, and told from what stands for one by how it begins.
-        if (
-            masks
-            or type(carrier.value) is not str
-            or carrier.value.lstrip().startswith(TEXT_PREFIX)
-        ):
-            _refuse(field, stand_in(field, carrier.value))
+        is_text = type(carrier.value) is str
+        if not is_text or carrier.value.lstrip().startswith(TEXT_PREFIX):
+            refuse(field, carrier.value)
+        plaintext = to_plaintext(carrier.value)
+        found = None if is_text and not masks else _written(field, plaintext)
+        if found is None:
+            return plaintext
+        del plaintext  # error reports show variables
+        raise _error(field, found)
 
-    return refuse
+    return plaintext_of
+
+
+def _written(field: Any, plaintext: bytes) -> StandIn | None:
+    """Return what a plaintext is that came from a value of another type: its text may be one."""
+    if field.masks and any(dots in plaintext for dots in _SHOWN):
+        return _DOTS
+    text = plaintext.strip(_QUOTED)
+    is_one = text.startswith(TEXT_PREFIX.encode()) and is_envelope(text.decode(errors="replace"))
+    return _ENVELOPE if is_one else None
 
 
 def refuse(field: Any, value: Any) -> None:
-    """Raise as what `refusal` returns does."""
+    """Raise if a value only stands for one: a FieldError, or a TypeError for bytes."""
     found = stand_in(field, value)
     del value  # error reports show variables
-    _refuse(field, found)
-
-
-def _refuse(field: Any, found: StandIn | None) -> None:
     if found:
-        raise found.error(f"{field}: {found.reason}")
+        raise _error(field, found)
+
+
+def _error(field: Any, found: StandIn) -> Exception:
+    return found.error(f"{field}: {found.reason}")
 
 
 class Validator:

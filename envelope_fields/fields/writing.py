@@ -15,7 +15,7 @@ from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.plaintext import guarded
 from envelope_fields.fields.row_keys import maker_for, managed_by
-from envelope_fields.fields.stand_ins import refusal
+from envelope_fields.fields.stand_ins import refusing
 from envelope_fields.keyring import wrapping_key
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -35,19 +35,18 @@ def writer(field: Any) -> Writer:
         TypeError, ValueError: the value is none that the field can store.
         EnvelopeError: as `keyring.wrapping_key` raises it, naming the field.
     """
-    context, encrypt, to_plaintext = field.contexts[0], envelope.encrypt, guarded(field)
+    context, encrypt = field.contexts[0], envelope.encrypt
     chosen = DEFAULT_ALIAS if field.key is None else field.key
     is_alias, place, manager = isinstance(chosen, str), field.place, managed_by(chosen)
-    refuse_stand_in = refusal(field)
+    plaintext_of = refusing(field, guarded(field))
 
     def write(carrier: Unencrypted, using: str | None) -> bytes:
-        refuse_stand_in(carrier)
         alias = chosen if is_alias else _alias(field, carrier.instance)
         try:
             key = wrapping_key(alias, using, place, manager)
         except EnvelopeError as error:
             key = _made_now(field, alias, using, error)
-        return encrypt(key, to_plaintext(carrier.value), context)
+        return encrypt(key, plaintext_of(carrier), context)
 
     return write
 

@@ -6,15 +6,16 @@ from typing import Any
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-from django.db import migrations, models
+from django.db import migrations, models, router
 
 import envelope_fields.models
 
 
 def hand_over_default_key(apps: Any, schema_editor: Any) -> None:
-    keys = apps.get_model("envelope_fields", "MasterKey").objects
-    rows = keys.using(schema_editor.connection.alias).filter(alias="default")
-    rows.update(managed_by="application")
+    using = schema_editor.connection.alias
+    key_model = apps.get_model("envelope_fields", "MasterKey")
+    if router.allow_migrate_model(using, key_model):
+        key_model.objects.using(using).filter(alias="default").update(managed_by="application")
 
 
 class Migration(migrations.Migration):

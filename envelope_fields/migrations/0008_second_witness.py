@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import migrations, models
+from django.db import migrations, models, router
 from django.utils import timezone
 
 _TABLES = (
@@ -17,7 +17,11 @@ _NAME = "envelope_fields_keep_keys"
 
 def date_uses(apps: Any, schema_editor: Any) -> None:
     """Take the uses of a day for made at its end: no use is later than what is known of it."""
-    uses = apps.get_model("envelope_fields", "KeyUse").objects.using(schema_editor.connection.alias)
+    using = schema_editor.connection.alias
+    use_model = apps.get_model("envelope_fields", "KeyUse")
+    if not router.allow_migrate_model(using, use_model):
+        return
+    uses = use_model.objects.using(using)
     now = timezone.now()
     for day in uses.order_by().values_list("day", flat=True).distinct():
         end = datetime.combine(day, time.max, tzinfo=UTC if settings.USE_TZ else None)
@@ -26,7 +30,7 @@ def date_uses(apps: Any, schema_editor: Any) -> None:
 
 def refuse_truncate(apps: Any, schema_editor: Any) -> None:
     """Have PostgreSQL refuse to empty the tables of keys, unless the session allows it."""
-    if schema_editor.connection.vendor != "postgresql":
+    if not _has_triggers(apps, schema_editor.connection):
         return
     schema_editor.execute(
         f"""
@@ -54,10 +58,16 @@ def refuse_truncate(apps: Any, schema_editor: Any) -> None:
 
 def allow_truncate(apps: Any, schema_editor: Any) -> None:
     """Drop the triggers."""
-    if schema_editor.connection.vendor == "postgresql":
+    if _has_triggers(apps, schema_editor.connection):
         for table in _TABLES:
             schema_editor.execute(f"DROP TRIGGER IF EXISTS {_NAME} ON {table}")
         schema_editor.execute(f"DROP FUNCTION IF EXISTS {_NAME}()")
+
+
+def _has_triggers(apps: Any, connection: Any) -> bool:
+    return connection.vendor == "postgresql" and router.allow_migrate_model(
+        connection.alias, apps.get_model("envelope_fields", "MasterKey")
+    )
 
 
 class Migration(migrations.Migration):

@@ -11,6 +11,7 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     FilteredRelation,
+    Max,
     OuterRef,
     Q,
     Subquery,
@@ -23,7 +24,7 @@ from django.db.models.fields.json import KT, KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast, Length, Lower, RowNumber
 from django.db.models.lookups import Exact, GreaterThan, IContains, In, IsNull
 
-from tests.models import Child, Declared, Note, Ward
+from tests.models import Child, Clinic, Declared, Note, Ward
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.django_db
 ROWS = Note.objects.all()
 NOTES = ROWS.order_by("pk")
 CHILDREN = Child.objects.order_by("pk")
+TEXT = Subquery(NOTES.values("text")[:1])
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,7 @@ def note():
     note = Note.objects.create(title="t", text="a", data={"uid": "7"})
     Child.objects.create(note=note, text="a")
     Note.objects.create(title="u", text="", data=None)
+    Clinic.objects.create(name="c")
     return note
 
 
@@ -82,6 +85,24 @@ REFUSED = {
     "subquery on the right": lambda: NOTES.filter(text__isnull=False).filter(
         title=Subquery(NOTES.values("text")[:1])
     ),
+    # A model without encrypted columns is not asked for any.
+    "cast of a subquery in another model": lambda: Clinic.objects.annotate(
+        out=Cast(TEXT, CharField())
+    ),
+    "length of a subquery": lambda: Clinic.objects.annotate(out=Length(TEXT)),
+    "wrapper of a subquery": lambda: Clinic.objects.annotate(
+        out=ExpressionWrapper(TEXT, TextField())
+    ),
+    "subquery of another type": lambda: Clinic.objects.annotate(
+        out=Subquery(NOTES.values("text")[:1], output_field=TextField())
+    ),
+    "subquery on the right in another model": lambda: Clinic.objects.filter(name=TEXT),
+    "subquery in a list": lambda: Clinic.objects.filter(name__in=NOTES.values("text")),
+    "subquery within a subquery": lambda: Clinic.objects.filter(
+        pk__in=Clinic.objects.filter(name=TEXT)
+    ),
+    "ordered by a subquery of another model": lambda: Clinic.objects.annotate(n=TEXT).order_by("n"),
+    "ordered by a subquery, expression": lambda: Clinic.objects.order_by(TEXT.desc()),
     "ordered": lambda: ROWS.order_by("text"),
     "ordered downwards": lambda: ROWS.order_by("title", "-text"),
     "ordered, expression": lambda: ROWS.order_by(F("text").desc(nulls_last=True)),
@@ -121,6 +142,13 @@ def test_it_is_refused(query, django_assert_num_queries):
         lambda: NOTES.filter(Exact(F("text"), "a")).exists(),
         lambda: NOTES.filter(Exact(F("text"), "a")).count(),
         lambda: NOTES.aggregate(n=Count("text", distinct=True)),
+        lambda: NOTES.values("text").distinct().aggregate(n=Max("text", output_field=TextField())),
+        lambda: Clinic.objects.annotate(n=TEXT).aggregate(m=Count("n", distinct=True)),
+        lambda: Clinic.objects.annotate(n=TEXT).aggregate(m=Max("n", output_field=TextField())),
+        lambda: Clinic.objects.update(name=TEXT),
+        lambda: Clinic.objects.create(name=TEXT),
+        lambda: Clinic.objects.bulk_create([Clinic(name=TEXT)]),
+        lambda: Clinic.objects.filter(name=TEXT).delete(),
         lambda: list(ROWS.order_by("pk").iterator()) and list(ROWS.order_by("text").iterator()),
     ],
 )
@@ -130,6 +158,7 @@ def test_acts(note, act):
         act()
     assert stored(note, "text") == before
     assert list(NOTES.values_list("title", flat=True)) == ["t", "u"]
+    assert Clinic.objects.get().name == "c"
 
 
 def test_distinct_on():
@@ -196,6 +225,18 @@ ALLOWED = {
             n=Subquery(CHILDREN.filter(note=OuterRef("pk")).values("text")[:1])
         ).values_list("n", flat=True),
         ["a", None],
+    ),
+    "subquery in another model": (
+        lambda: Clinic.objects.annotate(n=TEXT).values_list("n", flat=True),
+        ["a"],
+    ),
+    "null of a subquery": (
+        lambda: Clinic.objects.annotate(n=TEXT).filter(n__isnull=False).values_list("name"),
+        [("c",)],
+    ),
+    "count of a subquery": (
+        lambda: [Clinic.objects.annotate(n=TEXT).aggregate(m=Count("n"))["m"]],
+        [1],
     ),
     "grouped": (
         lambda: NOTES.annotate(n=Count("children")).values_list("text", "n"),

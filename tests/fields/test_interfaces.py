@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.migrations.writer import MigrationWriter
 from django.forms import modelform_factory
 from django.test import RequestFactory
+from django.test.utils import isolate_apps
 from django.views.debug import ExceptionReporter
 from rest_framework import serializers
 
@@ -30,6 +31,7 @@ NoteForm = modelform_factory(Note, fields=["title", "text", "data"])
 DeclaredForm = modelform_factory(Declared, fields=["short", "choice", "nullable", "dates"])
 
 
+@isolate_apps("tests")
 def test_form_fields_are_those_of_the_plain_fields():
     class Plain(models.Model):
         short = models.TextField(max_length=5, blank=True)

@@ -65,7 +65,7 @@ class TestReading:
         assert isinstance(masked.text, Mask)
         assert isinstance(masked.data, Mask)
         assert str(masked.text) == DOTS
-        assert repr(masked.text) == "<Mask of tests.maskednote.text>"
+        assert repr(masked.text) == "<Mask of tests.maskednote.text: ••••••••>"
         assert Template("{{ note.text }}").render(Context({"note": masked})) == DOTS
         assert masked.open == "o"
 

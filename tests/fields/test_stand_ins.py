@@ -3,14 +3,17 @@
 import copy
 import json
 import pickle
+from collections import UserString
 
 import pytest
 from django import forms
 from django.core.exceptions import FieldError, ValidationError
 from django.db import connection, models, transaction
 from django.db.models import Value
+from django.utils.functional import lazystr
 from rest_framework import serializers
 
+from envelope_fields.fields import EncryptedJSONField
 from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
@@ -133,6 +136,15 @@ class TestTheTextOfAnEnvelope:
         assert not serializer.is_valid()
         assert set(serializer.errors) == {"text", "data"}
         assert NoteSerializer(data={"text": "a", "data": {}}).is_valid()
+
+    @pytest.mark.parametrize("disguised", [lazystr, UserString])
+    def test_what_becomes_its_text_is_refused(self, note, envelope, disguised):
+        """A text field stores the text of any object."""
+        with pytest.raises(FieldError, match="text of an envelope"), transaction.atomic():
+            Note.objects.update(text=disguised(f" {envelope}"))
+        note.text = disguised("of another type")
+        note.save()
+        assert Note.objects.get().text == "of another type"
 
 
 class TestBytes:
@@ -259,6 +271,42 @@ class TestDots:
             write(secret, form.format(DOTS))
         assert self.unchanged()
         assert MaskedNote.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            lazystr(DOTS),
+            UserString(DOTS),
+            [DOTS],
+            repr(Mask("a.b.c")),
+            [Mask("a.b.c")],
+            json.dumps(DOTS),
+        ],
+        ids=["lazy", "string-like", "list", "repr", "list of masks", "JSON"],
+    )
+    def test_what_becomes_dots_is_refused(self, secret, value):
+        with pytest.raises(FieldError, match="dots"), transaction.atomic():
+            saved(secret, text=value)
+        assert self.unchanged()
+
+    def test_an_encoder_that_writes_dots(self):
+        """One that makes text of whatever it does not know."""
+
+        class Encoder(json.JSONEncoder):
+            def default(self, value):
+                return str(value)
+
+        class Result(models.Model):
+            data = EncryptedJSONField(key="lab", on_denied="mask", encoder=Encoder)
+
+            class Meta:
+                app_label = "results"
+                managed = False
+
+        field = Result._meta.get_field("data")
+        for value in ({"a": Mask("a.b.c")}, {"a": lazystr(DOTS)}):
+            with pytest.raises(FieldError, match="dots"):
+                field.value_to_string(Result(data=value))
 
     def test_a_mask_with_something_added(self, masked):
         with pytest.raises(FieldError, match="dots"), transaction.atomic():

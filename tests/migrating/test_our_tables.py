@@ -94,16 +94,27 @@ class TestAnotherDatabaseForKeys:
         assert project.rows("zzz_clinic", "Patient").get().notes == "a"
         assert keys("scratch") == []
 
-    def test_not_where_the_router_forbids(self, project, keys_apart):
-        with override_settings(DATABASE_ROUTERS=[f"{__name__}.NoKeys"]):
-            call_command("migrate", "envelope_fields", database=keys_apart, verbosity=0)
-        tables = connections[keys_apart].introspection.table_names()
-        assert MasterKey._meta.db_table not in tables
+    @pytest.mark.parametrize("router", ["NoKeys", "NoModelsOfKeys"])
+    def test_not_where_the_router_forbids(self, project, keys_apart, router):
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.{router}"]):
+            for target in ([], ["zero"]):
+                call_command(
+                    "migrate", "envelope_fields", *target, database=keys_apart, verbosity=0
+                )
+                tables = connections[keys_apart].introspection.table_names()
+                assert tables == ["django_migrations"]
 
 
 class NoKeys:
     def allow_migrate(self, db, app_label, **hints):
         return app_label != "envelope_fields"
+
+
+class NoModelsOfKeys:
+    """Decides by the model alone, and has no opinion on a migration without one."""
+
+    def allow_migrate(self, db, app_label, model_name=None, **hints):
+        return app_label != "envelope_fields" if model_name else None
 
 
 def test_a_registry_without_our_models(project):

@@ -7,4 +7,4 @@ class Sample(models.Model):
     title = models.CharField(max_length=50)
     text = EncryptedTextField(blank=True)
     secret = EncryptedTextField(key="lab", on_denied="mask")
-    data = EncryptedJSONField(null=True, blank=True)
+    data = EncryptedJSONField(null=True, blank=True, key="lab", on_denied="mask")
