@@ -1,16 +1,31 @@
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.test import override_settings
 
 from envelope_fields import keyring
 from tests.migrating.project import Project, importable, scratch_database
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory, django_db_blocker):
+    """The alias of a database with our tables and the default key alone."""
+    directory = tmp_path_factory.mktemp("migrated")
+    with django_db_blocker.unblock(), scratch_database("migrated", directory) as alias:
+        with keys_in(alias):
+            call_command("migrate", "envelope_fields", database=alias, verbosity=0)
+        yield alias
+        keyring.evict()
+
+
 @pytest.fixture
-def scratch(tmp_path, django_db_blocker):
-    """The alias of an empty database, in which keys live too."""
-    blocker, database = django_db_blocker.unblock(), scratch_database("scratch", tmp_path)
-    with blocker, database as alias, keys_in(alias):
+def scratch(request, tmp_path, django_db_blocker):
+    """The alias of an empty database, in which keys live too; with our tables for some tests."""
+    like = None
+    if request.node.get_closest_marker("with_our_tables"):
+        like = request.getfixturevalue("migrated")
+    database = scratch_database("scratch", tmp_path, like=like)
+    with django_db_blocker.unblock(), database as alias, keys_in(alias):
         yield alias
 
 

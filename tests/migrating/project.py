@@ -111,12 +111,19 @@ class Project:
 
 
 @contextmanager
-def scratch_database(alias, directory):
-    """Make an empty database beside those of the settings, under the name `alias`."""
-    like = connections["default"].settings_dict
-    parameters = {**like, "TEST": {**like["TEST"], "NAME": None}}
-    server = like["ENGINE"] != "django.db.backends.sqlite3"
-    if server:
+def scratch_database(alias, directory, *, like=None):
+    """Make a database beside those of the settings, under the name `alias`.
+
+    Args:
+        directory: for the file that it is on SQLite.
+        like: the alias of another such database that is copied; it is empty without.
+    """
+    settings_dict = connections["default"].settings_dict
+    parameters = {**settings_dict, "TEST": {**settings_dict["TEST"], "NAME": None}}
+    server = settings_dict["ENGINE"] != "django.db.backends.sqlite3"
+    if like is not None:
+        parameters |= _copy(connections[like])
+    elif server:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         parameters["NAME"] = f"{settings.PREFIX}_{alias}{worker}"
     else:
@@ -131,8 +138,9 @@ def scratch_database(alias, directory):
                 for statement in statements:
                     cursor.execute(statement)
 
-    suffix = "CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
-    administer(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} {suffix}")
+    if like is None:
+        suffix = "CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
+        administer(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} {suffix}")
     try:
         yield alias
     finally:
@@ -143,6 +151,13 @@ def scratch_database(alias, directory):
         administer(f"DROP DATABASE {name}")
         del connections[alias]
         del connections.settings[alias]
+
+
+def _copy(connection):
+    """Copy a database as Django does for tests, and return which one the copy is."""
+    connection.close()  # PostgreSQL copies none that is in use
+    connection.creation.clone_test_db(suffix="copy", verbosity=0)
+    return connection.creation.get_test_db_clone_settings("copy")
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 from tests.migrating.columns import add, alter, patient, tenant_or_default
 from tests.models import DateDecoder
 
+pytestmark = pytest.mark.with_our_tables
+
 CHANGES = {
     "key": ("notes", EncryptedTextField(key="lab")),
     "callable key": ("notes", EncryptedTextField(key=tenant_or_default)),

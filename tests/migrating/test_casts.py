@@ -9,6 +9,8 @@ from envelope_fields.fields.migrations import ConversionRefused
 from envelope_fields.fields.tables import lacks_cast
 from tests.migrating.columns import alter, patient
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "zzz_clinic"
 CASTABLE = {
     "text": models.TextField(null=True),

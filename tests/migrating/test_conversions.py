@@ -22,6 +22,8 @@ from envelope_fields.fields.migrations import ConversionRefused
 from tests.migrating.columns import PATIENT, alter, patient, write_notes
 from tests.migrating.project import DEFAULT_KEY
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "zzz_clinic"
 PLAIN, ENCRYPTED = models.TextField(), EncryptedTextField()
 

@@ -11,6 +11,8 @@ from envelope_fields.fields.tables import count_values, has_rows
 from tests.migrating.columns import add, alter, patient
 from tests.migrating.project import DEFAULT_KEY
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "aaa_clinic"
 TABLE = f"{LABEL}_patient"
 ROLE = f"{os.environ.get('ENVELOPE_TEST_DB_PREFIX', 'envelope_fields')}_{os.getpid()}_owner"

@@ -8,6 +8,8 @@ from envelope_fields.fields.migrations import ConversionRefused
 from envelope_fields.fields.tables import has_rows
 from tests.migrating.columns import alter, patient
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "zzz_clinic"
 TABLE = f"{LABEL}_patient"
 

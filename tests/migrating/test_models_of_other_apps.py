@@ -9,6 +9,8 @@ from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.migrations import ConversionRefused
 from tests.migrating.columns import patient
 
+pytestmark = pytest.mark.with_our_tables
+
 THEIRS, OURS = "aaa_theirs", "zzz_ours"
 ENCRYPTED = EncryptedTextField(null=True)
 

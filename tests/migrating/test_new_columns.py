@@ -222,6 +222,7 @@ DB_DEFAULTS = [
 ]
 
 
+@pytest.mark.with_our_tables
 class TestDbDefault:
     """The database would store it as it is, in the schema and in every row."""
 

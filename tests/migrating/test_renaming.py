@@ -12,6 +12,8 @@ from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedTextField
 from tests.migrating.columns import alter, patient
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "zzz_clinic.patient.notes"
 
 

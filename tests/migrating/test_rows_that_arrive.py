@@ -17,6 +17,8 @@ from tests.migrating.columns import (
 )
 from tests.migrating.project import DEFAULT_KEY
 
+pytestmark = pytest.mark.with_our_tables
+
 LABEL = "aaa_clinic"
 
 
