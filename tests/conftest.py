@@ -1,5 +1,7 @@
 """In what order tests run, and what every test begins with."""
 
+import gc
+
 import pytest
 from django.db import connections
 from pytest_django.django_compat import is_django_unittest
@@ -45,6 +47,12 @@ def is_long(item):
 def worker_of(config):
     """Return the name of the worker that this process is; None where it runs all tests itself."""
     return getattr(config, "workerinput", {}).get("workerid")
+
+
+def pytest_collection_finish():
+    """Have garbage looked for among what tests make, and not in all that was imported for them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

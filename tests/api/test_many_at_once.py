@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 CLIENTS = 8
-REQUESTS = size(400, 10_000)
+REQUESTS = size(240, 10_000)
 VALUES = 300
 JSON = {"Content-Type": "application/json"}
 

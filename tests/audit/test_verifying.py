@@ -140,6 +140,7 @@ def test_a_column_that_is_emptied(trail, column):
     assert problems() == [(5, 5, Cause.CHANGED)]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("bit", range(0, 256, 17))
 def test_every_bit_of_a_mac_counts(trail, bit):
     mac = bytearray(AuditEvent.objects.get(number=5).mac)
@@ -347,6 +348,7 @@ def test_a_long_trail_takes_one_query_for_each_batch(monkeypatch, django_assert_
         assert audit.verify().intact
 
 
+@pytest.mark.any_database
 def test_a_long_trail_takes_no_more_memory(monkeypatch):
     monkeypatch.setattr(reading, "BATCH", 100)
     many_events(3000)

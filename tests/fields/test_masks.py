@@ -179,6 +179,7 @@ class TestSaving:
 TEXT = MaskedNote._meta.get_field("text")
 
 
+@pytest.mark.any_database
 class TestElsewhere:
     def writes(self, masked, other):
         mask = masked.text
@@ -234,6 +235,7 @@ class NoteForm(forms.ModelForm):
         fields = ("title", "text", "data", "open")
 
 
+@pytest.mark.any_database
 class TestForms:
     def test_dots_and_disabled(self, masked):
         form = NoteForm(instance=masked)
@@ -326,6 +328,7 @@ class ReadOnlyNotes(admin.ModelAdmin):
     readonly_fields = ("text", "data")
 
 
+@pytest.mark.any_database
 class TestAdmin:
     @pytest.fixture(params=[EditableNotes, ReadOnlyNotes])
     def client(self, client, user, settings, request):
@@ -371,6 +374,7 @@ class NoteSerializer(ModelSerializer):
         fields = ("title", "text", "data", "open")
 
 
+@pytest.mark.any_database
 class TestSerializers:
     def test_dots(self, masked):
         text = JSONRenderer().render(NoteSerializer(masked).data)

@@ -147,6 +147,7 @@ class TestTheTextOfAnEnvelope:
         assert Note.objects.get().text == "of another type"
 
 
+@pytest.mark.any_database
 class TestBytes:
     @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
     @pytest.mark.parametrize("value", BYTES, ids=named)
@@ -194,6 +195,7 @@ class LooseSerializer(serializers.ModelSerializer):
         fields = ("title", "text", "data")
 
 
+@pytest.mark.any_database
 class TestDots:
     @pytest.fixture
     def user(self, django_user_model):

@@ -18,7 +18,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.models import AuditEvent, KeyState
 from tests.lifecycle import key_in, version_in
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 ACTS = {
     "enable": enable,

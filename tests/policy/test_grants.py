@@ -142,6 +142,7 @@ class TestGranting:
         assert [listed.grant.pk for listed in list_grants(to=ann)] == [made.pk]
 
 
+@pytest.mark.any_database
 class TestWhoMayGrant:
     def test_a_user_who_manages_grants(self, lab, ann, bob):
         with pytest.raises(KeyAccessDenied, match="manage_grants"):
@@ -321,6 +322,7 @@ class TestDepartures:
         assert audit.verify().intact
 
 
+@pytest.mark.any_database
 class TestCommands:
     def run(self, *arguments):
         out = StringIO()

@@ -48,6 +48,7 @@ def no_application(key):
     key.save(update_fields=["application_use"])
 
 
+@pytest.mark.any_database
 class TestTheDefaultKey:
     """It serves all who have access to the application."""
 
@@ -90,6 +91,7 @@ class TestTheDefaultKey:
                 assert Note.objects.get(pk=note.pk).text == "value"
 
 
+@pytest.mark.any_database
 class TestACustomersKey:
     def test_the_application_unless_the_key_says_no(self, lab, note):
         assert read(note) == "blood group A"
@@ -184,6 +186,7 @@ class TestACustomersKey:
             read(note)
 
 
+@pytest.mark.any_database
 class TestKms:
     OPERATIONS = {
         Action.ENCRYPT: lambda made: kms.encrypt("lab", b"x", CONTEXT),
@@ -219,6 +222,7 @@ class TestKms:
             assert_denied(kms.encrypt, "lab", b"x", CONTEXT)
 
 
+@pytest.mark.any_database
 class TestWhatIsTold:
     def test_a_denial(self, lab, note, ann, heard):
         with acting_as(ann):
@@ -493,6 +497,7 @@ class TestWhatCannotBeRead:
             read(note)
 
 
+@pytest.mark.any_database
 class TestContexts:
     def test_a_bare_thread_while_a_request_is_handled(self, lab, note, ann, granted):
         granted(lab, ann, Action.DECRYPT)

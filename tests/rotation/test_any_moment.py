@@ -1,7 +1,7 @@
 """Whatever statement a rotation is ended at, in whatever way: it is run again, and finishes.
 
-Each way of ending it takes every twelfth statement, and another one to begin with; at full size,
-every third.
+Each way of ending it takes every 24th statement, and another one to begin with; at full size, every
+third.
 """
 
 import gc
@@ -62,7 +62,7 @@ def test_at_any_statement(kind, how, first, monkeypatch):
         # PostgreSQL's own cursor would not be noticed.
         monkeypatch.setattr(each, "force_debug_cursor", True)
     notes = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(3)])
-    for at in range(first, 1000, size(12, 3)):
+    for at in range(first, 1000, size(24, 3)):
         rotate_master_key("default")
         moved_before = moved_by_all_runs()
         statements = Statements(at, how)

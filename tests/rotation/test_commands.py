@@ -18,7 +18,7 @@ from tests.models import LabNote, Note, keyed
 from tests.rotation import left, put
 from tests.stored import stored
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 
 def said(*arguments, **options):
