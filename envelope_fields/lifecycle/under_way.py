@@ -6,6 +6,7 @@ have the right `PROCESS`. SQLite lets one write at a time: once it is our turn, 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,16 +17,18 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from envelope_fields import own_connection
 from envelope_fields.census import NotCounted
 from envelope_fields.columns import encrypted_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 
 SECONDS = 5  # a count may have somebody waiting in front of a page
-# MariaDB shows the same transactions again until nobody has looked for 0.1 seconds, so one that has
-# ended may be among them: there, looks are further apart, and by chance, since others look, too.
+# MariaDB shows what it showed before until nobody has looked for 0.1 seconds: there, looks are
+# further apart, and by chance, since others look, too.
 SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
 _BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
 
 # Who writes to a partition by its own name locks nothing else.
 _POSTGRESQL_WRITERS = """
@@ -54,15 +57,17 @@ _POSTGRESQL_OLDER = """
     AND (others.xact_start IS NULL
         OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
 """
+# Ours is one of them, with this very statement, if they are shown as they are now.
 _MYSQL = """
-    SELECT CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
+    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
+        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
     FROM information_schema.innodb_trx AS trx
     JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
-    WHERE others.db = DATABASE() AND others.id <> CONNECTION_ID()
+    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
 """
-_MYSQL_WRITERS = f"{_MYSQL} AND trx.trx_rows_modified > 0"
+_MYSQL_WRITERS = f"{_MYSQL} trx.trx_rows_modified > 0"
 # Their beginnings are told in whole seconds.
-_MYSQL_OLDER = f"{_MYSQL} AND TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
+_MYSQL_OLDER = f"{_MYSQL} TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
 _NO_RIGHT = 1227
 
 
@@ -136,19 +141,26 @@ def _waited_for(tables: _Tables, look: _Look, patience: float) -> Left:
     for alias, names in tables.items():
         try:
             left.still_open += _waited_for_in(alias, names, look, until)
-        except DatabaseError as error:
+        except (DatabaseError, _ShownAsBefore) as error:
             left.unseen.append(NotCounted(alias, "transactions that are under way", _why(error)))
     return left
 
 
+class _ShownAsBefore(Exception):
+    """MariaDB went on showing transactions as they were at an earlier time."""
+
+
 def _waited_for_in(alias: str, tables: set[str], look: _Look, until: float) -> list[Open]:
-    between = SECONDS_BETWEEN_LOOKS.get(connections[alias].vendor, _BETWEEN_LOOKS)
     waiting = _open(alias, tables, look)
-    until = max(until, monotonic() + between[0])  # one more look, where there is no time
     while waiting and monotonic() < until:
-        time.sleep(uniform(*between))  # noqa: S311 - no secret
+        _pause(connections[alias])
         waiting &= _open(alias, tables, look)
     return sorted(waiting)
+
+
+def _pause(connection: BaseDatabaseWrapper) -> None:
+    between = SECONDS_BETWEEN_LOOKS.get(connection.vendor, _BETWEEN_LOOKS)
+    time.sleep(uniform(*between))  # noqa: S311 - no secret
 
 
 def _open(alias: str, tables: set[str], look: _Look) -> set[Open]:
@@ -160,7 +172,7 @@ def _writers(connection: BaseDatabaseWrapper, tables: set[str]) -> Iterable[tupl
     if connection.vendor == "postgresql":
         return _asked(connection, _POSTGRESQL_WRITERS, sorted(tables))
     if connection.vendor == "mysql":
-        return _asked(connection, _MYSQL_WRITERS)
+        return _shown_now(connection, _MYSQL_WRITERS)
     return _one_that_writes(connection)
 
 
@@ -168,14 +180,49 @@ def _older(connection: BaseDatabaseWrapper, seconds: float) -> Iterable[tuple[st
     if connection.vendor == "postgresql":
         return _asked(connection, _POSTGRESQL_OLDER, seconds)
     if connection.vendor == "mysql":
-        return _asked(connection, _MYSQL_OLDER, seconds)
+        return _shown_now(connection, _MYSQL_OLDER, seconds)
     return _one_that_writes(connection)
 
 
-def _asked(connection: BaseDatabaseWrapper, sql: str, *parameters: Any) -> list[tuple[str, str]]:
+def _asked(connection: BaseDatabaseWrapper, sql: str, *parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return list(cursor.fetchall())
+
+
+def _shown_now(
+    connection: BaseDatabaseWrapper, sql: str, *parameters: Any
+) -> list[tuple[str, str]]:
+    """Look until MariaDB shows transactions as they are now.
+
+    Raises:
+        _ShownAsBefore: others look all the time, and are all shown what was there before.
+    """
+    for _ in range(LOOKS):
+        shown = _shown_to_a_transaction(connection, f"%{secrets.token_hex(8)}%", sql, *parameters)
+        if _is_of_a_test(connection) or any(is_own and is_now for is_own, is_now, *_ in shown):
+            return [(identity, process) for is_own, _, identity, process in shown if not is_own]
+        _pause(connection)
+    raise _ShownAsBefore
+
+
+def _shown_to_a_transaction(
+    connection: BaseDatabaseWrapper, mark: str, sql: str, *parameters: Any
+) -> list[Any]:
+    if connection.in_atomic_block or not own_connection.autocommits(connection):
+        return _asked(connection, sql, mark, *parameters)  # in the one that there is
+    with connection.cursor() as cursor:
+        cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    try:
+        return _asked(connection, sql, mark, *parameters)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("COMMIT")
+
+
+def _is_of_a_test(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a test has begun the transaction, in which this one may have done nothing yet."""
+    return connection.in_atomic_block and not own_connection.in_transaction(connection.alias)
 
 
 def _one_that_writes(connection: BaseDatabaseWrapper) -> Iterable[tuple[str, str]]:
@@ -188,7 +235,9 @@ def _one_that_writes(connection: BaseDatabaseWrapper) -> Iterable[tuple[str, str
     return ()
 
 
-def _why(error: DatabaseError) -> str:
+def _why(error: Exception) -> str:
+    if isinstance(error, _ShownAsBefore):
+        return "MariaDB shows them as they were, since something looks at INNODB_TRX all the time"
     if error.args[:1] == (_NO_RIGHT,):
         return "to see them takes the right PROCESS, which the user of this connection lacks"
     return f"they could not be seen ({type(error).__name__})"

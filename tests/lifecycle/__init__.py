@@ -14,6 +14,7 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
     schedule_deletion,
     shred,
+    under_way,
 )
 from envelope_fields.models import AuditEvent, KeyCacheBound
 
@@ -50,6 +51,17 @@ def known_at_once():
     KeyCacheBound.objects.all().delete()
     with override_settings(ENVELOPE_FIELDS={**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}):
         yield
+
+
+def ending(transaction):
+    """Return what pauses, and lets a transaction end, as soon as that was seen."""
+    pause = under_way._pause
+
+    def pause_and_end(connection):
+        transaction.may_end.set()
+        pause(connection)
+
+    return pause_and_end
 
 
 def events(key, *actions):

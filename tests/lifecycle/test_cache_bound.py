@@ -29,7 +29,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.models import AuditEvent, KeyCacheBound, MasterKey
 from envelope_fields.policy import acting_as
 from tests.at_once import Transaction, at_once
-from tests.lifecycle import at, key_in
+from tests.lifecycle import at, ending, key_in
 from tests.models import Note, TenantNote
 from tests.other_process import OtherProcess
 
@@ -227,7 +227,7 @@ class TestOpenTransactions:
     def shred_beside(self, key, monkeypatch, *, commits):
         with Transaction(lambda: TenantNote.objects.create(tenant="tenant", text="late")) as late:
             if commits:  # as soon as it was seen
-                monkeypatch.setattr(under_way.time, "sleep", lambda _: late.may_end.set())
+                monkeypatch.setattr(under_way, "_pause", ending(late))
             else:
                 monkeypatch.setattr(shredding, "PATIENCE", 0)
             return shred(key)

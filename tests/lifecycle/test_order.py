@@ -22,7 +22,7 @@ from envelope_fields.lifecycle import (
 )
 from envelope_fields.models import AuditEvent, MasterKey
 from tests.at_once import Transaction, at_once
-from tests.lifecycle import at, events, key_in
+from tests.lifecycle import at, ending, events, key_in
 from tests.models import TenantNote
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -167,7 +167,7 @@ class TestWritersUnderWay:
         key = key_in("enabled")
         with writer() as late:
             # It ends as soon as it was seen.
-            monkeypatch.setattr(under_way.time, "sleep", lambda _: late.may_end.set())
+            monkeypatch.setattr(under_way, "_pause", ending(late))
             with pytest.raises(KeyInUse):
                 schedule_deletion(key)
         assert TenantNote.objects.get().text == "late"
@@ -224,6 +224,26 @@ def test_sqlite_waits_for_its_writer():
         Thread(target=late.may_end.set).start()
         left = under_way.writers()
     assert (left.still_open, left.unseen) == ([], [])
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="it alone shows what was before")
+def test_what_was_before_is_not_taken_for_now(monkeypatch):
+    """It is shown as long as anybody asks every tenth of a second, in this test by a stand-in."""
+    key_in("enabled")
+    monkeypatch.setattr(under_way, "SECONDS", 0)
+    asked = under_way._asked
+
+    def as_before(connection, sql, mark, *parameters):
+        return asked(connection, sql, "%as before%", *parameters)
+
+    with writer():
+        assert len(under_way.writers().still_open) == 1
+        monkeypatch.setattr(under_way, "_asked", as_before)
+        monkeypatch.setattr(under_way, "_pause", lambda connection: None)
+        left = under_way.writers()
+    assert left.still_open == []
+    assert {unseen.database for unseen in left.unseen} == {"default", "other"}
+    assert "INNODB_TRX" in left.unseen[0].reason
 
 
 @pytest.mark.skipif("connection.vendor != 'mysql'", reason="needs a right there alone")
