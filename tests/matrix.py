@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 5
 # One test at a time, so that no worker ends long before the other.
 DEFAULT_ARGUMENTS = ("-n", "2", "--maxschedchunk", "1", "--durations", "20")
 # Sessions at once: most of the time, a test waits for a server, a process or a browser.
-AT_ONCE = 2
+AT_ONCE = 1
 
 
 class Missing(Exception):

@@ -53,6 +53,7 @@ def test_sigkill(notes, moved):
     assert are_all_there(ROWS)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_end(notes, number):
     process = Command("rewrap", "--batch-size", "2", "--sleep", "0.01")
@@ -161,6 +162,7 @@ class TestProcesses:
         assert (left("default"), are_all_there(ROWS)) == (0, True)
         assert RotationRun.objects.get().state == RotationState.COMPLETED
 
+    @pytest.mark.any_database
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_polite_end_is_one_of_all(self, shared_out, number):
         process, children = shared_out
