@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -46,24 +45,28 @@ LIBRARIES = (
     "django.test.client",
     "django.views.debug",
     "rest_framework.serializers",
-    "jinja2",
-    "requests",
 )
+READY = b"listening\n"
 
 
 class ForkServer:
     """A server that ends with this process.
 
     Args:
-        path: of the socket at which it listens, once it is ready.
+        path: of the socket at which it listens.
         environment: what it is started with; programs are started with their own.
     """
 
     def __init__(self, path, environment):
         self.path = str(path)
         self._process = subprocess.Popen(
-            [sys.executable, __file__, self.path], env=environment, stdin=subprocess.PIPE
+            [sys.executable, __file__, self.path],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
+        with self._process.stdout as said:
+            assert said.readline() == READY, "it has ended"
 
     def close(self):
         self._process.stdin.close()
@@ -93,7 +96,8 @@ class Program:
 
     def __init__(self, path, arguments, *, environment, directory, files):
         self.returncode = None
-        self._server = _connected(path)
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(path)
         request = json.dumps([arguments, environment, str(directory)]).encode()
         socket.send_fds(self._server, [_bytes(len(request))], files)
         self._server.sendall(request)
@@ -130,19 +134,6 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
-def _connected(path):
-    client = socket.socket(socket.AF_UNIX)
-    end = time.monotonic() + 30
-    while True:
-        try:
-            client.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):  # it has only just been started
-            assert time.monotonic() < end, f"nothing listens at {path}"
-            time.sleep(0.01)
-        else:
-            return client
-
-
 def _received(connection, length):
     parts = []
     while length > 0:
@@ -168,6 +159,7 @@ class Server:
         self.listening = socket.socket(socket.AF_UNIX)
         self.listening.bind(path)
         self.listening.listen()
+        os.write(1, READY)
         self.waiting = {}  # connections, by the process of which they are to be told
         self.wakeup, signalled = os.pipe()
         os.set_blocking(signalled, False)
