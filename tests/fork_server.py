@@ -13,6 +13,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,10 +77,15 @@ class ForkServer:
 @cache
 def shared():
     """Return the server of this process, for programs that get its environment and more."""
-    directory = tempfile.TemporaryDirectory()
-    server = ForkServer(Path(directory.name, "server"), dict(os.environ))
-    atexit.register(directory.cleanup)
-    atexit.register(server.close)
+    directory, process = tempfile.mkdtemp(), os.getpid()
+    server = ForkServer(Path(directory, "server"), dict(os.environ))
+
+    def end():
+        if os.getpid() == process:  # and not in a child that a test has forked
+            server.close()
+            shutil.rmtree(directory)
+
+    atexit.register(end)
     return server
 
 
