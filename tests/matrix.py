@@ -7,7 +7,8 @@ PGPASSWORD and their MARIADB_ counterparts say where to look. What uses no datab
 says the same on each runs on SQLite, and the rest on all. The admin is tested in Chromium, and
 workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a component
 that is missing is a failure. With --on, the tests run on these databases alone: sqlite, postgresql
-or mariadb. With --marks, only some of them run: `--marks "not long"`.
+or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere, what says
+the same on every database runs on each of them.
 """
 
 import argparse
@@ -164,15 +165,13 @@ class Session:
 NOTHING_PICKED = 5
 
 
-def sessions(found: list[str], marks: str) -> list[Session]:
+def sessions(found: list[str], marks: str, *, everywhere: bool) -> list[Session]:
     """Return what is run on these databases."""
-    first = found[0]
+    first, *others = found
+    left_out = "no_database" if everywhere else "(no_database or any_database)"
     return [
         Session(first, first, f"not no_database and ({marks})"),
-        *(
-            Session(name, name, f"not (no_database or any_database) and ({marks})")
-            for name in found[1:]
-        ),
+        *(Session(name, name, f"not {left_out} and ({marks})") for name in others),
         Session("no database", "sqlite", f"no_database and ({marks})"),
     ]
 
@@ -201,6 +200,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--marks", default="long or not long", help="run those that have these marks, as for -m"
     )
+    parser.add_argument(
+        "--everywhere",
+        action="store_true",
+        help="run what says the same on every database on each of them, too",
+    )
     return parser.parse_known_args(arguments)
 
 
@@ -209,7 +213,9 @@ def main(arguments: list[str]) -> int:
     finders = {name: FINDERS[name] for name in options.on or FINDERS}
     databases_found, missing = find(finders)
     print(", ".join(f"{name}: {version}" for name, version in databases_found.items()), flush=True)
-    failed = failures(sessions(list(databases_found), options.marks), for_pytest)
+    failed = failures(
+        sessions(list(databases_found), options.marks, everywhere=options.everywhere), for_pytest
+    )
 
     others_found, others_missing = find(OTHERS)
     missing |= others_missing

@@ -9,6 +9,7 @@ from django.core.cache import cache
 
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
+from envelope_fields.policy.requests import in_flight
 from tests.admin import officer
 from tests.browsers import chromium
 from tests.waiting import until
@@ -88,6 +89,7 @@ def browser(running_browser):
         browser = playwright.chromium.connect_over_cdp(running_browser)
         yield browser
         browser.close()
+        until(lambda: not in_flight)  # what its last page asked for is answered
 
 
 @pytest.fixture
