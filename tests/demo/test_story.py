@@ -10,6 +10,8 @@ import pytest
 
 from demo_project import place
 
+pytestmark = pytest.mark.any_django
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 

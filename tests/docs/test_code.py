@@ -49,6 +49,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Projec
     return Projects(tmp_path_factory.mktemp("pages"), commands)
 
 
+@pytest.mark.any_django
 @pytest.mark.parametrize(
     "page",
     [pytest.param(page, id=str(page)) for page in PAGES if page.runnable],
