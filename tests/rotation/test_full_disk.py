@@ -28,6 +28,10 @@ TABLE = Note._meta.db_table
 
 @pytest.fixture
 def notes():
+    if connection.vendor == "postgresql":
+        # Rows of earlier tests stay in the table's file for as long as a transaction may see them.
+        with connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {TABLE} CASCADE")
     return numbered_notes(ROWS)
 
 
@@ -78,7 +82,6 @@ def stored_on(disk):
     shutil.chown(place, os.stat(data).st_uid)
     name = f"small_{uuid.uuid4().hex[:8]}"
     with connection.cursor() as cursor:
-        cursor.execute(f"VACUUM FULL {TABLE}")  # earlier tests leave room in it
         cursor.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
         cursor.execute(f"ALTER TABLE {TABLE} SET TABLESPACE {name}")
     try:
