@@ -73,7 +73,7 @@ test: driver ## the tests, on every database found here; ARGS="--on sqlite -k te
 
 # -- More tests --------------------------------------------------------------------------------
 
-test-long: driver ## what finds what is rare, at full size: half an hour; ARGS as for test
+test-long: driver ## what finds what is rare, at full size; ARGS as for test
 	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
 
 coverage: driver ## the tests once more, with the coverage of all databases together

@@ -105,6 +105,11 @@ class Project:
             stored = [row[0] for row in cursor]
         return [bytes(value) if isinstance(value, memoryview) else value for value in stored]
 
+    def execute(self, *statements):
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
     def close(self):
         self._installed.close()
         keyring.evict()

@@ -18,12 +18,6 @@ TABLE = f"{LABEL}_patient"
 ROLE = f"{os.environ.get('ENVELOPE_TEST_DB_PREFIX', 'envelope_fields')}_{os.getpid()}_owner"
 
 
-def execute(project, *statements):
-    with project.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
 @pytest.fixture
 def bound(project):
     """Whoever migrates owns all tables, and sees no row of patients."""
@@ -32,8 +26,7 @@ def bound(project):
     project.add(LABEL, patient(notes=models.TextField(null=True)))
     project.migrate()
     project.rows(LABEL, "Patient").create(notes="a")
-    execute(
-        project,
+    project.execute(
         f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {TABLE} FORCE ROW LEVEL SECURITY",
         f"CREATE POLICY nobody ON {TABLE} USING (false)",
@@ -45,7 +38,7 @@ def bound(project):
         f'SET ROLE "{ROLE}"',
     )
     yield project
-    execute(project, "RESET ROLE", f'REASSIGN OWNED BY "{ROLE}" TO CURRENT_USER',
+    project.execute("RESET ROLE", f'REASSIGN OWNED BY "{ROLE}" TO CURRENT_USER',
             f'DROP OWNED BY "{ROLE}"', f'DROP ROLE "{ROLE}"')  # fmt: skip
 
 
@@ -58,12 +51,12 @@ def test_a_column_with_hidden_values_does_not_become_encrypted(bound):
 def test_a_new_column_has_a_value_in_hidden_rows(bound):
     bound.add(LABEL, add("secret", EncryptedTextField(default="none")), after=[DEFAULT_KEY])
     bound.migrate()
-    execute(bound, "RESET ROLE")
+    bound.execute("RESET ROLE")
     assert [row.secret for row in bound.rows(LABEL, "Patient")] == ["none"]
 
 
 def test_a_table_without_pages_has_no_rows(bound):
-    execute(bound, "RESET ROLE", f"TRUNCATE {TABLE}", f'SET ROLE "{ROLE}"')
+    bound.execute("RESET ROLE", f"TRUNCATE {TABLE}", f'SET ROLE "{ROLE}"')
     model = bound.model(LABEL, "Patient")
     assert not has_rows(model, "scratch")
     with pytest.raises(RowsHidden):

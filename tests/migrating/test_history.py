@@ -21,8 +21,7 @@ def kept(project):
         pytest.skip("only MariaDB keeps rows of the past")
     project.add(LABEL, patient(notes=models.TextField(null=True)))
     project.migrate()
-    execute(
-        project,
+    project.execute(
         f"ALTER TABLE {TABLE} ADD SYSTEM VERSIONING",
         f"INSERT INTO {TABLE} (notes) VALUES ('a')",
         f"DELETE FROM {TABLE}",
@@ -31,17 +30,11 @@ def kept(project):
     return project
 
 
-def execute(project, *statements):
-    with project.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
 def test_their_plain_values_do_not_become_encrypted_ones(kept):
     kept.add(LABEL, alter("notes", EncryptedTextField(null=True)))
     with pytest.raises(ConversionRefused, match=r"leave its 1 values .* DELETE HISTORY"):
         kept.migrate()
-    execute(kept, f"DELETE HISTORY FROM {TABLE}")
+    kept.execute(f"DELETE HISTORY FROM {TABLE}")
     kept.migrate()
 
 
@@ -49,5 +42,5 @@ def test_they_are_rows_of_the_table(kept):
     """A column that is added is theirs, and takes a value that can be read."""
     model = kept.rows(LABEL, "Patient").model
     assert has_rows(model, kept.alias)
-    execute(kept, f"DELETE HISTORY FROM {TABLE}")
+    kept.execute(f"DELETE HISTORY FROM {TABLE}")
     assert not has_rows(model, kept.alias)
