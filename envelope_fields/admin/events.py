@@ -1,4 +1,4 @@
-"""The audit trail, to be read: nobody adds, changes or deletes here, superusers neither."""
+"""The audit trail, to be read: no user adds, changes or deletes here, superusers neither."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import audit, lifecycle
-from envelope_fields.admin import rights
-from envelope_fields.admin.actors import actor_text
-from envelope_fields.admin.read_only import ReadOnlyAdmin
-from envelope_fields.admin.words import in_words
+from envelope_fields.admin.permissions import ReadOnlyAdmin, open_keys
+from envelope_fields.admin.words import actor_text, in_words
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import AuditEvent
@@ -72,15 +70,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_help_text = _("Actor, key, request id or address")
     fields: ClassVar = (
         ("number", "occurred_at"), ("action", "outcome"), "actor", ("key_alias", "key_id"),
-        "version", "said_before", "said_after", ("address", "request_id"), "chained",
+        "version", "state_before", "state_after", ("address", "request_id"), "chained",
     )  # fmt: skip
     readonly_fields = (
         "number", "occurred_at", "action", "outcome", "actor", "key_alias", "key_id", "version",
-        "said_before", "said_after", "address", "request_id", "chained",
+        "state_before", "state_after", "address", "request_id", "chained",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        seen = rights.open_keys(request, Action.VIEW_AUDIT)
+        seen = open_keys(request, Action.VIEW_AUDIT)
         of_no_key = Q(key_id__isnull=True)
         events = AuditEvent.objects.using(seen.db)
         return events.filter(Q(key_id__in=seen.values("pk")) | of_no_key)
@@ -98,11 +96,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return "" if event.version_number is None else str(event.version_number)
 
     @admin.display(description=_("before"))
-    def said_before(self, event: AuditEvent) -> SafeString:
+    def state_before(self, event: AuditEvent) -> SafeString:
         return _as_text(event.before)
 
     @admin.display(description=_("after"))
-    def said_after(self, event: AuditEvent) -> SafeString:
+    def state_after(self, event: AuditEvent) -> SafeString:
         return _as_text(event.after)
 
     @admin.display(description=_("head"))
@@ -118,7 +116,7 @@ def _named(text: str) -> Any:
         return text
 
 
-def _as_text(said: Any) -> SafeString:
-    if not said:
+def _as_text(state: Any) -> SafeString:
+    if not state:
         return SafeString("")
-    return format_html("<pre>{}</pre>", json.dumps(said, indent=2, ensure_ascii=False))
+    return format_html("<pre>{}</pre>", json.dumps(state, indent=2, ensure_ascii=False))

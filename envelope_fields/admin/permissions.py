@@ -1,16 +1,18 @@
 """What the user of a request may do: Django's permission and the key's policy, both.
 
-Pages ask here what to show. An act asks the policy again, under its lock, so that what is decided
-here is only what somebody sees.
+Pages ask here what to show. An operation asks the policy again, under its lock, so that what is
+decided here is only what a user sees.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import Act
@@ -36,6 +38,23 @@ ADD_RUNS, CHANGE_RUNS, VIEW_RUNS = (
 )
 
 
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows that are shown: no user adds, changes or deletes them, superusers neither."""
+
+    actions = None
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 def open_keys(request: HttpRequest, action: Action) -> QuerySet[MasterKey]:
     """Return the keys with which the user may do something by their policies."""
     using = configuration().database
@@ -53,8 +72,8 @@ def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:
 
 
 def may_act(request: HttpRequest, act: Act, key: MasterKey) -> bool:
-    """Whether the user has the permission for an act, and the right to it on this key."""
-    return _has(request, CODENAMES[act]) and ACTIONS[act] in policy_allows(request, key)
+    """Whether the user has the permission for an operation, and the right to it on this key."""
+    return may(request, ACTIONS[act], key, CODENAMES[act])
 
 
 def may(request: HttpRequest, action: Action, key: MasterKey, codename: str) -> bool:
@@ -88,6 +107,24 @@ def refuse(request: HttpRequest, action: Action | str, key: MasterKey | None) ->
     pk, alias = (None, None) if key is None else (key.pk, key.alias)
     tell(Denial(principal_of(request.user), action, pk, alias))
     return PermissionDenied()
+
+
+def page_url(request: HttpRequest, page: str, *args: Any) -> str:
+    """Return the address of a page of this app on the site of a request.
+
+    Args:
+        request: its `current_app` is the name of the site.
+        page: model and page, such as `rotationrun_change`.
+        *args: what the address is made with.
+
+    Returns:
+        The address; empty where the site does not have the model.
+    """
+    site: Any = getattr(request, "current_app", None)
+    try:
+        return reverse(f"admin:{_APP}_{page}", args=args, current_app=site)
+    except NoReverseMatch:
+        return ""
 
 
 def _has(request: HttpRequest, codename: str) -> bool:
