@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from envelope_fields.columns import named_by_fields
+from envelope_fields.census.columns import named_by_fields
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import lock_for_writing
 from envelope_fields.lifecycle.acts import ACTIONS, Doing, required, tell
