@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts
@@ -25,35 +25,75 @@ from envelope_fields.admin.etags import ChangedMeanwhile, etag_of, if_unchanged
 from envelope_fields.admin.words import name_of
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import Act, AliasRefused, possible_acts
+from envelope_fields.lifecycle import AliasRefused, Operation, possible_operations
+from envelope_fields.lifecycle.parameters import Confirmation, Kind, Parameter
 from envelope_fields.models import MasterKey
 
 
 class ConfirmationForm(forms.Form):
-    """What an operation takes; most take nothing."""
+    """What an operation takes: a field for each of its parameters; most have none."""
 
     def __init__(self, page: Any, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
         self.page = page
+        parameters = page.operation.parameters
+        for parameter in parameters:
+            if parameter.name not in self.fields:
+                self.fields[parameter.name] = _FIELDS[parameter.kind](parameter)
+        self.order_fields([parameter.name for parameter in parameters])
 
 
-class Confirmation(ABC):
+def text_input() -> AdminTextInputWidget:
+    """Return the input for a name, which no browser completes or corrects."""
+    return AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"})
+
+
+def _number_field(parameter: Parameter) -> forms.Field:
+    return forms.IntegerField(
+        label=str(parameter.label),
+        help_text=str(parameter.help),
+        min_value=parameter.minimum,
+        max_value=parameter.maximum,
+        initial=None if parameter.is_required else parameter.default,
+        widget=AdminIntegerFieldWidget,
+    )
+
+
+def _text_field(parameter: Parameter, **options: Any) -> forms.Field:
+    return forms.CharField(
+        label=str(parameter.label),
+        help_text=str(parameter.help),
+        required=parameter.is_required,
+        widget=text_input(),
+        **options,
+    )
+
+
+def _alias_field(parameter: Parameter) -> forms.Field:
+    alias = MasterKey._meta.get_field("alias")
+    return _text_field(parameter, max_length=alias.max_length, validators=alias.validators)
+
+
+_FIELDS = {Kind.NUMBER: _number_field, Kind.TEXT: _text_field, Kind.ALIAS: _alias_field}
+
+
+class ConfirmationPage(ABC):
     """One operation on one row: its words, its form, and the call that does it.
 
     Attributes:
-        button: the text of its button.
-        is_grave: whether it cannot be taken back.
+        operation: as the registry has it.
         row: what it is done to; the user of the request is known to have the right.
         back: the address to go to afterwards.
+        is_grave: whether it cannot be taken back.
     """
 
-    button: ClassVar[str | Promise]
-    is_grave: ClassVar[bool] = False
+    is_grave: bool = False
     form_class: ClassVar[type[ConfirmationForm]] = ConfirmationForm
     template: ClassVar[str] = "admin/envelope_fields/masterkey/confirm.html"
 
-    def __init__(self, request: HttpRequest, row: Any, back: str) -> None:
+    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+        self.operation = operation
         self.request = request
         self.row = row
         self.back = back
@@ -61,6 +101,10 @@ class Confirmation(ABC):
     @property
     def actor(self) -> Any:
         return self.request.user
+
+    @property
+    def button(self) -> str:
+        return str(self.operation.button or _("Confirm"))
 
     @property
     def title(self) -> str:
@@ -120,10 +164,12 @@ class Confirmation(ABC):
         """
 
 
-class KeyConfirmation(Confirmation):
-    """An operation on a key or on one of its versions."""
+class KeyConfirmation(ConfirmationPage):
+    """An operation on a key or on one of its versions, in the words of the registry."""
 
-    act: ClassVar[Act]
+    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+        super().__init__(operation, request, row, back)
+        self.is_grave = operation.confirmation is not Confirmation.NONE
 
     @property
     def key(self) -> MasterKey:
@@ -148,8 +194,23 @@ class KeyConfirmation(Confirmation):
         return None if self.rows is None else counts.total(self.rows)
 
     def check(self) -> None:
-        if self.act not in possible_acts(self.row):
+        if self.operation not in possible_operations(self.row):
             raise nothing_to_do(self.row)
+
+    def consequences(self) -> list[str]:
+        return [str(self.operation.description)]
+
+    def perform(self) -> str:
+        names = [parameter.name for parameter in self.operation.parameters]
+        given = {name: self.form.cleaned_data.get(name) for name in names}
+        return self.message(self.operation.perform(self.row, actor=self.actor, **given))
+
+    def message(self, result: Any) -> str:
+        """Say what was done, given what the function returned."""
+        return _("%(what)s is %(past)s.") % {
+            "what": name_of(self.row),
+            "past": self.operation.past,
+        }
 
 
 def nothing_to_do(row: Any) -> MasterKeyUnusable:
@@ -160,7 +221,7 @@ def nothing_to_do(row: Any) -> MasterKeyUnusable:
     )
 
 
-def confirm(page: Confirmation, context: Callable[[], dict[str, Any]]) -> HttpResponseBase:
+def confirm(page: ConfirmationPage, context: Callable[[], dict[str, Any]]) -> HttpResponseBase:
     """Show what an operation will do, or do it.
 
     Args:
@@ -193,7 +254,7 @@ def errors_as_messages(
         return redirect(back)
 
 
-def _confirm(page: Confirmation, context: Callable[[], dict[str, Any]]) -> HttpResponse:
+def _confirm(page: ConfirmationPage, context: Callable[[], dict[str, Any]]) -> HttpResponse:
     # Where it is not possible, a POST finds out from the call itself, which says why.
     if page.request.method == "POST" and page.is_confirmed() and _is_done(page):
         return redirect(page.back)
@@ -218,7 +279,7 @@ def _confirm(page: Confirmation, context: Callable[[], dict[str, Any]]) -> HttpR
     )
 
 
-def _is_done(page: Confirmation) -> bool:
+def _is_done(page: ConfirmationPage) -> bool:
     try:
         with if_unchanged(page.request, page.row, page.etag):
             done = page.perform()

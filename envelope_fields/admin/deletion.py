@@ -12,21 +12,19 @@ from functools import cached_property
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 from django.utils.formats import date_format
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from envelope_fields import clock, lifecycle
-from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation
+from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.words import name_of, values_text, when_it_holds
 from envelope_fields.key_uses import last_use, last_use_by_kms
-from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.certificates import Place, ShredConfirmation, counted_places
-from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.lifecycle.confirmation import name_of as confirmed_by
-from envelope_fields.lifecycle.deletion import LONGEST_WAIT, SHORTEST_WAIT
+from envelope_fields.lifecycle.parameters import CONFIRM
+from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
 
 
@@ -35,7 +33,7 @@ class TypedNameForm(ConfirmationForm):
 
     confirm = forms.CharField(
         label=gettext_lazy("Name of the key"),
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=text_input(),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,19 +58,9 @@ class TypedNameForm(ConfirmationForm):
 class ScheduleDeletionForm(TypedNameForm):
     """How long to wait; a confirmation is asked for where something is lost that no count sees."""
 
-    days = forms.IntegerField(
-        label=gettext_lazy("Waiting period in days"),
-        min_value=SHORTEST_WAIT,
-        max_value=LONGEST_WAIT,
-        initial=LONGEST_WAIT,
-        widget=AdminIntegerFieldWidget,
-        help_text=gettext_lazy("7 to 30. Until then, the deletion can be cancelled."),
-    )
-    field_order = ("days", "confirm")
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["confirm"].label = _("Name of the key, and its last use")
+        self.fields["confirm"].label = str(CONFIRM.label)
         if not list(self.page.witnesses.reasons()):
             del self.fields["confirm"]
 
@@ -82,9 +70,6 @@ class ScheduleDeletionForm(TypedNameForm):
 
 
 class ScheduleDeletion(KeyConfirmation):
-    act = Act.SCHEDULE_DELETION
-    button = gettext_lazy("Schedule deletion")
-    is_grave = True
     form_class = ScheduleDeletionForm
 
     @property
@@ -115,31 +100,21 @@ class ScheduleDeletion(KeyConfirmation):
             when_it_holds(),
         ]
 
-    def perform(self) -> str:
-        at = lifecycle.schedule_deletion(
-            self.row,
-            self.form.cleaned_data["days"],
-            confirm=self.form.cleaned_data.get("confirm"),
-            actor=self.actor,
-        )
+    def message(self, result: datetime) -> str:
         return _("%(what)s is unusable now, and will be destroyed on %(day)s.") % {
             "what": name_of(self.row),
-            "day": date_format(template_localtime(at), "DATE_FORMAT"),
+            "day": date_format(template_localtime(result), "DATE_FORMAT"),
         }
 
 
 class CancelDeletion(KeyConfirmation):
-    act = Act.CANCEL_DELETION
-    button = gettext_lazy("Cancel deletion")
-
     def consequences(self) -> list[str]:
         return [
             _("It will not be destroyed."),
             _("It stays disabled until it is enabled again."),
         ]
 
-    def perform(self) -> str:
-        lifecycle.cancel_deletion(self.row, actor=self.actor)
+    def message(self, result: None) -> str:
         return _("The deletion of %(what)s is cancelled. It is disabled.") % {
             "what": name_of(self.row)
         }
@@ -161,9 +136,6 @@ class ShredForm(TypedNameForm):
 
 
 class Shred(KeyConfirmation):
-    act = Act.SHRED
-    button = gettext_lazy("Shred")
-    is_grave = True
     form_class = ShredForm
 
     @cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -13,11 +12,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields import audit, lifecycle
-from envelope_fields.admin.permissions import ReadOnlyAdmin, open_keys
-from envelope_fields.admin.words import actor_text, in_words
+from envelope_fields import audit
+from envelope_fields.admin.permissions import ReadOnlyAdmin
+from envelope_fields.audit.representation import actor_text, head_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.lifecycle.keys import named_key
+from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
 
@@ -40,7 +42,7 @@ class KeyFilter(admin.SimpleListFilter):
         if not value:
             return events
         try:
-            key = lifecycle.find_master_key(_named(value))
+            key = named_key(value)
         except MasterKeyNotFound:
             return events.filter(key_alias=value)
         return events.filter(key_id=key.pk)
@@ -78,7 +80,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        seen = open_keys(request, Action.VIEW_AUDIT)
+        seen = open_keys(Action.VIEW_AUDIT, request.user)
         of_no_key = Q(key_id__isnull=True)
         events = AuditEvent.objects.using(seen.db)
         return events.filter(Q(key_id__in=seen.values("pk")) | of_no_key)
@@ -106,14 +108,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display(description=_("head"))
     def chained(self, event: AuditEvent) -> str:
         """Show what `verify_audit_trail --head` takes."""
-        return f"{event.number}:{bytes(event.mac).hex()}"
-
-
-def _named(text: str) -> Any:
-    try:
-        return UUID(text)
-    except ValueError:
-        return text
+        return head_text(event)
 
 
 def _as_text(state: Any) -> SafeString:

@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextInputWidget
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from envelope_fields.admin.confirmation import Confirmation, ConfirmationForm
-from envelope_fields.admin.permissions import may_see_grants
-from envelope_fields.admin.words import all_in_words, in_words
+from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, text_input
+from envelope_fields.admin.permissions import may_view
+from envelope_fields.admin.words import all_in_words
 from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.grants.holders import named_group, named_user
+from envelope_fields.grants.holders import named_holder
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
 _USER, _GROUP = "user", "group"
-
-
-def action_choices() -> list[tuple[str, str]]:
-    """Return the actions that a grant can name."""
-    return [(str(action), in_words(action)) for action in Action]
 
 
 class GrantForm(ConfirmationForm):
@@ -39,16 +34,16 @@ class GrantForm(ConfirmationForm):
     )
     name = forms.CharField(
         label=gettext_lazy("Name"),
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=text_input(),
         help_text=gettext_lazy("The user name, or the name of the group."),
     )
     actions = forms.MultipleChoiceField(
-        label=gettext_lazy("May"), choices=action_choices, widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("May"), choices=Action.choices, widget=forms.CheckboxSelectMultiple
     )
     context = forms.CharField(
         label=gettext_lazy("Only for values of"),
         required=False,
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=text_input(),
         help_text=gettext_lazy(
             "app.model or app.model.field, for encrypt and decrypt. Empty: everywhere."
         ),
@@ -64,9 +59,9 @@ class GrantForm(ConfirmationForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if "name" in cleaned and "kind" in cleaned:
             try:
-                cleaned["to"] = _grantee(cleaned["kind"], cleaned["name"])
+                cleaned["to"] = named_holder(cleaned["kind"], cleaned["name"])
             except ValidationError as error:
-                self.add_error("name", error)
+                self.add_error("name", error.messages)
         return cleaned
 
 
@@ -76,17 +71,16 @@ class RevokeForm(ConfirmationForm):
     override = forms.CharField(
         label=gettext_lazy("Name of the key"),
         required=False,
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=text_input(),
         help_text=gettext_lazy(
             "Only needed if no other user can manage the grants of this key: then type its name."
         ),
     )
 
 
-class Grant(Confirmation):
+class Grant(ConfirmationPage):
     """The form of a new grant on a key."""
 
-    button = gettext_lazy("Confirm")
     form_class = GrantForm
 
     @property
@@ -112,10 +106,9 @@ class Grant(Confirmation):
         return _("The grants were changed.")
 
 
-class Revoke(Confirmation):
+class Revoke(ConfirmationPage):
     """Asks whether a grant is to be revoked."""
 
-    button = gettext_lazy("Confirm")
     form_class = RevokeForm
 
     @property
@@ -131,7 +124,7 @@ class Revoke(Confirmation):
         return ""
 
     def consequences(self) -> list[str]:
-        if not may_see_grants(self.request, self.key):
+        if not may_view(self.request, "keygrant", self.key):
             return []
         grantee = next(
             (each["grantee"] for each in listed_on(self.key) if each["grant"].pk == self.row.pk),
@@ -174,13 +167,6 @@ def found(key: MasterKey, number: int) -> KeyGrant | None:
     """Return a grant on a key."""
     rows = KeyGrant.objects.using(configuration().database).select_related("master_key")
     return rows.filter(master_key=key, pk=number).first()
-
-
-def _grantee(kind: str, name: str) -> Any:
-    row = named_group(name) if kind == _GROUP else named_user(name)
-    if row is None:
-        raise ValidationError(_("There is no user or group of this name."))
-    return row
 
 
 def _kind(row: KeyGrant) -> str:

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from envelope_fields import key_uses, lifecycle
+from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, permissions
-from envelope_fields.admin.confirmation import Confirmation, confirm
+from envelope_fields.admin.confirmation import ConfirmationPage, confirm
 from envelope_fields.admin.counts import chart, field_path
-from envelope_fields.admin.operations import KEY_OPERATIONS
+from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
 from envelope_fields.admin.permissions import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
-from envelope_fields.conf import configuration, keys_database
-from envelope_fields.lifecycle import possible_acts
-from envelope_fields.lifecycle.acts import ACTIONS
+from envelope_fields.conf import keys_database
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.lifecycle import Operation, possible_operations
+from envelope_fields.lifecycle.keys import find_master_key, numbered_version
+from envelope_fields.lifecycle.representation import version_id_of
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import Action
 
@@ -75,42 +77,43 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, pk: Any, act: str, number: int | None = None
     ) -> HttpResponseBase:
         """Ask before an operation on a key or one of its versions, or do it."""
-        key = self._described(request, pk)
-        page = KEY_OPERATIONS.get(act)
-        if page is None or (number is not None and page.act not in lifecycle.OF_VERSIONS):
+        operation = KEY_OPERATIONS.get(act)
+        if operation is None or (number is not None and not operation.of_versions):
             raise Http404
-        if not permissions.may_act(request, page.act, key):
-            raise permissions.refuse(request, ACTIONS[page.act], key)
-        row: Any = key if number is None else _version(key, number)
-        return self._confirm(page(request, row, self._url("change", key)), key)
+        key = self._permitted(request, pk, operation)
+        row: Any = key if number is None else numbered_version(key, number)
+        if row is None:
+            raise Http404
+        back = self._url("change", key)
+        return self._confirm(key_page(operation)(operation, request, row, back), key)
 
     def grant_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Grant rights on a key."""
-        key = self._managed(request, pk, "add_keygrant")
-        return self._confirm(grants.Grant(request, key, self._url("change", key)), key)
+        operation = Operation.CREATE_GRANT
+        key = self._permitted(request, pk, operation)
+        return self._confirm(grants.Grant(operation, request, key, self._url("change", key)), key)
 
     def revoke_view(self, request: HttpRequest, pk: Any, number: int) -> HttpResponseBase:
         """Revoke a grant on a key."""
-        key = self._managed(request, pk, "delete_keygrant")
+        operation = Operation.REVOKE_GRANT
+        key = self._permitted(request, pk, operation)
         row = grants.found(key, number)
         if row is None:
             raise Http404
-        return self._confirm(grants.Revoke(request, row, self._url("change", key)), key)
+        return self._confirm(grants.Revoke(operation, request, row, self._url("change", key)), key)
 
     def start_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Ask before the values under a key are moved, or have it done."""
-        key = self._described(request, pk)
-        if not permissions.may_start_run(request, key):
-            raise permissions.refuse(request, Action.RE_ENCRYPT, key)
+        key = self._permitted(request, pk, Operation.START_ROTATION)
         back = self._url("change", key)
 
         def url(run: RotationRun) -> str:
-            seen = permissions.may_see_runs(request, key)
+            seen = permissions.may_view_runs(request, key)
             return (seen and url_of_run(request, run)) or back
 
         return self._confirm(StartRotation(request, key, back, url), key)
 
-    def _confirm(self, page: Confirmation, key: MasterKey) -> HttpResponseBase:
+    def _confirm(self, page: ConfirmationPage, key: MasterKey) -> HttpResponseBase:
         page.request.current_app = self.admin_site.name
         return confirm(
             page,
@@ -122,10 +125,11 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
             },
         )
 
-    def _managed(self, request: HttpRequest, pk: Any, codename: str) -> MasterKey:
+    def _permitted(self, request: HttpRequest, pk: Any, operation: Operation) -> MasterKey:
+        """Return a key to which the user may do something."""
         key = self._described(request, pk)
-        if not permissions.may(request, Action.MANAGE_GRANTS, key, codename):
-            raise permissions.refuse(request, Action.MANAGE_GRANTS, key)
+        if not permissions.may(request, operation, key):
+            raise permissions.refuse(request, operation.action, key)
         return key
 
     def _described(self, request: HttpRequest, pk: Any) -> MasterKey:
@@ -151,23 +155,16 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
 def found_key(pk: Any) -> MasterKey | None:
     """Return the key that an address names, for every user; None where there is none."""
     try:
-        return MasterKey.objects.using(configuration().database).filter(pk=pk).first()
-    except ValidationError:  # not the text of an id
+        return find_master_key(UUID(str(pk)))
+    except (ValueError, MasterKeyNotFound):  # it may not be the text of an id
         return None
-
-
-def _version(key: MasterKey, number: int) -> MasterKeyVersion:
-    versions = key.versions.using(configuration().database).select_related("master_key")
-    version = versions.filter(number=number).first()
-    if version is None:
-        raise Http404
-    return version
 
 
 def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
     """Return what the template of the page needs beside the form."""
     count = counts.for_a_page()
     rows = count.under(key)
+    may_grant = permissions.may(request, Operation.CREATE_GRANT, key)
     return {
         "acts": _buttons(request, key, key, lambda act: url("act", key, act)),
         "versions": _versions(request, key, count, url),
@@ -178,7 +175,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "last_use": key_uses.last_use(key),
         "last_use_by_kms": key_uses.last_use_by_kms(key),
         "grants": _grants(request, key, url),
-        "grant_url": _if_may(request, key, "add_keygrant", lambda: url("grant", key)),
+        "grant_url": url("grant", key) if may_grant else None,
         **key_rotations(request, key, url("start_rotation", key)),
         **_events(request, key),
     }
@@ -188,11 +185,11 @@ def _buttons(
     request: HttpRequest, key: MasterKey, row: Any, url: Callable[[str], str]
 ) -> list[dict[str, str]]:
     """Return the operations that change something now and that the user may do."""
-    possible = possible_acts(row, is_current=False)  # the current version gets no buttons
+    possible = possible_operations(row, is_current=False)  # the current version gets no buttons
     return [
-        {"url": url(name), "name": name, "text": str(page.button)}
-        for name, page in KEY_OPERATIONS.items()
-        if page.act in possible and permissions.may_act(request, page.act, key)
+        {"url": url(name), "name": name, "text": str(operation.button)}
+        for name, operation in KEY_OPERATIONS.items()
+        if operation in possible and permissions.may(request, operation, key)
     ]
 
 
@@ -205,7 +202,7 @@ def _versions(
     return [
         {
             "version": row,
-            "version_id": bytes(row.version_id).hex(),
+            "version_id": version_id_of(row),
             "is_current": row is rows[0],
             "values": counts.total_under(count, row),
             "acts": [] if row is rows[0] else _of_version(request, key, row, url),
@@ -221,7 +218,7 @@ def _of_version(
 
 
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
-    if not permissions.may(request, Action.VIEW_AUDIT, key, "view_auditevent"):
+    if not permissions.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
     return {"events": list(events[:EVENTS_SHOWN]), "events_url": _events_url(request, key)}
@@ -235,16 +232,10 @@ def _events_url(request: HttpRequest, key: MasterKey) -> str:
 
 def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]] | None:
     """Return the grants on a key; None where the user may not see them."""
-    if not permissions.may_see_grants(request, key):
+    if not permissions.may_view(request, "keygrant", key):
         return None
-    may_revoke = permissions.may(request, Action.MANAGE_GRANTS, key, "delete_keygrant")
+    may_revoke = permissions.may(request, Operation.REVOKE_GRANT, key)
     return [
         {**each, "revoke_url": url("revoke", key, each["grant"].pk) if may_revoke else ""}
         for each in grants.listed_on(key)
     ]
-
-
-def _if_may(
-    request: HttpRequest, key: MasterKey, codename: str, url: Callable[[], str]
-) -> str | None:
-    return url() if permissions.may(request, Action.MANAGE_GRANTS, key, codename) else None

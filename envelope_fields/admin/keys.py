@@ -24,9 +24,9 @@ from envelope_fields.admin.key_pages import KeyPages, content, found_key
 from envelope_fields.admin.words import number_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.lifecycle import Act, due
-from envelope_fields.lifecycle.acts import ACTIONS
+from envelope_fields.lifecycle import Operation, due
 from envelope_fields.lifecycle.alias_errors import alias_problem
+from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import KeyState, MasterKey
 from envelope_fields.policy import CREATE_KEY, Action, principal_of
 
@@ -61,7 +61,7 @@ class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]  # as ModelAdmin
     change_list_template = "admin/envelope_fields/masterkey/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MasterKey]:
-        keys = permissions.open_keys(request, Action.DESCRIBE)
+        keys = open_keys(Action.DESCRIBE, request.user)
         return due.with_versions(keys).order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
@@ -128,7 +128,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
         if obj is None:
             return super().has_change_permission(request, obj)
         is_over = obj.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED)
-        return not is_over and permissions.may_act(request, Act.UPDATE, obj)
+        return not is_over and permissions.may(request, Operation.UPDATE, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -193,7 +193,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
         except KeyAccessDenied:
             raise
         except PermissionDenied:
-            action = CREATE_KEY if object_id is None else ACTIONS[Act.UPDATE]
+            action = CREATE_KEY if object_id is None else Operation.UPDATE.action
             raise permissions.refuse(request, action, key) from None
 
     def render_change_form(

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
-from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from envelope_fields import lifecycle, rotation
-from envelope_fields.admin.confirmation import Confirmation, ConfirmationForm, KeyConfirmation
+from envelope_fields import rotation
+from envelope_fields.admin.confirmation import ConfirmationPage, KeyConfirmation
 from envelope_fields.admin.deletion import CancelDeletion, ScheduleDeletion, Shred
 from envelope_fields.admin.rotation_progress import done_text, is_quiet, run_text
 from envelope_fields.admin.rotation_start import worker_problem
-from envelope_fields.admin.words import name_of, values_text, when_it_holds
-from envelope_fields.lifecycle import Act
-from envelope_fields.models import MasterKey, RotationRun, RotationState
+from envelope_fields.admin.words import values_text, when_it_holds
+from envelope_fields.lifecycle import Operation
+from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun, RotationState
 from envelope_fields.rotation import Progress, RunNotPossible
 from envelope_fields.rotation.elsewhere import resume_elsewhere
 
 
 class Rotate(KeyConfirmation):
-    act = Act.ROTATE
-    button = gettext_lazy("Rotate")
-
     def consequences(self) -> list[str]:
         newest = self.key.current_version.number
         return [
@@ -42,33 +35,22 @@ class Rotate(KeyConfirmation):
             ),
         ]
 
-    def perform(self) -> str:
-        version = lifecycle.rotate_master_key(self.key, actor=self.actor)
+    def message(self, result: MasterKeyVersion) -> str:
         return _("%(key)s was rotated: version %(number)d is current.") % {
             "key": self.key,
-            "number": version.number,
+            "number": result.number,
         }
 
 
 class Enable(KeyConfirmation):
-    act = Act.ENABLE
-    button = gettext_lazy("Enable")
-
     def consequences(self) -> list[str]:
         return [
             _("%(values)s can be read again.") % {"values": values_text(self.values)},
             when_it_holds(),
         ]
 
-    def perform(self) -> str:
-        lifecycle.enable(self.row, actor=self.actor)
-        return _("%(what)s is enabled.") % {"what": name_of(self.row)}
-
 
 class Disable(KeyConfirmation):
-    act = Act.DISABLE
-    button = gettext_lazy("Disable")
-
     def consequences(self) -> list[str]:
         lines = [
             _("%(values)s cannot be read until it is enabled again.")
@@ -78,27 +60,9 @@ class Disable(KeyConfirmation):
             lines.append(_("Nothing can be written under it: forms that try to will fail."))
         return [*lines, when_it_holds()]
 
-    def perform(self) -> str:
-        lifecycle.disable(self.row, actor=self.actor)
-        return _("%(what)s is disabled.") % {"what": name_of(self.row)}
-
-
-class AliasForm(ConfirmationForm):
-    alias = forms.CharField(
-        label=gettext_lazy("Alias"),
-        max_length=200,
-        validators=MasterKey._meta.get_field("alias").validators,
-        widget=AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=gettext_lazy("A new one, or one that another key has."),
-    )
-
 
 class MoveAlias(KeyConfirmation):
     """What names the alias is written under this key from then on."""
-
-    act = Act.MOVE_ALIAS
-    button = gettext_lazy("Move alias")
-    form_class = AliasForm
 
     def consequences(self) -> list[str]:
         lines = [
@@ -116,20 +80,13 @@ class MoveAlias(KeyConfirmation):
             )
         return [*lines, when_it_holds()]
 
-    def perform(self) -> str:
+    def message(self, result: None) -> str:
         alias = self.form.cleaned_data["alias"]
-        lifecycle.move_alias(alias, self.key, actor=self.actor)
         return _("The key has the alias %(alias)s now.") % {"alias": alias}
 
 
-class RunConfirmation(Confirmation):
-    """An operation on a rotation.
-
-    Attributes:
-        name: the operation, as addresses and the script name it.
-    """
-
-    name: ClassVar[str]
+class RunConfirmation(ConfirmationPage):
+    """An operation on a rotation."""
 
     @property
     def title(self) -> str:
@@ -156,9 +113,6 @@ class RunConfirmation(Confirmation):
 
 
 class Pause(RunConfirmation):
-    name = "pause"
-    button = gettext_lazy("Pause")
-
     @classmethod
     def is_possible(cls, run: RotationRun) -> bool:
         return run.state in (RotationState.PENDING, RotationState.RUNNING)
@@ -176,9 +130,6 @@ class Pause(RunConfirmation):
 
 
 class Resume(RunConfirmation):
-    name = "resume"
-    button = gettext_lazy("Resume")
-
     @classmethod
     def is_possible(cls, run: RotationRun) -> bool:
         return run.state == RotationState.PAUSED or is_quiet(run)
@@ -196,8 +147,6 @@ class Resume(RunConfirmation):
 
 
 class Cancel(RunConfirmation):
-    name = "cancel"
-    button = gettext_lazy("Cancel run")
     is_grave = True
 
     def consequences(self) -> list[str]:
@@ -213,16 +162,41 @@ class Cancel(RunConfirmation):
         return _("The run is cancelled.")
 
 
-# In the order of the buttons.
-KEY_OPERATIONS: dict[str, type[KeyConfirmation]] = {
-    str(page.act): page
-    for page in (Rotate, Enable, Disable, MoveAlias, ScheduleDeletion, CancelDeletion, Shred)
+_PAGES: dict[Operation, type[KeyConfirmation]] = {
+    Operation.ROTATE: Rotate,
+    Operation.ENABLE: Enable,
+    Operation.DISABLE: Disable,
+    Operation.MOVE_ALIAS: MoveAlias,
+    Operation.SCHEDULE_DELETION: ScheduleDeletion,
+    Operation.CANCEL_DELETION: CancelDeletion,
+    Operation.SHRED: Shred,
 }
-RUN_OPERATIONS: dict[str, type[RunConfirmation]] = {
-    page.name: page for page in (Pause, Resume, Cancel)
+_RUN_PAGES: dict[Operation, type[RunConfirmation]] = {
+    Operation.PAUSE_ROTATION: Pause,
+    Operation.RESUME_ROTATION: Resume,
+    Operation.CANCEL_ROTATION: Cancel,
 }
+
+# By the names in addresses, in the order of the buttons. An operation on keys that has no page here
+# is asked about in the words of the registry.
+KEY_OPERATIONS = {
+    str(operation): operation
+    for operation in Operation
+    if operation.button and operation.transitions
+}
+RUN_OPERATIONS = {operation.segment: operation for operation in _RUN_PAGES}
+
+
+def key_page(operation: Operation) -> type[KeyConfirmation]:
+    return _PAGES.get(operation, KeyConfirmation)
+
+
+def run_page(operation: Operation) -> type[RunConfirmation]:
+    return _RUN_PAGES[operation]
 
 
 def possible_run_operations(run: RotationRun) -> list[str]:
     """Return the names of what can be done with a run now."""
-    return [name for name, page in RUN_OPERATIONS.items() if page.is_possible(run)]
+    return [
+        name for name, operation in RUN_OPERATIONS.items() if run_page(operation).is_possible(run)
+    ]

@@ -12,8 +12,10 @@ from django.utils.translation import ngettext
 
 from envelope_fields.admin import permissions
 from envelope_fields.admin.permissions import page_url
-from envelope_fields.admin.rotation_start import StartRotation, can_start
-from envelope_fields.admin.words import actor_text, duration_text, number_text
+from envelope_fields.admin.rotation_start import can_start
+from envelope_fields.admin.words import duration_text, number_text
+from envelope_fields.audit.representation import actor_text
+from envelope_fields.lifecycle import Operation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
 from envelope_fields.rotation.progress import progress_of
@@ -82,8 +84,8 @@ def is_quiet(run: RotationRun) -> bool:
 def key_rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
     """Return the latest runs of a key, the one that is not over, and where another is started."""
     may_see, may_start = (
-        permissions.may_see_runs(request, key),
-        permissions.may_start_run(request, key),
+        permissions.may_view_runs(request, key),
+        permissions.may(request, Operation.START_ROTATION, key),
     )
     runs = _latest(request, key) if may_see else []
     active = next((each for each in runs if not each["is_over"]), None)
@@ -93,7 +95,7 @@ def key_rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[
         "run": active,
         "live_url": active["live_url"] if active else "",
         "start_url": start_url if offers_start else "",
-        "start_text": StartRotation.button,
+        "start_text": Operation.START_ROTATION.button,
         "rotations_url": url_of_runs(request, key) if runs else "",
     }
 

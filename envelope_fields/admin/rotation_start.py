@@ -15,13 +15,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
-from envelope_fields.admin.confirmation import Confirmation, ConfirmationForm, nothing_to_do
+from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
 from envelope_fields.admin.etags import etag_of_rotations
 from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
-from envelope_fields.columns import encrypted_columns
+from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.conf import SETTING
-from envelope_fields.key_versions import KeyVersion, key_versions, of_key
+from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
 from envelope_fields.rotation import (
@@ -161,10 +162,9 @@ class Plan:
         ) % {"number": self.current.number}
 
 
-class StartRotation(Confirmation):
+class StartRotation(ConfirmationPage):
     """Asks before the values under a key are moved, and has a worker do it."""
 
-    button = gettext_lazy("Move values")
     form_class = StartForm
     template = "admin/envelope_fields/rotationrun/start.html"
     preview = "look"  # the name of the button that only shows the numbers
@@ -172,7 +172,7 @@ class StartRotation(Confirmation):
     def __init__(
         self, request: HttpRequest, row: MasterKey, back: str, url: Callable[[RotationRun], str]
     ) -> None:
-        super().__init__(request, row, back)
+        super().__init__(Operation.START_ROTATION, request, row, back)
         self._url = url
 
     @cached_property
@@ -276,7 +276,7 @@ def _plan(key: MasterKey, count: counts.Count, asked: dict[str, Any], max_rate: 
     Raises:
         EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
     """
-    versions = of_key(key, key_versions())
+    versions = of_key(key)
     wanted = scope(asked["kind"], versions, asked.get("versions", ()))
     looked_at = {
         (column.database, str(column)): wanted.version_ids(column)

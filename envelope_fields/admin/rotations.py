@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.admin import permissions
 from envelope_fields.admin.confirmation import confirm
-from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations
+from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations, run_page
 from envelope_fields.admin.permissions import ReadOnlyAdmin
 from envelope_fields.admin.rotation_progress import (
     FAILURES_SHOWN,
@@ -28,8 +28,10 @@ from envelope_fields.admin.rotation_progress import (
     run_text,
     url_of_run,
 )
-from envelope_fields.admin.words import actor_text, number_text
+from envelope_fields.admin.words import number_text
+from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
+from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
@@ -97,7 +99,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
-        seen = permissions.open_keys(request, Action.DESCRIBE)
+        seen = open_keys(Action.DESCRIBE, request.user)
         return all_runs().filter(master_key__in=seen.values("pk"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -112,16 +114,15 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
         shown = self._representation(request, run)
-        may = permissions.may_change_run(request, run.master_key)
         acts = [
             {
                 "name": name,
-                "text": page.button,
+                "text": operation.button,
                 "url": url_of_run(request, run, "act", name),
                 "is_hidden": name not in shown["acts"],
             }
-            for name, page in RUN_OPERATIONS.items()
-            if may
+            for name, operation in RUN_OPERATIONS.items()
+            if permissions.may(request, operation, run.master_key)
         ]
         more = {
             "subtitle": run_text(run),
@@ -200,13 +201,14 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     def operation_view(self, request: HttpRequest, pk: UUID, act: str) -> HttpResponseBase:
         """Ask before an operation on a run, or do it."""
-        if act not in RUN_OPERATIONS:
+        operation = RUN_OPERATIONS.get(act)
+        if operation is None:
             raise Http404
         run = self._seen(request, pk)
-        if not permissions.may_change_run(request, run.master_key):
-            raise permissions.refuse(request, Action.RE_ENCRYPT, run.master_key)
+        if not permissions.may(request, operation, run.master_key):
+            raise permissions.refuse(request, operation.action, run.master_key)
         request.current_app = self.admin_site.name
-        page = RUN_OPERATIONS[act](request, run, url_of_run(request, run))
+        page = run_page(operation)(operation, request, run, url_of_run(request, run))
         return confirm(
             page,
             lambda: {

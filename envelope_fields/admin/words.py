@@ -1,58 +1,18 @@
-"""Actions, keys, numbers and times as people read them.
-
-In the trail, the log and grants, actions have KMS's names, the same in every language.
-"""
+"""Keys, actions, numbers and times as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from django.utils.formats import number_format
-from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from envelope_fields.lifecycle import seconds_until_known
-from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
+from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.models import MasterKey, MasterKeyVersion
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
-_WORDS = {
-    "encrypt": _("encrypt"),
-    "decrypt": _("decrypt"),
-    "generate_data_key": _("generate data keys"),
-    "re_encrypt": _("re-encrypt"),
-    "describe": _("describe"),
-    "rotate": _("rotate"),
-    "enable": _("enable"),
-    "disable": _("disable"),
-    "schedule_deletion": _("schedule deletion"),
-    "cancel_deletion": _("cancel deletion"),
-    "manage_grants": _("manage grants"),
-    "view_audit": _("view the audit trail"),
-    # In the trail alone.
-    "create_key": _("create key"),
-    "update_key": _("update key"),
-    "move_alias": _("move alias"),
-    "confirm_deletion": _("confirm deletion"),
-    "destroy": _("destroy"),
-    "shred": _("shred"),
-    "create_grant": _("create grant"),
-    "revoke_grant": _("revoke grant"),
-    "rewrap_master_key": _("rewrap master key"),
-    "rewrap_audit_key": _("rewrap audit key"),
-    "lower_key_cache_bound": _("lower the bound of key caches"),
-    "start_rotation": _("start rotation"),
-    "pause_rotation": _("pause rotation"),
-    "resume_rotation": _("resume rotation"),
-    "limit_rotation": _("limit rotation"),
-    "cancel_rotation": _("cancel rotation"),
-    "complete_rotation": _("complete rotation"),
-    "fail_rotation": _("fail rotation"),
-}
-
-
-def in_words(action: str) -> str:
-    """Return an action as people read it; one that is not known here has its own name."""
-    return str(_WORDS.get(action, action.replace("_", " ")))
 
 
 def all_in_words(actions: Iterable[str]) -> str:
@@ -64,12 +24,7 @@ def name_of(row: MasterKey | MasterKeyVersion) -> str:
     """Name a key, or one of its versions."""
     if isinstance(row, MasterKey):
         return str(row)
-    return gettext("%(key)s, version %(number)d") % {"key": row.master_key, "number": row.number}
-
-
-def actor_text(row: AuditEvent | RotationRun) -> str:
-    """Return the name of the actor, or what they are where they have none."""
-    return row.actor_name or f"{row.actor_type} {row.actor_id}".strip()
+    return _("%(key)s, version %(number)d") % {"key": row.master_key, "number": row.number}
 
 
 def number_text(number: int) -> str:
@@ -79,14 +34,14 @@ def number_text(number: int) -> str:
 def values_text(values: int | None) -> str:
     """Write a number of values, with its noun."""
     if values is None:
-        return gettext("The stored values (they could not be counted)")
+        return _("The stored values (they could not be counted)")
     text = ngettext("%(values)s stored value", "%(values)s stored values", values)
     return text % {"values": number_text(values)}
 
 
 def when_it_holds() -> str:
     """Say from when on an operation holds (law 9)."""
-    return gettext(
+    return _(
         "This holds at once in the process that does it, and in others within %(seconds)s seconds."
     ) % {"seconds": number_format(seconds_until_known())}
 
