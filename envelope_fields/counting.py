@@ -11,8 +11,8 @@ from django.db import DatabaseError, Error, connections
 from envelope_fields.columns import Column, located
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Database, database
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.tables import says_no_table
 
 
 class CensusFailed(EnvelopeError):

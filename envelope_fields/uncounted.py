@@ -13,7 +13,7 @@ from envelope_fields.columns import Column, encrypted_columns, located
 from envelope_fields.counting import CensusFailed, counting_sql, grouped
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation
 from envelope_fields.databases import database as database_of
-from envelope_fields.fields.tables import says_no_table
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.key_versions import key_versions
 from envelope_fields.models import KeyState
 
