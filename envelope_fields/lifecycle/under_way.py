@@ -18,7 +18,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.census import NotCounted
-from envelope_fields.columns import encrypted_columns
+from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database, transactions
 

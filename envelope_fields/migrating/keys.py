@@ -15,12 +15,12 @@ from django.db.migrations import Migration
 from django.db.models.signals import pre_migrate
 
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
+from envelope_fields.census.text_copies import TextCopies, text_copies
+from envelope_fields.census.uncounted import undeclared
+from envelope_fields.census.versions import key_versions
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.key_versions import key_versions
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.text_copies import TextCopies, text_copies
-from envelope_fields.uncounted import undeclared
 
 
 class KeysInUse(EnvelopeError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database as database_of
 from envelope_fields.databases.errors import says_no_table

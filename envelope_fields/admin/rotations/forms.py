@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from envelope_fields.admin.acts.base import ActForm, values_text
 from envelope_fields.admin.counts import Count
-from envelope_fields.columns import encrypted_columns
+from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.models import MasterKey, RotationKind
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.limits import BATCH_SIZE

@@ -14,7 +14,7 @@ from envelope_fields.admin.acts.base import values_text
 from envelope_fields.admin.counts import Count
 from envelope_fields.admin.rotations.durations import duration_text
 from envelope_fields.census import CensusRow
-from envelope_fields.key_versions import KeyVersion, key_versions, of_key
+from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.models import MasterKey, RotationKind
 from envelope_fields.rotation import Forecast, forecast
 from envelope_fields.rotation.scope import declared_columns, scope
@@ -88,7 +88,7 @@ def plan(key: MasterKey, count: Count, asked: dict[str, Any], max_rate: int | No
     Raises:
         EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
     """
-    versions = of_key(key, key_versions())
+    versions = of_key(key)
     wanted = scope(asked["kind"], versions, asked.get("versions", ()))
     looked_at = {
         (column.database, str(column)): wanted.version_ids(column)

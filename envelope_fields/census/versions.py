@@ -1,12 +1,13 @@
-"""What the keys' database says of key versions, for those who count and move values."""
+"""What the keys' database says of key versions, for counting and for moving values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
+from django.db.models import Q
 
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import says_no_table
@@ -14,6 +15,9 @@ from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 Key = MasterKey | MasterKeyVersion | UUID | str
+
+KEYS_IN_A_QUERY = 500
+_ORDER = ("master_key__alias", "master_key_id", "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,26 @@ class KeyVersion:
     is_current: bool
 
 
-def key_versions() -> list[KeyVersion]:
-    """Return every key version, also those that nothing is stored under, key by key."""
+def key_versions(*keys: Key) -> list[KeyVersion]:
+    """Return every key version, also those that nothing is stored under, key by key.
+
+    Args:
+        keys: return the versions of these keys alone; one that is not there has none. Of a
+            version, all versions of its key are returned.
+    """
     using = configuration().database
     rows = MasterKeyVersion.objects.using(using).values_list(
         "version_id", "number", "state", "master_key__state", "master_key_id", "master_key__alias"
     )
     try:
         with transaction.atomic(using=using):
-            found = list(rows.order_by("master_key__alias", "master_key_id", "number"))
+            found = [
+                row
+                for which in _chunks(keys)
+                for row in rows.filter(which).order_by(
+                    "master_key__alias", "master_key_id", "number"
+                )
+            ]
     except DatabaseError as error:
         if not says_no_table(error):
             raise
@@ -63,12 +78,37 @@ def key_versions() -> list[KeyVersion]:
     ]
 
 
-def of_key(key: Key, versions: Iterable[KeyVersion]) -> list[KeyVersion]:
-    """Pick the versions of a master key, or the one that is meant.
+def _chunks(keys: Sequence[Key]) -> Iterator[Q]:
+    """Yield conditions that find the keys, few enough at a time for every database."""
+    if not keys:
+        yield Q()
+    for start in range(0, len(keys), KEYS_IN_A_QUERY):
+        ids, aliases = set(), set()
+        for key in keys[start : start + KEYS_IN_A_QUERY]:
+            if isinstance(key, str):
+                aliases.add(key)
+            else:
+                ids.add(_key_id(key))
+        yield Q(master_key__in=ids) | Q(master_key__alias__in=aliases)
+
+
+def _key_id(key: MasterKey | MasterKeyVersion | UUID) -> UUID:
+    if isinstance(key, MasterKeyVersion):
+        return key.master_key_id
+    return key.pk if isinstance(key, MasterKey) else key
+
+
+def of_key(key: Key, versions: Iterable[KeyVersion] | None = None) -> list[KeyVersion]:
+    """Return the versions of a master key, or the one that is meant.
+
+    Args:
+        key: the key, or one of its versions.
+        versions: where they are picked from; by default, the database is asked.
 
     Raises:
-        MasterKeyNotFound: none of them is.
+        MasterKeyNotFound: there is none.
     """
+    versions = key_versions(key) if versions is None else versions
     found = [version for version in versions if _is_of(version, key)]
     if not found:
         raise MasterKeyNotFound(

@@ -1,4 +1,4 @@
-"""The columns that hold envelopes: each once, whatever the number of models that map it."""
+"""The columns that hold encrypted values: each once, whatever the number of models that map it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.apps import apps
 from django.db import connections, router
 from django.db.models import Field, Model
 
+from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
 from envelope_fields.databases import UNLOCATED, Relation
 from envelope_fields.databases import database as database_of
@@ -32,6 +33,7 @@ class Column:
         relation: what the catalogue of the database says of the table, where it was asked.
         schema: the schema of the table; None where the database has none, or all its encrypted
             columns are in one and are found without its name.
+        codec: what its bytes mean.
     """
 
     database: str
@@ -41,6 +43,7 @@ class Column:
     column_sql: str
     relation: Relation = UNLOCATED
     schema: str | None = None
+    codec: Codec = ENVELOPE
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"

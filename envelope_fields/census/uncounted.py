@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from django.db import DatabaseError, Error, router
 
-from envelope_fields.columns import Column, encrypted_columns, located
-from envelope_fields.counting import CensusFailed, counting_sql, grouped
+from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.values import CensusFailed, counting_sql, grouped
+from envelope_fields.census.versions import key_versions
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation
 from envelope_fields.databases import database as database_of
 from envelope_fields.databases.errors import says_no_table
-from envelope_fields.key_versions import key_versions
 from envelope_fields.models import KeyState
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
@@ -156,17 +156,22 @@ def _others(
     known = {
         version.version_id for version in key_versions() if version.state != KeyState.DESTROYED
     }
-    tables, columns = {each.table_sql for each in declared}, {each.column_sql for each in declared}
+    tables, columns = {each.table_sql for each in declared}, _by_name(declared)
     names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
-    for relation in ask.others(columns, tables):
+    for relation in ask.others(set(columns), tables):
         if ask.identity(relation) in seen:
             continue
         if oids.isdisjoint(relation.ancestors):
-            reason = _held(ask, relation, known, _what(relation, names))
+            like = columns.get(ask.quote(relation.column)) or next(iter(columns.values()))
+            reason = _held(ask, like, relation, known, _what(relation, names))
         else:  # a partition of what was counted
             reason = relation.kind.value if relation.kind is Kind.FOREIGN_TABLE else ""
         if reason:
             yield NotCounted(alias, str(relation), reason)
+
+
+def _by_name(columns: Iterable[Column]) -> dict[str, Column]:
+    return {each.column_sql: each for each in columns}
 
 
 def _relation(ask: Database, column: Column) -> Relation:
@@ -184,12 +189,21 @@ def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
     return "a table that no model declares, such as a detached partition or a copy"
 
 
-def _held(ask: Database, relation: Relation, known: set[bytes], what: str) -> str:
-    """Say what a relation holds under known key versions; empty where it holds nothing."""
+def _held(ask: Database, like: Column, relation: Relation, known: set[bytes], what: str) -> str:
+    """Say what a relation holds under known key versions; empty where it holds nothing.
+
+    Args:
+        ask: its database.
+        like: a declared column, whose values are of the same kind.
+        relation: the relation.
+        known: the ids of the key versions.
+        what: what it is.
+    """
     table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
-    sql = counting_sql(ask.connection.alias, table_sql, ask.quote(relation.column))
+    column = replace(like, table_sql=table_sql, column_sql=ask.quote(relation.column))
+    sql = counting_sql(column)
     try:
-        groups = grouped(ask, sql)
+        groups = grouped(ask, column.codec, sql)
     except DatabaseError as error:
         return "" if says_no_table(error) else f"{what}; it could not be counted"
     values = sum(values for version_id, values in groups.items() if version_id in known)
