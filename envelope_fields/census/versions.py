@@ -10,8 +10,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.fields.tables import says_no_table
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 Key = MasterKey | MasterKeyVersion | UUID | str

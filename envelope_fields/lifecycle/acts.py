@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from envelope_fields import audit, clock
+from envelope_fields import audit
+from envelope_fields.databases import clock
 from envelope_fields.lifecycle.locking import KeyOrVersion, key_transaction, locked
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row as Row

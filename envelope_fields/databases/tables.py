@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.database_errors import says_no_table
 from envelope_fields.databases import RowsHidden, database
-
-__all__ = ["count_values", "has_rows", "says_no_table"]
+from envelope_fields.databases.errors import says_no_table
 
 
 def has_rows(model: type[Model], using: str) -> bool:
@@ -47,7 +45,7 @@ def count_with_history(model: type[Model], using: str, column_sql: str = "*") ->
     """
     ask, table_sql = database(using), _table_sql(model, using)
     counts = [
-        ask.fetch(f"SELECT count({column_sql}) FROM {table_sql}{each.with_history}")  # noqa: S608 - quoted
+        ask.fetch(f"SELECT count({column_sql}) FROM {table_sql}{each.with_history}")
         for each in ask.tables([table_sql])
         if each.with_history
     ]
@@ -57,20 +55,13 @@ def count_with_history(model: type[Model], using: str, column_sql: str = "*") ->
 def lacks_cast(was: Field[Any, Any], becomes: Field[Any, Any], using: str) -> bool:
     """Whether a column cannot be altered to the type of another field, whatever is in it.
 
-    PostgreSQL alone has types that do not become bytes; the others convert anything. A reference
-    whose model is not known yet has no type, and is asked about again.
+    A reference whose model is not known yet has no type, and is asked about again.
     """
     connection = connections[using]
-    unknown = any(each.remote_field and not hasattr(each, "model") for each in (was, becomes))
-    if connection.vendor != "postgresql" or unknown:
+    if any(each.remote_field and not hasattr(each, "model") for each in (was, becomes)):
         return False
-    there, wanted = (each.db_type(connection) for each in (was, becomes))
-    try:
-        with transaction.atomic(using=using), connection.cursor() as cursor:
-            cursor.execute(f"SELECT CAST(CAST(NULL AS {there}) AS {wanted})")
-    except DatabaseError as error:
-        return getattr(error.__cause__, "sqlstate", None) == "42846"  # cannot_coerce
-    return False
+    there, wanted = (str(each.db_type(connection)) for each in (was, becomes))
+    return database(using).lacks_cast(there, wanted)
 
 
 def _asked(model: type[Model], using: str, question: Any) -> int:

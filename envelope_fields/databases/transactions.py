@@ -1,29 +1,20 @@
-"""Work that is committed at once, whatever becomes of the transaction around it."""
+"""Transactions around the code that runs, and autonomous ones, which are committed beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.databases import database
 
 _Result = TypeVar("_Result")
 
 LOCK_SECONDS = 5
-
-# What we wait for may be locked by the very transaction that waits for us, and no database sees
-# such a deadlock: part of it is in Python.
-_LOCK_TIMEOUT = {
-    "postgresql": (f"SET lock_timeout = '{LOCK_SECONDS}s'", "RESET lock_timeout"),
-    "mysql": (
-        f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}",
-        "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
-    ),
-}
 
 
 def in_transaction(using: str) -> bool:
@@ -44,19 +35,17 @@ def autocommits(connection: BaseDatabaseWrapper) -> bool:
     return connection.get_autocommit()
 
 
-def is_possible(using: str) -> bool:
+def has_autonomous(using: str) -> bool:
     """Whether something can be committed beside this thread's transaction on `using`.
 
     SQLite has one lock for all writers, and a database in memory has no second connection. A test
     case wants everything taken back at its end.
     """
-    connection = connections[using]
-    return connection.vendor in _LOCK_TIMEOUT and not any(
-        map(_is_of_test, connection.atomic_blocks)
-    )
+    of_test = any(map(_is_of_test, connections[using].atomic_blocks))
+    return database(using).COMMITS_BESIDE and not of_test
 
 
-def run(function: Callable[[], _Result], using: str) -> _Result:
+def autonomous(function: Callable[[], _Result], using: str) -> _Result:
     """Return what `function` returns, called where `connections[using]` is another connection.
 
     It has the context variables of the caller, so that it acts for the same principal.
@@ -70,20 +59,13 @@ def run(function: Callable[[], _Result], using: str) -> _Result:
 
 
 def _run(function: Callable[[], _Result], using: str) -> _Result:
-    connection = connections[using]
-    impatiently, patiently = _LOCK_TIMEOUT[connection.vendor]
     try:
-        _execute(connection, impatiently)
-        return function()
+        # What we wait for may be locked by the very transaction that waits for us, and no database
+        # sees such a deadlock: part of it is in Python.
+        with database(using).lock_timeout(LOCK_SECONDS):
+            return function()
     finally:
-        with suppress(DatabaseError):  # the connection is closed, or goes back to a pool
-            _execute(connection, patiently)
         connections.close_all()
-
-
-def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def _is_of_test(block: Any) -> bool:

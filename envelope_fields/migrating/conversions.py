@@ -23,12 +23,11 @@ from django.db.migrations.state import ProjectState
 from django.db.models import Field
 from django.db.models.signals import pre_migrate
 
-from envelope_fields.documentation import page
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.migration_plan import Conversion, Place, Plan, conversions, is_encrypted
-from envelope_fields.fields.tables import count_values, count_with_history, lacks_cast
+from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
+from envelope_fields.exceptions import EnvelopeError, documentation_page
+from envelope_fields.migrating.plan import Conversion, Place, Plan, conversions, is_encrypted
 
-_HOW_TO = page("how-to/encrypt-an-existing-column")
+_HOW_TO = documentation_page("how-to/encrypt-an-existing-column")
 
 
 class ConversionRefused(EnvelopeError):
