@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
-from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, rights
 from envelope_fields.admin.acts import PAGES
 from envelope_fields.admin.addresses import address
 from envelope_fields.admin.chart import chart, place_of
 from envelope_fields.admin.rotations.section import section
+from envelope_fields.audit import uses
 from envelope_fields.lifecycle import Act, possible_acts
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
@@ -35,8 +35,8 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "total": counts.total_under(count, key),
         "chart": chart(rows),
         "rows": [(place_of(row), row.version, row.values) for row in rows],
-        "last_use": key_uses.last_use(key),
-        "last_use_by_kms": key_uses.last_use_by_kms(key),
+        "last_use": uses.last_use(key),
+        "last_use_by_kms": uses.last_use_by_kms(key),
         "grants": _grants(request, key, url),
         "grant_url": _if_may(request, key, "add_keygrant", lambda: url("grant", key)),
         **section(request, key, url("start_rotation", key)),

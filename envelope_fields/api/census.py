@@ -8,12 +8,13 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import census, key_uses
+from envelope_fields import census
 from envelope_fields.api import rights, throttling
 from envelope_fields.api.fields import Moment
 from envelope_fields.api.naming import named_key
 from envelope_fields.api.operations import operation
 from envelope_fields.api.view import ApiView
+from envelope_fields.audit import uses
 from envelope_fields.census.representation import (
     not_counted_content,
     row_content,
@@ -122,8 +123,8 @@ class Census(ApiView):
             "rows": [row_content(row) for row in rows],
             "totals": [total_content(total) for total in totals(rows, key_versions(key))],
             "total": sum(row.values for row in rows),
-            "last_use": key_uses.last_use(key),
-            "last_use_by_kms": key_uses.last_use_by_kms(key),
+            "last_use": uses.last_use(key),
+            "last_use_by_kms": uses.last_use_by_kms(key),
             "not_counted": [not_counted_content(each) for each in census.not_counted()],
         }
         return Response(CensusContent(content).data)

@@ -22,7 +22,7 @@ from envelope_fields.admin.acts.base import (
     when_elsewhere,
 )
 from envelope_fields.admin.acts.forms import TypedNameForm
-from envelope_fields.key_uses import last_use, last_use_by_kms
+from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.lifecycle.deletion import LONGEST_WAIT, SHORTEST_WAIT

@@ -18,8 +18,8 @@ from envelope_fields import lifecycle
 from envelope_fields.admin.acts.base import ActForm, ActPage, name_of, values_text
 from envelope_fields.admin.acts.deletion import kms_text
 from envelope_fields.admin.acts.forms import TypedNameForm
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.databases import clock
-from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle import Act
 from envelope_fields.lifecycle.certificates import Place, ShredConfirmation, counted_places
 
