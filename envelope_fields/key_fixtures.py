@@ -76,6 +76,8 @@ def _find_place(*, instance: MasterKeyVersion, raw: bool, using: str, **_: Any) 
         if there is not None:
             instance.wrapped_material = there.wrapped_material
             instance.root_key = there.root_key
+            instance.wrapping_key_id = there.wrapping_key_id
+            instance.opened_at = there.opened_at or instance.opened_at
             _leave_destroyed(instance, there, using)
 
 
@@ -130,6 +132,7 @@ def _keep_wrapping(*, instance: AuditKey, raw: bool, using: str, **_: Any) -> No
     if there is not None:
         instance.wrapped_material = there.wrapped_material
         instance.root_key = there.root_key
+        instance.wrapping_key_id = there.wrapping_key_id
 
 
 def _keep_later_head(*, instance: AuditHead, raw: bool, using: str, **_: Any) -> None:
