@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from envelope_fields.api.fields import Moment, Strict, Text, TrueOrFalse, Whole
 from envelope_fields.api.pages import PageQuery
-from envelope_fields.lifecycle.rotation import due_at
+from envelope_fields.lifecycle.representation import due_at
 from envelope_fields.models import KeyManager, KeyState, MasterKey
 
 LONGEST_DESCRIPTION = 8192

@@ -24,7 +24,7 @@ from envelope_fields.policy import (
 )
 
 VIEW, USE = "view_masterkey", "use_masterkey"
-CODENAMES = {act: f"{act}_masterkey" for act in ACTIONS} | {Act.UPDATE: "change_masterkey"}
+CODENAMES = {act: act.codename for act in Act}
 
 
 class MayComeIn(BasePermission):

@@ -15,12 +15,13 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import clock, lifecycle
+from envelope_fields import lifecycle
 from envelope_fields.api import rights, versions
 from envelope_fields.api.acts import ActView, Row
 from envelope_fields.api.fields import Moment, Strict, Text, Whole
 from envelope_fields.api.naming import named_key
 from envelope_fields.api.operations import Operation
+from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Act, ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.acts import ACTIONS
 from envelope_fields.lifecycle.certificates import WHAT_REMAINS, Place

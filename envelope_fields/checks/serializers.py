@@ -18,7 +18,7 @@ from django.core.serializers.xml_serializer import Serializer as XMLSerializer
 
 from envelope_fields.checks.references import AppConfigs, all_models, encrypted_fields
 
-_OURS = "envelope_fields.serializers."
+_OURS = "envelope_fields.fixtures."
 
 
 def check_serializers(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
@@ -31,7 +31,7 @@ def check_serializers(app_configs: AppConfigs = None, **_: Any) -> list[CheckMes
             f"SERIALIZATION_MODULES[{name!r}] is {path!r}, which may write values of encrypted "
             "fields into fixtures unencrypted.",
             hint=(
-                "Derive its Serializer from that of envelope_fields.serializers, or silence this "
+                "Derive its Serializer from that of envelope_fields.fixtures, or silence this "
                 "if its handle_field() calls field.value_to_string() for every value."
             ),
             id="envelope_fields.W050",

@@ -15,7 +15,8 @@ from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.database_errors import says_no_column
+from envelope_fields.databases import database_of
+from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -119,10 +120,9 @@ def lock_for_writing(using: str | None) -> None:
     SQLite lets none write that has read before another one wrote; a first write waits its turn.
     """
     connection = connections[configuration().database]
-    if connection.vendor == "sqlite" and connection.in_atomic_block and using == connection.alias:
-        table = connection.ops.quote_name(MasterKeyVersion._meta.db_table)
-        with explained(connection.alias), connection.cursor() as cursor:
-            cursor.execute(f"UPDATE {table} SET number = number WHERE 0")  # noqa: S608 - quoted
+    if connection.in_atomic_block and using == connection.alias:
+        with explained(connection.alias):
+            database_of(connection).lock_for_writing(MasterKeyVersion._meta.db_table)
 
 
 def _which(key: str | UUID) -> Q:

@@ -9,7 +9,7 @@ from django.core.serializers import base, json, python, xml_serializer
 from django.core.serializers.python import Deserializer
 
 from envelope_fields.checks.serializers import check_serializers
-from envelope_fields.serializers import json as ours
+from envelope_fields.fixtures import json as ours
 
 pytestmark = pytest.mark.any_database
 
