@@ -28,7 +28,7 @@ from envelope_fields import key_changes, keyring
 from envelope_fields.audit import canonical
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome, KeyUsage
+from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 from envelope_fields.signals import audit_event
 
@@ -168,7 +168,7 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
 
 def _new_mac_key(using: str) -> AuditKey:
     key_id = uuid.uuid4()
-    columns = keyring.generate_version(key_id, MAC_KEY, KeyUsage.GENERATE_VERIFY_MAC)
+    columns = keyring.generate_audit_key(key_id, MAC_KEY)
     key = AuditKey(id=key_id, **columns)
     key.save(using=using, force_insert=True)
     # Until this is committed, no cache keeps its material.

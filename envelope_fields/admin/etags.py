@@ -1,7 +1,8 @@
-"""What a page showed, carried in its form: an act is refused where that has changed since.
+"""What a page showed, carried in its form: an operation is refused where that has changed since.
 
-So of two officers who look at the same page the second one is told, and so is whoever sends a page
-twice. It is to the admin what `If-Match` is to the API; a request without it is not held to it.
+So of two officers who look at the same page the second one is refused, and so is a page that is
+sent twice. It is to the admin what `If-Match` is to the API; a request without it is not held to
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle import expecting
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun
 
-NAME = "shown"
+NAME = "shown"  # of the hidden input
 _COLUMNS: dict[type, tuple[str, ...]] = {
     MasterKey: (
         "alias", "description", "state", "deletion_at", "managed_by", "application_use",
@@ -36,29 +37,30 @@ class ChangedMeanwhile(EnvelopeError):
     """What a page showed is not so any more."""
 
 
-def shown(row: Row) -> str:
+def etag_of(row: Row) -> str:
     """Return what stands for the present state of a key, a version or a rotation."""
-    now = _as_it_is(row)
+    rows: Any = type(row)._base_manager.using(row._state.db)
+    now = rows.get(pk=row.pk)
     return _digest([now, now.current_version] if isinstance(now, MasterKey) else [now])
 
 
-def rotations_shown(key: MasterKey) -> str:
+def etag_of_rotations(key: MasterKey) -> str:
     """Return what stands for a key and the last rotation of its values."""
     last = RotationRun.objects.using(key._state.db).filter(master_key=key).first()
-    return _digest([shown(key), last])
+    return _digest([etag_of(key), last])
 
 
 @contextmanager
-def as_shown(request: HttpRequest, row: Row, now: Callable[[Any], str] = shown) -> Iterator[None]:
-    """Have an act inside done only if nothing has changed since the page was made.
+def if_unchanged(request: HttpRequest, row: Any, etag: Callable[[], str]) -> Iterator[None]:
+    """Have an operation inside done only if nothing has changed since the page was made.
 
     Args:
         request: sends the form of the page.
-        row: what the page showed.
-        now: returns what stands for its present state.
+        row: a key, or a row with a `master_key_id`.
+        etag: returns what stands for the present state of what the page showed.
 
     Raises:
-        ChangedMeanwhile: from the act, under its lock, which then does nothing.
+        ChangedMeanwhile: from the operation, under its lock, which then does nothing.
     """
     given = request.POST.get(NAME)
     if not given:
@@ -67,9 +69,9 @@ def as_shown(request: HttpRequest, row: Row, now: Callable[[Any], str] = shown) 
     unchecked = {row.pk if isinstance(row, MasterKey) else row.master_key_id}
 
     def check(key: MasterKey) -> None:
-        if key.pk in unchecked:  # once: the act itself changes it
+        if key.pk in unchecked:  # once: the operation itself changes it
             unchecked.clear()
-            if now(row) != given:
+            if etag() != given:
                 raise ChangedMeanwhile(
                     _("It has changed since this page was shown, so nothing was done. Look again.")
                 )
@@ -78,16 +80,11 @@ def as_shown(request: HttpRequest, row: Row, now: Callable[[Any], str] = shown) 
         yield
 
 
-def _as_it_is(row: Row) -> Any:
-    rows: Any = type(row)._base_manager.using(row._state.db)
-    return rows.get(pk=row.pk)
-
-
 def _digest(rows: list[Any]) -> str:
-    text = json.dumps([_said_of(row) for row in rows], default=str)
+    text = json.dumps([_state_of(row) for row in rows], default=str)
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def _said_of(row: Any) -> Any:
+def _state_of(row: Any) -> Any:
     names = _COLUMNS.get(type(row))
     return row if names is None else [getattr(row, name) for name in names]

@@ -1,4 +1,4 @@
-"""The list of runs, and the page of each: watched here, and not written by hand."""
+"""Rotations of stored values: the list of runs, and the page of each, where it is watched."""
 
 from __future__ import annotations
 
@@ -12,31 +12,54 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import URLPattern, path
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.admin import rights
-from envelope_fields.admin.actors import actor_text
-from envelope_fields.admin.answering import answered
-from envelope_fields.admin.read_only import ReadOnlyAdmin
-from envelope_fields.admin.rotations.acts import ACTS, answer, possible_acts
-from envelope_fields.admin.rotations.addresses import url_of_run
-from envelope_fields.admin.rotations.filters import KeyOfRunFilter
-from envelope_fields.admin.rotations.telling import (
+from envelope_fields.admin import permissions
+from envelope_fields.admin.confirmation import confirm
+from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations, run_page
+from envelope_fields.admin.permissions import ReadOnlyAdmin
+from envelope_fields.admin.rotation_progress import (
     FAILURES_SHOWN,
     done_text,
+    full_representation,
     run_text,
-    told_in_full,
+    url_of_run,
 )
+from envelope_fields.admin.words import number_text
+from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
+from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
 from envelope_fields.rotation.progress import progress_of
 from envelope_fields.rotation.runs import all_runs
+
+KEYS_OFFERED = 30
+
+
+class KeyOfRunFilter(admin.SimpleListFilter):
+    """The runs of one key; the page of a key links here, by its id."""
+
+    title = _("key")
+    parameter_name = "key"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        keys = model_admin.get_queryset(request).order_by("master_key__alias", "master_key")
+        found = keys.values_list("master_key", "master_key__alias").distinct()[:KEYS_OFFERED]
+        return [(str(pk), alias or str(pk)) for pk, alias in found]
+
+    def queryset(self, request: HttpRequest, runs: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return runs
+        try:
+            return runs.filter(master_key=UUID(value))
+        except ValueError:
+            return runs.none()
 
 
 class RunList(ChangeList):
@@ -76,7 +99,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
-        seen = rights.open_keys(request, Action.DESCRIBE)
+        seen = open_keys(Action.DESCRIBE, request.user)
         return all_runs().filter(master_key__in=seen.values("pk"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -90,21 +113,20 @@ class RotationRunAdmin(ReadOnlyAdmin):
     ) -> Any:
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
-        told = self._told(request, run)
-        may = rights.may_change_run(request, run.master_key)
+        shown = self._representation(request, run)
         acts = [
             {
                 "name": name,
-                "text": act.button,
+                "text": operation.button,
                 "url": url_of_run(request, run, "act", name),
-                "is_hidden": name not in told["acts"],
+                "is_hidden": name not in shown["acts"],
             }
-            for name, act in ACTS.items()
-            if may
+            for name, operation in RUN_OPERATIONS.items()
+            if permissions.may(request, operation, run.master_key)
         ]
         more = {
             "subtitle": run_text(run),
-            "run": told,
+            "run": shown,
             "live_url": url_of_run(request, run, "progress"),
             "acts": acts,
             "failures_shown": FAILURES_SHOWN,
@@ -117,18 +139,20 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("progress"))
     def done(self, run: Any) -> SafeString:
-        told = run.progress
+        progress = run.progress
         return format_html(
             '<progress value="{}" max="{}" aria-label="{}"></progress> {}',
-            str(told.total - told.left),  # as text, since a number would be written as people do
-            str(told.total or 1),
+            str(
+                progress.total - progress.left
+            ),  # as text, since a number would be written as people do
+            str(progress.total or 1),
             _now("moved"),
-            done_text(run, told),
+            done_text(run, progress),
         )
 
     @admin.display(description=_("failed"))
     def failed(self, run: Any) -> str:
-        return number_format(run.progress.failed, force_grouping=True)
+        return number_text(run.progress.failed)
 
     @admin.display(description=_("started by"), ordering="actor_name")
     def who(self, run: RotationRun) -> str:
@@ -150,41 +174,50 @@ class RotationRunAdmin(ReadOnlyAdmin):
         rate = run.limits.get("max_rate")
         if not rate:
             return _now("as fast as it can")
-        return _now("at most %(rate)s values a second") % {"rate": number_format(rate)}
+        return _now("at most %(rate)s values a second") % {"rate": number_text(rate)}
 
     # What may be done
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_view_permission(request, obj):
             return False
-        return obj is None or Action.DESCRIBE in rights.policy_allows(request, obj.master_key)
+        return obj is None or Action.DESCRIBE in permissions.policy_allows(request, obj.master_key)
 
-    # Acts, and what the script on the page asks for
+    # Operations, and what the script on the page asks for
 
     def get_urls(self) -> list[URLPattern]:
         view, prefix = self.admin_site.admin_view, "envelope_fields_rotationrun"
-        # A worker must not hear of a run before everybody can read that it goes on.
-        act = transaction.non_atomic_requests(keys_database())(view(self.act_view))
+        # A worker must not begin with a run before every connection can read that it goes on.
+        operation = transaction.non_atomic_requests(keys_database())(view(self.operation_view))
         return [
             path("<uuid:pk>/progress/", view(self.progress_view), name=f"{prefix}_progress"),
-            path("<uuid:pk>/acts/<str:act>/", act, name=f"{prefix}_act"),
+            path("<uuid:pk>/acts/<str:act>/", operation, name=f"{prefix}_act"),
             *super().get_urls(),
         ]
 
     def progress_view(self, request: HttpRequest, pk: UUID) -> JsonResponse:
         """Return how far a run is."""
-        return JsonResponse(self._told(request, self._seen(request, pk)))
+        return JsonResponse(self._representation(request, self._seen(request, pk)))
 
-    def act_view(self, request: HttpRequest, pk: UUID, act: str) -> HttpResponseBase:
-        """Ask before an act on a run, or do it."""
-        if act not in ACTS:
+    def operation_view(self, request: HttpRequest, pk: UUID, act: str) -> HttpResponseBase:
+        """Ask before an operation on a run, or do it."""
+        operation = RUN_OPERATIONS.get(act)
+        if operation is None:
             raise Http404
         run = self._seen(request, pk)
-        if not rights.may_change_run(request, run.master_key):
-            raise rights.refuse(request, Action.RE_ENCRYPT, run.master_key)
-        context = self._context(request, run)
-        back = url_of_run(request, run)
-        return answered(request, back, lambda: answer(request, run, act, back, context))
+        if not permissions.may(request, operation, run.master_key):
+            raise permissions.refuse(request, operation.action, run.master_key)
+        request.current_app = self.admin_site.name
+        page = run_page(operation)(operation, request, run, url_of_run(request, run))
+        return confirm(
+            page,
+            lambda: {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "original": run_text(run),
+                "media": self.media,
+            },
+        )
 
     def _seen(self, request: HttpRequest, pk: UUID) -> RotationRun:
         """Return a run that the user may see; what is tried with others is in the trail."""
@@ -193,18 +226,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise Http404
-        if Action.DESCRIBE not in rights.policy_allows(request, run.master_key):
-            raise rights.refuse(request, Action.DESCRIBE, run.master_key)
+        if Action.DESCRIBE not in permissions.policy_allows(request, run.master_key):
+            raise permissions.refuse(request, Action.DESCRIBE, run.master_key)
         return run
 
-    def _told(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
-        return {**told_in_full(run, progress(run)), "acts": possible_acts(run)}
-
-    def _context(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
-        request.current_app = self.admin_site.name
-        return {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": run_text(run),
-            "media": self.media,
-        }
+    def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
+        return {**full_representation(run, progress(run)), "acts": possible_run_operations(run)}
