@@ -17,10 +17,11 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import clock, lifecycle
+from envelope_fields import lifecycle
 from envelope_fields.api import keys, views
 from envelope_fields.api.fields import DateTime, Empty, Integer, Strict, Text
 from envelope_fields.api.schema import IF_MATCH, endpoint
+from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, ShredConfirmation
 from envelope_fields.lifecycle.certificates import WHAT_REMAINS, Place
 from envelope_fields.lifecycle.parameters import Kind, Parameter

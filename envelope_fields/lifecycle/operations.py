@@ -177,7 +177,7 @@ class Operation(StrEnum):
     )
     START_ROTATION = "start_rotation", _Entry(
         label=_("start rotation"), action=Action.RE_ENCRYPT, codename="add_rotationrun",
-        command="rewrap",
+        button=_("Move values"), command="rewrap",
     )
     PAUSE_ROTATION = "pause_rotation", _Entry(
         label=_("pause rotation"), past=_("paused"),
@@ -195,7 +195,7 @@ class Operation(StrEnum):
         label=_("cancel rotation"), past=_("cancelled"),
         action=Action.RE_ENCRYPT, codename="change_rotationrun",
         description="End a rotation where it is. What was moved stays moved.",
-        button=_("Cancel"), segment="cancel", command="rotation_runs",
+        button=_("Cancel run"), segment="cancel", command="rotation_runs",
     )
 
     # In the audit trail alone.
