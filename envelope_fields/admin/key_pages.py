@@ -12,7 +12,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, permissions
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
 from envelope_fields.admin.counts import chart, field_path
@@ -20,6 +19,7 @@ from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
 from envelope_fields.admin.permissions import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations

@@ -13,10 +13,11 @@ from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
 
-from envelope_fields import key_uses, kms, rotation
+from envelope_fields import kms, rotation
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations import RotationRunAdmin
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant

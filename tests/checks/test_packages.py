@@ -10,14 +10,18 @@ from django.db import connection, connections
 
 from envelope_fields import checks
 from envelope_fields.checks.settings import check_driver, check_worker
+from envelope_fields.rotation.workers import RotationWorker
 from tests.rotation import with_worker
 
 
-class Unwilling:
+class Unwilling(RotationWorker):
     """A worker that cannot be made."""
 
     def __init__(self):
         raise OSError("amqp://guest:hunter2@127.0.0.1")
+
+    def begin(self, run_id):
+        raise NotImplementedError
 
 
 class TestDriver:

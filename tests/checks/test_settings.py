@@ -14,7 +14,7 @@ from envelope_fields import checks
 from envelope_fields.checks.settings import check_serializers, check_settings
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.fixtures import json as ours
-from envelope_fields.root_keys.base import RootKey
+from envelope_fields.root_keys import KeyVersionContext, RootKey, Wrapped
 
 pytestmark = pytest.mark.any_database
 
@@ -36,10 +36,10 @@ class BrokenRootKey(RootKey):
     def check(self) -> None:
         raise self.answers[self.answer]
 
-    def wrap(self, material: bytearray, context: bytes) -> bytes:
+    def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
         raise self.answers[self.answer]
 
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytearray:
+    def unwrap(self, wrapped: bytes, context: KeyVersionContext) -> bytearray:
         raise self.answers[self.answer]
 
 

@@ -1,17 +1,40 @@
-"""Rotations as JSON. The names are those of the commands."""
+"""Rotations as JSON, as the commands have them, and the name of a start (`Idempotency-Key`)."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 
-from envelope_fields.api.fields import KeyName, Moment, Number, Strict, Text, Whole
-from envelope_fields.api.pages import PageQuery
+from envelope_fields.api.fields import DateTime, Integer, KeyName, Number, Strict, Text, in_ecma
+from envelope_fields.api.problems import IDEMPOTENCY_KEY
+from envelope_fields.api.requests import PageQuery
 from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
+from envelope_fields.policy import current_principal
+from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
 from envelope_fields.rotation.limits import BATCH_SIZE
+
+LONGEST = 200
+# A String of structured fields, as draft-ietf-httpapi-idempotency-key-header has it; or the same
+# without its quotes, as many clients send it.
+PATTERN = rf'\A(?:"(?:[ !#-\[\]-~]|\\["\\]){{1,{LONGEST}}}"|[A-Za-z0-9._:/+=@-]{{1,{LONGEST}}})\Z'
+_PATTERN = re.compile(PATTERN)
+_ESCAPED = re.compile(r"\\(.)")
+NAME_OF_START = OpenApiParameter(
+    IDEMPOTENCY_KEY,
+    {"type": "string", "pattern": in_ecma(PATTERN)},
+    OpenApiParameter.HEADER,
+    description=(
+        "A name for this start. Sent again with the same body, it is answered with the first run; "
+        "with another body it is refused (422)."
+    ),
+    examples=[OpenApiExample("of a deployment", '"deploy-1742"')],
+)
 
 _FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
 _NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
@@ -86,9 +109,9 @@ class RunContent(serializers.Serializer[Any]):
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
     database = serializers.CharField(allow_null=True)
     actor = RunActor()
-    created_at = Moment()
-    seen_at = Moment(allow_null=True, help_text="When it was last worked on.")
-    finished_at = Moment(allow_null=True)
+    created_at = DateTime()
+    seen_at = DateTime(allow_null=True, help_text="When it was last worked on.")
+    finished_at = DateTime(allow_null=True)
     error = serializers.CharField(allow_null=True)
     total = serializers.IntegerField()
     moved = serializers.IntegerField()
@@ -117,19 +140,19 @@ class FailureContent(serializers.Serializer[Any]):
     examples=[
         OpenApiExample("all of a key", {"key": "alias:billing"}, request_only=True),
         OpenApiExample(
-            "after a leak, politely",
+            "after a leak, with a rate limit",
             {"key": "alias:billing", "kind": "re_encrypt", "versions": [1], "max_rate": 500},
             request_only=True,
         ),
     ]
 )
 class NewRun(Strict):
-    """A rotation to be started; what is left out is all, or as fast as it can."""
+    """A rotation to be started; what is left out is all, and without a rate limit."""
 
     key = KeyName()
     kind = serializers.ChoiceField(RotationKind.choices, default=RotationKind.REWRAP)
     versions = serializers.ListField(
-        child=Whole(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
+        child=Integer(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
     )
     fields = serializers.ListField(  # type: ignore[assignment]  # its name outside
         child=Text(max_length=300),
@@ -138,8 +161,8 @@ class NewRun(Strict):
         help_text="`app.Model.field`, or `app.Model`.",
     )
     database = Text(required=False, max_length=100, help_text="Values in this one alone.")
-    batch_size = Whole(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
-    max_rate = Whole(
+    batch_size = Integer(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
+    max_rate = Integer(
         min_value=1,
         max_value=10**9,
         allow_null=True,
@@ -155,3 +178,23 @@ class RunQuery(PageQuery):
     key = KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
     state = serializers.ChoiceField(RotationState.choices, required=False)
     kind = serializers.ChoiceField(RotationKind.choices, required=False)
+
+
+def idempotency_key(request: Any, given: Mapping[str, Any]) -> IdempotencyKey:
+    """Return the name of a start, by which one that is sent again finds the first run.
+
+    Args:
+        request: has it in its header.
+        given: what is started.
+
+    Raises:
+        ValidationError: it is not such a name.
+    """
+    header = request.headers.get(IDEMPOTENCY_KEY)
+    if header is None:
+        return NOT_REPEATED
+    if not _PATTERN.match(header):
+        problem = f'Write it as "deploy-1742", with at most {LONGEST} characters of ASCII.'
+        raise ValidationError({IDEMPOTENCY_KEY: [problem]})
+    name = _ESCAPED.sub(r"\1", header[1:-1]) if header.startswith('"') else header
+    return IdempotencyKey.of(current_principal(), name, given)
