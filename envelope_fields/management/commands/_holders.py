@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
-from envelope_fields.grants.holders import named_group, named_user
+from envelope_fields.grants.grantees import named_group, named_user
 
 
 def add_arguments(parser: CommandParser, *, required: bool) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from envelope_fields.grants import ListedGrant, grant
-from envelope_fields.grants.listing import described
+from envelope_fields.grants.representation import described
 from envelope_fields.management.commands import _holders
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._grant_json import grant_content

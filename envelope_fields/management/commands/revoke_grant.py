@@ -8,7 +8,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from envelope_fields.conf import configuration
 from envelope_fields.grants import revoke
-from envelope_fields.grants.listing import described
+from envelope_fields.grants.representation import described
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._grant_json import grant_content
 from envelope_fields.management.commands._key_json import as_json
