@@ -20,8 +20,8 @@ from django.utils.translation import gettext_lazy
 from envelope_fields import lifecycle
 from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.words import name_of, values_text, when_it_holds
+from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
-from envelope_fields.key_uses import last_use, last_use_by_kms
 from envelope_fields.lifecycle.certificates import Place, ShredConfirmation, counted_places
 from envelope_fields.lifecycle.confirmation import name_of as confirmed_by
 from envelope_fields.lifecycle.parameters import CONFIRM
