@@ -47,11 +47,11 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         prefix = "envelope_fields_masterkey"
         operation = view(self.operation_view)
         patterns = [
-            path("<uuid:pk>/acts/<str:act>/", operation, name=f"{prefix}_act"),
+            path("<uuid:pk>/operations/<str:name>/", operation, name=f"{prefix}_operation"),
             path(
-                "<uuid:pk>/versions/<int:number>/<str:act>/",
+                "<uuid:pk>/versions/<int:number>/<str:name>/",
                 operation,
-                name=f"{prefix}_version_act",
+                name=f"{prefix}_version_operation",
             ),
             path(
                 "<uuid:pk>/rotations/add/",
@@ -74,10 +74,10 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         return patterns
 
     def operation_view(
-        self, request: HttpRequest, pk: Any, act: str, number: int | None = None
+        self, request: HttpRequest, pk: Any, name: str, number: int | None = None
     ) -> HttpResponseBase:
         """Ask before an operation on a key or one of its versions, or do it."""
-        operation = KEY_OPERATIONS.get(act)
+        operation = KEY_OPERATIONS.get(name)
         if operation is None or (number is not None and not operation.of_versions):
             raise Http404
         key = self._permitted(request, pk, operation)
@@ -166,7 +166,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
     rows = count.under(key)
     may_grant = permissions.may(request, Operation.CREATE_GRANT, key)
     return {
-        "acts": _buttons(request, key, key, lambda act: url("act", key, act)),
+        "operations": _buttons(request, key, key, lambda name: url("operation", key, name)),
         "versions": _versions(request, key, count, url),
         "count": count,
         "total": counts.total_under(count, key),
@@ -205,7 +205,7 @@ def _versions(
             "version_id": version_id_of(row),
             "is_current": row is rows[0],
             "values": counts.total_under(count, row),
-            "acts": [] if row is rows[0] else _of_version(request, key, row, url),
+            "operations": [] if row is rows[0] else _of_version(request, key, row, url),
         }
         for row in rows
     ]
@@ -214,7 +214,7 @@ def _versions(
 def _of_version(
     request: HttpRequest, key: MasterKey, row: MasterKeyVersion, url: Url
 ) -> list[dict[str, str]]:
-    return _buttons(request, key, row, lambda act: url("version_act", key, row.number, act))
+    return _buttons(request, key, row, lambda name: url("version_operation", key, row.number, name))
 
 
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:

@@ -39,11 +39,11 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__
 
 def url(act, key, number=None):
     if number is None:
-        return reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
-    return reverse("admin:envelope_fields_masterkey_version_act", args=[key.pk, number, act])
+        return reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, act])
+    return reverse("admin:envelope_fields_masterkey_version_operation", args=[key.pk, number, act])
 
 
-ACTS = [
+OPERATIONS = [
     "rotate",
     "enable",
     "disable",
@@ -55,7 +55,7 @@ ACTS = [
 
 
 class TestWithoutTheRight:
-    @pytest.mark.parametrize("act", ACTS)
+    @pytest.mark.parametrize("act", OPERATIONS)
     def test_without_the_permission(self, client, key, act):
         client.force_login(officer("rita", permissions=["view_masterkey"], key=key))
         assert client.get(url(act, key)).status_code == 403
@@ -65,7 +65,7 @@ class TestWithoutTheRight:
         key.refresh_from_db()
         assert (key.state, key.versions.count()) == ("enabled", 1)
 
-    @pytest.mark.parametrize("act", ACTS)
+    @pytest.mark.parametrize("act", OPERATIONS)
     def test_without_the_grant(self, client, key, act):
         client.force_login(officer("rita", key=key, actions=[Action.DESCRIBE]))
         assert client.get(url(act, key)).status_code == 403
@@ -85,7 +85,9 @@ class TestWithoutTheRight:
         client.force_login(officer("rita", permissions=[], key=key))
         assert client.post(url("rotate", key)).status_code == 403
         assert (last_event().outcome, last_event().actor_name) == ("denied", "rita")
-        unknown = reverse("admin:envelope_fields_masterkey_act", args=[uuid.uuid4(), "rotate"])
+        unknown = reverse(
+            "admin:envelope_fields_masterkey_operation", args=[uuid.uuid4(), "rotate"]
+        )
         assert client.post(unknown).status_code == 403
 
     def test_nobody(self, client, key):
@@ -423,7 +425,7 @@ def test_on_a_site_of_its_own(client, key, settings, models):
         ("masterkey_changelist",),
         ("masterkey_add",),
         ("masterkey_change", key.pk),
-        ("masterkey_act", key.pk, "rotate"),
+        ("masterkey_operation", key.pk, "rotate"),
         ("masterkey_grant", key.pk),
     ):
         page = client.get(reverse(f"officers:envelope_fields_{name}", args=args))
