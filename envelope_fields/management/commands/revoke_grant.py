@@ -8,8 +8,7 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.conf import configuration
 from envelope_fields.grants import revoke
-from envelope_fields.grants.listing import described
-from envelope_fields.grants.representation import grant_content
+from envelope_fields.grants.representation import described, grant_content
 from envelope_fields.management.commands._command import EnvelopeCommand, reported
 from envelope_fields.models import KeyGrant
 
