@@ -198,7 +198,7 @@ class KeyConfirmation(ConfirmationPage):
             raise nothing_to_do(self.row)
 
     def consequences(self) -> list[str]:
-        return [str(self.operation.description)]
+        return [_("Afterwards, %(what)s is %(past)s.") % self._words()]
 
     def perform(self) -> str:
         names = [parameter.name for parameter in self.operation.parameters]
@@ -207,10 +207,10 @@ class KeyConfirmation(ConfirmationPage):
 
     def message(self, result: Any) -> str:
         """Say what was done, given what the function returned."""
-        return _("%(what)s is %(past)s.") % {
-            "what": name_of(self.row),
-            "past": self.operation.past,
-        }
+        return _("%(what)s is %(past)s.") % self._words()
+
+    def _words(self) -> dict[str, Any]:
+        return {"what": name_of(self.row), "past": self.operation.past}
 
 
 def nothing_to_do(row: Any) -> MasterKeyUnusable:
