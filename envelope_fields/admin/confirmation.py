@@ -201,8 +201,9 @@ class KeyConfirmation(ConfirmationPage):
         return [_("Afterwards, %(what)s is %(past)s.") % self._words()]
 
     def perform(self) -> str:
-        names = [parameter.name for parameter in self.operation.parameters]
-        given = {name: self.form.cleaned_data.get(name) for name in names}
+        cleaned = self.form.cleaned_data
+        names = (parameter.name for parameter in self.operation.parameters)
+        given = {name: cleaned[name] for name in names if name in cleaned}
         return self.message(self.operation.perform(self.row, actor=self.actor, **given))
 
     def message(self, result: Any) -> str:
