@@ -10,7 +10,8 @@ from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
 
-from envelope_fields.fields.masks import Mask, MaskedAttribute, is_dots
+from envelope_fields.fields.masks import Mask, is_dots
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 
 if TYPE_CHECKING:
@@ -32,10 +33,20 @@ class MaskingMixin(_Field):
         """Whether a value that may not be read is a mask instead of an error."""
         return self.on_denied == MASK
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        if self.masks:
-            self.descriptor_class = MaskedAttribute
-        super().contribute_to_class(cls, name, private_only=private_only)
+    def is_mask(self, value: Any) -> bool:
+        """Whether a value is the mask of one."""
+        return type(value) is Mask
+
+    def is_shown_for(self, value: Any, held: SealedValue) -> bool:
+        """Whether a value is what was shown in the place of the one that an object holds."""
+        if type(value) is Mask:
+            same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
+            return bool(same)
+        return self.masks and is_dots(value)  # forms, serializers and imports send them back
+
+    def unmasked(self, value: Any) -> Any:
+        """Return what an object holds when a value is assigned: for a mask, what it masks."""
+        return value.sealed if type(value) is Mask else value
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
@@ -72,7 +83,7 @@ class _MaskingFormField(forms.Field):
 
     def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
         # Each form has fields of its own, so this is for one object.
-        held = vars(getattr(form, "instance", None) or self).get(field_name)
+        held = getattr(getattr(form, "instance", None), field_name, None)
         if isinstance(held, Mask):
             form.initial[field_name] = held
         if isinstance(form.get_initial_for_field(self, field_name), Mask) or (

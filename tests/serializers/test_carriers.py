@@ -11,6 +11,7 @@ from django.forms import modelform_factory
 
 from envelope_fields.crypto.format import decode_text
 from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.fields.carriers import StoredEnvelope
 from tests.models import Child, Note
 from tests.serializers.fixture import envelopes, load
 from tests.serializers.test_loading import UNKNOWN
@@ -164,7 +165,8 @@ class TestReceivers:
 
 
 def test_an_envelope_of_another_field_is_refused(deserialized):
-    deserialized.__dict__["text"] = deserialized._state.envelope_fields["data"].stored
+    brought = vars(deserialized)["data"]
+    vars(deserialized)["text"] = StoredEnvelope(brought.envelope, brought.field.label)
     with pytest.raises(FieldError, match=r"tests\.Note\.text"), transaction.atomic():
         deserialized.save()
 
