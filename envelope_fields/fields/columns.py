@@ -21,6 +21,9 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from envelope_fields.fields.errors import refuse
 from envelope_fields.keyring import here
 
+SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
+OPENED = "envelope_fields_opened"  # in a query: the names of fields that it opens when it loads
+
 
 def is_column(expression: Any) -> bool:
     """Whether an expression gives back a column as it is, be it through a subquery."""
@@ -50,10 +53,12 @@ class EncryptedCol(Col):
 
     target: Any
     loads_objects = True
+    sealed_as: Any = None
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if self.loads_objects:
             self.loads_objects = _loads_objects(compiler.query, self)
+            self.sealed_as = vars(compiler.query).get(SEALED_AS)
         _refuse_computing(compiler)
         if compiler.query.subquery:
             _refuse_around(self.target)
@@ -62,7 +67,9 @@ class EncryptedCol(Col):
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
         if self.output_field == self.target:
-            return [self.target.sealer() if self.loads_objects else self.target.converter]
+            if self.loads_objects:
+                return [self.target.sealer(self.sealed_as)]
+            return [self.target.converter]
         return super().get_db_converters(connection)
 
     # Expressions ask their sources for this when they have no output field of their own (Max,
@@ -78,7 +85,7 @@ def _loads_objects(query: Any, column: EncryptedCol) -> bool:
         selected is column for selected in query.annotation_select.values()
     ):
         return False
-    opened = vars(query).get("envelope_fields_opened")
+    opened = vars(query).get(OPENED)
     return opened is None or column.target.name not in opened
 
 

@@ -34,7 +34,7 @@ class DraftsMixin:
 
     def value_to_string(self, obj: Model) -> Any:
         # No name here holds the value: an error report would show it.
-        if self.has_drafts and type(self.value_from_object(obj)) is Mask:
+        if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
             return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         return super().value_to_string(obj)  # type: ignore[misc]  # of the field class
 

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import drafts, field_checks, guard, placeholder, upserts
+from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
@@ -50,6 +50,7 @@ _CACHED = (
 KeyChoice = str | Callable[[Any], str] | None
 
 
+sealed.watch_models()
 drafts.watch()  # models are declared before any application is ready
 
 
@@ -168,9 +169,9 @@ class EncryptedFieldMixin(
         return writer(self)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        sealed = sealed_in(model_instance, self)
-        if sealed is not None:
-            prepared = sealed.prepared(self, model_instance, add)
+        held = sealed_in(model_instance, self)
+        if held is not None:
+            prepared = held.prepared(self, model_instance, add)
             if prepared is not None:
                 return prepared
         value = super().pre_save(model_instance, add)
@@ -183,7 +184,7 @@ class EncryptedFieldMixin(
         return Unencrypted(value, model_instance)
 
     def _expression(self, value: Any, instance: Model, add: bool) -> Any:
-        if type(value) is Mask:
+        if isinstance(value, Mask):
             if self.null and is_history(self.model):
                 return None
             raise masked_in(self, instance, value, add)
@@ -252,9 +253,9 @@ class EncryptedFieldMixin(
         """What reads as `reader` does, and counts as no use of the value."""
         return reader(self, decrypt_to_verify)
 
-    def sealer(self) -> Reader:
-        """Return the converter by which one query loads objects."""
-        return sealer(self)
+    def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
+        """Return the converter by which one query loads objects, with values of a class."""
+        return sealer(self, kind or SealedValue)
 
     @cached_property
     def opened(self) -> Callable[[SealedValue], Any]:

@@ -6,16 +6,26 @@ it cannot be written anywhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from django.core.exceptions import FieldError
-from django.db.models import Model
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
+from django.utils.translation import gettext_lazy, override
 
-from envelope_fields.fields.columns import EncryptedCol
-from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.columns import SEALED_AS, EncryptedCol
+from envelope_fields.fields.sealed import SealedValue, encrypted_fields
+from envelope_fields.keyring import version_of
+from envelope_fields.policy import Action
+from envelope_fields.policy.asking import may
 
 DOTS = "••••••••"
+MARK = "⚠ "
+CANNOT_BE_OPENED = gettext_lazy("cannot be opened")
 
 
 class Mask:
@@ -66,6 +76,76 @@ class Mask:
         )
 
 
+class Unopened(Mask):
+    """What pages and lists show for a value that cannot be opened, and not only for this user.
+
+    Like a mask, it leaves the stored value alone.
+
+    Attributes:
+        cause: why, for those who may view the key; else empty.
+    """
+
+    __slots__ = ("cause",)
+
+    def __init__(self, sealed: SealedValue, cause: str = "") -> None:
+        super().__init__(sealed)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{MARK}{CANNOT_BE_OPENED}" + (f": {self.cause}" if self.cause else "")
+
+    def __repr__(self) -> str:
+        return f"<Unopened value of {self.place}>"
+
+    def __reduce__(self) -> Any:
+        return Unopened, (self.sealed, self.cause)
+
+
+class ShownValue(SealedValue):
+    """A sealed value whose attribute gives something to show where it cannot be opened."""
+
+    __slots__ = ()
+
+    def open(self) -> Any:
+        try:
+            return super().open()
+        except (EnvelopeError, ImproperlyConfigured) as error:
+            return Unopened(self, str(error) if may_view_key(self.envelope) else "")
+
+
+def may_view_key(envelope: bytes) -> bool:
+    """Whether the bound principal may view the key that an envelope names."""
+    try:
+        version = version_of(layout.parse(envelope).version_id)
+        return may(Action.DESCRIBE, version)
+    except (EnvelopeError, ImproperlyConfigured):
+        return False
+
+
+@contextmanager
+def shown(instance: Model) -> Iterator[None]:
+    """Have the attributes of an object give something to show, where they would raise."""
+    held = instance.__dict__
+    for field in encrypted_fields(instance):
+        sealed = held.get(field.attname)
+        if type(sealed) is SealedValue:
+            held[field.attname] = sealed.as_kind(ShownValue)
+    try:
+        yield
+    finally:
+        for field in encrypted_fields(instance):
+            sealed = held.get(field.attname)
+            if type(sealed) is ShownValue:
+                held[field.attname] = sealed.as_kind(SealedValue)
+
+
+def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Return a queryset whose objects have something to show where attributes would raise."""
+    chosen = queryset.all()
+    vars(chosen.query)[SEALED_AS] = ShownValue
+    return chosen
+
+
 def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
     """Return the error for an object that would be saved with the mask of another value."""
     if add and mask.place == field.place:
@@ -82,6 +162,16 @@ def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
 def is_dots(value: Any) -> bool:
     """Whether a value is what a mask shows."""
     return isinstance(value, str) and value.strip() == DOTS
+
+
+def is_unopened(value: Any) -> bool:
+    """Whether a value is what is shown for one that cannot be opened."""
+    if not isinstance(value, str) or MARK not in value:
+        return False
+    text = value.strip()
+    with override(None):
+        english = str(CANNOT_BE_OPENED)
+    return text.startswith((f"{MARK}{CANNOT_BE_OPENED}", f"{MARK}{english}"))
 
 
 class StoredValue:

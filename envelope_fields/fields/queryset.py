@@ -9,6 +9,7 @@ from django.core.exceptions import FieldError
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.columns import OPENED
 from envelope_fields.fields.guard import is_json_null
 from envelope_fields.fields.masks import Mask, StoredValue, masked_in
 from envelope_fields.fields.sealed import BroughtValue
@@ -32,10 +33,9 @@ class EncryptedQuerySet(QuerySet[_Row]):
             FieldDoesNotExist: the model has no such field.
             FieldError: it is not an encrypted one.
         """
-        chosen = self._chain()
-        chosen.query.envelope_fields_opened = frozenset(  # type: ignore[attr-defined]  # ours
-            _encrypted(self.model, name) for name in fields or _encrypted_names(self.model)
-        )
+        chosen = self.all()
+        names = fields or _encrypted_names(self.model)
+        vars(chosen.query)[OPENED] = frozenset(_encrypted(self.model, name) for name in names)
         return chosen
 
     def bulk_update(
@@ -68,7 +68,7 @@ def _prepared(field: Any, row: Any) -> Any:
     if isinstance(held, BroughtValue):
         return held.prepared(field, row, add=False)
     carrier = Unencrypted(getattr(row, field.attname), row)
-    if type(carrier.value) is Mask:
+    if isinstance(carrier.value, Mask):
         if carrier.value.sealed.prepared(field, row, add=False) is None:
             raise masked_in(field, row, carrier.value, add=False)
         return StoredValue(field)

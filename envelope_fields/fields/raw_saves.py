@@ -67,7 +67,8 @@ def _prepared(field: Any, value: Any, instance: Model) -> Any:
 def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:
     """Let an object hold what its row holds now, where a fixture or a draft had brought it."""
     held = instance.__dict__
-    for field in (table or instance)._meta.local_concrete_fields:
+    fields: tuple[Any, ...] = (table or instance)._meta.local_concrete_fields
+    for field in fields:
         brought = held.get(field.attname)
         is_written = not names or field.name in names or field.attname in names
         if is_written and isinstance(brought, BroughtValue):

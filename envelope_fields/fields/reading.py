@@ -28,7 +28,7 @@ Decrypt = Callable[[bytes, Sequence[bytes], str], bytes]
 _header = slice(format.HEADER_BYTES)
 
 
-def sealer(field: Any) -> Reader:
+def sealer(field: Any, kind: type[SealedValue]) -> Reader:
     """Return the converter by which one query loads objects: it opens nothing, and raises nothing.
 
     Handles are kept for the query, so that a value costs no more than a look into a dictionary.
@@ -45,7 +45,7 @@ def sealer(field: Any) -> Reader:
             handle = load_handle(header, place)
             until = float("inf") if handle is None else handle.table.half_life
             found = known[header] = handle, until
-        return SealedValue(field, value, found[0])
+        return kind(field, value, found[0])
 
     return seal
 

@@ -33,22 +33,9 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField
 from tests.models import Child, Declared, FirstDated, Note, Renamed, SecondDated
-from tests.stored import stored
+from tests.stored import store, stored
 
 pytestmark = pytest.mark.django_db
-
-
-def store(instance, name, value):
-    """Put bytes, or anything, into the column behind the field's back."""
-    field = instance._meta.get_field(name)
-    quote = connection.ops.quote_name
-    marker = "_binary %s" if connection.vendor == "mysql" and isinstance(value, bytes) else "%s"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {quote(instance._meta.db_table)} SET {quote(field.column)} = {marker} "
-            f"WHERE {quote(instance._meta.pk.column)} = %s",
-            [value, instance.pk],
-        )
 
 
 @pytest.fixture
