@@ -23,7 +23,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo test test-long coverage neighbours tox lint format types imports docs bench bench-rotation bench-peers wheel clean
+.PHONY: help driver demo test test-long coverage neighbours tox lint format types imports house docs bench bench-rotation bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,9 @@ types: $(DEV) ## mypy, strict
 
 imports: $(TEST) ## the layers of the package
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+house: $(TEST) ## how large the rooms are, and how far the way through them; ARGS=--names lists names
+	@$(PY) .ci/house.py $(ARGS)
 
 docs: $(DEV) ## the documentation, where a warning is an error
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html

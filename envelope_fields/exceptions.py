@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+# Where messages send their readers: the pages of the documentation are not in the wheel.
+DOCUMENTATION = "https://django-envelope-fields.readthedocs.io/en/stable/"
+
+
 class EnvelopeError(Exception):
     """The base of all errors about envelopes and their keys."""
 
@@ -88,6 +92,11 @@ class OpeningNeedsThread(EnvelopeError, SynchronousOnlyOperation):
 
     `await obj.arefresh_from_db(fields=[...])` asks in a thread, and opens the value there.
     """
+
+
+def documentation_page(name: str) -> str:
+    """Return the address of a page of `docs/`, which is named without its suffix."""
+    return f"{DOCUMENTATION}{name}.html"
 
 
 def _made_again(

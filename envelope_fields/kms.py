@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from envelope_fields import first_uses, keyring
+from envelope_fields import keyring
+from envelope_fields.audit import uses
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
-from envelope_fields.data_key import DataKey
+from envelope_fields.crypto.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.keyring import Errand
 from envelope_fields.models import MasterKey
@@ -140,7 +141,7 @@ def _decrypt(
     if key is not None:
         _require_key(version_id, key)
     try:
-        return keyring.decrypt_for(errand, ciphertext, (bound_to,), record=first_uses.record)
+        return keyring.decrypt_for(errand, ciphertext, (bound_to,), record=uses.record)
     except DecryptionFailed as failure:
         cause = str(failure)
     raise DecryptionFailed(
@@ -171,7 +172,7 @@ def _encrypt(
 ) -> bytes:
     try:
         bound_to = _context(context)
-        return keyring.encrypt_for(errand, _name(key), plaintext, bound_to, first_uses.record)
+        return keyring.encrypt_for(errand, _name(key), plaintext, bound_to, uses.record)
     except BaseException:
         del plaintext
         raise

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import census, key_uses
-from envelope_fields.api import rights, throttling
-from envelope_fields.api.fields import Moment
-from envelope_fields.api.naming import named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.view import ApiView
-from envelope_fields.key_versions import KeyVersion, key_versions
+from envelope_fields import census
+from envelope_fields.api import requests, views
+from envelope_fields.api.fields import DateTime
+from envelope_fields.api.schema import endpoint
+from envelope_fields.audit import uses as key_uses
+from envelope_fields.census.representation import (
+    not_counted_content,
+    row_content,
+    total_content,
+    totals,
+)
+from envelope_fields.census.versions import key_versions
 from envelope_fields.models import KeyState
 
 _VERSION = {
@@ -97,65 +100,29 @@ class CensusContent(serializers.Serializer[Any]):
     rows = FieldCount(many=True)
     totals = VersionTotal(many=True)
     total = serializers.IntegerField()
-    last_use = Moment(allow_null=True)
-    last_use_by_kms = Moment(allow_null=True)
+    last_use = DateTime(allow_null=True)
+    last_use_by_kms = DateTime(allow_null=True)
     not_counted = NotCounted(
         many=True, help_text="What may hold values of any key, and was not counted for certain."
     )
 
 
-class Census(ApiView):
+class Census(views.ApiView):
     """What is stored under a key, counted now: every encrypted column is read."""
 
-    own_throttle_scope = throttling.CENSUS
+    own_throttle_scope = requests.CENSUS
 
-    @operation("read_census", {200: CensusContent}, refusals=(503,))
+    @endpoint("read_census", {200: CensusContent}, refusals=(503,))
     def get(self, request: Any, id: str) -> Response:
         """Count what is stored under a key."""
-        key = rights.see(named_key(id))
+        key = views.seen_key(id)
         rows = census.census(key)
         content = {
-            "rows": [_row(row) for row in rows],
-            "totals": _totals(rows, (each for each in key_versions() if each.key_id == key.pk)),
+            "rows": [row_content(row) for row in rows],
+            "totals": [total_content(total) for total in totals(rows, key_versions(key))],
             "total": sum(row.values for row in rows),
             "last_use": key_uses.last_use(key),
             "last_use_by_kms": key_uses.last_use_by_kms(key),
-            "not_counted": census.not_counted(),
+            "not_counted": [not_counted_content(each) for each in census.not_counted()],
         }
         return Response(CensusContent(content).data)
-
-
-def _row(row: census.CensusRow) -> dict[str, Any]:
-    assert row.version is not None  # noqa: S101 - of a key, there are only known ones
-    place = {
-        "database": row.database,
-        "schema": row.schema,
-        "model": row.model,
-        "field": row.field,
-    }
-    return {**place, **_version(row.version), "values": row.values, "history": row.history}
-
-
-def _totals(
-    rows: Iterable[census.CensusRow], versions: Iterable[KeyVersion]
-) -> list[dict[str, Any]]:
-    """Add up per version; one that nothing is stored under counts 0, unless it is destroyed."""
-    values: Counter[bytes | None] = Counter()
-    for row in rows:
-        values[row.version_id] += row.values
-    return [
-        {**_version(version), "values": values[version.version_id]}
-        for version in versions
-        if version.state != KeyState.DESTROYED or version.version_id in values
-    ]
-
-
-def _version(version: KeyVersion) -> dict[str, Any]:
-    return {
-        "version_id": version.version_id.hex(),
-        "key": version.key_alias,
-        "key_id": version.key_id,
-        "number": version.number,
-        "state": version.state,
-        "current": version.is_current,
-    }

@@ -16,9 +16,9 @@ from django.db.models.signals import post_delete
 from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.grants.events import as_event
 from envelope_fields.grants.holders import Holder, held_by, name_of
 from envelope_fields.grants.holders import holder as holder_named
+from envelope_fields.grants.representation import event_content
 from envelope_fields.models import KeyGrant
 from envelope_fields.policy import NOBODY, Principal, current_principal, people
 from envelope_fields.policy.news import models_of
@@ -57,7 +57,7 @@ def _remove(holder: Holder, name: str) -> None:
         named = [grant for grant in rows.order_by("pk") if holder_named(grant) == holder]
         gone = [grant for grant in named if _is_removed(grant, using)]
         for grant in gone:
-            before = as_event(grant, name)
+            before = event_content(grant, name)
             audit.record(
                 "revoke_grant", actor=_actor(), using=using, key=grant.master_key, before=before
             )

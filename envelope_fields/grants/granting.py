@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.grants.contexts import checked_context
-from envelope_fields.grants.events import as_event
 from envelope_fields.grants.holders import holder as holder_in
 from envelope_fields.grants.holders import holder_of, name_of
+from envelope_fields.grants.representation import event_content
 from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
 from envelope_fields.models import KeyGrant, KeyState
 from envelope_fields.policy import Action, require
@@ -72,7 +72,11 @@ def grant(
         made = KeyGrant(master_key=row, actions=[str(action) for action in named], **columns)
         made.save(using=using, force_insert=True)
         audit.record(
-            "create_grant", actor=principal, using=using, key=row, after=as_event(made, name_of(to))
+            "create_grant",
+            actor=principal,
+            using=using,
+            key=row,
+            after=event_content(made, name_of(to)),
         )
     return made
 

@@ -53,6 +53,25 @@ def named_group(name: str) -> Any | None:
     return None if model is None else _named(model, "name", name)
 
 
+def named_holder(kind: str, name: str) -> Any:
+    """Return the user or group of a name.
+
+    Args:
+        kind: `user` or `group`.
+        name: as for the login, or of the group.
+
+    Raises:
+        ValidationError: there is none.
+    """
+    row = named_group(name) if kind == "group" else named_user(name)
+    if row is None:
+        what = _("There is no user of this name.")
+        if kind == "group":
+            what = _("There is no group of this name.")
+        raise ValidationError({kind: what})
+    return row
+
+
 def _named(model: type[Model], column: str, name: str) -> Any | None:
     # Some databases find one that differs in case; and other columns may be encrypted.
     rows = _rows(model).filter(**{column: name}).only("pk", *_columns(model))

@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.grants.events import as_event
 from envelope_fields.grants.holders import holder, is_effective, name_of, rows_of
+from envelope_fields.grants.representation import event_content
 from envelope_fields.lifecycle.locking import key_transaction, locked_key
 from envelope_fields.models import KeyGrant, KeyState, MasterKey
 from envelope_fields.policy import Action, require
@@ -49,7 +49,7 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
                 "manage_grants to another user or group first; or name the key on purpose: "
                 f"override={str(key)!r}, or --override."
             )
-        before = as_event(row, name_of(rows_of({holder(row)}).get(holder(row))))
+        before = event_content(row, name_of(rows_of({holder(row)}).get(holder(row))))
         if key.grants.using(using).filter(pk=row.pk).delete()[0]:  # or its holder was deleted
             audit.record("revoke_grant", actor=principal, using=using, key=key, before=before)
 

@@ -10,8 +10,13 @@ decrypted with them.
 from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle
-from envelope_fields.keyring.macs import mac
-from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
+from envelope_fields.keyring.macs import mac, open_audit_key
+from envelope_fields.keyring.materials import (
+    check_version,
+    generate_audit_key,
+    generate_version,
+    rewrapped,
+)
 from envelope_fields.keyring.uses import (
     WRITE_FIELD,
     Errand,
@@ -54,6 +59,7 @@ __all__ = [
     "encrypt_for",
     "evict",
     "forget",
+    "generate_audit_key",
     "generate_version",
     "harvest",
     "harvest_uses",
@@ -63,6 +69,7 @@ __all__ = [
     "on_beginning",
     "on_refresh",
     "on_refused",
+    "open_audit_key",
     "refused",
     "rewrapped",
     "version_of",

@@ -14,7 +14,6 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows
@@ -77,8 +76,7 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
 
 def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
     """Derive the key of a nonce prefix, and keep it for those who read more of its values."""
-    with materials.lent(row) as material:
-        key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
+    key = materials.derived(row, derivation[layout.HEADER_BYTES :])
     table.keep_unwrapping_key(derivation, (key, *door.serving(table, row, READ_FIELD)))
     return key
 
@@ -149,6 +147,4 @@ def wrapping_key_for(
 def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
     refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
-    with materials.lent(row) as material:
-        aead = xaes.derive(material, prefix)
-    return WrappingKey(layout.header(row.state.version_id), prefix, aead)
+    return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))

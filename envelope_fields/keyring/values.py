@@ -64,8 +64,7 @@ def load_handle(header: Any, place: str) -> Handle | None:
 def _open_material(handle: Handle) -> None:
     """Ask the root key now, since it cannot be asked in the event loop."""
     try:
-        with materials.lent(handle.row):
-            pass
+        materials.opened(handle.row)
     except (EnvelopeError, ImproperlyConfigured):
         return  # it is asked again when a caller looks, and the error is raised there
 

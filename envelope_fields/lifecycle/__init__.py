@@ -25,6 +25,7 @@ from envelope_fields.lifecycle.destruction import Destructions, destroy_due_keys
 from envelope_fields.lifecycle.failures import Refused
 from envelope_fields.lifecycle.locking import expecting, find_master_key
 from envelope_fields.lifecycle.occupancy import KeyInUse
+from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.root_keys import (
     Rewrapped,
     rewrap_master_keys,
@@ -44,17 +45,16 @@ from envelope_fields.lifecycle.shredding import (
     shred_confirmation,
 )
 from envelope_fields.lifecycle.switching import disable, enable
-from envelope_fields.lifecycle.transitions import OF_VERSIONS, Act, possible_acts
+from envelope_fields.lifecycle.transitions import possible_operations
 
 __all__ = [
-    "OF_VERSIONS",
-    "Act",
     "AliasRefused",
     "AliasTaken",
     "BadWaitingPeriod",
     "ConfirmationRequired",
     "Destructions",
     "KeyInUse",
+    "Operation",
     "Place",
     "Refused",
     "Rewrapped",
@@ -75,7 +75,7 @@ __all__ = [
     "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
-    "possible_acts",
+    "possible_operations",
     "ready_to_shred_at",
     "rewrap_master_keys",
     "rotate_due_keys",

@@ -5,30 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from envelope_fields import audit, clock
+from envelope_fields import audit
+from envelope_fields.databases import clock
 from envelope_fields.lifecycle.locking import KeyOrVersion, key_transaction, locked
-from envelope_fields.lifecycle.transitions import Act
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import Row as Row
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
-Row = MasterKey | MasterKeyVersion
-
-# What a principal needs for each act. An alias and a period say under which material the next
-# values are written, as a rotation does; for what else `update_master_key` changes, see there.
-ACTIONS = {
-    Act.ENABLE: Action.ENABLE,
-    Act.DISABLE: Action.DISABLE,
-    Act.SCHEDULE_DELETION: Action.SCHEDULE_DELETION,
-    Act.CANCEL_DELETION: Action.CANCEL_DELETION,
-    Act.DESTROY: Action.SCHEDULE_DELETION,
-    Act.SHRED: Action.SCHEDULE_DELETION,
-    Act.ROTATE: Action.ROTATE,
-    Act.MOVE_ALIAS: Action.ROTATE,
-    Act.UPDATE: Action.ROTATE,
-}
 _TOLD = ("state", "state_changed_at", "deletion_at", "destroyed_at")
 
 
@@ -81,14 +68,16 @@ class Doing:
 
 
 @contextmanager
-def doing(act: Act, key: KeyOrVersion, actor: Any, action: Action | None = None) -> Iterator[Doing]:
+def doing(
+    operation: Operation, key: KeyOrVersion, actor: Any, action: Action | None = None
+) -> Iterator[Doing]:
     """Lock a key, ask the policy, and let the block do the act; afterwards tell the caller's row.
 
     Args:
-        act: what is done.
+        operation: what is done.
         key: to which key or version.
         actor: on whose behalf; None is the current principal.
-        action: what the principal needs, where it is not what `ACTIONS` has.
+        action: what the principal needs, where it is not the operation's.
 
     Raises:
         MasterKeyNotFound, MasterKeyUnusable, TypeError: as `locking.locked` does.
@@ -96,7 +85,7 @@ def doing(act: Act, key: KeyOrVersion, actor: Any, action: Action | None = None)
     """
     with key_transaction() as using:
         row, version = locked(using, key)
-        principal = required(action or ACTIONS[act], row, actor, using)
+        principal = required(action or operation.action, row, actor, using)
         yield (done := Doing(using, principal, row, version))
     tell(key, done.row)
 
@@ -111,14 +100,3 @@ def tell(known: object, row: Row) -> None:
     if isinstance(known, MasterKey | MasterKeyVersion):
         for name in (*_TOLD, "alias", "serves_fields") if isinstance(known, MasterKey) else _TOLD:
             setattr(known, name, getattr(row, name))
-
-
-def state_of(row: Row) -> dict[str, Any]:
-    """Return what an event says of a row's state."""
-    at = row.deletion_at
-    return {"state": str(row.state), **({"deletion_at": as_text(at)} if at else {})}
-
-
-def as_text(moment: datetime | None) -> str | None:
-    """Return a moment as events and JSON have it."""
-    return None if moment is None else moment.isoformat(timespec="seconds")

@@ -6,11 +6,11 @@ from typing import Any
 
 from envelope_fields.lifecycle.acts import Doing, tell
 from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.policy import require_application
 
-ADOPT = "adopt"  # in the audit trail; it leads from each state to the same
 
-
+@performs(Operation.ADOPT)
 def adopt(key: Key, *, actor: Any = None) -> None:
     """Let fields that name the alias of a key write under it, though a user made or named it.
 
@@ -28,9 +28,9 @@ def adopt(key: Key, *, actor: Any = None) -> None:
     """
     with key_transaction() as using:
         row = locked_key(using, key)
-        principal = require_application(ADOPT, row, actor)
+        principal = require_application(Operation.ADOPT, row, actor)
         if not row.serves_fields:
             done = Doing(using, principal, row)
             done.set(serves_fields=True)
-            done.record(ADOPT, {"serves_fields": False}, {"serves_fields": True})
+            done.record(Operation.ADOPT, {"serves_fields": False}, {"serves_fields": True})
     tell(key, row)

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
-from envelope_fields.columns import named_by_fields
+from envelope_fields.census.columns import named_by_fields
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import lock_for_writing
-from envelope_fields.lifecycle.acts import ACTIONS, Doing, required, tell
+from envelope_fields.lifecycle.acts import Doing, required, tell
 from envelope_fields.lifecycle.alias_errors import alias_refused, alias_taken, may_know_of
 from envelope_fields.lifecycle.locking import Key, found_key, key_transaction, locked_key
-from envelope_fields.lifecycle.transitions import Act, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import APPLICATION, Denial
 from envelope_fields.policy import tell as tell_denied
@@ -25,6 +26,7 @@ class _Moved(Exception):
     """Somebody moved the alias between our look and our lock."""
 
 
+@performs(Operation.MOVE_ALIAS)
 def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
     """Give an alias to a master key: what names the alias is written under this key from now on.
 
@@ -63,8 +65,8 @@ def _move(alias: str, key: Key, actor: Any) -> MasterKey:
     with key_transaction() as using:
         lock_for_writing(using)
         holder, target = _locked_in_order(using, alias, key)
-        principal = required(ACTIONS[Act.MOVE_ALIAS], target, actor, using)
-        state_after(Act.MOVE_ALIAS, target)
+        principal = required(Operation.MOVE_ALIAS.action, target, actor, using)
+        state_after(Operation.MOVE_ALIAS, target)
         if target.alias == alias:
             return target
         done = Doing(using, principal, target)
@@ -86,10 +88,10 @@ def _take_from(holder: MasterKey, alias: str, done: Doing, actor: Any) -> None:
     is_person = done.principal != APPLICATION
     if is_person and not may_know_of(holder, done.principal, done.using):
         _check_new_name(alias, done)  # so that it looks as if there were no such key
-        raise alias_refused(alias, holder, done.principal, Act.MOVE_ALIAS)
+        raise alias_refused(alias, holder, done.principal, Operation.MOVE_ALIAS)
     if holder.alias != alias:  # the database takes two that differ in case for the same
         raise alias_taken(alias)
-    required(ACTIONS[Act.MOVE_ALIAS], holder, actor, done.using)
+    required(Operation.MOVE_ALIAS.action, holder, actor, done.using)
     _rename(Doing(done.using, done.principal, holder), None, holder.serves_fields)
 
 
@@ -100,7 +102,7 @@ def _check_new_name(alias: str, done: Doing) -> None:
     key = done.key
     leaves = {key.alias} if key.alias and key.serves_fields else set()
     if any(named_by_fields(name) for name in (alias, *leaves)):
-        denial = Denial(done.principal, Act.MOVE_ALIAS, key.pk, key.alias)
+        denial = Denial(done.principal, Operation.MOVE_ALIAS, key.pk, key.alias)
         tell_denied(denial)
         raise KeyAccessDenied(
             f"{denial}. Encrypted fields name it, or the alias that it has now: the application "
@@ -122,7 +124,7 @@ def _rename(done: Doing, alias: str | None, serves_fields: bool) -> None:
     after: dict[str, Any] = {"alias": alias}
     if serves_fields != key.serves_fields:
         before["serves_fields"], after["serves_fields"] = key.serves_fields, serves_fields
-    done.record(Act.MOVE_ALIAS, before, after)
+    done.record(Operation.MOVE_ALIAS, before, after)
     done.set(alias=alias, serves_fields=serves_fields)
 
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from envelope_fields.census import CensusRow, NotCounted
-from envelope_fields.lifecycle.acts import Doing, Row, as_text
+from envelope_fields.lifecycle.acts import Doing
 from envelope_fields.lifecycle.confirmation import (
     ConfirmationRequired,
-    as_utc,
     check_name,
     name_of,
 )
-from envelope_fields.lifecycle.transitions import Act, named
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import Row, as_text, as_utc, named
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 
 WHAT_REMAINS = (
@@ -149,7 +149,7 @@ def issue(
     """Record a shredding in the audit trail, and return what it says."""
     versions = [done.version] if done.version else done.key.versions.using(done.using).all()
     event = done.record(
-        Act.SHRED,
+        Operation.SHRED,
         {"state": str(done.row.state)},
         {
             "state": "destroyed",
@@ -172,7 +172,7 @@ def certificate_of(row: Row) -> ShredCertificate | None:
     """
     version = row if isinstance(row, MasterKeyVersion) else None
     key_id: UUID = row.pk if isinstance(row, MasterKey) else row.master_key_id
-    events = AuditEvent.objects.using(row._state.db).filter(key_id=key_id, action=Act.SHRED)
+    events = AuditEvent.objects.using(row._state.db).filter(key_id=key_id, action=Operation.SHRED)
     for number in (None,) if version is None else (version.number, None):
         event = events.filter(version_number=number).order_by("-number").first()
         if event is not None:

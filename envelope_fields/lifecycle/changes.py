@@ -6,13 +6,15 @@ from typing import Any
 
 from envelope_fields.lifecycle.acts import Doing, doing, required
 from envelope_fields.lifecycle.locking import Key
-from envelope_fields.lifecycle.transitions import Act, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
 
 _AS_IT_IS: Any = object()
 
 
+@performs(Operation.UPDATE)
 def update_master_key(
     key: Key,
     *,
@@ -46,10 +48,10 @@ def update_master_key(
     if isinstance(key, MasterKeyVersion):
         raise TypeError("A version has none of these; its master key has.")
     action = Action.MANAGE_GRANTS if set(given) == {"application_use"} else None
-    with doing(Act.UPDATE, key, actor, action) as done:
+    with doing(Operation.UPDATE, key, actor, action) as done:
         if "application_use" in given:
             required(Action.MANAGE_GRANTS, done.key, actor, done.using)
-        state_after(Act.UPDATE, done.key)
+        state_after(Operation.UPDATE, done.key)
         _update(done, given)
     if isinstance(key, MasterKey):
         for name in given:
@@ -68,7 +70,7 @@ def _update(done: Doing, given: dict[str, Any]) -> None:
     if changed:
         done.set(**{name: after[name] for name in changed})
         done.record(
-            Act.UPDATE,
+            Operation.UPDATE,
             {name: before[name] for name in changed},
             {name: after[name] for name in changed},
         )

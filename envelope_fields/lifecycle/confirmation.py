@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.lifecycle.transitions import named
-from envelope_fields.models import MasterKey, MasterKeyVersion
-
-Row = MasterKey | MasterKeyVersion
-
-# The event that says what was known when a deletion was confirmed.
-CONFIRM = "confirm_deletion"
+from envelope_fields.lifecycle.representation import Row as Row
+from envelope_fields.lifecycle.representation import as_utc as as_utc
+from envelope_fields.lifecycle.representation import named
+from envelope_fields.models import MasterKeyVersion
 
 
 class ConfirmationRequired(EnvelopeError):
@@ -42,12 +37,6 @@ def name_of(row: Row) -> str:
 def quoting(row: Row, last_use: datetime | None) -> str:
     """Return what confirms an act: the name of the key, and its last use where there was one."""
     return name_of(row) if last_use is None else f"{name_of(row)}@{as_utc(last_use)}"
-
-
-def as_utc(moment: datetime) -> str:
-    """Return a moment as it is quoted: in UTC, to the second."""
-    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return f"{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def check_name(confirm: str | None, row: Row) -> None:

@@ -8,27 +8,30 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of, tell
-from envelope_fields.lifecycle.confirmation import CONFIRM, check_quoted
+from envelope_fields.lifecycle.acts import Doing, Row, doing, tell
+from envelope_fields.lifecycle.confirmation import check_quoted
 from envelope_fields.lifecycle.locking import (
     KeyOrVersion,
     expecting,
     refuse_transaction_around,
 )
 from envelope_fields.lifecycle.occupancy import KeyInUse, values_under
-from envelope_fields.lifecycle.transitions import Act, named, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.parameters import LONGEST_WAIT as LONGEST_WAIT
+from envelope_fields.lifecycle.parameters import SHORTEST_WAIT as SHORTEST_WAIT
+from envelope_fields.lifecycle.representation import named, state_content
+from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.lifecycle.witnesses import unseen_places, witnesses_of
 from envelope_fields.models import KeyState
-
-SHORTEST_WAIT, LONGEST_WAIT = 7, 30  # days; KMS: PendingWindowInDays
 
 
 class BadWaitingPeriod(EnvelopeError, ValueError):
     """The waiting period of a deletion is not 7 to 30 days."""
 
 
+@performs(Operation.SCHEDULE_DELETION)
 def schedule_deletion(
     key: KeyOrVersion, days: int = LONGEST_WAIT, *, confirm: str | None = None, actor: Any = None
 ) -> datetime:
@@ -71,12 +74,12 @@ def schedule_deletion(
         )
     refuse_transaction_around("schedule the deletion of a key")
     wait = timedelta(days=days)
-    with doing(Act.SCHEDULE_DELETION, key, actor) as done:
-        if state_after(Act.SCHEDULE_DELETION, done.row) == done.row.state:
+    with doing(Operation.SCHEDULE_DELETION, key, actor) as done:
+        if state_after(Operation.SCHEDULE_DELETION, done.row) == done.row.state:
             return _same_date(done, wait)
-        before = state_of(done.row)
+        before = state_content(done.row)
         done.become(KeyState.PENDING_DELETION, wait=wait)
-        done.record(Act.SCHEDULE_DELETION, before, state_of(done.row))
+        done.record(Operation.SCHEDULE_DELETION, before, state_content(done.row))
     try:
         _confirm(done, key, confirm, actor)
     except BaseException as error:
@@ -88,17 +91,18 @@ def schedule_deletion(
     return done.row.deletion_at
 
 
+@performs(Operation.CANCEL_DELETION)
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
     """Take a deletion back, which leaves the key or version disabled (KMS: CancelKeyDeletion).
 
     Doing it twice does nothing. Arguments and errors are those of `disable`.
     """
-    with doing(Act.CANCEL_DELETION, key, actor) as done:
-        to = state_after(Act.CANCEL_DELETION, done.row)
+    with doing(Operation.CANCEL_DELETION, key, actor) as done:
+        to = state_after(Operation.CANCEL_DELETION, done.row)
         if to != done.row.state:
-            before = state_of(done.row)
+            before = state_content(done.row)
             done.become(to)
-            done.record(Act.CANCEL_DELETION, before, state_of(done.row))
+            done.record(Operation.CANCEL_DELETION, before, state_content(done.row))
 
 
 def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
@@ -125,14 +129,14 @@ def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) ->
                 f"The state of {named(now.row)} was changed while the values under it were "
                 f"counted: it is {now.row.state.replace('_', ' ')}."
             )
-        now.record(CONFIRM, {}, {"confirmed": confirm, **seen.as_said()})
+        now.record(Operation.CONFIRM_DELETION, {}, {"confirmed": confirm, **seen.as_said()})
 
 
 @contextmanager
 def _again(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
     """Lock a key or version once more, after values were counted; see `acts.doing`."""
     which = copy(first.row)  # `doing` tells it what it finds
-    with expecting(lambda _: None), doing(Act.SCHEDULE_DELETION, which, actor) as done:
+    with expecting(lambda _: None), doing(Operation.SCHEDULE_DELETION, which, actor) as done:
         yield done
     tell(key, done.row)
 
@@ -142,10 +146,10 @@ def _is_as_left(now: Row, left: Row) -> bool:
 
 
 def _put_back(done: Doing, to: KeyState, error: BaseException) -> None:
-    pending = state_of(done.row)
+    pending = state_content(done.row)
     done.become(to)
-    after = {**state_of(done.row), "because": type(error).__name__}
-    done.record(Act.CANCEL_DELETION, pending, after)
+    after = {**state_content(done.row), "because": type(error).__name__}
+    done.record(Operation.CANCEL_DELETION, pending, after)
 
 
 def _same_date(done: Doing, wait: timedelta) -> datetime:

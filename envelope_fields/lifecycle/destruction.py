@@ -9,14 +9,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields import keyring
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import CensusRow, NotCounted, census
 from envelope_fields.conf import configuration
-from envelope_fields.key_uses import last_use_by_kms
-from envelope_fields.lifecycle.acts import Doing, Row, doing, state_of
-from envelope_fields.lifecycle.confirmation import CONFIRM, ConfirmationRequired
+from envelope_fields.lifecycle.acts import Doing, Row, doing
+from envelope_fields.lifecycle.confirmation import ConfirmationRequired
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.occupancy import refuse_if_occupied
-from envelope_fields.lifecycle.transitions import Act, named
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import named, state_content
 from envelope_fields.lifecycle.witnesses import (
     Confirmed,
     Witnesses,
@@ -111,13 +112,13 @@ def _due() -> list[MasterKey | MasterKeyVersion]:
 
 
 def _destroy_if_due(row: Row, now: Witnesses, actor: Any) -> bool:
-    with doing(Act.DESTROY, row, actor) as done:
+    with doing(Operation.DESTROY, row, actor) as done:
         # Under the lock: cancelled, scheduled anew, or destroyed by somebody else meanwhile?
         if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
             return False
         _refuse_news(done, now)
-        before = state_of(done.row)
-        done.record(Act.DESTROY, before, {"state": str(KeyState.DESTROYED)})
+        before = state_content(done.row)
+        done.record(Operation.DESTROY, before, {"state": str(KeyState.DESTROYED)})
         destroy(done)
     return True
 
@@ -146,7 +147,7 @@ def _confirmed(done: Doing) -> Confirmed:
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
         version_number=None if done.version is None else done.version.number,
-        action__in=(Act.SCHEDULE_DELETION, CONFIRM),
+        action__in=(Operation.SCHEDULE_DELETION, Operation.CONFIRM_DELETION),
         outcome=AuditOutcome.DONE,
     )
     last = events.order_by("-number").first()

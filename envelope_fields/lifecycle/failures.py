@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.lifecycle.transitions import named
+from envelope_fields.lifecycle.representation import named
 from envelope_fields.models import AuditKey, MasterKey, MasterKeyVersion
 
 KeyRow = MasterKey | MasterKeyVersion | AuditKey

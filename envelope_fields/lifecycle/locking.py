@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import F
 
 from envelope_fields import audit
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.lifecycle.keys import Key as Key
+from envelope_fields.lifecycle.keys import KeyOrVersion as KeyOrVersion
+from envelope_fields.lifecycle.keys import condition, existing, same_case
+from envelope_fields.lifecycle.keys import find_master_key as find_master_key
+from envelope_fields.lifecycle.keys import found as found
+from envelope_fields.lifecycle.keys import found_key as found_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
-Key = MasterKey | UUID | str
-KeyOrVersion = Key | MasterKeyVersion
-_Row = TypeVar("_Row", MasterKey, MasterKeyVersion)
 _expectation: ContextVar[Callable[[MasterKey], None] | None] = ContextVar(
     "envelope_fields.expectation", default=None
 )
@@ -99,69 +101,19 @@ def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion |
 
 def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    which = _which(key)
+    which = condition(key)
     rows = MasterKey.objects.using(using)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
     rows.filter(**which).update(state=F("state"))
-    row = _there(_same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    row = existing(same_case(rows.select_for_update().filter(**which).first(), key), using, key)
     check = _expectation.get()
     if check is not None:
         check(row)
     return row
 
 
-def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:
-    """Return the row of a master key or of one of its versions as it is now, without a lock.
-
-    Raises:
-        MasterKeyNotFound: there is no such key or version.
-    """
-    if isinstance(key, MasterKeyVersion):
-        versions = MasterKeyVersion.objects.using(using).select_related("master_key")
-        return _there(versions.filter(pk=key.pk).first(), using, key)
-    return found_key(using, key)
-
-
-def find_master_key(key: Key) -> MasterKey:
-    """Return a master key by its alias or id (KMS: DescribeKey).
-
-    Raises:
-        MasterKeyNotFound: there is no such key.
-    """
-    return found_key(configuration().database, key)
-
-
-def found_key(using: str, key: Key) -> MasterKey:
-    """Return the row of a master key as it is now, without a lock; errors as above."""
-    return _there(
-        _same_case(MasterKey.objects.using(using).filter(**_which(key)).first(), key), using, key
-    )
-
-
-def _same_case(row: MasterKey | None, key: Key) -> MasterKey | None:
-    """Take no row for that of an alias which differs in case: some databases do."""
-    return None if row is None or (isinstance(key, str) and row.alias != key) else row
-
-
-def _there(row: _Row | None, using: str, key: KeyOrVersion) -> _Row:
-    if row is None:
-        named = repr(key) if isinstance(key, MasterKeyVersion) else f"master key {key}"
-        raise MasterKeyNotFound(f"There is no {named} in the database {using!r}.")
-    return row
-
-
-def _which(key: Key) -> dict[str, Any]:
-    if isinstance(key, MasterKey):
-        return {"pk": key.pk}
-    if isinstance(key, UUID):
-        return {"pk": key}
-    if isinstance(key, str):
-        return {"alias": key}
-    raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
-
-
 def _older_version(using: str, key: MasterKey, version: MasterKeyVersion) -> MasterKeyVersion:
-    row = _there(key.versions.using(using).filter(pk=version.pk).first(), using, version)
+    row = existing(key.versions.using(using).filter(pk=version.pk).first(), using, version)
     row.master_key = key
     if row.number == key.current_version.number:
         raise MasterKeyUnusable(

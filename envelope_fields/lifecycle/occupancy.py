@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.lifecycle.transitions import named
+from envelope_fields.lifecycle.representation import named
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Max
@@ -14,7 +14,9 @@ from envelope_fields.lifecycle.acts import Doing, doing
 from envelope_fields.lifecycle.creation import new_version
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.locking import Key, found_key
-from envelope_fields.lifecycle.transitions import Act, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.representation import due_at, next_rotation_after
+from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 
@@ -31,6 +33,7 @@ class Rotations:
     refused: list[Refused] = field(default_factory=list)
 
 
+@performs(Operation.ROTATE)
 def rotate_master_key(key: Key, *, actor: Any = None) -> MasterKeyVersion:
     """Make a new version of a master key, which is current from now on (KMS: RotateKeyOnDemand).
 
@@ -48,7 +51,7 @@ def rotate_master_key(key: Key, *, actor: Any = None) -> MasterKeyVersion:
     """
     if isinstance(key, MasterKeyVersion):
         raise TypeError("A version is not rotated; its master key is.")
-    with doing(Act.ROTATE, key, actor) as done:
+    with doing(Operation.ROTATE, key, actor) as done:
         return _rotate(done)
 
 
@@ -63,18 +66,6 @@ def next_rotation(key: Key) -> datetime | None:
     """
     row = found_key(configuration().database, key)
     return next_rotation_after(row, row.current_version.created_at)
-
-
-def next_rotation_after(key: MasterKey, newest: datetime) -> datetime | None:
-    """Return the same for the row of a key whose newest version is known."""
-    if key.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
-        return None
-    return due_at(key.rotation_period, newest)
-
-
-def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:
-    """Return when a key with this period and this newest version is to be rotated."""
-    return None if rotation_period is None else newest + timedelta(days=rotation_period)
 
 
 def rotate_due_keys(*, actor: Any = None) -> Rotations:
@@ -98,18 +89,18 @@ def rotate_due_keys(*, actor: Any = None) -> Rotations:
 
 
 def _rotate_if_due(key: MasterKey, actor: Any) -> MasterKeyVersion | None:
-    with doing(Act.ROTATE, key, actor) as done:
+    with doing(Operation.ROTATE, key, actor) as done:
         # Another operator may have been faster.
         due = _is_due(done.key, done.key.current_version.created_at)
         return _rotate(done) if due else None
 
 
 def _rotate(done: Doing) -> MasterKeyVersion:
-    state_after(Act.ROTATE, done.key)
+    state_after(Operation.ROTATE, done.key)
     newest = done.key.versions.using(done.using).aggregate(Max("number"))["number__max"] or 0
     version = new_version(done.key, newest + 1)
     version.save(using=done.using, force_insert=True)
-    done.record(Act.ROTATE, {"current_version": newest}, {"current_version": version.number})
+    done.record(Operation.ROTATE, {"current_version": newest}, {"current_version": version.number})
     return version
 
 

@@ -10,13 +10,13 @@ import time
 from datetime import datetime
 from typing import Any
 
-from envelope_fields import clock
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle import under_way
-from envelope_fields.lifecycle.acts import Row, as_text, doing, required, state_of, tell
+from envelope_fields.lifecycle.acts import Row, doing, required, tell
 from envelope_fields.lifecycle.cache_bound import known_everywhere
 from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
@@ -36,7 +36,9 @@ from envelope_fields.lifecycle.locking import (
     refuse_transaction_around,
 )
 from envelope_fields.lifecycle.occupancy import values_under
-from envelope_fields.lifecycle.transitions import Act, named, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.representation import as_text, named, state_content
+from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import KeyState
 from envelope_fields.policy import Action
 
@@ -45,6 +47,7 @@ Confirm = ShredConfirmation | str | None
 PATIENCE = 60  # seconds that `shred` waits for transactions; whoever finishes waits for a few
 
 
+@performs(Operation.SHRED)
 def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> ShredCertificate:
     """Destroy a key, or a version that is not current, together with all values under it.
 
@@ -94,17 +97,17 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
     Arguments and errors are those of `shred`. Whoever thinks better of it enables the key.
     """
     refuse_transaction_around("shred a key")
-    with doing(Act.SHRED, key, actor) as done:
+    with doing(Operation.SHRED, key, actor) as done:
         if _is_shredded(done.row):
             return clock.now()
-        state_after(Act.SHRED, done.row)
+        state_after(Operation.SHRED, done.row)
         name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
         check_agreed(name, done.row, ())
         if done.row.state == KeyState.ENABLED:
             required(Action.DISABLE, done.key, actor, done.using)
-            before = state_of(done.row)
+            before = state_content(done.row)
             done.become(KeyState.DISABLED)
-            done.record(Act.DISABLE, before, state_of(done.row))
+            done.record(Operation.DISABLE, before, state_content(done.row))
         return known_everywhere(done.row.state_changed_at)
 
 
@@ -133,16 +136,16 @@ def finish_shredding(
 def _finish(
     key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime, patience: float
 ) -> ShredCertificate:
-    with doing(Act.SHRED, key, actor) as done:
+    with doing(Operation.SHRED, key, actor) as done:
         earlier = certificate_of(done.row) if _is_shredded(done.row) else None
         if earlier is not None:
             return earlier
-        state_after(Act.SHRED, done.row)
+        state_after(Operation.SHRED, done.row)
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
     row, unseen = done.row, _unseen(done.row, patience)
     places = counted_places(values_under(row))
-    with expecting(lambda _: None), doing(Act.SHRED, row, actor) as done:
+    with expecting(lambda _: None), doing(Operation.SHRED, row, actor) as done:
         if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
             raise MasterKeyUnusable(
                 f"The state of {named(done.row)} was changed while the values under it were "

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 
-class Action(StrEnum):
+class Action(TextChoices):
     """The actions that a grant names; each is an operation of the AWS KMS API, in snake case."""
 
-    ENCRYPT = "encrypt"
-    DECRYPT = "decrypt"
-    GENERATE_DATA_KEY = "generate_data_key"
-    RE_ENCRYPT = "re_encrypt"
-    DESCRIBE = "describe"
-    ROTATE = "rotate"
-    ENABLE = "enable"
-    DISABLE = "disable"
-    SCHEDULE_DELETION = "schedule_deletion"
-    CANCEL_DELETION = "cancel_deletion"
-    MANAGE_GRANTS = "manage_grants"
-    VIEW_AUDIT = "view_audit"
+    ENCRYPT = "encrypt", _("encrypt")
+    DECRYPT = "decrypt", _("decrypt")
+    GENERATE_DATA_KEY = "generate_data_key", _("generate data keys")
+    RE_ENCRYPT = "re_encrypt", _("re-encrypt")
+    DESCRIBE = "describe", _("describe")
+    ROTATE = "rotate", _("rotate")
+    ENABLE = "enable", _("enable")
+    DISABLE = "disable", _("disable")
+    SCHEDULE_DELETION = "schedule_deletion", _("schedule deletion")
+    CANCEL_DELETION = "cancel_deletion", _("cancel deletion")
+    MANAGE_GRANTS = "manage_grants", _("manage grants")
+    VIEW_AUDIT = "view_audit", _("view the audit trail")
 
 
 # What is done with data under a key, as opposed to what is done with the key.

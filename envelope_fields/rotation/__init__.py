@@ -7,7 +7,7 @@ what was done, `numbers` adds it up, and `progress` tells it.
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, census
-from envelope_fields.key_versions import KeyVersion
+from envelope_fields.census.versions import KeyVersion
 from envelope_fields.models import RotationKind, RotationRun, RotationState
 from envelope_fields.rotation.forecast import Forecast, forecast
 from envelope_fields.rotation.limits import Limits

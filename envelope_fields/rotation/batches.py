@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.models import RotationKind

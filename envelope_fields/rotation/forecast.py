@@ -9,8 +9,8 @@ from time import perf_counter
 from django.db import connections
 
 from envelope_fields.census import count_versions
-from envelope_fields.columns import Column
-from envelope_fields.key_versions import Key, key_versions, of_key
+from envelope_fields.census.columns import Column
+from envelope_fields.census.versions import Key, of_key
 from envelope_fields.models import RotationKind
 from envelope_fields.rotation.batches import mover
 from envelope_fields.rotation.limits import BATCH_SIZE
@@ -54,7 +54,7 @@ def forecast(
     Raises:
         EnvelopeError, ImproperlyConfigured: as `start` and `run` do.
     """
-    wanted = scope(RotationKind(kind), of_key(key, key_versions()), versions)
+    wanted = scope(RotationKind(kind), of_key(key), versions)
     found = []
     for column in chosen_columns(fields, database):
         version_ids = wanted.version_ids(column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from envelope_fields.counting import counted
+from envelope_fields.census.values import counted
 from envelope_fields.rotation.scope import chosen_columns
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.models import RotationPlace, RotationRange, RotationRun
 from envelope_fields.rotation import primary_keys

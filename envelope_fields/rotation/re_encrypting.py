@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey

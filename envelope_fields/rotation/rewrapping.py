@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin

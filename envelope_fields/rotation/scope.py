@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from django.db import connections
 
-from envelope_fields.columns import Column, encrypted_columns, located
-from envelope_fields.counting import tables_of
+from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.values import tables_of
+from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
-from envelope_fields.key_versions import KeyVersion, key_versions, of_key
 from envelope_fields.models import DEFAULT_ALIAS, RotationKind, RotationPlace, RotationRun
 
 
@@ -73,7 +73,7 @@ def scope_of(run: RotationRun) -> Scope:
     Raises:
         MasterKeyNotFound: its key is not there any more.
     """
-    return scope(run.kind, of_key(run.master_key_id, key_versions()), run.only_versions)
+    return scope(run.kind, of_key(run.master_key_id), run.only_versions)
 
 
 def scope(kind: str, versions: Sequence[KeyVersion], only: Iterable[int] = ()) -> Scope:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields.census import count_versions
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.models import RotationPlace, RotationRun, RotationState
 from envelope_fields.rotation import ranges

@@ -14,9 +14,10 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database as database_of
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import (
     EnvelopeError,
     MalformedEnvelope,
@@ -25,7 +26,6 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.tables import says_no_table
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation import primary_keys
 from envelope_fields.rotation.portions import BYTES_AT_ONCE

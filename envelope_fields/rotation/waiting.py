@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from envelope_fields.census import census
+from envelope_fields.census.versions import KeyVersion, key_versions
 from envelope_fields.conf import configuration
-from envelope_fields.key_versions import KeyVersion, key_versions
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation.scope import Scope, declared_columns
 

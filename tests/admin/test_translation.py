@@ -14,8 +14,13 @@ from django.utils import translation
 
 import envelope_fields
 from envelope_fields import kms
-from envelope_fields.admin import words
-from envelope_fields.lifecycle import Act, create_master_key, disable, rotate_master_key
+from envelope_fields.lifecycle import (
+    Operation,
+    create_master_key,
+    disable,
+    operations,
+    rotate_master_key,
+)
 from envelope_fields.models import AuditEvent, KeyGrant
 from envelope_fields.policy import Action
 from tests.models import TenantNote
@@ -103,18 +108,20 @@ def test_nothing_is_left_out(client, key, user, translated):
     )
     wrong = {"kind": "user", "name": "nobody", "actions": ["rotate"], "context": "x.y"}
     pages = [
-        *(client.get(address("masterkey_act", key.pk, act), follow=True) for act in acts),
+        *(client.get(address("masterkey_operation", key.pk, act), follow=True) for act in acts),
         client.get(address("masterkey_changelist")),
         client.get(address("masterkey_add")),
         client.post(address("masterkey_add"), {"alias": " ", "rotation_period": "1"}),
         client.get(address("masterkey_change", key.pk)),
-        client.get(address("masterkey_act", empty.pk, "schedule_deletion")),
-        client.post(address("masterkey_act", empty.pk, "schedule_deletion"), {"days": "1"}),
+        client.get(address("masterkey_operation", empty.pk, "schedule_deletion")),
+        client.post(address("masterkey_operation", empty.pk, "schedule_deletion"), {"days": "1"}),
         client.post(
-            address("masterkey_act", empty.pk, "schedule_deletion"), {"days": "7"}, follow=True
+            address("masterkey_operation", empty.pk, "schedule_deletion"),
+            {"days": "7"},
+            follow=True,
         ),
-        client.get(address("masterkey_act", empty.pk, "cancel_deletion")),
-        client.post(address("masterkey_act", key.pk, "shred"), {"confirm": "other"}),
+        client.get(address("masterkey_operation", empty.pk, "cancel_deletion")),
+        client.post(address("masterkey_operation", key.pk, "shred"), {"confirm": "other"}),
         client.get(grant),
         client.post(grant, wrong),
         client.post(grant, {**wrong, "name": "olga"}),
@@ -124,15 +131,16 @@ def test_nothing_is_left_out(client, key, user, translated):
         client.get(address("auditevent_change", event.pk)),
     ]
     disable(key)
-    pages.append(client.get(address("masterkey_act", key.pk, "enable")))
+    pages.append(client.get(address("masterkey_operation", key.pk, "enable")))
     assert {page.status_code for page in pages} == {200}
     for page in pages:
         assert untranslated(page.text) == [], page.request["PATH_INFO"]
 
 
-def test_every_act_has_words():
-    for name in (*Action, *Act, "create_key", "create_grant", "revoke_grant"):
-        assert name in words._WORDS
+def test_every_action_has_words():
+    for action in (*Action, *Operation):
+        assert action.label
+        assert operations.in_words(str(action)) == action.label
 
 
 @pytest.mark.skipif(not shutil.which("xgettext"), reason="no gettext tools")
@@ -147,5 +155,5 @@ def test_a_catalogue_can_be_made(tmp_path):
     )  # fmt: skip
     assert "warning" not in made.stdout + made.stderr
     catalogue = (package / "locale/de/LC_MESSAGES/django.po").read_text()
-    for text in ("view the audit trail", "Step 1 of 2", "Nobody has been granted rights"):
+    for text in ("view the audit trail", "Step 1 of 2", "No rights on this key have been granted"):
         assert text in catalogue

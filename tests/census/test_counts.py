@@ -8,10 +8,10 @@ from django.test.utils import CaptureQueriesContext, isolate_apps, override_sett
 
 from envelope_fields import keyring, rotation
 from envelope_fields.census import CensusFailed
-from envelope_fields.columns import encrypted_columns
+from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.versions import key_versions
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.key_versions import key_versions
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation import census
@@ -116,7 +116,7 @@ def test_an_empty_database_entry_is_left_out(settings, monkeypatch):
     class Dummy:
         vendor = "unknown"
 
-    monkeypatch.setattr("envelope_fields.columns.connections", {"default": Dummy()})
+    monkeypatch.setattr("envelope_fields.census.columns.connections", {"default": Dummy()})
     assert census() == []
 
 
@@ -211,7 +211,7 @@ def also(monkeypatch):
     def install(*more):
         installed = list(apps.get_models(include_auto_created=True, include_swapped=True))
         monkeypatch.setattr(
-            "envelope_fields.columns.apps.get_models", lambda **_: [*more, *installed]
+            "envelope_fields.census.columns.apps.get_models", lambda **_: [*more, *installed]
         )
 
     return install

@@ -54,7 +54,9 @@ def many(tmp_path, django_db_blocker):
 
 @pytest.mark.long
 def test_a_thousand_schemas_with_ten_tables(many, monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(*map(model, range(1, 11))))
+    monkeypatch.setattr(
+        "envelope_fields.census.columns.apps", keyed.only(*map(model, range(1, 11)))
+    )
     most_locks = []
 
     def look(execute, sql, *rest):

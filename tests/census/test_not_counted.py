@@ -44,7 +44,7 @@ def also(monkeypatch):
         vars(Odd._meta).update(options)
         installed = list(apps.get_models(include_auto_created=True, include_swapped=True))
         monkeypatch.setattr(
-            "envelope_fields.columns.apps.get_models", lambda **_: [*installed, Odd]
+            "envelope_fields.census.columns.apps.get_models", lambda **_: [*installed, Odd]
         )
 
     return install
@@ -272,7 +272,7 @@ class TestMariaDB:
 
     def test_a_rotation_moves_the_present_and_ends(self, monkeypatch):
         """The past stays under the old version, which is not deleted before it is removed."""
-        monkeypatch.setattr("envelope_fields.columns.apps", only(Note))
+        monkeypatch.setattr("envelope_fields.census.columns.apps", only(Note))
         try:
             execute(f"ALTER TABLE {TABLE} ADD SYSTEM VERSIONING")
             Note.objects.create(text="a", data=None)

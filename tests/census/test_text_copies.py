@@ -10,13 +10,13 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from envelope_fields import text_copies as module
 from envelope_fields.census import CensusFailed
+from envelope_fields.census import text_copies as module
+from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.text_copies import TextCopies, text_copies
 from tests.models import Note
 from tests.models.twins import PLAIN
 from tests.stored import stored

@@ -26,4 +26,4 @@ def few_columns(monkeypatch):
         models.LabNote,
         models.Document,
     )
-    monkeypatch.setattr("envelope_fields.columns.apps", seen)
+    monkeypatch.setattr("envelope_fields.census.columns.apps", seen)

@@ -56,7 +56,7 @@ class Statements:
     ],
 )
 def test_at_any_statement(kind, how, first, monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(Note))
+    monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Note))
     monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 2)
     for each in connections.all():
         # PostgreSQL's own cursor would not be noticed.

@@ -205,7 +205,7 @@ class TestSQLite:
 
     def test_text_in_utf_16(self, utf16):
         """There, || would drop the last byte of every second value."""
-        from envelope_fields.columns import encrypted_columns
+        from envelope_fields.census.columns import encrypted_columns
 
         Note.objects.using("utf16").bulk_create(
             [Note(pk=number, text="x" * number, data=None) for number in range(1, 20)]

@@ -277,7 +277,7 @@ class TestVerify:
 
     def test_a_model_without_a_table(self, notes, monkeypatch):
         """It may live in two databases by the routers, and lives in one."""
-        monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(keyed.Foreign, Note))
+        monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(keyed.Foreign, Note))
         assert said("verify_envelopes") == "Values read: 10 of 10.\n"
 
     def test_json_is_written_as_it_comes(self, notes):

@@ -23,7 +23,7 @@ ROWS = 12
 
 @pytest.fixture(autouse=True)
 def _only_notes(monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(Note))
+    monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Note))
 
 
 @pytest.fixture

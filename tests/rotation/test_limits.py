@@ -24,7 +24,7 @@ def notes(count):
 
 @pytest.fixture(autouse=True)
 def only_notes(monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(Note))
+    monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Note))
 
 
 def test_rests():

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields.columns import encrypted_columns
+from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation.rewrapping import Rewrap

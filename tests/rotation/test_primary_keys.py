@@ -69,7 +69,7 @@ def tables(django_db_setup, django_db_blocker):
 
 
 def only(model, monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(model))
+    monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(model))
 
 
 def parents(count):

@@ -181,7 +181,7 @@ def _names_conflicts():
 
 
 def test_no_order_loses_a_value(monkeypatch):
-    monkeypatch.setattr("envelope_fields.columns.apps", keyed.only(Keyword))
+    monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Keyword))
     monkeypatch.setattr(Rotations, "interruptions", 0)
     run_state_machine_as_test(
         Rotations,

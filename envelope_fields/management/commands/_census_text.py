@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from envelope_fields.census import CensusRow, NotCounted
-from envelope_fields.key_versions import KeyVersion
+from envelope_fields.census.representation import Total
+from envelope_fields.census.text_copies import TextCopies, text_copies
+from envelope_fields.census.versions import KeyVersion
 from envelope_fields.models import KeyState
-from envelope_fields.text_copies import TextCopies, text_copies
 
 KEY_HEADINGS = ("key", "version", "version id")
 
-Total = tuple[bytes | None, KeyVersion | None, int]
 Copies = tuple[TextCopies, KeyVersion]
 
 

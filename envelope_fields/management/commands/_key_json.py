@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from envelope_fields.lifecycle.rotation import next_rotation_after
+from envelope_fields.lifecycle.representation import next_rotation_after
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from envelope_fields import audit
+from envelope_fields.census.versions import of_key
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.key_versions import key_versions, of_key
 from envelope_fields.lifecycle.acts import required
 from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
@@ -67,7 +67,7 @@ def start(
         if first is not None:
             return first
         _refuse_unless_enabled(row)
-        scope(kind, of_key(row.pk, key_versions()), numbers)
+        scope(kind, of_key(row.pk), numbers)
         under_way = active_run(row)
         if under_way is not None:
             raise RotationUnderWay(row, under_way)

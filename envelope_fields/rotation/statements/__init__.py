@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.rotation.statements.base import Statements
 from envelope_fields.rotation.statements.mysql import MySQL
 from envelope_fields.rotation.statements.parts import KeysOutOfOrder

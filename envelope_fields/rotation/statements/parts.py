@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.columns import Column
+from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.rotation.statements.stored import Key
 

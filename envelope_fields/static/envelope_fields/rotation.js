@@ -65,8 +65,8 @@
       for (const [name, rows] of Object.entries(run.rows)) {
         this.showRows(name, rows);
       }
-      for (const button of document.querySelectorAll("[data-rotation-act]")) {
-        button.hidden = !run.acts.includes(button.dataset.rotationAct);
+      for (const button of document.querySelectorAll("[data-rotation-operation]")) {
+        button.hidden = !run.operations.includes(button.dataset.rotationOperation);
       }
     }
 
@@ -93,7 +93,7 @@
     }
 
     say(text) {
-      write(this.element.querySelector("[data-rotation-trouble]"), text);
+      write(this.element.querySelector("[data-rotation-problem]"), text);
     }
   }
 

@@ -1,0 +1,185 @@
+"""The columns that hold encrypted values: each once, whatever the number of models that map it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, ClassVar, Protocol, TypeVar, cast
+
+from django.apps import apps
+from django.db import connections, router
+from django.db.models import Field, Model
+
+from envelope_fields.census.codecs import ENVELOPE, Codec
+from envelope_fields.conf import configuration
+from envelope_fields.databases import UNLOCATED, Relation
+from envelope_fields.databases import database as database_of
+from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.models import DEFAULT_ALIAS
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The column of an encrypted field in one database.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        model: the model that owns the column.
+        field: its field.
+        table_sql, column_sql: their names in the database, quoted for SQL.
+        relation: what the catalogue of the database says of the table, where it was asked.
+        schema: the schema of the table; None where the database has none, or all its encrypted
+            columns are in one and are found without its name.
+        codec: what its bytes mean.
+    """
+
+    database: str
+    model: type[Model]
+    field: Field[Any, Any]
+    table_sql: str
+    column_sql: str
+    relation: Relation = UNLOCATED
+    schema: str | None = None
+    codec: Codec = ENVELOPE
+
+    def __str__(self) -> str:
+        return f"{self.model._meta.label}.{self.field.name}"
+
+    @property
+    def place(self) -> str:
+        """The table and its column, with the schema where there is one, for messages."""
+        if self.relation is UNLOCATED:
+            return f"{self.model._meta.db_table}.{self.field.column}"
+        return str(self.relation)
+
+    @property
+    def encrypted_field(self) -> EncryptedFieldMixin:
+        """The field, as what it is besides a field of Django."""
+        return cast("EncryptedFieldMixin", self.field)
+
+
+def located(columns: Iterable[Column]) -> Iterator[Column]:
+    """Find where the tables of columns are: one that several schemas have is several columns.
+
+    One that no schema has is itself. What `ENVELOPE_FIELDS["SCHEMAS"]` leaves out is left out.
+
+    Args:
+        columns: those of `encrypted_columns`, database by database.
+
+    Raises:
+        Error: a database cannot be looked at.
+    """
+    for alias, each_declared in groupby(columns, key=lambda column: column.database):
+        database, declared = database_of(alias), list(each_declared)
+        names = [(each.table_sql, each.column_sql) for each in declared]
+        keys = [(database.name(table), database.name(column)) for table, column in names]
+        found: defaultdict[tuple[str, str], list[Relation]] = defaultdict(list)
+        for relation in database.relations(names):
+            found[relation.table, relation.column].append(relation)
+        yield from in_schemas(zip(declared, (found[key] for key in keys), strict=True))
+
+
+class Located(Protocol):
+    """A table, or a column of one: a dataclass with these attributes of `Column`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def database(self) -> str: ...
+    @property
+    def table_sql(self) -> str: ...
+    @property
+    def relation(self) -> Relation: ...
+
+
+_Located = TypeVar("_Located", bound=Located)
+
+
+def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Located]:
+    """Tell tables of one database where they are.
+
+    Args:
+        found: each, and what the database has found under its name.
+    """
+    located = [there for each, relations in found for there in _in_schemas(each, relations)]
+    schemas = {each.relation.schema for each in located if each.relation is not UNLOCATED}
+    if len(schemas) > 1 or not all(each.relation.is_visible for each in located):
+        return [replace(each, schema=each.relation.schema) for each in located]
+    return located
+
+
+def _in_schemas(table: _Located, relations: list[Relation]) -> Iterator[_Located]:
+    database = database_of(table.database)
+    # A name that has its schema with it means no other.
+    *schema, _ = database.names(table.table_sql)
+    relations = [each for each in relations if not schema or [each.schema] == schema]
+    if not relations:
+        yield table
+    wanted = configuration().schemas.of(table.database)
+    relations = [each for each in relations if each.schema is None or each.schema in wanted]
+    together = {each.oid for each in relations}
+    for each in relations:
+        # A partition that lies in another schema is counted with its table.
+        if together.isdisjoint(each.ancestors):
+            table_sql = database.quote(each.schema, each.table)
+            yield replace(table, table_sql=table_sql, relation=each)
+
+
+def encrypted_columns(database: str | None = None) -> Iterator[Column]:
+    """Find the columns of all encrypted fields in the databases where their models may live.
+
+    The routers' `allow_migrate` and `db_for_write` decide where that is; the table itself may not
+    be there yet, or be in several schemas: no database is asked.
+
+    Args:
+        database: look in this one alone.
+    """
+    for alias in connections if database is None else [database]:
+        connection = connections[alias]
+        if connection.vendor == "unknown":  # `DATABASES["default"] = {}`, as Django documents it
+            continue
+        seen = set()
+        for model, field in _encrypted_fields():
+            quote = connection.ops.quote_name
+            names = quote(model._meta.db_table), quote(str(field.column))
+            if names not in seen and _may_live_in(alias, model):
+                seen.add(names)
+                yield Column(alias, model, field, *names)
+
+
+def named_by_fields(alias: str) -> bool:
+    """Whether an encrypted field names the master key of an alias, or of such aliases.
+
+    Those that a function returns cannot be known beforehand.
+    """
+    return any(_names(field.key, alias) for _, field in _encrypted_fields())
+
+
+def _names(key: Any, alias: str) -> bool:
+    if isinstance(key, RowKey):
+        return key.names(alias)
+    # A database may take two aliases that differ in case for the same.
+    return (DEFAULT_ALIAS if key is None else str(key)).lower() == alias.lower()
+
+
+def _may_live_in(alias: str, model: type[Model]) -> bool:
+    """Whether the routers let a model's rows be in a database.
+
+    Where its tables were not made by Django, they forbid migrations and write there all the same.
+    """
+    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
+
+
+def _encrypted_fields() -> list[tuple[type[Model], Any]]:
+    """Return the fields by their owners: a managed model comes before one that mirrors it."""
+    models = apps.get_models(include_auto_created=True, include_swapped=True)
+    return [
+        (model, field)
+        for model in sorted(models, key=lambda model: not model._meta.managed)
+        if not model._meta.proxy
+        for field in model._meta.local_concrete_fields
+        if isinstance(field, EncryptedFieldMixin)
+    ]

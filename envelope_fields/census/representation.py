@@ -1,0 +1,85 @@
+"""What is said of a census, as plain data: the same in commands, the admin and the API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from envelope_fields.census.text_copies import TextCopies
+from envelope_fields.census.uncounted import NotCounted
+from envelope_fields.census.values import CensusRow
+from envelope_fields.census.versions import KeyVersion
+from envelope_fields.models import KeyState
+
+
+class Total(NamedTuple):
+    """The values under one key version, in all columns that were counted."""
+
+    version_id: bytes | None  # None for values that are no envelopes
+    version: KeyVersion | None  # None where the keys' database does not know it
+    values: int
+
+
+def totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[Total]:
+    """Add up per key version: the known ones first, then what else was found.
+
+    A version that nothing is stored under counts 0, unless it is destroyed.
+    """
+    values: Counter[bytes | None] = Counter()
+    for row in rows:
+        values[row.version_id] += row.values
+    known = [
+        Total(version.version_id, version, values.pop(version.version_id, 0))
+        for version in versions
+        if version.state != KeyState.DESTROYED or version.version_id in values
+    ]
+    return known + [Total(version_id, None, values[version_id]) for version_id in values]
+
+
+def row_content(row: CensusRow) -> dict[str, Any]:
+    """Return how many values of a field there are under a key version."""
+    return {
+        **_column_content(row),
+        **version_content(row.version_id, row.version),
+        "values": row.values,
+        "history": row.history,
+    }
+
+
+def total_content(total: Total) -> dict[str, Any]:
+    """Return how many values there are under a key version."""
+    return {**version_content(total.version_id, total.version), "values": total.values}
+
+
+def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:
+    """Return how many rows of a text column hold envelopes of a key version."""
+    content = {**_column_content(copies), **version_content(copies.version_id, version)}
+    return {**content, "rows": copies.rows}
+
+
+def not_counted_content(place: NotCounted) -> dict[str, Any]:
+    """Return what was not counted, and why."""
+    return asdict(place)
+
+
+def version_content(version_id: bytes | None, version: KeyVersion | None) -> dict[str, Any]:
+    """Return which key version values are under: its fields are null where it is not known."""
+    return {
+        "version_id": version_id.hex() if version_id else None,
+        "key": version.key_alias if version else None,
+        "key_id": str(version.key_id) if version else None,
+        "number": version.number if version else None,
+        "state": version.state if version else None,
+        "current": version.is_current if version else False,
+    }
+
+
+def _column_content(found: CensusRow | TextCopies) -> dict[str, Any]:
+    return {
+        "database": found.database,
+        "schema": found.schema,
+        "model": found.model,
+        "field": found.field,
+    }

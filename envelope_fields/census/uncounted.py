@@ -1,0 +1,213 @@
+"""What may hold values and is no encrypted column that can be counted for certain: by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from django.db import DatabaseError, Error, router
+
+from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.values import CensusFailed, counting_sql, grouped
+from envelope_fields.census.versions import key_versions
+from envelope_fields.databases import UNLOCATED, Database, Kind, Relation
+from envelope_fields.databases import database as database_of
+from envelope_fields.databases.errors import says_no_table
+from envelope_fields.models import KeyState
+
+_FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """A place that may hold values, and that the census could not count, or not fully.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        place: its table and column, with the schema where the database has schemas; empty where it
+            is about the whole database.
+        reason: what the place is, without a full stop.
+    """
+
+    database: str
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"{self.place} in the database" if self.place else "the database"
+        return f"{place} {self.database!r}: {self.reason}"
+
+
+def not_counted(database: str | None = None) -> list[NotCounted]:
+    """Name what is neither counted nor known to be empty.
+
+    Such are a table that a model declares and no database has; a view or a foreign table under its
+    name; and, where they hold values under key versions that are known, a column of the same name
+    in another table (a detached partition, a copy, a schema that the settings leave out), and
+    another column of a table of the same name (one that was renamed, or whose field was removed).
+    Each of these columns is read. Whatever makes a count wrong in a way that cannot be named so
+    makes `census` fail instead.
+
+    Args:
+        database: look in this one alone.
+
+    Raises:
+        CensusFailed: a database could not be looked at.
+    """
+    declared = list(encrypted_columns(database))
+    found: list[NotCounted] = []
+    absent: list[Column] = []
+    with _failing():
+        for alias, columns in groupby(declared, key=lambda column: column.database):
+            here = list(columns)
+            counted = list(located(here))
+            absent += _absent(counted)
+            found += _doubtful(alias, here, counted)
+            found += _others(alias, here, counted)
+            found += _unseen(alias)
+    return [*found, *_nowhere(declared, absent, database)]
+
+
+def undeclared(database: str | None = None) -> list[NotCounted]:
+    """Name, of what is not counted, the tables that nobody declared and that hold values.
+
+    Arguments and errors are those of `not_counted`.
+    """
+    found: list[NotCounted] = []
+    with _failing():
+        for alias, columns in groupby(encrypted_columns(database), key=lambda each: each.database):
+            here = list(columns)
+            found += _others(alias, here, list(located(here)))
+    return found
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Raise what a database raises as `CensusFailed`."""
+    try:
+        yield
+    except Error as error:
+        raise CensusFailed(
+            f"What is not counted could not be looked for ({type(error).__name__}). Is the "
+            "database reachable?"
+        ) from error
+
+
+def _doubtful(
+    alias: str, declared: Iterable[Column], counted: Iterable[Column]
+) -> Iterator[NotCounted]:
+    """Name what stands under the name of a table, and may show less than there is."""
+    names = [(column.table_sql, column.column_sql) for column in declared]
+    relations = [column.relation for column in counted]
+    for relation in (*relations, *database_of(alias).doubtful(names)):
+        if relation.kind not in _FOR_CERTAIN:
+            yield NotCounted(alias, str(relation), relation.kind.value)
+
+
+def _unseen(alias: str) -> Iterator[NotCounted]:
+    """Name a database in which something cannot be seen at all."""
+    unseen = database_of(alias).unseen()
+    if unseen:
+        yield NotCounted(alias, "", unseen)
+
+
+def _absent(columns: Iterable[Column]) -> Iterator[Column]:
+    """Pick the columns whose table is not in their database."""
+    for column in columns:
+        if column.relation is UNLOCATED and not _has_table(column):
+            yield column
+
+
+def _has_table(column: Column) -> bool:
+    ask = database_of(column.database)
+    try:
+        with ask.seeing_all_rows():
+            ask.fetch(f"SELECT 1 FROM {column.table_sql} WHERE 1 = 0")  # noqa: S608 - quoted
+    except DatabaseError as error:
+        return not says_no_table(error)
+    return True
+
+
+def _nowhere(
+    declared: Iterable[Column], absent: Iterable[Column], database: str | None
+) -> Iterator[NotCounted]:
+    """Name the columns that are in none of the databases where they may be.
+
+    A model that is swapped for another has no table.
+    """
+    missing = {(column.database, str(column)) for column in absent}
+    there = {str(column) for column in declared if (column.database, str(column)) not in missing}
+    for column in {str(column): column for column in absent if str(column) not in there}.values():
+        alias = router.db_for_write(column.model)
+        if not column.model._meta.swapped and database in (None, alias):
+            yield NotCounted(alias, column.place, f"{column} has no table in any database")
+
+
+def _others(
+    alias: str, declared: Iterable[Column], counted: Iterable[Column]
+) -> Iterator[NotCounted]:
+    """Name the tables that nobody declared, and that hold values under known key versions."""
+    ask = database_of(alias)
+    relations = [_relation(ask, column) for column in counted]
+    seen = {ask.identity(relation) for relation in relations}
+    oids = {relation.oid for relation in relations} - {0}
+    known = {
+        version.version_id for version in key_versions() if version.state != KeyState.DESTROYED
+    }
+    tables, columns = {each.table_sql for each in declared}, _by_name(declared)
+    names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
+    for relation in ask.others(set(columns), tables):
+        if ask.identity(relation) in seen:
+            continue
+        if oids.isdisjoint(relation.ancestors):
+            like = columns.get(ask.quote(relation.column)) or next(iter(columns.values()))
+            reason = _held(ask, like, relation, known, _what(relation, names))
+        else:  # a partition of what was counted
+            reason = relation.kind.value if relation.kind is Kind.FOREIGN_TABLE else ""
+        if reason:
+            yield NotCounted(alias, str(relation), reason)
+
+
+def _by_name(columns: Iterable[Column]) -> dict[str, Column]:
+    return {each.column_sql: each for each in columns}
+
+
+def _relation(ask: Database, column: Column) -> Relation:
+    if column.relation is not UNLOCATED:
+        return column.relation
+    return Relation(table=ask.name(column.table_sql), column=ask.name(column.column_sql))
+
+
+def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
+    """Say what a column is that is not counted, where these are the names of those that are."""
+    if (relation.table, relation.column) in names and relation.schema:
+        return 'left out by ENVELOPE_FIELDS["SCHEMAS"]'
+    if any(relation.table == table for table, _ in names):
+        return "a column that no model declares, such as one whose table is not migrated yet"
+    return "a table that no model declares, such as a detached partition or a copy"
+
+
+def _held(ask: Database, like: Column, relation: Relation, known: set[bytes], what: str) -> str:
+    """Say what a relation holds under known key versions; empty where it holds nothing.
+
+    Args:
+        ask: its database.
+        like: a declared column, whose values are of the same kind.
+        relation: the relation.
+        known: the ids of the key versions.
+        what: what it is.
+    """
+    table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
+    column = replace(like, table_sql=table_sql, column_sql=ask.quote(relation.column))
+    sql = counting_sql(column)
+    try:
+        groups = grouped(ask, column.codec, sql)
+    except DatabaseError as error:
+        return "" if says_no_table(error) else f"{what}; it could not be counted"
+    values = sum(values for version_id, values in groups.items() if version_id in known)
+    return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
+
+
+__all__ = ["NotCounted", "not_counted", "undeclared"]

@@ -1,0 +1,311 @@
+"""How many stored values are under each key version: counted in the database, decrypting nothing.
+
+The bytes of a header are the same on every database (docs/spec/envelope-v1.md, "Layout"), so one
+GROUP BY a column answers, in a short transaction and under no lock of ours. No root key is asked,
+and whatever hides rows from an application, such as a manager that filters, a search path or
+row-level security, hides none from the census: it counts them, or fails, or names in `not_counted`
+what it did not see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db import DatabaseError, Error, connections
+
+from envelope_fields.census.codecs import Codec
+from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
+from envelope_fields.databases import UNLOCATED, Database, database
+from envelope_fields.databases.errors import says_no_table
+from envelope_fields.exceptions import EnvelopeError
+
+VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
+
+
+class CensusFailed(EnvelopeError):
+    """A column could not be counted, so the census would not be complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class CensusRow:
+    """The stored values of one field, in one database, under one key version.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        model: `app_label.Model`, of the model that owns the column.
+        field: the field's name.
+        version_id: what the values name as their key version; None for values that are no
+            envelopes, such as plaintext from before the field was encrypted.
+        version: that key version; None where the keys' database does not know it.
+        values: how many there are, at least 1. NULL is not a value.
+        schema: the schema of the table; None where the database has none, or all its encrypted
+            columns are in one and are found without its name.
+        history: how many of them are only in rows of the past, which a system-versioned table of
+            MariaDB keeps. No rotation moves these.
+    """
+
+    database: str
+    model: str
+    field: str
+    version_id: bytes | None
+    version: KeyVersion | None
+    values: int
+    schema: str | None = None
+    history: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where the values are, for messages."""
+        schema = "" if self.schema is None else f"the schema {self.schema!r} of "
+        return f"{self.model}.{self.field} in {schema}the database {self.database!r}"
+
+
+def census(key: Key | None = None, *, database: str | None = None) -> list[CensusRow]:
+    """Count the values of every encrypted field, for each key version and database.
+
+    Every database that the routers let a model live in is asked, for every installed model. A
+    table that does not exist holds no values. What is counted are columns: neither backups, nor
+    tables of apps that are no longer installed, nor what `envelope_fields.kms` gave out.
+
+    Args:
+        key: count only what is under this master key, its id, its alias, or one of its versions.
+        database: count only in this one.
+
+    Raises:
+        MasterKeyNotFound: there is no such key.
+        CensusFailed: a column could not be counted.
+    """
+    columns = _looked_up(database)
+    found = [(column, group) for column in columns for group in counted(column)]
+    # Read after the values, so that none can be under a version that is too new to be known.
+    known = key_versions() if key is None else key_versions(key)
+    versions = {version.version_id: version for version in known}
+    rows = [
+        CensusRow(
+            database=column.database,
+            model=column.model._meta.label,
+            field=column.field.name,
+            version_id=group.version_id,
+            version=None if group.version_id is None else versions.get(group.version_id),
+            values=group.values,
+            schema=column.schema,
+            history=group.history,
+        )
+        for column, group in found
+    ]
+    if key is not None:
+        wanted = frozenset(of_key(key, known))
+        rows = [row for row in rows if row.version in wanted]
+    return sorted(rows, key=_order)
+
+
+def count_versions(column: Column, version_ids: Collection[bytes]) -> int:
+    """Count the values of a column that are under one of these key versions.
+
+    Raises:
+        CensusFailed: the column could not be counted.
+    """
+    return count_by_version(column, version_ids).total()
+
+
+def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[bytes]:
+    """Count the values of a column under each of these key versions, in one statement.
+
+    Raises:
+        CensusFailed: the column could not be counted.
+    """
+    if not version_ids:
+        return Counter()
+    named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
+    found = _counted(column, counting_sql(column, version_ids=named))
+    wanted = frozenset(version_ids)
+    return Counter({each: values for each, values in found.items() if each in wanted})
+
+
+def _looked_up(database: str | None) -> list[Column]:
+    """Find the columns to count, in databases where nothing is about to appear.
+
+    Raises:
+        CensusFailed: one cannot be looked at, or a transaction is prepared in it.
+    """
+    columns = list(encrypted_columns(database))
+    for alias in dict.fromkeys(column.database for column in columns):
+        refuse_prepared(alias)
+    return tables_of(columns)
+
+
+def _order(row: CensusRow) -> tuple[Any, ...]:
+    """Known versions first, then unknown ones, then what is no envelope."""
+    version = row.version
+    known = (version.key_alias or str(version.key_id), version.number) if version else ("", 0)
+    return (
+        row.database,
+        row.model,
+        row.field,
+        row.schema or "",
+        row.version_id is None,
+        version is None,
+        known,
+        row.version_id or b"",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The values of a column that name the same key version.
+
+    Attributes:
+        version_id: what they name; None for those that are no envelopes.
+        values: how many there are.
+        history: how many of them are in rows of the past alone.
+    """
+
+    version_id: bytes | None
+    values: int
+    history: int = 0
+
+
+def counted(column: Column, *, history: bool = True) -> list[Group]:
+    """Count the values of a column by the key version that they name.
+
+    Args:
+        column: the column.
+        history: whether rows of the past count, where the table keeps them.
+
+    Raises:
+        CensusFailed: it could not be counted, or not all of its rows.
+    """
+    present = _counted(column, counting_sql(column))
+    if not history or not column.relation.with_history:
+        return [Group(*group) for group in present.items()]
+    ever = f"{column.table_sql}{column.relation.with_history}"
+    everything = _counted(column, counting_sql(replace(column, table_sql=ever)))
+    return [
+        Group(version_id, values, max(values - present[version_id], 0))
+        for version_id, values in everything.items()
+    ]
+
+
+def tables_of(columns: Iterable[Column]) -> list[Column]:
+    """Find where the tables of columns are, as `located` does.
+
+    Raises:
+        CensusFailed: a database could not be asked.
+    """
+    try:
+        return list(located(columns))
+    except Error as error:
+        raise CensusFailed(
+            "The tables of encrypted fields could not be looked up in a database "
+            f"({type(error).__name__}). Is it reachable?"
+        ) from error
+
+
+def refuse_prepared(alias: str) -> None:
+    """Raise if a transaction is prepared in a database: its rows are seen once it is committed.
+
+    Raises:
+        CensusFailed: one is, or the database could not be asked.
+    """
+    try:
+        prepared = database(alias).prepared_transaction()
+    except Error as error:
+        raise CensusFailed(
+            f"The database {alias!r} could not be counted ({type(error).__name__}). Is it "
+            "reachable?"
+        ) from error
+    if prepared:
+        raise CensusFailed(
+            f"The database {alias!r} could not be counted: the transaction {prepared!r} is "
+            "prepared there, and no query sees what it has written. Finish it with COMMIT PREPARED "
+            "or ROLLBACK PREPARED, and count again."
+        )
+
+
+def counting_sql(column: Column, *, version_ids: Iterable[bytes] = ()) -> str:
+    """Return the query that counts the values of a column by their label.
+
+    Args:
+        column: the column.
+        version_ids: count only the values under these key versions; by default all.
+    """
+    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
+    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
+    # subquery apart, so that it does so once a value.
+    is_postgresql = connections[column.database].vendor == "postgresql"
+    codec = column.codec
+    literal = r"'\x{}'::bytea" if is_postgresql else "x'{}'"
+    # With its table, or SQLite takes the quoted name of a column that is not there for a text.
+    stored = f"stored.{column.column_sql}"
+    labelled = f"size >= {codec.shortest:d}"
+    if codec.marker:
+        marker = literal.format(codec.marker.hex())
+        labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
+    labels = ", ".join(literal.format(codec.label(each).hex()) for each in version_ids)
+    return (
+        f"SELECT CASE WHEN {labelled} THEN label END, count(*) "  # noqa: S608 - all quoted
+        f"FROM (SELECT length({stored}) AS size, "
+        f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
+        f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
+        f"{'OFFSET 0' if is_postgresql else ''}) AS labels "
+        f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
+    )
+
+
+def grouped(ask: Database, codec: Codec, sql: str) -> Counter[bytes | None]:
+    """Return what a counting query counts, and nothing less, by key version.
+
+    Raises:
+        DatabaseError: it could not, or rows would be hidden from it.
+    """
+    with ask.seeing_all_rows():
+        # No parameters, so that a percent sign in a name means itself.
+        groups = ask.fetch(sql)
+    return Counter(
+        {
+            None if label is None else codec.version_id(bytes(label)): values
+            for label, values in groups
+        }
+    )
+
+
+def _counted(column: Column, sql: str) -> Counter[bytes | None]:
+    ask = database(column.database)
+    try:
+        return grouped(ask, column.codec, sql)
+    except DatabaseError as error:
+        if says_no_table(error) and not _is_elsewhere(ask, column):
+            return Counter()
+        raise CensusFailed(
+            f"{column} could not be counted in the database {column.database!r}: "
+            f"{_reason(column, error)}"
+        ) from error
+
+
+def _is_elsewhere(ask: Database, column: Column) -> bool:
+    """Whether a table that is not there any more was renamed since it was found."""
+    return column.relation is not UNLOCATED and ask.is_there(column.relation)
+
+
+def _reason(column: Column, error: DatabaseError) -> str:
+    relation = column.relation
+    if not relation.may_read:
+        return (
+            f"this role may not read {relation}. Grant it USAGE on the schema {relation.schema!r} "
+            'and SELECT on the table, or leave the schema out with ENVELOPE_FIELDS["SCHEMAS"].'
+        )
+    if relation.hides_rows:
+        return (
+            f"row-level security hides rows of {relation} from this role. Count as a role that "
+            "has BYPASSRLS, or as the owner of the table where that is not forced."
+        )
+    if says_no_table(error):
+        return f"{relation} was renamed meanwhile. Count again."
+    return (
+        f"{type(error).__name__} at {column.place}. Is it reachable, and migrated with "
+        "`python manage.py migrate`?"
+    )

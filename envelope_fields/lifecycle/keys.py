@@ -1,0 +1,114 @@
+"""How a name becomes a key: an id, an alias, a row of before, or a text from outside."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any, TypeVar
+from uuid import UUID
+
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.models import MasterKey, MasterKeyVersion
+
+Key = MasterKey | UUID | str
+KeyOrVersion = Key | MasterKeyVersion
+_Row = TypeVar("_Row", MasterKey, MasterKeyVersion)
+
+# In addresses, an alias has this before it, so that none is taken for an id.
+ALIAS_PREFIX = "alias:"
+_ID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+ADDRESS = rf"\A(?:{_ID}|alias:[A-Za-z0-9][A-Za-z0-9/_.:@-]{{0,199}})\Z"
+_ADDRESS, _ID_ALONE = re.compile(ADDRESS), re.compile(rf"{_ID}\Z")
+
+
+def find_master_key(key: Key) -> MasterKey:
+    """Return a master key by its alias or id (KMS: DescribeKey).
+
+    Raises:
+        MasterKeyNotFound: there is no such key.
+    """
+    return found_key(configuration().database, key)
+
+
+def named_key(text: str) -> MasterKey:
+    """Return the master key whose id a text is, or that has it for its alias.
+
+    Raises:
+        MasterKeyNotFound: there is none.
+    """
+    with suppress(ValueError, MasterKeyNotFound):  # an alias may look like an id
+        return find_master_key(UUID(text))
+    return find_master_key(text)
+
+
+def addressed_key(text: str) -> MasterKey | None:
+    """Return the key that an address names by its id, or by `alias:` and its alias, if any."""
+    if not _ADDRESS.match(text):  # a database would refuse some of it
+        return None
+    try:
+        return find_master_key(alias_in(text) or UUID(text))
+    except MasterKeyNotFound:
+        return None
+
+
+def alias_in(address: str) -> str:
+    """Return the alias in an address; empty where it has an id."""
+    return address.removeprefix(ALIAS_PREFIX) if address.startswith(ALIAS_PREFIX) else ""
+
+
+def id_in(text: str) -> UUID | None:
+    """Return the id that a text is, if it is one."""
+    return UUID(text) if _ID_ALONE.match(text) else None
+
+
+def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion | None:
+    """Return a version of a key by its number, if the key has one."""
+    versions = key.versions.using(configuration().database).select_related("master_key")
+    return versions.filter(number=number).first()
+
+
+def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:
+    """Return the row of a master key or of one of its versions as it is now, without a lock.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+    """
+    if isinstance(key, MasterKeyVersion):
+        versions = MasterKeyVersion.objects.using(using).select_related("master_key")
+        return existing(versions.filter(pk=key.pk).first(), using, key)
+    return found_key(using, key)
+
+
+def found_key(using: str, key: Key) -> MasterKey:
+    """Return the row of a master key as it is now, without a lock; errors as above."""
+    row = MasterKey.objects.using(using).filter(**condition(key)).first()
+    return existing(same_case(row, key), using, key)
+
+
+def same_case(row: MasterKey | None, key: Key) -> MasterKey | None:
+    """Take no row for that of an alias which differs in case: some databases do."""
+    return None if row is None or (isinstance(key, str) and row.alias != key) else row
+
+
+def existing(row: _Row | None, using: str, key: KeyOrVersion) -> _Row:
+    """Return a row that was found.
+
+    Raises:
+        MasterKeyNotFound: none was.
+    """
+    if row is None:
+        named = repr(key) if isinstance(key, MasterKeyVersion) else f"master key {key}"
+        raise MasterKeyNotFound(f"There is no {named} in the database {using!r}.")
+    return row
+
+
+def condition(key: Key) -> dict[str, Any]:
+    """Return the condition on the row of a key."""
+    if isinstance(key, MasterKey):
+        return {"pk": key.pk}
+    if isinstance(key, UUID):
+        return {"pk": key}
+    if isinstance(key, str):
+        return {"alias": key}
+    raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")

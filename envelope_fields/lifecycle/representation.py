@@ -1,0 +1,148 @@
+"""Keys and key versions as the admin, the API, commands and the audit trail show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import Model
+from django.utils import timezone
+
+from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
+
+Row = MasterKey | MasterKeyVersion
+
+
+def key_content(
+    key: MasterKey, *, current_version: int | None = None, rotated_at: datetime | None = None
+) -> dict[str, Any]:
+    """Return a master key as plain data, without any material.
+
+    Args:
+        key: its row.
+        current_version: the number of its current version; None has the database asked.
+        rotated_at: when that was made.
+    """
+    if current_version is None or rotated_at is None:
+        current = key.current_version
+        current_version, rotated_at = current.number, current.created_at
+    return {
+        "id": str(key.pk),
+        "alias": key.alias,
+        "description": key.description,
+        "state": str(key.state),
+        "managed_by": str(key.managed_by),
+        "application_use": key.application_use,
+        "creator_type": key.creator_type,
+        "creator_id": key.creator_id,
+        "serves_fields": key.serves_fields,
+        "rotation_period": key.rotation_period,
+        "next_rotation": next_rotation_after(key, rotated_at),
+        "current_version": current_version,
+        "rotated_at": rotated_at,
+        "created_at": key.created_at,
+        "deletion_at": key.deletion_at,
+        "destroyed_at": key.destroyed_at,
+    }
+
+
+def key_content_with_versions(
+    key: MasterKey, versions: Sequence[MasterKeyVersion] | None = None
+) -> dict[str, Any]:
+    """Return the same with its versions; None has the database asked for these."""
+    if versions is None:
+        versions = list(key.versions.using(key._state.db).order_by("number"))
+    newest = versions[-1]
+    content = key_content(key, current_version=newest.number, rotated_at=newest.created_at)
+    listed = [version_content(each, is_current=each is newest) for each in versions]
+    return {**content, "versions": listed}
+
+
+def version_content(version: MasterKeyVersion, *, is_current: bool) -> dict[str, Any]:
+    """Return a key version as plain data; its material is not shown, wrapped neither."""
+    return {
+        "number": version.number,
+        "version_id": version_id_of(version),
+        "state": str(version.state),
+        "current": is_current,
+        "root_key": version.root_key,
+        "created_at": version.created_at,
+        "deletion_at": version.deletion_at,
+        "destroyed_at": version.destroyed_at,
+    }
+
+
+def row_content(row: MasterKey | MasterKeyVersion | AuditKey) -> dict[str, Any]:
+    """Return what names a key or version in a list of many."""
+    if isinstance(row, AuditKey):
+        return {"audit_key": str(row)}
+    version = row if isinstance(row, MasterKeyVersion) else None
+    key = row if isinstance(row, MasterKey) else row.master_key
+    return {
+        "id": str(key.pk),
+        "alias": key.alias,
+        "version": version and version.number,
+        "version_id": version and version_id_of(version),
+    }
+
+
+def state_content(row: Row) -> dict[str, Any]:
+    """Return the state of a key or version as an event has it."""
+    at = row.deletion_at
+    return {"state": str(row.state), **({"deletion_at": as_text(at)} if at else {})}
+
+
+def version_id_of(version: MasterKeyVersion) -> str:
+    """Return the id by which envelopes name a version, in hexadecimal."""
+    return bytes(version.version_id).hex()
+
+
+def next_rotation_after(key: MasterKey, newest: datetime) -> datetime | None:
+    """Return when a key whose newest version is known is due; None where that is never."""
+    if key.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
+        return None
+    return due_at(key.rotation_period, newest)
+
+
+def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:
+    """Return when a key with this period and this newest version is to be rotated."""
+    return None if rotation_period is None else newest + timedelta(days=rotation_period)
+
+
+# In sentences
+
+
+def named(row: Model) -> str:
+    """Name a key or version within a sentence."""
+    return f"{'the master key ' if isinstance(row, MasterKey) else ''}{row}"
+
+
+def capitalized(row: Row) -> str:
+    """Name a key or version at the beginning of a sentence."""
+    if isinstance(row, MasterKeyVersion):
+        return f"Version {row.number} of the master key {row.master_key}"
+    return f"The master key {row}"
+
+
+def as_text(moment: datetime | None) -> str | None:
+    """Return a time as events and JSON have it."""
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def as_utc(moment: datetime) -> str:
+    """Return a time as it is quoted: in UTC, to the second."""
+    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    return f"{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def as_json(content: Any) -> str:
+    """Return JSON for scripts; times are in ISO 8601."""
+    return json.dumps(content, indent=2, default=_time)
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} cannot be represented in JSON")

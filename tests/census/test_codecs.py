@@ -1,0 +1,103 @@
+"""A column's codec says which key version a value names; the census asks no one else."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
+
+import pytest
+
+from envelope_fields.census.codecs import ENVELOPE, Codec
+from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.values import count_by_version, count_versions, counted
+from envelope_fields.crypto import format as layout
+from envelope_fields.models import MasterKey
+from tests.models import Note
+from tests.rotation import put
+from tests.stored import stored
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+FIRST, SECOND = b"version1", b"version2"
+
+
+class Index(Codec):
+    """The first 16 bytes of a MAC, and the id of the key version that made it."""
+
+    label_at = slice(16, 24)
+    marker = b""
+    shortest = 24
+    head_bytes = 0
+
+    def label(self, version_id):
+        return version_id
+
+    version_id = envelope_head = stored_head = label
+
+    def read(self, column, value):
+        return value
+
+
+class Text(Index):
+    """An envelope as text: 108 characters after the prefix are what a rewrap replaces."""
+
+    label_at = slice(0, len(layout.TEXT_PREFIX) + 12)
+    marker = layout.TEXT_PREFIX.encode()
+    shortest = len(layout.TEXT_PREFIX) + 4 * layout.OVERHEAD_BYTES // 3
+    head_bytes = len(layout.TEXT_PREFIX) + 108
+
+    def label(self, version_id):
+        return self.marker + urlsafe_b64encode(layout.header(version_id))
+
+    def version_id(self, label):
+        return urlsafe_b64decode(label[len(self.marker) :])[1:]
+
+    def envelope_head(self, head):
+        return urlsafe_b64decode(head[len(self.marker) :])
+
+    def stored_head(self, envelope_head):
+        return self.marker + urlsafe_b64encode(envelope_head)
+
+
+@pytest.fixture
+def column():
+    (found,) = [each for each in encrypted_columns("default") if str(each) == "tests.Note.text"]
+    return found
+
+
+def test_values_of_another_kind_are_counted_by_their_codec(column):
+    for version_id in (FIRST, FIRST, SECOND):
+        put(Note.objects.create(text="a", data=None), "text", bytes(16) + version_id)
+    put(Note.objects.create(text="a", data=None), "text", b"too short")
+    column = replace(column, codec=Index())
+    found = {group.version_id: group.values for group in counted(column)}
+    assert found == {FIRST: 2, SECOND: 1, None: 1}
+    assert count_versions(column, [FIRST]) == 2
+    assert count_by_version(column, [SECOND, b"version3"]) == {SECOND: 1}
+
+
+def test_envelopes_in_text(column):
+    note = Note.objects.create(text="a", data=None)
+    envelope = stored(note, "text")
+    text = layout.encode_text(envelope).encode()
+    put(note, "text", text)
+    codec = Text()
+    current = bytes(MasterKey.objects.get(alias="default").current_version.version_id)
+    assert count_by_version(replace(column, codec=codec), [current]) == {current: 1}
+    assert count_by_version(column, [current]) == {}
+    head = text[: codec.head_bytes]
+    assert codec.envelope_head(head) == envelope[: layout.PAYLOAD_AT]
+    assert codec.stored_head(envelope[: layout.PAYLOAD_AT]) == head
+
+
+def test_more_versions_than_a_query_names(column, monkeypatch):
+    monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 1)
+    note = Note.objects.create(text="a", data=None)
+    current = stored(note, "text")[1:9]
+    assert count_by_version(column, [current, FIRST]) == {current: 1}
+    assert count_versions(column, []) == 0
+
+
+def test_an_envelope_is_one_kind():
+    header = ENVELOPE.label(FIRST)
+    assert header == layout.header(FIRST)
+    assert ENVELOPE.version_id(header) == FIRST
+    assert (ENVELOPE.label_bytes, ENVELOPE.head_bytes) == (9, 81)
