@@ -134,7 +134,7 @@ class TestKeysOfTheirOwn:
 
     @pytest.fixture
     def down(self, note, keys, monkeypatch):
-        Note.objects.using("default").get()  # keys are read, and known for a minute
+        _ = Note.objects.using("default").get().text  # keys are read, and known for a minute
         keys.close()
         for name, value in DOWN[keys.vendor].items():
             monkeypatch.setitem(keys.settings_dict, name, value)

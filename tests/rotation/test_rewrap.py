@@ -299,7 +299,7 @@ class TestStates:
         key = MasterKey.objects.get(alias="default")
         disable(key.versions.get(number=1))
         with pytest.raises(MasterKeyUnusable):
-            Note.objects.get()
+            _ = Note.objects.get().text
         rotation.run("default")
         assert version_of(stored(note, "text")) == current()
         assert Note.objects.get().text == "a"
