@@ -31,7 +31,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fields import fixtures
         from envelope_fields.fixtures import formats
         from envelope_fields.fixtures import keys as key_fixtures
-        from envelope_fields.grants import departures
+        from envelope_fields.grants import revocation
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
         from envelope_fields.policy import news
@@ -40,7 +40,7 @@ class EnvelopeFieldsConfig(AppConfig):
         checks.register()
         default_key.connect()
         denials.connect()
-        departures.connect()
+        revocation.connect()
         fixtures.connect()
         key_fixtures.connect()
         key_tables.connect(self)

@@ -20,6 +20,7 @@ from envelope_fields.admin.permissions import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
 from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations
@@ -197,15 +198,16 @@ def _versions(
     request: HttpRequest, key: MasterKey, count: counts.Count, url: Url
 ) -> list[dict[str, Any]]:
     rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
+    current = key.current_version
     for row in rows:
         row.master_key = key
     return [
         {
             "version": row,
             "version_id": version_id_of(row),
-            "is_current": row is rows[0],
+            "is_current": row == current,
             "values": counts.total_under(count, row),
-            "operations": [] if row is rows[0] else _of_version(request, key, row, url),
+            "operations": [] if row == current else _of_version(request, key, row, url),
         }
         for row in rows
     ]
@@ -221,7 +223,8 @@ def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     if not permissions.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
-    return {"events": list(events[:EVENTS_SHOWN]), "events_url": _events_url(request, key)}
+    shown = [{"event": event, "actor": actor_text(event)} for event in events[:EVENTS_SHOWN]]
+    return {"events": shown, "events_url": _events_url(request, key)}
 
 
 def _events_url(request: HttpRequest, key: MasterKey) -> str:

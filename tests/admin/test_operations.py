@@ -229,7 +229,7 @@ class TestShredding:
         form = client.get(url("shred", key)).context["form"]
         import json
 
-        data = {"confirm": "tenant", "places": json.dumps(form.initial["places"]), **changes}
+        data = {"confirm": "tenant", "counted": json.dumps(form.initial["counted"]), **changes}
         return client.post(url("shred", key), data, follow=True)
 
     @pytest.mark.parametrize("use_tz", [True, False])
@@ -260,18 +260,18 @@ class TestShredding:
         import json
 
         TenantNote.objects.create(tenant="tenant", text="a")
-        shown = client.get(url("shred", key)).context["form"].initial["places"]
+        shown = client.get(url("shred", key)).context["form"].initial["counted"]
         TenantNote.objects.create(tenant="tenant", text="b")
         disable(key)
-        data = {"confirm": "tenant", "places": json.dumps(shown)}
+        data = {"confirm": "tenant", "counted": json.dumps(shown)}
         response = client.post(url("shred", key), data, follow=True)
         assert "More values" in said(response)[0]
         key.refresh_from_db()
         assert key.state == "disabled"
 
-    @pytest.mark.parametrize("places", ["", "x", "1", "[1]", '[["a"]]'])
-    def test_numbers_that_are_none(self, client, key, places):
-        page = self.confirmed(client, key, places=places)
+    @pytest.mark.parametrize("counted", ["", "x", "1", "[1]", '[["a"]]'])
+    def test_numbers_that_are_none(self, client, key, counted):
+        page = self.confirmed(client, key, counted=counted)
         assert page.status_code == 200
         key.refresh_from_db()
         assert key.state == "enabled"
@@ -378,7 +378,7 @@ def test_with_a_transaction_around_each_request(client, key, monkeypatch, settin
     client.post(url("rotate", key))
     assert key.versions.count() == 2
     for _ in range(2):
-        client.post(url("shred", key), {"confirm": "tenant", "places": "[]"})
+        client.post(url("shred", key), {"confirm": "tenant", "counted": "[]"})
     key.refresh_from_db()
     assert key.state == "destroyed"
     client.force_login(officer("rita", permissions=["view_masterkey"]))

@@ -1,7 +1,5 @@
 """What the commands have in common: how they run, and how they name keys, users and groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +12,7 @@ from django.db import DatabaseError
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.grants.holders import named_holder
+from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused
 from envelope_fields.lifecycle.keys import named_key, numbered_version
 from envelope_fields.lifecycle.parameters import Kind, Parameter
@@ -190,7 +188,7 @@ def named_grantee(user: str | None, group: str | None) -> Any:
         return None
     kind, name = ("group", group or "") if user is None else ("user", user)
     try:
-        return named_holder(kind, name)
+        return grantees.named_grantee(kind, name)
     except ValidationError:
         raise CommandError(f"There is no {kind} {name!r}.") from None
 

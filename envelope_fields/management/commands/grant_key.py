@@ -1,7 +1,5 @@
 """`manage.py grant_key KEY --user USERNAME --action decrypt`."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +8,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from envelope_fields.grants import ListedGrant, grant
-from envelope_fields.grants.listing import described
-from envelope_fields.grants.representation import grant_content
+from envelope_fields.grants.representation import described, grant_content
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands._command import (
     EnvelopeCommand,

@@ -1,15 +1,12 @@
 """`manage.py revoke_grant NUMBER`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.conf import configuration
 from envelope_fields.grants import revoke
-from envelope_fields.grants.listing import described
-from envelope_fields.grants.representation import grant_content
+from envelope_fields.grants.representation import described, grant_content
 from envelope_fields.management.commands._command import EnvelopeCommand, reported
 from envelope_fields.models import KeyGrant
 

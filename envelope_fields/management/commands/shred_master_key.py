@@ -1,7 +1,5 @@
 """`manage.py shred_master_key KEY`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 
@@ -46,13 +44,13 @@ class Command(OperationCommand):
 
 
 def _consequence(row: Row, agreed: ShredConfirmation) -> str:
-    places = "".join(f"\n  {place}" for place in agreed.places)
+    fields = "".join(f"\n  {each}" for each in agreed.fields)
     last = agreed.last_use_by_kms
     kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
     seconds = seconds_until_known()
     return (
         f"{capitalized(row)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{places}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
+        f"now.{fields}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
         "again."
     )
 
@@ -65,5 +63,5 @@ def _typed(name: str) -> str:
 
 
 def _content(certificate: ShredCertificate) -> dict[str, Any]:
-    places = [place._asdict() for place in certificate.places]
-    return {**asdict(certificate), "places": places, "total": certificate.total}
+    fields = [each._asdict() for each in certificate.fields]
+    return {**asdict(certificate), "fields": fields, "total": certificate.total}
