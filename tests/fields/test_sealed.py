@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.core.exceptions import FieldDoesNotExist, FieldError, SynchronousOnlyOperation
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.forms import modelform_factory
 from django.forms.models import model_to_dict
@@ -448,6 +448,18 @@ class TestWhen:
             open_values(Note.objects.all())
 
 
+def in_event_loop(coroutine):
+    """Return what a coroutine returns; the thread of its queries keeps no connection."""
+
+    async def run():
+        try:
+            return await coroutine
+        finally:
+            await sync_to_async(connections.close_all)()
+
+    return asyncio.run(run())
+
+
 @pytest.mark.django_db(transaction=True)
 class TestAsync:
     def test_iteration_in_a_cold_process(self, note):
@@ -456,7 +468,7 @@ class TestAsync:
         async def texts():
             return [found.text async for found in Note.objects.all()]
 
-        assert asyncio.run(texts()) == [VALUE]
+        assert in_event_loop(texts()) == [VALUE]
 
     def test_what_would_ask_raises_and_says_what_to_do(self, note):
         async def look(forget, allow=False):
@@ -470,7 +482,7 @@ class TestAsync:
             return found.text
 
         for forget in (keyring.forget, keyring.evict):
-            assert asyncio.run(look(forget)) == VALUE
+            assert in_event_loop(look(forget)) == VALUE
 
     def test_no_root_key_is_asked(self, note, monkeypatch):
         found = Note.objects.get()
@@ -481,9 +493,9 @@ class TestAsync:
 
         found.__dict__["text"].handle.table.unwrapping.clear()
         with pytest.raises(OpeningNeedsThread):
-            asyncio.run(look())
+            in_event_loop(look())
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        assert asyncio.run(look()) == VALUE
+        assert in_event_loop(look()) == VALUE
 
 
 class TestOneBadRow:
