@@ -23,7 +23,7 @@ from envelope_fields.admin.rotation_start import StartRotation
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations
-from envelope_fields.lifecycle.keys import find_master_key, numbered_version
+from envelope_fields.lifecycle.keys import current_of, find_master_key, numbered_version
 from envelope_fields.lifecycle.representation import version_id_of
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import Action
@@ -199,13 +199,14 @@ def _versions(
     rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
     for row in rows:
         row.master_key = key
+    current = current_of(rows)
     return [
         {
             "version": row,
             "version_id": version_id_of(row),
-            "is_current": row is rows[0],
+            "is_current": row is current,
             "values": counts.total_under(count, row),
-            "acts": [] if row is rows[0] else _of_version(request, key, row, url),
+            "acts": [] if row is current else _of_version(request, key, row, url),
         }
         for row in rows
     ]

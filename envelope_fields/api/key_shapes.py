@@ -54,7 +54,7 @@ class KeyContent(serializers.Serializer[Any]):
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
     next_rotation = serializers.SerializerMethodField()
     current_version = serializers.IntegerField(
-        source="version_count", help_text="Its number; values are written under it."
+        source="current_number", help_text="Its number; values are written under it."
     )
     rotated_at = Moment()
     created_at = Moment()

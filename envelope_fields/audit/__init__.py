@@ -9,6 +9,7 @@ has the key, `verification` walks the trail, `news` tells of each event when it 
 from envelope_fields.audit.denied import store_waiting as store_denied
 from envelope_fields.audit.errors import AuditTrailBroken
 from envelope_fields.audit.findings import Cause, Problem, Verification
+from envelope_fields.audit.mac_key import prepared
 from envelope_fields.audit.record import record
 from envelope_fields.audit.trail import Head, head, hold
 from envelope_fields.audit.verification import verify
@@ -21,6 +22,7 @@ __all__ = [
     "Verification",
     "head",
     "hold",
+    "prepared",
     "record",
     "store_denied",
     "verify",

@@ -8,12 +8,67 @@ trail goes on; `keyring.materials` keeps what it opened, whichever root key wrap
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from copy import copy
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, connections, transaction
 
 from envelope_fields import key_changes, keyring
 from envelope_fields.audit.errors import AuditTrailBroken
-from envelope_fields.models import AuditKey
+from envelope_fields.databases import transactions
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models import AuditEvent, AuditKey
 
 NUMBER = 1
+
+_failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
+
+
+@contextmanager
+def prepared(using: str) -> Iterator[None]:
+    """Have the key here before a transaction in which events are added.
+
+    So no root key is asked while the transaction holds locks. Where the root key fails, the first
+    event inside raises its error: an operation that adds none does without.
+
+    Args:
+        using: the keys' database.
+    """
+    failure: Exception | None = None
+    try:
+        _prepare(using)
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        failure = error
+    token = _failure.set(failure)
+    try:
+        yield
+    finally:
+        _failure.reset(token)
+
+
+def _prepare(using: str) -> None:
+    if keyring.has_audit_key(using):
+        return
+    key = AuditKey.objects.using(using).filter(number=NUMBER).first()
+    if key is None and not AuditEvent.objects.using(using).exists():
+        key = _made_alone(using)
+    if key is not None:
+        keyring.open_audit_key(key, using)
+
+
+def _made_alone(using: str) -> AuditKey | None:
+    """Make the key in a transaction of its own; None inside of another, whose events make it."""
+    connection = connections[using]
+    if connection.in_atomic_block or not transactions.autocommits(connection):
+        return None
+    key = _new()
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        key.save(using=using, force_insert=True)
+        return key
+    return AuditKey.objects.using(using).filter(number=NUMBER).first()  # another was faster
 
 
 def current(using: str, *, trail_is_empty: bool) -> AuditKey:
@@ -27,6 +82,9 @@ def current(using: str, *, trail_is_empty: bool) -> AuditKey:
         AuditTrailBroken: there are events and no key, so that nobody could continue them.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
     """
+    failure = _failure.get()
+    if failure is not None:
+        raise copy(failure)
     # Locked: a transaction that sees a snapshot would not find what another one has made.
     key = AuditKey.objects.using(using).select_for_update().filter(number=NUMBER).first()
     if key is not None:
@@ -41,10 +99,13 @@ def current(using: str, *, trail_is_empty: bool) -> AuditKey:
 
 
 def _made(using: str) -> AuditKey:
-    key_id = uuid.uuid4()
-    columns = keyring.generate_audit_key(key_id, NUMBER)
-    key = AuditKey(id=key_id, **columns)
+    key = _new()
     key.save(using=using, force_insert=True)
     # Until this is committed, no cache keeps its material.
-    key_changes.announce(using, [columns["version_id"]])
+    key_changes.announce(using, [key.version_id])
     return key
+
+
+def _new() -> AuditKey:
+    key_id = uuid.uuid4()
+    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, NUMBER))

@@ -26,7 +26,7 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
 from envelope_fields.keyring.bound import BOUND, cache_seconds, table_now
-from envelope_fields.keyring.macs import mac, open_audit_key
+from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import (
     check_version,
     generate_audit_key,
@@ -72,6 +72,7 @@ __all__ = [
     "generate_version",
     "harvest",
     "harvest_uses",
+    "has_audit_key",
     "here",
     "mac",
     "on_beginning",

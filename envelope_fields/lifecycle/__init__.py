@@ -27,7 +27,9 @@ from envelope_fields.lifecycle.locking import expecting, find_master_key
 from envelope_fields.lifecycle.occupancy import KeyInUse
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.root_keys import (
+    Opened,
     Rewrapped,
+    open_master_key_versions,
     rewrap_master_keys,
     under_other_root_keys,
 )
@@ -61,6 +63,7 @@ __all__ = [
     "ConfirmationRequired",
     "Destructions",
     "KeyInUse",
+    "Opened",
     "Operation",
     "Place",
     "Refused",
@@ -82,6 +85,7 @@ __all__ = [
     "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
+    "open_master_key_versions",
     "possible_acts",
     "possible_operations",
     "ready_to_shred_at",

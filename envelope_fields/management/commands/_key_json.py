@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from envelope_fields.lifecycle.keys import current_of
 from envelope_fields.lifecycle.representation import next_rotation_after
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
@@ -27,6 +28,7 @@ def key_content(
     """
     if versions is None:
         versions = list(key.versions.using(key._state.db).order_by("number"))
+    current = current_of(versions)
     return {
         "id": str(key.pk),
         "alias": key.alias,
@@ -43,7 +45,7 @@ def key_content(
         "deletion_at": key.deletion_at,
         "destroyed_at": key.destroyed_at,
         "versions": [
-            version_content(version, is_current=version is versions[-1]) for version in versions
+            version_content(version, is_current=version is current) for version in versions
         ],
     }
 
