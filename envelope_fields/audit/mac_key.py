@@ -2,7 +2,7 @@
 
 `rewrap_master_keys` has to move this row as well: an `AuditKey` is wrapped like a version of a
 master key, bound to `keyring.rows.of_audit_key(row).context`. Its material does not change, so the
-trail goes on; `keyring.materials` keeps what it opened, whichever root key wrapped it.
+trail goes on.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 
 from envelope_fields import key_changes, keyring
-from envelope_fields.audit.errors import AuditTrailBroken
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey
 
 NUMBER = 1
+
+
+class AuditTrailBroken(EnvelopeError):
+    """The audit trail cannot be continued: its key or its last event is not what it was."""
+
 
 _failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
 
@@ -72,15 +76,16 @@ def _made_alone(using: str) -> AuditKey | None:
 
 
 def current(using: str, *, trail_is_empty: bool) -> AuditKey:
-    """Return the row of the key; the head row is locked, so that nobody makes another.
+    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
 
     Args:
         using: the keys' database.
         trail_is_empty: whether there are no events yet, so that the key may be missing.
 
     Raises:
-        AuditTrailBroken: there are events and no key, so that nobody could continue them.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
+        AuditTrailBroken: there are events and no key, so that they cannot be continued.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it, or
+            did not open it before this transaction.
     """
     failure = _failure.get()
     if failure is not None:

@@ -1,11 +1,15 @@
 """The trail: events are appended under the lock of the one head row.
 
 Acts lock the row of their key first and the head row last, so that two of them never wait for each
-other. A transaction that is rolled back takes its events with it, and leaves no gap.
+other. A transaction that is rolled back takes its events with it, and leaves no gap. An event that
+is committed goes to the logger `envelope_fields.audit` and to a signal, with the head of the trail
+as it was then. Kept where the database's writers cannot reach, lines of the log prove what the
+trail was: `verify_audit_trail --head`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,12 +19,14 @@ from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring
-from envelope_fields.audit import canonical, mac_key, news
-from envelope_fields.audit.errors import AuditTrailBroken
-from envelope_fields.audit.reading import stored_bytes
+from envelope_fields.audit import canonical, mac_key
+from envelope_fields.audit.mac_key import AuditTrailBroken
 from envelope_fields.conf import configuration
-from envelope_fields.models import AuditEvent, AuditHead
+from envelope_fields.models import AuditEvent, AuditHead, AuditOutcome
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
+from envelope_fields.signals import audit_event
+
+logger = logging.getLogger("envelope_fields.audit")
 
 HEAD = 1
 _HEAD = re.compile(  # in docs/spec
@@ -94,7 +100,7 @@ def append(event: AuditEvent, using: str) -> None:
         ) from error
     row.last_id, row.mac = event.number, event.mac
     row.save(using=using, update_fields=["last", "mac"])
-    transaction.on_commit(partial(news.tell, event), using=using, robust=True)
+    transaction.on_commit(partial(notify, event), using=using, robust=True)
 
 
 def hold(using: str) -> None:
@@ -105,7 +111,7 @@ def hold(using: str) -> None:
 def is_held(using: str) -> bool:
     """Whether this thread's transaction has appended an event, so that others wait for its end."""
     hooks: list[Any] = connections[using].run_on_commit
-    return any(getattr(hook, "func", None) is news.tell for _, hook, *_ in hooks)
+    return any(getattr(hook, "func", None) is notify for _, hook, *_ in hooks)
 
 
 def _locked_head(using: str) -> AuditHead:
@@ -118,3 +124,42 @@ def _locked_head(using: str) -> AuditHead:
         heads.bulk_create([AuditHead(pk=HEAD)], ignore_conflicts=True)
         row = heads.select_for_update().get(pk=HEAD)
     return row
+
+
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+
+
+def notify(event: AuditEvent) -> None:
+    """Log an event, and send the signal."""
+    fields = {**log_fields(event), "audit_head": f"{event.number}:{bytes(event.mac).hex()}"}
+    level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
+    logger.log(
+        level,
+        "audit event %d: %s %s, key %r, by %s %r; head %s",
+        event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
+        event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
+        extra=fields,
+    )  # fmt: skip
+    audit_event.send_robust(sender=AuditEvent, event=event)
+
+
+def log_fields(event: AuditEvent) -> dict[str, Any]:
+    """Return what a log record has for a SIEM; no column of an event is secret."""
+    return {
+        "audit_number": event.number,
+        "audit_occurred_at": event.occurred_at.isoformat(),
+        "audit_action": event.action,
+        "audit_outcome": str(event.outcome),
+        "audit_actor_type": event.actor_type,
+        "audit_actor_id": event.actor_id,
+        "audit_actor_name": event.actor_name,
+        "audit_key_id": str(event.key_id or ""),
+        "audit_key_alias": event.key_alias,
+        "audit_version_number": event.version_number,
+        "audit_before": event.before,
+        "audit_after": event.after,
+        "audit_address": event.address,
+        "audit_request_id": event.request_id,
+    }

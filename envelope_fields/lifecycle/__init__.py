@@ -12,7 +12,7 @@ from envelope_fields.lifecycle.cache_bound import (
     lower_key_cache_bound,
     seconds_until_known,
 )
-from envelope_fields.lifecycle.certificates import Place, ShredCertificate, ShredConfirmation
+from envelope_fields.lifecycle.certificates import FieldCount, ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.changes import update_master_key
 from envelope_fields.lifecycle.confirmation import ConfirmationRequired
 from envelope_fields.lifecycle.creation import create_master_key
@@ -49,23 +49,16 @@ from envelope_fields.lifecycle.shredding import (
 from envelope_fields.lifecycle.switching import disable, enable
 from envelope_fields.lifecycle.transitions import possible_operations
 
-# Under these names until the admin has the others.
-Act = Operation
-possible_acts = possible_operations
-OF_VERSIONS = frozenset(operation for operation in Operation if operation.of_versions)
-
 __all__ = [
-    "OF_VERSIONS",
-    "Act",
     "AliasRefused",
     "AliasTaken",
     "BadWaitingPeriod",
     "ConfirmationRequired",
     "Destructions",
+    "FieldCount",
     "KeyInUse",
     "Opened",
     "Operation",
-    "Place",
     "Refused",
     "Rewrapped",
     "Rotations",
@@ -86,7 +79,6 @@ __all__ = [
     "move_alias",
     "next_rotation",
     "open_master_key_versions",
-    "possible_acts",
     "possible_operations",
     "ready_to_shred_at",
     "rewrap_master_keys",

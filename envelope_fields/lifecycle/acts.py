@@ -16,7 +16,6 @@ from envelope_fields.lifecycle.representation import Row as Row
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
-ACTIONS = {operation: operation.action for operation in Operation}  # until the admin has these
 _TOLD = ("state", "state_changed_at", "deletion_at", "destroyed_at")
 
 

@@ -1,7 +1,5 @@
 """`manage.py flush`: Django's, which does not take the keys of values that stay elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +9,7 @@ from django.core.management.commands import flush
 from django.db import connections
 from django.test import utils
 
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import reported
 from envelope_fields.migrating.keys import values_that_stay
 
 _ALLOW = "SET LOCAL envelope_fields.allow_truncate = 'on'"
@@ -45,7 +43,7 @@ def _is_test_run() -> bool:
 def _truncate_allowed(database: str) -> Iterator[None]:
     """Have PostgreSQL empty tables of keys, in the transaction that does it and in no other.
 
-    A pool of connections would hand a setting of the session to somebody else.
+    A pool of connections would hand a setting of the session to another user of it.
     """
     ops: Any = connections[database].ops
     if connections[database].vendor != "postgresql":

@@ -1,30 +1,27 @@
 """`manage.py verify_envelopes`: reads and decrypts every stored value."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from json import dumps
 from typing import Any, Protocol
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.management.commands._bar import progress_bar
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._progress import progress_bar
 from envelope_fields.management.commands._rewrap_text import in_schema
 from envelope_fields.rotation.scope import declared_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Read and decrypt every stored value, and list those that cannot be read: altered, moved "
         "from elsewhere, under a key that is unknown or disabled, or no envelopes. Nothing is "
         "changed, and no value is shown. The exit code is 1 if there are any."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--field", metavar="APP.MODEL.FIELD", action="append", default=[],
@@ -32,12 +29,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--database", choices=list(connections), default="", help="values in this one alone"
         )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(
         self, *, field: list[str], database: str = "", json: bool = False, **options: Any
     ) -> None:
-        tell: _Told = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
+        report: _Report = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
         values = unreadable = 0
         with reported(), progress_bar("verifying", wanted=not json) as bar:
             total = _total(field, database)
@@ -46,13 +43,13 @@ class Command(BaseCommand):
                 unreadable += len(verified.unreadable)
                 bar.show(values, max(total, values))
                 for each in verified.unreadable:
-                    tell.one(each)
-        tell.all(values, unreadable)
+                    report.one(each)
+        report.all(values, unreadable)
         if unreadable:
             raise CommandError(f"{unreadable:,} stored values cannot be read.")
 
 
-class _Told(Protocol):
+class _Report(Protocol):
     """Writes each unreadable value as it is met: there may be more of them than memory."""
 
     def one(self, each: Unreadable) -> None:

@@ -1,0 +1,142 @@
+"""The operations as commands: the same functions, with words or JSON."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from envelope_fields import kms
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import MasterKey
+from tests.lifecycle import at, key_in
+from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
+from tests.models import TenantNote
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+
+@pytest.fixture
+def key():
+    return create_master_key("tenant")
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments, **options):
+        call_command(*arguments, **options)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_states(run, key):
+    run("disable_master_key", "tenant")
+    key.refresh_from_db()
+    assert key.state == "disabled"
+    assert json.loads(run("enable_master_key", str(key.pk), json=True))["state"] == "enabled"
+
+
+def test_one_version(run, key):
+    rotate_master_key(key)
+    said = json.loads(run("disable_master_key", "tenant", key_version=1, json=True))
+    assert [version["state"] for version in said["versions"]] == ["disabled", "enabled"]
+    assert [version["current"] for version in said["versions"]] == [False, True]
+    with pytest.raises(CommandError, match="no version 9"):
+        run("disable_master_key", "tenant", key_version=9)
+
+
+def test_json_has_no_material(run, key):
+    text = run("rotate_master_key", "tenant", json=True) + run("list_master_keys", json=True)
+    for version in key.versions.all():
+        assert bytes(version.wrapped_material).hex() not in text
+        assert bytes(version.version_id).hex() in text
+    assert json.loads(run("create_master_key", "new", json=True))["alias"] == "new"
+
+
+def test_deletion(run, key, monkeypatch):
+    said = json.loads(run("schedule_key_deletion", "tenant", days=7, json=True))
+    assert (said["state"], bool(said["deletion_at"])) == ("pending_deletion", True)
+    assert "not going to be deleted" in run("cancel_key_deletion", "tenant")
+    run("schedule_key_deletion", "tenant", days=7)
+    at(monkeypatch, days=8)
+    done = json.loads(run("destroy_due_keys", json=True))
+    assert [row["id"] for row in done["destroyed"]] == [str(key.pk)]
+    assert run("destroy_due_keys") == "Nothing was destroyed.\n"
+
+
+def test_refusals_are_errors(run, key):
+    TenantNote.objects.create(tenant="tenant", text="a")
+    with pytest.raises(CommandError, match=r"tests\.TenantNote\.text"):
+        run("schedule_key_deletion", "tenant")
+    with pytest.raises(CommandError, match="no master key x"):
+        run("disable_master_key", "x")
+    with pytest.raises(CommandError, match=r"Nothing to change"):
+        run("update_master_key", "tenant")
+
+
+def test_what_kms_gave_out(run, key):
+    kms.encrypt("tenant", b"a", {})
+    with pytest.raises(CommandError, match="confirm='tenant@") as caught:
+        run("schedule_key_deletion", "tenant")
+    run("schedule_key_deletion", "tenant", confirm=caught.value.__cause__.expected)
+    key.refresh_from_db()
+    assert key.state == "pending_deletion"
+
+
+class TestShredding:
+    def test_asks(self, run, key, monkeypatch):
+        TenantNote.objects.create(tenant="tenant", text="a")
+        asked = []
+        monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "yes")
+        with pytest.raises(CommandError, match="not the name"):
+            run("shred_master_key", "tenant")
+        assert "tenant" in asked[0]
+        key.refresh_from_db()
+        assert key.state == "enabled"
+        monkeypatch.setattr("builtins.input", lambda prompt: "tenant")
+        assert "Values made unreadable: 1" in run("shred_master_key", "tenant")
+        key.refresh_from_db()
+        assert key.state == "destroyed"
+
+    def test_json(self, run, key):
+        said = json.loads(run("shred_master_key", "tenant", confirm="tenant", json=True))
+        assert (said["name"], said["total"], said["key_id"]) == ("tenant", 0, str(key.pk))
+
+
+def test_periods_and_aliases(run, key, monkeypatch):
+    run("update_master_key", "tenant", rotation_period="90", description="d", application_use="no")
+    key.refresh_from_db()
+    assert (key.rotation_period, key.description, key.application_use) == (90, "d", False)
+    with pytest.raises(CommandError, match="number of days"):
+        run("update_master_key", "tenant", rotation_period="x")
+    with pytest.raises(CommandError, match=r"^rotation_period: Ensure this value is greater"):
+        run("update_master_key", "tenant", rotation_period="5")
+    run("move_alias", "tenant", "renamed")
+    assert MasterKey.objects.get(alias="renamed") == key
+    at(monkeypatch, days=91)
+    assert len(json.loads(run("rotate_due_keys", json=True))["rotated"]) == 1
+    run("update_master_key", "renamed", rotation_period="none")
+    assert run("rotate_due_keys") == "Nothing was rotated.\n"
+
+
+def test_an_alias_that_looks_like_an_id(run):
+    create_master_key("deadbeef-dead-beef-dead-beefdeadbeef")
+    said = json.loads(run("rotate_master_key", "deadbeef-dead-beef-dead-beefdeadbeef", json=True))
+    assert len(said["versions"]) == 2
+
+
+def test_many_keys_are_a_few_queries(run, django_assert_max_num_queries):
+    for number in range(10):
+        create_master_key(f"tenant/{number}", rotation_period=90)
+    rotate_master_key("tenant/9")
+    with django_assert_max_num_queries(2):
+        listed = json.loads(run("list_master_keys", json=True))
+    assert len(listed) == 11
+    assert [version["current"] for version in listed[-1]["versions"]] == [False, True]
+    assert listed[-1]["next_rotation"] > listed[-1]["versions"][1]["created_at"]
+
+
+def test_the_list(run):
+    key_in("disabled", "a")
+    assert "a  disabled  1 version" in run("list_master_keys")
+    assert "default" not in run("list_master_keys", state="disabled")
