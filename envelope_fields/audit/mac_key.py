@@ -21,7 +21,7 @@ from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey
 
-NUMBER = 1
+MAC_KEY = 1
 
 
 class AuditTrailBroken(EnvelopeError):
@@ -56,7 +56,7 @@ def prepared(using: str) -> Iterator[None]:
 def _prepare(using: str) -> None:
     if keyring.has_audit_key(using):
         return
-    key = AuditKey.objects.using(using).filter(number=NUMBER).first()
+    key = AuditKey.objects.using(using).filter(number=MAC_KEY).first()
     if key is None and not AuditEvent.objects.using(using).exists():
         key = _made_alone(using)
     if key is not None:
@@ -72,7 +72,7 @@ def _made_alone(using: str) -> AuditKey | None:
     with suppress(IntegrityError), transaction.atomic(using=using):
         key.save(using=using, force_insert=True)
         return key
-    return AuditKey.objects.using(using).filter(number=NUMBER).first()  # another was faster
+    return AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
 
 
 def current(using: str, *, trail_is_empty: bool) -> AuditKey:
@@ -91,7 +91,7 @@ def current(using: str, *, trail_is_empty: bool) -> AuditKey:
     if failure is not None:
         raise copy(failure)
     # Locked: a transaction that sees a snapshot would not find what another one has made.
-    key = AuditKey.objects.using(using).select_for_update().filter(number=NUMBER).first()
+    key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
     if key is not None:
         return key
     if not trail_is_empty:
@@ -113,4 +113,4 @@ def _made(using: str) -> AuditKey:
 
 def _new() -> AuditKey:
     key_id = uuid.uuid4()
-    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, NUMBER))
+    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
