@@ -10,6 +10,7 @@ from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, trail
+from envelope_fields.audit.mac_key import MAC_KEY
 from envelope_fields.audit.trail import EMPTY, Head, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
@@ -122,7 +123,7 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
     # Asked for before the head, which is never behind: others may append meanwhile.
     last = events.aggregate(Max("number"))["number__max"] or 0
     stored = trail.head()
-    walk = _Walk(AuditKey.objects.using(using).filter(number=trail.MAC_KEY).first(), head)
+    walk = _Walk(AuditKey.objects.using(using).filter(number=MAC_KEY).first(), head)
     for event in up_to(max(last, stored.number), events):
         walk.step(event)
     walk.end(stored, traces_of_acts=not walk.found.events and _acts_left_traces(using))

@@ -121,7 +121,6 @@ class Found:
         if issubclass(kind, Model):
             for field in encrypted_fields(kind):
                 self.secrets.add(held.get(field.attname))
-            self.secrets.add(_brought(value))
         elif issubclass(kind, Value) and is_encrypted(held.get("output_field")):
             self.secrets.add(value)
         elif issubclass(kind, Q):
@@ -143,13 +142,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
             yield each
             waiting += [each.__cause__, each.__context__]
             waiting += getattr(each, "exceptions", ())
-
-
-def _brought(instance: Model) -> list[Any]:
-    """Return the values that a fixture has brought for an object, as far as they were opened."""
-    from envelope_fields.fields.brought import all_brought  # as for objects.is_encrypted
-
-    return [each.seen for each in all_brought(instance).values() if each]
 
 
 def read_by_position(function: str, variables: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

@@ -79,9 +79,10 @@ class Secrets:
 def _texts_of(value: Any, is_name: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield the texts that a value consists of, and whether they are names in JSON."""
     from envelope_fields.fields.carriers import Unencrypted  # as for objects.is_encrypted
+    from envelope_fields.fields.sealed import BroughtValue
 
     kind = type(value)
-    if issubclass(kind, Unencrypted | Value):
+    if issubclass(kind, Unencrypted | Value | BroughtValue):
         yield from _texts_of(value.value)
     elif issubclass(kind, dict):
         for key, inside in value.items():

@@ -160,7 +160,7 @@ def _error(column: Column, value: Any, versions: _Versions) -> EnvelopeError | N
         if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
             raise  # that is about no value, and met with each
         return error
-    return EnvelopeError(f"{column}: you may not read it.") if type(read) is Mask else None
+    return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -299,7 +299,7 @@ class TestAttempts:
         schedule_deletion(key, 7)
         write(envelope)
         with pytest.raises(MasterKeyUnusable):
-            TenantNote.objects.get()
+            _ = TenantNote.objects.get().text
         TenantNote.objects.all().delete()
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == []

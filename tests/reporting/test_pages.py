@@ -22,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.log import AdminEmailHandler
 from django.views.debug import get_default_exception_reporter_filter
 
-from envelope_fields.fields import EncryptedTextField
+from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.reporting import (
     EncryptedFieldsReporter,
@@ -257,9 +257,10 @@ def test_json_that_is_posted_as_a_form(client):
 
 
 READS = {
-    "all": lambda: list(Note.objects.all()),
+    "all": lambda: open_values(Note.objects.all()),
+    "opened": lambda: list(EncryptedQuerySet(Note).opened()),
     "values": lambda: list(Note.objects.values("title", "text", "data")),
-    "raw": lambda: list(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
+    "raw": lambda: open_values(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
 }
 
 

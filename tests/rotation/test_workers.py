@@ -151,7 +151,7 @@ class TestTasks:
         for each in ranges[:-1]:
             tasks.move(each)
         with rotated_back():
-            stale = keyring.wrapping_key("default", "default")
+            stale = keyring.derived.wrapping_key("default", "default")
         context = Note._meta.get_field("text").contexts[0]
         put(notes[0], "text", encrypt(stale, b"0", context))
         assert tasks.move(ranges[-1]) == run.pk
