@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from envelope_fields.lifecycle.locking import Key, expecting
+from envelope_fields.lifecycle.context import expecting
+from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import workers
 from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envelope_fields.lifecycle.locking import Key
+from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation.runs import find_run, resume, start
 from envelope_fields.rotation.working import Watcher, _unwatched, work

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from envelope_fields import audit
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation.patience import said
 from envelope_fields.rotation.runs.rows import find_run, principal_of_run

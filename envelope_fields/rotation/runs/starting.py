@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from envelope_fields import audit
 from envelope_fields.census.versions import of_key
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle.acts import required
-from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key, required
+from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey

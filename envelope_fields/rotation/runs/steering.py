@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from envelope_fields import audit
-from envelope_fields.lifecycle.acts import required
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key, required
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.policy import Action, Principal
 from envelope_fields.rotation.limits import Limits
