@@ -12,7 +12,7 @@ from bench.models import Encrypted
 from envelope_fields import rotation
 from envelope_fields.crypto.format import PAYLOAD_AT as HEAD
 from envelope_fields.lifecycle import rotate_master_key
-from envelope_fields.rotation.processes import work_in_processes
+from envelope_fields.jobs.work import work_in_processes
 
 BATCH = 2_000
 

@@ -36,7 +36,8 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fields import fixtures, migrations
         from envelope_fields.grants import departures
         from envelope_fields.policy import news
-        from envelope_fields.rotation import workers
+        from envelope_fields.jobs import dispatch
+        from envelope_fields.rotation import scope
 
         checks.register()
         default_key.connect()
@@ -50,7 +51,8 @@ class EnvelopeFieldsConfig(AppConfig):
         migrations.connect(self)
         news.connect()
         serializers.register()
-        workers.register()
+        dispatch.register()
+        scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import changelists
 

@@ -20,8 +20,9 @@ from envelope_fields.models import (
     KeyUse,
     MasterKey,
     MasterKeyVersion,
+    RotationColumn,
     RotationFailure,
-    RotationPlace,
+    RotationKey,
     RotationRange,
 )
 
@@ -55,7 +56,8 @@ def connect() -> None:
         (AuditEvent, _refuse_other_trail),
         (KeyUse, _add_to_uses),
         (KeyGrant, _find_grant),
-        (RotationPlace, _refuse_other_rotations),
+        (RotationKey, _refuse_other_rotations),
+        (RotationColumn, _refuse_other_rotations),
         (RotationRange, _refuse_other_rotations),
         (RotationFailure, _refuse_other_rotations),
     ):
@@ -203,13 +205,14 @@ def _refuse_other_rotations(*, instance: Any, raw: bool, using: str, **_: Any) -
         return
     model = type(instance)
     there = model._default_manager.using(using).filter(pk=instance.pk).first()
-    of_its_rotation = ("run_id", "place_id", "range_id", "sweep", "number", "row")
+    of_its_rotation = ("run_id", "master_key_id", "column_id", "range_id", "pass_number", "number", "row")
     known = [name for name in of_its_rotation if hasattr(instance, name)]
     if there is not None and any(getattr(there, n) != getattr(instance, n) for n in known):
         raise OtherRotations(
             f"The fixture brings the {model._meta.verbose_name} {instance.pk} to the database "
             f"{using!r}, which has another one of that number. Load it into a database without "
             "rotations, or leave them out of it: dumpdata --exclude envelope_fields.RotationRun "
-            "--exclude envelope_fields.RotationPlace --exclude envelope_fields.RotationRange "
+            "--exclude envelope_fields.RotationKey "
+            "--exclude envelope_fields.RotationColumn --exclude envelope_fields.RotationRange "
             "--exclude envelope_fields.RotationFailure."
         )

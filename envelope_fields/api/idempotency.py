@@ -13,7 +13,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 
 from envelope_fields.policy import current_principal
-from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
 
 HEADER = "Idempotency-Key"
 LONGEST = 200

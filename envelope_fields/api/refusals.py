@@ -29,8 +29,8 @@ from envelope_fields.lifecycle import (
 )
 from envelope_fields.lifecycle.confirmation import as_utc
 from envelope_fields.rotation import NoSuchField, NoSuchRun, RotationUnderWay, RunNotPossible
-from envelope_fields.rotation.idempotency import IdempotencyKeyReused
-from envelope_fields.rotation.workers import NoWorker, WorkerUnreachable
+from envelope_fields.jobs.dispatch import IdempotencyKeyReused
+from envelope_fields.jobs.dispatch import NoWorker, WorkerUnreachable
 
 RETRY_SECONDS = 5
 

@@ -17,7 +17,7 @@ from envelope_fields.api.view import ApiView
 from envelope_fields.models import RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import find_run
-from envelope_fields.rotation.elsewhere import resume_elsewhere
+from envelope_fields.jobs.dispatch import dispatch_resume
 
 
 class RunActView(ApiView):
@@ -72,7 +72,7 @@ class Resume(RunActView):
     goes_on = True
 
     def do(self, run: RotationRun) -> None:
-        resume_elsewhere(run)
+        dispatch_resume(run)
 
 
 class Cancel(RunActView):

@@ -11,7 +11,7 @@ from envelope_fields.api.fields import KeyName, Moment, Number, Strict, Text, Wh
 from envelope_fields.api.pages import PageQuery
 from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
-from envelope_fields.rotation.limits import BATCH_SIZE
+from envelope_fields.jobs.limits import BATCH_SIZE
 
 _FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
 _NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
@@ -49,6 +49,13 @@ class RunKey(serializers.Serializer[Any]):
     alias = serializers.CharField(allow_null=True)
 
 
+class RunKeyNumbers(RunKey):
+    """One of several keys whose values are moved."""
+
+    total = serializers.IntegerField(help_text="Values to look at, as it began.")
+    left = serializers.IntegerField(help_text="Values that were left when it last counted.")
+
+
 class RunActor(serializers.Serializer[Any]):
     """On whose behalf they are moved."""
 
@@ -80,7 +87,8 @@ class RunContent(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(RotationKind.choices)
-    key = RunKey()
+    key = RunKey(allow_null=True, help_text="Null where it is about several keys.")
+    keys = RunKeyNumbers(many=True, required=False, help_text="Of a run about several keys.")
     state = serializers.ChoiceField(RotationState.choices)
     versions = serializers.ListField(child=serializers.IntegerField())
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside

@@ -22,9 +22,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action, current_principal, keys_open_to
 from envelope_fields.rotation import Limits, failures
-from envelope_fields.rotation.contents import failure_content, run_content, run_contents
-from envelope_fields.rotation.elsewhere import start_elsewhere
-from envelope_fields.rotation.runs import all_runs, find_run
+from envelope_fields.rotation.representation import failure_content, run_content, run_contents
+from envelope_fields.rotation.runs import start_dispatched
+from envelope_fields.jobs.runs import all_runs, find_run, keys_of, runs_of
 
 
 class Rotations(ApiView):
@@ -56,11 +56,12 @@ class Rotations(ApiView):
         given = self.body(NewRun)
         repeated = idempotency_key(request, given)
         first = repeated.first_run()
-        key = rights.see(first.master_key if first else named_key(given["key"]), Action.RE_ENCRYPT)
+        known = first.master_key if first else None
+        key = rights.see(known or named_key(given["key"]), Action.RE_ENCRYPT)
         rights.permit_on(request, key, Action.RE_ENCRYPT, "add_rotationrun")
         if first is None:
             _refuse_unknown(key, given)
-        run = start_elsewhere(key.pk, idempotency_key=repeated, **_asked(given))
+        run = start_dispatched(key.pk, idempotency_key=repeated, **_asked(given))
         return told_of_work(request, run)
 
 
@@ -105,7 +106,8 @@ def seen_run(named: str, wanted: Action = Action.DESCRIBE) -> RotationRun:
     if run is None:
         raise rights.no_rotation()
     try:
-        rights.see(run.master_key, wanted)
+        for key in keys_of(run):
+            rights.see(key, wanted)
     except NotFound:
         raise rights.no_rotation() from None
     return run
@@ -136,12 +138,12 @@ def _seen() -> QuerySet[RotationRun]:
     using = configuration().database
     keys = MasterKey.objects.using(using)
     keys = keys.filter(keys_open_to(Action.DESCRIBE, current_principal(), using=using))
-    return all_runs().filter(master_key__in=keys.values("pk"))
+    return runs_of(keys)
 
 
 def _picked(runs: QuerySet[RotationRun], query: dict[str, Any]) -> QuerySet[RotationRun]:
     if "key" in query:
-        runs = runs.filter(master_key=named_key(query["key"]))
+        runs = runs.filter(keys__master_key=named_key(query["key"]))
     return runs.filter(**{name: query[name] for name in ("state", "kind") if name in query})
 
 

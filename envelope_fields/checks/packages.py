@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from envelope_fields.conf import SETTING, configuration
-from envelope_fields.rotation import workers
+from envelope_fields.jobs import dispatch
 
 
 def check_driver(**_: Any) -> list[CheckMessage]:
@@ -35,7 +35,7 @@ def check_worker(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:  # another check says so
         return []
     try:
-        workers.worker()
+        dispatch.worker()
     except Exception as error:  # whatever a worker of the project's own raises
         said = error if isinstance(error, ImproperlyConfigured) else type(error).__name__
         return [

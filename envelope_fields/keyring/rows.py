@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -138,6 +138,17 @@ def matching(which: Q) -> list[KeyRow]:
     rows = MasterKeyVersion.objects.using(database).filter(which).order_by("number")
     with explained(database):
         return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
+
+
+def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
+    """Return those of some versions that there are; errors as above."""
+    return matching(Q(version_id__in=version_ids))
+
+
+def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
+    """Return the current version of each of some master keys, as `current_version` does."""
+    newest = {row.state.key_id: row for row in matching(Q(master_key__in=key_ids))}
+    return list(newest.values())
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:

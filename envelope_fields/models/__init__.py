@@ -7,9 +7,10 @@ from envelope_fields.models.key_rows import KeyRowProtected
 from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
 from envelope_fields.models.rotations import (
     ACTIVE_STATES,
+    RotationColumn,
     RotationFailure,
+    RotationKey,
     RotationKind,
-    RotationPlace,
     RotationRange,
     RotationRun,
     RotationState,
@@ -36,9 +37,10 @@ __all__ = [
     "KeyUse",
     "MasterKey",
     "MasterKeyVersion",
+    "RotationColumn",
     "RotationFailure",
+    "RotationKey",
     "RotationKind",
-    "RotationPlace",
     "RotationRange",
     "RotationRun",
     "RotationState",

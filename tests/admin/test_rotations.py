@@ -17,14 +17,14 @@ from envelope_fields.models import (
     AuditEvent,
     MasterKey,
     RotationFailure,
-    RotationPlace,
+    RotationColumn,
     RotationRange,
     RotationRun,
     RotationState,
 )
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.workers.process import ProcessWorker
+from envelope_fields.jobs.workers.process import ProcessWorker
 from tests.admin import last_event, officer, page_of, said
 from tests.models import LabNote, TenantNote
 from tests.rotation import interrupted, left, put, with_worker
@@ -498,10 +498,10 @@ class TestPage:
 
     def test_the_list_of_what_failed_has_an_end(self, client, key):
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
-        stretch = RotationRange.objects.filter(place__run=run).first()
-        RotationRange.objects.filter(pk=stretch.pk).update(failed=1000)
+        chunk = RotationRange.objects.filter(column__run=run).first()
+        RotationRange.objects.filter(pk=chunk.pk).update(failed=1000)
         RotationFailure.objects.bulk_create(
-            RotationFailure(range=stretch, row=str(n), version_id="0" * 16, cause="X", message="")
+            RotationFailure(range=chunk, row=str(n), version_id="0" * 16, cause="X", message="")
             for n in range(100)
         )
         told = client.get(run_url(run, "progress")).json()
@@ -519,10 +519,10 @@ class TestPage:
 
     def test_numbers_in_another_language(self, client, key, settings):
         run = rotation.start(key)
-        place = RotationPlace.objects.create(
+        place = RotationColumn.objects.create(
             run=run, database="default", model="tests.TenantNote", field="text", total=12_345
         )
-        RotationRange.objects.create(place=place, sweep=1, number=0, until="", moved=1_234)
+        RotationRange.objects.create(column=column, pass_number=1, number=0, until="", moved=1_234)
         settings.USE_THOUSAND_SEPARATOR = True
         settings.LANGUAGE_CODE = "de"
         page = client.get(run_url(run)).text
@@ -535,13 +535,13 @@ class TestPage:
         urls = (page_of(key), run_url(run), run_url(run, "progress"))
         few = [queries(client, url) for url in urls]
         for number in range(20):
-            place = RotationPlace.objects.create(
+            place = RotationColumn.objects.create(
                 run=run, database="default", model="tests.Note", field=f"f{number}", total=9
             )
             RotationRange.objects.bulk_create(
-                RotationRange(place=place, sweep=sweep, number=n, until="")
+                RotationRange(column=column, pass_number=pass_number, number=n, until="")
                 for n in range(5)
-                for sweep in (1, 2)
+                for pass_number in (1, 2)
             )
         many = [queries(client, url) for url in urls]
         assert many == few
@@ -594,12 +594,12 @@ class TestList:
             RotationRun(kind="rewrap", master_key=key, state="completed", actor_type="application")
             for _ in range(120)
         )
-        places = RotationPlace.objects.bulk_create(
-            RotationPlace(run=run, database="default", model="tests.Note", field="text", total=9)
+        places = RotationColumn.objects.bulk_create(
+            RotationColumn(run=run, database="default", model="tests.Note", field="text", total=9)
             for run in runs
         )
         RotationRange.objects.bulk_create(
-            RotationRange(place=place, sweep=1, number=0, until="", moved=9) for place in places
+            RotationRange(column=column, pass_number=1, number=0, until="", moved=9) for place in places
         )
         assert client.get(LIST).context["cl"].result_count == 121
         assert queries(client, LIST) <= few[0]

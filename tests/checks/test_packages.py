@@ -77,7 +77,7 @@ class TestWorker:
     def test_tasks_of_django(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "django_tasks", None)
         monkeypatch.delitem(
-            sys.modules, "envelope_fields.rotation.workers.django_tasks", raising=False
+            sys.modules, "envelope_fields.jobs.workers.django_tasks", raising=False
         )
         with_worker(settings, "django_tasks.DjangoTasksWorker")
         (message,) = check_worker()
@@ -85,7 +85,7 @@ class TestWorker:
 
     def test_celery(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "celery", None)
-        monkeypatch.delitem(sys.modules, "envelope_fields.rotation.workers.celery", raising=False)
+        monkeypatch.delitem(sys.modules, "envelope_fields.jobs.workers.celery", raising=False)
         with_worker(settings, "celery.CeleryWorker")
         (message,) = check_worker()
         assert "django-envelope-fields[celery]" in message.msg

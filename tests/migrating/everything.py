@@ -16,7 +16,7 @@ from envelope_fields.models import (
     MasterKey,
     MasterKeyVersion,
     RotationFailure,
-    RotationPlace,
+    RotationColumn,
     RotationRange,
     RotationRun,
 )
@@ -44,7 +44,7 @@ def fill(using):
     run = RotationRun.objects.using(using).create(
         kind="rewrap", master_key=lab, state="completed", actor_type="application", created_at=NOW
     )
-    place = RotationPlace.objects.using(using).create(
+    place = RotationColumn.objects.using(using).create(
         run=run, database="default", model="tests.Note", field="text", total=1
     )
     part = RotationRange.objects.using(using).create(place=place, sweep=1, number=1, until="9")

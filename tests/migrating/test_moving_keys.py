@@ -156,7 +156,7 @@ def test_loading_a_fixture_twice_changes_nothing(filled, tmp_path):
 
 EXCLUDED = {
     "OtherAuditTrail": ["AuditEvent", "AuditHead", "AuditKey"],
-    "OtherRotations": ["RotationRun", "RotationPlace", "RotationRange", "RotationFailure"],
+    "OtherRotations": ["RotationRun", "RotationColumn", "RotationRange", "RotationFailure"],
     "VersionNotInFixture": ["KeyUse"],
 }
 

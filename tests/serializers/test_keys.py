@@ -15,7 +15,7 @@ from envelope_fields.models import (
     KeyUse,
     MasterKey,
     MasterKeyVersion,
-    RotationPlace,
+    RotationColumn,
     RotationRun,
 )
 from tests.models import Note
@@ -202,9 +202,9 @@ class TestNumbersOfRows:
             RotationRun.objects.create(kind="rewrap", master_key=MasterKey.objects.get())
             for _ in range(2)
         ]
-        place = RotationPlace.objects.create(run=runs[0], database="default", model="a.B")
-        text = dump("envelope_fields.RotationPlace")
+        place = RotationColumn.objects.create(run=runs[0], database="default", model="a.B")
+        text = dump("envelope_fields.RotationColumn")
         load(fixture, text)
-        RotationPlace.objects.filter(pk=place.pk).update(run=runs[1])
+        RotationColumn.objects.filter(pk=place.pk).update(run=runs[1])
         with pytest.raises(OtherRotations, match="place of a rotation"):
             load(fixture, text)

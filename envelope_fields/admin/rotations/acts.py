@@ -26,7 +26,7 @@ from envelope_fields.rotation import (
     pause,
     progress,
 )
-from envelope_fields.rotation.elsewhere import resume_elsewhere
+from envelope_fields.jobs.dispatch import dispatch_resume
 
 _TEMPLATE = "admin/envelope_fields/masterkey/confirm.html"
 
@@ -110,7 +110,7 @@ class Resume(RunAct):
         ]
 
     def perform(self) -> None:
-        resume_elsewhere(self.run, actor=self.request.user)
+        dispatch_resume(self.run, actor=self.request.user)
         messages.success(self.request, _("The run goes on."))
 
 

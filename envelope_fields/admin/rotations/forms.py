@@ -14,7 +14,7 @@ from envelope_fields.admin.counts import Count
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.models import MasterKey, RotationKind
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.limits import BATCH_SIZE
+from envelope_fields.jobs.limits import BATCH_SIZE
 
 _KINDS = [
     (RotationKind.REWRAP, gettext_lazy("Rewrap: the same data keys, under the current version")),

@@ -6,14 +6,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from envelope_fields.conf import SETTING
-from envelope_fields.rotation import workers
+from envelope_fields.jobs import dispatch
 
 
 def worker_problem(command: str) -> str:
     """Say why no worker would work on a run, and which command does; empty where one would."""
     try:
-        workers.worker()
-    except workers.NoWorker:
+        dispatch.worker()
+    except dispatch.NoWorker:
         return _(
             "Nobody would work on it: %(setting)s names no worker. Name one, or run this where "
             "the application runs: %(command)s"

@@ -35,8 +35,8 @@ from envelope_fields.conf import keys_database
 from envelope_fields.models import RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
-from envelope_fields.rotation.progress import progress_of
-from envelope_fields.rotation.runs import all_runs
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import all_runs, keys_of, run_title, runs_of
 
 
 class RunList(ChangeList):
@@ -77,7 +77,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
         seen = rights.open_keys(request, Action.DESCRIBE)
-        return all_runs().filter(master_key__in=seen.values("pk"))
+        return runs_of(seen)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.fields, "finished_at") if obj and obj.finished_at else self.fields
@@ -91,7 +91,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
         told = self._told(request, run)
-        may = rights.may_change_run(request, run.master_key)
+        may = all(rights.may_change_run(request, key) for key in keys_of(run))
         acts = [
             {
                 "name": name,
@@ -113,14 +113,14 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("key"), ordering="master_key__alias")
     def key(self, run: RotationRun) -> str:
-        return str(run.master_key)
+        return run_title(run)
 
     @admin.display(description=_("progress"))
     def done(self, run: Any) -> SafeString:
         told = run.progress
         return format_html(
             '<progress value="{}" max="{}" aria-label="{}"></progress> {}',
-            str(told.total - told.left),  # as text, since a number would be written as people do
+            str(told.total - told.remaining),  # as text, since a number would be written as people do
             str(told.total or 1),
             _now("moved"),
             done_text(run, told),
@@ -157,7 +157,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_view_permission(request, obj):
             return False
-        return obj is None or Action.DESCRIBE in rights.policy_allows(request, obj.master_key)
+        return obj is None or all(
+            Action.DESCRIBE in rights.policy_allows(request, key) for key in keys_of(obj)
+        )
 
     # Acts, and what the script on the page asks for
 
@@ -180,8 +182,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
         if act not in ACTS:
             raise Http404
         run = self._seen(request, pk)
-        if not rights.may_change_run(request, run.master_key):
-            raise rights.refuse(request, Action.RE_ENCRYPT, run.master_key)
+        for key in keys_of(run):
+            if not rights.may_change_run(request, key):
+                raise rights.refuse(request, Action.RE_ENCRYPT, key)
         context = self._context(request, run)
         back = url_of_run(request, run)
         return answered(request, back, lambda: answer(request, run, act, back, context))
@@ -193,8 +196,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise Http404
-        if Action.DESCRIBE not in rights.policy_allows(request, run.master_key):
-            raise rights.refuse(request, Action.DESCRIBE, run.master_key)
+        for key in keys_of(run):
+            if Action.DESCRIBE not in rights.policy_allows(request, key):
+                raise rights.refuse(request, Action.DESCRIBE, key)
         return run
 
     def _told(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:

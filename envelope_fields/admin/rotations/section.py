@@ -12,8 +12,8 @@ from envelope_fields.admin.rotations import starting
 from envelope_fields.admin.rotations.addresses import url_of_run, url_of_runs
 from envelope_fields.admin.rotations.telling import told
 from envelope_fields.models import MasterKey
-from envelope_fields.rotation.progress import progress_of
-from envelope_fields.rotation.runs import all_runs
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import all_runs
 
 RUNS_SHOWN = 5
 
@@ -35,7 +35,7 @@ def section(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, A
 
 
 def _latest(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
-    runs = list(all_runs().filter(master_key=key)[:RUNS_SHOWN])
+    runs = list(all_runs().filter(keys__master_key=key)[:RUNS_SHOWN])
     return [
         {
             **told(run, progress),

@@ -22,7 +22,7 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyState, MasterKey, RotationRun
 from envelope_fields.policy import acting_as
 from envelope_fields.rotation import RotationUnderWay, active_run
-from envelope_fields.rotation.elsewhere import start_elsewhere
+from envelope_fields.rotation.runs import start_dispatched
 
 BUTTON = gettext_lazy("Move values")
 _TEMPLATE = "admin/envelope_fields/rotationrun/start.html"
@@ -82,7 +82,7 @@ def is_possible(key: MasterKey) -> bool:
 
 
 def _started(request: HttpRequest, key: MasterKey, form: StartForm) -> RotationRun:
-    run = start_elsewhere(key, **form.chosen(), limits=form.limits(), actor=request.user)
+    run = start_dispatched(key, **form.chosen(), limits=form.limits(), actor=request.user)
     messages.success(request, _("The values under %(key)s are being moved.") % {"key": key})
     return run
 

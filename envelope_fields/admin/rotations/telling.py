@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 
 from envelope_fields.admin.rotations.durations import duration_text
 from envelope_fields.models import RotationFailure, RotationRun, RotationState
+from envelope_fields.jobs.runs import run_title
 from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
 
 FAILURES_SHOWN = 50
@@ -20,7 +21,7 @@ _NOTHING = "–"
 
 def told(run: RotationRun, progress: Progress) -> dict[str, Any]:
     """Return how far a run is: for a template, and as JSON for the script."""
-    done = progress.total - progress.left
+    done = progress.total - progress.remaining
     return {
         "state": str(run.state),
         "is_over": not run.is_active,
@@ -51,7 +52,7 @@ def told_in_full(run: RotationRun, progress: Progress) -> dict[str, Any]:
 
 def run_text(run: RotationRun) -> str:
     """Name a run for people."""
-    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run.master_key}
+    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run_title(run)}
 
 
 def done_text(run: RotationRun, progress: Progress) -> str:
@@ -60,7 +61,7 @@ def done_text(run: RotationRun, progress: Progress) -> str:
         return _("not counted yet") if run.is_active else _("none")
     text = ngettext("%(done)s of %(total)s value", "%(done)s of %(total)s values", progress.total)
     return text % {
-        "done": _number(progress.total - progress.left),
+        "done": _number(progress.total - progress.remaining),
         "total": _number(progress.total),
     }
 
@@ -74,7 +75,7 @@ def is_quiet(run: RotationRun) -> bool:
 
 def _silence(run: RotationRun) -> float:
     """Return how many seconds ago somebody was last seen to do something about it."""
-    seen = max(filter(None, (run.created_at, run.resumed_at, run.seen_at)))
+    seen = max(filter(None, (run.created_at, run.resumed_at, run.heartbeat_at)))
     return (timezone.now() - seen).total_seconds()
 
 
@@ -102,9 +103,9 @@ def _rate(rate: float) -> str:
 
 
 def _time_left(progress: Progress) -> str:
-    if progress.time_left is None:
+    if progress.time_remaining is None:
         return _NOTHING
-    return _("about %(time)s") % {"time": duration_text(progress.time_left.total_seconds())}
+    return _("about %(time)s") % {"time": duration_text(progress.time_remaining.total_seconds())}
 
 
 def _note(run: RotationRun) -> str:
@@ -132,15 +133,15 @@ def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
 
 
 def _field(field: FieldProgress) -> list[str]:
-    numbers = (field.total, field.moved, field.skipped, field.failed, field.left)
+    numbers = (field.total, field.moved, field.skipped, field.failed, field.remaining)
     return [field.field, _database(field.database, field.schema), *map(_number, numbers)]
 
 
 def _failure(failure: RotationFailure) -> list[str]:
-    place = failure.range.place
+    column = failure.range.column
     return [
-        str(place),
-        _database(place.database, place.named_schema),
+        str(column),
+        _database(column.database, column.named_schema),
         failure.row,
         failure.version_id,
         failure.cause,

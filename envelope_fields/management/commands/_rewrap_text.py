@@ -9,7 +9,7 @@ from typing import Any
 
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, Progress
-from envelope_fields.rotation.plain_values import PlainValues
+from envelope_fields.rotation.forecast import PlainValues
 
 Forecasts = Mapping[MasterKey, Sequence[Forecast]]
 
@@ -69,7 +69,7 @@ def run_as_text(done: RotationRun, told: Progress) -> str:
 def problems(done: RotationRun, told: Progress, failures: Iterable[RotationFailure]) -> list[str]:
     """Return a line for everything that is not as it should be after a run."""
     lines = [
-        f"{failure.range.place} {failure.row}{_with_schema(failure)}: {failure.cause}: "
+        f"{failure.range.column} {failure.row}{_with_schema(failure)}: {failure.cause}: "
         f"{failure.message}"
         for failure in failures
     ]
@@ -86,7 +86,7 @@ def in_schema(schema: str | None) -> str:
 
 
 def _with_schema(failure: RotationFailure) -> str:
-    schema = failure.range.place.named_schema
+    schema = failure.range.column.named_schema
     return "" if schema is None else f" in the schema {schema!r}"
 
 

@@ -30,13 +30,13 @@ from envelope_fields.rotation import (
     run,
     start,
 )
-from envelope_fields.rotation.contents import failure_content, run_content
-from envelope_fields.rotation.limits import BATCH_SIZE
-from envelope_fields.rotation.plain_values import PlainValues, plain_values
-from envelope_fields.rotation.processes import work_in_processes
-from envelope_fields.rotation.running import resumed
-from envelope_fields.rotation.runs import active_runs, is_asked_for
-from envelope_fields.rotation.waiting import keys_with_work
+from envelope_fields.rotation.representation import failure_content, run_content
+from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.rotation.forecast import PlainValues, plain_values
+from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.rotation.runs import resumed
+from envelope_fields.jobs.runs import active_runs, is_same_request
+from envelope_fields.rotation.scope import keys_with_work
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 _LISTED = 20  # failures, of those that are stored
@@ -117,7 +117,7 @@ class Command(BaseCommand):
             under_way = active_run(key)
             if under_way is None:
                 yield start(key, limits=Limits(**self._limits()), **self._asked_for())
-            elif is_asked_for(under_way, **self._asked_for()):
+            elif is_same_request(under_way, **self._asked_for()):
                 # One that was killed is still there; to go on with it is what is wanted.
                 yield self._limited(under_way)
             else:
@@ -129,7 +129,7 @@ class Command(BaseCommand):
             return [named_key(asked["key"])]
         found = keys_with_work(self._kind(), asked["field"], asked["database"])
         # Whoever was killed may have moved the last value, and not said so.
-        under_way = [run for run in active_runs() if is_asked_for(run, **self._asked_for())]
+        under_way = [run for run in active_runs() if is_same_request(run, **self._asked_for())]
         return [*found, *(run.master_key for run in under_way if run.master_key not in found)]
 
     def _asked_for(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Command(BaseCommand):
 
 def _show(bar: NoBar, now: RotationRun) -> None:
     told = progress(now)
-    bar.show(told.total - told.left, told.total)
+    bar.show(told.total - told.remaining, told.total)
 
 
 def _show_if_due(bar: NoBar, now: RotationRun) -> None:

@@ -14,8 +14,8 @@ from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
-from envelope_fields.rotation.contents import run_content
-from envelope_fields.rotation.runs import active_runs, all_runs
+from envelope_fields.rotation.representation import run_content
+from envelope_fields.jobs.runs import active_runs, all_runs
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
@@ -50,19 +50,19 @@ def _line(run: RotationRun) -> str:
     told = progress(run)
     line = (
         f"{run.pk}  {run.master_key}  {run.kind}  {run.state}  "
-        f"{told.total - told.left:,} of {told.total:,}"
+        f"{told.total - told.remaining:,} of {told.total:,}"
     )
     if told.failed:
         line += f", {told.failed:,} failed"
-    if told.time_left is not None:
-        line += f", {duration(told.time_left.total_seconds())} left"
+    if told.time_remaining is not None:
+        line += f", {duration(told.time_remaining.total_seconds())} left"
     if run.state == RotationState.RUNNING and _is_silent(run):
-        line += f", nobody at it since {run.seen_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+        line += f", nobody at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line
 
 
 def _is_silent(run: RotationRun) -> bool:
-    return run.seen_at is not None and timezone.now() - run.seen_at > _SILENT
+    return run.heartbeat_at is not None and timezone.now() - run.heartbeat_at > _SILENT
 
 
 def _uuid(given: str) -> UUID:

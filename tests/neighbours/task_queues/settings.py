@@ -6,6 +6,6 @@ TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBacken
 ENVELOPE_FIELDS = {
     **ENVELOPE_FIELDS,
     "ROTATION_WORKER": {
-        "BACKEND": "envelope_fields.rotation.workers.django_tasks.DjangoTasksWorker"
+        "BACKEND": "envelope_fields.jobs.workers.django_tasks.DjangoTasksWorker"
     },
 }
