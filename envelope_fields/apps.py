@@ -27,16 +27,17 @@ class EnvelopeFieldsConfig(AppConfig):
             checks,
             default_key,
             first_uses,
-            key_fixtures,
-            key_tables,
             key_uses,
-            serializers,
         )
         from envelope_fields.audit import denied
-        from envelope_fields.fields import fixtures, migrations
+        from envelope_fields.fields import fixtures
+        from envelope_fields.fixtures import formats
+        from envelope_fields.fixtures import keys as key_fixtures
         from envelope_fields.grants import departures
-        from envelope_fields.policy import news
         from envelope_fields.jobs import dispatch
+        from envelope_fields.migrating import conversions
+        from envelope_fields.migrating import keys as key_tables
+        from envelope_fields.policy import news
         from envelope_fields.rotation import scope
 
         checks.register()
@@ -48,9 +49,9 @@ class EnvelopeFieldsConfig(AppConfig):
         key_fixtures.connect()
         key_tables.connect(self)
         key_uses.connect()
-        migrations.connect(self)
+        conversions.connect(self)
         news.connect()
-        serializers.register()
+        formats.register()
         dispatch.register()
         scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
@@ -66,9 +67,9 @@ class EnvelopeFieldsConfig(AppConfig):
 def _begin(*, sender: Any, **kwargs: Any) -> None:
     """Make what our tables begin with: once, although the signal is sent for each app."""
     from envelope_fields import default_key
-    from envelope_fields.audit import beginning
+    from envelope_fields.audit import triggers
 
     with_models = (app for app in apps.get_app_configs() if app.models_module is not None)
     if sender is next(with_models, None):
         default_key.repair(**kwargs)
-        beginning.begin(**kwargs)
+        triggers.bootstrap(**kwargs)

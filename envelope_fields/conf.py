@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +19,9 @@ SETTING = "ENVELOPE_FIELDS"
 BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
+
+_Backend = TypeVar("_Backend")
 
 
 class Schemas:
@@ -81,11 +86,65 @@ class _SchemasOfFunction(Schemas):
 
 @dataclass(frozen=True, eq=False)
 class BackendSettings:
-    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with."""
+    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with.
 
+    Attributes:
+        where: its place in the settings, for messages.
+        backend: the dotted path of the class.
+        options: the keyword arguments of its constructor.
+    """
+
+    where: str
     backend: str
     # Options may hold a key, so they stay out of repr.
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def make(self, base: type[_Backend]) -> _Backend:
+        """Return an object of the class, which must be a subclass of `base`.
+
+        Raises:
+            ImproperlyConfigured: no such class, or options that it does not take.
+        """
+        try:
+            return load(self.backend, self.options, base)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{self.where}: {error}") from None
+
+
+def load(backend: str, options: Mapping[str, Any], base: type[_Backend]) -> _Backend:
+    """Return an object of a class that settings name.
+
+    Args:
+        backend: the dotted path of a subclass of `base`.
+        options: its keyword arguments.
+        base: what it has to be.
+
+    Raises:
+        ValueError: no such class, or options that it does not take; never says their values.
+    """
+    backend_class = _imported(backend, base)
+    taken = signature(backend_class).parameters
+    if not any(each.kind is Parameter.VAR_KEYWORD for each in taken.values()):
+        for name in options:
+            if name not in taken:
+                raise ValueError(f"{backend} has no option {name!r}. {_valid(taken)}")
+    try:
+        return backend_class(**options)
+    except TypeError as error:
+        raise ValueError(f"{backend}: {error}") from None
+
+
+def _imported(path: str, base: type[_Backend]) -> type[_Backend]:
+    module, _, name = path.rpartition(".")
+    try:
+        backend = getattr(import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"the backend {path} cannot be imported: {error}") from error
+    if not (isinstance(backend, type) and issubclass(backend, base)):
+        raise ValueError(
+            f"the backend {path} is not a subclass of {base.__module__}.{base.__qualname__}"
+        )
+    return backend
 
 
 @dataclass(frozen=True)
@@ -181,7 +240,9 @@ def _root_keys(given: Any) -> dict[str, BackendSettings]:
                 f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
-    return {name: _backend(entry, root_key_place(name)) for name, entry in given.items()}
+    return {
+        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]') for name, entry in given.items()
+    }
 
 
 def _rotation_worker(given: Any) -> BackendSettings | None:
@@ -197,12 +258,7 @@ def _backend(entry: Any, where: str) -> BackendSettings:
     options = entry.get("OPTIONS", {})
     if not isinstance(options, Mapping):
         raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return BackendSettings(entry["BACKEND"], options)
-
-
-def root_key_place(name: str) -> str:
-    """Return where in the settings the root key `name` stands, for messages."""
-    return f'{SETTING}["ROOT_KEYS"][{name!r}]'
+    return BackendSettings(where, entry["BACKEND"], options)
 
 
 def _database(given: Any) -> str:

@@ -23,6 +23,10 @@ __all__ = [
 ]
 
 
+# Where messages send their readers: the pages of the documentation are not in the wheel.
+DOCUMENTATION = "https://django-envelope-fields.readthedocs.io/en/stable/"
+
+
 class EnvelopeError(Exception):
     """The base of all errors about envelopes and their keys."""
 
@@ -80,6 +84,11 @@ class RootKeyUnavailable(EnvelopeError):
 
 class RootKeyRefused(EnvelopeError):
     """The root key answered, and does not open this master key version. Trying again is no use."""
+
+
+def documentation_page(name: str) -> str:
+    """Return the address of a page of `docs/`, which is named without its suffix."""
+    return f"{DOCUMENTATION}{name}.html"
 
 
 def _made_again(

@@ -18,9 +18,10 @@ from time import monotonic, time
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
-from envelope_fields import key_uses, keyring, own_connection, use_rows
+from envelope_fields import key_uses, keyring, use_rows
 from envelope_fields.conf import configuration
-from envelope_fields.database_errors import says_no_column, says_no_table
+from envelope_fields.databases import transactions
+from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import Errand
 from envelope_fields.use_rows import Day, Which
@@ -63,9 +64,9 @@ def record(version_id: bytes, errand: Errand) -> None:
 
 def _written(days: dict[Which, Day], using: str) -> bool:
     """Write, and return whether that is committed."""
-    if own_connection.in_transaction(using) and own_connection.is_possible(using):
+    if transactions.in_transaction(using) and transactions.has_autonomous(using):
         try:
-            if own_connection.run(partial(use_rows.write, days, using), using):
+            if transactions.autonomous(partial(use_rows.write, days, using), using):
                 return True
         except DatabaseError as error:  # such as a lock that this very transaction holds
             _logger.info("The use of a key is recorded in its transaction: %s", error)
@@ -83,10 +84,10 @@ def _note_refused(version_id: bytes, errand: Errand) -> None:
     days = {_which(version_id, errand, now): Day(refused_at=now)}
     try:
         using = configuration().database
-        if not own_connection.in_transaction(using):
+        if not transactions.in_transaction(using):
             use_rows.write(days, using)
-        elif own_connection.is_possible(using):
-            own_connection.run(partial(use_rows.write, days, using), using)
+        elif transactions.has_autonomous(using):
+            transactions.autonomous(partial(use_rows.write, days, using), using)
     except Exception as error:  # the refusal itself is what the caller has to hear
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
 

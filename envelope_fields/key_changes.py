@@ -1,18 +1,24 @@
-"""Rows that a connection has changed and not yet committed, and the news of it (law 3).
+"""Rows that a connection has changed and not yet committed, and who is notified (law 3).
 
 Rows of keys and grants, since what is cached of keys follows from them; and those of users and
 their groups, maybe in another database, on which decisions about users are made.
 
 A change hangs in Django's list of commit callbacks, because that list is what rolls back: a
-savepoint, a transaction or a test that ends without a commit takes its changes with it.
+savepoint, a transaction or a test that ends without a commit takes its changes with it. Callbacks
+are added to its end and rolled back from its end, so a change stays at the index that it got.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable
+from itertools import chain
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 
@@ -28,10 +34,15 @@ class KeyChange:
     It is counted from its making until the last reference to it goes, so that to know whether
     there is any costs a look at a set. That may be later than the rollback, never earlier. Its
     end makes caches forget too: Django drops the callbacks that come after one that raises.
+
+    Attributes:
+        version_ids: of the versions that it made.
+        index: its place among the commit callbacks of its connection.
     """
 
-    def __init__(self, version_ids: Iterable[bytes]) -> None:
+    def __init__(self, version_ids: Iterable[bytes], index: int) -> None:
         self.version_ids = frozenset(version_ids)
+        self.index = index
         live.add(id(self))
 
     def __del__(self) -> None:
@@ -56,10 +67,24 @@ class PeopleChange:
         _forget_people()
 
 
+# So that nothing has to look through the callbacks: a transaction may make a thousand keys.
+_made: WeakValueDictionary[bytes, KeyChange] = WeakValueDictionary()  # by version id
+_of_connections: WeakKeyDictionary[BaseDatabaseWrapper, list[ref[KeyChange]]] = WeakKeyDictionary()
+_lock = Lock()  # of these lists: threads of a test may share a connection
+
+
 def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
     """Say that key rows were changed on the connection `using`, making these new versions."""
     _forget()
-    transaction.on_commit(KeyChange(version_ids), using=using)
+    connection = connections[using]
+    change = KeyChange(version_ids, index=len(_callbacks(connection)))
+    transaction.on_commit(change, using=using)
+    if _callback(change, connection) is None:
+        return  # it is committed
+    with _lock:
+        _pending(connection).append(ref(change))
+    for version_id in change.version_ids:
+        _made[version_id] = change
 
 
 def announce_people(using: str) -> None:
@@ -71,7 +96,7 @@ def announce_people(using: str) -> None:
 
 
 def announce_new_person() -> None:
-    """Say that there is a user who was not there before: nobody has relied on them yet."""
+    """Say that there is a user who was not there before: no decision was made about them yet."""
     _forget_people()
 
 
@@ -89,14 +114,25 @@ any_uncommitted = live.__len__
 any_people_uncommitted = _live_people.__len__
 
 
-def uncommitted() -> list[KeyChange]:
-    """Return the uncommitted key changes of this thread's connection to the keys' database."""
-    return [change for _, change in _pending()]
+def uncommitted() -> KeyChange | None:
+    """Return the first uncommitted key change of this thread's connection to the keys' database."""
+    connection = connections[configuration().database]
+    with _lock:
+        changes = _pending(connection)
+        return changes[0]() if changes else None
+
+
+def maker_of(version_id: bytes) -> KeyChange | None:
+    """Return the uncommitted change of this thread's connection that made a version."""
+    change = _made.get(version_id)
+    connection = connections[configuration().database]
+    return None if _callback(change, connection) is None else change
 
 
 def people_uncommitted(using: str) -> bool:
     """Whether this thread's connection `using` has changed users or groups in its transaction."""
-    return any(isinstance(callback, PeopleChange) for _, callback, *_ in _callbacks(using))
+    callbacks = _callbacks(connections[using])
+    return any(isinstance(callback, PeopleChange) for _, callback, *_ in callbacks)
 
 
 def can_vanish(version_id: bytes) -> bool:
@@ -107,25 +143,34 @@ def can_vanish(version_id: bytes) -> bool:
     that was begun inside the test after the version was made.
     """
     connection = connections[configuration().database]
+    callback = _callback(_made.get(version_id), connection)
+    if callback is None:
+        return False
     blocks: list[Any] = connection.atomic_blocks
     of_tests = sum(1 for block in blocks if block._from_testcase)
     # The outermost block is the transaction, and has no savepoint.
     since = set(connection.savepoint_ids[max(of_tests - 1, 0) :])
-    return any(
-        version_id in change.version_ids and (not of_tests or not since.isdisjoint(savepoints))
-        for savepoints, change in _pending()
-    )
+    return not of_tests or not since.isdisjoint(callback[0])
 
 
-def _pending() -> Iterator[tuple[set[str], KeyChange]]:
-    """Yield uncommitted changes, each with the savepoints that it was made in."""
-    for savepoints, callback, *_ in _callbacks(configuration().database):
-        if isinstance(callback, KeyChange):
-            yield savepoints, callback
+def _pending(connection: BaseDatabaseWrapper) -> list[ref[KeyChange]]:
+    changes = _of_connections.setdefault(connection, [])
+    while changes and _callback(changes[-1](), connection) is None:
+        changes.pop()  # it was committed, or rolled back with all that came after it
+    return changes
 
 
-def _callbacks(using: str) -> list[Any]:
-    return connections[using].run_on_commit
+def _callback(change: KeyChange | None, connection: BaseDatabaseWrapper) -> Any:
+    """Return the callback that a change is, with its savepoints; None where it is one no more."""
+    if change is None:
+        return None
+    callbacks = _callbacks(connection)
+    expected = callbacks[change.index : change.index + 1]
+    return next((each for each in chain(expected, callbacks) if each[1] is change), None)
+
+
+def _callbacks(connection: BaseDatabaseWrapper) -> list[Any]:
+    return connection.run_on_commit
 
 
 def _forget() -> None:
@@ -136,3 +181,11 @@ def _forget() -> None:
 def _forget_people() -> None:
     for listener in _people_listeners:
         listener()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = Lock()  # a thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)

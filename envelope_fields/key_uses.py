@@ -21,8 +21,9 @@ from django.core.signals import request_finished, request_started
 from django.db import connections
 from django.utils import timezone
 
-from envelope_fields import clock, keyring, own_connection, process_end, use_rows
+from envelope_fields import keyring, process_end, use_rows
 from envelope_fields.conf import configuration
+from envelope_fields.databases import clock, transactions
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.use_rows import Day, Which, latest
 
@@ -166,7 +167,7 @@ def _end_request(**_: Any) -> None:
 def _in_transaction() -> bool:
     """Whether what this thread writes to the keys' database would not be committed at once."""
     connection = connections[configuration().database]
-    return connection.in_atomic_block or not own_connection.autocommits(connection)
+    return connection.in_atomic_block or not transactions.autocommits(connection)
 
 
 def _flush_and_close() -> None:

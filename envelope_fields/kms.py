@@ -15,7 +15,7 @@ from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
-from envelope_fields.data_key import DataKey
+from envelope_fields.crypto.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.keyring import Errand
 from envelope_fields.models import MasterKey

@@ -9,6 +9,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from envelope_fields.databases import database_of
+
 
 class StoreExternally(Operation):
     """Have PostgreSQL keep large values of an encrypted field apart, without compressing them.
@@ -39,7 +41,9 @@ class StoreExternally(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self._store(to_state.apps.get_model(app_label, self.model_name), schema_editor, "EXTERNAL")
+        self._store(
+            to_state.apps.get_model(app_label, self.model_name), schema_editor, external=True
+        )
 
     def database_backwards(
         self,
@@ -48,7 +52,9 @@ class StoreExternally(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self._store(to_state.apps.get_model(app_label, self.model_name), schema_editor, "EXTENDED")
+        self._store(
+            to_state.apps.get_model(app_label, self.model_name), schema_editor, external=False
+        )
 
     def describe(self) -> str:
         return f"Store field {self.name} of {self.model_name} externally"
@@ -57,13 +63,13 @@ class StoreExternally(Operation):
     def migration_name_fragment(self) -> str:
         return f"store_{self.model_name.lower()}_{self.name.lower()}_externally"
 
-    def _store(self, model: Any, schema_editor: BaseDatabaseSchemaEditor, how: str) -> None:
+    def _store(
+        self, model: Any, schema_editor: BaseDatabaseSchemaEditor, *, external: bool
+    ) -> None:
         connection = schema_editor.connection
-        if connection.vendor != "postgresql":
-            return
-        if not self.allow_migrate_model(connection.alias, model):
-            return
         field: models.Field[Any, Any] = model._meta.get_field(self.name)
         table = schema_editor.quote_name(model._meta.db_table)
         column = schema_editor.quote_name(str(field.column))
-        schema_editor.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE {how}")
+        sql = database_of(connection).storage_sql(table, column, external=external)
+        if sql and self.allow_migrate_model(connection.alias, model):
+            schema_editor.execute(sql)

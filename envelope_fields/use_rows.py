@@ -13,7 +13,7 @@ from django.db.models import DateTimeField, F, Max, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from envelope_fields import clock
+from envelope_fields.databases import clock
 from envelope_fields.models import KeyUse, MasterKeyVersion
 
 # By version id, day, action and door.

@@ -94,7 +94,7 @@ def test_available_apps(transactional_db):
     assert_that_it_serves()
 
 
-@override_settings(MIGRATION_MODULES={"tests": "tests.serializers.migrated"})
+@override_settings(MIGRATION_MODULES={"tests": "tests.fixtures.migrated"})
 def test_serialized_rollback(transactional_db, monkeypatch):
     content = connection.creation.serialize_db_to_string()
     monkeypatch.setattr(connection, "_test_serialized_contents", content, raising=False)

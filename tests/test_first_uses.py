@@ -103,7 +103,7 @@ class TestInATransaction:
     @pytest.mark.skipif("connection.vendor != 'mysql'", reason="there, a parent row is locked")
     def test_under_a_lock_of_its_own(self, key, monkeypatch):
         """Its own connection waits for the version that this transaction has locked."""
-        monkeypatch.setattr("envelope_fields.own_connection.LOCK_SECONDS", 1)
+        monkeypatch.setattr("envelope_fields.databases.transactions.LOCK_SECONDS", 1)
         with transaction.atomic():
             key.versions.update(created_at=key.created_at)
             keyring.forget()

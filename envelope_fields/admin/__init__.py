@@ -1,16 +1,17 @@
 """The keys in Django's admin, for officers who never open a shell.
 
-Rooms: `keys` is the list and a key's page, `acts` ask before they do anything, `grants` hand out
-rights, `rotations` move stored values, `events` is the audit trail; `counts` knows what is stored
-under keys, `chart` draws it, `due` knows when keys are rotated, `rights` says what somebody may
-see, and `answering` what they hear when something was refused.
+`keys`, `grants`, `events` and `rotations` are the resources, and `key_pages` is what a key's page
+has beside its form. `confirmation` is the page that asks before anything is done: `operations`,
+`deletion`, `rotation_start` and `grants` say what. `counts` knows how many values are stored, and
+`rotation_progress` how many were moved. `permissions` decides what a user sees, `etags` finds out
+whether a page is stale, and `words` names things for people.
 """
 
 from django.contrib import admin
 
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
-from envelope_fields.admin.rotations.runs import RotationRunAdmin
+from envelope_fields.admin.rotations import RotationRunAdmin
 from envelope_fields.models import AuditEvent, MasterKey, RotationRun
 
 admin.site.register(MasterKey, MasterKeyAdmin)

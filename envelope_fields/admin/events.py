@@ -1,10 +1,9 @@
-"""The audit trail, to be read: nobody adds, changes or deletes here, superusers neither."""
+"""The audit trail, to be read: no user adds, changes or deletes here, superusers neither."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -13,13 +12,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields import audit, lifecycle
-from envelope_fields.admin import rights
-from envelope_fields.admin.actors import actor_text
-from envelope_fields.admin.read_only import ReadOnlyAdmin
-from envelope_fields.admin.words import in_words
+from envelope_fields import audit
+from envelope_fields.admin.permissions import ReadOnlyAdmin
+from envelope_fields.audit.representation import actor_text, head_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.lifecycle.keys import named_key
+from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
 
@@ -42,7 +42,7 @@ class KeyFilter(admin.SimpleListFilter):
         if not value:
             return events
         try:
-            key = lifecycle.find_master_key(_named(value))
+            key = named_key(value)
         except MasterKeyNotFound:
             return events.filter(key_alias=value)
         return events.filter(key_id=key.pk)
@@ -72,15 +72,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_help_text = _("Actor, key, request id or address")
     fields: ClassVar = (
         ("number", "occurred_at"), ("action", "outcome"), "actor", ("key_alias", "key_id"),
-        "version", "said_before", "said_after", ("address", "request_id"), "chained",
+        "version", "state_before", "state_after", ("address", "request_id"), "chained",
     )  # fmt: skip
     readonly_fields = (
         "number", "occurred_at", "action", "outcome", "actor", "key_alias", "key_id", "version",
-        "said_before", "said_after", "address", "request_id", "chained",
+        "state_before", "state_after", "address", "request_id", "chained",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        seen = rights.open_keys(request, Action.VIEW_AUDIT)
+        seen = open_keys(Action.VIEW_AUDIT, request.user)
         of_no_key = Q(key_id__isnull=True)
         events = AuditEvent.objects.using(seen.db)
         return events.filter(Q(key_id__in=seen.values("pk")) | of_no_key)
@@ -98,27 +98,20 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return "" if event.version_number is None else str(event.version_number)
 
     @admin.display(description=_("before"))
-    def said_before(self, event: AuditEvent) -> SafeString:
+    def state_before(self, event: AuditEvent) -> SafeString:
         return _as_text(event.before)
 
     @admin.display(description=_("after"))
-    def said_after(self, event: AuditEvent) -> SafeString:
+    def state_after(self, event: AuditEvent) -> SafeString:
         return _as_text(event.after)
 
     @admin.display(description=_("head"))
     def chained(self, event: AuditEvent) -> str:
         """Show what `verify_audit_trail --head` takes."""
-        return f"{event.number}:{bytes(event.mac).hex()}"
+        return head_text(event)
 
 
-def _named(text: str) -> Any:
-    try:
-        return UUID(text)
-    except ValueError:
-        return text
-
-
-def _as_text(said: Any) -> SafeString:
-    if not said:
+def _as_text(state: Any) -> SafeString:
+    if not state:
         return SafeString("")
-    return format_html("<pre>{}</pre>", json.dumps(said, indent=2, ensure_ascii=False))
+    return format_html("<pre>{}</pre>", json.dumps(state, indent=2, ensure_ascii=False))

@@ -1,9 +1,9 @@
 """Keys over HTTP, for other programs: `path("api/", include("envelope_fields.api.urls"))`.
 
-Rooms: `view` is what all endpoints have in common: who is `acting`, the `rights` that it takes, the
-`problems` that are told, `pages`, `throttling`, `parsing`, and `etags` where two operators can
-collide. `naming` knows what `{id}` means, `fields` what is taken from outside. Then there is a
-module for each resource, and `schema` describes them all.
+`fields` are what is taken from outside, `problems` are the errors, `requests` is how a request
+comes in, and `views` what all views have in common. Then there is a module for each resource,
+with its views and the shapes of its JSON; `operations` makes its views of what the registry of
+operations has. Views describe themselves with `schema.endpoint`.
 """
 
 from importlib.util import find_spec

@@ -9,11 +9,9 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import census, key_uses
-from envelope_fields.api import rights, throttling
-from envelope_fields.api.fields import Moment
-from envelope_fields.api.naming import named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.view import ApiView
+from envelope_fields.api import requests, views
+from envelope_fields.api.fields import DateTime
+from envelope_fields.api.schema import endpoint
 from envelope_fields.census.representation import (
     not_counted_content,
     row_content,
@@ -101,22 +99,22 @@ class CensusContent(serializers.Serializer[Any]):
     rows = FieldCount(many=True)
     totals = VersionTotal(many=True)
     total = serializers.IntegerField()
-    last_use = Moment(allow_null=True)
-    last_use_by_kms = Moment(allow_null=True)
+    last_use = DateTime(allow_null=True)
+    last_use_by_kms = DateTime(allow_null=True)
     not_counted = NotCounted(
         many=True, help_text="What may hold values of any key, and was not counted for certain."
     )
 
 
-class Census(ApiView):
+class Census(views.ApiView):
     """What is stored under a key, counted now: every encrypted column is read."""
 
-    own_throttle_scope = throttling.CENSUS
+    own_throttle_scope = requests.CENSUS
 
-    @operation("read_census", {200: CensusContent}, refusals=(503,))
+    @endpoint("read_census", {200: CensusContent}, refusals=(503,))
     def get(self, request: Any, id: str) -> Response:
         """Count what is stored under a key."""
-        key = rights.see(named_key(id))
+        key = views.seen_key(id)
         rows = census.census(key)
         content = {
             "rows": [row_content(row) for row in rows],

@@ -1,50 +1,137 @@
-"""The data operations of AWS KMS over HTTP, where the settings switch them on."""
+"""The data operations of AWS KMS over HTTP, where the settings switch them on. Bytes are base64."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from traceback import extract_tb
 from typing import Any
 
 from django.http import HttpRequest
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import keyring, kms
-from envelope_fields.api import data_shapes as shapes
-from envelope_fields.api import rights, throttling
-from envelope_fields.api.naming import named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.view import ApiView
+from envelope_fields.api import requests, views
+from envelope_fields.api.fields import Base64, EncryptionContext, KeyName, Strict
+from envelope_fields.api.problems import no_address
+from envelope_fields.api.schema import endpoint
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.format import OVERHEAD_BYTES
+from envelope_fields.kms import PLAINTEXT_LIMIT
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 
-_REFUSALS = (409, 502, 503)
+_KEY_ID = "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"
+_CONTEXT = {"file": "scan-17"}
+_PLAINTEXT = "eC1yYXk="
+_CIPHERTEXT = "AV8MHBudjnpC…"
+
+
+def _example(value: dict[str, Any], *, is_answer: bool = False) -> Any:
+    example = OpenApiExample("example", value, response_only=is_answer, request_only=not is_answer)
+    return extend_schema_serializer(examples=[example])
+
+
+@_example({"key": "alias:billing", "context": _CONTEXT})
+class ForKey(Strict):
+    """Under which key, and what the result is bound to."""
+
+    key = KeyName()
+    context = EncryptionContext(  # type: ignore[assignment]  # its name outside
+        default=dict, help_text="To be given again to decrypt; not secret."
+    )
+
+
+@_example({"key": "alias:billing", "plaintext": _PLAINTEXT, "context": _CONTEXT})
+class ToEncrypt(ForKey):
+    """What is to be encrypted."""
+
+    plaintext = Base64(most=PLAINTEXT_LIMIT, allow_blank=True)
+
+
+@_example({"ciphertext": _CIPHERTEXT, "context": _CONTEXT})
+class ToDecrypt(Strict):
+    """What is to be decrypted; `key` is the one that it must be under."""
+
+    ciphertext = Base64(most=PLAINTEXT_LIMIT + OVERHEAD_BYTES)
+    context = EncryptionContext(default=dict)  # type: ignore[assignment]  # its name outside
+    key = KeyName(required=False)
+
+
+@_example({"ciphertext": _CIPHERTEXT, "context": _CONTEXT, "destination_key": "alias:archive"})
+class ToReEncrypt(ToDecrypt):
+    """What is to be moved, and where to; without a `destination_context` it keeps its own."""
+
+    destination_key = KeyName()
+    destination_context = EncryptionContext(required=False)
+
+
+class KeyUsed(serializers.Serializer[Any]):
+    """Which key it is under."""
+
+    key_id = serializers.UUIDField()
+
+
+@_example({"key_id": _KEY_ID, "ciphertext": _CIPHERTEXT}, is_answer=True)
+class Encrypted(KeyUsed):
+    """To be stored."""
+
+    ciphertext = serializers.CharField(help_text="Base64.")
+
+
+@_example({"key_id": _KEY_ID, "plaintext": _PLAINTEXT}, is_answer=True)
+class Decrypted(KeyUsed):
+    """To be used, and not stored."""
+
+    plaintext = serializers.CharField(help_text="Base64.", allow_blank=True)
+
+
+@_example(
+    {
+        "key_id": _KEY_ID,
+        "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
+        "ciphertext": _CIPHERTEXT,
+    },
+    is_answer=True,
+)
+class DataKey(Encrypted):
+    """A data key, to encrypt with and to forget; and its ciphertext, to store."""
+
+    plaintext = serializers.CharField(help_text="32 bytes in base64.")
+
+
+@_example({"key_id": _KEY_ID, "source_key_id": _KEY_ID, "ciphertext": _CIPHERTEXT}, is_answer=True)
+class ReEncrypted(Encrypted):
+    """To be stored instead."""
+
+    source_key_id = serializers.UUIDField()
 
 
 class DataOperationFailed(Exception):
     """A fault of the server in a data operation: what it was, and where, and none of the data."""
 
 
-class DataView(ApiView):
+class DataView(views.ApiView):
     """An operation on data. Its answers are stored nowhere, and its faults show no data."""
 
-    door = (rights.USE,)
-    own_throttle_scope = throttling.DATA
+    permissions = (views.USE,)
+    own_throttle_scope = requests.DATA
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().dispatch(request, *args, **kwargs)
         except Exception as error:
-            fault = _told(error)
+            fault = _fault(error)
         # Raised from here, since an error report shows the variables of the frames that an error
         # passed: the framework's hold what was sent.
         raise DataOperationFailed(fault)
 
     def check_permissions(self, request: Any) -> None:
         if not configuration().api.data_operations:
-            raise rights.nothing_here()
+            raise no_address()
         super().check_permissions(request)
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,19 +140,26 @@ class DataView(ApiView):
         return response
 
 
+def _endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable[[Any], Any]:
+    return endpoint(
+        name,
+        {200: answers},
+        body=body,
+        refusals=(409, 502, 503),
+        headers={200: ("Cache-Control",)},
+    )
+
+
 class GenerateDataKey(DataView):
     """A data key, to encrypt with elsewhere."""
 
-    @operation(
-        "generate_data_key", {200: shapes.DataKey}, body=shapes.ForKey, refusals=_REFUSALS,
-        headers={200: ("Cache-Control",)},
-    )  # fmt: skip
+    @_endpoint("generate_data_key", DataKey, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, in plaintext and encrypted.
 
         Encrypt with the plaintext and forget it; store the ciphertext, which `decrypt` opens.
         """
-        given = self.body(shapes.ForKey)
+        given = self.body(ForKey)
         key = _key(given["key"], Action.GENERATE_DATA_KEY)
         with kms.generate_data_key(key.pk, given["context"]) as made:
             return _answer(key, plaintext=made.plaintext, ciphertext=made.ciphertext)
@@ -74,13 +168,10 @@ class GenerateDataKey(DataView):
 class GenerateDataKeyWithoutPlaintext(DataView):
     """A data key, only encrypted."""
 
-    @operation(
-        "generate_data_key_without_plaintext", {200: shapes.Encrypted}, body=shapes.ForKey,
-        refusals=_REFUSALS, headers={200: ("Cache-Control",)},
-    )  # fmt: skip
+    @_endpoint("generate_data_key_without_plaintext", Encrypted, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, only encrypted."""
-        given = self.body(shapes.ForKey)
+        given = self.body(ForKey)
         key = _key(given["key"], Action.GENERATE_DATA_KEY)
         made = kms.generate_data_key_without_plaintext(key.pk, given["context"])
         return _answer(key, ciphertext=made)
@@ -89,13 +180,10 @@ class GenerateDataKeyWithoutPlaintext(DataView):
 class Encrypt(DataView):
     """Small data, encrypted."""
 
-    @operation(
-        "encrypt", {200: shapes.Encrypted}, body=shapes.ToEncrypt, refusals=_REFUSALS,
-        headers={200: ("Cache-Control",)},
-    )  # fmt: skip
+    @_endpoint("encrypt", Encrypted, ToEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt at most 4,096 bytes."""
-        given = self.body(shapes.ToEncrypt)
+        given = self.body(ToEncrypt)
         key = _key(given["key"], Action.ENCRYPT)
         made = kms.encrypt(key.pk, given["plaintext"], given["context"])
         return _answer(key, ciphertext=made)
@@ -104,13 +192,10 @@ class Encrypt(DataView):
 class Decrypt(DataView):
     """What the other operations encrypted."""
 
-    @operation(
-        "decrypt", {200: shapes.Decrypted}, body=shapes.ToDecrypt, refusals=_REFUSALS,
-        headers={200: ("Cache-Control",)},
-    )  # fmt: skip
+    @_endpoint("decrypt", Decrypted, ToDecrypt)
     def post(self, request: Any) -> Response:
         """Decrypt what was encrypted here; the ciphertext names its key."""
-        given = self.body(shapes.ToDecrypt)
+        given = self.body(ToDecrypt)
         key = _key_of(given["ciphertext"], Action.DECRYPT)
         pinned = _pinned(given, Action.DECRYPT)
         return _answer(
@@ -121,13 +206,10 @@ class Decrypt(DataView):
 class ReEncrypt(DataView):
     """A ciphertext, moved to another key or context."""
 
-    @operation(
-        "re_encrypt", {200: shapes.ReEncrypted}, body=shapes.ToReEncrypt, refusals=_REFUSALS,
-        headers={200: ("Cache-Control",)},
-    )  # fmt: skip
+    @_endpoint("re_encrypt", ReEncrypted, ToReEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt the same plaintext under another key or context; the plaintext stays here."""
-        given = self.body(shapes.ToReEncrypt)
+        given = self.body(ToReEncrypt)
         source = _key_of(given["ciphertext"], Action.RE_ENCRYPT)
         pinned = _pinned(given, Action.RE_ENCRYPT)
         key = _key(given["destination_key"], Action.RE_ENCRYPT)
@@ -138,14 +220,14 @@ class ReEncrypt(DataView):
 
 
 def _key(named: str, action: Action) -> MasterKey:
-    return rights.see(named_key(named), action, action)
+    return views.seen_key(named, action, action)
 
 
 def _key_of(ciphertext: bytes, action: Action) -> MasterKey:
     """Return the key that a ciphertext is under."""
     version = keyring.version_of(layout.parse(ciphertext).version_id)
     rows = MasterKey.objects.using(configuration().database)
-    return rights.see(rows.filter(pk=version.key_id).first(), action, action)
+    return views.see(rows.filter(pk=version.key_id).first(), action, action)
 
 
 def _pinned(given: dict[str, Any], action: Action) -> Any:
@@ -160,7 +242,7 @@ def _answer(key: MasterKey, **parts: Any) -> Response:
     return Response({"key_id": str(key.pk), **encoded})
 
 
-def _told(error: Exception) -> str:
+def _fault(error: Exception) -> str:
     frames = extract_tb(error.__traceback__)[-5:]
     places = ", ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
     return f"{type(error).__name__} at {places}"

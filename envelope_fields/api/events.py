@@ -10,15 +10,15 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import audit
-from envelope_fields.api import rights
-from envelope_fields.api.fields import KeyName, Moment, Text
-from envelope_fields.api.naming import alias_in, named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.pages import EventPages, EventQuery
-from envelope_fields.api.view import ApiView
-from envelope_fields.conf import configuration
-from envelope_fields.models import AuditEvent, AuditOutcome, MasterKey
-from envelope_fields.policy import Action, current_principal, keys_open_to
+from envelope_fields.api import views
+from envelope_fields.api.fields import DateTime, KeyName, Text
+from envelope_fields.api.requests import EventPages, EventQuery
+from envelope_fields.api.schema import endpoint
+from envelope_fields.audit.representation import event_content
+from envelope_fields.lifecycle.keys import addressed_key, alias_in
+from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.models import AuditEvent, AuditOutcome
+from envelope_fields.policy import Action
 
 _EXAMPLE = {
     "number": 41,
@@ -40,8 +40,8 @@ _EXAMPLE = {
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
-class Said(serializers.JSONField):
-    """What an event says of before and after."""
+class State(serializers.JSONField):
+    """What an event has of before and after."""
 
 
 @extend_schema_serializer(examples=[OpenApiExample("a rotation", _EXAMPLE, response_only=True)])
@@ -49,7 +49,7 @@ class EventContent(serializers.Serializer[Any]):
     """An event of the audit trail; `head` is what `verify_audit_trail --head` takes."""
 
     number = serializers.IntegerField()
-    occurred_at = Moment()
+    occurred_at = DateTime()
     action = serializers.CharField()
     outcome = serializers.ChoiceField(AuditOutcome.choices)
     actor_type = serializers.CharField()
@@ -58,48 +58,43 @@ class EventContent(serializers.Serializer[Any]):
     key_id = serializers.UUIDField(allow_null=True)
     key_alias = serializers.CharField(allow_blank=True)
     version_number = serializers.IntegerField(allow_null=True)
-    before = Said()
-    after = Said()
+    before = State()
+    after = State()
     address = serializers.CharField(allow_blank=True)
     request_id = serializers.CharField(allow_blank=True)
-    head = serializers.SerializerMethodField()
-
-    def get_head(self, event: AuditEvent) -> str:
-        return f"{event.number}:{bytes(event.mac).hex()}"
+    head = serializers.CharField()
 
 
-class EventPick(EventQuery):
+class EventFilter(EventQuery):
     """Which events."""
 
     key = KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
-    actor = Text(required=False, help_text="The name or the primary key of who did it.")
+    actor = Text(required=False, help_text="The name or the primary key of the user who did it.")
     action = Text(required=False, max_length=64, help_text="What was done, such as `rotate`.")
     outcome = serializers.ChoiceField(AuditOutcome.choices, required=False)
     request_id = Text(required=False)
-    since = Moment(required=False, help_text="From then on.")
-    until = Moment(required=False, help_text="Before then.")
+    since = DateTime(required=False, help_text="From then on.")
+    until = DateTime(required=False, help_text="Before then.")
 
 
-class Events(ApiView):
-    """The events of the keys whose trail one may see, and those that are of no key."""
+class Events(views.ApiView):
+    """The events of the keys whose trail the user may see, and those that are of no key."""
 
     pagination_class = EventPages
 
-    @operation("list_events", {200: EventContent(many=True)}, query=EventPick)
+    @endpoint("list_events", {200: EventContent(many=True)}, query=EventFilter)
     def get(self, request: Any) -> Response:
         """List events, newest first; with `after`, those after an event, oldest first."""
-        rights.permit(request, "view_auditevent")
+        views.permit(request, "view_auditevent")
         audit.store_denied()
-        return self.paged(_picked(_seen(), self.query), EventContent)
+        keys = open_keys(Action.VIEW_AUDIT)
+        events = AuditEvent.objects.using(keys.db)
+        seen = events.filter(Q(key_id__in=keys.values("pk")) | Q(key_id__isnull=True))
+        return self.paged(_picked(seen, self.query), EventContent, _contents)
 
 
-def _seen() -> QuerySet[AuditEvent]:
-    using = configuration().database
-    keys = MasterKey.objects.using(using)
-    keys = keys.filter(keys_open_to(Action.VIEW_AUDIT, current_principal(), using=using))
-    of_no_key = Q(key_id__isnull=True)
-    events = AuditEvent.objects.using(using)
-    return events.filter(Q(key_id__in=keys.values("pk")) | of_no_key)
+def _contents(events: list[AuditEvent]) -> list[dict[str, Any]]:
+    return [event_content(event) for event in events]
 
 
 def _picked(events: QuerySet[AuditEvent], query: dict[str, Any]) -> QuerySet[AuditEvent]:
@@ -111,10 +106,10 @@ def _picked(events: QuerySet[AuditEvent], query: dict[str, Any]) -> QuerySet[Aud
     return events.filter(_of_key(query["key"])) if "key" in query else events
 
 
-def _of_key(named: str) -> Q:
+def _of_key(address: str) -> Q:
     """Return the condition for the events of a key, or of what had the alias once."""
-    key = named_key(named)
+    key = addressed_key(address)
     if key is not None:
         return Q(key_id=key.pk)
-    alias = alias_in(named)
-    return Q(key_alias=alias) if alias else Q(key_id=named)
+    alias = alias_in(address)
+    return Q(key_alias=alias) if alias else Q(key_id=address)

@@ -1,4 +1,4 @@
-"""Grants on a key: listed, handed out and taken away."""
+"""Grants on a key: listed, made and revoked."""
 
 from __future__ import annotations
 
@@ -9,22 +9,86 @@ from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema_serializer,
 )
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import grants
-from envelope_fields.api import rights
-from envelope_fields.api.fields import Query, Strict, Text
-from envelope_fields.api.grant_shapes import GrantContent, GrantToGroup, GrantToUser
-from envelope_fields.api.naming import named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.pages import PageQuery, Pages
-from envelope_fields.api.versioning import url_of
-from envelope_fields.api.view import ApiView
-from envelope_fields.grants.holders import named_group, named_user
+from envelope_fields.api import views
+from envelope_fields.api.fields import DateTime, Query, Strict, Text
+from envelope_fields.api.requests import PageQuery, Pages, url_of
+from envelope_fields.api.schema import endpoint
+from envelope_fields.grants.holders import named_holder
 from envelope_fields.grants.listing import described
+from envelope_fields.grants.representation import grant_content
+from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
+
+_EXAMPLE = {
+    "grant": 7,
+    "key": "billing",
+    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
+    "principal_type": "auth.user",
+    "principal_id": "12",
+    "name": "bob",
+    "actions": ["decrypt"],
+    "context": "clinic.patient.notes",
+    "expires_at": None,
+    "void": "",
+}
+
+
+@extend_schema_serializer(examples=[OpenApiExample("a grant", _EXAMPLE, response_only=True)])
+class GrantContent(serializers.Serializer[Any]):
+    """A grant; `void` is why it is of no use."""
+
+    grant = serializers.IntegerField()
+    key = serializers.CharField(allow_null=True)
+    key_id = serializers.UUIDField()
+    principal_type = serializers.CharField()
+    principal_id = serializers.CharField()
+    name = serializers.CharField(allow_blank=True)
+    actions = serializers.ListField(child=serializers.CharField())
+    context = serializers.CharField(allow_blank=True)  # type: ignore[assignment]  # its name outside
+    expires_at = DateTime(allow_null=True)
+    void = serializers.CharField(allow_blank=True)
+
+
+class NewGrant(Strict):
+    """What is granted, for which values, and until when."""
+
+    actions = serializers.ListField(
+        child=serializers.ChoiceField([str(action) for action in Action]),
+        allow_empty=False,
+        max_length=len(Action),
+    )
+    context = Text(  # type: ignore[assignment]  # its name outside
+        required=False,
+        allow_blank=True,
+        max_length=300,
+        help_text="`app.model` or `app.model.field`, to limit encrypt and decrypt to its values.",
+    )
+    expires_at = DateTime(required=False, allow_null=True)
+
+
+class GrantToUser(NewGrant):
+    """A grant to a user, by their name."""
+
+    user = Text()
+
+
+class GrantToGroup(NewGrant):
+    """A grant to the users of a group, by its name."""
+
+    group = Text()
+
+
+class RevokeQuery(Query):
+    """The key's name, to revoke the last grant by which its grants can be managed."""
+
+    override = Text(required=False)
+
 
 _NEW: Any = PolymorphicProxySerializer(
     "NewGrant", [GrantToUser, GrantToGroup], resource_type_field_name=None
@@ -39,29 +103,19 @@ extend_schema_serializer(
 )(_NEW)
 
 
-_NAMED = {"user": named_user, "group": named_group}
-
-
-class RevokeQuery(Query):
-    """The key's name, to take the last grant away by which its grants can be managed."""
-
-    override = Text(required=False)
-
-
-class Grants(ApiView):
+class Grants(views.ApiView):
     """Who may do what with a key."""
 
     pagination_class = Pages
 
-    @operation("list_grants", {200: GrantContent(many=True)}, query=PageQuery)
+    @endpoint("list_grants", {200: GrantContent(many=True)}, query=PageQuery)
     def get(self, request: Any, id: str) -> Response:
         """List who may do what with a key."""
-        key = rights.see(named_key(id))
-        rights.permit(request, "view_keygrant")
-        page: Any = self.paginate_queryset(_of(key).order_by("pk"))
-        return self.get_paginated_response(GrantContent(described(page), many=True).data)
+        key = views.seen_key(id)
+        views.permit(request, "view_keygrant")
+        return self.paged(_of(key).order_by("pk"), GrantContent, _contents)
 
-    @operation(
+    @endpoint(
         "create_grant",
         {201: GrantContent},
         body=_NEW,
@@ -73,31 +127,30 @@ class Grants(ApiView):
 
         The same grant again is the one that is there.
         """
-        key = rights.see(named_key(id), Action.MANAGE_GRANTS)
-        rights.permit_on(request, key, Action.MANAGE_GRANTS, "add_keygrant")
-        given = self.body(_shape(request.data))
-        to = _holder(given)
-        made = grants.grant(key.pk, to, **given)
-        content = GrantContent(described([_of(key).get(pk=made.pk)])[0]).data
+        key = views.seen_key(id, Operation.CREATE_GRANT.action)
+        views.permit_operation(request, key, Operation.CREATE_GRANT)
+        kind = "group" if isinstance(request.data, dict) and "group" in request.data else "user"
+        given = self.body(GrantToGroup if kind == "group" else GrantToUser)
+        made = grants.grant(key.pk, named_holder(kind, given.pop(kind)), **given)
         location = url_of(request, "grant", id=key.pk, grant=made.pk)
-        return Response(content, status=201, headers={"Location": location})
+        return Response(_shown(_found(key, made.pk)), status=201, headers={"Location": location})
 
 
-class Grant(ApiView):
+class Grant(views.ApiView):
     """One grant on a key."""
 
-    @operation("read_grant", {200: GrantContent})
+    @endpoint("read_grant", {200: GrantContent})
     def get(self, request: Any, id: str, grant: int) -> Response:
         """Read who may do what by a grant."""
-        key = rights.see(named_key(id))
-        rights.permit(request, "view_keygrant")
-        return Response(GrantContent(described([_found(key, grant)])[0]).data)
+        key = views.seen_key(id)
+        views.permit(request, "view_keygrant")
+        return Response(_shown(_found(key, grant)))
 
-    @operation("revoke_grant", {204: None}, query=RevokeQuery, refusals=(409,))
+    @endpoint("revoke_grant", {204: None}, query=RevokeQuery, refusals=(409,))
     def delete(self, request: Any, id: str, grant: int) -> Response:
-        """Take a grant away."""
-        key = rights.see(named_key(id), Action.MANAGE_GRANTS)
-        rights.permit_on(request, key, Action.MANAGE_GRANTS, "delete_keygrant")
+        """Revoke a grant."""
+        key = views.seen_key(id, Operation.REVOKE_GRANT.action)
+        views.permit_operation(request, key, Operation.REVOKE_GRANT)
         grants.revoke(_found(key, grant), override=self.query.get("override"))
         return Response(status=204)
 
@@ -113,14 +166,9 @@ def _found(key: MasterKey, number: int) -> KeyGrant:
     return row
 
 
-def _shape(data: Any) -> type[Strict]:
-    return GrantToGroup if isinstance(data, dict) and "group" in data else GrantToUser
+def _contents(rows: list[KeyGrant]) -> list[dict[str, Any]]:
+    return [grant_content(listed) for listed in described(rows)]
 
 
-def _holder(given: dict[str, Any]) -> Any:
-    """Take the user or group out of what is given, and return its row."""
-    kind = "group" if "group" in given else "user"
-    row = _NAMED[kind](given.pop(kind))
-    if row is None:
-        raise ValidationError({kind: [f"There is no {kind} of this name."]})
-    return row
+def _shown(row: KeyGrant) -> Any:
+    return GrantContent(_contents([row])[0]).data

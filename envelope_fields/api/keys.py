@@ -1,37 +1,139 @@
-"""Master keys: listed, made, read and changed."""
+"""Master keys and their versions: listed, made, read and changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import (
     OpenApiExample,
     PolymorphicProxySerializer,
     extend_schema_serializer,
 )
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import lifecycle
-from envelope_fields.api import rights
-from envelope_fields.api.etags import as_seen, etag_of
-from envelope_fields.api.key_shapes import (
-    AliasChange,
-    KeyChange,
-    KeyContent,
-    KeyQuery,
-    NewKey,
-)
-from envelope_fields.api.naming import named_key
-from envelope_fields.api.operations import operation
-from envelope_fields.api.pages import Pages
-from envelope_fields.api.versioning import url_of
-from envelope_fields.api.view import ApiView
-from envelope_fields.conf import configuration
+from envelope_fields.api import views
+from envelope_fields.api.fields import Boolean, DateTime, Integer, Strict, Text
+from envelope_fields.api.requests import PageQuery, Pages, url_of
+from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.lifecycle import Act, due
-from envelope_fields.models import MasterKey
-from envelope_fields.policy import Action, current_principal, keys_open_to
+from envelope_fields.lifecycle import Operation, due, representation
+from envelope_fields.lifecycle.keys import find_master_key, numbered_version
+from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.models import KeyManager, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy import Action
+
+LONGEST_DESCRIPTION = 8192
+_TIMES = {"created_at": "2030-03-01T09:30:00Z", "deletion_at": None, "destroyed_at": None}
+_EXAMPLE = {
+    "id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "alias": "billing", "description": "Invoices",
+    "state": "enabled", "managed_by": "customer", "application_use": True,
+    "creator_type": "application", "creator_id": "", "serves_fields": True,
+    "rotation_period": 365, "next_rotation": "2031-03-01T09:30:00Z",
+    "current_version": 2, "rotated_at": "2030-03-01T09:30:00Z", **_TIMES,
+}  # fmt: skip
+_VERSION_EXAMPLE = {
+    "number": 2, "version_id": "5f0c1c1b9d8e7a42", "state": "enabled", "current": True,
+    "root_key": "default", **_TIMES,
+}  # fmt: skip
+
+
+@extend_schema_serializer(examples=[OpenApiExample("a key", _EXAMPLE, response_only=True)])
+class KeyContent(serializers.Serializer[Any]):
+    """A master key, without its material."""
+
+    id = serializers.UUIDField()
+    alias = serializers.CharField(allow_null=True)
+    description = serializers.CharField(allow_blank=True)
+    state = serializers.ChoiceField(KeyState.choices)
+    managed_by = serializers.ChoiceField(KeyManager.choices)
+    application_use = serializers.BooleanField()
+    creator_type = serializers.CharField(help_text="Who made it, named as grants name users.")
+    creator_id = serializers.CharField(allow_blank=True)
+    serves_fields = serializers.BooleanField(
+        help_text="Whether fields that name its alias may write under it."
+    )
+    rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
+    next_rotation = DateTime(allow_null=True)
+    current_version = serializers.IntegerField(help_text="Its number; values are written under it.")
+    rotated_at = DateTime()
+    created_at = DateTime()
+    deletion_at = DateTime(allow_null=True)
+    destroyed_at = DateTime(allow_null=True)
+
+
+@extend_schema_serializer(
+    examples=[OpenApiExample("a version", _VERSION_EXAMPLE, response_only=True)]
+)
+class VersionContent(serializers.Serializer[Any]):
+    """A key version, without its material, wrapped neither."""
+
+    number = serializers.IntegerField()
+    version_id = serializers.CharField(help_text="As envelopes name it, in hex.")
+    state = serializers.ChoiceField(KeyState.choices)
+    current = serializers.BooleanField()
+    root_key = serializers.CharField()
+    created_at = DateTime()
+    deletion_at = DateTime(allow_null=True)
+    destroyed_at = DateTime(allow_null=True)
+
+
+class Alias(Text):
+    """The name by which fields find a key."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        [known] = [
+            validator
+            for validator in MasterKey._meta.get_field("alias").validators
+            if isinstance(validator, RegexValidator)
+        ]
+        pattern: Any = known.regex
+        self.must_match(pattern.pattern, known.message)
+
+
+class KeyChange(Strict):
+    """What is changed of a key; what is left out stays."""
+
+    description = Text(required=False, allow_blank=True, max_length=LONGEST_DESCRIPTION)
+    rotation_period = Integer(required=False, allow_null=True, min_value=90, max_value=2560)
+    application_use = Boolean(required=False)
+
+
+class AliasChange(Strict):
+    """The alias that a key is given; another key may lose it."""
+
+    alias = Alias()
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "a key that rotates yearly",
+            {"alias": "billing", "description": "Invoices", "rotation_period": 365},
+            request_only=True,
+        )
+    ]
+)
+class NewKey(KeyChange):
+    """A key to be made."""
+
+    alias = Alias()
+
+
+class KeyQuery(PageQuery):
+    """Which keys."""
+
+    state = serializers.ChoiceField(KeyState.choices, required=False)
+    alias = Text(required=False, help_text="The key with this alias.")
+    due = Boolean(required=False, help_text="Whether its rotation period is over.")
+    search = Text(required=False, help_text="Part of the alias or the description.")
+
 
 _CHANGE: Any = PolymorphicProxySerializer(
     "KeyPatch", [KeyChange, AliasChange], resource_type_field_name=None
@@ -44,20 +146,18 @@ extend_schema_serializer(
 )(_CHANGE)
 
 
-class Keys(ApiView):
-    """The master keys that one may describe."""
+class Keys(views.ApiView):
+    """The master keys that the user may describe."""
 
     pagination_class = Pages
 
-    @operation("list_keys", {200: KeyContent(many=True)}, query=KeyQuery)
+    @endpoint("list_keys", {200: KeyContent(many=True)}, query=KeyQuery)
     def get(self, request: Any) -> Response:
-        """List the keys that one may describe."""
-        using = configuration().database
-        seen = keys_open_to(Action.DESCRIBE, current_principal(), using=using)
-        keys = described_keys().filter(seen).order_by("alias", "pk")
-        return self.paged(_picked(keys, self.query), KeyContent)
+        """List the keys that the user may describe."""
+        keys = due.with_versions(open_keys(Action.DESCRIBE)).order_by("alias", "pk")
+        return self.paged(_picked(keys, self.query), KeyContent, _contents)
 
-    @operation(
+    @endpoint(
         "create_key",
         {201: KeyContent},
         body=NewKey,
@@ -66,65 +166,110 @@ class Keys(ApiView):
     )
     def post(self, request: Any) -> Response:
         """Make a key with its first version."""
-        rights.permit_creation(request)
+        views.permit_on(request, None, Operation.CREATE, Operation.CREATE.codename)
         made = lifecycle.create_master_key(**self.body(NewKey))
-        response = told(made, 201)
+        response = views.tagged(data_of(made), 201)
         response["Location"] = url_of(request, "key", id=made.pk)
         return response
 
 
-class Key(ApiView):
+class Key(views.ApiView):
     """One master key."""
 
-    @operation("read_key", {200: KeyContent}, headers={200: ("ETag",)})
+    @endpoint("read_key", {200: KeyContent}, headers={200: ("ETag",)})
     def get(self, request: Any, id: str) -> Response:
-        """Read what is told of a key."""
-        return told(rights.see(named_key(id)))
+        """Read a key."""
+        return views.tagged(data_of(views.seen_key(id)))
 
-    @operation(
+    @endpoint(
         "change_key",
         {200: KeyContent},
         body=_CHANGE,
         refusals=(409, 412),
         headers={200: ("ETag",)},
-        takes_if_match=True,
+        parameters=(IF_MATCH,),
     )
     def patch(self, request: Any, id: str) -> Response:
         """Change a key's description, rotation period and use by the application; or its alias.
 
         An alias moves in a request of its own: it may be taken from another key.
         """
-        key = rights.see(named_key(id), Action.ROTATE)
-        change = self._move if _names_alias(request.data) else self._update
-        with as_seen(request, key, lambda: etag_of(content_of(key))):
+        key = views.seen_key(id, Operation.UPDATE.action)
+        change = self._move if _names(request.data, "alias") else self._update
+        with views.as_seen(request, key, lambda: views.etag_of(data_of(key))):
             change(request, key)
-        return told(key)
+        return views.tagged(data_of(key))
 
     def _update(self, request: Any, key: MasterKey) -> None:
-        rights.permit_on(request, key, _needed(request.data), rights.CODENAMES[Act.UPDATE])
+        # What the application may do is a grant to it.
+        only_use = _names(request.data, "application_use") and len(request.data) == 1
+        action = Action.MANAGE_GRANTS if only_use else Operation.UPDATE.action
+        views.permit_on(request, key, action, Operation.UPDATE.codename)
         given = self.body(KeyChange)
         if given:
-            lifecycle.update_master_key(key.pk, **given)
+            Operation.UPDATE.perform(key, **given)
 
     def _move(self, request: Any, key: MasterKey) -> None:
-        rights.permit_act(request, key, Act.MOVE_ALIAS)
-        lifecycle.move_alias(self.body(AliasChange)["alias"], key.pk)
+        views.permit_operation(request, key, Operation.MOVE_ALIAS)
+        Operation.MOVE_ALIAS.perform(key, **self.body(AliasChange))
 
 
-def described_keys() -> QuerySet[MasterKey]:
-    """Return all keys with what is told of them, however few queries that takes."""
-    return due.with_versions(MasterKey.objects.using(configuration().database))
+class Versions(views.ApiView):
+    """The versions of a key, newest first."""
+
+    pagination_class = Pages
+
+    @endpoint("list_key_versions", {200: VersionContent(many=True)}, query=PageQuery)
+    def get(self, request: Any, id: str) -> Response:
+        """List the versions of a key, newest first."""
+        key = views.seen_key(id)
+        rows = key.versions.using(key._state.db).order_by("-number")
+        return self.paged(rows, VersionContent, lambda page: _version_contents(key, page))
 
 
-def content_of(key: MasterKey) -> dict[str, Any]:
-    """Return what is told of a key, as the database has it."""
-    return dict(KeyContent(described_keys().get(pk=key.pk)).data)
+class Version(views.ApiView):
+    """One version of a key."""
+
+    @endpoint("read_key_version", {200: VersionContent}, headers={200: ("ETag",)})
+    def get(self, request: Any, id: str, number: int) -> Response:
+        """Read a version of a key."""
+        return views.tagged(data_of(version_of(views.seen_key(id), number)))
 
 
-def told(key: MasterKey, status: int = 200) -> Response:
-    """Return the answer that tells of a key."""
-    content = content_of(key)
-    return Response(content, status=status, headers={"ETag": etag_of(content)})
+def version_of(key: MasterKey, number: int) -> MasterKeyVersion:
+    """Return a version of a key.
+
+    Raises:
+        NotFound: it has none of that number.
+    """
+    version = numbered_version(key, number)
+    if version is None:
+        raise NotFound("The key has no such version.")
+    return version
+
+
+def data_of(row: MasterKey | MasterKeyVersion) -> dict[str, Any]:
+    """Return a key or version as it is shown, as the database has it."""
+    if isinstance(row, MasterKey):
+        return dict(KeyContent(representation.key_content(find_master_key(row.pk))).data)
+    [content] = _version_contents(row.master_key, [version_of(row.master_key, row.number)])
+    return dict(VersionContent(content).data)
+
+
+def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
+    return [
+        representation.key_content(
+            key, current_version=key.version_count, rotated_at=key.rotated_at
+        )
+        for key in keys
+    ]
+
+
+def _version_contents(key: MasterKey, versions: Iterable[MasterKeyVersion]) -> list[dict[str, Any]]:
+    current = key.current_version.number
+    return [
+        representation.version_content(each, is_current=each.number == current) for each in versions
+    ]
 
 
 def _picked(keys: QuerySet[MasterKey], query: dict[str, Any]) -> QuerySet[MasterKey]:
@@ -144,16 +289,10 @@ def _picked(keys: QuerySet[MasterKey], query: dict[str, Any]) -> QuerySet[Master
 def _having(alias: str) -> list[Any]:
     """Return the key with an alias; some databases find one that differs in case."""
     try:
-        return [lifecycle.find_master_key(alias).pk]
+        return [find_master_key(alias).pk]
     except MasterKeyNotFound:
         return []
 
 
-def _names_alias(data: Any) -> bool:
-    return isinstance(data, dict) and "alias" in data
-
-
-def _needed(data: Any) -> Action:
-    """Return what a change takes: what the application may do is a grant to it."""
-    is_grant = isinstance(data, dict) and set(data) == {"application_use"}
-    return Action.MANAGE_GRANTS if is_grant else Action.ROTATE
+def _names(data: Any, name: str) -> bool:
+    return isinstance(data, dict) and name in data

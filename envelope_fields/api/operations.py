@@ -1,57 +1,283 @@
-"""What an endpoint says of itself: the view keeps to it, and the schema tells it."""
+"""Operations on a key, or on one of its versions that is not current: each is a POST.
+
+They are those of the registry that have a segment. Shredding takes two calls: the first disables
+the key; as soon as every process knows that, the second counts the values and destroys it. The
+client agrees to the numbers that it was shown, and to no more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from math import ceil
+from typing import Any, ClassVar
 
-from envelope_fields.api.fields import Nothing, Query
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+from rest_framework.response import Response
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+from envelope_fields import lifecycle
+from envelope_fields.api import keys, views
+from envelope_fields.api.fields import DateTime, Empty, Integer, Strict, Text
+from envelope_fields.api.schema import IF_MATCH, endpoint
+from envelope_fields.databases import clock
+from envelope_fields.lifecycle import Operation, ShredConfirmation
+from envelope_fields.lifecycle.certificates import WHAT_REMAINS, Place
+from envelope_fields.lifecycle.parameters import Kind, Parameter
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+
+Row = MasterKey | MasterKeyVersion
+
+REFUSALS = (409, 412, 502, 503)
+_PARAMETERS = "What the operation is given; what is left out has its default."
+_PLACE = {"database": "default", "model": "clinic.Patient", "field": "notes", "values": 12}
+_WHAT = {"name": "billing", "places": [_PLACE], "total": 12, "last_use_by_kms": None}
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One method of one endpoint.
+class OperationView(views.ApiView):
+    """One operation. The response shows the key or version as it is then.
 
     Attributes:
-        name: what the schema calls it.
-        answers: by status, the serializer of what is answered; None is nothing.
-        body: what it takes.
-        query: the parameters that it takes.
-        refusals: the statuses with which it is refused, beside those of every endpoint.
-        headers: by status, what the answer has in its headers.
-        takes_if_match: whether it is done only to what the client has seen.
-        takes_idempotency_key: whether it is done once, however often it is sent.
+        operation: which.
+        takes: the body.
+        of_version: whether it is done to a version of the key.
     """
 
-    name: str
-    answers: Mapping[int, Any]
-    body: Any = Nothing
-    query: type[Query] = Query
-    refusals: tuple[int, ...] = ()
-    headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    takes_if_match: bool = False
-    takes_idempotency_key: bool = False
+    operation: ClassVar[Operation]
+    takes: ClassVar[type[Strict]] = Empty
+    of_version: ClassVar[bool] = False
+
+    def row(self, request: Any, id: str, number: int | None = None) -> Row:
+        """Return what it is done to, if the user may."""
+        key = views.seen_key(id, self.operation.action)
+        views.permit_operation(request, key, self.operation)
+        return key if number is None else keys.version_of(key, number)
+
+    def perform(self, request: Any, row: Row) -> Response:
+        given = self.body(self.takes)
+        key = row if isinstance(row, MasterKey) else row.master_key
+        with views.as_seen(request, key, lambda: views.etag_of(keys.data_of(row))):
+            return self.do(row, given)
+
+    def do(self, row: Row, given: dict[str, Any]) -> Response:
+        """Do it, and return the response."""
+        self.operation.perform(row, **given)
+        return views.tagged(keys.data_of(row))
 
 
-def operation(name: str, answers: Mapping[int, Any], **more: Any) -> Callable[[_Method], _Method]:
-    """Decorate a method of a view; arguments are the attributes of `Operation`."""
-    said = Operation(name, answers, **more)
+class PlaceContent(serializers.Serializer[Any]):
+    """How many values of a field there are, in one database."""
 
-    def decorate(method: _Method) -> _Method:
-        method.operation = said  # type: ignore[attr-defined]  # a name of ours
-        return method
-
-    return decorate
+    database = serializers.CharField()
+    model = serializers.CharField()
+    field = serializers.CharField()
+    values = serializers.IntegerField()
 
 
-NOTHING = Operation("nothing", {})
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("twelve values", {**_WHAT, "ready_at": None}, response_only=True),
+    ]
+)
+class Shredded(serializers.Serializer[Any]):
+    """What shredding would destroy; `ready_at` is null until the first call."""
+
+    name = serializers.CharField()
+    places = PlaceContent(many=True)
+    total = serializers.IntegerField()
+    last_use_by_kms = DateTime(allow_null=True)
+    ready_at = DateTime(allow_null=True)
 
 
-def said_by(view: Any, method: str) -> Operation:
-    """Return what is said of a method; one of which nothing is said takes nothing."""
-    handler = getattr(view, {"HEAD": "get"}.get(method, method.lower()), None)
-    said: Operation = getattr(handler, "operation", NOTHING)
-    return said
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "twelve values",
+            {
+                "event": 42,
+                "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
+                **_WHAT,
+                "versions": {"1": "5f0c1c1b9d8e7a42"},
+                "destroyed_at": "2030-03-01T09:30:00Z",
+                "actor": "olga",
+                "not_counted": [],
+                "remains": WHAT_REMAINS,
+            },
+            response_only=True,
+        )
+    ]
+)
+class Certificate(serializers.Serializer[Any]):
+    """That a key was destroyed together with its values, as the audit trail has it."""
+
+    event = serializers.IntegerField()
+    key_id = serializers.CharField()
+    name = serializers.CharField()
+    versions = serializers.DictField(child=serializers.CharField())
+    places = PlaceContent(many=True)
+    total = serializers.IntegerField()
+    destroyed_at = DateTime()
+    actor = serializers.CharField()
+    last_use_by_kms = serializers.CharField(allow_null=True)
+    not_counted = serializers.ListField(child=serializers.CharField())
+    remains = serializers.CharField()
+
+
+_READY = OpenApiExample(
+    "a minute", {"ready_at": "2030-03-01T09:31:00Z"}, response_only=True, status_codes=["202"]
+)
+
+
+@extend_schema_serializer(examples=[_READY])
+class Waiting(serializers.Serializer[Any]):
+    """It is disabled; from `ready_at` on, the same call destroys it."""
+
+    ready_at = DateTime()
+
+
+class AgreedPlace(Strict):
+    """How many values of a field the client agrees to lose."""
+
+    database = Text()
+    model = Text()
+    field = Text()
+    values = Integer(min_value=0, max_value=2**63 - 1)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample("as shown", {"confirm": "billing", "places": [_PLACE]}, request_only=True)
+    ]
+)
+class Agreement(Strict):
+    """The key's name, and the places as they were shown."""
+
+    confirm = Text()
+    places = AgreedPlace(many=True)
+
+
+class ShredView(OperationView):
+    """Destroys a key or version together with all values under it, in two calls."""
+
+    operation = Operation.SHRED
+    takes = Agreement
+
+    def what(self, row: Row) -> Response:
+        """Return the response that shows what would be destroyed, to agree to it."""
+        confirmation = lifecycle.shred_confirmation(row)
+        ready = lifecycle.ready_to_shred_at(row)
+        return Response(Shredded({**_with_places(confirmation), "ready_at": ready}).data)
+
+    def do(self, row: Row, given: dict[str, Any]) -> Response:
+        places = tuple(Place(**place) for place in given["places"])
+        agreed = ShredConfirmation(given["confirm"], places)
+        ready = lifecycle.ready_to_shred_at(row)
+        if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
+            certificate = lifecycle.finish_shredding(row, confirm=agreed)
+            return Response(Certificate(_with_places(certificate)).data)
+        ready = lifecycle.begin_shredding(row, confirm=agreed)
+        seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
+        content = Waiting({"ready_at": ready}).data
+        return Response(content, status=202, headers={"Retry-After": str(seconds)})
+
+
+def _with_places(agreed: Any) -> dict[str, Any]:
+    places = [place._asdict() for place in agreed.places]
+    return {**asdict(agreed), "places": places, "total": agreed.total}
+
+
+# -- Views, made of what the registry has ----------------------------------------------------------
+
+
+def operation_views(*, of_version: bool) -> Iterator[tuple[str, type[OperationView]]]:
+    """Yield the segment and the view of each operation on keys, or on versions."""
+    for operation in Operation:
+        is_on_keys = bool(operation.segment and operation.transitions)
+        if is_on_keys and (operation.of_versions or not of_version):
+            make = _shred_view if operation is Operation.SHRED else _view
+            yield operation.segment, make(operation, of_version)
+
+
+def _view(operation: Operation, of_version: bool) -> type[OperationView]:
+    takes = _body(operation)
+    shown = keys.VersionContent if of_version else keys.KeyContent
+
+    @endpoint(
+        _name(operation, of_version),
+        {200: shown},
+        body=takes,
+        refusals=REFUSALS,
+        headers={200: ("ETag",)},
+        parameters=(IF_MATCH,),
+    )
+    def post(self: OperationView, request: Any, **named: Any) -> Response:
+        return self.perform(request, self.row(request, **named))
+
+    post.__doc__ = operation.description
+    members = {"operation": operation, "takes": takes, "of_version": of_version, "post": post}
+    members["__doc__"] = operation.description
+    return type(_class_name(operation), (OperationView,), members)
+
+
+def _shred_view(operation: Operation, of_version: bool) -> type[OperationView]:
+    name = _name(operation, of_version)
+
+    @endpoint(name.replace("shred_", "read_shredding_of_"), {200: Shredded}, refusals=(503,))
+    def get(self: ShredView, request: Any, **named: Any) -> Response:
+        """Read what would be destroyed, to agree to it."""
+        return self.what(self.row(request, **named))
+
+    @endpoint(
+        name,
+        {200: Certificate, 202: Waiting},
+        body=Agreement,
+        refusals=REFUSALS,
+        headers={202: ("Retry-After",)},
+        parameters=(IF_MATCH,),
+    )
+    def post(self: ShredView, request: Any, **named: Any) -> Response:
+        """Destroy a key or version together with all values under it, in two calls.
+
+        The first call disables it (202), and shows from when on the second one destroys it (200).
+        """
+        return self.perform(request, self.row(request, **named))
+
+    return type("Shred", (ShredView,), {"of_version": of_version, "get": get, "post": post})
+
+
+def _name(operation: Operation, of_version: bool) -> str:
+    """Name it as the commands are called: `schedule_key_deletion`."""
+    verb, _, noun = operation.partition("_")
+    return "_".join(filter(None, (verb, "key", "version" * of_version, noun)))
+
+
+def _class_name(operation: Operation) -> str:
+    return "".join(part.title() for part in operation.split("_"))
+
+
+@cache
+def _body(operation: Operation) -> type[Strict]:
+    if not operation.parameters:
+        return Empty
+    fields = {parameter.name: _field(parameter) for parameter in operation.parameters}
+    example = {parameter.name: parameter.example for parameter in operation.parameters}
+    body = type(
+        _class_name(operation),
+        (Strict,),
+        {"__doc__": _PARAMETERS, "__module__": __name__, **fields},
+    )
+    shown = OpenApiExample("an example", example, request_only=True)
+    made: type[Strict] = extend_schema_serializer(examples=[shown])(body)
+    return made
+
+
+def _field(parameter: Parameter) -> serializers.Field[Any, Any, Any, Any]:
+    given: dict[str, Any] = {} if parameter.is_required else {"required": False}
+    if parameter.default not in (..., None):
+        given = {"default": parameter.default}
+    if parameter.kind is Kind.ALIAS:
+        return keys.Alias(**given)
+    if parameter.kind is Kind.NUMBER:
+        return Integer(min_value=parameter.minimum, max_value=parameter.maximum, **given)
+    return Text(**given)

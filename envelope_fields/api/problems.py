@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one shape of every error."""
+"""Problem details (RFC 9457): the one shape of every error, and what is refused with which."""
 
 from __future__ import annotations
 
@@ -14,16 +14,103 @@ from rest_framework import exceptions
 from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 
+from envelope_fields import exceptions as ours
+from envelope_fields import grants, lifecycle, rotation
 from envelope_fields.api.fields import as_utf8
-from envelope_fields.api.parsing import TooLarge
-from envelope_fields.api.refusals import Refusal, refusal_of
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.census import CensusFailed
+from envelope_fields.lifecycle.representation import as_utc
+from envelope_fields.jobs.dispatch import IdempotencyKeyReused
+from envelope_fields.jobs.dispatch import NoWorker, WorkerUnreachable
 
 MEDIA_TYPE = "application/problem+json"
-NOTHING = ""
-# An answer is no longer than anybody reads, whatever was sent.
+IDEMPOTENCY_KEY = "Idempotency-Key"
+RETRY_SECONDS = 5
+LARGEST_BODY = 1_048_576
+# An answer has an end, whatever was sent.
 MOST_ERRORS = 50
 LONGEST_DETAIL = 500
+# As RFC 9110 has them, whatever the Python: before 3.13 it had other words.
+_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+class Refusal(exceptions.APIException):
+    """An error of this package as an answer.
+
+    Attributes:
+        field: what of the request it is about; empty where it is about none of it.
+        members: what the problem has beside its words.
+        wait: after how many seconds it is worth another try; None if it is not.
+    """
+
+    def __init__(self, error: Exception, status: int, code: str, field: str) -> None:
+        self.status_code = status
+        super().__init__(str(error), code)
+        self.field = field
+        self.members = _members(error)
+        self.wait = RETRY_SECONDS if status == 503 else None
+
+
+class PreconditionFailed(exceptions.APIException):
+    """What was to be changed is not what the client has seen."""
+
+    status_code = 412
+    default_detail = "It was changed meanwhile. Read it again; If-Match names what you have seen."
+    default_code = "precondition_failed"
+
+
+class TooLarge(exceptions.APIException):
+    """A body that is larger than anything that is meant."""
+
+    status_code = 413
+    default_detail = f"The body is larger than {LARGEST_BODY:,} bytes."
+    default_code = "too_large"
+
+
+class LengthRequired(exceptions.APIException):
+    """A body of unknown length: Django and the framework would take it for none."""
+
+    status_code = 411
+    default_detail = "The length of the body is not given: send Content-Length, and no chunks."
+    default_code = "length_required"
+
+
+def no_key() -> exceptions.NotFound:
+    """Return the one answer for a key that does not exist and for one that may not be seen."""
+    return exceptions.NotFound("There is no such key, or you may not see it.")
+
+
+def no_rotation() -> exceptions.NotFound:
+    """Return that answer for a rotation."""
+    return exceptions.NotFound("There is no such rotation, or you may not see it.")
+
+
+def no_address() -> exceptions.NotFound:
+    """Return the answer for an address that does not exist, or that is switched off."""
+    return exceptions.NotFound("There is nothing here.")
+
+
+# The first class that fits: status, code, and the field of the request.
+_ANSWERS: tuple[tuple[type[ours.EnvelopeError], int, str, str], ...] = (
+    (lifecycle.AliasRefused, 403, "permission_denied", "alias"),
+    (ours.KeyAccessDenied, 403, "permission_denied", ""),
+    (lifecycle.AliasTaken, 409, "alias_taken", "alias"),
+    (lifecycle.BadWaitingPeriod, 400, "bad_waiting_period", "days"),
+    (lifecycle.ConfirmationRequired, 409, "confirmation_required", "confirm"),
+    (grants.LastGrant, 409, "last_grant", "override"),
+    (lifecycle.KeyInUse, 409, "key_in_use", ""),
+    (rotation.RotationUnderWay, 409, "rotation_under_way", ""),
+    (rotation.RunNotPossible, 409, "rotation_over", ""),
+    (NoWorker, 409, "no_worker", ""),
+    (WorkerUnreachable, 503, "worker_unreachable", ""),
+    (IdempotencyKeyReused, 422, "idempotency_key_reused", IDEMPOTENCY_KEY),
+    (rotation.NoSuchField, 400, "no_such_field", "fields"),
+    (ours.MasterKeyUnusable, 409, "key_unusable", ""),
+    (ours.MalformedEnvelope, 400, "malformed_envelope", "ciphertext"),
+    (ours.DecryptionFailed, 400, "decryption_failed", "ciphertext"),
+    (CensusFailed, 503, "census_failed", ""),
+    (ours.RootKeyUnavailable, 503, "root_key_unavailable", ""),
+    (ours.RootKeyRefused, 502, "root_key_refused", ""),
+)
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -31,16 +118,20 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
     known = _known(error)
     if known is None:
         return None
-    problem = _problem(known)
-    return Response(problem, status=known.status_code, headers=_headers(known))
+    return Response(_problem(known), status=known.status_code, headers=_headers(known))
+
+
+def phrase(status: int) -> str:
+    """Return the words for a status."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def _known(error: Exception) -> exceptions.APIException | None:
     """Translate what may be raised into an error of the framework."""
     if isinstance(error, exceptions.APIException):
         return error
-    if isinstance(error, EnvelopeError):
-        return refusal_of(error)
+    if isinstance(error, ours.EnvelopeError):
+        return _refusal(error)
     if isinstance(error, DjangoValidationError):
         return exceptions.ValidationError(get_error_detail(error))
     if isinstance(error, Http404):
@@ -54,13 +145,27 @@ def _known(error: Exception) -> exceptions.APIException | None:
     return None
 
 
-# As RFC 9110 has them, whatever the Python: before 3.13 it said other words.
-_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+def _refusal(error: ours.EnvelopeError) -> exceptions.APIException | None:
+    """Return the answer to an error of this package; None where it is a fault of the server."""
+    if isinstance(error, ours.MasterKeyNotFound):
+        return no_key()
+    if isinstance(error, rotation.NoSuchRun):
+        return no_rotation()
+    fitting = (each for each in _ANSWERS if isinstance(error, each[0]))
+    found = next(fitting, None)
+    return Refusal(error, *found[1:]) if found else None
 
 
-def phrase(status: int) -> str:
-    """Return the words for a status."""
-    return _PHRASES.get(status) or HTTPStatus(status).phrase
+def _members(error: Exception) -> dict[str, Any]:
+    if isinstance(error, lifecycle.KeyInUse):
+        names = ("database", "model", "field", "values")
+        return {"rows": [{name: getattr(row, name) for name in names} for row in error.rows]}
+    if isinstance(error, lifecycle.ConfirmationRequired):
+        last = error.last_use
+        return {"expected": error.expected, "last_use": last and as_utc(last)}
+    if isinstance(error, rotation.RotationUnderWay | WorkerUnreachable | IdempotencyKeyReused):
+        return {"rotation": str(error.run.pk)} if error.run else {}
+    return {}
 
 
 def _problem(error: exceptions.APIException) -> dict[str, Any]:
@@ -89,29 +194,29 @@ def _code(error: exceptions.APIException) -> str:
 
 def _errors(error: exceptions.APIException) -> Iterator[dict[str, str]]:
     if isinstance(error, exceptions.ValidationError):
-        yield from _flat(error.get_full_details(), NOTHING)
+        yield from _flat(error.get_full_details(), "")
     elif isinstance(error, Refusal) and error.field:
         yield {"field": error.field, "detail": str(error.detail), "code": _code(error)}
 
 
-def _flat(details: Any, where: str) -> Iterator[dict[str, str]]:
+def _flat(details: Any, name: str) -> Iterator[dict[str, str]]:
     """Name each field that is wrong: `actions.0` is the first of a list."""
     if isinstance(details, dict) and set(details) == {"message", "code"}:
-        said = as_utf8(str(details["message"])[:LONGEST_DETAIL])  # it may repeat what was sent
-        yield {"field": where, "detail": said, "code": str(details["code"])}
+        detail = as_utf8(str(details["message"])[:LONGEST_DETAIL])  # it may repeat what was sent
+        yield {"field": name, "detail": detail, "code": str(details["code"])}
     elif isinstance(details, dict):
-        for name, inner in details.items():
-            yield from _flat(inner, _below(where, name))
+        for inner_name, inner in details.items():
+            yield from _flat(inner, _below(name, inner_name))
     elif isinstance(details, list):
         is_leaf = all(isinstance(each, dict) and "message" in each for each in details)
         for index, inner in enumerate(details):
-            yield from _flat(inner, where if is_leaf else _below(where, index))
+            yield from _flat(inner, name if is_leaf else _below(name, index))
 
 
-def _below(where: str, name: Any) -> str:
+def _below(outer: str, name: Any) -> str:
     if name in ("non_field_errors", "__all__"):
-        return where
-    return f"{where}.{name}" if where else str(name)
+        return outer
+    return f"{outer}.{name}" if outer else str(name)
 
 
 def _headers(error: exceptions.APIException) -> dict[str, str]:

@@ -1,37 +1,95 @@
-"""The API as an OpenAPI document."""
+"""The API as an OpenAPI document: views describe their methods with `endpoint`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from copy import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.renderers import (
-    OpenApiJsonRenderer,
-    OpenApiJsonRenderer2,
-    OpenApiYamlRenderer,
-    OpenApiYamlRenderer2,
-)
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.settings import patched_settings
-from rest_framework.response import Response
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
 from rest_framework.settings import api_settings
 
-from envelope_fields.api import problems, rights
-from envelope_fields.api.data import DataView
-from envelope_fields.api.operations import operation
-from envelope_fields.api.versioning import V1, url_of
-from envelope_fields.api.view import ApiView
-from envelope_fields.conf import configuration
+from envelope_fields.api.fields import Empty, Query, Strict, in_ecma
+from envelope_fields.api.problems import MEDIA_TYPE, phrase
+from envelope_fields.api.requests import V1
+from envelope_fields.lifecycle.keys import ADDRESS
 
-# Ours alone, whatever a project says of the schema of its own API.
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+# Every endpoint may answer these, and those that take a body the second ones, too.
+ALWAYS = (400, 401, 403, 404, 405, 406, 429)
+WITH_BODY = (411, 413, 415)
+
+_PATH = {
+    "id": OpenApiParameter(
+        "id",
+        {"type": "string", "pattern": in_ecma(ADDRESS)},
+        OpenApiParameter.PATH,
+        description="The key's id, or `alias:` and its alias.",
+        examples=[
+            OpenApiExample("by alias", "alias:default"),
+            OpenApiExample("by id", "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"),
+        ],
+    ),
+    "number": OpenApiParameter(
+        "number",
+        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        OpenApiParameter.PATH,
+        description="The number of the version; the highest is current.",
+    ),
+    "grant": OpenApiParameter(
+        "grant",
+        {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        OpenApiParameter.PATH,
+        description="The number of the grant.",
+    ),
+    "run": OpenApiParameter(
+        "run",
+        {"type": "string", "format": "uuid"},
+        OpenApiParameter.PATH,
+        description="The id of the rotation.",
+        examples=[OpenApiExample("a rotation", "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55")],
+    ),
+}
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The `ETag` that was seen; if it is another one by now, nothing is done (412).",
+)
+_HEADERS = {
+    "ETag": "Changes with what is shown.",
+    "Location": "The address of what was made, or goes on.",
+    "Retry-After": "After how many seconds to ask again.",
+    "Cache-Control": "`no-store`: the answer is kept nowhere.",
+}
+_PROBLEM = {
+    "type": "about:blank",
+    "title": "Bad Request",
+    "status": 400,
+    "detail": "rotation_period: Ensure this value is greater than or equal to 90.",
+    "code": "invalid",
+    "errors": [
+        {
+            "field": "rotation_period",
+            "detail": "Ensure this value is greater than or equal to 90.",
+            "code": "min_value",
+        }
+    ],
+}
+
+# Ours alone, whatever a project sets for the schema of its own API.
 _SETTINGS: dict[str, Any] = {
     "TITLE": "Envelope encryption: keys",
     "DESCRIPTION": (
         "Master keys, their versions, who may use them, rotations of what is stored under them, "
-        "and what was done with them. Errors are problem details (RFC 9457). A key that one may "
-        "not see looks like one that is not there."
+        "and what was done with them. Errors are problem details (RFC 9457). A key that the user "
+        "may not see looks like one that does not exist."
     ),
     "VERSION": V1,
     "OAS_VERSION": "3.1.0",
@@ -59,25 +117,113 @@ _lock = Lock()
 _made: dict[Any, dict[str, Any]] = {}
 
 
-class Schema(ApiView):
-    """This document."""
+class FieldProblem(serializers.Serializer[Any]):
+    """What is wrong with one field."""
 
-    door = (rights.VIEW, rights.USE)
+    field = serializers.CharField(
+        allow_blank=True, help_text="The name; `actions.0` is the first of a list."
+    )
+    detail = serializers.CharField()
+    code = serializers.CharField()
 
-    @operation("read_schema", {200: {"type": "object", "additionalProperties": {}}})
-    def get(self, request: Any) -> Response:
-        """Read the OpenAPI document of this API."""
-        document = copy(document_for(configuration().api.data_operations))
-        document["servers"] = [{"url": url_of(request, "root").rstrip("/")}]
-        return Response(document)
 
-    def get_renderers(self) -> list[Any]:
-        return [
-            OpenApiJsonRenderer2(),
-            OpenApiJsonRenderer(),
-            OpenApiYamlRenderer(),
-            OpenApiYamlRenderer2(),
-        ]
+class Problem(serializers.Serializer[Any]):
+    """Problem details (RFC 9457). A refusal may have more members, about what is in the way."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField()
+    errors = FieldProblem(many=True, required=False)  # type: ignore[assignment]  # its name in problems
+
+
+class ApiSchema(AutoSchema):
+    """Knows the parameters of our addresses, and fields that have a schema of their own."""
+
+    def get_tags(self) -> list[str]:
+        return super().get_tags() or ["schema"]
+
+    def get_summary(self) -> str:
+        return self.get_description().partition("\n")[0].rstrip(".")
+
+    def get_override_parameters(self) -> list[Any]:
+        return [_PATH[name] for name in _PATH if f"{{{name}}}" in self.path]
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return isinstance(serializer, serializers.ListSerializer)
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        schema = super()._map_basic_serializer(serializer, direction)
+        kind = serializer if isinstance(serializer, type) else type(serializer)
+        if issubclass(kind, Strict):
+            schema["additionalProperties"] = False
+        return schema
+
+    def _map_serializer_field(
+        self, field: Any, direction: Any, bypass_extensions: bool = False
+    ) -> Any:
+        if not hasattr(field, "json_schema"):
+            return super()._map_serializer_field(field, direction, bypass_extensions)
+        meta = self._get_serializer_field_meta(field, direction)
+        known = {name: meta[name] for name in ("description", "default") if name in meta}
+        return {**field.json_schema(), **known}
+
+    def _insert_field_validators(self, field: Any, schema: Any) -> None:
+        if not hasattr(field, "json_schema"):
+            super()._insert_field_validators(field, schema)
+
+
+def endpoint(
+    name: str,
+    responses: Mapping[int, Any],
+    *,
+    body: Any = Empty,
+    query: type[Query] = Query,
+    refusals: Sequence[int] = (),
+    headers: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    parameters: Sequence[OpenApiParameter] = (),
+) -> Callable[[_Method], _Method]:
+    """Describe a method of a view, as drf-spectacular's `extend_schema` does.
+
+    Args:
+        name: of the operation in the document.
+        responses: by status, the serializer of the content; None for none.
+        body: of the request; `ApiView.body` checks it.
+        query: the parameters that it takes; the view refuses others.
+        refusals: the statuses with which it is refused, beside those of every endpoint.
+        headers: by status, what the response has in its headers.
+        parameters: headers of the request.
+    """
+    shown = [_response_header(each, code) for code, names in headers.items() for each in names]
+    queried = [query] if query().fields else []
+
+    def describe(method: _Method) -> _Method:
+        takes_body = method.__name__ in ("post", "patch")
+        statuses = sorted({*ALWAYS, *(WITH_BODY if takes_body else ()), *refusals})
+        problems = {(status, MEDIA_TYPE): _problem(status) for status in statuses}
+        vars(method).update(schema=ApiSchema, query=query, body=body)
+        extend: Any = extend_schema(
+            operation_id=name,
+            request=body,
+            responses={**responses, **problems},
+            parameters=[*parameters, *shown, *queried],
+        )
+        described: _Method = extend(method)
+        return described
+
+    return describe
+
+
+def _response_header(name: str, status: int) -> OpenApiParameter:
+    return OpenApiParameter(
+        name, str, OpenApiParameter.HEADER, description=_HEADERS[name], response=[status]
+    )
+
+
+def _problem(status: int) -> OpenApiResponse:
+    example = OpenApiExample("a field", _PROBLEM, response_only=True, media_type=MEDIA_TYPE)
+    return OpenApiResponse(Problem, phrase(status), [example] if status == 400 else [])
 
 
 def document_for(with_data_operations: bool) -> dict[str, Any]:
@@ -102,33 +248,29 @@ def without_marks(result: Any, **_: Any) -> Any:
 
 
 def with_named_problems(result: Any, **_: Any) -> Any:
-    """Say once what a problem looks like, and name it where it may come."""
+    """Define each problem once, and refer to it where it may be the response."""
     named = result["components"].setdefault("responses", {})
     for responses in _responses(result):
-        for status, said in responses.items():
-            if problems.MEDIA_TYPE in said.get("content", {}):
-                name = said["description"].title().replace(" ", "")
-                named[name] = said
+        for status, response in responses.items():
+            if MEDIA_TYPE in response.get("content", {}):
+                name = response["description"].title().replace(" ", "")
+                named[name] = response
                 responses[status] = {"$ref": f"#/components/responses/{name}"}
     return result
 
 
 def _responses(document: Any) -> Iterator[dict[str, Any]]:
     for methods in document["paths"].values():
-        for said in methods.values():
-            yield said["responses"]
+        for operation in methods.values():
+            yield operation["responses"]
 
 
 def _patterns(with_data_operations: bool) -> Sequence[Any]:
+    from envelope_fields.api.data import DataView
     from envelope_fields.api.urls import urlpatterns
 
     return [
         pattern
         for pattern in urlpatterns
-        if with_data_operations or not issubclass(_class_of(pattern), DataView)
+        if with_data_operations or not issubclass(pattern.callback.cls, DataView)
     ]
-
-
-def _class_of(pattern: Any) -> type:
-    found: type = pattern.callback.cls
-    return found

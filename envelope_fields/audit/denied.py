@@ -25,10 +25,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished
 from django.db import connections, transaction
 
-from envelope_fields import keyring, own_connection, policy
+from envelope_fields import keyring, policy
 from envelope_fields.audit import trail
 from envelope_fields.audit.record import event_of, now
 from envelope_fields.conf import configuration
+from envelope_fields.databases import transactions
 from envelope_fields.models import AuditOutcome
 from envelope_fields.policy import DATA_ACTIONS, Denial, Origin
 
@@ -135,10 +136,10 @@ def _try_to_store() -> bool:
         return True
     try:
         using = configuration().database
-        if not own_connection.in_transaction(using):
+        if not transactions.in_transaction(using):
             _store_all(using)
-        elif own_connection.is_possible(using) and not trail.is_held(using):
-            own_connection.run(lambda: _store_all(using), using)
+        elif transactions.has_autonomous(using) and not trail.is_held(using):
+            transactions.autonomous(lambda: _store_all(using), using)
     except Exception as error:  # tests that allow no database have errors of their own
         logger.error("Denied attempts could not be stored yet: %s", type(error).__name__)
         return False

@@ -11,7 +11,7 @@ import uuid
 
 from envelope_fields import key_changes, keyring
 from envelope_fields.audit.errors import AuditTrailBroken
-from envelope_fields.models import AuditKey, KeyUsage
+from envelope_fields.models import AuditKey
 
 NUMBER = 1
 
@@ -42,7 +42,7 @@ def current(using: str, *, trail_is_empty: bool) -> AuditKey:
 
 def _made(using: str) -> AuditKey:
     key_id = uuid.uuid4()
-    columns = keyring.generate_version(key_id, NUMBER, KeyUsage.GENERATE_VERIFY_MAC)
+    columns = keyring.generate_audit_key(key_id, NUMBER)
     key = AuditKey(id=key_id, **columns)
     key.save(using=using, force_insert=True)
     # Until this is committed, no cache keeps its material.

@@ -14,7 +14,7 @@ from envelope_fields.census.values import CensusFailed, counting_sql, grouped
 from envelope_fields.census.versions import key_versions
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation
 from envelope_fields.databases import database as database_of
-from envelope_fields.fields.tables import says_no_table
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.models import KeyState
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)

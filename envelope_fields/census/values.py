@@ -20,8 +20,8 @@ from envelope_fields.census.codecs import Codec
 from envelope_fields.census.columns import Column, encrypted_columns, located
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, Database, database
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.tables import says_no_table
 
 VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
 

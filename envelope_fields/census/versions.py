@@ -10,8 +10,8 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.fields.tables import says_no_table
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 Key = MasterKey | MasterKeyVersion | UUID | str
@@ -26,7 +26,7 @@ class KeyVersion:
 
     Attributes:
         version_id: the 8 bytes by which envelopes name it.
-        number: its number; the highest of its key is current.
+        number: its number; the highest of its key that was opened once is current.
         state: its own state, or where that is enabled, the state of its key.
         key_id, key_alias: its master key; the alias is None once the key is destroyed.
         is_current: whether values are written under it.
@@ -49,7 +49,8 @@ def key_versions(*keys: Key) -> list[KeyVersion]:
     """
     using = configuration().database
     rows = MasterKeyVersion.objects.using(using).values_list(
-        "version_id", "number", "state", "master_key__state", "master_key_id", "master_key__alias"
+        *("version_id", "number", "state", "opened_at"),
+        *("master_key__state", "master_key_id", "master_key__alias"),
     )
     try:
         with transaction.atomic(using=using):
@@ -64,7 +65,7 @@ def key_versions(*keys: Key) -> list[KeyVersion]:
         if not says_no_table(error):
             raise
         return []  # not migrated yet; envelopes that are there all the same show as unknown
-    newest = {key_id: number for _, number, _, _, key_id, _ in found}
+    current = {key_id: number for _, number, _, opened_at, _, key_id, _ in found if opened_at}
     return [
         KeyVersion(
             version_id=bytes(version_id),
@@ -72,9 +73,9 @@ def key_versions(*keys: Key) -> list[KeyVersion]:
             state=key_state if state == KeyState.ENABLED else state,
             key_id=key_id,
             key_alias=alias,
-            is_current=number == newest[key_id],
+            is_current=number == current.get(key_id),
         )
-        for version_id, number, state, key_state, key_id, alias in found
+        for version_id, number, state, _, key_state, key_id, alias in found
     ]
 
 

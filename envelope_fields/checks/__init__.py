@@ -11,16 +11,11 @@ from django.core.checks import register as _register
 
 from envelope_fields.checks import (
     admin,
-    asgi,
-    audit,
     keys,
     labels,
     models,
     ordering,
-    packages,
     principals,
-    renames,
-    serializers,
     settings,
 )
 
@@ -30,19 +25,19 @@ __all__ = ["register"]
 def register() -> None:
     """Have Django run the checks. Doing it twice does nothing: its registry is a set."""
     _register(settings.check_settings, Tags.security)
-    _register(packages.check_driver, Tags.compatibility)
-    _register(packages.check_worker, Tags.compatibility)
+    _register(settings.check_driver, Tags.compatibility)
+    _register(settings.check_worker, Tags.compatibility)
     _register(keys.check_stored_versions, Tags.database)
     _register(keys.check_aliases, Tags.database)
-    _register(audit.check_triggers, Tags.database)
+    _register(keys.check_triggers, Tags.database)
     _register(principals.check_middleware, Tags.security)
     _register(principals.check_grants, Tags.database)
     _register(principals.check_declared, Tags.security)
     _register(principals.check_surfaces, Tags.security)
-    _register(asgi.check_channels, Tags.security)
+    _register(principals.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
     _register(labels.check_labels, Tags.models)
-    _register(renames.check_renames, Tags.models)
+    _register(labels.check_renames, Tags.models)
     _register(admin.check_admin, Tags.admin)
     _register(ordering.check_ordering, Tags.urls)
-    _register(serializers.check_serializers, Tags.security)
+    _register(settings.check_serializers, Tags.security)

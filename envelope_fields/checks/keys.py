@@ -1,4 +1,4 @@
-"""Stored master keys against the root keys that wrap them and the fields that name them."""
+"""The keys' database: master keys against root keys and fields, and the audit trail's triggers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from django.db import connections
 from django.db.models import Model
 
 from envelope_fields import keyring
+from envelope_fields.audit import triggers
 from envelope_fields.checks.references import AppConfigs, checked_models, encrypted_fields
 from envelope_fields.checks.settings import unreachable
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.fields.field_checks import check_key
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy.facts import key_policy
 
-VERSIONS_TRIED = 100  # for each root key, the newest: each may be a request to a server
+VERSIONS_TRIED = 100  # for each root key, the newest: each may take a request to a server
 VERSIONS_NAMED = 5
 
 
@@ -52,6 +53,25 @@ def check_aliases(
     rows = MasterKey.objects.using(using).filter(alias__in=named)
     stored = dict(rows.values_list("alias", "pk"))
     return [*_missing(fields, stored, using), *_out_of_service(fields, stored, using)]
+
+
+def check_triggers(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Look for the triggers on the table of events."""
+    using = keys_database(databases, AuditEvent)
+    if using is None or triggers.are_there(connections[using]):
+        return []
+    return [
+        Warning(
+            f"The table of audit events in the database {using!r} lacks the triggers that keep it "
+            "append-only.",
+            hint=(
+                "Have a role that may make triggers run `python manage.py migrate`, which makes "
+                "what is missing. On MariaDB with a binary log, the server also has to allow it: "
+                "log_bin_trust_function_creators."
+            ),
+            id="envelope_fields.W060",
+        )
+    ]
 
 
 def _out_of_service(fields: list[Any], stored: dict[Any, Any], using: str) -> Iterator[Warning]:

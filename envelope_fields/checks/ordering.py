@@ -84,6 +84,6 @@ def _shown(serializer: Any) -> list[str]:
         return []
     try:
         fields = serializer().fields.values()
-    except Exception:  # it wants to be told something; the framework says so, or a test
+    except Exception:  # it takes arguments; the framework reports that, or a test
         return []
     return [str(field.source).replace(".", "__") for field in fields if not field.write_only]

@@ -1,19 +1,29 @@
-"""`ENVELOPE_FIELDS`, and the root key that new master keys would be wrapped by."""
+"""What the settings name: root keys, workers, the database driver and serializers."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers import BUILTIN_SERIALIZERS
+from django.core.serializers.python import Serializer as PythonSerializer
+from django.core.serializers.xml_serializer import Serializer as XMLSerializer
+from django.db import connections
 
 from envelope_fields import keyring
+from envelope_fields.checks.references import AppConfigs, all_models, encrypted_fields
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.jobs import dispatch
+
+_OUR_SERIALIZERS = "envelope_fields.fixtures."
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check the settings, and ask the first root key whether it could wrap."""
+    """Check our settings, and ask the first root key whether it could wrap."""
     try:
         configured = configuration()
         configured.schemas.check()
@@ -51,9 +61,88 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def unreachable(name: str, error: RootKeyUnavailable) -> CheckMessage:
-    """Return the warning for a root key that may answer later; commands need not wait for it."""
+    """Return the warning for a root key that may answer later; commands do not wait for it."""
     return Warning(
         f"The root key {name!r} cannot be reached: {error}",
         hint="Try again; until it answers, a process that starts can neither encrypt nor decrypt.",
         id="envelope_fields.W001",
     )
+
+
+def check_driver(**_: Any) -> list[CheckMessage]:
+    """Check that psycopg 3 connects to PostgreSQL."""
+    aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"]
+    if not aliases or _is_psycopg3():
+        return []
+    return [
+        Error(
+            f"Django uses psycopg 2 for {', '.join(map(repr, aliases))}, which does not give bytes "
+            "back as they were stored: values would be written, and none would be read.",
+            hint='Install psycopg 3: `pip install "django-envelope-fields[postgresql]"`.',
+            id="envelope_fields.E070",
+        )
+    ]
+
+
+def check_worker(**_: Any) -> list[CheckMessage]:
+    """Check that the worker that the settings name can be made."""
+    try:
+        if configuration().rotation_worker is None:
+            return []
+    except ImproperlyConfigured:  # E001 says so
+        return []
+    try:
+        dispatch.worker()
+    except Exception as error:  # a worker of the project's own may raise any
+        problem = error if isinstance(error, ImproperlyConfigured) else type(error).__name__
+        return [
+            Error(
+                f"No worker can be given a rotation: {problem}",
+                hint=f'Correct {SETTING}["ROTATION_WORKER"], or install what it needs.',
+                id="envelope_fields.E071",
+            )
+        ]
+    return []
+
+
+def _is_psycopg3() -> bool:
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # it imports one of them
+
+    return bool(is_psycopg3)
+
+
+def check_serializers(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Check the serializers in `SERIALIZATION_MODULES`: they may write values in plain.
+
+    Django's serializers ask a field for text, which for an encrypted field is that of an envelope,
+    unless the value is a number, a boolean or a date: those they write as they are. The XML one
+    always asks.
+    """
+    if next(encrypted_fields(all_models(app_configs)), None) is None:
+        return []
+    modules = getattr(settings, "SERIALIZATION_MODULES", {})
+    return [
+        Warning(
+            f"SERIALIZATION_MODULES[{name!r}] is {path!r}, which may write values of encrypted "
+            "fields into fixtures unencrypted.",
+            hint=(
+                "Derive its Serializer from that of envelope_fields.fixtures, or silence this "
+                "if its handle_field() calls field.value_to_string() for every value."
+            ),
+            id="envelope_fields.W050",
+        )
+        for name, path in modules.items()
+        if _may_reveal(name, path)
+    ]
+
+
+def _may_reveal(name: str, path: str) -> bool:
+    try:
+        serializer = import_module(path).Serializer
+    except (ImportError, AttributeError):  # Django says so when it is used
+        return False
+    if not isinstance(serializer, type) or issubclass(serializer, XMLSerializer):
+        return False
+    if any(base.__module__.startswith(_OUR_SERIALIZERS) for base in serializer.__mro__):
+        return False
+    return name in BUILTIN_SERIALIZERS or issubclass(serializer, PythonSerializer)

@@ -8,9 +8,10 @@ a context of one kind is never equal to one of another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from uuid import UUID
 
-__all__ = ["encode", "field_context", "kms_context", "version_context"]
+__all__ = ["KeyVersionContext", "encode", "field_context", "kms_context"]
 
 FIELD = b"field"
 KMS = b"kms"
@@ -35,9 +36,35 @@ def kms_context(pairs: Mapping[str, str]) -> bytes:
     return encode([KMS, *(part for pair in encoded for part in pair)])
 
 
-def version_context(key_id: UUID, version_id: bytes, number: int, usage: str) -> bytes:
-    """Return what a root key binds the material of a master key version to."""
-    return encode([MASTER_KEY_VERSION, key_id.bytes, version_id, _integer(number), usage.encode()])
+class KeyVersionContext(NamedTuple):
+    """What a root key binds the material of a master key version to.
+
+    Attributes:
+        key_id: the master key.
+        version_id: the 8 bytes by which envelopes name the version.
+        number: the number of the version.
+        usage: what the material is for.
+    """
+
+    key_id: UUID
+    version_id: bytes
+    number: int
+    usage: str
+
+    def encode(self) -> bytes:
+        """Return the context for a root key that binds bytes."""
+        number = _integer(self.number)
+        parts = [self.key_id.bytes, self.version_id, number, self.usage.encode()]
+        return encode([MASTER_KEY_VERSION, *parts])
+
+    def pairs(self) -> dict[str, str]:
+        """Return the context for a root key that binds pairs of text, and shows them in its log."""
+        return {
+            "master_key": str(self.key_id),
+            "version_id": self.version_id.hex(),
+            "number": str(self.number),
+            "usage": str(self.usage),
+        }
 
 
 def _integer(value: int) -> bytes:

@@ -1,16 +1,21 @@
-"""What a database says of itself: a module for each vendor, and nobody else asks for it."""
+"""Everything that asks for the vendor of a database: a module for each, and nothing else does.
+
+`errors` says what an error means, `clock` is the one of the keys' database, `tables` asks about
+tables that may not be there yet, and `transactions` are those around code, and beside it.
+"""
 
 from __future__ import annotations
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.databases.base import Database, RowsHidden
+from envelope_fields.databases.base import AppendOnly, Database, RowsHidden
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
 from envelope_fields.databases.relations import UNLOCATED, Kind, Relation
 from envelope_fields.databases.sqlite import SQLite
 
-_OF_VENDOR: dict[str, type[Database]] = {
+VENDORS: dict[str, type[Database]] = {
     "postgresql": PostgreSQL,
     "mysql": MySQL,
     "sqlite": SQLite,
@@ -19,8 +24,22 @@ _OF_VENDOR: dict[str, type[Database]] = {
 
 def database(alias: str) -> Database:
     """Return the database behind this thread's connection of that alias."""
-    connection = connections[alias]
-    return _OF_VENDOR.get(connection.vendor, Database)(connection)
+    return database_of(connections[alias])
 
 
-__all__ = ["UNLOCATED", "Database", "Kind", "Relation", "RowsHidden", "database"]
+def database_of(connection: BaseDatabaseWrapper) -> Database:
+    """Return the database behind a connection."""
+    return VENDORS.get(connection.vendor, Database)(connection)
+
+
+__all__ = [
+    "UNLOCATED",
+    "VENDORS",
+    "AppendOnly",
+    "Database",
+    "Kind",
+    "Relation",
+    "RowsHidden",
+    "database",
+    "database_of",
+]

@@ -1,14 +1,15 @@
-"""What every database can say of its tables, in words of its own."""
+"""What is asked of every database, and what each says or does in its own way."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -27,6 +28,27 @@ class RowsHidden(EnvelopeError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class AppendOnly:
+    """A table whose rows are added, and neither changed nor deleted afterwards.
+
+    Attributes:
+        table: its name.
+        columns: the names of its columns.
+        triggers: what the names of its triggers begin with.
+        emptied_with: the table that is emptied whenever this one may be.
+        number, previous: the columns in which no two rows have the same.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    triggers: str
+    emptied_with: str
+    number: str
+    previous: str
+    refusal: ClassVar[str] = "envelope_fields: the audit trail is append-only"
+
+
 class Database:
     """A database behind one of this thread's connections.
 
@@ -35,6 +57,19 @@ class Database:
     Args:
         connection: the connection.
     """
+
+    # Codes of errors: SQLSTATE on PostgreSQL, numbers on MariaDB and MySQL.
+    NO_TABLE: ClassVar[frozenset[Any]] = frozenset()
+    NO_COLUMN: ClassVar[frozenset[Any]] = frozenset()
+
+    # Whether a second connection can commit while the transaction of another one has written.
+    COMMITS_BESIDE: ClassVar[bool] = False
+    # Statements that limit how long a connection waits for a lock, and that lift the limit.
+    LOCK_TIMEOUT: ClassVar[tuple[str, str] | None] = None
+    # Whether Django alters a table by copying its rows into another one.
+    ALTERS_BY_COPYING: ClassVar[bool] = False
+    # How many triggers keep a table append-only.
+    TRIGGERS: ClassVar[int] = 0
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -131,6 +166,85 @@ class Database:
         """Whether a relation that was found is still there, under whatever name."""
         return False
 
+    @classmethod
+    def says_no_table(cls, error: Error) -> bool:
+        """Whether a query failed because its table does not exist."""
+        return error_code(error) in cls.NO_TABLE
+
+    @classmethod
+    def says_no_column(cls, error: Error) -> bool:
+        """Whether a query failed because its table lacks a column."""
+        return error_code(error) in cls.NO_COLUMN
+
+    @contextmanager
+    def lock_timeout(self, seconds: int) -> Iterator[None]:
+        """Have what waits longer for a lock fail within this block."""
+        if self.LOCK_TIMEOUT is None:
+            yield
+            return
+        limit, lift = self.LOCK_TIMEOUT
+        try:
+            self.execute(limit.format(seconds=seconds))
+            yield
+        finally:
+            with suppress(DatabaseError):  # the connection is closed, or goes back to a pool
+                self.execute(lift)
+
+    def lock_for_writing(self, table: str) -> None:
+        """Take the lock that a later write in this transaction needs, if all share one."""
+
+    def reads_uncommitted(self) -> bool:
+        """Whether this connection reads what others have not committed."""
+        return False
+
+    def sees_the_past(self) -> bool:
+        """Whether a transaction sees the database as it was when it began."""
+        return self.isolation_level() != "read committed"
+
+    def isolation_level(self) -> str:
+        """Return the isolation level of the settings; Django's default where they have none."""
+        options = self.connection.settings_dict["OPTIONS"]
+        return str(options.get("isolation_level", "read committed")).lower()
+
+    def indexed_bytes(self, length: int) -> str | None:
+        """Return the type of a binary column with a plain index; None is that of Django."""
+        return None
+
+    def lacks_cast(self, type_sql: str, wanted_sql: str) -> bool:
+        """Whether a column cannot be altered from one type to another, whatever is in it."""
+        return False
+
+    def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
+        """Return what sets whether large values are kept apart and uncompressed, if there is it."""
+        return None
+
+    def make_append_only(self, rows: AppendOnly) -> None:
+        """Make the triggers that refuse changes of rows, in the place of those that are there.
+
+        Raises:
+            DatabaseError: the role may not.
+        """
+        self.drop_append_only(rows)
+        self.execute(*self._creating(rows))
+
+    def drop_append_only(self, rows: AppendOnly) -> None:
+        """Drop these triggers."""
+        self.execute(*self._dropping(rows))
+
+    def is_append_only(self, rows: AppendOnly) -> bool:
+        """Whether the triggers are there, as far as they are written for this database."""
+        return not self.TRIGGERS or self._triggers(rows) == self.TRIGGERS
+
+    def _creating(self, rows: AppendOnly) -> Iterable[str]:
+        return ()
+
+    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
+        return ()
+
+    def _triggers(self, rows: AppendOnly) -> int:
+        """Count them."""
+        return 0
+
     def name(self, name_sql: str) -> str:
         """Return a name as the catalogue has it, without quotes and the schema before it."""
         return self.names(name_sql)[-1]
@@ -144,11 +258,24 @@ class Database:
         """Quote names, the schema first."""
         return ".".join(self.connection.ops.quote_name(name) for name in names if name)
 
+    def execute(self, *statements: str) -> None:
+        """Execute statements without parameters."""
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
     def fetch(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
+
+
+def error_code(error: Error) -> Any:
+    """Return the code of an error, as its driver has it; else its first argument."""
+    cause = error.__cause__
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code or next(iter(error.args), None)
 
 
 def as_django_has_it(moment: datetime) -> datetime:

@@ -1,14 +1,18 @@
-"""MariaDB, and MySQL where it says the same: tables that keep their history, and XA."""
+"""MariaDB, and MySQL where it says the same: tables that keep their history, and XA.
+
+Triggers of tables to which rows are only added: DELETE is refused unless FOREIGN_KEY_CHECKS is
+off, as Django's `flush` has it. TRUNCATE is refused by the foreign keys of the head row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import Database, as_django_has_it
+from envelope_fields.databases.base import AppendOnly, Database, as_django_has_it
 from envelope_fields.databases.relations import Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
@@ -18,6 +22,43 @@ _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 
 class MySQL(Database):
     """A schema is a database here, so that there is one to a connection."""
+
+    NO_TABLE: ClassVar = frozenset({1146})
+    NO_COLUMN: ClassVar = frozenset({1054})
+    COMMITS_BESIDE: ClassVar = True
+    LOCK_TIMEOUT: ClassVar = (
+        "SET SESSION innodb_lock_wait_timeout = {seconds}",
+        "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
+    )
+    TRIGGERS: ClassVar = 2
+
+    def reads_uncommitted(self) -> bool:
+        return self.isolation_level() == "read uncommitted"
+
+    def indexed_bytes(self, length: int) -> str | None:
+        # There is no plain unique index on a longblob.
+        return f"varbinary({length})"
+
+    def _creating(self, rows: AppendOnly) -> Iterable[str]:
+        refuse = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{rows.refusal}'; END IF"
+        unchanged = " AND ".join(f"OLD.{column} <=> NEW.{column}" for column in rows.columns)
+        return (
+            f"CREATE TRIGGER {rows.triggers}_update BEFORE UPDATE ON {rows.table} FOR EACH ROW "
+            f"IF NOT ({unchanged}) THEN {refuse}",
+            f"CREATE TRIGGER {rows.triggers}_delete BEFORE DELETE ON {rows.table} FOR EACH ROW "
+            f"IF @@SESSION.foreign_key_checks THEN {refuse}",
+        )
+
+    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
+        return (f"DROP TRIGGER IF EXISTS {rows.triggers}_{name}" for name in ("update", "delete"))
+
+    def _triggers(self, rows: AppendOnly) -> int:
+        [[found]] = self.fetch(
+            "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = DATABASE() "
+            "AND event_object_table = %s AND trigger_name LIKE %s",
+            [rows.table, f"{rows.triggers}_%"],
+        )
+        return int(found)
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         found = self.fetch(
@@ -47,7 +88,7 @@ class MySQL(Database):
         names = [list(map(self.name, each)) for each in (columns, tables)]
         marks, more, binary = (", ".join(["%s"] * len(each)) for each in (*names, _BINARY))
         found = self.fetch(
-            "SELECT table_name, column_name FROM information_schema.columns "  # noqa: S608 - marks
+            "SELECT table_name, column_name FROM information_schema.columns "
             "WHERE table_schema = DATABASE() "
             f"AND (column_name IN ({marks}) OR table_name IN ({more})) "
             f"AND data_type IN ({binary}) ORDER BY table_name, column_name",

@@ -1,15 +1,24 @@
-"""PostgreSQL: schemas, row-level security, partitions, and transactions that were prepared."""
+"""PostgreSQL: schemas, row-level security, partitions, and transactions that were prepared.
+
+Triggers of tables to which rows are only added: TRUNCATE is refused, too, unless another table is
+emptied with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.base import Database, as_django_has_it
+from envelope_fields.databases.base import (
+    AppendOnly,
+    Database,
+    as_django_has_it,
+    error_code,
+)
 from envelope_fields.databases.relations import Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
@@ -66,8 +75,37 @@ _COLUMNS_OF_TABLES = _COLUMNS.format(and_or="AND")
 _COLUMNS_OR_TABLES = _COLUMNS.format(and_or="OR")
 
 
+_REFUSE = """
+CREATE OR REPLACE FUNCTION {name}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '{why}' USING ERRCODE = 'restrict_violation';
+END $$
+"""
+_REFUSE_TRUNCATE = """
+CREATE OR REPLACE FUNCTION {name}_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM pg_catalog.pg_locks
+        WHERE pid = pg_catalog.pg_backend_pid() AND mode = 'AccessExclusiveLock'
+        AND relation = '{emptied_with}'::regclass
+    ) THEN
+        RAISE EXCEPTION '{why}' USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN NULL;
+END $$
+"""
+_READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
+_CANNOT_COERCE = "42846"
+
+
 class PostgreSQL(Database):
     """PostgreSQL."""
+
+    NO_TABLE: ClassVar = frozenset({"42P01", "3F000"})
+    NO_COLUMN: ClassVar = frozenset({"42703"})
+    COMMITS_BESIDE: ClassVar = True
+    LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
+    TRIGGERS: ClassVar = 3
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)
@@ -162,7 +200,7 @@ class PostgreSQL(Database):
 
     def prepared_transaction(self) -> str:
         found = self.fetch(
-            f"SELECT gid FROM {PREPARED} WHERE database = current_database() "  # noqa: S608 - ours
+            f"SELECT gid FROM {PREPARED} WHERE database = current_database() "
             "ORDER BY prepared LIMIT 1"
         )
         return str(found[0][0]) if found else ""
@@ -173,3 +211,49 @@ class PostgreSQL(Database):
                 "SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s::bigint::oid", [relation.oid]
             )
         )
+
+    def sees_the_past(self) -> bool:
+        [[level]] = self.fetch("SHOW transaction_isolation")
+        return str(level) not in _READ_COMMITTED
+
+    def lacks_cast(self, type_sql: str, wanted_sql: str) -> bool:
+        # The other databases convert anything to bytes and back.
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                self.execute(f"SELECT CAST(CAST(NULL AS {type_sql}) AS {wanted_sql})")
+        except DatabaseError as error:
+            return bool(error_code(error) == _CANNOT_COERCE)
+        return False
+
+    def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
+        how = "EXTERNAL" if external else "EXTENDED"
+        return f"ALTER TABLE {table_sql} ALTER COLUMN {column_sql} SET STORAGE {how}"
+
+    def _creating(self, rows: AppendOnly) -> Iterable[str]:
+        name, on = rows.triggers, f"ON {rows.table}"
+        named = {"name": name, "why": rows.refusal, "emptied_with": rows.emptied_with}
+        return (
+            _REFUSE.format(**named),
+            _REFUSE_TRUNCATE.format(**named),
+            f"CREATE TRIGGER {name}_update BEFORE UPDATE {on} FOR EACH ROW "
+            f"WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION {name}_refuse()",
+            f"CREATE TRIGGER {name}_delete BEFORE DELETE {on} FOR EACH ROW "
+            f"EXECUTE FUNCTION {name}_refuse()",
+            f"CREATE TRIGGER {name}_truncate BEFORE TRUNCATE {on} FOR EACH STATEMENT "
+            f"EXECUTE FUNCTION {name}_truncate()",
+        )
+
+    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
+        name = rows.triggers
+        for each in ("update", "delete", "truncate"):
+            yield f"DROP TRIGGER IF EXISTS {name}_{each} ON {rows.table}"
+        for each in ("refuse", "truncate"):
+            yield f"DROP FUNCTION IF EXISTS {name}_{each}()"
+
+    def _triggers(self, rows: AppendOnly) -> int:
+        [[found]] = self.fetch(
+            "SELECT count(*) FROM pg_catalog.pg_trigger WHERE tgname LIKE %s "
+            "AND tgrelid = %s::regclass AND tgenabled <> 'D'",
+            [f"{rows.triggers}_%", rows.table],
+        )
+        return int(found)

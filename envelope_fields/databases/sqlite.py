@@ -1,15 +1,69 @@
-"""SQLite: one file, where every row is seen; only views may stand under a table's name."""
+"""SQLite: one file, where every row is seen, and one lock for all who write.
+
+Triggers of tables to which rows are only added: an event is let go only together with its
+successors and the head, because of the foreign keys between them; where a program does not ask for
+foreign keys, the trigger refuses DELETE. REPLACE, which asks neither, is refused as an INSERT
+where there is an event already.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import ClassVar
 
-from envelope_fields.databases.base import Database
+from django.db import Error
+
+from envelope_fields.databases.base import AppendOnly, Database
 from envelope_fields.databases.relations import Kind, Relation
 
 
 class SQLite(Database):
     """SQLite, which does not tell cases apart in names, and keeps bytes in columns of any type."""
+
+    ALTERS_BY_COPYING: ClassVar = True
+    TRIGGERS: ClassVar = 3
+
+    @classmethod
+    def says_no_table(cls, error: Error) -> bool:
+        return str(error).startswith("no such table")
+
+    @classmethod
+    def says_no_column(cls, error: Error) -> bool:
+        return "no such column" in str(error) or "has no column named" in str(error)
+
+    def lock_for_writing(self, table: str) -> None:
+        # A transaction that has read before another one wrote may not write; a first write waits.
+        table_sql = self.quote(table)
+        self.execute(f"UPDATE {table_sql} SET rowid = rowid WHERE 0")
+
+    def sees_the_past(self) -> bool:
+        # Without a write-ahead log nothing is committed while a transaction reads.
+        return self.fetch("PRAGMA journal_mode") == [("wal",)]
+
+    def _creating(self, rows: AppendOnly) -> Iterable[str]:
+        name, table = rows.triggers, rows.table
+        refuse = f"BEGIN SELECT RAISE(ABORT, '{rows.refusal}'); END"
+        changed = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in rows.columns)
+        same = (f"{column} = NEW.{column}" for column in (rows.number, rows.previous))
+        return (
+            f"CREATE TRIGGER {name}_update BEFORE UPDATE ON {table} WHEN {changed} {refuse}",
+            f"CREATE TRIGGER {name}_delete BEFORE DELETE ON {table} "
+            f"WHEN (SELECT foreign_keys FROM pragma_foreign_keys) = 0 {refuse}",
+            f"CREATE TRIGGER {name}_insert BEFORE INSERT ON {table} "
+            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {' OR '.join(same)}) {refuse}",
+        )
+
+    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
+        names = ("update", "delete", "insert")
+        return (f"DROP TRIGGER IF EXISTS {rows.triggers}_{name}" for name in names)
+
+    def _triggers(self, rows: AppendOnly) -> int:
+        [[found]] = self.fetch(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s "
+            "AND name LIKE %s",
+            [rows.table, f"{rows.triggers}_%"],
+        )
+        return int(found)
 
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         views = self.fetch("SELECT lower(name) FROM sqlite_master WHERE type = 'view'")

@@ -17,8 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
 from django.db.models import Model
 
+from envelope_fields.databases import database_of
+from envelope_fields.databases.tables import has_rows
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.tables import has_rows
 from envelope_fields.models import MasterKey
 
 _WRITING = re.compile(r"\s*(ALTER TABLE|INSERT|UPDATE)\b", re.IGNORECASE)
@@ -106,9 +107,9 @@ class _Watch:
 
     def _drop_new_table(self) -> None:
         """Drop what SQLite was copying into: it is committed where a migration is not atomic."""
-        if self.connection.vendor == "sqlite":
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"DROP TABLE IF EXISTS {self.new_table}")
+        ask = database_of(self.connection)
+        if ask.ALTERS_BY_COPYING:
+            ask.execute(f"DROP TABLE IF EXISTS {self.new_table}")
 
     def _locked(self, run: Any) -> Any:
         """Run what cannot be undone while nobody else writes.

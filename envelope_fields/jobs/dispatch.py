@@ -93,11 +93,7 @@ def worker() -> RotationWorker:
     entry = configuration().rotation_worker
     if entry is None:
         raise NoWorker
-    try:
-        backend: type[RotationWorker] = import_string(entry.backend)
-        return backend(**entry.options)
-    except (ImportError, TypeError) as error:
-        raise ImproperlyConfigured(f'{SETTING}["ROTATION_WORKER"]: {error}') from error
+    return entry.make(RotationWorker)  # type: ignore[type-abstract]
 
 
 def send(run: RotationRun) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from envelope_fields import audit
@@ -75,9 +75,19 @@ def active_run(key: MasterKey) -> RotationRun | None:
 
 def runs_of(keys: QuerySet[MasterKey]) -> QuerySet[RotationRun]:
     """Return the runs that are about keys of a queryset alone, and about one at least."""
+    ids = keys.values("pk")
+    about = RotationKey.objects.using(configuration().database).filter(run=OuterRef("pk"))
+    several = Q(master_key=None) & Exists(about) & ~Exists(about.exclude(master_key__in=ids))
+    return all_runs().filter(Q(master_key__in=ids) | several)
+
+
+def runs_about(
+    key: MasterKey | UUID, runs: QuerySet[RotationRun] | None = None
+) -> QuerySet[RotationRun]:
+    """Return the runs that a key is one of, of some or of all."""
     about = RotationKey.objects.using(configuration().database)
-    others = about.exclude(master_key__in=keys.values("pk"))
-    return all_runs().filter(pk__in=about.values("run")).exclude(pk__in=others.values("run"))
+    which = Q(master_key=key) | Q(pk__in=about.filter(master_key=key).values("run"))
+    return (all_runs() if runs is None else runs).filter(which)
 
 
 def find_run(run: RunOrId) -> RotationRun:

@@ -1,4 +1,4 @@
-"""The only home of plaintext master keys: it unwraps them, caches them, and lends what they derive.
+"""The only home of plaintext master keys: it unwraps and caches them, and derives from them.
 
 Rooms: `rows` reads key versions from the database, `wrapping` asks root keys, `materials` has the
 plaintext, and a `table` holds what follows from both for `KEY_CACHE_SECONDS`, or until a key
@@ -22,13 +22,17 @@ from django.core.signals import setting_changed
 from envelope_fields import key_changes
 from envelope_fields.conf import SETTING
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.keyring import door, materials, rows, snapshots
 from envelope_fields.keyring.bound import BOUND, cache_seconds, table_now
-from envelope_fields.keyring.macs import mac
-from envelope_fields.keyring.materials import check_version, generate_version, rewrapped
+from envelope_fields.keyring.macs import mac, open_audit_key
+from envelope_fields.keyring.materials import (
+    check_version,
+    generate_audit_key,
+    generate_version,
+    rewrapped,
+)
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import (
@@ -64,6 +68,7 @@ __all__ = [
     "check_version",
     "evict",
     "forget",
+    "generate_audit_key",
     "generate_version",
     "harvest",
     "harvest_uses",
@@ -72,6 +77,7 @@ __all__ = [
     "on_beginning",
     "on_refresh",
     "on_refused",
+    "open_audit_key",
     "refused",
     "rewrapped",
     "unwrapping_key",
@@ -161,8 +167,7 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str = "") -> AESG
     door.admit(table, facts, row.state, place, errand)
     opening = table.unwrapping.get(derivation)
     if opening is None:
-        with materials.lent(row) as material:
-            key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
+        key = materials.derived(row, derivation[layout.HEADER_BYTES :])
         opening = (key, *door.serving(table, row, READ_FIELD))
         table.keep_unwrapping_key(derivation, opening)
     counted(row.state.version_id, errand).one()
@@ -232,9 +237,7 @@ def evict() -> None:
 def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
     refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
-    with materials.lent(row) as material:
-        aead = xaes.derive(material, prefix)
-    return WrappingKey(layout.header(row.state.version_id), prefix, aead)
+    return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))
 
 
 def _current_table() -> Table:

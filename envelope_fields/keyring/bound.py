@@ -19,9 +19,9 @@ from weakref import WeakSet
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields import own_connection
 from envelope_fields.conf import configuration
-from envelope_fields.database_errors import says_no_table
+from envelope_fields.databases import transactions
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.keyring.rows import explained
 from envelope_fields.keyring.table import Table
 from envelope_fields.models import KeyCacheBound
@@ -82,11 +82,11 @@ def _read(using: str) -> float | None:
 def _raise(using: str, seconds: float, bound: float) -> float:
     """Raise the bound to `seconds` if that is possible, and return what may be relied on now."""
     try:
-        if own_connection.in_transaction(using) and not _is_test(using):
-            if not own_connection.is_possible(using):
+        if transactions.in_transaction(using) and not _is_test(using):
+            if not transactions.has_autonomous(using):
                 _raise_after(using, seconds)
                 return bound
-            own_connection.run(partial(_write, using, seconds), using)
+            transactions.autonomous(partial(_write, using, seconds), using)
         else:
             _write(using, seconds)
     except DatabaseError as error:  # what was read before may still be relied on

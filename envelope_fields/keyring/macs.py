@@ -1,24 +1,63 @@
-"""MACs under the key of the audit trail."""
+"""MACs under keys of usage `generate_verify_mac`, and under the key of the audit trail."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
-from envelope_fields.models import AuditKey
+from envelope_fields.models import AuditKey, KeyUsage
+from envelope_fields.policy.versions import check_state
 
-__all__ = ["mac"]
+__all__ = ["mac", "open_audit_key"]
 
 
-def mac(key: AuditKey, message: bytes) -> bytes:
+def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
     """Return HMAC-SHA-256 of a message (KMS: GenerateMac).
 
+    The policy is not asked: the caller has done so, or acts for the application.
+
+    Args:
+        key: the key of the audit trail; a master key by its alias or id, whose current version it
+            is then; or the 8 bytes that name one of its versions.
+        message: the bytes.
+
     Raises:
+        MasterKeyNotFound: there is no such key or version.
+        MasterKeyUnusable: its usage is another one, its state forbids it, or the database could not
+            be read.
         ImproperlyConfigured: the root key of the key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    with materials.lent_for_macs(rows.of_audit_key(key)) as material:
+    row = _row(key)
+
+    def made(material: KeyBuffer) -> bytes:
         hmac = HMAC(material, SHA256())
-    hmac.update(message)
-    return hmac.finalize()
+        hmac.update(message)
+        return hmac.finalize()
+
+    return materials.used(row, made)
+
+
+def open_audit_key(key: AuditKey) -> None:
+    """Have the key of the audit trail here before a transaction in which events are added.
+
+    Raises:
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as `mac` does.
+    """
+    materials.opened(rows.of_audit_key(key))
+
+
+def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:
+    if isinstance(key, AuditKey):
+        return rows.of_audit_key(key)
+    usage = KeyUsage.GENERATE_VERIFY_MAC
+    if isinstance(key, bytes):
+        row = rows.with_version_id(key, usage=usage)
+    else:
+        row = rows.current_version(key, usage=usage)
+    check_state("generate_mac", row.state)
+    return row

@@ -1,110 +1,235 @@
-"""Plaintext material: made, unwrapped, lent and wiped here. It is returned to nobody.
+"""Plaintext material: made, unwrapped, used and wiped here. It is returned to nobody.
 
 The root key is asked once per version and process; what it opened stays until it is evicted or
-the process ends.
+the process ends. Threads that need a version which one of them asks for wait for its answer, and no
+other thread does. What a transaction with uncommitted key changes opens stays with these changes,
+and goes with them (law 3).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import RLock
-from typing import Any
+from collections.abc import Callable
+from copy import copy
+from threading import Event, RLock, get_ident
+from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary, finalize
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.utils import timezone
 
 from envelope_fields import key_changes
 from envelope_fields.conf import configuration
-from envelope_fields.crypto import context, xaes
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
+from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.key_changes import KeyChange
 from envelope_fields.keyring import rows, wrapping
+from envelope_fields.models import KeyUsage
 
-_plaintext: dict[bytes, KeyBuffer] = {}
-_lock = RLock()
+_Result = TypeVar("_Result")
+_Store = dict[KeyVersionContext, KeyBuffer]
+
+# By what the root key bound it to: a row that was altered since is not taken for the same.
+_plaintext: _Store = {}
+_of_changes: WeakKeyDictionary[KeyChange, _Store] = WeakKeyDictionary()
+_questions: dict[KeyVersionContext, _Question] = {}
+_evictions = 0
+_lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
 
 
-@contextmanager
-def lent(row: rows.KeyRow) -> Iterator[KeyBuffer]:
-    """Lend the material of a version: from the cache, or unwrapped for this once and wiped.
+class _Question:
+    """What one thread asks a root key, and others wait for."""
+
+    __slots__ = ("_answered", "_error", "_since", "asked_by")
+
+    def __init__(self) -> None:
+        self.asked_by = get_ident()
+        self._since = _evictions
+        self._answered = Event()
+        self._error: Exception | None = None
+
+    def wait(self) -> None:
+        """Wait for the answer, and raise the error if it is one."""
+        self._answered.wait()
+        if self._error is not None:
+            raise copy(self._error)
+
+    def ask(self, row: rows.KeyRow) -> KeyBuffer:
+        """Return the material, of which no other thread knows yet; errors as `used` raises them."""
+        try:
+            return _unwrap(row)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._error = error
+            self._end(row.context)
+            raise
+
+    def keep(self, context: KeyVersionContext, material: KeyBuffer, store: _Store) -> None:
+        """Put the material where others find it, or wipe it where the keyring was emptied since."""
+        with _lock:
+            if self._since == _evictions and context not in store:
+                store[context] = material
+            else:
+                wipe(material)
+        self._end(context)
+
+    def _end(self, context: KeyVersionContext) -> None:
+        with _lock:
+            if _questions.get(context) is self:
+                del _questions[context]
+        self._answered.set()
+
+
+def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
+    """Return the key that a version's material gives with a nonce prefix.
 
     Raises:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    cached = row.context in _plaintext
-    if not cached and key_changes.any_uncommitted() and key_changes.uncommitted():
-        with _lent_once(row) as material:  # law 3: the row may vanish, so nothing of it stays
-            yield material
-    else:
-        with _lent_from_cache(row) as material:
-            yield material
+    return used(row, lambda material: xaes.derive(material, prefix))
 
 
-@contextmanager
-def lent_for_macs(row: rows.KeyRow) -> Iterator[KeyBuffer]:
-    """Lend the material of the audit trail's key; errors as above.
+def opened(row: rows.KeyRow) -> None:
+    """Have the material of a version here, so that its next use asks no root key; errors as above.
 
-    It is used in the very transactions that change keys. So it is kept unless its own row is
-    uncommitted: each act would ask the root key otherwise.
+    For those who are about to begin a transaction in which it is needed.
     """
-    with (_lent_once if _is_uncommitted(row) else _lent_from_cache)(row) as material:
-        yield material
+    used(row, lambda material: None)
 
 
-def _is_uncommitted(row: rows.KeyRow) -> bool:
-    changes = key_changes.uncommitted() if key_changes.any_uncommitted() else ()
-    return any(row.state.version_id in change.version_ids for change in changes)
+def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
+    """Return what `use` makes of the material of a version, which it does not keep.
 
-
-@contextmanager
-def _lent_once(row: rows.KeyRow) -> Iterator[KeyBuffer]:
-    material = _unwrap(row)
+    Raises:
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+        MasterKeyUnusable: the keyring was emptied while `use` had the material.
+    """
+    context = row.context
+    while True:
+        with _lock:
+            store = _store(row)
+            material = store.get(context)
+            if material is not None:
+                return _unless_wiped(use, material)
+            question, is_ours = _question(context, store)
+        if is_ours:
+            break
+        question.wait()
+    material = question.ask(row)
     try:
-        yield material
+        return use(material)
     finally:
-        wipe(material)
+        question.keep(context, material, store)
 
 
-@contextmanager
-def _lent_from_cache(row: rows.KeyRow) -> Iterator[KeyBuffer]:
-    # Locked while it is lent: another thread that evicts must not wipe it in our hands.
-    with _lock:
-        material = _cached(row)
-        yield material
-        # A signal handler of this thread may: what was derived of zeros must not be used.
-        if not any(material):
-            raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
+def _store(row: rows.KeyRow) -> _Store:
+    """Return where the material of a version is kept: for the process, or with a key change.
+
+    The key of the audit trail is used in the very transactions that change keys. It is kept for the
+    process unless its own row is uncommitted: each operation would ask the root key otherwise.
+    """
+    if row.context in _plaintext or not key_changes.any_uncommitted():
+        return _plaintext
+    change = key_changes.maker_of(row.state.version_id)
+    if change is None and row.usage != KeyUsage.GENERATE_VERIFY_MAC:
+        change = key_changes.uncommitted()
+    if change is None:
+        return _plaintext
+    store = _of_changes.get(change)
+    if store is None:
+        store = _of_changes[change] = {}
+        finalize(change, _wipe, store)
+    return store
 
 
-def generate_version(key_id: UUID, number: int, usage: str) -> dict[str, Any]:
+def _question(context: KeyVersionContext, store: _Store) -> tuple[_Question, bool]:
+    """Return the question for a version, and whether it is for this thread to ask it."""
+    if store is not _plaintext:  # of this thread's connection
+        return _Question(), True
+    there = _questions.get(context)
+    if there is None:
+        question = _questions[context] = _Question()
+        return question, True
+    # A signal handler, or a root key that reads a value itself, must not wait for its own thread.
+    return (_Question(), True) if there.asked_by == get_ident() else (there, False)
+
+
+def _unless_wiped(use: Callable[[KeyBuffer], _Result], material: KeyBuffer) -> _Result:
+    # Locked: another thread that evicts must not wipe it in our hands.
+    result = use(material)
+    # A signal handler of this thread may: what was made of zeros must not be used.
+    if not any(material):
+        raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
+    return result
+
+
+def generate_version(
+    key_id: UUID, number: int, usage: str, root_key: str | None = None
+) -> dict[str, Any]:
     """Return the columns of a new key version, its material made here and wrapped at once.
 
     The wrapped material is opened again before it is returned, so that nothing is ever stored
-    under a version that its root key would refuse.
+    under a version that its root key would refuse. Where this process may wrap alone, the version
+    is not opened, and is current only once it is.
+
+    Args:
+        key_id: the master key.
+        number: of the version.
+        usage: of the key.
+        root_key: the name of the root key that wraps it; None is the first in the settings.
 
     Raises:
         ImproperlyConfigured: no usable root key; the message says which command makes one.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
+    columns, is_opened = _generated(key_id, number, usage, root_key)
+    return {**columns, "opened_at": timezone.now() if is_opened else None}
+
+
+def generate_audit_key(key_id: UUID, number: int) -> dict[str, Any]:
+    """Return the columns of a new key of the audit trail, which is usable at once; errors as above.
+
+    Raises:
+        MasterKeyUnusable: this process may wrap alone.
+    """
+    columns, is_opened = _generated(key_id, number, KeyUsage.GENERATE_VERIFY_MAC, None)
+    if not is_opened:
+        raise MasterKeyUnusable(
+            f"The key of the audit trail cannot be made here: the root key {columns['root_key']!r} "
+            "lets this process wrap and not unwrap, and events need the key at once. Run "
+            "`python manage.py migrate`, or change a key, where it may unwrap."
+        )
+    return columns
+
+
+def _generated(
+    key_id: UUID, number: int, usage: str, root_key: str | None
+) -> tuple[dict[str, Any], bool]:
     version_id = os.urandom(layout.VERSION_ID_BYTES)
-    bound_to = context.version_context(key_id, version_id, number, usage)
-    root_key = configuration().wrapping_root_key
+    context = KeyVersionContext(key_id, version_id, number, usage)
+    wrapped_by = root_key or configuration().wrapping_root_key
     material = random_buffer(xaes.KEY_BYTES)
     try:
-        wrapped = wrapping.wrap(root_key, material, bound_to)
+        wrapped = wrapping.wrap(wrapped_by, material, context)
     finally:
         wipe(material)
-    return {
+    columns = {
         "version_id": version_id,
         "number": number,
-        "wrapped_material": wrapped,
-        "root_key": root_key,
+        "wrapped_material": wrapped.material,
+        "root_key": wrapped_by,
+        "wrapping_key_id": wrapped.wrapping_key_id,
     }
+    return columns, wrapped.is_opened
 
 
-def rewrapped(row: wrapping.Wrapped, to_root_key: str) -> bytes:
+def rewrapped(row: wrapping.WrappedRow, to_root_key: str) -> wrapping.Wrapping:
     """Return the material of a row as another root key wraps it, which opens to the same.
 
     No cache is asked or filled, and the policy is not: nothing is done with the material.
@@ -116,12 +241,19 @@ def rewrapped(row: wrapping.Wrapped, to_root_key: str) -> bytes:
     Raises:
         ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root keys say.
+        MasterKeyUnusable: this process may wrap with the other root key, and not unwrap.
     """
     material = wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
     try:
-        return wrapping.wrap(to_root_key, material, row.context)
+        wrapped = wrapping.wrap(to_root_key, material, row.context)
     finally:
         wipe(material)
+    if not wrapped.is_opened:
+        raise MasterKeyUnusable(
+            f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that nobody "
+            "would know whether what it wrapped opens. Move keys where it may do both."
+        )
+    return wrapped
 
 
 def check_version(version_id: bytes) -> None:
@@ -135,22 +267,25 @@ def check_version(version_id: bytes) -> None:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wipe(_unwrap(rows.with_version_id(version_id)))
+    wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
 
 
 def evict() -> None:
-    """Wipe and drop all material: the next use asks the root key."""
+    """Wipe and drop all material: the next use asks the root key.
+
+    Answers that are under way are used by those who asked, and not kept.
+    """
+    global _evictions
     with _lock:
-        while _plaintext:
-            wipe(_plaintext.popitem()[1])
+        _evictions += 1
+        _questions.clear()
+        for store in (_plaintext, *_of_changes.values()):
+            _wipe(store)
 
 
-def _cached(row: rows.KeyRow) -> KeyBuffer:
-    # By what the root key bound it to: a row that was altered since is not taken for the same.
-    material = _plaintext.get(row.context)
-    if material is None:
-        material = _plaintext[row.context] = _unwrap(row)
-    return material
+def _wipe(store: _Store) -> None:
+    while store:
+        wipe(store.popitem()[1])
 
 
 def _unwrap(row: rows.KeyRow) -> KeyBuffer:
@@ -160,6 +295,7 @@ def _unwrap(row: rows.KeyRow) -> KeyBuffer:
 def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it
+    _questions.clear()  # nobody is left who asks them
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -19,7 +19,6 @@ from django.db.models import Q
 from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto import xaes
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows, snapshots
@@ -106,8 +105,7 @@ class Transfer:
         """Derive a key, or find one that an earlier batch has derived."""
         key = self._derived.get(derivation)
         if key is None:
-            with materials.lent(row) as material:
-                key = xaes.derive(material, derivation[layout.HEADER_BYTES :])
+            key = materials.derived(row, derivation[layout.HEADER_BYTES :])
             if len(self._derived) >= UNWRAPPING_KEYS:
                 self._derived.pop(next(iter(self._derived)))
             self._derived[derivation] = key
@@ -134,8 +132,7 @@ class Transfer:
             refuse_uncommitted(row.state, self._using)
             # A nonce prefix for this batch alone, which has no more values than one may serve.
             prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
-            with materials.lent(row) as material:
-                aead = xaes.derive(material, prefix)
+            aead = materials.derived(row, prefix)
             known = WrappingKey(layout.header(row.state.version_id), prefix, aead)
             self._wrapping[key] = known
         return known

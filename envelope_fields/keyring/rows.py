@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
-from django.db import DatabaseError, connections
-from django.db.models import Q
+from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
-from envelope_fields.crypto.context import version_context
+from envelope_fields.crypto.context import KeyVersionContext
+from envelope_fields.databases import database_of
+from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -23,11 +27,16 @@ from envelope_fields.models import (
 )
 from envelope_fields.policy import KeyVersionState
 
-# Columns of migration 0001 alone: values are read and written while later ones are applied.
+# Columns of migration 0001 alone: values are read and written while later ones are applied. That
+# `opened_at` is there is found out.
+_with_opened_at: WeakSet[BaseDatabaseWrapper] = WeakSet()
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key",
 )  # fmt: skip
+
+
+_Read = TypeVar("_Read")
 
 
 class KeyRow(NamedTuple):
@@ -39,23 +48,27 @@ class KeyRow(NamedTuple):
     root_key: str
 
     @property
-    def context(self) -> bytes:
+    def context(self) -> KeyVersionContext:
         """What the root key bound the material to."""
         state = self.state
-        return version_context(state.key_id, state.version_id, state.number, self.usage)
+        return KeyVersionContext(state.key_id, state.version_id, state.number, self.usage)
 
 
-def with_version_id(version_id: bytes) -> KeyRow:
+def with_version_id(version_id: bytes, usage: KeyUsage | None = KeyUsage.ENCRYPT_DECRYPT) -> KeyRow:
     """Return the version that an envelope names.
+
+    Args:
+        version_id: its 8 bytes.
+        usage: what it is needed for; None is anything.
 
     Raises:
         MasterKeyNotFound: there is none.
-        MasterKeyUnusable: the database could not be read.
+        MasterKeyUnusable: it is for something else, or the database could not be read.
     """
-    row = _newest(version_id=version_id)
+    row = _newest(_versions().filter(version_id=version_id))
     if row is None:
         raise no_version(version_id)
-    return row
+    return _of_usage(row, usage)
 
 
 def no_version(version_id: bytes) -> MasterKeyNotFound:
@@ -72,15 +85,28 @@ def version_ids() -> set[bytes]:
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    database = configuration().database
-    with explained(database):
-        found = MasterKeyVersion.objects.using(database).values_list("version_id", flat=True)
-        return {bytes(version_id) for version_id in found}
+    versions = _versions()
+    with explained(versions.db):
+        return {bytes(version_id) for version_id in versions.values_list("version_id", flat=True)}
 
 
-def current_version(key: str | UUID) -> KeyRow:
-    """Return the current version of a master key given by alias or id; errors as above."""
-    return _of_id(key) if isinstance(key, UUID) else _of_alias(key)
+def current_version(key: str | UUID, usage: KeyUsage | None = KeyUsage.ENCRYPT_DECRYPT) -> KeyRow:
+    """Return the current version of a master key: the highest number that was opened once.
+
+    Args:
+        key: its alias, or its id.
+        usage: what it is needed for; None is anything.
+
+    Raises:
+        MasterKeyNotFound: there is no such key.
+        MasterKeyUnusable: no version was opened yet, the key is for something else, or the database
+            could not be read.
+    """
+    versions = _versions().filter(_which(key))
+    row = _newest_opened(versions)
+    if row is None or key not in (row.state.alias, row.state.key_id):  # it may differ in case
+        raise _none_opened(key, versions)
+    return _of_usage(row, usage)
 
 
 def of_audit_key(key: AuditKey) -> KeyRow:
@@ -97,58 +123,112 @@ def lock_for_writing(using: str | None) -> None:
     SQLite lets none write that has read before another one wrote; a first write waits its turn.
     """
     connection = connections[configuration().database]
-    if connection.vendor == "sqlite" and connection.in_atomic_block and using == connection.alias:
-        table = connection.ops.quote_name(MasterKeyVersion._meta.db_table)
-        with explained(connection.alias), connection.cursor() as cursor:
-            cursor.execute(f"UPDATE {table} SET number = number WHERE 0")  # noqa: S608 - quoted
+    if connection.in_atomic_block and using == connection.alias:
+        with explained(connection.alias):
+            database_of(connection).lock_for_writing(MasterKeyVersion._meta.db_table)
 
 
-def _of_alias(alias: str) -> KeyRow:
-    row = _newest(master_key__alias=alias)
-    if row is None or row.state.alias != alias:  # a database may compare without case
-        hint = ", or run `python manage.py migrate`." if alias == DEFAULT_ALIAS else "."
-        raise MasterKeyNotFound(
-            f"No master key has the alias {alias!r} in the database {configuration().database!r}. "
-            f"Make it with `python manage.py create_master_key`{hint}"
-        )
-    return row
+def _which(key: str | UUID) -> Q:
+    return Q(master_key_id=key) if isinstance(key, UUID) else Q(master_key__alias=key)
 
 
-def _of_id(key_id: UUID) -> KeyRow:
-    row = _newest(master_key_id=key_id)
-    if row is None:
-        raise MasterKeyNotFound(
-            f"No master key has the id {key_id} in the database {configuration().database!r}."
-        )
-    return row
-
-
-def _newest(**which: Any) -> KeyRow | None:
-    """Read the version with the highest number, which is the current one, of those that match."""
+def _none_opened(
+    key: str | UUID, versions: QuerySet[MasterKeyVersion]
+) -> MasterKeyNotFound | MasterKeyUnusable:
+    """Return why a key has no current version."""
+    row = _newest(versions)
     database = configuration().database
-    rows = MasterKeyVersion.objects.using(database).filter(**which).order_by("-number")
-    with explained(database):
-        columns = rows.values_list(*_COLUMNS).first()
+    if row is not None and key in (row.state.alias, row.state.key_id):
+        return MasterKeyUnusable(
+            f"Nothing can be written under {row.state} yet: no process whose root key may unwrap "
+            f"has opened it. Call envelope_fields.lifecycle.open_master_key_versions() where the "
+            f"root key {row.root_key!r} may unwrap."
+        )
+    if isinstance(key, UUID):
+        return MasterKeyNotFound(f"No master key has the id {key} in the database {database!r}.")
+    hint = ", or run `python manage.py migrate`." if key == DEFAULT_ALIAS else "."
+    return MasterKeyNotFound(
+        f"No master key has the alias {key!r} in the database {database!r}. "
+        f"Make it with `python manage.py create_master_key`{hint}"
+    )
+
+
+def _of_usage(row: KeyRow, usage: KeyUsage | None) -> KeyRow:
+    """Return a row, if its key is for what it is needed for.
+
+    Raises:
+        MasterKeyUnusable: it is not.
+    """
+    if usage is None or row.usage == usage:
+        return row
+    raise MasterKeyUnusable(
+        f"The usage of {row.state} is {KeyUsage(row.usage).label!r}, and it is needed to "
+        f"{usage.label}. No key serves two usages: name another one."
+    )
+
+
+def _versions() -> QuerySet[MasterKeyVersion]:
+    return MasterKeyVersion.objects.using(configuration().database)
+
+
+def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
+    """Read the version with the highest number."""
+    with explained(versions.db):
+        columns = versions.order_by("-number").values_list(*_COLUMNS).first()
     return None if columns is None else _row(*columns)
+
+
+def _newest_opened(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
+    """Read the version with the highest number of those that were opened."""
+    return _of_opened(versions, _newest)
+
+
+def _of_opened(
+    versions: QuerySet[MasterKeyVersion], read: Callable[[QuerySet[MasterKeyVersion]], _Read]
+) -> _Read:
+    """Read those versions that were opened."""
+    opened = versions.filter(opened_at__isnull=False)
+    connection = connections[versions.db]
+    if connection in _with_opened_at:
+        return read(opened)
+    try:
+        with _unbroken(connection):
+            found = read(opened)
+    except MasterKeyUnusable as error:
+        if not (isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__)):
+            raise
+        return read(versions)  # before the migration that adds the column, all were opened
+    _with_opened_at.add(connection)
+    return found
+
+
+def _unbroken(connection: BaseDatabaseWrapper) -> Any:
+    """Keep a transaction whole where the column may not be there yet."""
+    in_block = connection.in_atomic_block
+    return transaction.atomic(using=connection.alias) if in_block else nullcontext()
 
 
 def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
-    database = configuration().database
-    rows = MasterKeyVersion.objects.using(database).filter(which).order_by("number")
-    with explained(database):
-        return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
+    return _all(_versions().filter(which))
 
 
 def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
-    """Return those of some versions that there are; errors as above."""
-    return matching(Q(version_id__in=version_ids))
+    """Return those of some versions that there are, for values; errors as above."""
+    found = matching(Q(version_id__in=version_ids))
+    return [row for row in found if row.usage == KeyUsage.ENCRYPT_DECRYPT]
 
 
 def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
-    """Return the current version of each of some master keys, as `current_version` does."""
-    newest = {row.state.key_id: row for row in matching(Q(master_key__in=key_ids))}
-    return list(newest.values())
+    """Return the current version of each of some master keys, where it has one; errors as above."""
+    found = _of_opened(_versions().filter(master_key__in=key_ids), _all)
+    return list({row.state.key_id: row for row in found}.values())
+
+
+def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
+    with explained(versions.db):
+        rows = versions.order_by("number").values_list(*_COLUMNS)
+        return [_row(*columns) for columns in rows]
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:

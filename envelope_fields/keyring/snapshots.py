@@ -13,14 +13,12 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases import database_of
+from envelope_fields.databases.transactions import autocommits
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
-from envelope_fields.own_connection import autocommits
-
-_READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
 
 
 class _OfThread(local):
@@ -43,7 +41,8 @@ def table() -> Table | None:
         ImproperlyConfigured: it sees what others have not committed, and may still take back.
     """
     connection = connections[configuration().database]
-    if connection.vendor == "mysql" and _level(connection) == "read uncommitted":
+    ask = database_of(connection)
+    if ask.reads_uncommitted():
         raise ImproperlyConfigured(
             f"The database {connection.alias!r} holds keys and is read with the isolation level "
             '"read uncommitted": values would be stored under key versions that are never '
@@ -55,7 +54,7 @@ def table() -> Table | None:
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
     if _own.hooks is not hooks or _own.epoch != _epoch:
-        _own.sees_the_past, _own.table = _sees_the_past(connection), None
+        _own.sees_the_past, _own.table = ask.sees_the_past(), None
         _own.hooks, _own.epoch = hooks, _epoch
     if not _own.sees_the_past:
         return None
@@ -69,23 +68,3 @@ def forget() -> None:
     global _epoch
     _epoch += 1
     _own.hooks = _own.table = None
-
-
-def _sees_the_past(connection: BaseDatabaseWrapper) -> bool:
-    if connection.vendor == "postgresql":
-        return _answer(connection, "SHOW transaction_isolation") not in _READ_COMMITTED
-    if connection.vendor == "sqlite":
-        # Without a write-ahead log nobody commits while a transaction reads.
-        return _answer(connection, "PRAGMA journal_mode") == "wal"
-    return _level(connection) != "read committed"
-
-
-def _level(connection: BaseDatabaseWrapper) -> str:
-    # Django sets what OPTIONS say, or this; None leaves it to the server.
-    return str(connection.settings_dict["OPTIONS"].get("isolation_level", "read committed")).lower()
-
-
-def _answer(connection: BaseDatabaseWrapper, question: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(question)
-        return str(cursor.fetchone()[0])

@@ -1,25 +1,35 @@
-"""Material on its way to root keys and back: only here is a root key asked."""
+"""Material on its way to root keys and back: only here is a root key asked.
+
+No lock and no transaction of ours is held meanwhile, because an answer may take long.
+"""
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
 from collections.abc import Callable
-from functools import cache
 from hmac import compare_digest
-from typing import Any, Protocol, TypeVar
+from threading import Lock
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
 
-from envelope_fields import root_keys
-from envelope_fields.conf import BackendSettings, configuration, root_key_place
+from envelope_fields.conf import SETTING, WRAPPING_KEY_ID_LENGTH, BackendSettings, configuration
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.exceptions import RootKeyRefused
-from envelope_fields.root_keys import RootKey
+from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Wrapped
 
 _Answer = TypeVar("_Answer")
 
+_logger = logging.getLogger(__name__)
+_made: dict[BackendSettings, RootKey] = {}
+_lock = Lock()  # of making one, which touches nothing outside
 
-class Wrapped(Protocol):
+
+class WrappedRow(Protocol):
     """Material as a root key wrapped it, and bound it to a context."""
 
     @property
@@ -29,30 +39,47 @@ class Wrapped(Protocol):
     def root_key(self) -> str: ...
 
     @property
-    def context(self) -> bytes: ...
+    def context(self) -> KeyVersionContext: ...
 
 
-def wrap(root_key: str, material: bytearray, bound_to: bytes) -> bytes:
+class Wrapping(NamedTuple):
+    """Material as a root key has just wrapped it.
+
+    Attributes:
+        material: the wrapped bytes.
+        wrapping_key_id: what the root key says that it wrapped with.
+        is_opened: whether it was opened again; False where this process may wrap alone.
+    """
+
+    material: bytes
+    wrapping_key_id: str
+    is_opened: bool
+
+
+def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrapping:
     """Have a root key wrap material, and open that again to see that it gives back the same.
 
     Raises:
         ImproperlyConfigured: the root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wrapped = _ask(root_key, lambda root: root.wrap(material, bound_to))
-    opened = unwrap(root_key, wrapped, bound_to)
+    wrapped = _checked(root_key, _ask(root_key, lambda root: root.wrap(material, context)))
+    try:
+        opened = unwrap(root_key, wrapped.material, context)
+    except MayNotUnwrap:
+        return Wrapping(*wrapped, is_opened=False)
     try:
         same = compare_digest(opened, material)
     finally:
         wipe(opened)
     if not same:
         raise RootKeyRefused(f"The root key {root_key!r} does not give back what it wrapped.")
-    return wrapped
+    return Wrapping(*wrapped, is_opened=True)
 
 
-def unwrap(root_key: str, wrapped: bytes, bound_to: bytes) -> KeyBuffer:
+def unwrap(root_key: str, wrapped: bytes, context: KeyVersionContext) -> KeyBuffer:
     """Have a root key open material, which the caller wipes; errors as above."""
-    material: Any = _ask(root_key, lambda root: root.unwrap(wrapped, bound_to))
+    material: Any = _ask(root_key, lambda root: root.unwrap(wrapped, context))
     if isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material):
         buffer = KeyBuffer(material)
         wipe(material)
@@ -73,14 +100,61 @@ def check_root_key(name: str) -> None:
     _ask(name, lambda root_key: root_key.check())
 
 
+def close() -> None:
+    """Close the root keys that were made; the next use makes them anew."""
+    while _made:
+        entry, root_key = _made.popitem()
+        try:
+            root_key.close()
+        except Exception:
+            _logger.exception("%s could not be closed", entry.where)
+
+
 def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
+    entry = configuration().root_key(name)
     try:
-        return question(_root_key(configuration().root_key(name)))
+        return question(_root_key(entry))
     except ValueError as error:
         # Backends do not know Django; to the project a missing root key is a wrong setting.
-        raise ImproperlyConfigured(f"{root_key_place(name)}: {error}") from None
+        raise ImproperlyConfigured(f"{entry.where}: {error}") from None
 
 
-@cache
 def _root_key(entry: BackendSettings) -> RootKey:
-    return root_keys.make(entry.backend, entry.options)
+    made = _made.get(entry)
+    if made is None:
+        with _lock:
+            made = _made.get(entry)
+            if made is None:
+                made = _made[entry] = entry.make(RootKey)  # type: ignore[type-abstract]
+    return made
+
+
+def _checked(root_key: str, answer: Any) -> Wrapped:
+    if isinstance(answer, Wrapped) and _is_storable(*answer):
+        return answer
+    raise RootKeyRefused(
+        f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an id "
+        f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
+    )
+
+
+def _is_storable(material: Any, wrapping_key_id: Any) -> bool:
+    is_text = isinstance(wrapping_key_id, str) and len(wrapping_key_id) <= WRAPPING_KEY_ID_LENGTH
+    return isinstance(material, bytes) and is_text
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = Lock()  # a thread of the parent may have held it
+    for root_key in _made.values():
+        root_key.after_fork()
+
+
+def _settings_changed(*, setting: str, **_: Any) -> None:
+    if setting == SETTING:
+        close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring.wrapping")
+atexit.register(close)

@@ -47,14 +47,7 @@ from envelope_fields.lifecycle.shredding import (
 from envelope_fields.lifecycle.switching import disable, enable
 from envelope_fields.lifecycle.transitions import possible_operations
 
-# Under these names until the admin has the others.
-Act = Operation
-possible_acts = possible_operations
-OF_VERSIONS = frozenset(operation for operation in Operation if operation.of_versions)
-
 __all__ = [
-    "OF_VERSIONS",
-    "Act",
     "AliasRefused",
     "AliasTaken",
     "BadWaitingPeriod",
@@ -82,7 +75,6 @@ __all__ = [
     "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
-    "possible_acts",
     "possible_operations",
     "ready_to_shred_at",
     "rewrap_master_keys",

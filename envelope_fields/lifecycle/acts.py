@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from envelope_fields import audit, clock
+from envelope_fields import audit
+from envelope_fields.databases import clock
 from envelope_fields.lifecycle.locking import KeyOrVersion, key_transaction, locked
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row as Row
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
-ACTIONS = {operation: operation.action for operation in Operation}  # until the admin has these
 _TOLD = ("state", "state_changed_at", "deletion_at", "destroyed_at")
 
 

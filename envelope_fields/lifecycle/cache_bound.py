@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from envelope_fields import audit, clock
+from envelope_fields import audit
 from envelope_fields.conf import configuration
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.keyring import BOUND
 from envelope_fields.lifecycle.locking import key_transaction

@@ -138,7 +138,9 @@ class Operation(StrEnum):
         phrase=_("schedule the deletion of"),
         action=Action.SCHEDULE_DELETION, codename="schedule_deletion_masterkey",
         description="Make a key or version unusable now, and have it destroyed after a waiting "
-        "period.",
+        "period.\n\nRefused while values are stored under it; `rows` names their fields. Where "
+        "kms gave out data under it, copies are stored as text, or something was not counted, "
+        "`confirm` must quote its last use.",
         transitions={_ENABLED: _PENDING, _DISABLED: _PENDING, _PENDING: _PENDING}, of_versions=True,
         confirmation=Confirmation.LAST_USE, parameters=(DAYS, CONFIRM),
         button=_("Schedule deletion"), segment="schedule-deletion", command="schedule_key_deletion",
@@ -175,7 +177,7 @@ class Operation(StrEnum):
     )
     START_ROTATION = "start_rotation", _Entry(
         label=_("start rotation"), action=Action.RE_ENCRYPT, codename="add_rotationrun",
-        command="rewrap",
+        button=_("Move values"), command="rewrap",
     )
     PAUSE_ROTATION = "pause_rotation", _Entry(
         label=_("pause rotation"), past=_("paused"),
@@ -193,7 +195,7 @@ class Operation(StrEnum):
         label=_("cancel rotation"), past=_("cancelled"),
         action=Action.RE_ENCRYPT, codename="change_rotationrun",
         description="End a rotation where it is. What was moved stays moved.",
-        button=_("Cancel"), segment="cancel", command="rotation_runs",
+        button=_("Cancel run"), segment="cancel", command="rotation_runs",
     )
 
     # In the audit trail alone.

@@ -41,6 +41,7 @@ class Parameter:
         default: its value where it is left out; `...` where it must be given.
         minimum, maximum: the bounds of a number.
         label, help: for users.
+        example: a value, for the documents of the API.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Parameter:
     maximum: int = 2**31 - 1
     label: Text = ""
     help: Text = ""
+    example: Any = None
 
     @property
     def is_required(self) -> bool:
@@ -64,13 +66,19 @@ DAYS = Parameter(
     maximum=LONGEST_WAIT,
     label=_("Waiting period in days"),
     help=_("7 to 30. Until then, the deletion can be cancelled."),
+    example=7,
 )
 CONFIRM = Parameter(
-    name="confirm", kind=Kind.TEXT, default=None, label=_("Name of the key, and its last use")
+    name="confirm",
+    kind=Kind.TEXT,
+    default=None,
+    label=_("Name of the key, and its last use"),
+    example="billing@2030-02-28T17:05:12Z",
 )
 ALIAS = Parameter(
     name="alias",
     kind=Kind.ALIAS,
     label=_("Alias"),
     help=_("A new one, or one that another key has."),
+    example="invoices",
 )

@@ -10,6 +10,7 @@ from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import rows
+from envelope_fields.keyring.wrapping import Wrapping
 from envelope_fields.lifecycle.acts import required
 from envelope_fields.lifecycle.failures import Refused, collecting
 from envelope_fields.lifecycle.locking import key_transaction, locked_key
@@ -97,14 +98,14 @@ def _move(row: Row, to_root_key: str, actor: Any) -> bool:
 
 
 def _move_version(version: MasterKeyVersion, to_root_key: str, actor: Any) -> bool:
-    read = rows.with_version_id(bytes(version.version_id))
+    read = rows.with_version_id(bytes(version.version_id), usage=None)
     if read.root_key == to_root_key or read.state.state == KeyState.DESTROYED:
         return False
-    wrapped = keyring.rewrapped(read, to_root_key)  # outside of the transaction: it may take long
+    columns = _columns(keyring.rewrapped(read, to_root_key), to_root_key)  # in no transaction
     with key_transaction() as using:
         key = locked_key(using, version.master_key_id)
         principal = required(Action.ROTATE, key, actor, using)
-        if not _swap(MasterKeyVersion.objects.using(using), version, read, to_root_key, wrapped):
+        if not _swap(MasterKeyVersion.objects.using(using), version, read, columns):
             return False
         audit.record(
             "rewrap_master_key",
@@ -115,7 +116,6 @@ def _move_version(version: MasterKeyVersion, to_root_key: str, actor: Any) -> bo
             before={"root_key": read.root_key},
             after={"root_key": to_root_key},
         )
-    version.root_key, version.wrapped_material = to_root_key, wrapped
     return True
 
 
@@ -127,7 +127,7 @@ def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
             "`python manage.py rewrap_master_keys`."
         )
     read = rows.of_audit_key(key)
-    wrapped = keyring.rewrapped(read, to_root_key)
+    columns = _columns(keyring.rewrapped(read, to_root_key), to_root_key)
     with key_transaction() as using:
         # The event first, since it locks the head of the trail before this key, as all events do.
         audit.record(
@@ -137,12 +137,23 @@ def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
             before={"root_key": read.root_key},
             after={"root_key": to_root_key},
         )
-        if not _swap(AuditKey.objects.using(using), key, read, to_root_key, wrapped):
+        if not _swap(AuditKey.objects.using(using), key, read, columns):
             raise _Changed
-    key.root_key, key.wrapped_material = to_root_key, wrapped
 
 
-def _swap(table: Any, row: Row, read: rows.KeyRow, to_root_key: str, wrapped: bytes) -> bool:
+def _swap(table: Any, row: Row, read: rows.KeyRow, columns: dict[str, Any]) -> bool:
     """Write the new wrapping where the row still has the one that was read."""
     same = table.filter(pk=row.pk, root_key=read.root_key, wrapped_material=read.wrapped_material)
-    return bool(same.update(root_key=to_root_key, wrapped_material=wrapped))
+    if not same.update(**columns):
+        return False
+    for name, value in columns.items():
+        setattr(row, name, value)
+    return True
+
+
+def _columns(wrapped: Wrapping, root_key: str) -> dict[str, Any]:
+    return {
+        "root_key": root_key,
+        "wrapped_material": wrapped.material,
+        "wrapping_key_id": wrapped.wrapping_key_id,
+    }

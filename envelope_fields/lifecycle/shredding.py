@@ -10,9 +10,9 @@ import time
 from datetime import datetime
 from typing import Any
 
-from envelope_fields import clock
 from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle import under_way

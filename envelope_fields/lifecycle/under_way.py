@@ -17,11 +17,10 @@ from typing import Any
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields import own_connection
 from envelope_fields.census import NotCounted
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import configuration
-from envelope_fields.databases import database
+from envelope_fields.databases import database, transactions
 
 SECONDS = 5  # a count may have somebody waiting in front of a page
 # MariaDB shows what it showed before until nobody has looked for 0.1 seconds: there, looks are
@@ -209,7 +208,7 @@ def _shown_now(
 def _shown_to_a_transaction(
     connection: BaseDatabaseWrapper, mark: str, sql: str, *parameters: Any
 ) -> list[Any]:
-    if connection.in_atomic_block or not own_connection.autocommits(connection):
+    if connection.in_atomic_block or not transactions.autocommits(connection):
         return _asked(connection, sql, mark, *parameters)  # in the one that there is
     with connection.cursor() as cursor:
         cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
@@ -222,7 +221,7 @@ def _shown_to_a_transaction(
 
 def _is_of_a_test(connection: BaseDatabaseWrapper) -> bool:
     """Whether a test has begun the transaction, in which this one may have done nothing yet."""
-    return connection.in_atomic_block and not own_connection.in_transaction(connection.alias)
+    return connection.in_atomic_block and not transactions.in_transaction(connection.alias)
 
 
 def _one_that_writes(connection: BaseDatabaseWrapper) -> Iterable[tuple[str, str]]:

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
+from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
 from envelope_fields.models.append_only import AppendOnlyQuerySet, keep, protect
 from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 from envelope_fields.models.version_id import VersionIdField
@@ -112,6 +112,14 @@ class AuditKey(models.Model):
     number = models.PositiveIntegerField(_("number"), unique=True, editable=False)
     wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
     root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
+    wrapping_key_id = models.CharField(
+        _("wrapping key id"),
+        max_length=WRAPPING_KEY_ID_LENGTH,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:

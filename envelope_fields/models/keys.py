@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.conf import ROOT_KEY_NAME_LENGTH
+from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
 from envelope_fields.models.key_rows import KeyRowQuerySet, protect
 from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
@@ -86,6 +86,13 @@ class MasterKey(models.Model):
         editable=False,
         help_text=_("Whether fields that name its alias may write under it."),
     )
+    root_key = models.CharField(  # noqa: DJ001 - empty is no name
+        _("root key"),
+        max_length=ROOT_KEY_NAME_LENGTH,
+        null=True,
+        editable=False,
+        help_text=_("What wraps its versions. Empty: the first root key of the settings."),
+    )
 
     WRITTEN_ONCE: ClassVar = frozenset({"creator_type", "creator_id"})
 
@@ -124,9 +131,14 @@ class MasterKey(models.Model):
 
     @property
     def current_version(self) -> MasterKeyVersion:
-        """The version under which values are written: the one with the highest number."""
+        """The version under which values are written: the highest number that was opened once.
+
+        Where none was, nothing can be written, and the first one is the next to be current.
+        """
         # Never from a replica, which may not have heard of it yet.
-        return self.versions.using(self._state.db).order_by("-number")[0]
+        versions = self.versions.using(self._state.db)
+        opened = versions.filter(opened_at__isnull=False).order_by("-number").first()
+        return opened or versions.order_by("number")[0]
 
 
 class MasterKeyVersion(models.Model):
@@ -143,7 +155,18 @@ class MasterKeyVersion(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=KeyState, default=KeyState.ENABLED)
     wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
     root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
+    # What the root key wrapped with, in its own words: a service has versions of its keys, too.
+    wrapping_key_id = models.CharField(
+        _("wrapping key id"),
+        max_length=WRAPPING_KEY_ID_LENGTH,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    # A version that no process has opened serves nothing: maybe none can.
+    opened_at = models.DateTimeField(_("opened at"), null=True, editable=False)
     state_changed_at = models.DateTimeField(
         _("state changed at"), default=timezone.now, editable=False
     )

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from envelope_fields.databases import database_of
+
 
 class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
     """The 8 bytes by which an envelope names its key version."""
@@ -21,5 +23,4 @@ class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
         return name, path, args, kwargs
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
-        # MariaDB and MySQL make no plain unique index on a longblob.
-        return "varbinary(8)" if connection.vendor == "mysql" else super().db_type(connection)
+        return database_of(connection).indexed_bytes(8) or super().db_type(connection)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyState
-from envelope_fields.policy.actions import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class KeyVersionState:
         return f"version {self.number} ({self.version_id.hex()}) of {key}"
 
 
-def check_state(action: Action, version: KeyVersionState) -> None:
+def check_state(action: str, version: KeyVersionState) -> None:
     """Return if a key version may be used at all.
 
     Raises:

@@ -13,13 +13,14 @@ from cryptography.exceptions import InvalidTag
 
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
+from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.root_keys.base import RootKey
+from envelope_fields.root_keys.base import RootKey, Wrapped
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
 MATERIAL_BYTES: Final = 32
-_FILE_LIMIT: Final = 4096  # far more than a key takes: what is longer is none
+_FILE_LIMIT: Final = 4096  # far more than a key takes
 MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
 
 
@@ -52,20 +53,20 @@ class LocalRootKey(RootKey):
     def __reduce__(self) -> str:
         raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
 
-    def wrap(self, material: bytearray, context: bytes) -> bytes:
+    def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
         nonce = os.urandom(NONCE_BYTES)
         key = self._read()
         try:
-            return FORMAT + nonce + xaes.seal(key, nonce, material, context)
+            return Wrapped(FORMAT + nonce + xaes.seal(key, nonce, material, context.encode()))
         finally:
             wipe(key)
 
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytearray:
+    def unwrap(self, wrapped: bytes, context: KeyVersionContext) -> bytearray:
         nonce, ciphertext = _parse(wrapped)
         material = KeyBuffer(MATERIAL_BYTES)
         key = self._read()
         try:
-            xaes.open_into(key, nonce, ciphertext, context, material)
+            xaes.open_into(key, nonce, ciphertext, context.encode(), material)
         except InvalidTag:
             wipe(material)
             raise RootKeyRefused(

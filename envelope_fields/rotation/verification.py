@@ -17,6 +17,7 @@ from django.db import DatabaseError, transaction
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database as database_of
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import (
     EnvelopeError,
     MalformedEnvelope,
@@ -25,7 +26,6 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.tables import says_no_table
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.job import BatchResult, Failed, Job, Outcome, Stored, displayed_key
 from envelope_fields.jobs.limits import Limits

@@ -13,8 +13,9 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 
-from envelope_fields import key_changes, own_connection
+from envelope_fields import key_changes
 from envelope_fields.conf import configuration
+from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import snapshots
 from envelope_fields.lifecycle import AliasTaken, create_master_key
@@ -41,7 +42,7 @@ def make(alias: str, using: str, **attributes: Any) -> None:
             create_master_key(alias, actor=APPLICATION, **attributes)
 
     database = configuration().database
-    if not own_connection.in_transaction(database):
+    if not transactions.in_transaction(database):
         create()
     elif not _made_beside(create, database):
         _refuse_to_lose(alias, using, database)
@@ -54,10 +55,10 @@ def _made_beside(create: Any, database: str) -> bool:
     A transaction that has changed keys itself holds locks that the other connection would wait
     for; one that sees a snapshot would not see the key.
     """
-    if not own_connection.is_possible(database) or key_changes.uncommitted() or snapshots.table():
+    if not transactions.has_autonomous(database) or key_changes.uncommitted() or snapshots.table():
         return False
     try:
-        own_connection.run(create, database)
+        transactions.autonomous(create, database)
     except OperationalError:  # no lock, or no more connections
         return False
     return True

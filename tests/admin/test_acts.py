@@ -16,7 +16,7 @@ from django.utils import timezone
 from envelope_fields import key_uses, kms, rotation
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
-from envelope_fields.admin.rotations.runs import RotationRunAdmin
+from envelope_fields.admin.rotations import RotationRunAdmin
 from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant

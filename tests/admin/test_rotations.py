@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from envelope_fields import keyring, rotation
-from envelope_fields.admin.rotations.durations import duration_text
-from envelope_fields.admin.rotations.telling import FAILURES_SHOWN
+from envelope_fields.admin.rotation_progress import FAILURES_SHOWN
+from envelope_fields.admin.words import duration_text
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
@@ -415,7 +415,7 @@ class TestActs:
         long_ago = timezone.now() - timedelta(minutes=10)
         RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, seen_at=long_ago)
         told = client.get(run_url(run, "progress")).json()
-        assert "Nobody has been seen working on it for 10 minutes" in told["texts"]["note"]
+        assert "No worker has been seen on it for 10 minutes" in told["texts"]["note"]
         assert told["acts"] == ["pause", "resume", "cancel"]
         with committed():
             client.post(run_url(run, "act", "resume"))
@@ -463,13 +463,13 @@ class TestPage:
         assert told["bar"] == {"value": 2, "max": 10}
         assert told["texts"]["done"] == "2 of 10 values"
         assert told["texts"]["announcement"] == "running, 20 percent"
-        assert "second" in told["texts"]["left"]
+        assert "second" in told["texts"]["remaining"]
         assert told["acts"] == ["pause", "cancel"]
         rotation.run(run)
         told = client.get(run_url(run, "progress")).json()
         assert (told["state"], told["is_over"], told["acts"]) == ("completed", True, [])
         assert told["bar"] == {"value": 10, "max": 10}
-        assert told["texts"]["left"] == "–"
+        assert told["texts"]["remaining"] == "–"
 
     def test_before_it_is_counted(self, client, key):
         run = rotation.start(key)

@@ -220,12 +220,12 @@ class TestWhoIsActing:
         assert "no grants" in said["detail"]
 
     def test_a_fault_leaves_nobody_behind(self, api, key, monkeypatch):
-        from envelope_fields import lifecycle
+        from envelope_fields.lifecycle import Operation, operations
 
-        def fail(key):
+        def fail(key, actor):
             raise ZeroDivisionError
 
-        monkeypatch.setattr(lifecycle, "rotate_master_key", fail)
+        monkeypatch.setitem(operations._functions, Operation.ROTATE, fail)
         with pytest.raises(ZeroDivisionError):
             api.post(key_url(key, "rotate"))
 

@@ -77,7 +77,7 @@ def test_in_one_that_has_changed_the_trail(key, user):
         for address in range(3):
             with coming_from(Origin(f"192.0.2.{address}", "r")):
                 refused(user)
-        assert time.monotonic() - began < denied.own_connection.LOCK_SECONDS
+        assert time.monotonic() - began < denied.transactions.LOCK_SECONDS
         transaction.set_rollback(True)
     request_finished.send(None)
     assert [event.address for event in events()] == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]

@@ -15,7 +15,6 @@ from envelope_fields.models import (
     AuditHead,
     AuditKey,
     KeyGrant,
-    KeyUsage,
     MasterKey,
 )
 from envelope_fields.policy import Principal
@@ -294,9 +293,7 @@ def test_a_trail_without_its_key(trail):
 def test_events_made_anew_under_another_key(trail):
     known = audit.head()
     key_id = uuid.uuid4()
-    forged = AuditKey(
-        id=key_id, **keyring.generate_version(key_id, 1, KeyUsage.GENERATE_VERIFY_MAC)
-    )
+    forged = AuditKey(id=key_id, **keyring.generate_audit_key(key_id, 1))
     event = AuditEvent.objects.get(number=10)
     before = bytes(AuditEvent.objects.get(number=9).mac)
     event.action = "enable"

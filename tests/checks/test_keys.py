@@ -9,8 +9,9 @@ from django.core.checks import Tags, run_checks
 from django.db import connection, models
 
 from envelope_fields import keyring
+from envelope_fields.audit import triggers
 from envelope_fields.checks import keys
-from envelope_fields.checks.keys import check_aliases, check_stored_versions
+from envelope_fields.checks.keys import check_aliases, check_stored_versions, check_triggers
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.keyring import materials
 from envelope_fields.lifecycle import adopt, create_master_key, disable, rotate_master_key
@@ -220,3 +221,22 @@ def test_a_key_that_serves_no_fields(django_user_model):
     assert "envelope_fields.W008" not in {
         message.id for message in check_aliases(databases=["default"])
     }
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTriggers:
+    def test_missing(self):
+        """envelope_fields.W060"""
+        assert check_triggers(databases=["default"]) == []
+        triggers.drop(connection)
+        try:
+            (message,) = check_triggers(databases=["default"])
+        finally:
+            triggers.create(connection)
+        assert message.id == "envelope_fields.W060"
+        assert "run `python manage.py migrate`" in message.hint
+        assert check_triggers(databases=["default"]) == []
+
+    def test_another_database_is_not_asked(self):
+        assert check_triggers(databases=None) == []
+        assert check_triggers(databases=["other"]) == []

@@ -9,21 +9,25 @@ from django.core.checks import run_checks
 from django.db import connection, connections
 
 from envelope_fields import checks
-from envelope_fields.checks.packages import check_driver, check_worker
+from envelope_fields.checks.settings import check_driver, check_worker
+from envelope_fields.rotation.workers import RotationWorker
 from tests.rotation import with_worker
 
 
-class Unwilling:
+class Unwilling(RotationWorker):
     """A worker that cannot be made."""
 
     def __init__(self):
         raise OSError("amqp://guest:hunter2@127.0.0.1")
 
+    def begin(self, run_id):
+        raise NotImplementedError
+
 
 class TestDriver:
     @pytest.fixture
     def psycopg2(self, monkeypatch):
-        monkeypatch.setattr("envelope_fields.checks.packages._is_psycopg3", lambda: False)
+        monkeypatch.setattr("envelope_fields.checks.settings._is_psycopg3", lambda: False)
 
     def test_psycopg_3(self):
         assert check_driver() == []
@@ -71,7 +75,7 @@ class TestWorker:
         entry = {"BACKEND": f"{__name__}.Unwilling"}
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
         (message,) = check_worker()
-        assert message.msg == "Nobody can be told of a rotation: OSError"
+        assert message.msg == "No worker can be given a rotation: OSError"
 
     @pytest.mark.skipif(django.VERSION >= (6,), reason="it has tasks of its own")
     def test_tasks_of_django(self, settings, monkeypatch):

@@ -11,8 +11,8 @@ from django.db import models
 from django.test import override_settings
 from django.urls import include, path
 
-from envelope_fields.checks.asgi import check_channels
 from envelope_fields.checks.principals import (
+    check_channels,
     check_declared,
     check_grants,
     check_middleware,

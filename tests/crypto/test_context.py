@@ -97,11 +97,11 @@ def test_no_field_context_is_a_kms_context(label, bindings, given_pairs):
 def test_version_context_binds_each_of_its_parts():
     key_id, other = UUID(int=1), UUID(int=2)
     contexts = {
-        context.version_context(key_id, b"version1", 1, "encrypt_decrypt"),
-        context.version_context(other, b"version1", 1, "encrypt_decrypt"),
-        context.version_context(key_id, b"version2", 1, "encrypt_decrypt"),
-        context.version_context(key_id, b"version1", 2, "encrypt_decrypt"),
-        context.version_context(key_id, b"version1", 1, "mac"),
+        context.KeyVersionContext(key_id, b"version1", 1, "encrypt_decrypt").encode(),
+        context.KeyVersionContext(other, b"version1", 1, "encrypt_decrypt").encode(),
+        context.KeyVersionContext(key_id, b"version2", 1, "encrypt_decrypt").encode(),
+        context.KeyVersionContext(key_id, b"version1", 2, "encrypt_decrypt").encode(),
+        context.KeyVersionContext(key_id, b"version1", 1, "mac").encode(),
     }
     assert len(contexts) == 5
     assert {decoded(one)[0] for one in contexts} == {b"master-key-version"}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import envelope_fields
-from envelope_fields.documentation import URL, page
+from envelope_fields.exceptions import DOCUMENTATION as URL
+from envelope_fields.exceptions import documentation_page
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(envelope_fields.__path__[0])
@@ -72,12 +73,14 @@ def test_pages_of_messages_are_there():
         node.args[0].value
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "page" and node.args
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "documentation_page"
+        and node.args
         if isinstance(node.args[0], ast.Constant)
     }
     assert "how-to/encrypt-an-existing-column" in named
     for name in named:
-        assert is_page(page(name)), name
+        assert is_page(documentation_page(name)), name
 
 
 def test_every_extra_is_explained():

@@ -11,8 +11,8 @@ from django.forms import DateField, IntegerField, modelform_factory
 from rest_framework import serializers as rest_framework
 
 from envelope_fields.crypto.format import decode_text
+from tests.fixtures.fixture import FORMATS, envelopes, row
 from tests.models import Birth
-from tests.serializers.fixture import FORMATS, envelopes, row
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db

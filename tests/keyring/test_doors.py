@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections
 
 from envelope_fields import keyring, root_keys
-from envelope_fields.crypto import envelope
+from envelope_fields.crypto import envelope, xaes
 from envelope_fields.exceptions import (
     MalformedEnvelope,
     MasterKeyNotFound,
@@ -144,13 +144,15 @@ def test_eviction_while_others_use_the_key_never_hands_them_a_wiped_one(committe
 
 def test_material_that_is_wiped_in_our_own_thread_is_not_used(committed, monkeypatch):
     """By a signal handler, say: a key derived from zeros is everybody's."""
-    derive = keyring.xaes.derive
+    derive = xaes.derive
+    keyring.wrapping_key("committed", "default")
+    keyring.forget()
 
     def interrupted(material, prefix):
         materials.evict()
         return derive(material, prefix)
 
-    monkeypatch.setattr(keyring.xaes, "derive", interrupted)
+    monkeypatch.setattr(xaes, "derive", interrupted)
     with pytest.raises(MasterKeyUnusable, match="Try again"):
         keyring.wrapping_key("committed", "default")
     monkeypatch.undo()
@@ -292,7 +294,7 @@ class Failing(root_keys.RootKey):
     """Wraps, and then opens nothing."""
 
     def wrap(self, material, context):
-        return b"wrapped"
+        return root_keys.Wrapped(b"wrapped")
 
     def unwrap(self, wrapped, context):
         raise RootKeyUnavailable("the HSM is away")
@@ -335,7 +337,7 @@ def test_no_key_shows_when_a_derivation_fails(committed, monkeypatch):
     def fail(material, prefix):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keyring.xaes, "derive", fail)
+    monkeypatch.setattr(xaes, "derive", fail)
     with pytest.raises(KeyboardInterrupt) as caught:
         keyring.wrapping_key("committed", "default")
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)

@@ -74,7 +74,7 @@ def at(monkeypatch, **later):
     """Let every clock say that it is so much later."""
     now = timezone.now() + timedelta(**later)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)
-    monkeypatch.setattr("envelope_fields.clock.now", lambda: now)
+    monkeypatch.setattr("envelope_fields.databases.clock.now", lambda: now)
     return now
 
 

@@ -10,8 +10,9 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from envelope_fields import audit, clock, key_uses, keyring, kms
+from envelope_fields import audit, key_uses, keyring, kms
 from envelope_fields.census import NotCounted
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.key_uses import last_sign
 from envelope_fields.keyring import bound, rows

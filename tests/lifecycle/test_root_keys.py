@@ -126,7 +126,8 @@ def test_a_bad_one_keeps_none_from_it(both):
 
 
 def _bit_flipped(wrapped):
-    return wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+    material = wrapped.material
+    return wrapped._replace(material=material[:-1] + bytes([material[-1] ^ 1]))
 
 
 def test_the_old_wrapping_stays_where_the_new_one_does_not_open(both, monkeypatch):

@@ -4,12 +4,12 @@ import pytest
 
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import (
-    Act,
+    Operation,
     cancel_deletion,
     disable,
     enable,
     move_alias,
-    possible_acts,
+    possible_operations,
     rotate_master_key,
     schedule_deletion,
     shred,
@@ -103,13 +103,13 @@ def test_the_current_version_has_no_state_of_its_own(act):
 
 
 @pytest.mark.parametrize("state", KeyState.values)
-def test_possible_acts_are_those_that_change_something(state):
+def test_possible_operations_are_those_that_change_something(state):
     changing = {
         act
         for act in ACTS
         if (state, act) in KEYS and (act in OF_KEYS_ALONE or KEYS[state, act] != state)
     }
-    assert possible_acts(key_in(state)) == {Act(act) for act in changing}
+    assert possible_operations(key_in(state)) == {Operation(act) for act in changing}
 
 
 def test_the_caller_s_row_is_told():

@@ -15,10 +15,10 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 from django.test import override_settings
 
-from envelope_fields.documentation import page
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, migration_plan
-from envelope_fields.fields.migrations import ConversionRefused
+from envelope_fields.exceptions import EnvelopeError, documentation_page
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.migrating import plan as migration_plan
+from envelope_fields.migrating.conversions import ConversionRefused
 from tests.migrating.columns import PATIENT, alter, patient, write_notes
 from tests.migrating.project import DEFAULT_KEY
 
@@ -74,7 +74,7 @@ def test_what_the_error_says(plain):
         f"The migration zzz_clinic.{name} would make zzz_clinic.Patient.notes an encrypted field, "
         "and leave its 3 values in the database 'scratch' unencrypted"
     )
-    assert page("how-to/encrypt-an-existing-column") in str(error.value)
+    assert documentation_page("how-to/encrypt-an-existing-column") in str(error.value)
     assert untouched(plain)
 
 

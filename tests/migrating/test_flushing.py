@@ -9,11 +9,11 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test import utils
 
-from envelope_fields import key_tables
 from envelope_fields.census import CensusFailed, NotCounted
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.management.commands import flush as command
+from envelope_fields.migrating import keys as key_tables
 from envelope_fields.models import AuditKey, MasterKey, MasterKeyVersion
 from tests.models import Note
 from tests.stored import stored

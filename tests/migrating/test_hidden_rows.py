@@ -6,8 +6,8 @@ import pytest
 from django.db import migrations, models
 
 from envelope_fields.databases import RowsHidden
+from envelope_fields.databases.tables import count_values, has_rows
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.fields.tables import count_values, has_rows
 from tests.migrating.columns import add, alter, patient
 from tests.migrating.project import DEFAULT_KEY
 

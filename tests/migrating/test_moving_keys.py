@@ -8,9 +8,10 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 
-from envelope_fields import audit, key_fixtures, keyring, rotation
+from envelope_fields import audit, keyring, rotation
 from envelope_fields.audit import triggers
 from envelope_fields.fields import EncryptedTextField
+from envelope_fields.fixtures import keys as key_fixtures
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKey
 from tests.migrating.columns import patient

@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, models
 from django.db.migrations.state import ModelState, ProjectState
 
-from envelope_fields.fields.tables import count_values, has_rows
+from envelope_fields.databases.tables import count_values, has_rows
 
 pytestmark = pytest.mark.django_db
 

@@ -2,14 +2,19 @@
 
 import os
 from base64 import b64decode, b64encode
+from uuid import UUID
 
 import pytest
 
-from envelope_fields import root_keys
+from envelope_fields import conf
+from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.root_keys import RootKey
 from envelope_fields.root_keys.local import LocalRootKey, generate
 
 MATERIAL = bytes(range(32))
+CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
+ANOTHER = CONTEXT._replace(number=2)
 
 
 def test_generated_keys_are_256_bits_and_differ():
@@ -34,27 +39,27 @@ def root_key(request, tmp_path, monkeypatch):
 
 def test_wrap_and_unwrap(root_key):
     root_key.check()
-    wrapped = root_key.wrap(bytearray(MATERIAL), b"context")
+    wrapped = root_key.wrap(bytearray(MATERIAL), CONTEXT).material
     assert len(wrapped) == 73
     assert wrapped[0] == 1
-    assert root_key.unwrap(wrapped, b"context") == MATERIAL
-    assert root_key.wrap(bytearray(MATERIAL), b"context") != wrapped
+    assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
+    assert root_key.wrap(bytearray(MATERIAL), CONTEXT).material != wrapped
 
 
 def test_it_refuses_what_it_did_not_wrap(root_key):
-    wrapped = root_key.wrap(bytearray(MATERIAL), b"context")
+    wrapped = root_key.wrap(bytearray(MATERIAL), CONTEXT).material
     with pytest.raises(RootKeyRefused):
-        root_key.unwrap(wrapped, b"another context")
+        root_key.unwrap(wrapped, ANOTHER)
     with pytest.raises(RootKeyRefused):
-        LocalRootKey(key=generate()).unwrap(wrapped, b"context")
+        LocalRootKey(key=generate()).unwrap(wrapped, CONTEXT)
     for position in range(len(wrapped)):
         altered = bytearray(wrapped)
         altered[position] ^= 1
         with pytest.raises(RootKeyRefused):
-            root_key.unwrap(bytes(altered), b"context")
+            root_key.unwrap(bytes(altered), CONTEXT)
     for cut in (b"", wrapped[:-1], wrapped + b"\x00"):
         with pytest.raises(RootKeyRefused):
-            root_key.unwrap(cut, b"context")
+            root_key.unwrap(cut, CONTEXT)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_what_is_not_a_key_is_refused_and_not_shown(text, monkeypatch):
 def test_a_variable_that_is_not_set(monkeypatch):
     monkeypatch.delenv("A_ROOT_KEY", raising=False)
     with pytest.raises(ValueError, match=r"A_ROOT_KEY is not set.*generate_root_key"):
-        LocalRootKey(env="A_ROOT_KEY").wrap(bytearray(32), b"")
+        LocalRootKey(env="A_ROOT_KEY").wrap(bytearray(32), CONTEXT)
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -134,4 +139,4 @@ def test_it_does_not_show_its_key():
 )
 def test_make(backend, options, message):
     with pytest.raises(ValueError, match=message):
-        root_keys.make(backend, options)
+        conf.load(backend, options, RootKey)

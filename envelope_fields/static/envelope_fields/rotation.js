@@ -93,7 +93,7 @@
     }
 
     say(text) {
-      write(this.element.querySelector("[data-rotation-trouble]"), text);
+      write(this.element.querySelector("[data-rotation-problem]"), text);
     }
   }
 

@@ -12,7 +12,7 @@ from django.db import connections
 from django.test import Client
 
 from envelope_fields import keyring
-from envelope_fields.checks import asgi as checks
+from envelope_fields.checks import principals as checks
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.middleware import PrincipalASGIMiddleware

@@ -1,0 +1,227 @@
+"""The end of a key: deletion with a waiting period, and crypto-shredding with its values.
+
+Shredding takes two steps. First the key is disabled, until every process knows. Then the values are
+counted and the key is destroyed; a user who confirms agrees to the number that the page showed, and
+to no more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.utils.formats import date_format
+from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from envelope_fields import lifecycle
+from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
+from envelope_fields.admin.words import name_of, values_text, when_it_holds
+from envelope_fields.databases import clock
+from envelope_fields.key_uses import last_use, last_use_by_kms
+from envelope_fields.lifecycle.certificates import Place, ShredConfirmation, counted_places
+from envelope_fields.lifecycle.confirmation import name_of as confirmed_by
+from envelope_fields.lifecycle.parameters import CONFIRM
+from envelope_fields.lifecycle.representation import as_utc
+from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
+
+
+class TypedNameForm(ConfirmationForm):
+    """Asks for the name of the key, so that no other key is meant."""
+
+    confirm = forms.CharField(
+        label=gettext_lazy("Name of the key"),
+        widget=text_input(),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.expected = self.confirmation()
+        self.fields["confirm"].help_text = _("Type %(name)s to confirm.") % {"name": self.expected}
+
+    def confirmation(self) -> str:
+        """Return what is to be typed."""
+        return confirmed_by(self.page.row)
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"]
+        if typed != self.expected:
+            raise forms.ValidationError(
+                _("This is not the name of the key. Type %(name)s to go on, or go back.")
+                % {"name": self.expected}
+            )
+        return typed
+
+
+class ScheduleDeletionForm(TypedNameForm):
+    """How long to wait; a confirmation is asked for where something is lost that no count sees."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["confirm"].label = str(CONFIRM.label)
+        if not list(self.page.witnesses.reasons()):
+            del self.fields["confirm"]
+
+    def confirmation(self) -> str:
+        expected: str = self.page.witnesses.expected
+        return expected
+
+
+class ScheduleDeletion(KeyConfirmation):
+    form_class = ScheduleDeletionForm
+
+    @property
+    def can_be_done(self) -> bool:
+        return self.values == 0
+
+    @cached_property
+    def witnesses(self) -> Witnesses:
+        return witnesses_of(self.row, unseen_places())
+
+    def consequences(self) -> list[str]:
+        if not self.can_be_done:
+            return [
+                _("%(values)s would be lost, so this is refused while there is one.")
+                % {"values": values_text(self.values)},
+                _("Move them to another key first, or shred the key together with its values."),
+            ]
+        return [
+            _("No stored value is under it: every encrypted column was counted just now."),
+            _(
+                "It becomes unusable now, and is destroyed permanently when the waiting period "
+                "ends."
+            ),
+            _use_text(last_use(self.row)),
+            _kms_text(last_use_by_kms(self.row)),
+            *_uncounted_texts(self.witnesses),
+            _("Backups are not counted: what is only in a backup can never be read again."),
+            when_it_holds(),
+        ]
+
+    def message(self, result: datetime) -> str:
+        return _("%(what)s is unusable now, and will be destroyed on %(day)s.") % {
+            "what": name_of(self.row),
+            "day": date_format(template_localtime(result), "DATE_FORMAT"),
+        }
+
+
+class CancelDeletion(KeyConfirmation):
+    def consequences(self) -> list[str]:
+        return [
+            _("It will not be destroyed."),
+            _("It stays disabled until it is enabled again."),
+        ]
+
+    def message(self, result: None) -> str:
+        return _("The deletion of %(what)s is cancelled. It is disabled.") % {
+            "what": name_of(self.row)
+        }
+
+
+class ShredForm(TypedNameForm):
+    """The name of the key, and the numbers that were shown beside it."""
+
+    places = forms.JSONField(widget=forms.HiddenInput, required=False)  # there may be none
+
+    def clean_places(self) -> tuple[Place, ...]:
+        try:
+            return tuple(
+                Place(str(database), str(model), str(field), int(values))
+                for database, model, field, values in self.cleaned_data["places"]
+            )
+        except (TypeError, ValueError):
+            raise forms.ValidationError(_("Reload this page.")) from None
+
+
+class Shred(KeyConfirmation):
+    form_class = ShredForm
+
+    @cached_property
+    def ready_at(self) -> datetime | None:
+        return lifecycle.ready_to_shred_at(self.row)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready_at is not None and self.ready_at <= clock.now()
+
+    def initial(self) -> dict[str, Any]:
+        return {"places": [list(place) for place in counted_places(self.rows or [])]}
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It is destroyed permanently, together with: %(values)s.")
+            % {"values": values_text(self.values)},
+            _kms_text(last_use_by_kms(self.row)),
+            _(
+                "Backups remain: the values can be read until the last backup of the wrapped key "
+                "is gone, or its root key."
+            ),
+            self._step(),
+        ]
+
+    def perform(self) -> str:
+        agreed = ShredConfirmation(
+            self.form.cleaned_data["confirm"], self.form.cleaned_data["places"]
+        )
+        if self.is_ready:
+            certificate = lifecycle.finish_shredding(self.row, confirm=agreed, actor=self.actor)
+            return _(
+                "%(what)s is destroyed, together with %(values)s. The certificate is event "
+                "%(event)d of the audit trail."
+            ) % {
+                "what": certificate.name,
+                "values": values_text(certificate.total),
+                "event": certificate.event,
+            }
+        ready = lifecycle.begin_shredding(self.row, confirm=agreed, actor=self.actor)
+        return _("%(what)s is disabled. Destroy it from %(time)s on, on the same page.") % {
+            "what": name_of(self.row),
+            "time": _time(ready),
+        }
+
+    def _step(self) -> str:
+        if self.is_ready:
+            return _("Step 2 of 2: it has been disabled long enough, and is destroyed now.")
+        if self.ready_at is not None:
+            return _(
+                "Step 2 of 2: from %(time)s on, no process can write under it any more; destroy "
+                "it then."
+            ) % {"time": _time(self.ready_at)}
+        return _(
+            "Step 1 of 2: it is disabled, and can be enabled again. Destroying it is the next "
+            "step, as soon as every process knows."
+        )
+
+
+def _use_text(last_use: datetime | None) -> str:
+    """Say when it was last used."""
+    if last_use is None:
+        return _("It has never been used.")
+    return _("It was last used on %(time)s.") % {"time": as_utc(last_use)}
+
+
+def _kms_text(last_use: datetime | None) -> str:
+    """Say what no census can count."""
+    if last_use is None:
+        return _("The operations of envelope_fields.kms have never been used under it.")
+    return _(
+        "envelope_fields.kms gave out data under it, last on %(time)s. No census counts that, and "
+        "none of it can be decrypted any more."
+    ) % {"time": as_utc(last_use)}
+
+
+def _uncounted_texts(witnesses: Witnesses) -> list[str]:
+    """Name copies as text, and what was not counted."""
+    copies = [
+        _("Copies as text, which cannot be decrypted any more: %(path)s.") % {"path": each}
+        for each in witnesses.copies
+    ]
+    return copies + [_("Not counted: %(path)s.") % {"path": each} for each in witnesses.unseen]
+
+
+def _time(moment: Any) -> str:
+    time_format = "TIME_FORMAT" if moment.second == 0 else "H:i:s"
+    return date_format(template_localtime(moment), time_format)

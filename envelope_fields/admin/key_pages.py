@@ -1,0 +1,241 @@
+"""What a key has beside its form: operations, versions, values, rotations, grants and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import admin
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path, reverse
+
+from envelope_fields import key_uses
+from envelope_fields.admin import counts, grants, permissions
+from envelope_fields.admin.confirmation import ConfirmationPage, confirm
+from envelope_fields.admin.counts import chart, field_path
+from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
+from envelope_fields.admin.permissions import page_url
+from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
+from envelope_fields.admin.rotation_start import StartRotation
+from envelope_fields.conf import keys_database
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.lifecycle import Operation, possible_operations
+from envelope_fields.lifecycle.keys import find_master_key, numbered_version
+from envelope_fields.lifecycle.representation import version_id_of
+from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
+from envelope_fields.policy import Action
+
+EVENTS_SHOWN = 10
+VERSIONS_SHOWN = 50
+
+Url = Callable[..., str]
+
+
+class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The confirmation pages of a key; what is refused is in the audit trail."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if not super().has_view_permission(request, obj):
+            return False
+        return obj is None or Action.DESCRIBE in permissions.policy_allows(request, obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        prefix = "envelope_fields_masterkey"
+        operation = view(self.operation_view)
+        patterns = [
+            path("<uuid:pk>/acts/<str:act>/", operation, name=f"{prefix}_act"),
+            path(
+                "<uuid:pk>/versions/<int:number>/<str:act>/",
+                operation,
+                name=f"{prefix}_version_act",
+            ),
+            path(
+                "<uuid:pk>/rotations/add/",
+                view(self.start_view),
+                name=f"{prefix}_start_rotation",
+            ),
+            path("<uuid:pk>/grants/add/", view(self.grant_view), name=f"{prefix}_grant"),
+            path(
+                "<uuid:pk>/grants/<int:number>/revoke/",
+                view(self.revoke_view),
+                name=f"{prefix}_revoke",
+            ),
+            *super().get_urls(),
+        ]
+        # What is done is committed by itself: what is destroyed must not come back with a request's
+        # transaction (ATOMIC_REQUESTS), and keys of a database of their own take none around them.
+        alone = transaction.non_atomic_requests(keys_database())
+        for pattern in patterns:
+            pattern.callback = alone(pattern.callback)
+        return patterns
+
+    def operation_view(
+        self, request: HttpRequest, pk: Any, act: str, number: int | None = None
+    ) -> HttpResponseBase:
+        """Ask before an operation on a key or one of its versions, or do it."""
+        operation = KEY_OPERATIONS.get(act)
+        if operation is None or (number is not None and not operation.of_versions):
+            raise Http404
+        key = self._permitted(request, pk, operation)
+        row: Any = key if number is None else numbered_version(key, number)
+        if row is None:
+            raise Http404
+        back = self._url("change", key)
+        return self._confirm(key_page(operation)(operation, request, row, back), key)
+
+    def grant_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
+        """Grant rights on a key."""
+        operation = Operation.CREATE_GRANT
+        key = self._permitted(request, pk, operation)
+        return self._confirm(grants.Grant(operation, request, key, self._url("change", key)), key)
+
+    def revoke_view(self, request: HttpRequest, pk: Any, number: int) -> HttpResponseBase:
+        """Revoke a grant on a key."""
+        operation = Operation.REVOKE_GRANT
+        key = self._permitted(request, pk, operation)
+        row = grants.found(key, number)
+        if row is None:
+            raise Http404
+        return self._confirm(grants.Revoke(operation, request, row, self._url("change", key)), key)
+
+    def start_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
+        """Ask before the values under a key are moved, or have it done."""
+        key = self._permitted(request, pk, Operation.START_ROTATION)
+        back = self._url("change", key)
+
+        def url(run: RotationRun) -> str:
+            seen = permissions.may_view_runs(request, key)
+            return (seen and url_of_run(request, run)) or back
+
+        return self._confirm(StartRotation(request, key, back, url), key)
+
+    def _confirm(self, page: ConfirmationPage, key: MasterKey) -> HttpResponseBase:
+        page.request.current_app = self.admin_site.name
+        return confirm(
+            page,
+            lambda: {
+                **self.admin_site.each_context(page.request),
+                "opts": self.opts,
+                "original": key,
+                "media": self.media,
+            },
+        )
+
+    def _permitted(self, request: HttpRequest, pk: Any, operation: Operation) -> MasterKey:
+        """Return a key to which the user may do something."""
+        key = self._described(request, pk)
+        if not permissions.may(request, operation, key):
+            raise permissions.refuse(request, operation.action, key)
+        return key
+
+    def _described(self, request: HttpRequest, pk: Any) -> MasterKey:
+        """Return a key that the user may see; one that they may not is not there, to them.
+
+        What is tried with it all the same is in the trail.
+        """
+        key = found_key(pk)
+        if not self.has_view_permission(request):
+            raise permissions.refuse(request, Action.DESCRIBE, key)
+        if key is None:
+            raise Http404
+        if Action.DESCRIBE not in permissions.policy_allows(request, key):
+            raise permissions.refuse(request, Action.DESCRIBE, key)
+        return key
+
+    def _url(self, name: str, key: MasterKey, *args: Any) -> str:
+        return reverse(
+            f"{self.admin_site.name}:envelope_fields_masterkey_{name}", args=[key.pk, *args]
+        )
+
+
+def found_key(pk: Any) -> MasterKey | None:
+    """Return the key that an address names, for every user; None where there is none."""
+    try:
+        return find_master_key(UUID(str(pk)))
+    except (ValueError, MasterKeyNotFound):  # it may not be the text of an id
+        return None
+
+
+def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
+    """Return what the template of the page needs beside the form."""
+    count = counts.for_a_page()
+    rows = count.under(key)
+    may_grant = permissions.may(request, Operation.CREATE_GRANT, key)
+    return {
+        "acts": _buttons(request, key, key, lambda act: url("act", key, act)),
+        "versions": _versions(request, key, count, url),
+        "count": count,
+        "total": counts.total_under(count, key),
+        "chart": chart(rows),
+        "rows": [(field_path(row), row.version, row.values) for row in rows],
+        "last_use": key_uses.last_use(key),
+        "last_use_by_kms": key_uses.last_use_by_kms(key),
+        "grants": _grants(request, key, url),
+        "grant_url": url("grant", key) if may_grant else None,
+        **key_rotations(request, key, url("start_rotation", key)),
+        **_events(request, key),
+    }
+
+
+def _buttons(
+    request: HttpRequest, key: MasterKey, row: Any, url: Callable[[str], str]
+) -> list[dict[str, str]]:
+    """Return the operations that change something now and that the user may do."""
+    possible = possible_operations(row, is_current=False)  # the current version gets no buttons
+    return [
+        {"url": url(name), "name": name, "text": str(operation.button)}
+        for name, operation in KEY_OPERATIONS.items()
+        if operation in possible and permissions.may(request, operation, key)
+    ]
+
+
+def _versions(
+    request: HttpRequest, key: MasterKey, count: counts.Count, url: Url
+) -> list[dict[str, Any]]:
+    rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
+    for row in rows:
+        row.master_key = key
+    return [
+        {
+            "version": row,
+            "version_id": version_id_of(row),
+            "is_current": row is rows[0],
+            "values": counts.total_under(count, row),
+            "acts": [] if row is rows[0] else _of_version(request, key, row, url),
+        }
+        for row in rows
+    ]
+
+
+def _of_version(
+    request: HttpRequest, key: MasterKey, row: MasterKeyVersion, url: Url
+) -> list[dict[str, str]]:
+    return _buttons(request, key, row, lambda act: url("version_act", key, row.number, act))
+
+
+def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
+    if not permissions.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
+        return {"events": None}
+    events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
+    return {"events": list(events[:EVENTS_SHOWN]), "events_url": _events_url(request, key)}
+
+
+def _events_url(request: HttpRequest, key: MasterKey) -> str:
+    """Return where the site of this page lists all events of a key; empty if it does not."""
+    listed = page_url(request, "auditevent_changelist")
+    return listed and f"{listed}?{urlencode({'key': str(key)})}"
+
+
+def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]] | None:
+    """Return the grants on a key; None where the user may not see them."""
+    if not permissions.may_view(request, "keygrant", key):
+        return None
+    may_revoke = permissions.may(request, Operation.REVOKE_GRANT, key)
+    return [
+        {**each, "revoke_url": url("revoke", key, each["grant"].pk) if may_revoke else ""}
+        for each in grants.listed_on(key)
+    ]

@@ -1,0 +1,205 @@
+"""How far a rotation is, in words: for its page, for the page of its key, and for their script."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from envelope_fields.admin import permissions
+from envelope_fields.admin.permissions import page_url
+from envelope_fields.admin.rotation_start import can_start
+from envelope_fields.admin.words import duration_text, number_text
+from envelope_fields.audit.representation import actor_text
+from envelope_fields.lifecycle import Operation
+from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
+from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import run_title, runs_about
+
+FAILURES_SHOWN = 50
+RUNS_SHOWN = 5
+_QUIET_SECONDS = 60  # longer than a batch takes, and a process to begin
+_NOTHING = "–"
+
+
+def representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
+    """Return how far a run is: for a template, and as JSON for the script."""
+    done = progress.total - progress.remaining
+    return {
+        "state": str(run.state),
+        "is_over": not run.is_active,
+        "bar": _bar(run, progress, done),
+        "texts": {
+            "state": str(run.get_state_display()),
+            "done": done_text(run, progress),
+            "moved": number_text(progress.moved),
+            "skipped": number_text(progress.skipped),
+            "failed": number_text(progress.failed),
+            "rate": _rate(progress.rate),
+            "remaining": _remaining(progress),
+            "note": _note(run),
+            "announcement": _announcement(run, progress, done),
+        },
+    }
+
+
+def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
+    """Return the same, with a row for each field and for the first of what failed."""
+    found = failures(run)[:FAILURES_SHOWN] if progress.failed else []
+    rows = {
+        "fields": [_field(field) for field in progress.fields],
+        "failures": [_failure(failure) for failure in found],
+    }
+    return {**representation(run, progress), "rows": rows}
+
+
+def run_text(run: RotationRun) -> str:
+    """Name a run for people."""
+    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run_title(run)}
+
+
+def done_text(run: RotationRun, progress: Progress) -> str:
+    """Say how many values had their turn."""
+    if not progress.total:
+        return _("not counted yet") if run.is_active else _("none")
+    text = ngettext("%(done)s of %(total)s value", "%(done)s of %(total)s values", progress.total)
+    return text % {
+        "done": number_text(progress.total - progress.remaining),
+        "total": number_text(progress.total),
+    }
+
+
+def is_quiet(run: RotationRun) -> bool:
+    """Whether a run should be worked on and no worker has been seen to: it may have ended."""
+    if run.state not in (RotationState.PENDING, RotationState.RUNNING):
+        return False
+    return _silence(run) > _QUIET_SECONDS + _rest(run)
+
+
+def key_rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
+    """Return the latest runs of a key, the one that is not over, and where another is started."""
+    may_see, may_start = (
+        permissions.may_view_runs(request, key),
+        permissions.may(request, Operation.START_ROTATION, key),
+    )
+    runs = _latest(request, key) if may_see else []
+    active = next((each for each in runs if not each["is_over"]), None)
+    offers_start = may_start and can_start(key)
+    return {
+        "rotations": runs if may_see or offers_start else None,
+        "run": active,
+        "live_url": active["live_url"] if active else "",
+        "start_url": start_url if offers_start else "",
+        "start_text": Operation.START_ROTATION.button,
+        "rotations_url": url_of_runs(request, key) if runs else "",
+    }
+
+
+def url_of_run(request: HttpRequest, run: RotationRun, name: str = "change", *args: str) -> str:
+    """Return the address of a run's page, or of another one about it; empty without these pages."""
+    return page_url(request, f"rotationrun_{name}", run.pk, *args)
+
+
+def url_of_runs(request: HttpRequest, key: MasterKey) -> str:
+    """Return the address of the list of a key's runs; empty where the site has none."""
+    listed = page_url(request, "rotationrun_changelist")
+    return listed and f"{listed}?{urlencode({'key': str(key.pk)})}"
+
+
+def _silence(run: RotationRun) -> float:
+    """Return how many seconds ago it was started, resumed or worked on."""
+    seen = max(filter(None, (run.created_at, run.resumed_at, run.heartbeat_at)))
+    return (timezone.now() - seen).total_seconds()
+
+
+def _rest(run: RotationRun) -> float:
+    """Return how long a worker waits between batches."""
+    limits = Limits(**run.limits)
+    return max(limits.sleep, limits.batch_size / limits.max_rate if limits.max_rate else 0)
+
+
+def _bar(run: RotationRun, progress: Progress, done: int) -> dict[str, int] | None:
+    """Return the value and the end of the bar; None while they are not known."""
+    if progress.total:
+        return {"value": done, "max": progress.total}
+    return (
+        {"value": int(run.state == RotationState.COMPLETED), "max": 1} if run.finished_at else None
+    )
+
+
+def _rate(rate: float) -> str:
+    if not rate:
+        return _NOTHING
+    values = max(round(rate), 1)
+    text = ngettext("%(values)s value a second", "%(values)s values a second", values)
+    return text % {"values": number_text(values)}
+
+
+def _remaining(progress: Progress) -> str:
+    if progress.time_remaining is None:
+        return _NOTHING
+    return _("about %(time)s") % {"time": duration_text(progress.time_remaining.total_seconds())}
+
+
+def _note(run: RotationRun) -> str:
+    if run.error:
+        return run.error
+    if is_quiet(run):
+        return _(
+            "No worker has been seen on it for %(time)s. If it has ended, resume the run, "
+            "or run: python manage.py rewrap --run %(id)s"
+        ) % {"time": duration_text(_silence(run)), "id": run.pk}
+    if run.state == RotationState.PENDING:
+        return _("It begins as soon as a worker takes it.")
+    return ""
+
+
+def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
+    """Return what a screen reader reads: the state, and every tenth of the way."""
+    if not run.is_active or not progress.total:
+        return str(run.get_state_display())
+    tenths = 10 * done // progress.total
+    return _("%(state)s, %(percent)d percent") % {
+        "state": run.get_state_display(),
+        "percent": 10 * tenths,
+    }
+
+
+def _field(field: FieldProgress) -> list[str]:
+    numbers = (field.total, field.moved, field.skipped, field.failed, field.remaining)
+    return [field.field, _database(field.database, field.schema), *map(number_text, numbers)]
+
+
+def _failure(failure: RotationFailure) -> list[str]:
+    field = failure.range.column
+    return [
+        str(field),
+        _database(field.database, field.named_schema),
+        failure.row,
+        failure.version_id,
+        failure.cause,
+        failure.message,
+    ]
+
+
+def _database(alias: str, schema: str | None) -> str:
+    return f"{alias}, {schema}" if schema else alias
+
+
+def _latest(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
+    runs = list(runs_about(key)[:RUNS_SHOWN])
+    return [
+        {
+            **representation(run, progress),
+            "row": run,
+            "who": actor_text(run),
+            "url": url_of_run(request, run),
+            "live_url": url_of_run(request, run, "progress"),
+        }
+        for run, progress in zip(runs, progress_of(runs), strict=True)
+    ]

@@ -1,0 +1,305 @@
+"""The start of a rotation: which values are to be moved, and what that will do, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminIntegerFieldWidget
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from envelope_fields.admin import counts
+from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
+from envelope_fields.admin.etags import etag_of_rotations
+from envelope_fields.admin.words import duration_text, number_text, values_text
+from envelope_fields.census import CensusRow
+from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.versions import KeyVersion, of_key
+from envelope_fields.conf import SETTING
+from envelope_fields.lifecycle import Operation
+from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
+from envelope_fields.policy import acting_as
+from envelope_fields.rotation import (
+    Forecast,
+    Limits,
+    RotationUnderWay,
+    active_run,
+    forecast,
+    workers,
+)
+from envelope_fields.rotation.runs import start_dispatched
+from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.rotation.scope import declared_columns, scope
+
+_KINDS = [
+    (RotationKind.REWRAP, gettext_lazy("Rewrap: the same data keys, under the current version")),
+    (
+        RotationKind.RE_ENCRYPT,
+        gettext_lazy(
+            "Re-encrypt: new data keys, after a leak or where a field has another key now"
+        ),
+    ),
+]
+
+
+class StartForm(ConfirmationForm):
+    """What a run is to do; versions and fields are those that something is stored under."""
+
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Kind"),
+        choices=_KINDS,
+        initial=RotationKind.REWRAP,
+        widget=forms.RadioSelect,
+    )
+    only_versions = forms.TypedMultipleChoiceField(
+        label=gettext_lazy("Only versions"),
+        coerce=int,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("None chosen: all that are not current."),
+    )
+    only_fields = forms.MultipleChoiceField(
+        label=gettext_lazy("Only fields"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("None chosen: all."),
+    )
+    max_rate = forms.IntegerField(
+        label=gettext_lazy("At most"),
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        widget=AdminIntegerFieldWidget,
+        help_text=gettext_lazy("Values a second, of each process. Empty: as many as it can."),
+    )
+
+    def __init__(self, page: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(page, *args, **kwargs)
+        fields: Any = self.fields
+        fields["only_versions"].choices = _versions(page.row, page.count)
+        fields["only_fields"].choices = _fields(page.row, page.count)
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the arguments of `rotation.start` and `rotation.forecast`."""
+        if not self.is_bound or not self.is_valid():
+            return {"kind": RotationKind.REWRAP}
+        return {
+            "kind": RotationKind(self.cleaned_data["kind"]),
+            "versions": self.cleaned_data["only_versions"],
+            "fields": self.cleaned_data["only_fields"],
+        }
+
+    @property
+    def rate(self) -> int | None:
+        """Values a second at most, if that was chosen."""
+        return self.cleaned_data["max_rate"] if self.is_bound and self.is_valid() else None
+
+    def limits(self) -> Limits:
+        """Return the throttle; a batch waits a second at most, so that a pause is soon noticed."""
+        rate = self.rate
+        return Limits(batch_size=min(BATCH_SIZE, rate or BATCH_SIZE), max_rate=rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The consequences of a choice.
+
+    Attributes:
+        kind: a `RotationKind`.
+        current: the version that is current now.
+        forecasts: what would be looked at, and how long that takes.
+        rows: where it is, by field and version.
+        max_rate: values a second at most; None is as many as it can.
+    """
+
+    kind: str
+    current: KeyVersion
+    forecasts: Sequence[Forecast]
+    rows: Sequence[CensusRow]
+    max_rate: int | None
+
+    @property
+    def values(self) -> int:
+        return sum(each.values for each in self.forecasts)
+
+    @property
+    def seconds(self) -> float:
+        """About how long one process takes."""
+        needed = sum(each.seconds for each in self.forecasts)
+        return max(needed, self.values / self.max_rate) if self.max_rate else needed
+
+    def lines(self) -> list[str]:
+        """Say what will be done."""
+        if not self.values:
+            return [_("Nothing to do: every value is where it belongs.")]
+        return [
+            _how_many(self.forecasts, self.values),
+            _from_where(self.rows),
+            self._how(),
+            _("One process takes about %(time)s.") % {"time": duration_text(self.seconds)},
+            _(
+                "Values can be read and written all the while. The run can be paused, and be "
+                "cancelled: what was moved stays moved."
+            ),
+            _("It is done in your name, and ends if you lose the right to it."),
+        ]
+
+    def _how(self) -> str:
+        if self.kind == RotationKind.RE_ENCRYPT:
+            return _(
+                "Each gets a new data key and ciphertext, under the current version of the key "
+                "that its field has now."
+            )
+        return _(
+            "Their data keys are wrapped under version %(number)d; the values themselves are not "
+            "touched. If a version has leaked, that is not enough: re-encrypt them."
+        ) % {"number": self.current.number}
+
+
+class StartRotation(ConfirmationPage):
+    """Asks before the values under a key are moved, and has a worker do it."""
+
+    form_class = StartForm
+    template = "admin/envelope_fields/rotationrun/start.html"
+    preview = "look"  # the name of the button that only shows the numbers
+
+    def __init__(
+        self, request: HttpRequest, row: MasterKey, back: str, url: Callable[[RotationRun], str]
+    ) -> None:
+        super().__init__(Operation.START_ROTATION, request, row, back)
+        self._url = url
+
+    @cached_property
+    def count(self) -> counts.Count:
+        return counts.for_a_page()
+
+    @cached_property
+    def problem(self) -> str:
+        return worker_problem(f"python manage.py rewrap --key {self.row}")
+
+    @cached_property
+    def plan(self) -> Plan:
+        with acting_as(self.actor):
+            return _plan(self.row, self.count, self.form.chosen(), self.form.rate)
+
+    @property
+    def rows(self) -> Sequence[CensusRow]:
+        return self.plan.rows
+
+    @property
+    def has_work(self) -> bool:
+        return self.plan.values > 0
+
+    def is_confirmed(self) -> bool:
+        return self.preview not in self.request.POST and super().is_confirmed()
+
+    def check(self) -> None:
+        if self.row.state != KeyState.ENABLED:
+            raise nothing_to_do(self.row)
+        under_way = active_run(self.row)
+        if under_way is not None:
+            raise RotationUnderWay(self.row, under_way)
+
+    def etag(self) -> str:
+        return etag_of_rotations(self.row)
+
+    def consequences(self) -> list[str]:
+        return self.plan.lines()
+
+    def perform(self) -> str:
+        form = self.form
+        run = start_dispatched(self.row, **form.chosen(), limits=form.limits(), actor=self.actor)
+        self.back = self._url(run)
+        return _("The values under %(key)s are being moved.") % {"key": self.row}
+
+
+def can_start(key: MasterKey) -> bool:
+    """Whether a run of a key could be started now."""
+    return key.state == KeyState.ENABLED and active_run(key) is None
+
+
+def worker_problem(command: str) -> str:
+    """Say why no worker would work on a run, and which command does; empty where one would."""
+    try:
+        dispatch.worker()
+    except dispatch.NoWorker:
+        return _(
+            "It would wait, since %(setting)s names no worker. Name one, or run this where the "
+            "application runs: %(command)s"
+        ) % {"setting": f'{SETTING}["ROTATION_WORKER"]', "command": command}
+    except ImproperlyConfigured as error:
+        return str(error)
+    return ""
+
+
+def _versions(key: MasterKey, count: counts.Count) -> list[tuple[int, str]]:
+    values: dict[int, int] = {}
+    for row in count.under(key):
+        if row.version is not None:
+            values[row.version.number] = values.get(row.version.number, 0) + row.values
+    if not count.at:  # it is not known what is stored where
+        numbers = key.versions.using(key._state.db).values_list("number", flat=True)
+        return [(number, _("version %(number)d") % {"number": number}) for number in numbers]
+    return [
+        (
+            number,
+            _("version %(number)d: %(values)s")
+            % {"number": number, "values": values_text(values[number])},
+        )
+        for number in sorted(values)
+    ]
+
+
+def _fields(key: MasterKey, count: counts.Count) -> list[tuple[str, str]]:
+    if count.at:
+        names = {f"{row.model}.{row.field}" for row in count.under(key)}
+    else:
+        names = {str(column) for column in encrypted_columns()}
+    return [(name, name) for name in sorted(names)]
+
+
+def _plan(key: MasterKey, count: counts.Count, asked: dict[str, Any], max_rate: int | None) -> Plan:
+    """Find out what a run would do.
+
+    Args:
+        key: the master key.
+        count: the census.
+        asked: `kind`, and maybe `versions` and `fields`, as `rotation.start` takes them.
+        max_rate: values a second at most.
+
+    Raises:
+        EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
+    """
+    versions = of_key(key)
+    wanted = scope(asked["kind"], versions, asked.get("versions", ()))
+    looked_at = {
+        (column.database, str(column)): wanted.version_ids(column)
+        for column in declared_columns(asked.get("fields", ()))
+    }
+    rows = [
+        row
+        for row in count.under(key)
+        if row.version_id in looked_at.get((row.database, f"{row.model}.{row.field}"), ())
+    ]
+    return Plan(asked["kind"], versions[-1], forecast(key, **asked), rows, max_rate)
+
+
+def _how_many(forecasts: Sequence[Forecast], values: int) -> str:
+    text = ngettext(
+        "%(values)s in %(fields)s field.", "%(values)s in %(fields)s fields.", len(forecasts)
+    )
+    return text % {"values": values_text(values), "fields": number_text(len(forecasts))}
+
+
+def _from_where(rows: Sequence[CensusRow]) -> str:
+    numbers = sorted({row.version.number for row in rows if row.version is not None})
+    text = ngettext(
+        "They are under version %(numbers)s.", "They are under versions %(numbers)s.", len(numbers)
+    )
+    return text % {"numbers": ", ".join(map(str, numbers))}

@@ -1,0 +1,228 @@
+"""How a request comes in: its user, its body, the page it asks for, its rate, and its version."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
+from rest_framework.pagination import BasePagination, PageNumberPagination
+from rest_framework.parsers import JSONParser
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.versioning import NamespaceVersioning
+
+from envelope_fields.api.fields import IntegerInQuery, Query, printable
+from envelope_fields.api.problems import LARGEST_BODY, LengthRequired, TooLarge
+from envelope_fields.middleware import RequestUser, origin_of
+from envelope_fields.policy import origin
+from envelope_fields.policy.acting import bound
+from envelope_fields.policy.origin import NOWHERE, coming_from
+from envelope_fields.policy.requests import handled
+
+V1 = "v1"
+READ, CHANGE = "envelope_fields.read", "envelope_fields.change"
+CENSUS, DATA = "envelope_fields.census", "envelope_fields.data"
+LARGEST_PAGE = 200
+_VERSION = re.compile(r"v\d+")
+
+
+@contextmanager
+def acting(request: HttpRequest) -> Iterator[None]:
+    """Bind the user of a request to the code inside, whatever is bound outside.
+
+    The user is looked up when a key is asked for: anonymous before the framework has authenticated
+    the request, and the user that it found from then on. It holds without the middleware, too.
+    """
+    with ExitStack() as stack:
+        if origin() == NOWHERE:
+            stack.enter_context(handled())
+            stack.enter_context(coming_from(origin_of(request)))
+        stack.enter_context(bound(RequestUser(request)))
+        yield
+
+
+class Throttle(ScopedRateThrottle):
+    """Counts requests in the scopes of this API; one without a rate is not limited."""
+
+    # Not `throttle_scope`: the framework's class wants a rate for each scope that it meets.
+    scope_attr = "own_throttle_scope"
+
+    def get_rate(self) -> Any:
+        rates: Any = api_settings.DEFAULT_THROTTLE_RATES
+        return rates.get(self.scope)
+
+
+class ByNamespace(NamespaceVersioning):
+    """Takes `include("envelope_fields.api.urls", namespace="v1")` for version 1, and none, too."""
+
+    default_version = V1
+    allowed_versions = (V1,)
+
+    def determine_version(self, request: Any, *args: Any, **kwargs: Any) -> str:
+        named = [name for name in _namespaces(request) if _VERSION.fullmatch(name)]
+        if any(name not in self.allowed_versions for name in named):
+            raise NotFound("There is no such version of this API.")
+        return named[-1] if named else V1
+
+
+def url_of(request: Any, name: str, **kwargs: Any) -> str:
+    """Return the address of a view of the API, below the address where the project includes it."""
+    path = reverse(":".join([*_namespaces(request), name]), kwargs=kwargs)
+    return str(request.build_absolute_uri(path))
+
+
+def _namespaces(request: Any) -> list[str]:
+    match = getattr(request, "resolver_match", None)
+    return list(match.namespaces) if match else []
+
+
+# -- The body: JSON of a known size, in the one encoding that JSON has (RFC 8259) ------------------
+
+
+def refuse_unknown_length(request: Any) -> None:
+    """Return if the length of a body is known.
+
+    Raises:
+        LengthRequired: it comes in chunks.
+    """
+    if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
+        raise LengthRequired
+
+
+class _Twice(ValueError):
+    """An object has a name twice, so that it is not known which is meant (RFC 8259, 4)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class LimitedJSONParser(JSONParser):
+    """Parses JSON; errors repeat nothing of it."""
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        content = stream.read(LARGEST_BODY + 1)
+        if len(content) > LARGEST_BODY:
+            raise TooLarge
+        problem, twice = "", None
+        try:
+            return json.loads(
+                content.decode(), parse_constant=_refuse, object_pairs_hook=_each_once
+            )
+        except _Twice as error:
+            twice = error.name
+        except UnicodeDecodeError:
+            problem = "The body is not UTF-8."
+        except RecursionError:
+            problem = "The body is nested too deeply."
+        except ValueError as error:
+            line = f" Line {error.lineno}." if isinstance(error, json.JSONDecodeError) else ""
+            problem = f"The body is not JSON.{line}"
+        finally:
+            del content
+        # Raised from here, since the errors above hold the body, which may be a plaintext.
+        if twice is not None:
+            raise ValidationError({printable(twice): ["Given more than once."]})
+        raise ParseError(problem)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError  # NaN and Infinity are not JSON
+
+
+# -- Long lists in pages ---------------------------------------------------------------------------
+
+
+class PageQuery(Query):
+    """Which page of a list."""
+
+    page = IntegerInQuery(min_value=1, default=1)
+    page_size = IntegerInQuery(min_value=1, max_value=LARGEST_PAGE, default=50)
+
+
+class Pages(PageNumberPagination):
+    """Pages with a number; the view has checked what was asked for."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = LARGEST_PAGE
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except NotFound:
+            raise NotFound("There is no such page.") from None
+
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        count = {"type": "integer", "example": 1}
+        links = {"next": _link(None), "previous": _link(None)}
+        return _object({"count": count, **links, "results": schema})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
+        return []  # they are in the query of the view
+
+
+class EventQuery(Query):
+    """Which events, from where on."""
+
+    page_size = IntegerInQuery(min_value=1, max_value=LARGEST_PAGE, default=50)
+    before = IntegerInQuery(min_value=0, required=False)
+    after = IntegerInQuery(min_value=0, required=False)
+
+
+class EventPages(BasePagination):
+    """Newest first, or from an event on, oldest first: pages that new events do not move."""
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
+        query = view.query
+        self.request, size = request, query["page_size"]
+        self.is_forwards = "after" in query
+        if "before" in query:
+            queryset = queryset.filter(number__lt=query["before"])
+        if self.is_forwards:
+            queryset = queryset.filter(number__gt=query["after"])
+        found = list(queryset.order_by("number" if self.is_forwards else "-number")[: size + 1])
+        self.last = found[size - 1].number if len(found) > size else None
+        return found[:size]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"next": self._next(), "results": data})
+
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        more = _link("https://example.com/api/v1/events/?before=40")
+        return _object({"next": more, "results": schema})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
+        return []
+
+    def _next(self) -> str | None:
+        if self.last is None:
+            return None
+        query = self.request.query_params.dict()
+        query["after" if self.is_forwards else "before"] = str(self.last)
+        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
+
+
+def _link(example: str | None) -> dict[str, Any]:
+    return {"type": ["string", "null"], "format": "uri", "example": example}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}

@@ -1,0 +1,267 @@
+"""What all views have in common: who comes in, what they may do, and what is checked before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any, ClassVar
+
+from django.db import DataError, connections
+from django.http import HttpRequest
+from django.utils.http import parse_etags
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.metadata import SimpleMetadata
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from envelope_fields.api import problems, requests
+from envelope_fields.api.fields import Empty, Query, Strict
+from envelope_fields.api.schema import ApiSchema
+from envelope_fields.lifecycle import Operation, expecting
+from envelope_fields.lifecycle.keys import addressed_key
+from envelope_fields.lifecycle.permissions import has_permission, may_on, record_denial
+from envelope_fields.models import MasterKey
+from envelope_fields.policy import Action, origin
+
+VIEW, USE = "view_masterkey", "use_masterkey"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class MayComeIn(BasePermission):
+    """Lets in users with one of the permissions that a view names; what is done takes more."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        user = request.user
+        if not user or not user.is_authenticated:
+            return False
+        return any(has_permission(user, codename) for codename in view.permissions)
+
+
+class ApiView(GenericAPIView[Any]):
+    """Authenticates as the project does, and is strict about everything else.
+
+    Attributes:
+        permissions: the user needs one of these to come in.
+        query: the parameters of this request.
+    """
+
+    parser_classes = [requests.LimitedJSONParser]
+    permission_classes = [MayComeIn]
+    versioning_class = requests.ByNamespace
+    metadata_class = SimpleMetadata
+    filter_backends = ()
+    queryset = MasterKey.objects.none()  # the framework wants one; views make their own
+    schema = ApiSchema()
+    permissions: ClassVar[tuple[str, ...]] = (VIEW,)
+    query: dict[str, Any]
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        view = super().as_view(**initkwargs)
+        # An operation has a transaction of its own: what it destroys, or the event of its denial,
+        # must not come back with the request's (ATOMIC_REQUESTS).
+        view._non_atomic_requests = set(connections)  # type: ignore[attr-defined]  # as Django does
+        return view
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with requests.acting(request):
+            response: Any = super().dispatch(request, *args, **kwargs)
+            # Inside, since the pages of the browsable API ask what their user may do.
+            return response.render()
+
+    def perform_authentication(self, request: Any) -> None:
+        try:
+            super().perform_authentication(request)
+        except DataError:  # not a name, such as with NUL: PostgreSQL is not asked for it
+            request._not_authenticated()
+            raise AuthenticationFailed from None
+
+    def check_permissions(self, request: Any) -> None:
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(request.method)
+        super().check_permissions(request)
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        requests.refuse_unknown_length(request)
+        self.query = checked(self._described("query", Query), request.query_params)
+
+    def _described(self, attribute: str, default: Any) -> Any:
+        """Return what `endpoint` describes of the method of this request."""
+        method = str(self.request.method)
+        handler = getattr(self, {"HEAD": "get"}.get(method, method.lower()), None)
+        return getattr(handler, attribute, default)
+
+    def get_serializer_class(self) -> Any:
+        """Return the body that the forms of the browsable API and OPTIONS show."""
+        body = self._described("body", Empty)
+        return body if isinstance(body, type) else Empty
+
+    def get_renderers(self) -> list[Any]:
+        defaults: Any = api_settings.DEFAULT_RENDERER_CLASSES
+        browsable = [
+            renderer for renderer in defaults if issubclass(renderer, BrowsableAPIRenderer)
+        ]
+        return [JSONRenderer(), *(renderer() for renderer in browsable)]
+
+    def get_throttles(self) -> list[Any]:
+        return [*super().get_throttles(), requests.Throttle()]
+
+    @property
+    def own_throttle_scope(self) -> str:
+        return requests.READ if self.request.method in _SAFE else requests.CHANGE
+
+    def get_exception_handler(self) -> Any:
+        return problems.answer
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["X-Request-ID"] = origin().request_id
+        if response.exception and response.accepted_renderer.format != "api":
+            response.accepted_renderer = JSONRenderer()
+            response.accepted_media_type = JSONRenderer.media_type
+            response.content_type = problems.MEDIA_TYPE
+        return response
+
+    def body(self, known: type[Strict]) -> dict[str, Any]:
+        """Return the content of a request.
+
+        Raises:
+            ValidationError: it is something else.
+        """
+        return checked(known, self.request.data)
+
+    def paged(
+        self, rows: Any, shown: type[Any], content: Callable[[Any], Any] | None = None
+    ) -> Response:
+        """Return the response that shows a page of rows.
+
+        Args:
+            rows: all of them.
+            shown: the serializer of one.
+            content: returns of the rows of a page what the serializer takes, where it is not these.
+        """
+        page = self.paginate_queryset(rows)
+        given = page if content is None else content(page)
+        response: Response = self.get_paginated_response(shown(given, many=True).data)
+        return response
+
+
+def checked(known: type[Strict], given: Any) -> dict[str, Any]:
+    """Return what a serializer takes from outside."""
+    serializer = known(data=given)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+# -- What the user may do: tried only if so; the operation asks the policy again, under its lock ---
+
+
+def permit(request: Any, codename: str) -> None:
+    """Return if the user has a permission of this app.
+
+    Raises:
+        PermissionDenied: they have not.
+    """
+    if not has_permission(request.user, codename):
+        raise PermissionDenied(f"It takes the permission envelope_fields.{codename}.")
+
+
+def permit_on(request: Any, key: MasterKey | None, action: Action | str, codename: str) -> None:
+    """Return if the user has a permission, and the right to an action on a key.
+
+    Args:
+        request: of the user.
+        key: the key; None where there is none yet.
+        action: what a grant must allow on the key.
+        codename: of the permission.
+
+    Raises:
+        PermissionDenied: they have not; the attempt is recorded.
+    """
+    try:
+        permit(request, codename)
+        if key is not None and not may_on(key, Action(action)):
+            raise PermissionDenied(f"It takes a grant of {action} on the key.")
+    except PermissionDenied:
+        record_denial(action, key)
+        raise
+
+
+def permit_operation(request: Any, key: MasterKey, operation: Operation) -> None:
+    """Return if the user may do an operation on a key; errors as above."""
+    permit_on(request, key, operation.action, operation.codename)
+
+
+def seen_key(address: str, wanted: Action = Action.DESCRIBE, *others: Action) -> MasterKey:
+    """Return the key that an address names, if the user may see it; see `see`."""
+    return see(addressed_key(address), wanted, *others)
+
+
+def see(key: MasterKey | None, wanted: Action = Action.DESCRIBE, *others: Action) -> MasterKey:
+    """Return a key that may be seen; another one does not exist, and the attempt is recorded.
+
+    Args:
+        key: the row of the key, if there is one.
+        wanted: what is tried with it.
+        others: what else lets a user see it.
+
+    Raises:
+        NotFound: there is no such key, to this user.
+    """
+    if key is None:
+        raise problems.no_key()
+    if not may_on(key, Action.DESCRIBE, *others):
+        record_denial(wanted, key)
+        raise problems.no_key()
+    return key
+
+
+# -- ETags, by which a user learns that another one was faster -------------------------------------
+
+
+def etag_of(content: Mapping[str, Any]) -> str:
+    """Return the ETag of what is shown."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f'"{sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def tagged(content: Mapping[str, Any], status: int = 200) -> Response:
+    """Return the response that shows something, with its ETag."""
+    return Response(content, status=status, headers={"ETag": etag_of(content)})
+
+
+@contextmanager
+def as_seen(request: Any, key: MasterKey, now: Callable[[], str]) -> Iterator[None]:
+    """Have an operation inside done only if the client has seen what it changes; see `If-Match`.
+
+    Args:
+        request: of the client.
+        key: the key that the operation locks.
+        now: returns, under the lock, the ETag of what is changed; or how it begins, where the
+            rest of it changes with more than what users do.
+
+    Raises:
+        PreconditionFailed: from the operation, which then does nothing.
+    """
+    given = request.headers.get("If-Match")
+    if given is None:
+        yield
+        return
+    # What compresses a response on its way makes its tag a weak one (RFC 9110, 8.8.3).
+    seen = [tag.removeprefix("W/") for tag in parse_etags(given)]
+
+    def check(row: MasterKey) -> None:
+        if row.pk != key.pk or seen == ["*"]:
+            return
+        begins = now()
+        if not any(tag.startswith(begins) for tag in seen):
+            raise problems.PreconditionFailed
+
+    with expecting(check):
+        yield

@@ -1,0 +1,81 @@
+"""Questions about the table of a model that may not be there yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError, connections
+from django.db.models import Field, Model, QuerySet
+
+from envelope_fields.databases import RowsHidden, database
+from envelope_fields.databases.errors import says_no_table
+
+
+def has_rows(model: type[Model], using: str) -> bool:
+    """Whether the table of a model exists and has rows, or may have some that are hidden.
+
+    Rows of the past count, where the table keeps them: a new column is theirs, too.
+    """
+    try:
+        exist = bool(_asked(model, using, lambda rows: rows.exists()))
+        return exist or count_with_history(model, using) > 0
+    except RowsHidden:
+        return not database(using).is_empty_for_certain(_table_sql(model, using))
+
+
+def count_values(model: type[Model], name: str, using: str) -> int:
+    """Return how many rows have a value in the column of a field: 0 without the table.
+
+    Rows of the past count, where the table keeps them.
+
+    Raises:
+        RowsHidden: there may be more.
+    """
+    has_value = {f"{name}__isnull": False}
+    present = int(_asked(model, using, lambda rows: rows.filter(**has_value).count()))
+    field: Any = model._meta.get_field(name)
+    column_sql = connections[using].ops.quote_name(field.column)
+    return max(present, count_with_history(model, using, column_sql))
+
+
+def count_with_history(model: type[Model], using: str, column_sql: str = "*") -> int:
+    """Return how many rows, or values in a column, a table that keeps its history has ever had.
+
+    0 where it keeps none.
+    """
+    ask, table_sql = database(using), _table_sql(model, using)
+    counts = [
+        ask.fetch(f"SELECT count({column_sql}) FROM {table_sql}{each.with_history}")
+        for each in ask.tables([table_sql])
+        if each.with_history
+    ]
+    return sum(int(rows) for [(rows,)] in counts)
+
+
+def lacks_cast(was: Field[Any, Any], becomes: Field[Any, Any], using: str) -> bool:
+    """Whether a column cannot be altered to the type of another field, whatever is in it.
+
+    A reference whose model is not known yet has no type, and is asked about again.
+    """
+    connection = connections[using]
+    if any(each.remote_field and not hasattr(each, "model") for each in (was, becomes)):
+        return False
+    there, wanted = (str(each.db_type(connection)) for each in (was, becomes))
+    return database(using).lacks_cast(there, wanted)
+
+
+def _asked(model: type[Model], using: str, question: Any) -> int:
+    # Asking the table itself is the one way that knows how the database folds and quotes names.
+    ask = database(using)
+    try:
+        with ask.seeing_all_rows():
+            return int(question(QuerySet(model, using=using)))
+    except DatabaseError as error:
+        if says_no_table(error):
+            return 0
+        ask.refuse_hidden(_table_sql(model, using))
+        raise
+
+
+def _table_sql(model: type[Model], using: str) -> str:
+    return connections[using].ops.quote_name(model._meta.db_table)

@@ -1,0 +1,1 @@
+"""What happens while `migrate` runs: what would lose values, or the keys of values, is refused."""
