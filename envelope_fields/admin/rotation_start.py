@@ -22,6 +22,8 @@ from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.conf import SETTING
+from envelope_fields.jobs import dispatch
+from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
@@ -31,10 +33,8 @@ from envelope_fields.rotation import (
     RotationUnderWay,
     active_run,
     forecast,
-    workers,
 )
 from envelope_fields.rotation.runs import start_dispatched
-from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.rotation.scope import declared_columns, scope
 
 _KINDS = [
@@ -277,7 +277,7 @@ def _plan(key: MasterKey, count: counts.Count, asked: dict[str, Any], max_rate: 
         EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
     """
     versions = of_key(key)
-    wanted = scope(asked["kind"], versions, asked.get("versions", ()))
+    wanted = scope(asked["kind"], [key], asked.get("versions", ()))
     looked_at = {
         (column.database, str(column)): wanted.version_ids(column)
         for column in declared_columns(asked.get("fields", ()))

@@ -24,6 +24,8 @@ from envelope_fields.api.runs import (
     idempotency_key,
 )
 from envelope_fields.api.schema import IF_MATCH, endpoint
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in
 from envelope_fields.lifecycle.permissions import open_keys
@@ -31,9 +33,7 @@ from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits, failures, find_run
 from envelope_fields.rotation.representation import failure_content, run_content, run_contents
-from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.rotation.runs import start_dispatched
-from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 
 
 class Rotations(views.ApiView):
@@ -107,11 +107,11 @@ class RunOperationView(views.ApiView):
 
     def perform(self, request: Any, run: str, do: Callable[[RotationRun], object]) -> RotationRun:
         found = _seen_run(run, self.operation.action)
-        for key in keys_of(found):
+        keys = keys_of(found)
+        for key in keys:
             views.permit_operation(request, key, self.operation)
         self.body(Empty)
-        key = found.master_key
-        with views.as_seen(request, key, lambda: _tag_begins(find_run(found))):
+        with views.as_seen(request, keys[0], lambda: _tag_begins(find_run(found))):
             do(found)
         return found
 
@@ -192,7 +192,8 @@ def _tag_begins(run: RotationRun) -> str:
 
 def _picked(runs: QuerySet[RotationRun], query: dict[str, Any]) -> QuerySet[RotationRun]:
     if "key" in query:
-        runs = runs_about(addressed_key(query["key"]), runs)
+        key = addressed_key(query["key"])
+        runs = runs.none() if key is None else runs_about(key, runs)
     return runs.filter(**{name: query[name] for name in ("state", "kind") if name in query})
 
 

@@ -13,11 +13,11 @@ from rest_framework.exceptions import ValidationError
 from envelope_fields.api.fields import DateTime, Integer, KeyName, Number, Strict, Text, in_ecma
 from envelope_fields.api.problems import IDEMPOTENCY_KEY
 from envelope_fields.api.requests import PageQuery
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
+from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
 from envelope_fields.policy import current_principal
-from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
-from envelope_fields.jobs.limits import BATCH_SIZE
 
 LONGEST = 200
 # A String of structured fields, as draft-ietf-httpapi-idempotency-key-header has it; or the same

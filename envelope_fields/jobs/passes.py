@@ -108,9 +108,7 @@ class Pass:
         _record_by_key(self.run, by_key, "remaining")
         numbers, values = self.numbers, sum(remaining.values())
         if not values:
-            ended(
-                self.run, RotationState.COMPLETED, moved=numbers.moved, failed=numbers.failed
-            )
+            ended(self.run, RotationState.COMPLETED, moved=numbers.moved, failed=numbers.failed)
         elif self.number == 1 or numbers.moved_since(self.number - 1):
             self._begin_next(remaining)
         else:
@@ -119,9 +117,7 @@ class Pass:
                 "their rows all the time, or their key changed while they were written. Run it "
                 "again."
             )
-            ended(
-                self.run, RotationState.FAILED, error, moved=numbers.moved, failed=numbers.failed
-            )
+            ended(self.run, RotationState.FAILED, error, moved=numbers.moved, failed=numbers.failed)
 
     @cached_property
     def numbers(self) -> Numbers:

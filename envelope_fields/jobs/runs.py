@@ -208,9 +208,11 @@ def _locked(
 
 
 def lock(run: RotationRun, using: str) -> None:
-    """Lock the key of a run until the transaction ends, and the run; of several keys, the run."""
-    if run.master_key_id is not None:
-        locked_key(using, run.master_key_id)
+    """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
+    keys = RotationKey.objects.using(using).filter(run=run.pk).order_by("master_key_id")
+    first = run.master_key_id or keys.values_list("master_key_id", flat=True).first()
+    if first is not None:
+        locked_key(using, first)
     RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
 
 

@@ -199,9 +199,7 @@ def work_in_processes(
     return run
 
 
-def _share_out(
-    chunks: Sequence[RotationRange], workers: int, look: Callable[[], object]
-) -> None:
+def _share_out(chunks: Sequence[RotationRange], workers: int, look: Callable[[], object]) -> None:
     pool = process.pool(workers)
     try:
         waiting: set[Future[None]] = {

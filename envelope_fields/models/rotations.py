@@ -64,7 +64,7 @@ class RotationRun(models.Model):
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
     resumed_at = models.DateTimeField(_("resumed at"), null=True)
     moved_before = models.BigIntegerField(_("moved before"), default=0)  # it was resumed
-    heartbeat_at = models.DateTimeField(_("heartbeat at"), null=True)  # of a process that works on it
+    heartbeat_at = models.DateTimeField(_("heartbeat at"), null=True)  # of its workers
     finished_at = models.DateTimeField(_("finished at"), null=True)
     error = models.TextField(_("error"), blank=True)
     # By them a start that is sent again is known; see `jobs.dispatch`. NULL where it is not to be:

@@ -95,9 +95,7 @@ class Rewrap(Job):
         outcome.kept += part.kept
         opened_under.update(change.head[_VERSION_ID] for change in part.changes)
 
-    def _rewrapped(
-        self, stored: Sequence[Stored], rewrapper: Rewrapper, header: bytes
-    ) -> Outcome:
+    def _rewrapped(self, stored: Sequence[Stored], rewrapper: Rewrapper, header: bytes) -> Outcome:
         present = self._contexts[0]
         rewrap, opens = rewrapper.rewrap, self._transfer.unwrapping_key
         outcome = Outcome()

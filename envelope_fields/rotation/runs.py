@@ -162,7 +162,8 @@ def _locked_keys(key: Keys, using: str) -> list[MasterKey]:
     wanted = sorted({each.pk for each in key})
     if len(wanted) < 2:
         return [locked_key(using, pk) for pk in wanted] or _refuse_none()
-    rows, found = MasterKey.objects.using(using), []
+    rows = MasterKey.objects.using(using)
+    found: list[MasterKey] = []
     for start in range(0, len(wanted), KEYS_IN_A_QUERY):
         some = rows.filter(pk__in=wanted[start : start + KEYS_IN_A_QUERY])
         some.update(state=F("state"))  # SQLite has no row locks: a first write takes its one lock
@@ -184,9 +185,7 @@ def _refuse_unless_enabled(key: MasterKey) -> None:
         )
 
 
-def _saved(
-    run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str
-) -> bool:
+def _saved(run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str) -> bool:
     """Save a run with its keys; return whether it was, and no other one is in its way.
 
     Raises:

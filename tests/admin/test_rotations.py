@@ -12,19 +12,19 @@ from django.utils import timezone
 from envelope_fields import keyring, rotation
 from envelope_fields.admin.rotation_progress import FAILURES_SHOWN
 from envelope_fields.admin.words import duration_text
+from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
     MasterKey,
-    RotationFailure,
     RotationColumn,
+    RotationFailure,
     RotationRange,
     RotationRun,
     RotationState,
 )
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.workers.process import ProcessWorker
 from tests.admin import last_event, officer, page_of, said
 from tests.models import LabNote, TenantNote
 from tests.rotation import interrupted, left, put, with_worker
@@ -510,16 +510,14 @@ class TestPage:
 
     def test_one_that_failed_says_why(self, client, key):
         run = rotation.start(key)
-        RotationRun.objects.update(
-            state="failed", active_key=None, error="<b>Why</b>", finished_at=timezone.now()
-        )
+        RotationRun.objects.update(state="failed", error="<b>Why</b>", finished_at=timezone.now())
         page = client.get(run_url(run)).text
         assert "&lt;b&gt;Why&lt;/b&gt;" in page
         assert "Finished at" in page
 
     def test_numbers_in_another_language(self, client, key, settings):
         run = rotation.start(key)
-        place = RotationColumn.objects.create(
+        column = RotationColumn.objects.create(
             run=run, database="default", model="tests.TenantNote", field="text", total=12_345
         )
         RotationRange.objects.create(column=column, pass_number=1, number=0, until="", moved=1_234)
@@ -535,7 +533,7 @@ class TestPage:
         urls = (page_of(key), run_url(run), run_url(run, "progress"))
         few = [queries(client, url) for url in urls]
         for number in range(20):
-            place = RotationColumn.objects.create(
+            column = RotationColumn.objects.create(
                 run=run, database="default", model="tests.Note", field=f"f{number}", total=9
             )
             RotationRange.objects.bulk_create(
@@ -594,12 +592,13 @@ class TestList:
             RotationRun(kind="rewrap", master_key=key, state="completed", actor_type="application")
             for _ in range(120)
         )
-        places = RotationColumn.objects.bulk_create(
+        columns = RotationColumn.objects.bulk_create(
             RotationColumn(run=run, database="default", model="tests.Note", field="text", total=9)
             for run in runs
         )
         RotationRange.objects.bulk_create(
-            RotationRange(column=column, pass_number=1, number=0, until="", moved=9) for place in places
+            RotationRange(column=column, pass_number=1, number=0, until="", moved=9)
+            for column in columns
         )
         assert client.get(LIST).context["cl"].result_count == 121
         assert queries(client, LIST) <= few[0]

@@ -7,8 +7,8 @@ from django.utils import timezone
 from envelope_fields import audit, rotation
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
-    RotationFailure,
     RotationColumn,
+    RotationFailure,
     RotationRange,
     RotationRun,
     RotationState,
@@ -176,7 +176,7 @@ class TestWatching:
         RotationRun.objects.filter(pk=run.pk).update(
             state=RotationState.RUNNING, resumed_at=timezone.now(), is_planned=True
         )
-        place = RotationColumn.objects.create(
+        column = RotationColumn.objects.create(
             run=run, database="default", model="tests.TenantNote", field="text", total=ROWS
         )
         RotationRange.objects.create(column=column, pass_number=1, number=0, until="")
@@ -196,7 +196,7 @@ class TestWatching:
             move(run, moved)
             wait_for_bar(watched, moved - 1)
         RotationRun.objects.filter(pk=run.pk).update(
-            state=RotationState.COMPLETED, active_key=None, finished_at=timezone.now()
+            state=RotationState.COMPLETED, finished_at=timezone.now()
         )
         wait_for_state(watched, "completed")
         assert visible_acts(watched) == []

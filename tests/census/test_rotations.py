@@ -10,11 +10,11 @@ from django.db import connection
 from envelope_fields import keyring
 from envelope_fields.census import census, not_counted
 from envelope_fields.databases import RowsHidden
+from envelope_fields.jobs.batches import Batches
+from envelope_fields.jobs.limits import Limits
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationColumn
 from envelope_fields.rotation import RotationState, progress, run
-from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.limits import Limits
 from envelope_fields.rotation.rewrap import Rewrap
 from envelope_fields.rotation.scope import chosen_columns
 from envelope_fields.rotation.verification import verify

@@ -7,10 +7,10 @@ import django
 import pytest
 from django.core.checks import run_checks
 from django.db import connection, connections
+from envelope_fields.rotation.workers import RotationWorker
 
 from envelope_fields import checks
 from envelope_fields.checks.settings import check_driver, check_worker
-from envelope_fields.rotation.workers import RotationWorker
 from tests.rotation import with_worker
 
 
@@ -80,9 +80,7 @@ class TestWorker:
     @pytest.mark.skipif(django.VERSION >= (6,), reason="it has tasks of its own")
     def test_tasks_of_django(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "django_tasks", None)
-        monkeypatch.delitem(
-            sys.modules, "envelope_fields.jobs.workers.django_tasks", raising=False
-        )
+        monkeypatch.delitem(sys.modules, "envelope_fields.jobs.workers.django_tasks", raising=False)
         with_worker(settings, "django_tasks.DjangoTasksWorker")
         (message,) = check_worker()
         assert "needs Django 6.0, or the package django-tasks" in message.msg

@@ -15,8 +15,8 @@ from envelope_fields.models import (
     KeyUse,
     MasterKey,
     MasterKeyVersion,
-    RotationFailure,
     RotationColumn,
+    RotationFailure,
     RotationRange,
     RotationRun,
 )

@@ -8,12 +8,12 @@ from envelope_fields import lifecycle, rotation
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.grants import grant, revoke
+from envelope_fields.jobs import statements
+from envelope_fields.jobs.batches import Batches
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationFailure, RotationState
-from envelope_fields.jobs import statements
 from envelope_fields.rotation import Limits
 from envelope_fields.rotation.rewrap import Rewrap
-from envelope_fields.jobs.batches import Batches
 from tests.models import LabNote, Note, TenantNote
 from tests.rotation import left, numbers_of, put
 from tests.stored import stored, version_of

@@ -10,11 +10,11 @@ from django.db import connection
 
 from envelope_fields import keyring, rotation
 from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.jobs import passes
+from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationRun
-from envelope_fields.jobs import passes
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.work import begun, move_range
 from tests.models import LabNote, Note, keyed
 from tests.rotation import left, put
 from tests.stored import stored

@@ -7,9 +7,9 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from envelope_fields import rotation
+from envelope_fields.jobs import limits
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
-from envelope_fields.jobs import limits
 from envelope_fields.rotation import Limits
 from tests.at_once import at_once
 from tests.models import Note

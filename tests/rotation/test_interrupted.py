@@ -8,12 +8,12 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from envelope_fields import keyring, rotation
-from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import AuditEvent, RotationRun, RotationState
 from envelope_fields.jobs import work
-from envelope_fields.rotation import Limits
 from envelope_fields.jobs.batches import deferred_signals
 from envelope_fields.jobs.limits import RateLimit
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import AuditEvent, RotationRun, RotationState
+from envelope_fields.rotation import Limits
 from tests.models import Note, keyed
 from tests.rotation import left, numbers_of
 

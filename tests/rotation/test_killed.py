@@ -8,11 +8,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from envelope_fields import rotation
+from envelope_fields.jobs.work import begun, work_in_processes
 from envelope_fields.jobs.workers import process
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.work import work_in_processes
-from envelope_fields.jobs.work import begun
 from tests.child import Command
 from tests.rotation import are_all_there, interrupted, left, notes_left, numbered_notes
 from tests.sizes import size

@@ -5,11 +5,11 @@ from django.db import connection
 
 from envelope_fields import keyring, rotation
 from envelope_fields.crypto.envelope import encrypt
+from envelope_fields.jobs import passes
+from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRange, RotationState
-from envelope_fields.jobs import passes
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.work import begun, move_range
 from tests.at_once import at_once
 from tests.models import Note, Renamed, TenantNote, UuidKeyed
 from tests.rotation import left, numbers_of, put

@@ -8,10 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.jobs.statements import statements
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation.rewrap import Rewrap
-from envelope_fields.jobs.statements import statements
 from tests.models import Note, UuidKeyed
 from tests.stored import stored, version_of
 

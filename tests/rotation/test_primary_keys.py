@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 
 from envelope_fields import rotation
 from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.jobs.statements import KeysOutOfOrder
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.statements import KeysOutOfOrder
 from tests.models import keyed
 from tests.rotation import left, numbers_of, put
 from tests.stored import stored, version_of

@@ -15,12 +15,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields import rotation
+from envelope_fields.jobs import dispatch
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.work import begin_task, move_task
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationRange, RotationRun, RotationState
-from envelope_fields.jobs import dispatch
-from envelope_fields.jobs.work import begin_task, move_task
 from envelope_fields.rotation import Limits
-from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.rotation.runs import start_dispatched
 from tests import child
 from tests.brokers import BROKERS, answers

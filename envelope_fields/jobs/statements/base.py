@@ -171,7 +171,7 @@ class Statements(ABC):
             for key, head, new in changes
         ]
 
-    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
+    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:  # noqa: B027 - on purpose
         """Have the rest of the transaction fail instead of waiting longer, for locks or at all.
 
         Not every database waits.

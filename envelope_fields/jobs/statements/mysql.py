@@ -38,7 +38,8 @@ class MySQL(Statements):
         params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new} WHERE SUBSTR({self.value}, 1, {self.head_bytes}) = {_BATCH}.head "
+            f"SET {self.value} = {new} "
+            f"WHERE SUBSTR({self.value}, 1, {self.head_bytes}) = {_BATCH}.head "
             # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
             f"AND LENGTH({self.value}) <= @@max_allowed_packet"
         )

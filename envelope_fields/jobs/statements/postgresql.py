@@ -10,7 +10,6 @@ from typing import Any
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements.base import Statements
 
-
 # Of others the driver makes what goes back as something else: an address, or bytes.
 _KNOWN_IN_BINARY = frozenset(
     {
@@ -43,7 +42,8 @@ class PostgreSQL(Statements):
                 f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "
                 f"WHERE {self._joined()} "
                 # Without IS TRUE it is hashed with the keys, for all rows between the bounds.
-                f"AND (substr(stored.{self.name}, 1, {self.head_bytes}) = {self._nth('%s')}) IS TRUE "
+                f"AND (substr(stored.{self.name}, 1, {self.head_bytes}) "
+                f"= {self._nth('%s')}) IS TRUE "
                 f"AND {where}",
                 [*params, *bounds],
             )
@@ -61,9 +61,13 @@ class PostgreSQL(Statements):
         # CASE has the planner expect to find every second row, and follow the index until there are
         # enough. Of the conditions in it, it expects next to none, and would sort the whole range
         # for each batch, where keys are in another order than rows.
-        is_wanted = "" if not labelled else (
-            f"WHERE CASE WHEN size >= {self.codec.shortest} "
-            f"THEN {labelled.format('head')} ELSE FALSE END"
+        is_wanted = (
+            ""
+            if not labelled
+            else (
+                f"WHERE CASE WHEN size >= {self.codec.shortest} "
+                f"THEN {labelled.format('head')} ELSE FALSE END"
+            )
         )
         return (
             f"SELECT {', '.join(self.aliases)}, head, size FROM ("
@@ -145,7 +149,7 @@ class PostgreSQL(Statements):
         """
         connection: Any = self.connection
         cursor_class = getattr(connection.Database, "Cursor", None)
-        if cursor_class is None or connection.force_debug_cursor:  # psycopg 2, or queries are counted
+        if cursor_class is None or connection.force_debug_cursor:  # psycopg 2, or a test
             with connection.cursor() as cursor:
                 yield cursor
             return

@@ -11,12 +11,15 @@ from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements.base import Statements
 
 
-
 class SQLite(Statements):
     """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
 
     def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        new = "%s" if replaces_payload else self._joined(f"substr({self.value}, {self.head_bytes + 1})")
+        new = (
+            "%s"
+            if replaces_payload
+            else self._joined(f"substr({self.value}, {self.head_bytes + 1})")
+        )
         where = " AND ".join(f"{key} = %s" for key in self.keys)
         with self.connection.cursor() as cursor:
             cursor.executemany(

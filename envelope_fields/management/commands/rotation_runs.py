@@ -9,13 +9,13 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from envelope_fields.jobs.runs import active_runs, all_runs, run_title
 from envelope_fields.management.commands._errors import reported
 from envelope_fields.management.commands._key_json import as_json
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
 from envelope_fields.rotation.representation import run_content
-from envelope_fields.jobs.runs import active_runs, all_runs
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 def _line(run: RotationRun) -> str:
     told = progress(run)
     line = (
-        f"{run.pk}  {run.master_key}  {run.kind}  {run.state}  "
+        f"{run.pk}  {run_title(run)}  {run.kind}  {run.state}  "
         f"{told.total - told.remaining:,} of {told.total:,}"
     )
     if told.failed:
