@@ -413,7 +413,7 @@ class TestActs:
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
         assert "resume" not in acts_of(client, run)
         long_ago = timezone.now() - timedelta(minutes=10)
-        RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, seen_at=long_ago)
+        RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, heartbeat_at=long_ago)
         told = client.get(run_url(run, "progress")).json()
         assert "No worker has been seen on it for 10 minutes" in told["texts"]["note"]
         assert told["acts"] == ["pause", "resume", "cancel"]
@@ -425,7 +425,7 @@ class TestActs:
         limits = Limits(batch_size=600, max_rate=1)  # rests for ten minutes
         run = interrupted(rotation.start(key, limits=limits))
         ago = timezone.now() - timedelta(minutes=9)
-        RotationRun.objects.update(created_at=ago, resumed_at=ago, seen_at=ago)
+        RotationRun.objects.update(created_at=ago, resumed_at=ago, heartbeat_at=ago)
         assert "resume" not in acts_of(client, run)
 
     def test_what_there_is_not(self, client, key):

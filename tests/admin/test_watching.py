@@ -288,7 +288,7 @@ class TestWatching:
 
 def move(run, moved):
     RotationRange.objects.filter(column__run=run).update(moved=moved)
-    RotationRun.objects.filter(pk=run.pk).update(seen_at=timezone.now())
+    RotationRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now())
 
 
 def look_away(page, *, is_hidden):
