@@ -19,7 +19,7 @@ def temporary_databases(settings: str = "bench.settings") -> Iterator[None]:
     try:
         yield
     finally:
-        from envelope_fields import key_uses
+        from envelope_fields.audit import uses as key_uses
 
         key_uses.flush()  # nowhere to write them after
         teardown_databases(made, verbosity=0)

@@ -26,14 +26,12 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields import (
             checks,
             default_key,
-            first_uses,
-            key_uses,
         )
-        from envelope_fields.audit import denied
+        from envelope_fields.audit import denials, uses
         from envelope_fields.fields import fixtures
         from envelope_fields.fixtures import formats
         from envelope_fields.fixtures import keys as key_fixtures
-        from envelope_fields.grants import departures
+        from envelope_fields.grants import revocation
         from envelope_fields.jobs import dispatch
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
@@ -42,13 +40,12 @@ class EnvelopeFieldsConfig(AppConfig):
 
         checks.register()
         default_key.connect()
-        denied.connect()
-        departures.connect()
-        first_uses.connect()
+        denials.connect()
+        revocation.connect()
         fixtures.connect()
         key_fixtures.connect()
         key_tables.connect(self)
-        key_uses.connect()
+        uses.connect()
         conversions.connect(self)
         news.connect()
         formats.register()

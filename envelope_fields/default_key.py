@@ -18,8 +18,8 @@ from django.db.models import Model, QuerySet
 from envelope_fields import key_changes, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.fields import row_keys
+from envelope_fields.lifecycle import on_demand
 from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage
-from envelope_fields.tenants import first_need
 
 _DESCRIPTION = "Serves every encrypted field that names no key of its own."
 
@@ -79,7 +79,7 @@ def _is_there(key_model: type[Model], using: str) -> bool:
 
 def connect() -> None:
     """Have fields make the default key where they need it and it is gone."""
-    row_keys.make_default_by(_make_at_first_need)
+    row_keys.make_default_by(_make_on_demand)
 
 
 def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
@@ -96,5 +96,5 @@ def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
         create_default_key(apps, using)
 
 
-def _make_at_first_need(alias: str, using: str) -> None:
-    first_need.make(alias, using, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION)
+def _make_on_demand(alias: str, using: str) -> None:
+    on_demand.make(alias, using, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION)

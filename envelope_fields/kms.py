@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from envelope_fields import first_uses, keyring
+from envelope_fields import keyring
+from envelope_fields.audit import uses
 from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
@@ -141,7 +142,7 @@ def _decrypt(
     if key is not None:
         _require_key(version_id, key)
     unwrapping_key = keyring.unwrapping_key_for(errand, ciphertext[: layout.DERIVATION_BYTES])
-    first_uses.record(version_id, errand)
+    uses.record(version_id, errand)
     try:
         return envelope.decrypt(unwrapping_key, ciphertext, bound_to)
     except DecryptionFailed as failure:
@@ -175,7 +176,7 @@ def _encrypt(
     try:
         bound_to = _context(context)
         wrapping_key = keyring.wrapping_key_for(errand, _name(key), using=None)
-        first_uses.record(wrapping_key.header[1:], errand)
+        uses.record(wrapping_key.header[1:], errand)
         return envelope.encrypt(wrapping_key, plaintext, bound_to)
     except BaseException:
         del plaintext

@@ -16,7 +16,7 @@ def main(names):
     from billiard.pool import Pool
     from celery.concurrency.prefork import process_destructor
 
-    from tests.test_first_uses import in_child
+    from tests.audit.test_first_uses import in_child
 
     pool = Pool(1, on_process_exit=process_destructor)
     assert pool.apply(in_child, (1,)) == 1

@@ -107,16 +107,15 @@ def pytest_sessionfinish(session):
 @pytest.fixture(autouse=True)
 def no_denials_of_other_tests(monkeypatch):
     """Repeated attempts of one test would be stored in another, when their time is over."""
-    from envelope_fields.audit import denied
+    from envelope_fields.audit import denials
 
-    denied._waiting.clear()
-    monkeypatch.setattr(denied, "_repeats", denied._Repeats())
+    denials.buffer.clear()
 
 
 @pytest.fixture(autouse=True)
 def no_uses_of_other_tests(monkeypatch):
     """Uses that one test counted would be written in another, by queries nobody expects there."""
-    from envelope_fields import key_uses
+    from envelope_fields.audit import uses as key_uses
 
     key_uses.keyring.harvest_uses()
-    monkeypatch.setattr(key_uses, "_pending", key_uses._Pending())
+    key_uses.buffer.clear()

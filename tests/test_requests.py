@@ -9,12 +9,14 @@ from django.test.testcases import DatabaseOperationForbidden
 from django.urls import path
 from django.utils import timezone
 
-from envelope_fields import key_uses, keyring
-from envelope_fields.audit import denied
+from envelope_fields import keyring
+from envelope_fields.audit import denials, use_rows
+from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit.use_rows import Day
+from envelope_fields.audit.write_behind import _database_name
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyUse
 from envelope_fields.policy import ANONYMOUS, APPLICATION, Action, Denial, acting_as
-from envelope_fields.use_rows import Day
 from tests.models import Note
 from tests.policy.test_middleware import asgi
 
@@ -45,15 +47,15 @@ def client_get(address):
 @pytest.fixture(autouse=True)
 def _due(settings, monkeypatch, no_uses_of_other_tests):
     settings.ROOT_URLCONF = __name__
-    monkeypatch.setattr(key_uses._pending, "next_flush", 0)
-    monkeypatch.setattr(denied, "_paused_until", 0)
+    monkeypatch.setattr(key_uses.buffer, "due_at", 0)
+    monkeypatch.setattr(denials.buffer, "due_at", 0)
 
 
 @pytest.fixture
 def _used(_due):
     """A use that this process has not written yet."""
     which = (b"12345678", timezone.now().date(), "encrypt", "fields")
-    key_uses._pending.uses[which] = Day(uses=1)
+    key_uses.buffer.days[which] = Day(uses=1)
 
 
 @pytest.mark.usefixtures("_used")
@@ -63,7 +65,7 @@ class TestWithoutADatabase:
     def test_a_view_that_used_no_key(self, client, caplog):
         assert client.get(PLAIN).content == b"fine"
         assert caplog.records == []
-        assert len(key_uses._pending.uses) == 1
+        assert len(key_uses.buffer.days) == 1
 
     def test_one_that_used_a_key_that_was_known(self, client, caplog, monkeypatch):
         def knows(request):
@@ -73,13 +75,13 @@ class TestWithoutADatabase:
         monkeypatch.setattr("tests.test_requests.urlpatterns", [path("knows/", knows)])
         assert client.get("/knows/").content == b"fine"
         assert "RuntimeError" in caplog.text
-        assert len(key_uses._pending.uses) == 1
+        assert len(key_uses.buffer.days) == 1
 
     def test_the_end_of_the_process(self, monkeypatch, caplog):
-        monkeypatch.setattr(key_uses._pending, "database", key_uses._database_name())
-        key_uses._at_exit()
+        monkeypatch.setattr(key_uses.buffer, "database", _database_name())
+        key_uses.buffer.at_end()
         assert "RuntimeError" in caplog.text
-        assert len(key_uses._pending.uses) == 1
+        assert len(key_uses.buffer.days) == 1
 
 
 class TestOfDjango(SimpleTestCase):
@@ -100,7 +102,7 @@ class TestOfDjango(SimpleTestCase):
         keyring.here.came = True
         request_finished.send(None)
         assert "DatabaseOperationForbidden" in self.caplog.text
-        assert len(key_uses._pending.uses) == 1
+        assert len(key_uses.buffer.days) == 1
 
 
 DOWN = {
@@ -130,7 +132,7 @@ class TestKeysOfTheirOwn:
         keys.close()
         for name, value in DOWN[keys.vendor].items():
             monkeypatch.setitem(keys.settings_dict, name, value)
-        monkeypatch.setattr(key_uses._pending, "next_flush", 0)
+        monkeypatch.setattr(key_uses.buffer, "due_at", 0)
         attempts = []
         connect = keys.connect
 
@@ -149,26 +151,26 @@ class TestKeysOfTheirOwn:
         assert (down, "OperationalError" in caplog.text) == ([1], True)
         assert client.get(PLAIN).content == b"fine"
         assert down == [1]
-        assert sum(day.uses for day in key_uses._pending.uses.values()) == 3
+        assert sum(day.uses for day in key_uses.buffer.days.values()) == 3
 
     def test_a_denied_attempt_waits(self, client, keys, request):
         """Whoever comes next does not wait for a database that is down, each time again."""
         lab = create_master_key("lab")
         attempts = request.getfixturevalue("down")
-        denied.note(Denial(ANONYMOUS, Action.DECRYPT, lab.pk, "lab", "tests.labnote.text"))
+        denials.note(Denial(ANONYMOUS, Action.DECRYPT, lab.pk, "lab", "tests.labnote.text"))
         attempts.clear()
         for _ in range(3):
             assert client.get(PLAIN).content == b"fine"
         assert attempts == [1]
         request.getfixturevalue("monkeypatch").undo()
-        denied._end_request()
+        denials.buffer.write_if_due()
         assert AuditEvent.objects.using("other").get(outcome="denied").key_id == lab.pk
 
     @pytest.mark.parametrize("get", [client_get, asgi])
     @pytest.mark.parametrize("address", [READS, "/reads/async/"])
     def test_they_are_up(self, address, get, note, keys):
         Note.objects.using("default").get()
-        key_uses._pending.next_flush = 0
+        key_uses.buffer.due_at = 0
         assert get(PLAIN) == b"fine"
         assert KeyUse.objects.using("other").count() == 0
         keys.close()
@@ -181,10 +183,10 @@ class TestKeysOfTheirOwn:
 
     @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
     def test_they_fail_meanwhile(self, error, client, note, monkeypatch):
-        def fail(uses):
+        def fail(*_):
             raise error
 
-        monkeypatch.setattr(key_uses, "_write", fail)
-        key_uses._pending.next_flush = 0
+        monkeypatch.setattr(use_rows, "write", fail)
+        key_uses.buffer.due_at = 0
         assert client.get(READS).content == b"value"
-        assert sum(day.uses for day in key_uses._pending.uses.values()) == 2
+        assert sum(day.uses for day in key_uses.buffer.days.values()) == 2

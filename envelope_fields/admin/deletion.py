@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy
 from envelope_fields import lifecycle
 from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.words import name_of, values_text, when_it_holds
+from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
-from envelope_fields.key_uses import last_use, last_use_by_kms
-from envelope_fields.lifecycle.certificates import Place, ShredConfirmation, counted_places
+from envelope_fields.lifecycle.certificates import FieldCount, ShredConfirmation, counted_fields
 from envelope_fields.lifecycle.confirmation import name_of as confirmed_by
 from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
@@ -124,13 +124,13 @@ class CancelDeletion(KeyConfirmation):
 class ShredForm(TypedNameForm):
     """The name of the key, and the numbers that were shown beside it."""
 
-    places = forms.JSONField(widget=forms.HiddenInput, required=False)  # there may be none
+    counted = forms.JSONField(widget=forms.HiddenInput, required=False)  # there may be none
 
-    def clean_places(self) -> tuple[Place, ...]:
+    def clean_counted(self) -> tuple[FieldCount, ...]:
         try:
             return tuple(
-                Place(str(database), str(model), str(field), int(values))
-                for database, model, field, values in self.cleaned_data["places"]
+                FieldCount(str(database), str(model), str(field), int(values))
+                for database, model, field, values in self.cleaned_data["counted"]
             )
         except (TypeError, ValueError):
             raise forms.ValidationError(_("Reload this page.")) from None
@@ -148,7 +148,7 @@ class Shred(KeyConfirmation):
         return self.ready_at is not None and self.ready_at <= clock.now()
 
     def initial(self) -> dict[str, Any]:
-        return {"places": [list(place) for place in counted_places(self.rows or [])]}
+        return {"counted": [list(each) for each in counted_fields(self.rows or [])]}
 
     def consequences(self) -> list[str]:
         return [
@@ -164,7 +164,7 @@ class Shred(KeyConfirmation):
 
     def perform(self) -> str:
         agreed = ShredConfirmation(
-            self.form.cleaned_data["confirm"], self.form.cleaned_data["places"]
+            self.form.cleaned_data["confirm"], self.form.cleaned_data["counted"]
         )
         if self.is_ready:
             certificate = lifecycle.finish_shredding(self.row, confirm=agreed, actor=self.actor)

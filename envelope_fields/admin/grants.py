@@ -16,7 +16,7 @@ from envelope_fields.admin.permissions import may_view
 from envelope_fields.admin.words import all_in_words
 from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.grants.holders import named_holder
+from envelope_fields.grants.grantees import named_grantee
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
@@ -59,7 +59,7 @@ class GrantForm(ConfirmationForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if "name" in cleaned and "kind" in cleaned:
             try:
-                cleaned["to"] = named_holder(cleaned["kind"], cleaned["name"])
+                cleaned["to"] = named_grantee(cleaned["kind"], cleaned["name"])
             except ValidationError as error:
                 self.add_error("name", error.messages)
         return cleaned

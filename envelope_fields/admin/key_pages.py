@@ -12,7 +12,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from envelope_fields import key_uses
 from envelope_fields.admin import counts, grants, permissions
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
 from envelope_fields.admin.counts import chart, field_path
@@ -20,6 +19,8 @@ from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
 from envelope_fields.admin.permissions import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
+from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations
@@ -47,11 +48,11 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         prefix = "envelope_fields_masterkey"
         operation = view(self.operation_view)
         patterns = [
-            path("<uuid:pk>/acts/<str:act>/", operation, name=f"{prefix}_act"),
+            path("<uuid:pk>/operations/<str:name>/", operation, name=f"{prefix}_operation"),
             path(
-                "<uuid:pk>/versions/<int:number>/<str:act>/",
+                "<uuid:pk>/versions/<int:number>/<str:name>/",
                 operation,
-                name=f"{prefix}_version_act",
+                name=f"{prefix}_version_operation",
             ),
             path(
                 "<uuid:pk>/rotations/add/",
@@ -74,10 +75,10 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         return patterns
 
     def operation_view(
-        self, request: HttpRequest, pk: Any, act: str, number: int | None = None
+        self, request: HttpRequest, pk: Any, name: str, number: int | None = None
     ) -> HttpResponseBase:
         """Ask before an operation on a key or one of its versions, or do it."""
-        operation = KEY_OPERATIONS.get(act)
+        operation = KEY_OPERATIONS.get(name)
         if operation is None or (number is not None and not operation.of_versions):
             raise Http404
         key = self._permitted(request, pk, operation)
@@ -166,7 +167,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
     rows = count.under(key)
     may_grant = permissions.may(request, Operation.CREATE_GRANT, key)
     return {
-        "acts": _buttons(request, key, key, lambda act: url("act", key, act)),
+        "operations": _buttons(request, key, key, lambda name: url("operation", key, name)),
         "versions": _versions(request, key, count, url),
         "count": count,
         "total": counts.total_under(count, key),
@@ -197,15 +198,16 @@ def _versions(
     request: HttpRequest, key: MasterKey, count: counts.Count, url: Url
 ) -> list[dict[str, Any]]:
     rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
+    current = key.current_version
     for row in rows:
         row.master_key = key
     return [
         {
             "version": row,
             "version_id": version_id_of(row),
-            "is_current": row is rows[0],
+            "is_current": row == current,
             "values": counts.total_under(count, row),
-            "acts": [] if row is rows[0] else _of_version(request, key, row, url),
+            "operations": [] if row == current else _of_version(request, key, row, url),
         }
         for row in rows
     ]
@@ -214,14 +216,15 @@ def _versions(
 def _of_version(
     request: HttpRequest, key: MasterKey, row: MasterKeyVersion, url: Url
 ) -> list[dict[str, str]]:
-    return _buttons(request, key, row, lambda act: url("version_act", key, row.number, act))
+    return _buttons(request, key, row, lambda name: url("version_operation", key, row.number, name))
 
 
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     if not permissions.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
-    return {"events": list(events[:EVENTS_SHOWN]), "events_url": _events_url(request, key)}
+    shown = [{"event": event, "actor": actor_text(event)} for event in events[:EVENTS_SHOWN]]
+    return {"events": shown, "events_url": _events_url(request, key)}
 
 
 def _events_url(request: HttpRequest, key: MasterKey) -> str:

@@ -114,12 +114,12 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
         shown = self._representation(request, run)
-        acts = [
+        operations = [
             {
                 "name": name,
                 "text": operation.button,
-                "url": url_of_run(request, run, "act", name),
-                "is_hidden": name not in shown["acts"],
+                "url": url_of_run(request, run, "operation", name),
+                "is_hidden": name not in shown["operations"],
             }
             for name, operation in RUN_OPERATIONS.items()
             if all(permissions.may(request, operation, key) for key in keys_of(run))
@@ -128,7 +128,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
             "subtitle": run_text(run),
             "run": shown,
             "live_url": url_of_run(request, run, "progress"),
-            "acts": acts,
+            "operations": operations,
             "failures_shown": FAILURES_SHOWN,
         }
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
@@ -191,7 +191,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         operation = transaction.non_atomic_requests(keys_database())(view(self.operation_view))
         return [
             path("<uuid:pk>/progress/", view(self.progress_view), name=f"{prefix}_progress"),
-            path("<uuid:pk>/acts/<str:act>/", operation, name=f"{prefix}_act"),
+            path("<uuid:pk>/operations/<str:name>/", operation, name=f"{prefix}_operation"),
             *super().get_urls(),
         ]
 
@@ -199,9 +199,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
         """Return how far a run is."""
         return JsonResponse(self._representation(request, self._seen(request, pk)))
 
-    def operation_view(self, request: HttpRequest, pk: UUID, act: str) -> HttpResponseBase:
+    def operation_view(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponseBase:
         """Ask before an operation on a run, or do it."""
-        operation = RUN_OPERATIONS.get(act)
+        operation = RUN_OPERATIONS.get(name)
         if operation is None:
             raise Http404
         run = self._seen(request, pk)
@@ -243,4 +243,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         return next(refused, None)
 
     def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
-        return {**full_representation(run, progress(run)), "acts": possible_run_operations(run)}
+        return {
+            **full_representation(run, progress(run)),
+            "operations": possible_run_operations(run),
+        }

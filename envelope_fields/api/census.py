@@ -8,10 +8,11 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import census, key_uses
+from envelope_fields import census
 from envelope_fields.api import requests, views
 from envelope_fields.api.fields import DateTime
 from envelope_fields.api.schema import endpoint
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.census.representation import (
     not_counted_content,
     row_content,

@@ -18,9 +18,8 @@ from envelope_fields.api import views
 from envelope_fields.api.fields import DateTime, Query, Strict, Text
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
-from envelope_fields.grants.holders import named_holder
-from envelope_fields.grants.listing import described
-from envelope_fields.grants.representation import grant_content
+from envelope_fields.grants.grantees import named_grantee
+from envelope_fields.grants.representation import described, grant_content
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
@@ -131,7 +130,7 @@ class Grants(views.ApiView):
         views.permit_operation(request, key, Operation.CREATE_GRANT)
         kind = "group" if isinstance(request.data, dict) and "group" in request.data else "user"
         given = self.body(GrantToGroup if kind == "group" else GrantToUser)
-        made = grants.grant(key.pk, named_holder(kind, given.pop(kind)), **given)
+        made = grants.grant(key.pk, named_grantee(kind, given.pop(kind)), **given)
         location = url_of(request, "grant", id=key.pk, grant=made.pk)
         return Response(_shown(_found(key, made.pk)), status=201, headers={"Location": location})
 

@@ -23,7 +23,7 @@ from envelope_fields.api.fields import DateTime, Empty, Integer, Strict, Text
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, ShredConfirmation
-from envelope_fields.lifecycle.certificates import WHAT_REMAINS, Place
+from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount
 from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
@@ -31,8 +31,8 @@ Row = MasterKey | MasterKeyVersion
 
 REFUSALS = (409, 412, 502, 503)
 _PARAMETERS = "What the operation is given; what is left out has its default."
-_PLACE = {"database": "default", "model": "clinic.Patient", "field": "notes", "values": 12}
-_WHAT = {"name": "billing", "places": [_PLACE], "total": 12, "last_use_by_kms": None}
+_FIELD = {"database": "default", "model": "clinic.Patient", "field": "notes", "values": 12}
+_WHAT = {"name": "billing", "fields": [_FIELD], "total": 12, "last_use_by_kms": None}
 
 
 class OperationView(views.ApiView):
@@ -66,7 +66,7 @@ class OperationView(views.ApiView):
         return views.tagged(keys.data_of(row))
 
 
-class PlaceContent(serializers.Serializer[Any]):
+class FieldContent(serializers.Serializer[Any]):
     """How many values of a field there are, in one database."""
 
     database = serializers.CharField()
@@ -84,7 +84,7 @@ class Shredded(serializers.Serializer[Any]):
     """What shredding would destroy; `ready_at` is null until the first call."""
 
     name = serializers.CharField()
-    places = PlaceContent(many=True)
+    fields = FieldContent(many=True)  # type: ignore[assignment]  # its name outside
     total = serializers.IntegerField()
     last_use_by_kms = DateTime(allow_null=True)
     ready_at = DateTime(allow_null=True)
@@ -115,7 +115,7 @@ class Certificate(serializers.Serializer[Any]):
     key_id = serializers.CharField()
     name = serializers.CharField()
     versions = serializers.DictField(child=serializers.CharField())
-    places = PlaceContent(many=True)
+    fields = FieldContent(many=True)  # type: ignore[assignment]  # its name outside
     total = serializers.IntegerField()
     destroyed_at = DateTime()
     actor = serializers.CharField()
@@ -136,7 +136,7 @@ class Waiting(serializers.Serializer[Any]):
     ready_at = DateTime()
 
 
-class AgreedPlace(Strict):
+class AgreedField(Strict):
     """How many values of a field the client agrees to lose."""
 
     database = Text()
@@ -147,14 +147,14 @@ class AgreedPlace(Strict):
 
 @extend_schema_serializer(
     examples=[
-        OpenApiExample("as shown", {"confirm": "billing", "places": [_PLACE]}, request_only=True)
+        OpenApiExample("as shown", {"confirm": "billing", "fields": [_FIELD]}, request_only=True)
     ]
 )
 class Agreement(Strict):
-    """The key's name, and the places as they were shown."""
+    """The key's name, and the fields as they were shown."""
 
     confirm = Text()
-    places = AgreedPlace(many=True)
+    fields = AgreedField(many=True)  # type: ignore[assignment]  # its name outside
 
 
 class ShredView(OperationView):
@@ -167,24 +167,24 @@ class ShredView(OperationView):
         """Return the response that shows what would be destroyed, to agree to it."""
         confirmation = lifecycle.shred_confirmation(row)
         ready = lifecycle.ready_to_shred_at(row)
-        return Response(Shredded({**_with_places(confirmation), "ready_at": ready}).data)
+        return Response(Shredded({**_with_fields(confirmation), "ready_at": ready}).data)
 
     def do(self, row: Row, given: dict[str, Any]) -> Response:
-        places = tuple(Place(**place) for place in given["places"])
-        agreed = ShredConfirmation(given["confirm"], places)
+        fields = tuple(FieldCount(**each) for each in given["fields"])
+        agreed = ShredConfirmation(given["confirm"], fields)
         ready = lifecycle.ready_to_shred_at(row)
         if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
             certificate = lifecycle.finish_shredding(row, confirm=agreed)
-            return Response(Certificate(_with_places(certificate)).data)
+            return Response(Certificate(_with_fields(certificate)).data)
         ready = lifecycle.begin_shredding(row, confirm=agreed)
         seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
         content = Waiting({"ready_at": ready}).data
         return Response(content, status=202, headers={"Retry-After": str(seconds)})
 
 
-def _with_places(agreed: Any) -> dict[str, Any]:
-    places = [place._asdict() for place in agreed.places]
-    return {**asdict(agreed), "places": places, "total": agreed.total}
+def _with_fields(agreed: Any) -> dict[str, Any]:
+    fields = [each._asdict() for each in agreed.fields]
+    return {**asdict(agreed), "fields": fields, "total": agreed.total}
 
 
 # -- Views, made of what the registry has ----------------------------------------------------------

@@ -1,17 +1,15 @@
 """The audit trail: who did what with which key, so that what is changed afterwards shows.
 
-Rooms: `texts` makes values fit their columns, `canonical` is the bytes that a MAC is made of,
-`trail` appends under the lock of the head row, `denied` stores what the policy refused, `mac_key`
-has the key, `verification` walks the trail, `news` tells of each event when it is committed,
-`beginning` and `triggers` come with `migrate`.
+`events` makes what is recorded fit its columns, `canonical` is the bytes that a MAC is made of,
+`trail` appends under the lock of the head row, and `verification` walks it; `triggers` come with
+`migrate`. `denials` are what the policy refused, and `uses` what keys were used for, stored in
+`use_rows`: both wait in a buffer of `write_behind` until they can be written.
 """
 
-from envelope_fields.audit.denied import store_waiting as store_denied
-from envelope_fields.audit.errors import AuditTrailBroken
-from envelope_fields.audit.findings import Cause, Problem, Verification
-from envelope_fields.audit.record import record
-from envelope_fields.audit.trail import Head, head, hold
-from envelope_fields.audit.verification import verify
+from envelope_fields.audit.denials import store as store_denied
+from envelope_fields.audit.events import record
+from envelope_fields.audit.trail import AuditTrailBroken, Head, head, hold
+from envelope_fields.audit.verification import Cause, Problem, Verification, verify
 
 __all__ = [
     "AuditTrailBroken",

@@ -1,12 +1,22 @@
 """The trail: events are appended under the lock of the one head row.
 
 Acts lock the row of their key first and the head row last, so that two of them never wait for each
-other. A transaction that is rolled back takes its events with it, and leaves no gap.
+other. A transaction that is rolled back takes its events with it, and leaves no gap. An event that
+is committed goes to the logger `envelope_fields.audit` and to a signal, with the head of the trail
+as it was then. Kept where the database's writers cannot reach, lines of the log prove what the
+trail was: `verify_audit_trail --head`.
+
+The key of the MACs is a row of its own, wrapped by the root key, made at the first event.
+`rewrap_master_keys` has to move this row as well: an `AuditKey` is wrapped like a version of a
+master key, bound to `keyring.rows.of_audit_key(row).context`. Its material does not change, so the
+trail goes on.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import uuid
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,18 +24,25 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import keyring
-from envelope_fields.audit import canonical, mac_key, news
-from envelope_fields.audit.errors import AuditTrailBroken
-from envelope_fields.audit.reading import stored_bytes
+from envelope_fields import key_changes, keyring
+from envelope_fields.audit import canonical
 from envelope_fields.conf import configuration
-from envelope_fields.models import AuditEvent, AuditHead
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
+from envelope_fields.signals import audit_event
+
+logger = logging.getLogger("envelope_fields.audit")
 
 HEAD = 1
+MAC_KEY = 1
 _HEAD = re.compile(  # in docs/spec
     rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
 )
+
+
+class AuditTrailBroken(EnvelopeError):
+    """The audit trail cannot be continued: its key or its last event is not what it was."""
 
 
 class Head(NamedTuple):
@@ -79,7 +96,7 @@ def append(event: AuditEvent, using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    key = mac_key.current(using, trail_is_empty=row.last_id is None)
+    key = _mac_key(using, trail_is_empty=row.last_id is None)
     event.number = row.number + 1
     event.previous_id = row.last_id
     event.mac_version = bytes(key.version_id)
@@ -94,7 +111,7 @@ def append(event: AuditEvent, using: str) -> None:
         ) from error
     row.last_id, row.mac = event.number, event.mac
     row.save(using=using, update_fields=["last", "mac"])
-    transaction.on_commit(partial(news.tell, event), using=using, robust=True)
+    transaction.on_commit(partial(notify, event), using=using, robust=True)
 
 
 def hold(using: str) -> None:
@@ -105,7 +122,7 @@ def hold(using: str) -> None:
 def is_held(using: str) -> bool:
     """Whether this thread's transaction has appended an event, so that others wait for its end."""
     hooks: list[Any] = connections[using].run_on_commit
-    return any(getattr(hook, "func", None) is news.tell for _, hook, *_ in hooks)
+    return any(getattr(hook, "func", None) is notify for _, hook, *_ in hooks)
 
 
 def _locked_head(using: str) -> AuditHead:
@@ -118,3 +135,76 @@ def _locked_head(using: str) -> AuditHead:
         heads.bulk_create([AuditHead(pk=HEAD)], ignore_conflicts=True)
         row = heads.select_for_update().get(pk=HEAD)
     return row
+
+
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+
+
+def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
+    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
+
+    Args:
+        using: the keys' database.
+        trail_is_empty: whether there are no events yet, so that the key may be missing.
+
+    Raises:
+        AuditTrailBroken: there are events and no key, so that they cannot be continued.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
+    """
+    # Locked: a transaction that sees a snapshot would not find what another one has made.
+    key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
+    if key is not None:
+        return key
+    if not trail_is_empty:
+        raise AuditTrailBroken(
+            f"The key of the audit trail is missing in the database {using!r}, so no event can be "
+            "added, and nothing that needs one can be done. Restore the table of audit keys from a "
+            "backup of the keys."
+        )
+    return _new_mac_key(using)
+
+
+def _new_mac_key(using: str) -> AuditKey:
+    key_id = uuid.uuid4()
+    columns = keyring.generate_audit_key(key_id, MAC_KEY)
+    key = AuditKey(id=key_id, **columns)
+    key.save(using=using, force_insert=True)
+    # Until this is committed, no cache keeps its material.
+    key_changes.announce(using, [columns["version_id"]])
+    return key
+
+
+def notify(event: AuditEvent) -> None:
+    """Log an event, and send the signal."""
+    fields = {**log_fields(event), "audit_head": f"{event.number}:{bytes(event.mac).hex()}"}
+    level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
+    logger.log(
+        level,
+        "audit event %d: %s %s, key %r, by %s %r; head %s",
+        event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
+        event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
+        extra=fields,
+    )  # fmt: skip
+    audit_event.send_robust(sender=AuditEvent, event=event)
+
+
+def log_fields(event: AuditEvent) -> dict[str, Any]:
+    """Return what a log record has for a SIEM; no column of an event is secret."""
+    return {
+        "audit_number": event.number,
+        "audit_occurred_at": event.occurred_at.isoformat(),
+        "audit_action": event.action,
+        "audit_outcome": str(event.outcome),
+        "audit_actor_type": event.actor_type,
+        "audit_actor_id": event.actor_id,
+        "audit_actor_name": event.actor_name,
+        "audit_key_id": str(event.key_id or ""),
+        "audit_key_alias": event.key_alias,
+        "audit_version_number": event.version_number,
+        "audit_before": event.before,
+        "audit_after": event.after,
+        "audit_address": event.address,
+        "audit_request_id": event.request_id,
+    }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.models import Max, Q
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring
-from envelope_fields.audit import canonical, mac_key, trail
-from envelope_fields.audit.findings import Cause, Verification
-from envelope_fields.audit.reading import Unreadable, stored_bytes, up_to
-from envelope_fields.audit.trail import EMPTY, Head
+from envelope_fields.audit import canonical, trail
+from envelope_fields.audit.trail import EMPTY, Head, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -21,8 +23,85 @@ from envelope_fields.models import (
 )
 from envelope_fields.models.audit import NO_MAC
 
+BATCH = 1000
 # How many MACs the event before may have had: the stored one, and what it ought to be.
 _PREDECESSORS = 4
+
+
+class Cause(StrEnum):
+    """What is wrong with events."""
+
+    CHANGED = "changed"
+    MISSING = "missing"
+    FORGED = "forged"
+    UNPROVEN = "unproven"
+    CUT = "cut"
+    EMPTIED = "emptied"
+    REPLACED = "replaced"
+    HEAD = "head"
+
+
+MEANINGS = {
+    Cause.CHANGED: "its MAC is not that of its columns and of the event before it: it was changed, "
+    "moved to another number, or made without the key",
+    Cause.MISSING: "there is no such event, and there are later ones: it was removed",
+    Cause.FORGED: "its MAC is under a key that is not the trail's: it was made elsewhere",
+    Cause.UNPROVEN: "its MAC cannot be checked, because the event before it is missing",
+    Cause.CUT: "there is no such event, and the known head is of this number or a later one: the "
+    "tail was cut off",
+    Cause.EMPTIED: "there is no event, and there is what only an act that leaves one makes: "
+    "the trail was emptied",
+    Cause.REPLACED: "it is not the event that the known head is of: the trail was replaced",
+    Cause.HEAD: "the head row does not name it as the last event, or not its MAC",
+}
+
+
+@dataclass(slots=True)
+class Problem:
+    """Events that follow each other and have the same wrong with them.
+
+    Attributes:
+        first: the number of the first.
+        last: the number of the last.
+        cause: what is wrong.
+    """
+
+    first: int
+    last: int
+    cause: Cause
+
+    def __str__(self) -> str:
+        if self.first == self.last:
+            return f"event {self.first}: {MEANINGS[self.cause]}"
+        return f"events {self.first} to {self.last}, each: {MEANINGS[self.cause]}"
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a verification found.
+
+    Attributes:
+        events: how many there are.
+        head: the last one, as it is stored: keep it elsewhere for the next time.
+        problems: what is wrong, by number; empty if nothing is.
+    """
+
+    events: int = 0
+    head: Head = EMPTY
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, first: int, last: int, cause: Cause) -> None:
+        """Add what is wrong; neighbours become one, so that the list stays short."""
+        before = self.problems[-1] if self.problems else None
+        if before is not None and before.cause == cause and before.last == first - 1:
+            before.last = last
+        else:
+            self.problems.append(Problem(first, last, cause))
 
 
 def verify(head: tuple[int, bytes] | None = None) -> Verification:
@@ -43,7 +122,7 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
     # Asked for before the head, which is never behind: others may append meanwhile.
     last = events.aggregate(Max("number"))["number__max"] or 0
     stored = trail.head()
-    walk = _Walk(AuditKey.objects.using(using).filter(number=mac_key.NUMBER).first(), head)
+    walk = _Walk(AuditKey.objects.using(using).filter(number=trail.MAC_KEY).first(), head)
     for event in up_to(max(last, stored.number), events):
         walk.step(event)
     walk.end(stored, traces_of_acts=not walk.found.events and _acts_left_traces(using))
@@ -126,3 +205,40 @@ class _Walk:
         except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
             return []  # a column holds what was never written there
         return [keyring.mac(self._key, message) for message in messages]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event with a column that cannot be what was written there."""
+
+    number: int
+    mac: bytes
+    mac_version: bytes
+
+
+def up_to(number: int, events: QuerySet[AuditEvent]) -> Iterator[AuditEvent | Unreadable]:
+    """Yield events in the order of their numbers, with one query for each batch."""
+    left = events.filter(number__lte=number).order_by("number")
+    while True:
+        batch = _loaded(left[:BATCH])
+        yield from batch
+        if len(batch) < BATCH:
+            return
+        left = left.filter(number__gt=batch[-1].number)
+
+
+def _loaded(batch: QuerySet[AuditEvent]) -> list[AuditEvent | Unreadable]:
+    try:
+        return list(batch)
+    except Exception:  # drivers and fields raise what they like
+        found = list(batch.values_list("number", "mac", "mac_version"))
+    return [_one(batch, *columns) for columns in found]
+
+
+def _one(
+    batch: QuerySet[AuditEvent], number: int, mac: object, mac_version: object
+) -> AuditEvent | Unreadable:
+    try:
+        return AuditEvent.objects.using(batch.db).get(number=number)
+    except Exception:
+        return Unreadable(number, stored_bytes(mac), stored_bytes(mac_version))

@@ -12,7 +12,7 @@ from envelope_fields.lifecycle.cache_bound import (
     lower_key_cache_bound,
     seconds_until_known,
 )
-from envelope_fields.lifecycle.certificates import Place, ShredCertificate, ShredConfirmation
+from envelope_fields.lifecycle.certificates import FieldCount, ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.changes import update_master_key
 from envelope_fields.lifecycle.confirmation import ConfirmationRequired
 from envelope_fields.lifecycle.creation import create_master_key
@@ -53,9 +53,9 @@ __all__ = [
     "BadWaitingPeriod",
     "ConfirmationRequired",
     "Destructions",
+    "FieldCount",
     "KeyInUse",
     "Operation",
-    "Place",
     "Refused",
     "Rewrapped",
     "Rotations",

@@ -27,7 +27,7 @@ WHAT_REMAINS = (
 )
 
 
-class Place(NamedTuple):
+class FieldCount(NamedTuple):
     """How many values of a field are, or were, under a key, in one database."""
 
     database: str
@@ -45,23 +45,23 @@ class ShredConfirmation:
 
     Attributes:
         name: the key's alias, or its id where it has none.
-        places: how many values were counted in each field.
+        fields: how many values were counted in each field.
         last_use_by_kms: when `kms` last used it, which gave out what no census counts.
     """
 
     name: str
-    places: tuple[Place, ...]
+    fields: tuple[FieldCount, ...]
     last_use_by_kms: datetime | None = None
 
     @property
     def total(self) -> int:
         """How many values there are altogether."""
-        return sum(place.values for place in self.places)
+        return sum(each.values for each in self.fields)
 
-    def covers(self, there: Iterable[Place]) -> bool:
-        """Whether no place has more values than were agreed to."""
-        agreed = {place[:-1]: place.values for place in self.places}
-        return all(place.values <= agreed.get(place[:-1], 0) for place in there)
+    def covers(self, there: Iterable[FieldCount]) -> bool:
+        """Whether no field has more values than were agreed to."""
+        agreed = {each[:-1]: each.values for each in self.fields}
+        return all(each.values <= agreed.get(each[:-1], 0) for each in there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ShredCertificate:
         key_id: of the master key.
         name: its alias, or its id where it had none.
         versions: the number of each destroyed version, with its id in hexadecimal.
-        places: how many values were made unreadable in each field.
+        fields: how many values were made unreadable in each field.
         destroyed_at: when.
         actor: by whom.
         last_use_by_kms: when `kms` last used it.
@@ -85,7 +85,7 @@ class ShredCertificate:
     key_id: str
     name: str
     versions: dict[str, str]
-    places: tuple[Place, ...]
+    fields: tuple[FieldCount, ...]
     destroyed_at: datetime
     actor: str
     last_use_by_kms: str | None
@@ -95,15 +95,15 @@ class ShredCertificate:
     @property
     def total(self) -> int:
         """How many values were made unreadable altogether."""
-        return sum(place.values for place in self.places)
+        return sum(each.values for each in self.fields)
 
     def __str__(self) -> str:
         versions = ", ".join(f"{number} ({hexed})" for number, hexed in self.versions.items())
-        places = ", ".join(map(str, self.places)) or "none"
+        fields = ", ".join(map(str, self.fields)) or "none"
         return (
             f"Shredded on {as_text(self.destroyed_at)} by {self.actor}: the master key "
             f"{self.name} ({self.key_id}), versions {versions}.\n"
-            f"Values made unreadable: {self.total:,}. {places}\n"
+            f"Values made unreadable: {self.total:,}. {fields}\n"
             f"Last use by kms: {self.last_use_by_kms or 'none'}.\n"
             f"{self._not_counted()}"
             f"{self.remains}\n"
@@ -111,19 +111,19 @@ class ShredCertificate:
         )
 
     def _not_counted(self) -> str:
-        return "".join(f"Not counted: {place}.\n" for place in self.not_counted)
+        return "".join(f"Not counted: {each}.\n" for each in self.not_counted)
 
 
-def counted_places(rows: Iterable[CensusRow]) -> tuple[Place, ...]:
+def counted_fields(rows: Iterable[CensusRow]) -> tuple[FieldCount, ...]:
     """Add up what a census counted under the versions of one key."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
         counts[row.database, row.model, row.field] += row.values
-    return tuple(Place(*where, values) for where, values in counts.items())
+    return tuple(FieldCount(*where, values) for where, values in counts.items())
 
 
 def check_agreed(
-    confirm: ShredConfirmation | str | None, row: Row, there: tuple[Place, ...]
+    confirm: ShredConfirmation | str | None, row: Row, there: tuple[FieldCount, ...]
 ) -> None:
     """Raise if a confirmation names another key, or fewer values than there are now.
 
@@ -142,7 +142,7 @@ def check_agreed(
 
 def issue(
     done: Doing,
-    places: tuple[Place, ...],
+    fields: tuple[FieldCount, ...],
     last_use: datetime | None,
     unseen: Iterable[NotCounted],
 ) -> ShredCertificate:
@@ -155,8 +155,8 @@ def issue(
             "state": "destroyed",
             "name": name_of(done.row),
             "versions": {str(each.number): bytes(each.version_id).hex() for each in versions},
-            "values": [list(place) for place in places],
-            "total": sum(place.values for place in places),
+            "values": [list(each) for each in fields],
+            "total": sum(each.values for each in fields),
             "last_use_by_kms": last_use and as_utc(last_use),
             "not_counted": [str(each) for each in unseen],
             "remains": WHAT_REMAINS,
@@ -187,7 +187,7 @@ def _certificate(event: AuditEvent) -> ShredCertificate:
         key_id=str(event.key_id),
         name=said["name"],
         versions=dict(said["versions"]),
-        places=tuple(Place(*place) for place in said["values"]),
+        fields=tuple(FieldCount(*each) for each in said["values"]),
         destroyed_at=event.occurred_at,
         actor=event.actor_name or f"{event.actor_type} {event.actor_id}".strip(),
         last_use_by_kms=said["last_use_by_kms"],

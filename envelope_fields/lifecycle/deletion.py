@@ -8,8 +8,8 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle.acts import Doing, Row, doing, tell
 from envelope_fields.lifecycle.confirmation import check_quoted
 from envelope_fields.lifecycle.locking import (

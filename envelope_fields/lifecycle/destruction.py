@@ -9,9 +9,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields import keyring
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import CensusRow, NotCounted, census
 from envelope_fields.conf import configuration
-from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle.acts import Doing, Row, doing
 from envelope_fields.lifecycle.confirmation import ConfirmationRequired
 from envelope_fields.lifecycle.failures import Refused, collecting

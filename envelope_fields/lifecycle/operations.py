@@ -138,9 +138,9 @@ class Operation(StrEnum):
         phrase=_("schedule the deletion of"),
         action=Action.SCHEDULE_DELETION, codename="schedule_deletion_masterkey",
         description="Make a key or version unusable now, and have it destroyed after a waiting "
-        "period.\n\nRefused while values are stored under it; `rows` names their fields. Where "
-        "kms gave out data under it, copies are stored as text, or something was not counted, "
-        "`confirm` must quote its last use.",
+        "period.\n\nRefused while values are stored under it. Where kms gave out data under it, "
+        "copies are stored as text, or something was not counted, `confirm` must quote its last "
+        "use.",
         transitions={_ENABLED: _PENDING, _DISABLED: _PENDING, _PENDING: _PENDING}, of_versions=True,
         confirmation=Confirmation.LAST_USE, parameters=(DAYS, CONFIRM),
         button=_("Schedule deletion"), segment="schedule-deletion", command="schedule_key_deletion",

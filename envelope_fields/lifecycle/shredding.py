@@ -10,11 +10,11 @@ import time
 from datetime import datetime
 from typing import Any
 
+from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.key_uses import last_use_by_kms
 from envelope_fields.lifecycle import under_way
 from envelope_fields.lifecycle.acts import Row, doing, required, tell
 from envelope_fields.lifecycle.cache_bound import known_everywhere
@@ -23,7 +23,7 @@ from envelope_fields.lifecycle.certificates import (
     ShredConfirmation,
     certificate_of,
     check_agreed,
-    counted_places,
+    counted_fields,
     issue,
 )
 from envelope_fields.lifecycle.confirmation import name_of
@@ -88,7 +88,7 @@ def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
         CensusFailed: the values could not be counted.
     """
     row = found(configuration().database, key)
-    return ShredConfirmation(name_of(row), counted_places(values_under(row)), last_use_by_kms(row))
+    return ShredConfirmation(name_of(row), counted_fields(values_under(row)), last_use_by_kms(row))
 
 
 def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> datetime:
@@ -144,15 +144,15 @@ def _finish(
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
     row, unseen = done.row, _unseen(done.row, patience)
-    places = counted_places(values_under(row))
+    fields = counted_fields(values_under(row))
     with expecting(lambda _: None), doing(Operation.SHRED, row, actor) as done:
         if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
             raise MasterKeyUnusable(
                 f"The state of {named(done.row)} was changed while the values under it were "
                 f"counted: it is {done.row.state.replace('_', ' ')}. Begin again."
             )
-        check_agreed(confirm, done.row, places)
-        certificate = issue(done, places, last_use_by_kms(done.row), unseen)
+        check_agreed(confirm, done.row, fields)
+        certificate = issue(done, fields, last_use_by_kms(done.row), unseen)
         destroy(done)
     tell(key, done.row)
     return certificate

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from envelope_fields.audit.uses import last_sign, to_the_second
 from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.census.text_copies import TextCopies, text_copies
-from envelope_fields.key_uses import last_sign, to_the_second
 from envelope_fields.lifecycle import under_way
 from envelope_fields.lifecycle.confirmation import quoting
 from envelope_fields.lifecycle.representation import Row, as_utc, named

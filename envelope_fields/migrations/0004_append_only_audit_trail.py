@@ -1,7 +1,7 @@
 """Triggers on the table of events, as it is after 0003.
 
 They are those of `audit.triggers` for these columns, written out: that module makes them for the
-columns of today. After each migration of ours `audit.beginning` makes them anew.
+columns of today. After each migration of ours `audit.triggers` makes them anew.
 """
 
 # ruff: noqa: S608 - statements are made of the names of our own tables

@@ -1,9 +1,21 @@
 """The tables: state and constraints. No plaintext key comes near here."""
 
-from envelope_fields.models.append_only import AuditChainProtected, AuditEventProtected
-from envelope_fields.models.audit import AuditEvent, AuditHead, AuditKey, AuditOutcome
+from envelope_fields.models.audit import (
+    AuditChainProtected,
+    AuditEvent,
+    AuditEventProtected,
+    AuditHead,
+    AuditKey,
+    AuditOutcome,
+)
 from envelope_fields.models.grants import KeyGrant
-from envelope_fields.models.key_rows import KeyRowProtected
+from envelope_fields.models.key_rows import (
+    KeyManager,
+    KeyRowProtected,
+    KeyState,
+    KeyUsage,
+    VersionIdField,
+)
 from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
 from envelope_fields.models.rotations import (
     ACTIVE_STATES,
@@ -15,9 +27,7 @@ from envelope_fields.models.rotations import (
     RotationRun,
     RotationState,
 )
-from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
 from envelope_fields.models.uses import KeyCacheBound, KeyUse
-from envelope_fields.models.version_id import VersionIdField
 
 __all__ = [
     "ACTIVE_STATES",

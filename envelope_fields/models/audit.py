@@ -1,21 +1,91 @@
-"""What was done with keys: the trail of events, its head, and the key of its MACs."""
+"""What was done with keys: the trail of events, its head, and the key of its MACs.
+
+Events are added and never changed: what Django would do to them otherwise is refused. The database
+refuses it too, by triggers; this is for the clear words.
+"""
 
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import models
+from django.db.models.signals import pre_delete, pre_save
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
-from envelope_fields.models.append_only import AppendOnlyQuerySet, keep, protect
-from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
-from envelope_fields.models.version_id import VersionIdField
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models.key_rows import (
+    PRINCIPAL_ID_LENGTH,
+    PRINCIPAL_TYPE_LENGTH,
+    VersionIdField,
+)
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 MAC_BYTES = 32
 NO_MAC = bytes(MAC_BYTES)  # what the first event has for its predecessor's
+
+
+class AuditEventProtected(EnvelopeError):
+    """Events of the audit trail are added by `envelope_fields.audit`, and stay as they are."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"Audit events are not {what}: the trail is append-only, and would no longer prove "
+            "what it proves. envelope_fields.audit.record() adds to it."
+        )
+
+
+class AuditChainProtected(EnvelopeError):
+    """What events are chained with is never deleted."""
+
+    def __init__(self, row: models.Model) -> None:
+        super().__init__(
+            f"The {row._meta.verbose_name} is not deleted: no event could be added any more, and "
+            "nothing that needs one could be done."
+        )
+
+
+class AppendOnlyQuerySet(models.QuerySet[_Row]):
+    """Refuses what would change rows, or add them past the chain."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AuditEventProtected("updated")
+
+    def delete(self) -> NoReturn:
+        raise AuditEventProtected("deleted")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AuditEventProtected("updated")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AuditEventProtected("created in bulk")
+
+
+def _refuse_change(*, instance: models.Model, raw: bool, **_: Any) -> None:
+    if not raw and not instance._state.adding:
+        raise AuditEventProtected("updated")
+
+
+def _refuse_deletion(**_: Any) -> None:
+    raise AuditEventProtected("deleted")
+
+
+def _refuse_loss(*, instance: models.Model, **_: Any) -> None:
+    raise AuditChainProtected(instance)
+
+
+def protect(model: type[models.Model]) -> None:
+    """Refuse to save rows of a model that are there, and to delete any."""
+    pre_save.connect(_refuse_change, sender=model, dispatch_uid="envelope_fields.append_only")
+    pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.append_only")
+
+
+def keep(model: type[models.Model]) -> None:
+    """Refuse to delete rows of a model that the trail could not go on without."""
+    pre_delete.connect(_refuse_loss, sender=model, dispatch_uid="envelope_fields.append_only")
 
 
 class AuditOutcome(models.TextChoices):

@@ -10,9 +10,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import key_changes
-from envelope_fields.models.key_rows import KeyRowQuerySet, announce_saved
+from envelope_fields.models.key_rows import (
+    PRINCIPAL_ID_LENGTH,
+    PRINCIPAL_TYPE_LENGTH,
+    KeyRowQuerySet,
+    announce_saved,
+)
 from envelope_fields.models.keys import MasterKey
-from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 
 
 class KeyGrant(models.Model):

@@ -1,4 +1,8 @@
-"""What holds for every row of keys: its changes are announced, and it is never deleted."""
+"""What rows of keys have in common: states, version ids, names of principals, and protection.
+
+Principals are named by type and primary key as text, without foreign keys. Changes of rows are
+announced, and a row is never deleted.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,61 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_save, pre_delete
+from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import key_changes
+from envelope_fields.databases import database_of
 from envelope_fields.exceptions import EnvelopeError
 
 _Row = TypeVar("_Row", bound=models.Model)
+
+PRINCIPAL_TYPE_LENGTH = 100
+PRINCIPAL_ID_LENGTH = 64
+
+
+class KeyState(models.TextChoices):
+    """The states of a master key and of each of its versions, as KMS names them."""
+
+    ENABLED = "enabled", _("enabled")
+    DISABLED = "disabled", _("disabled")
+    PENDING_DELETION = "pending_deletion", _("pending deletion")
+    DESTROYED = "destroyed", _("destroyed")
+
+
+class KeyUsage(models.TextChoices):
+    """What the material of a master key is for; it is bound into the wrapping (KMS KeyUsage)."""
+
+    ENCRYPT_DECRYPT = "encrypt_decrypt", _("encrypt and decrypt")
+    GENERATE_VERIFY_MAC = "generate_verify_mac", _("generate and verify MACs")
+
+
+class KeyManager(models.TextChoices):
+    """Whose a master key is (KMS: KeyManager).
+
+    One that the application manages serves all who have access to the application, as an
+    AWS-managed key serves its service. One of a customer serves the grantees of its grants.
+    """
+
+    APPLICATION = "application", _("the application")
+    CUSTOMER = "customer", _("a customer")
+
+
+class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
+    """The 8 bytes by which an envelope names its key version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_length"] = 8
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_length"]
+        return name, path, args, kwargs
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        return database_of(connection).indexed_bytes(8) or super().db_type(connection)
 
 
 class KeyRowProtected(models.ProtectedError, EnvelopeError):

@@ -11,10 +11,16 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
-from envelope_fields.models.key_rows import KeyRowQuerySet, protect
-from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
-from envelope_fields.models.states import KeyManager, KeyState, KeyUsage
-from envelope_fields.models.version_id import VersionIdField
+from envelope_fields.models.key_rows import (
+    PRINCIPAL_ID_LENGTH,
+    PRINCIPAL_TYPE_LENGTH,
+    KeyManager,
+    KeyRowQuerySet,
+    KeyState,
+    KeyUsage,
+    VersionIdField,
+    protect,
+)
 
 DEFAULT_ALIAS = "default"
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 90, 2560  # days; KMS: RotationPeriodInDays

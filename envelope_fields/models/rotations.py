@@ -9,8 +9,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from envelope_fields.models.key_rows import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 from envelope_fields.models.keys import MasterKey
-from envelope_fields.models.principals import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
 
 
 class RotationKind(models.TextChoices):

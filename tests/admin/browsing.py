@@ -28,7 +28,7 @@ def log_in(page, name):
 
 
 def act(page, name):
-    page.click(f'.object-tools [data-act="{name}"]')
+    page.click(f'.object-tools [data-operation="{name}"]')
 
 
 def confirm(page):

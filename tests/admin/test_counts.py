@@ -36,7 +36,7 @@ def slow(monkeypatch):
 
 
 def act_on(key, act="rotate"):
-    return reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
+    return reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, act])
 
 
 def values(client):

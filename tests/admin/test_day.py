@@ -112,11 +112,13 @@ def test_a_colleague_without_rights(page, tenant):
     log_in(page, "karl")
     page.goto(LIST)
     assert "clinic/north" not in page.inner_text("#content")
-    answer = page.goto(reverse("admin:envelope_fields_masterkey_act", args=[tenant.pk, "rotate"]))
+    answer = page.goto(
+        reverse("admin:envelope_fields_masterkey_operation", args=[tenant.pk, "rotate"])
+    )
     assert answer.status == 403
     default = MasterKey.objects.get(alias="default")
     page.goto(reverse("admin:envelope_fields_masterkey_change", args=[default.pk]))
-    assert page.query_selector('[data-act="rotate"]') is None
+    assert page.query_selector('[data-operation="rotate"]') is None
     page.goto(reverse("admin:logout").replace("logout", "login"))
     denied = AuditEvent.objects.filter(outcome="denied", actor_name="karl")
     assert denied.exists()
@@ -126,7 +128,7 @@ def test_by_keyboard_alone(page, tenant):
     officer("olga", key=tenant)
     log_in(page, "olga")
     page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
-    tab_to(page, '[data-act="rotate"]')
+    tab_to(page, '[data-operation="rotate"]')
     page.keyboard.press("Enter")
     page.wait_for_selector(".envelope-consequences")
     tab_to(page, 'input[type="submit"].default')

@@ -187,7 +187,7 @@ class TestWithoutRights:
         user = officer("rita", permissions=["view_masterkey"], key=key, actions=["describe"])
         client.force_login(user)
         page = client.get(page_of(key)).text
-        assert "envelope-act" not in page
+        assert "envelope-operation" not in page
         assert "Grant rights" not in page
         assert "envelope-events" not in page
         assert 'name="description"' not in page
@@ -231,7 +231,7 @@ class TestWithoutRights:
     def test_unless_a_setting_says_so(self, client, key, admin_user, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "SUPERUSERS_BYPASS_POLICY": True}
         client.force_login(admin_user)
-        assert 'data-act="rotate"' in client.get(page_of(key)).text
+        assert 'data-operation="rotate"' in client.get(page_of(key)).text
 
 
 def test_notes_are_protected_by_the_default_key(client):

@@ -192,7 +192,7 @@ class TestStalePages:
 
     def test_acts(self, client, key, begun):
         run = rotation.start(key)
-        pause = run_url(run, "act", "pause")
+        pause = run_url(run, "operation", "pause")
         seen = self.shown(client.get(pause))
         client.post(pause, seen)
         rotation.resume(run)
@@ -237,7 +237,7 @@ class TestWorkersThatFail:
         rotation.pause(run)
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
-            response = client.post(run_url(run, "act", "resume"), follow=True)
+            response = client.post(run_url(run, "operation", "resume"), follow=True)
         assert "could not be told" in said(response)[0]
         run.refresh_from_db()
         assert run.state == RotationState.PAUSED
@@ -254,7 +254,7 @@ class TestWorkersThatFail:
         client.post(start_url(key), {"kind": "rewrap"})
         run = RotationRun.objects.get()
         rotation.pause(run)
-        client.post(run_url(run, "act", "resume"))
+        client.post(run_url(run, "operation", "resume"))
         assert open_blocks == [False, False]
 
 
@@ -282,20 +282,20 @@ class TestWithoutTheRight:
         run = rotation.start(key)
         seeing = ["view_masterkey", "view_rotationrun"]
         client.force_login(officer("rita", permissions=seeing, key=key))
-        assert "envelope-act" not in client.get(page_of(key)).text
-        assert "envelope-act" not in client.get(run_url(run)).text
+        assert "envelope-operation" not in client.get(page_of(key)).text
+        assert "envelope-operation" not in client.get(run_url(run)).text
         self.refused(client, key, run)
 
     def test_without_the_grant(self, client, key, begun):
         run = rotation.start(key)
         client.force_login(officer("rita", key=key, actions=[Action.DESCRIBE]))
-        assert "envelope-act" not in client.get(page_of(key)).text
-        assert "envelope-act" not in client.get(run_url(run)).text
+        assert "envelope-operation" not in client.get(page_of(key)).text
+        assert "envelope-operation" not in client.get(run_url(run)).text
         self.refused(client, key, run)
 
     def refused(self, client, key, run):
         forged = [(start_url(key), {"kind": "rewrap"})]
-        forged += [(run_url(run, "act", act), {}) for act in ("pause", "resume", "cancel")]
+        forged += [(run_url(run, "operation", act), {}) for act in ("pause", "resume", "cancel")]
         for url, data in forged:
             assert client.get(url).status_code == 403
             assert client.post(url, data).status_code == 403
@@ -309,9 +309,9 @@ class TestWithoutTheRight:
         client.force_login(officer("rita"))
         assert "tenant" not in client.get(LIST).text
         assert client.get(run_url(run)).status_code == 302
-        for url in (run_url(run, "progress"), run_url(run, "act", "cancel")):
+        for url in (run_url(run, "progress"), run_url(run, "operation", "cancel")):
             assert client.get(url).status_code == 403
-        assert client.post(run_url(run, "act", "cancel")).status_code == 403
+        assert client.post(run_url(run, "operation", "cancel")).status_code == 403
         event = last_event()
         assert (event.action, event.outcome, event.actor_name) == ("describe", "denied", "rita")
         run.refresh_from_db()
@@ -321,7 +321,12 @@ class TestWithoutTheRight:
         run = rotation.start(key)
         client.force_login(officer("rita", permissions=["view_masterkey"], key=key))
         assert "envelope-rotations" not in client.get(page_of(key)).text
-        for url in (LIST, run_url(run), run_url(run, "progress"), run_url(run, "act", "pause")):
+        for url in (
+            LIST,
+            run_url(run),
+            run_url(run, "progress"),
+            run_url(run, "operation", "pause"),
+        ):
             assert client.get(url).status_code == 403
 
     def test_who_may_start_and_not_see(self, client, key, begun):
@@ -335,7 +340,7 @@ class TestWithoutTheRight:
     def test_nobody(self, client, key):
         run = rotation.start(key)
         client.logout()
-        for url in (start_url(key), run_url(run, "act", "cancel"), run_url(run, "progress")):
+        for url in (start_url(key), run_url(run, "operation", "cancel"), run_url(run, "progress")):
             assert client.post(url).status_code == 302
         run.refresh_from_db()
         assert run.is_active
@@ -346,7 +351,7 @@ class TestWithoutTheRight:
         assert forged.post(start_url(key), {"kind": "rewrap"}).status_code == 403
         run = rotation.start(key)
         for act in ("pause", "resume", "cancel"):
-            assert forged.post(run_url(run, "act", act)).status_code == 403
+            assert forged.post(run_url(run, "operation", act)).status_code == 403
         run.refresh_from_db()
         assert run.state == RotationState.PENDING
 
@@ -366,26 +371,26 @@ class TestWithoutTheRight:
 class TestActs:
     def test_pause_and_resume(self, client, key, begun, committed):
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
-        assert "So far: 2 of 10 values." in client.get(run_url(run, "act", "pause")).text
+        assert "So far: 2 of 10 values." in client.get(run_url(run, "operation", "pause")).text
         run.refresh_from_db()
         assert run.state == RotationState.RUNNING  # asking changes nothing
-        assert "is paused" in said(client.post(run_url(run, "act", "pause"), follow=True))[0]
+        assert "is paused" in said(client.post(run_url(run, "operation", "pause"), follow=True))[0]
         run.refresh_from_db()
         assert run.state == RotationState.PAUSED
         assert (last_event().action, last_event().actor_name) == ("pause_rotation", "olga")
 
-        assert "handed to a worker" in client.get(run_url(run, "act", "resume")).text
+        assert "handed to a worker" in client.get(run_url(run, "operation", "resume")).text
         with committed():
-            client.post(run_url(run, "act", "resume"))
+            client.post(run_url(run, "operation", "resume"))
         run.refresh_from_db()
         assert (run.state, begun) == (RotationState.RUNNING, [run.pk])
         assert (last_event().action, last_event().actor_name) == ("resume_rotation", "olga")
 
     def test_cancel(self, client, key):
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
-        page = client.get(run_url(run, "act", "cancel")).text
+        page = client.get(run_url(run, "operation", "cancel")).text
         assert "What was moved stays so: 2 stored values." in page
-        client.post(run_url(run, "act", "cancel"))
+        client.post(run_url(run, "operation", "cancel"))
         run.refresh_from_db()
         assert (run.state, left("tenant")) == (RotationState.CANCELLED, 8)
         assert (last_event().action, last_event().actor_name) == ("cancel_rotation", "olga")
@@ -393,8 +398,8 @@ class TestActs:
     @pytest.mark.parametrize("act", ["pause", "resume", "cancel"])
     def test_what_is_over_stays_so(self, client, key, begun, act):
         run = rotation.run(key)
-        assert "nothing to do" in said(client.get(run_url(run, "act", act), follow=True))[0]
-        response = client.post(run_url(run, "act", act), follow=True)
+        assert "nothing to do" in said(client.get(run_url(run, "operation", act), follow=True))[0]
+        response = client.post(run_url(run, "operation", act), follow=True)
         assert "is completed" in said(response)[-1]
         run.refresh_from_db()
         assert (run.state, begun) == (RotationState.COMPLETED, [])
@@ -402,9 +407,9 @@ class TestActs:
     def test_resuming_without_a_worker(self, client, key):
         run = rotation.start(key)
         rotation.pause(run)
-        page = client.get(run_url(run, "act", "resume")).text
+        page = client.get(run_url(run, "operation", "resume")).text
         assert f"python manage.py rewrap --run {run.pk}" in page
-        response = client.post(run_url(run, "act", "resume"), follow=True)
+        response = client.post(run_url(run, "operation", "resume"), follow=True)
         assert "ROTATION_WORKER" in said(response)[0]
         run.refresh_from_db()
         assert run.state == RotationState.PAUSED
@@ -416,9 +421,9 @@ class TestActs:
         RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, heartbeat_at=long_ago)
         told = client.get(run_url(run, "progress")).json()
         assert "No worker has been seen on it for 10 minutes" in told["texts"]["note"]
-        assert told["acts"] == ["pause", "resume", "cancel"]
+        assert told["operations"] == ["pause", "resume", "cancel"]
         with committed():
-            client.post(run_url(run, "act", "resume"))
+            client.post(run_url(run, "operation", "resume"))
         assert begun == [run.pk]
 
     def test_a_slow_worker_is_not_taken_for_dead(self, client, key):
@@ -430,14 +435,14 @@ class TestActs:
 
     def test_what_there_is_not(self, client, key):
         run = rotation.start(key)
-        assert client.get(run_url(run, "act", "destroy")).status_code == 404
+        assert client.get(run_url(run, "operation", "destroy")).status_code == 404
         run.pk = key.pk
-        assert client.get(run_url(run, "act", "pause")).status_code == 404
+        assert client.get(run_url(run, "operation", "pause")).status_code == 404
         assert client.get(run_url(run, "progress")).status_code == 404
 
 
 def acts_of(client, run):
-    return client.get(run_url(run, "progress")).json()["acts"]
+    return client.get(run_url(run, "progress")).json()["operations"]
 
 
 class TestPage:
@@ -464,10 +469,10 @@ class TestPage:
         assert told["texts"]["done"] == "2 of 10 values"
         assert told["texts"]["announcement"] == "running, 20 percent"
         assert "second" in told["texts"]["remaining"]
-        assert told["acts"] == ["pause", "cancel"]
+        assert told["operations"] == ["pause", "cancel"]
         rotation.run(run)
         told = client.get(run_url(run, "progress")).json()
-        assert (told["state"], told["is_over"], told["acts"]) == ("completed", True, [])
+        assert (told["state"], told["is_over"], told["operations"]) == ("completed", True, [])
         assert told["bar"] == {"value": 10, "max": 10}
         assert told["texts"]["remaining"] == "–"
 

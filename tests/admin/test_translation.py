@@ -108,18 +108,20 @@ def test_nothing_is_left_out(client, key, user, translated):
     )
     wrong = {"kind": "user", "name": "nobody", "actions": ["rotate"], "context": "x.y"}
     pages = [
-        *(client.get(address("masterkey_act", key.pk, act), follow=True) for act in acts),
+        *(client.get(address("masterkey_operation", key.pk, act), follow=True) for act in acts),
         client.get(address("masterkey_changelist")),
         client.get(address("masterkey_add")),
         client.post(address("masterkey_add"), {"alias": " ", "rotation_period": "1"}),
         client.get(address("masterkey_change", key.pk)),
-        client.get(address("masterkey_act", empty.pk, "schedule_deletion")),
-        client.post(address("masterkey_act", empty.pk, "schedule_deletion"), {"days": "1"}),
+        client.get(address("masterkey_operation", empty.pk, "schedule_deletion")),
+        client.post(address("masterkey_operation", empty.pk, "schedule_deletion"), {"days": "1"}),
         client.post(
-            address("masterkey_act", empty.pk, "schedule_deletion"), {"days": "7"}, follow=True
+            address("masterkey_operation", empty.pk, "schedule_deletion"),
+            {"days": "7"},
+            follow=True,
         ),
-        client.get(address("masterkey_act", empty.pk, "cancel_deletion")),
-        client.post(address("masterkey_act", key.pk, "shred"), {"confirm": "other"}),
+        client.get(address("masterkey_operation", empty.pk, "cancel_deletion")),
+        client.post(address("masterkey_operation", key.pk, "shred"), {"confirm": "other"}),
         client.get(grant),
         client.post(grant, wrong),
         client.post(grant, {**wrong, "name": "olga"}),
@@ -129,7 +131,7 @@ def test_nothing_is_left_out(client, key, user, translated):
         client.get(address("auditevent_change", event.pk)),
     ]
     disable(key)
-    pages.append(client.get(address("masterkey_act", key.pk, "enable")))
+    pages.append(client.get(address("masterkey_operation", key.pk, "enable")))
     assert {page.status_code for page in pages} == {200}
     for page in pages:
         assert untranslated(page.text) == [], page.request["PATH_INFO"]

@@ -14,7 +14,7 @@ from envelope_fields.models import AuditEvent
 from tests.admin import officer
 from tests.at_once import at_once
 
-ACTS = {
+OPERATIONS = {
     "rotate": {},
     "enable": {},
     "disable": {},
@@ -34,16 +34,16 @@ def test_each_finds_what_the_other_left(settings, seed):
         client = Client()
         client.force_login(user)
         for act in order:
-            address = reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
-            assert client.post(address, ACTS[act]).status_code == 302
+            address = reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, act])
+            assert client.post(address, OPERATIONS[act]).status_code == 302
 
     chance = random.Random(seed)
-    orders = [chance.choices(list(ACTS), k=12) for _ in officers]
+    orders = [chance.choices(list(OPERATIONS), k=12) for _ in officers]
     outcomes = at_once(*(partial(work, *each) for each in zip(officers, orders, strict=True)))
     assert outcomes == [None, None]
 
     state, version = "enabled", 1
-    done = AuditEvent.objects.filter(key_id=key.pk, outcome="done", action__in=ACTS)
+    done = AuditEvent.objects.filter(key_id=key.pk, outcome="done", action__in=OPERATIONS)
     for event in done.order_by("number"):
         if event.action == "rotate":
             assert (state, event.before["current_version"]) == ("enabled", version)
@@ -61,7 +61,7 @@ def test_a_page_that_is_sent_twice_at_once_is_done_once(settings):
     settings.ENVELOPE_FIELDS = {**project.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
     key = create_master_key("tenant")
     olga = officer("olga", key=key)
-    address = reverse("admin:envelope_fields_masterkey_act", args=[key.pk, "rotate"])
+    address = reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, "rotate"])
     clients = [Client() for _ in range(4)]
     for client in clients:
         client.force_login(olga)

@@ -105,9 +105,9 @@ def wait_for_state(page, state):
 
 def visible_acts(page):
     return page.eval_on_selector_all(
-        ".object-tools [data-rotation-act]",
+        ".object-tools [data-rotation-operation]",
         "items => items.filter(each => each.offsetParent !== null)"
-        ".map(each => each.dataset.rotationAct)",
+        ".map(each => each.dataset.rotationOperation)",
     )
 
 
@@ -119,7 +119,7 @@ def test_the_bar_moves_without_reloading(page, key, values, processes):
     page.clock.install()
     browsing.log_in(page, "olga")
     page.goto(page_of(key))
-    page.click('[data-act="start_rotation"]')
+    page.click('[data-operation="start_rotation"]')
     assert f"{ROWS:,} stored values in 1 field." in page.inner_text(".envelope-consequences")
     page.fill("#id_max_rate", "100")
     page.click('text="Show the numbers for this choice"')
@@ -240,7 +240,7 @@ class TestWatching:
 
     def test_by_keyboard_alone(self, watched, run):
         for name in ("pause", "resume"):
-            browsing.tab_to(watched, f'[data-act="{name}"]')
+            browsing.tab_to(watched, f'[data-operation="{name}"]')
             watched.keyboard.press("Enter")
             watched.wait_for_selector(".envelope-consequences")
             if name == "pause":
@@ -259,8 +259,8 @@ class TestWatching:
         page.goto(page_of_run(run))
         assert "300 of 3,000 values" in page.inner_text("#envelope-run")
         assert page.get_attribute(".envelope-run progress", "value") == "300"
-        assert page.is_visible('[data-act="pause"]')
-        assert not page.is_visible('[data-act="resume"]')
+        assert page.is_visible('[data-operation="pause"]')
+        assert not page.is_visible('[data-operation="resume"]')
         context.close()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

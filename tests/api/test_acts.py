@@ -131,7 +131,7 @@ class TestShredding:
         address = key_url(key, "shred")
         shown = api.get(address).json()
         assert (shown["name"], shown["total"], shown["ready_at"]) == ("tenant", 2, None)
-        agreed = {"confirm": shown["name"], "places": shown["places"]}
+        agreed = {"confirm": shown["name"], "fields": shown["fields"]}
         first = api.post(address, agreed)
         assert (first.status_code, first["Retry-After"]) == (202, "0")
         assert api.get(key_url(key)).json()["state"] == "disabled"
@@ -148,13 +148,13 @@ class TestShredding:
         api.post(key_url(key, "rotate"))
         address = key_url(key, "versions", 1, "shred")
         assert api.get(address).json()["total"] == 0
-        agreed = {"confirm": "tenant", "places": []}
+        agreed = {"confirm": "tenant", "fields": []}
         assert [api.post(address, agreed).status_code for _ in range(2)] == [202, 200]
         assert api.get(key_url(key)).json()["state"] == "enabled"
 
     def test_another_name(self, api, key):
         said = problem(
-            api.post(key_url(key, "shred"), {"confirm": "default", "places": []}),
+            api.post(key_url(key, "shred"), {"confirm": "default", "fields": []}),
             409, "confirmation_required",
         )  # fmt: skip
         assert said["expected"] == "tenant"
@@ -162,7 +162,7 @@ class TestShredding:
         assert key.state == "enabled"
 
     def test_more_values_than_were_shown(self, api, key):
-        agreed = {"confirm": "tenant", "places": api.get(key_url(key, "shred")).json()["places"]}
+        agreed = {"confirm": "tenant", "fields": api.get(key_url(key, "shred")).json()["fields"]}
         TenantNote.objects.create(tenant="tenant", text="b")
         api.post(key_url(key, "shred"), agreed)
         said = problem(api.post(key_url(key, "shred"), agreed), 409, "confirmation_required")
@@ -172,7 +172,7 @@ class TestShredding:
 
     def test_too_early(self, api, key, settings):
         settings.ENVELOPE_FIELDS = {**project.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
-        agreed = {"confirm": "tenant", "places": []}
+        agreed = {"confirm": "tenant", "fields": []}
         for _ in range(2):
             response = api.post(key_url(key, "shred"), agreed)
             assert response.status_code == 202
@@ -183,16 +183,16 @@ class TestShredding:
     @pytest.mark.parametrize(
         ("content", "wrong"),
         [
-            ({}, {"confirm", "places"}),
-            ({"confirm": "tenant"}, {"places"}),
-            ({"places": []}, {"confirm"}),
-            ({"confirm": "tenant", "places": {}}, {"places"}),
-            ({"confirm": "tenant", "places": ["x"]}, {"places.0"}),
-            ({"confirm": "tenant", "places": [{"database": "a", "model": "b", "field": "c"}]},
-             {"places.0.values"}),
-            ({"confirm": "tenant", "places": [{"database": "a", "model": "b", "field": "c",
-              "values": 2**63}]}, {"places.0.values"}),
-            ({"confirm": "tenant", "places": [], "force": True}, {"force"}),
+            ({}, {"confirm", "fields"}),
+            ({"confirm": "tenant"}, {"fields"}),
+            ({"fields": []}, {"confirm"}),
+            ({"confirm": "tenant", "fields": {}}, {"fields"}),
+            ({"confirm": "tenant", "fields": ["x"]}, {"fields.0"}),
+            ({"confirm": "tenant", "fields": [{"database": "a", "model": "b", "field": "c"}]},
+             {"fields.0.values"}),
+            ({"confirm": "tenant", "fields": [{"database": "a", "model": "b", "field": "c",
+              "values": 2**63}]}, {"fields.0.values"}),
+            ({"confirm": "tenant", "fields": [], "force": True}, {"force"}),
         ],
     )  # fmt: skip
     def test_bad_input(self, api, key, content, wrong):
@@ -228,7 +228,7 @@ class TestWithoutTheRight:
 @pytest.mark.parametrize("act", ACTS)
 def test_what_it_does_not_know_is_refused(api, key, act):
     before = AuditEvent.objects.count()
-    response = api.post(key_url(key, act), {"force": True, "confirm": "tenant", "places": []})
+    response = api.post(key_url(key, act), {"force": True, "confirm": "tenant", "fields": []})
     assert "force" in wrong_fields(response)
     assert wrong_fields(api.post(f"{key_url(key, act)}?days=7")) == {"days"}
     key.refresh_from_db()
@@ -241,7 +241,7 @@ def test_with_a_transaction_around_each_request(api, client_of, key, monkeypatch
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     api.post(key_url(key, "rotate"))
     assert key.versions.count() == 2
-    agreed = {"confirm": "tenant", "places": []}
+    agreed = {"confirm": "tenant", "fields": []}
     assert [api.post(key_url(key, "shred"), agreed).status_code for _ in range(2)] == [202, 200]
     client = client_of(officer("rita", permissions=["view_masterkey"]))
     default = MasterKey.objects.get(alias="default")

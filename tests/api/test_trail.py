@@ -11,7 +11,7 @@ from tests.api.rotations import with_worker
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
 KEY = "keys/alias:tenant/"
-AGREED = {"confirm": "tenant", "places": []}
+AGREED = {"confirm": "tenant", "fields": []}
 DAY = [
     ("post", "keys/", {"alias": "new"}, "create_key create_grant"),
     ("patch", KEY, {"description": "x", "rotation_period": 365}, "update_key"),

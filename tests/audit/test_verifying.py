@@ -8,8 +8,8 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from envelope_fields import audit, keyring
-from envelope_fields.audit import canonical, reading
-from envelope_fields.audit.findings import Cause
+from envelope_fields.audit import canonical, verification
+from envelope_fields.audit.verification import Cause
 from envelope_fields.models import (
     AuditEvent,
     AuditHead,
@@ -339,7 +339,7 @@ def many_events(count):
 
 
 def test_a_long_trail_takes_one_query_for_each_batch(monkeypatch, django_assert_max_num_queries):
-    monkeypatch.setattr(reading, "BATCH", 50)
+    monkeypatch.setattr(verification, "BATCH", 50)
     many_events(220)
     with django_assert_max_num_queries(8):
         assert audit.verify().intact
@@ -347,7 +347,7 @@ def test_a_long_trail_takes_one_query_for_each_batch(monkeypatch, django_assert_
 
 @pytest.mark.any_database
 def test_a_long_trail_takes_no_more_memory(monkeypatch):
-    monkeypatch.setattr(reading, "BATCH", 100)
+    monkeypatch.setattr(verification, "BATCH", 100)
     many_events(3000)
     peak_of_verifying()  # what is kept from the first time on
     long = peak_of_verifying()

@@ -10,11 +10,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from envelope_fields import audit, key_uses, keyring, kms
+from envelope_fields import audit, keyring, kms
+from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.key_uses import last_sign
 from envelope_fields.keyring import bound, rows
 from envelope_fields.lifecycle import (
     begin_shredding,

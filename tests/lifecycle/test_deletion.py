@@ -9,7 +9,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.utils import timezone
 
-from envelope_fields import key_uses, kms
+from envelope_fields import kms
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.census import NotCounted
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable

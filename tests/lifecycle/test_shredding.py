@@ -39,7 +39,7 @@ def key():
 def test_the_values_are_gone(key):
     certificate = shred(key)
     assert certificate.total == 3
-    assert {tuple(place) for place in certificate.places} == {
+    assert {tuple(place) for place in certificate.fields} == {
         ("default", "tests.TenantNote", "text", 1),
         ("default", "tests.TenantNote", "data", 1),
         ("other", "tests.TenantNote", "text", 1),

@@ -1,26 +1,23 @@
-"""`manage.py adopt_master_key ALIAS`."""
+"""`manage.py adopt_master_key ALIAS`: also lists the grants on the key, which stay."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from envelope_fields.grants import list_grants
-from envelope_fields.lifecycle import adopt
-from envelope_fields.management.commands._key_command import KeyCommand, capitalized
+from envelope_fields.grants.representation import grantee_text
+from envelope_fields.lifecycle import Operation
+from envelope_fields.lifecycle.representation import Row, capitalized
+from envelope_fields.management.commands._command import OperationCommand
 from envelope_fields.models import MasterKey
 
 
-class Command(KeyCommand):
-    help = (
-        "Let fields that name the alias of a master key write under it, though a user made it or "
-        "gave it the alias. It says whom grants on the key name: they keep them."
-    )
+class Command(OperationCommand):
+    operation = Operation.ADOPT
 
-    def act(self, target: MasterKey, **options: Any) -> str:
-        adopt(target)
-        lines = [f"{capitalized(target)} serves the fields that name it."]
-        for listed in list_grants(target):
-            grant = listed.grant
-            who = f"{grant.principal_type} {listed.name or grant.principal_id}"
-            lines.append(f"Granted to {who}: {', '.join(grant.actions)}.")
-        return "\n".join(lines)
+    def text(self, row: Row, result: Any, **given: Any) -> str:
+        grants = list_grants(row) if isinstance(row, MasterKey) else []
+        lines = [
+            f"Granted to {grantee_text(each)}: {', '.join(each.grant.actions)}." for each in grants
+        ]
+        return "\n".join([f"{capitalized(row)} serves the fields that name it.", *lines])

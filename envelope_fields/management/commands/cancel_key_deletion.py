@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from envelope_fields.lifecycle import cancel_deletion
-from envelope_fields.management.commands._key_command import KeyOrVersionCommand, capitalized
+from envelope_fields.lifecycle import Operation
+from envelope_fields.lifecycle.representation import Row, capitalized
+from envelope_fields.management.commands._command import OperationCommand
 
 
-class Command(KeyOrVersionCommand):
-    help = "Take the deletion of a master key or version back, which leaves it disabled."
+class Command(OperationCommand):
+    operation = Operation.CANCEL_DELETION
 
-    def act(self, target: Any, **options: Any) -> str:
-        cancel_deletion(target)
+    def text(self, row: Row, result: Any, **given: Any) -> str:
         return (
-            f"{capitalized(target)} is not going to be deleted. It is disabled: "
+            f"{capitalized(row)} is not going to be deleted. It is disabled: "
             "`python manage.py enable_master_key` makes it usable again."
         )

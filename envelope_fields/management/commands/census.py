@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import CommandParser
 from django.db import connections
 
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
@@ -18,22 +17,20 @@ from envelope_fields.census.representation import (
     total_content,
     totals,
 )
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.text_copies import TextCopies, text_copies
+from envelope_fields.census.versions import KeyVersion, key_versions
 from envelope_fields.census.versions import of_key as versions_of
-from envelope_fields.management.commands._census_text import (
-    Copies,
-    as_text,
-    copies_as_text,
-    copies_of,
-)
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_command import named_key
+from envelope_fields.lifecycle.keys import named_key
+from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.models import KeyState
+
+_KEY_HEADINGS = ("key", "version", "version id")
+
+_Copies = tuple[TextCopies, KeyVersion]
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = "Count the stored values under each key version, without decrypting any."
-    # It is most wanted where something is wrong, such as a root key that is missing.
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", choices=list(connections), help="count in this one alone")
@@ -43,7 +40,7 @@ class Command(BaseCommand):
             action="store_true",
             help="look for envelopes as text, too, in the text and JSON columns of all models",
         )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(
         self,
@@ -59,25 +56,124 @@ class Command(BaseCommand):
             rows = census(of_key, database=database)
             versions = key_versions() if of_key is None else versions_of(of_key)
             doubts = not_counted(database)
-            copies = copies_of(versions, database) if text else None
+            copies = _copies_of(versions, database) if text else None
         found = totals(rows, versions)
         if json:
-            self.stdout.write(_as_json(rows, found, doubts, copies))
+            self.write_json(_content(rows, found, doubts, copies))
         else:
-            parts = (as_text(rows, found, doubts), *copies_as_text(copies))
+            parts = (_text(rows, found, doubts), *_copies_text(copies))
             self.stdout.write("\n\n".join(parts))
 
 
-def _as_json(
+def _content(
     rows: Iterable[CensusRow],
     found: Iterable[Total],
     doubts: Iterable[NotCounted],
-    copies: Sequence[Copies] | None,
-) -> str:
-    content = {
+    copies: Sequence[_Copies] | None,
+) -> dict[str, Any]:
+    return {
         "rows": [row_content(row) for row in rows],
         "totals": [total_content(total) for total in found],
         "not_counted": [not_counted_content(each) for each in doubts],
         **({} if copies is None else {"text": [copies_content(*each) for each in copies]}),
     }
-    return json.dumps(content, indent=2)
+
+
+def _text(rows: Sequence[CensusRow], totals: Sequence[Total], doubts: Sequence[NotCounted]) -> str:
+    """Return two tables, and below them what is wrong and what to do about it."""
+    headings = (*_headings(rows), "field")
+    stored = [
+        (*_cells(row, headings), *_names(row.version_id, row.version), row.values) for row in rows
+    ]
+    summed = [
+        (*_names(version_id, version), _state(version), values)
+        for version_id, version, values in totals
+    ]
+    parts = ["No encrypted values are stored."]
+    if stored:
+        parts = [_table((*headings, *_KEY_HEADINGS, "values"), stored)]
+    if summed:
+        parts.append(_table((*_KEY_HEADINGS, "state", "values"), summed))
+    parts += _advice(rows)
+    if doubts:
+        parts.append("\n".join(["Not counted, or not for certain:", *map(str, doubts)]))
+    return "\n\n".join(parts)
+
+
+def _copies_of(versions: Iterable[KeyVersion], database: str | None) -> list[_Copies]:
+    """Look for envelopes of these versions that are stored as text; errors as `text_copies`'."""
+    known = {version.version_id: version for version in versions}
+    return [(each, known[each.version_id]) for each in text_copies(known, database=database)]
+
+
+def _copies_text(copies: Sequence[_Copies] | None) -> list[str]:
+    """Return the table of envelopes that are stored as text, where they were looked for."""
+    if copies is None:
+        return []
+    if not copies:
+        return ["No text or JSON column of an installed model holds an envelope."]
+    columns = _headings(each for each, _ in copies)
+    headings = (*columns, "text or JSON column", *_KEY_HEADINGS, "rows")
+    rows = [
+        (*_cells(each, columns), each.field, *_names(each.version_id, version), each.rows)
+        for each, version in copies
+    ]
+    return [_table(headings, rows)]
+
+
+def _headings(found: Iterable[CensusRow | TextCopies]) -> tuple[str, ...]:
+    """Return the columns of the table; schemas only where there are several."""
+    return ("database", *(["schema"] if any(each.schema for each in found) else []), "model")
+
+
+def _cells(found: CensusRow | TextCopies, headings: Iterable[str]) -> tuple[str, ...]:
+    return tuple(getattr(found, name) or "" for name in headings)
+
+
+def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:
+    if version_id is None:
+        return "", "not an envelope", ""
+    if version is None:
+        return "", "unknown", version_id.hex()
+    return version.key_alias or str(version.key_id), str(version.number), version_id.hex()
+
+
+def _state(version: KeyVersion | None) -> str:
+    if version is None:
+        return ""
+    state = str(KeyState(version.state).label)
+    return f"{state}, current" if version.is_current else state
+
+
+def _advice(rows: Sequence[CensusRow]) -> list[str]:
+    unnamed = [row for row in rows if row.version is None]
+    plain = sum(row.values for row in unnamed if row.version_id is None)
+    unknown = sum(row.values for row in unnamed) - plain
+    advice = []
+    if unknown:
+        advice.append(
+            f"Values under key versions whose rows are missing: {unknown:,}. They cannot be read "
+            "until those rows are restored from a backup of the keys."
+        )
+    if plain:
+        advice.append(
+            f"Values that are not envelopes: {plain:,}. They cannot be read; they were stored "
+            "before the field was encrypted, or damaged."
+        )
+    history = sum(row.history for row in rows)
+    if history:
+        advice.append(
+            f"Values that are in the history of their tables alone: {history:,}. No rotation moves "
+            "these; DELETE HISTORY FROM the table removes them."
+        )
+    return advice
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Align columns; the last one, of numbers, to the right."""
+    lines = [headings, *((*map(str, row[:-1]), f"{row[-1]:,}") for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join((*map(str.ljust, line[:-1], widths), line[-1].rjust(widths[-1])))
+        for line in lines
+    )

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import CommandParser
 
-from envelope_fields.lifecycle import create_master_key
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_json import as_json, key_content
-from envelope_fields.management.commands._words import is_current
+from envelope_fields.lifecycle import Operation, create_master_key
+from envelope_fields.lifecycle.representation import key_content_with_versions
+from envelope_fields.management.commands._command import EnvelopeCommand, current_text, reported
 
 
-class Command(BaseCommand):
-    help = "Make a master key with its first version, for fields that name it in key=."
-    # An error elsewhere in the project must not keep anybody from their keys.
-    requires_system_checks = []
+class Command(EnvelopeCommand):
+    help = Operation.CREATE.description
+    prints = "the key as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("alias", help="letters, digits and / _ . : @ -")
-        parser.add_argument("--description", default="", help="what it is for, for people")
+        parser.add_argument("--description", default="", help="what it is for, for users")
         parser.add_argument(
             "--rotation-period",
             type=int,
@@ -31,7 +29,7 @@ class Command(BaseCommand):
             action="store_true",
             help="only users with a grant may encrypt and decrypt under it, not the application",
         )
-        parser.add_argument("--json", action="store_true", help="print the key as JSON")
+        super().add_arguments(parser)
 
     def handle(
         self,
@@ -50,5 +48,8 @@ class Command(BaseCommand):
                 rotation_period=rotation_period,
                 application_use=not no_application_use,
             )
-            said = f"Made the master key {key.alias!r}. {is_current(key.current_version)}"
-            self.stdout.write(as_json(key_content(key)) if json else said)
+            if json:
+                self.write_json(key_content_with_versions(key))
+            else:
+                current = current_text(key.current_version)
+                self.stdout.write(f"Made the master key {key.alias!r}. {current}")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from envelope_fields.lifecycle import disable, seconds_until_known
-from envelope_fields.management.commands._key_command import KeyOrVersionCommand, capitalized
+from envelope_fields.lifecycle import Operation, seconds_until_known
+from envelope_fields.lifecycle.representation import Row, capitalized
+from envelope_fields.management.commands._command import OperationCommand
 
 
-class Command(KeyOrVersionCommand):
-    help = (
-        "Make a master key, or a version that is not current, unusable: nothing is encrypted or "
-        "decrypted under it until it is enabled."
-    )
+class Command(OperationCommand):
+    operation = Operation.DISABLE
 
-    def act(self, target: Any, **options: Any) -> str:
-        disable(target)
+    def text(self, row: Row, result: Any, **given: Any) -> str:
         seconds = seconds_until_known()
-        return f"{capitalized(target)} is disabled; running processes know it within {seconds:g} s."
+        return f"{capitalized(row)} is disabled; running processes know it within {seconds:g} s."

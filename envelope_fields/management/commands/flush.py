@@ -11,7 +11,7 @@ from django.core.management.commands import flush
 from django.db import connections
 from django.test import utils
 
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import reported
 from envelope_fields.migrating.keys import values_that_stay
 
 _ALLOW = "SET LOCAL envelope_fields.allow_truncate = 'on'"

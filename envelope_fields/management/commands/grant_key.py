@@ -5,28 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from envelope_fields.grants import ListedGrant, grant
-from envelope_fields.grants.listing import described
-from envelope_fields.management.commands import _holders
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._grant_json import grant_content
-from envelope_fields.management.commands._key_command import named_key
-from envelope_fields.management.commands._key_json import as_json
+from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.lifecycle.keys import named_key
+from envelope_fields.management.commands._command import (
+    EnvelopeCommand,
+    add_grantee_arguments,
+    named_grantee,
+    reported,
+    until,
+)
 from envelope_fields.policy import Action
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = "Let a user, or the users of a group, do something with a master key."
-    # An error elsewhere in the project must not keep anybody from their keys.
-    requires_system_checks = []
+    prints = "the grant as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY", help="the master key's alias, or its id")
-        _holders.add_arguments(parser, required=True)
+        add_grantee_arguments(parser, required=True)
         parser.add_argument(
             "--action",
             dest="actions",
@@ -41,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--expires", metavar="TIME", help="when it ends, such as 2030-12-31T18:00"
         )
-        parser.add_argument("--json", action="store_true", help="print the grant as JSON")
+        super().add_arguments(parser)
 
     def handle(
         self,
@@ -57,19 +59,22 @@ class Command(BaseCommand):
     ) -> None:
         end = expires and _time(expires)
         with reported():
-            to = _holders.named(user, group)
+            to = named_grantee(user, group)
             made = grant(named_key(key), to, actions, context=context, expires_at=end or None)
             (listed,) = described([made])
-        self.stdout.write(as_json(grant_content(listed)) if json else _as_text(listed, group))
+        if json:
+            self.write_json(grant_content(listed))
+        else:
+            self.stdout.write(_text(listed, group))
 
 
-def _as_text(listed: ListedGrant, group: str | None) -> str:
+def _text(listed: ListedGrant, group: str | None) -> str:
     made = listed.grant
     who = f"The {'user' if group is None else 'group'} {listed.name!r}"
     where = f" in the context {made.context}" if made.context else ""
-    until = _holders.until(made.expires_at)
     what = ", ".join(made.actions)
-    return f"Grant {made.pk}: {who} may {what} with {str(made.master_key)!r}{where}{until}."
+    limits = f"{where}{until(made.expires_at)}"
+    return f"Grant {made.pk}: {who} may {what} with {str(made.master_key)!r}{limits}."
 
 
 def _time(text: str) -> datetime:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import CommandParser
 from django.db.models import Count, Max, Prefetch
 
 from envelope_fields.conf import configuration
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_json import as_json, key_content
+from envelope_fields.lifecycle.representation import key_content_with_versions
+from envelope_fields.management.commands._command import EnvelopeCommand, reported
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = "List the master keys: alias or id, state, versions, and when each was last rotated."
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--state", choices=KeyState.values, help="only those in this state")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(self, *, state: str | None = None, json: bool = False, **options: Any) -> None:
         keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
@@ -29,7 +28,7 @@ class Command(BaseCommand):
             if json:
                 by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
                 listed = keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
-                self.stdout.write(as_json([key_content(key, key.by_number) for key in listed]))
+                self.write_json([key_content_with_versions(key, key.by_number) for key in listed])
                 return
             for key in keys.annotate(
                 count=Count("versions"), newest=Max("versions__created_at")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from envelope_fields.lifecycle import key_cache_bound, lower_key_cache_bound
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import reported
 
 
 class Command(BaseCommand):

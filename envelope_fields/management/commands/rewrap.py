@@ -8,18 +8,21 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 from django.db import connections
 
 from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, is_same_request, keys_of, run_title
 from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands import _rewrap_text as text
-from envelope_fields.management.commands._bar import NoBar, progress_bar
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_command import named_key
-from envelope_fields.management.commands._key_json import as_json
-from envelope_fields.management.commands._stopping import ending_as_interrupts, stopped
+from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
+from envelope_fields.management.commands._progress import (
+    NoBar,
+    ending_as_interrupts,
+    progress_bar,
+    stopped,
+)
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import (
     Limits,
@@ -42,13 +45,12 @@ LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 _LISTED = 20  # failures, of those that are stored
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Move stored values to the current versions of their master keys, while the application "
         "goes on. It can be stopped at any time (also killed) and run again: what is left to do is "
         "what the census says."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -71,7 +73,7 @@ class Command(BaseCommand):
             help="how long to wait for rows that others have locked")  # fmt: skip
         add("--max-rate", metavar="ROWS", type=float, help="rows a second, of all workers here")
         add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
-        add("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         if options["workers"] < 1:
@@ -91,7 +93,7 @@ class Command(BaseCommand):
         plain, workers = self._plain(), self._options["workers"]
         if self._options["json"]:
             content = text.forecasts_as_json(found, workers)
-            self.stdout.write(as_json([*content, *text.plain_as_json(plain)]))
+            self.write_json([*content, *text.plain_as_json(plain)])
         else:
             lines = [*text.plain_as_text(plain), text.forecasts_as_text(found, workers)]
             self.stdout.write("\n".join(lines))
@@ -105,14 +107,14 @@ class Command(BaseCommand):
         plain = self._plain()
         if self._options["json"]:
             contents = [self._content(each) for each in done]
-            self.stdout.write(as_json([*contents, *text.plain_as_json(plain)]))
+            self.write_json([*contents, *text.plain_as_json(plain)])
         elif not done and not plain:
             self.stdout.write("Every value is under the current version of its key.")
         self._fail_if_unfinished(done, plain)
 
     def _runs(self) -> Iterator[RotationRun]:
         if self._options["run"]:
-            yield self._limited(find_run(_uuid(self._options["run"])))
+            yield self._limited(find_run(run_id(self._options["run"])))
             return
         free: list[MasterKey] = []
         under_way: dict[UUID, RotationRun] = {}
@@ -187,7 +189,7 @@ class Command(BaseCommand):
         """Count what no run moves, in the fields that are asked for."""
         asked = self._options
         if asked["run"]:
-            begun = find_run(_uuid(asked["run"]))
+            begun = find_run(run_id(asked["run"]))
             return plain_values(begun.only_fields, begun.only_database)
         return plain_values(asked["field"], asked["database"])
 
@@ -217,10 +219,3 @@ def _show(bar: NoBar, now: RotationRun) -> None:
 def _show_if_due(bar: NoBar, now: RotationRun) -> None:
     if bar.is_due:
         _show(bar, now)
-
-
-def _uuid(given: str) -> UUID:
-    try:
-        return UUID(given)
-    except ValueError:
-        raise CommandError(f"{given!r} is not the id of a run.") from None

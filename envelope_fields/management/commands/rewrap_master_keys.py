@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import CommandParser
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import rewrap_master_keys, under_other_root_keys
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_json import as_json
-from envelope_fields.management.commands._many_keys import (
+from envelope_fields.lifecycle.representation import row_content
+from envelope_fields.management.commands._command import (
+    EnvelopeCommand,
     fail_if_refused,
     refused_content,
-    row_content,
+    reported,
 )
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Have a root key wrap every master key version that another one wraps now, and the key of "
         "the audit trail. It can be stopped at any time and run again."
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             "--to", metavar="NAME", help="the root key's name; without it, the first of ROOT_KEYS"
         )
         parser.add_argument("--dry-run", action="store_true", help="only say what would be moved")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(
         self, *, to: str | None = None, dry_run: bool = False, json: bool = False, **options: Any
@@ -38,22 +38,22 @@ class Command(BaseCommand):
             name = to or configuration().wrapping_root_key
             if dry_run:
                 found = [row_content(row) for row in under_other_root_keys(name)]
-                self.stdout.write(
-                    as_json({"root_key": name, "to_move": found})
-                    if json
-                    else f"To be moved to the root key {name!r}: {len(found):,}."
-                )
+                if json:
+                    self.write_json({"root_key": name, "to_move": found})
+                else:
+                    self.stdout.write(f"To be moved to the root key {name!r}: {len(found):,}.")
                 return
             done = rewrap_master_keys(name)
-            left = len(under_other_root_keys(name))
+            remaining = len(under_other_root_keys(name))
         if json:
             moved = [row_content(row) for row in done.moved]
             refused = refused_content(done.refused)
-            self.stdout.write(
-                as_json({"root_key": name, "moved": moved, "refused": refused, "left": left})
+            self.write_json(
+                {"root_key": name, "moved": moved, "refused": refused, "remaining": remaining}
             )
         else:
             self.stdout.write(
-                f"Moved to the root key {name!r}: {len(done.moved):,}. Left under others: {left:,}."
+                f"Moved to the root key {name!r}: {len(done.moved):,}. "
+                f"Left under others: {remaining:,}."
             )
         fail_if_refused(done.refused)

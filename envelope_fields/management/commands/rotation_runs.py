@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandParser
 from django.utils import timezone
 
 from envelope_fields.jobs.runs import active_runs, all_runs, run_title
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_json import as_json
+from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
@@ -21,27 +19,26 @@ _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "List the rotations that are not over, or pause, resume or cancel one. A worker stops "
         "after the batch that is under way. `rewrap --run ID` works on one."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         acts = parser.add_mutually_exclusive_group()
         for act in _ACTS:
             acts.add_argument(f"--{act}", metavar="ID", help=f"{act} this run")
         parser.add_argument("--all", action="store_true", help="list those that are over, too")
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
         with reported():
             chosen = [
-                act_on(_uuid(options[act])) for act, act_on in _ACTS.items() if options[act]
+                act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
             ] or list(all_runs() if all else active_runs())
             if json:
-                self.stdout.write(as_json([run_content(run) for run in chosen]))
+                self.write_json([run_content(run) for run in chosen])
             else:
                 self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
 
@@ -63,10 +60,3 @@ def _line(run: RotationRun) -> str:
 
 def _is_silent(run: RotationRun) -> bool:
     return run.heartbeat_at is not None and timezone.now() - run.heartbeat_at > _SILENT
-
-
-def _uuid(given: str) -> UUID:
-    try:
-        return UUID(given)
-    except ValueError:
-        raise CommandError(f"{given!r} is not the id of a run.") from None

@@ -8,27 +8,19 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.lifecycle import (
+    Operation,
     ShredCertificate,
     ShredConfirmation,
     seconds_until_known,
-    shred,
     shred_confirmation,
 )
-from envelope_fields.lifecycle.confirmation import as_utc
-from envelope_fields.management.commands._errors import reported
-from envelope_fields.management.commands._key_command import (
-    KeyOrVersionCommand,
-    capitalized,
-    named_key,
-)
-from envelope_fields.management.commands._key_json import as_json
+from envelope_fields.lifecycle.representation import Row, as_utc, capitalized
+from envelope_fields.management.commands._command import OperationCommand, named_row, reported
 
 
-class Command(KeyOrVersionCommand):
-    help = (
-        "Destroy a master key, or a version that is not current, TOGETHER WITH ALL VALUES under "
-        "it (crypto-shredding). Nothing brings them back."
-    )
+class Command(OperationCommand):
+    operation = Operation.SHRED
+    prints = "the certificate as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -40,29 +32,32 @@ class Command(KeyOrVersionCommand):
         self, *, key: str, json: bool = False, confirm: str | None = None, **options: Any
     ) -> None:
         with reported():
-            target = self.target(named_key(key), **options)
-            agreed = shred_confirmation(target)
-            self.stderr.write(_consequence(target, agreed))
-            name = _asked(agreed.name) if confirm is None else confirm
+            row = named_row(key, options.get("key_version"))
+            agreed = shred_confirmation(row)
+            self.stderr.write(_consequence(row, agreed))
+            name = _typed(agreed.name) if confirm is None else confirm
             if name != agreed.name:
                 raise CommandError("Nothing was destroyed: that is not the name of the key.")
-            certificate = shred(target, confirm=agreed)
-        self.stdout.write(as_json(_content(certificate)) if json else str(certificate))
+            certificate = self.operation.perform(row, confirm=agreed)
+        if json:
+            self.write_json(_content(certificate))
+        else:
+            self.stdout.write(str(certificate))
 
 
-def _consequence(target: Any, agreed: ShredConfirmation) -> str:
-    places = "".join(f"\n  {place}" for place in agreed.places)
+def _consequence(row: Row, agreed: ShredConfirmation) -> str:
+    fields = "".join(f"\n  {each}" for each in agreed.fields)
     last = agreed.last_use_by_kms
     kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
     seconds = seconds_until_known()
     return (
-        f"{capitalized(target)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{places}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
+        f"{capitalized(row)} is destroyed with the {agreed.total:,} values that are under it "
+        f"now.{fields}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
         "again."
     )
 
 
-def _asked(name: str) -> str:
+def _typed(name: str) -> str:
     try:
         return input(f"Type {name} to destroy them: ")
     except (EOFError, KeyboardInterrupt):
@@ -70,6 +65,5 @@ def _asked(name: str) -> str:
 
 
 def _content(certificate: ShredCertificate) -> dict[str, Any]:
-    content = asdict(certificate)
-    content["places"] = [place._asdict() for place in certificate.places]
-    return {**content, "total": certificate.total}
+    fields = [each._asdict() for each in certificate.fields]
+    return {**asdict(certificate), "fields": fields, "total": certificate.total}

@@ -6,18 +6,18 @@ from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.lifecycle import update_master_key
-from envelope_fields.management.commands._key_command import KeyCommand
+from envelope_fields.lifecycle import Operation
+from envelope_fields.management.commands._command import OperationCommand
 
 _ANSWERS = {"yes": True, "no": False}
 
 
-class Command(KeyCommand):
-    help = "Change what a master key says of itself; what is left out stays."
+class Command(OperationCommand):
+    operation = Operation.UPDATE
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--description", help="what it is for, for people")
+        parser.add_argument("--description", help="what it is for, for users")
         parser.add_argument(
             "--rotation-period",
             metavar="DAYS",
@@ -29,28 +29,18 @@ class Command(KeyCommand):
             help="whether the application itself may encrypt and decrypt under it",
         )
 
-    def act(
-        self,
-        target: Any,
-        *,
-        description: str | None = None,
-        rotation_period: str | None = None,
-        application_use: str | None = None,
-        **options: Any,
-    ) -> str:
-        changes: dict[str, Any] = {}
-        if description is not None:
-            changes["description"] = description
-        if rotation_period is not None:
-            changes["rotation_period"] = _period(rotation_period)
-        if application_use is not None:
-            changes["application_use"] = _ANSWERS[application_use]
+    def given(self, **options: Any) -> dict[str, Any]:
+        names = ("description", "rotation_period", "application_use")
+        changes = {name: options[name] for name in names if options.get(name) is not None}
         if not changes:
             raise CommandError(
                 "Nothing to change: give --description, --rotation-period or --application-use."
             )
-        update_master_key(target, **changes)
-        return f"The master key {target} is changed."
+        if "rotation_period" in changes:
+            changes["rotation_period"] = _period(changes["rotation_period"])
+        if "application_use" in changes:
+            changes["application_use"] = _ANSWERS[changes["application_use"]]
+        return changes
 
 
 def _period(text: str) -> int | None:

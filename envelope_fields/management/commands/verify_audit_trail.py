@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 
 from envelope_fields import audit
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import EnvelopeCommand, reported
 
 SHOWN = 20
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Check that no event of the audit trail was changed, removed or replaced, and print the "
         "head of the trail, to be kept outside this database for the next time."
     )
-    # It is most wanted where something is wrong.
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--head",
             metavar="NUMBER:MAC",
             type=_head,
-            help="a head that was kept elsewhere: from the log, or from an earlier verification",
+            help="a head that was kept outside this database, from the log or a verification",
         )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(self, *, head: audit.Head | None = None, json: bool = False, **options: Any) -> None:
         with reported():
             found = audit.verify(head)
-        self.stdout.write(_as_json(found) if json else _as_text(found, head is not None))
+        if json:
+            self.write_json(_content(found))
+        else:
+            self.stdout.write(_text(found, head is not None))
         if not found.intact:
             raise CommandError("The audit trail is not what it was.")
 
@@ -46,7 +46,7 @@ def _head(text: str) -> audit.Head:
         raise ArgumentTypeError(str(error)) from error
 
 
-def _as_text(found: audit.Verification, head_is_known: bool) -> str:
+def _text(found: audit.Verification, head_is_known: bool) -> str:
     lines = [str(problem) for problem in found.problems[:SHOWN]]
     if len(found.problems) > SHOWN:
         lines.append(f"and {len(found.problems) - SHOWN:,} more; --json prints all")
@@ -61,16 +61,14 @@ def _as_text(found: audit.Verification, head_is_known: bool) -> str:
     return "\n".join([*lines, f"head: {found.head}"])
 
 
-def _as_json(found: audit.Verification) -> str:
-    return json.dumps(
-        {
-            "intact": found.intact,
-            "events": found.events,
-            "head": str(found.head),
-            "problems": [
-                {"first": problem.first, "last": problem.last, "cause": str(problem.cause)}
-                for problem in found.problems
-            ],
-        },
-        indent=2,
-    )
+def _content(found: audit.Verification) -> dict[str, Any]:
+    problems = [
+        {"first": problem.first, "last": problem.last, "cause": str(problem.cause)}
+        for problem in found.problems
+    ]
+    return {
+        "intact": found.intact,
+        "events": found.events,
+        "head": str(found.head),
+        "problems": problems,
+    }

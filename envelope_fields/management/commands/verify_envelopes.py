@@ -6,25 +6,24 @@ from dataclasses import asdict
 from json import dumps
 from typing import Any, Protocol
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.management.commands._bar import progress_bar
-from envelope_fields.management.commands._errors import reported
+from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._progress import progress_bar
 from envelope_fields.management.commands._rewrap_text import in_schema
 from envelope_fields.rotation.scope import declared_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Read and decrypt every stored value, and list those that cannot be read: altered, moved "
         "from elsewhere, under a key that is unknown or disabled, or no envelopes. Nothing is "
         "changed, and no value is shown. The exit code is 1 if there are any."
     )
-    requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--field", metavar="APP.MODEL.FIELD", action="append", default=[],
@@ -32,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--database", choices=list(connections), default="", help="values in this one alone"
         )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        super().add_arguments(parser)
 
     def handle(
         self, *, field: list[str], database: str = "", json: bool = False, **options: Any

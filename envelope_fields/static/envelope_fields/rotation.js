@@ -65,8 +65,8 @@
       for (const [name, rows] of Object.entries(run.rows)) {
         this.showRows(name, rows);
       }
-      for (const button of document.querySelectorAll("[data-rotation-act]")) {
-        button.hidden = !run.acts.includes(button.dataset.rotationAct);
+      for (const button of document.querySelectorAll("[data-rotation-operation]")) {
+        button.hidden = !run.operations.includes(button.dataset.rotationOperation);
       }
     }
 

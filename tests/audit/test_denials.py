@@ -9,7 +9,7 @@ from django.core.signals import request_finished
 from django.db import connection, transaction
 
 from envelope_fields import audit
-from envelope_fields.audit import denied
+from envelope_fields.audit import denials
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey
@@ -77,7 +77,7 @@ def test_in_one_that_has_changed_the_trail(key, user):
         for address in range(3):
             with coming_from(Origin(f"192.0.2.{address}", "r")):
                 refused(user)
-        assert time.monotonic() - began < denied.transactions.LOCK_SECONDS
+        assert time.monotonic() - began < denials.transactions.LOCK_SECONDS
         transaction.set_rollback(True)
     request_finished.send(None)
     assert [event.address for event in events()] == ["192.0.2.0", "192.0.2.1", "192.0.2.2"]
@@ -98,8 +98,8 @@ def test_many_values_are_one_event(key, user, caplog):
 def test_the_next_says_how_often(key, user, monkeypatch):
     for _ in range(5):
         refused(user)
-    later = denied.monotonic() + 61
-    monkeypatch.setattr(denied, "monotonic", lambda: later)
+    later = denials.monotonic() + 61
+    monkeypatch.setattr(denials, "monotonic", lambda: later)
     refused(user)
     assert [event.after for event in events()] == [{}, {"repeated_before": 4}]
 
@@ -109,8 +109,8 @@ def test_nobody_tries_it_again(key, user, monkeypatch):
     for number in range(3):
         with coming_from(Origin("192.0.2.1", f"r-{number}")):
             refused(user)
-    later = denied.monotonic() + 61
-    monkeypatch.setattr(denied, "monotonic", lambda: later)
+    later = denials.monotonic() + 61
+    monkeypatch.setattr(denials, "monotonic", lambda: later)
     request_finished.send(None)
     first, last = events()
     assert (first.request_id, first.after) == ("r-0", {})
@@ -123,7 +123,7 @@ def test_the_process_ends(key, user):
     for _ in range(2):
         refused(user)
     assert len(events()) == 1
-    denied._at_exit()
+    denials.buffer.at_end()
     assert len(events()) == 2
 
 
@@ -135,7 +135,7 @@ def test_from_another_address(key, user):
 
 
 def test_more_than_are_remembered(key, user, monkeypatch):
-    monkeypatch.setattr(denied, "REMEMBERED", 2)
+    monkeypatch.setattr(denials, "REMEMBERED", 2)
     for number in (1, 1, 2, 3):
         with coming_from(Origin(f"192.0.2.{number}", "r")):
             refused(user)
@@ -178,15 +178,15 @@ def test_the_log_has_it_at_once(key, user, caplog):
 def test_what_cannot_be_stored_waits(key, user, monkeypatch):
     from django.db import DatabaseError
 
-    append = denied.trail.append
+    append = denials.trail.append
 
     def fail(*_):
         raise DatabaseError("no")
 
-    monkeypatch.setattr(denied.trail, "append", fail)
+    monkeypatch.setattr(denials.trail, "append", fail)
     refused(user)
     assert events() == []
-    monkeypatch.setattr(denied.trail, "append", append)
+    monkeypatch.setattr(denials.trail, "append", append)
     request_finished.send(None)
     assert len(events()) == 1
 

@@ -1,8 +1,8 @@
-"""Keys that are made when the first value is to be written under them.
+"""Keys that are made on demand: when the first value is to be written under them.
 
 Such a key had better outlive a rollback: then no value and no cache is ever left without it, other
-requests do not wait for this one to end, and values may go anywhere. So it is committed at once,
-on a connection of its own, where there can be one; else it belongs to the transaction, with all
+requests do not wait for this one to end, and values may go anywhere. So it is made in an autonomous
+transaction, where there can be one; otherwise it belongs to the transaction of the value, with all
 that law 3 says about that.
 """
 
@@ -18,14 +18,15 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import snapshots
-from envelope_fields.lifecycle import AliasTaken, create_master_key
+from envelope_fields.lifecycle.alias_errors import AliasTaken
+from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.policy import APPLICATION
 
 
 def make(alias: str, using: str, **attributes: Any) -> None:
     """Make a master key for a value that goes to the database `using`, or find that it is made.
 
-    The application makes it, whoever writes the value.
+    The application makes it, on whose behalf the value may be written.
 
     Args:
         alias: of the key.
@@ -38,7 +39,7 @@ def make(alias: str, using: str, **attributes: Any) -> None:
     """
 
     def create() -> None:
-        with suppress(AliasTaken):  # somebody was faster
+        with suppress(AliasTaken):  # another process was faster
             create_master_key(alias, actor=APPLICATION, **attributes)
 
     database = configuration().database
@@ -52,8 +53,8 @@ def make(alias: str, using: str, **attributes: Any) -> None:
 def _made_beside(create: Any, database: str) -> bool:
     """Make the key beside this thread's transaction, if that is possible and would be seen in it.
 
-    A transaction that has changed keys itself holds locks that the other connection would wait
-    for; one that sees a snapshot would not see the key.
+    A transaction that has changed keys itself holds locks that the autonomous one would wait for;
+    one that sees a snapshot would not see the key.
     """
     if not transactions.has_autonomous(database) or key_changes.uncommitted() or snapshots.table():
         return False

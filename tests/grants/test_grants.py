@@ -399,7 +399,7 @@ class TestCommands:
 
     def test_the_last_one(self, lab, ann):
         last = grant(lab, ann, MANAGE)
-        with pytest.raises(CommandError, match="Nobody else can manage"):
+        with pytest.raises(CommandError, match="No other grantee can manage"):
             self.run("revoke_grant", str(last.pk))
         self.run("revoke_grant", str(last.pk), "--override", "lab")
         assert not KeyGrant.objects.exists()

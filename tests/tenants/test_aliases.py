@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from envelope_fields.models import MasterKey
 from envelope_fields.tenants import TenantKey
-from envelope_fields.tenants.template import AliasTemplate
+from envelope_fields.tenants.aliases import AliasTemplate
 
 VALUES = st.one_of(st.integers(), st.uuids(), st.text(min_size=1))
 

@@ -1,7 +1,12 @@
-"""Recording a management act."""
+"""Events: what is recorded of an act, in values that every database gives back as they were.
+
+A user name that is too long, or has characters that a database refuses, must not keep an act from
+being recorded, and so from being done. What was cut ends in an ellipsis.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,9 +15,15 @@ from uuid import UUID
 from django.utils import timezone
 
 from envelope_fields import policy
-from envelope_fields.audit import texts, trail
+from envelope_fields.audit import trail
 from envelope_fields.models import AuditEvent, AuditOutcome, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Principal
+
+ELLIPSIS = "…"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+LONGEST_TEXT = 2000  # within `before` and `after`
+LONGEST_INTEGER = 2**63 - 1
+_REFUSED = re.compile("[\0\ud800-\udfff]")  # NUL by PostgreSQL, lone surrogates by UTF-8
 
 
 def record(
@@ -79,18 +90,18 @@ def event_of(
     """Return an event whose texts fit their columns, to be appended."""
     return AuditEvent(
         occurred_at=at,
-        action=texts.column("action", action),
+        action=column_text("action", action),
         outcome=outcome,
-        actor_type=texts.column("actor_type", actor.type),
-        actor_id=texts.column("actor_id", actor.id),
-        actor_name=texts.column("actor_name", actor.name),
+        actor_type=column_text("actor_type", actor.type),
+        actor_id=column_text("actor_id", actor.id),
+        actor_name=column_text("actor_name", actor.name),
         key_id=key_id,
-        key_alias=texts.column("key_alias", key_alias or ""),
+        key_alias=column_text("key_alias", key_alias or ""),
         version_number=version_number,
-        before=texts.values(before),
-        after=texts.values(after),
-        address=texts.column("address", origin.address),
-        request_id=texts.column("request_id", origin.request_id),
+        before=json_values(before),
+        after=json_values(after),
+        address=column_text("address", origin.address),
+        request_id=column_text("request_id", origin.request_id),
     )
 
 
@@ -98,3 +109,42 @@ def now() -> datetime:
     """Return the time in milliseconds: JSON fixtures drop what is smaller, and a MAC sees it."""
     moment = timezone.now()
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def column_text(name: str, text: object) -> str:
+    """Return text that fits into a column of the event."""
+    field: Any = AuditEvent._meta.get_field(name)
+    return clean(str(text), field.max_length)
+
+
+def clean(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return text without NUL and lone surrogates, cut to a number of characters."""
+    text = _REFUSED.sub(REPLACEMENT, text)
+    return text if len(text) <= longest else text[: longest - 1] + ELLIPSIS
+
+
+def json_values(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what `before` and `after` may hold: text, whole numbers, booleans, None, and
+    lists and dictionaries of these.
+
+    Raises:
+        TypeError: something else, which databases would give back changed.
+    """
+    return {clean(str(name)): _value(value) for name, value in (given or {}).items()}
+
+
+def _value(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(str(value))
+    if isinstance(value, int) and abs(value) <= LONGEST_INTEGER:
+        return int(value)
+    if isinstance(value, Mapping):
+        return json_values(value)
+    if isinstance(value, list | tuple):
+        return [_value(item) for item in value]
+    raise TypeError(
+        f"An audit event holds text, whole numbers of 64 bits, booleans, None, lists and "
+        f"dictionaries, not {type(value).__name__}. Make it text."
+    )

@@ -13,10 +13,11 @@ from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
 
-from envelope_fields import key_uses, kms, rotation
+from envelope_fields import kms, rotation
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations import RotationRunAdmin
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
@@ -38,11 +39,11 @@ pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__
 
 def url(act, key, number=None):
     if number is None:
-        return reverse("admin:envelope_fields_masterkey_act", args=[key.pk, act])
-    return reverse("admin:envelope_fields_masterkey_version_act", args=[key.pk, number, act])
+        return reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, act])
+    return reverse("admin:envelope_fields_masterkey_version_operation", args=[key.pk, number, act])
 
 
-ACTS = [
+OPERATIONS = [
     "rotate",
     "enable",
     "disable",
@@ -54,7 +55,7 @@ ACTS = [
 
 
 class TestWithoutTheRight:
-    @pytest.mark.parametrize("act", ACTS)
+    @pytest.mark.parametrize("act", OPERATIONS)
     def test_without_the_permission(self, client, key, act):
         client.force_login(officer("rita", permissions=["view_masterkey"], key=key))
         assert client.get(url(act, key)).status_code == 403
@@ -64,7 +65,7 @@ class TestWithoutTheRight:
         key.refresh_from_db()
         assert (key.state, key.versions.count()) == ("enabled", 1)
 
-    @pytest.mark.parametrize("act", ACTS)
+    @pytest.mark.parametrize("act", OPERATIONS)
     def test_without_the_grant(self, client, key, act):
         client.force_login(officer("rita", key=key, actions=[Action.DESCRIBE]))
         assert client.get(url(act, key)).status_code == 403
@@ -84,7 +85,9 @@ class TestWithoutTheRight:
         client.force_login(officer("rita", permissions=[], key=key))
         assert client.post(url("rotate", key)).status_code == 403
         assert (last_event().outcome, last_event().actor_name) == ("denied", "rita")
-        unknown = reverse("admin:envelope_fields_masterkey_act", args=[uuid.uuid4(), "rotate"])
+        unknown = reverse(
+            "admin:envelope_fields_masterkey_operation", args=[uuid.uuid4(), "rotate"]
+        )
         assert client.post(unknown).status_code == 403
 
     def test_nobody(self, client, key):
@@ -226,7 +229,7 @@ class TestShredding:
         form = client.get(url("shred", key)).context["form"]
         import json
 
-        data = {"confirm": "tenant", "places": json.dumps(form.initial["places"]), **changes}
+        data = {"confirm": "tenant", "counted": json.dumps(form.initial["counted"]), **changes}
         return client.post(url("shred", key), data, follow=True)
 
     @pytest.mark.parametrize("use_tz", [True, False])
@@ -257,18 +260,18 @@ class TestShredding:
         import json
 
         TenantNote.objects.create(tenant="tenant", text="a")
-        shown = client.get(url("shred", key)).context["form"].initial["places"]
+        shown = client.get(url("shred", key)).context["form"].initial["counted"]
         TenantNote.objects.create(tenant="tenant", text="b")
         disable(key)
-        data = {"confirm": "tenant", "places": json.dumps(shown)}
+        data = {"confirm": "tenant", "counted": json.dumps(shown)}
         response = client.post(url("shred", key), data, follow=True)
         assert "More values" in said(response)[0]
         key.refresh_from_db()
         assert key.state == "disabled"
 
-    @pytest.mark.parametrize("places", ["", "x", "1", "[1]", '[["a"]]'])
-    def test_numbers_that_are_none(self, client, key, places):
-        page = self.confirmed(client, key, places=places)
+    @pytest.mark.parametrize("counted", ["", "x", "1", "[1]", '[["a"]]'])
+    def test_numbers_that_are_none(self, client, key, counted):
+        page = self.confirmed(client, key, counted=counted)
         assert page.status_code == 200
         key.refresh_from_db()
         assert key.state == "enabled"
@@ -375,7 +378,7 @@ def test_with_a_transaction_around_each_request(client, key, monkeypatch, settin
     client.post(url("rotate", key))
     assert key.versions.count() == 2
     for _ in range(2):
-        client.post(url("shred", key), {"confirm": "tenant", "places": "[]"})
+        client.post(url("shred", key), {"confirm": "tenant", "counted": "[]"})
     key.refresh_from_db()
     assert key.state == "destroyed"
     client.force_login(officer("rita", permissions=["view_masterkey"]))
@@ -422,7 +425,7 @@ def test_on_a_site_of_its_own(client, key, settings, models):
         ("masterkey_changelist",),
         ("masterkey_add",),
         ("masterkey_change", key.pk),
-        ("masterkey_act", key.pk, "rotate"),
+        ("masterkey_operation", key.pk, "rotate"),
         ("masterkey_grant", key.pk),
     ):
         page = client.get(reverse(f"officers:envelope_fields_{name}", args=args))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.grants.contexts import checked_context
-from envelope_fields.grants.holders import holder as holder_in
-from envelope_fields.grants.holders import holder_of, name_of
+from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.grants.grantees import grantee, grantee_of, name_of
 from envelope_fields.grants.representation import event_content
 from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
 from envelope_fields.models import KeyGrant, KeyState
 from envelope_fields.policy import Action, require
+
+# What is done to the value of a field, and can be limited to a context.
+LIMITED = frozenset({Action.ENCRYPT, Action.DECRYPT})
 
 
 def grant(
@@ -52,22 +56,22 @@ def grant(
         MasterKeyUnusable: it is destroyed.
     """
     named = _checked_actions(actions)
-    place = checked_context(context, named)
+    path = _checked_context(context, named)
     end = _checked_time(expires_at)
-    holder = holder_of(to)
+    named_grantee = grantee_of(to)
     with key_transaction() as using:
         row = locked_key(using, key)
         principal = require(Action.MANAGE_GRANTS, row, actor, using=using)
         if row.state == KeyState.DESTROYED:
-            raise MasterKeyUnusable(f"The master key {row} is destroyed; nobody can use it.")
+            raise MasterKeyUnusable(f"The master key {row} is destroyed and cannot be used.")
         columns = {
-            "principal_type": holder.type,
-            "principal_id": holder.id,
-            "context": place,
+            "principal_type": named_grantee.type,
+            "principal_id": named_grantee.id,
+            "context": path,
             "expires_at": end,
         }
         for there in row.grants.using(using).filter(**columns):
-            if set(there.actions) == set(named) and holder_in(there) == holder:
+            if set(there.actions) == set(named) and grantee(there) == named_grantee:
                 return there
         made = KeyGrant(master_key=row, actions=[str(action) for action in named], **columns)
         made.save(using=using, force_insert=True)
@@ -107,3 +111,54 @@ def _checked_time(expires_at: datetime | None) -> datetime | None:
     if expires_at <= now:
         raise ValidationError({"expires_at": _("This time is over.")})
     return expires_at
+
+
+def _checked_context(context: str, actions: Collection[Action]) -> str:
+    """Return a context as fields are named: lower-cased, and of the model that owns the column.
+
+    Args:
+        context: `app.model` or `app.model.field`; empty is everywhere.
+        actions: what the grant allows there.
+
+    Raises:
+        ValidationError: there is no such model or encrypted field, or an action has no context.
+    """
+    if not context:
+        return ""
+    unlimited = sorted(set(actions) - LIMITED)
+    if unlimited:
+        what = _(
+            "In a context there are only encrypt and decrypt, not %(action)s. Make another grant "
+            "for it, without a context."
+        )
+        raise ValidationError({"context": what % {"action": unlimited[0]}})
+    app_label, model_name, *names = [*context.split(".", 2), ""][:3]
+    model = _model(app_label, model_name, context)
+    return _field_path(model, names[0], context) if names[0] else _model_path(model)
+
+
+def _model(app_label: str, name: str, context: str) -> type[Model]:
+    try:
+        return apps.get_model(app_label, name)
+    except (LookupError, ValueError):
+        what = _("There is no model %(context)r: a context is app.model or app.model.field.")
+        raise ValidationError({"context": what % {"context": context}}) from None
+
+
+def _field_path(model: type[Model], name: str, context: str) -> str:
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        field = None
+    if not isinstance(field, EncryptedFieldMixin):
+        what = _("%(context)r is not an encrypted field.")
+        raise ValidationError({"context": what % {"context": context}})
+    return field.place
+
+
+def _model_path(model: type[Model]) -> str:
+    owner = model._meta.concrete_model or model
+    if not any(isinstance(field, EncryptedFieldMixin) for field in owner._meta.local_fields):
+        what = _("%(model)s has no encrypted field of its own.")
+        raise ValidationError({"context": what % {"model": owner._meta.label}})
+    return owner._meta.label_lower

@@ -11,7 +11,9 @@ import pytest
 from django.db import DatabaseError, InterfaceError, connection, connections, transaction
 from django.test.testcases import DatabaseOperationForbidden
 
-from envelope_fields import first_uses, key_uses, keyring, kms, use_rows
+from envelope_fields import keyring, kms
+from envelope_fields.audit import use_rows
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import KeyUse
@@ -60,8 +62,8 @@ class TestBeforeItIsReturned:
     def test_again_on_the_next_day(self, key, monkeypatch):
         kms.encrypt("files", b"a", {})
         KeyUse.objects.all().delete()
-        tomorrow = first_uses.time() + 86_400
-        monkeypatch.setattr(first_uses, "time", lambda: tomorrow)
+        tomorrow = key_uses.time() + 86_400
+        monkeypatch.setattr(key_uses, "time", lambda: tomorrow)
         kms.encrypt("files", b"a", {})
         assert used() == {("encrypt", "kms")}
 
@@ -239,7 +241,7 @@ def test_two_processes_record_the_same_day(key):
 
     def record():
         forget()
-        first_uses.record(version_id, kms._ENCRYPT)
+        key_uses.record(version_id, kms._ENCRYPT)
 
     assert at_once(*[record] * 4) == [None] * 4
     assert used() == {("encrypt", "kms")}
@@ -247,4 +249,4 @@ def test_two_processes_record_the_same_day(key):
 
 def forget():
     """Let this process be one that has recorded nothing."""
-    key_uses._pending.recorded.clear()
+    key_uses.buffer.recorded.clear()

@@ -14,14 +14,14 @@ from envelope_fields.models import KeyGrant
 from envelope_fields.policy import people
 
 
-class Holder(NamedTuple):
+class Grantee(NamedTuple):
     """A user or group, named as grants name them."""
 
     type: str
     id: str
 
 
-def holder_of(to: Any) -> Holder:
+def grantee_of(to: Any) -> Grantee:
     """Return how grants name a user or group.
 
     Args:
@@ -37,7 +37,7 @@ def holder_of(to: Any) -> Holder:
                 what = _("There is no %(kind)s %(name)s any more.")
                 named = {"kind": to._meta.verbose_name, "name": name_of(to)}
                 raise ValidationError({"principal_id": what % named})
-            return Holder(model._meta.label_lower, str(to.pk))
+            return Grantee(model._meta.label_lower, str(to.pk))
     raise TypeError(f"{type(to).__name__} is neither a saved user nor a group that users are in")
 
 
@@ -53,7 +53,7 @@ def named_group(name: str) -> Any | None:
     return None if model is None else _named(model, "name", name)
 
 
-def named_holder(kind: str, name: str) -> Any:
+def named_grantee(kind: str, name: str) -> Any:
     """Return the user or group of a name.
 
     Args:
@@ -78,14 +78,14 @@ def _named(model: type[Model], column: str, name: str) -> Any | None:
     return next((row for row in rows if getattr(row, column) == name), None)
 
 
-def rows_of(holders: set[Holder]) -> dict[Holder, Any]:
+def rows_of(grantees: set[Grantee]) -> dict[Grantee, Any]:
     """Return the users and groups that are there, by their names."""
     found = {}
     for model in _models():
-        ids = [holder.id for holder in holders if holder.type == model._meta.label_lower]
+        ids = [grantee.id for grantee in grantees if grantee.type == model._meta.label_lower]
         keys = [key for key in (_primary_key(model, text) for text in ids) if key is not None]
         for row in _rows(model).filter(pk__in=keys).only(*_columns(model)):
-            found[Holder(model._meta.label_lower, str(row.pk))] = row
+            found[Grantee(model._meta.label_lower, str(row.pk))] = row
     return found
 
 
@@ -97,7 +97,7 @@ def name_of(row: Any) -> str:
 
 
 def is_effective(row: Any) -> bool:
-    """Whether a grant to this user or group is of use to anybody."""
+    """Whether a grant to this user or group is of use to any active user."""
     model = get_user_model()
     if row is None or isinstance(row, model):
         return bool(row and row.is_active)
@@ -107,31 +107,31 @@ def is_effective(row: Any) -> bool:
     return any(user.is_active for user in members)
 
 
-def are_effective(rows: dict[Holder, Any]) -> dict[Holder, bool]:
+def are_effective(rows: dict[Grantee, Any]) -> dict[Grantee, bool]:
     """Say of users and groups what `is_effective` does, with one query for all groups."""
     model = get_user_model()
     groups = [row.pk for row in rows.values() if not isinstance(row, model)]
     if not groups or not people.is_column(model, "is_active"):
-        return {holder: is_effective(row) for holder, row in rows.items()}
+        return {grantee: is_effective(row) for grantee, row in rows.items()}
     members = _rows(model).filter(groups__in=groups, is_active=True)
-    manned = set(members.values_list("groups", flat=True))
+    with_members = set(members.values_list("groups", flat=True))
     return {
-        holder: is_effective(row) if isinstance(row, model) else row.pk in manned
-        for holder, row in rows.items()
+        grantee: is_effective(row) if isinstance(row, model) else row.pk in with_members
+        for grantee, row in rows.items()
     }
 
 
-def held_by(holder: Holder) -> Q:
-    """Return the condition for the grants of one holder.
+def granted_to(grantee: Grantee) -> Q:
+    """Return the condition for the grants of one grantee.
 
     Look at them once more: a database may compare without case, or without spaces at the end.
     """
-    return Q(principal_type=holder.type, principal_id=holder.id)
+    return Q(principal_type=grantee.type, principal_id=grantee.id)
 
 
-def holder(grant: KeyGrant) -> Holder:
+def grantee(grant: KeyGrant) -> Grantee:
     """Return whom a grant names."""
-    return Holder(grant.principal_type, grant.principal_id)
+    return Grantee(grant.principal_type, grant.principal_id)
 
 
 def _models() -> list[type[Model]]:

@@ -8,11 +8,13 @@ from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from envelope_fields import key_uses, kms, rotation, use_rows
+from envelope_fields import kms, rotation
+from envelope_fields.audit import use_rows
+from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit.use_rows import Day
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import KeyUse, MasterKey
 from envelope_fields.rotation import verification
-from envelope_fields.use_rows import Day
 from tests.at_once import at_once
 from tests.models import Note
 
@@ -159,7 +161,7 @@ def test_what_could_not_be_written_is_kept(monkeypatch):
         raise DatabaseError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(key_uses, "_write", fail)
+        patch.setattr(use_rows, "write", fail)
         with pytest.raises(DatabaseError):
             key_uses.flush()
     key_uses.flush()
@@ -170,18 +172,18 @@ def test_what_could_not_be_written_is_kept(monkeypatch):
 class TestWhen:
     @pytest.fixture(autouse=True)
     def due(self, nothing_from_before, monkeypatch):
-        monkeypatch.setattr(key_uses._pending, "next_flush", 0)
+        monkeypatch.setattr(key_uses.buffer, "due_at", 0)
 
     def test_after_a_request(self):
         Note(text="a", data=None).save()
-        key_uses._pending.next_flush = 0
+        key_uses.buffer.due_at = 0
         request_finished.send(None)
         assert sum(uses().values()) == 1
 
     def test_after_one_that_used_a_key(self):
         Note(text="a", data=None).save()
         request_started.send(None)
-        key_uses._pending.next_flush = 0
+        key_uses.buffer.due_at = 0
         request_finished.send(None)
         assert uses() == {}
 
@@ -194,7 +196,7 @@ class TestWhen:
     def test_not_in_a_transaction(self):
         with transaction.atomic():
             Note.objects.create(text="a", data=None)
-            key_uses.flush_if_due()
+            key_uses.buffer.write_if_due()
             assert KeyUse.objects.count() == 0
 
     def test_two_at_once(self):

@@ -1,0 +1,1 @@
+"""Grants: handed out, taken away, and listed."""
