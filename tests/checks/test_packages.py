@@ -7,10 +7,10 @@ import django
 import pytest
 from django.core.checks import run_checks
 from django.db import connection, connections
-from envelope_fields.jobs.workers import RotationWorker
 
 from envelope_fields import checks
 from envelope_fields.checks.settings import check_driver, check_worker
+from envelope_fields.jobs.workers import RotationWorker
 from tests.rotation import with_worker
 
 
