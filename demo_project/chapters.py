@@ -139,7 +139,7 @@ def tampering() -> None:
                 [value[:-1] + bytes([value[-1] ^ 1]), FILE_NUMBER],
             )
         try:
-            patient()
+            print(patient().notes)
         except EnvelopeError as error:
             quote(f"{type(error).__name__}: {error}")
         else:

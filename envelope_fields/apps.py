@@ -52,9 +52,9 @@ class EnvelopeFieldsConfig(AppConfig):
         dispatch.register()
         scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
-            from envelope_fields.fields import changelists
+            from envelope_fields.fields import admin
 
-            changelists.register()
+            admin.register()
         if self.apps is not None and self.apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 
 __all__ = [
     "DecryptionFailed",
@@ -18,6 +18,7 @@ __all__ = [
     "MalformedEnvelope",
     "MasterKeyNotFound",
     "MasterKeyUnusable",
+    "OpeningNeedsThread",
     "RootKeyRefused",
     "RootKeyUnavailable",
 ]
@@ -84,6 +85,13 @@ class RootKeyUnavailable(EnvelopeError):
 
 class RootKeyRefused(EnvelopeError):
     """The root key answered, and does not open this master key version. Trying again is no use."""
+
+
+class OpeningNeedsThread(EnvelopeError, SynchronousOnlyOperation):
+    """A value cannot be opened where an event loop is running, since its key must be asked for.
+
+    `await obj.arefresh_from_db(fields=[...])` asks in a thread, and opens the value there.
+    """
 
 
 def documentation_page(name: str) -> str:

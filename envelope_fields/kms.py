@@ -12,7 +12,6 @@ from uuid import UUID
 
 from envelope_fields import keyring
 from envelope_fields.audit import uses
-from envelope_fields.crypto import envelope
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
@@ -141,10 +140,8 @@ def _decrypt(
     version_id = layout.parse(ciphertext).version_id
     if key is not None:
         _require_key(version_id, key)
-    unwrapping_key = keyring.unwrapping_key_for(errand, ciphertext[: layout.DERIVATION_BYTES])
-    uses.record(version_id, errand)
     try:
-        return envelope.decrypt(unwrapping_key, ciphertext, bound_to)
+        return keyring.decrypt_for(errand, ciphertext, (bound_to,), record=uses.record)
     except DecryptionFailed as failure:
         cause = str(failure)
     raise DecryptionFailed(
@@ -175,9 +172,7 @@ def _encrypt(
 ) -> bytes:
     try:
         bound_to = _context(context)
-        wrapping_key = keyring.wrapping_key_for(errand, _name(key), using=None)
-        uses.record(wrapping_key.header[1:], errand)
-        return envelope.encrypt(wrapping_key, plaintext, bound_to)
+        return keyring.encrypt_for(errand, _name(key), plaintext, bound_to, uses.record)
     except BaseException:
         del plaintext
         raise

@@ -26,3 +26,17 @@ def stored(instance, name, using=None):
 def version_of(envelope):
     """Return the key version id that an envelope names."""
     return layout.parse(envelope).version_id
+
+
+def store(instance, name, value):
+    """Put bytes, or anything, into the column behind the field's back."""
+    field = instance._meta.get_field(name)
+    connection = connections[instance._state.db or "default"]
+    quote = connection.ops.quote_name
+    marker = "_binary %s" if connection.vendor == "mysql" and isinstance(value, bytes) else "%s"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {quote(instance._meta.db_table)} SET {quote(field.column)} = {marker} "
+            f"WHERE {quote(instance._meta.pk.column)} = %s",
+            [value, instance.pk],
+        )

@@ -14,6 +14,7 @@ from envelope_fields.audit import denials, use_rows
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.use_rows import Day
 from envelope_fields.audit.write_behind import _database_name
+from envelope_fields.fields import open_values
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyUse
 from envelope_fields.policy import ANONYMOUS, APPLICATION, Action, Denial, acting_as
@@ -27,14 +28,19 @@ def plain(request):
     return HttpResponse("fine")
 
 
+def looked_at(note):
+    open_values([note])
+    return note.text
+
+
 def reads(request):
     with acting_as(APPLICATION):
-        return HttpResponse(Note.objects.using("default").get().text)
+        return HttpResponse(looked_at(Note.objects.using("default").get()))
 
 
 async def reads_async(request):
     with acting_as(APPLICATION):
-        return HttpResponse((await Note.objects.using("default").aget()).text)
+        return HttpResponse(looked_at(await Note.objects.using("default").aget()))
 
 
 urlpatterns = [path("plain/", plain), path("reads/", reads), path("reads/async/", reads_async)]
@@ -128,7 +134,7 @@ class TestKeysOfTheirOwn:
 
     @pytest.fixture
     def down(self, note, keys, monkeypatch):
-        Note.objects.using("default").get()  # keys are read, and known for a minute
+        _ = Note.objects.using("default").get().text  # keys are read, and known for a minute
         keys.close()
         for name, value in DOWN[keys.vendor].items():
             monkeypatch.setitem(keys.settings_dict, name, value)
@@ -169,7 +175,7 @@ class TestKeysOfTheirOwn:
     @pytest.mark.parametrize("get", [client_get, asgi])
     @pytest.mark.parametrize("address", [READS, "/reads/async/"])
     def test_they_are_up(self, address, get, note, keys):
-        Note.objects.using("default").get()
+        _ = Note.objects.using("default").get().text
         key_uses.buffer.due_at = 0
         assert get(PLAIN) == b"fine"
         assert KeyUse.objects.using("other").count() == 0

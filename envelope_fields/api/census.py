@@ -1,7 +1,5 @@
 """The census of a key: what is stored under each of its versions, and where."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer

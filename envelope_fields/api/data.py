@@ -1,7 +1,5 @@
 """The data operations of AWS KMS over HTTP, where the settings switch them on. Bytes are base64."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable
 from traceback import extract_tb

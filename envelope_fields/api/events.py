@@ -1,7 +1,5 @@
 """The audit trail, to be read."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import Q, QuerySet

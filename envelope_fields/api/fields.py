@@ -1,7 +1,5 @@
 """What is taken from outside, strictly: a text, a number and a name are taken as they are."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Mapping

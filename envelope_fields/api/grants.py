@@ -1,7 +1,5 @@
 """Grants on a key: listed, made and revoked."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from drf_spectacular.utils import (

@@ -1,7 +1,5 @@
 """Master keys and their versions: listed, made, read and changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

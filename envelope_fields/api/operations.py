@@ -5,8 +5,6 @@ the key; as soon as every process knows that, the second counts the values and d
 client agrees to the numbers that it was shown, and to no more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache

@@ -1,7 +1,5 @@
 """Problem details (RFC 9457): the one shape of every error, and what is refused with which."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import islice

@@ -1,7 +1,5 @@
 """How a request comes in: its user, its body, the page it asks for, its rate, and its version."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

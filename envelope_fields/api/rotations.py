@@ -1,7 +1,5 @@
 """Rotations of stored values: listed, started, watched, paused, resumed and cancelled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Rotations as JSON, as the commands have them, and the name of a start (`Idempotency-Key`)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

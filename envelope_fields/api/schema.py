@@ -1,7 +1,5 @@
 """The API as an OpenAPI document: views describe their methods with `endpoint`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 from types import MappingProxyType

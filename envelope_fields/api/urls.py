@@ -3,14 +3,13 @@
 Also the views without a resource: the root, the document, and addresses that do not exist.
 """
 
-from __future__ import annotations
-
 from copy import copy
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponsePermanentRedirect
 from django.urls import Resolver404, path, re_path, register_converter, resolve
+from django.urls.converters import StringConverter
 from drf_spectacular import renderers
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
@@ -99,16 +98,10 @@ def _lacks_slash(request: Any) -> bool:
     return getattr(found.func, "cls", Missing) is not Missing
 
 
-class KeyAddress:
+class KeyAddress(StringConverter):
     """`{id}` in a path. An alias may have slashes: what follows it is taken for a path first."""
 
     regex = r"alias:.+|[^/]+"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_url(self, value: object) -> str:
-        return str(value)
 
 
 register_converter(KeyAddress, "envelope_key")

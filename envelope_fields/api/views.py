@@ -1,7 +1,5 @@
 """What all views have in common: who comes in, what they may do, and what is checked before."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -16,7 +16,7 @@ from django.utils import timezone
 from envelope_fields.databases import clock
 from envelope_fields.models import KeyUse, MasterKeyVersion
 
-# By version id, day, action and door.
+# By version id, day, action and channel.
 Which = tuple[bytes, date, str, str]
 
 
@@ -64,10 +64,10 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
     ahead = clock.ahead()
     rows = [
         (
-            {"version_id": pks[version_id], "day": day, "action": action, "door": door},
+            {"version_id": pks[version_id], "day": day, "action": action, "channel": channel},
             added.later(ahead),
         )
-        for (version_id, day, action, door), added in sorted(days.items(), key=_which)
+        for (version_id, day, action, channel), added in sorted(days.items(), key=_which)
         if version_id in pks
     ]
     table = KeyUse.objects.using(using)
@@ -87,7 +87,7 @@ def _make(table: QuerySet[KeyUse], wanted: list[dict[str, Any]]) -> None:
         version__in={names["version_id"] for names in wanted},
         day__in={names["day"] for names in wanted},
     )
-    known = set(there.values_list("version_id", "day", "action", "door"))
+    known = set(there.values_list("version_id", "day", "action", "channel"))
     missing = [KeyUse(**names) for names in wanted if tuple(names.values()) not in known]
     if missing:
         table.bulk_create(missing, ignore_conflicts=True)

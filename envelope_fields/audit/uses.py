@@ -151,8 +151,8 @@ def last_sign(
     versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
     channels = channels or CHANNELS
     found = [
-        use_rows.last_used(versions, using, door__in=channels),
-        use_rows.last_refused(versions, using, door__in=channels) if refused else None,
+        use_rows.last_used(versions, using, channel__in=channels),
+        use_rows.last_refused(versions, using, channel__in=channels) if refused else None,
     ]
     ids = {bytes(version.version_id) for version in versions}
     ahead = clock.ahead()

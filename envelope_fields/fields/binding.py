@@ -47,6 +47,26 @@ class BindingMixin(_Field):
         """Where this field is, as grants name it: `app_label.model.field`, whatever is pinned."""
         return f"{self.model._meta.label_lower}.{self.name}".lower()
 
+    def is_copy_of(self, field: Any) -> bool:
+        """Whether the values of this field are copies of those of another."""
+        return self.copied_place is not None and self.copied_place == field.place
+
+    @cached_property
+    def row_names(self) -> tuple[str, ...]:
+        """The attributes in which an object has the primary key of its row."""
+        return tuple(field.attname for field in self.model._meta.pk_fields)
+
+    def row_in(self, data: dict[str, Any]) -> Any:
+        """Return the primary key among the attributes of an object; None if it has none yet."""
+        names = self.row_names
+        if len(names) == 1:
+            return data.get(names[0])
+        return tuple(map(data.get, names))
+
+    def row_of(self, instance: Model) -> Any:
+        """Return the primary key that an object has in the table of this field."""
+        return self.row_in(instance.__dict__)
+
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:
         """The contexts under which a value may be read; the first is the one to write with."""

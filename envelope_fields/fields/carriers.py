@@ -38,9 +38,13 @@ class Unencrypted(_Carrier):
 
 
 class Kept(_Carrier):
-    """What is in the column already, and stays there when the object is saved."""
+    """A sealed value whose column is left alone when its object is saved."""
 
-    __slots__ = ()
+    __slots__ = ("instance", "sealed")
+
+    def __init__(self, sealed: Any, instance: Model) -> None:
+        self.sealed = sealed
+        self.instance = instance
 
 
 class StoredEnvelope(_Carrier):

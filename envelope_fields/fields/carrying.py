@@ -6,15 +6,17 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import FieldError
+from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from envelope_fields.crypto import format
 from envelope_fields.fields import stand_ins
 from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.brought import brought_for
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.masking import refuse_mask
 from envelope_fields.fields.masks import StoredCol
+from envelope_fields.fields.sealed import sealed_in
 from envelope_fields.fields.storing import storable
 
 
@@ -47,11 +49,23 @@ class CarryingMixin(BindingMixin):
         value = super().value_from_object(obj)
         return value.value if type(value) is Unencrypted else value
 
-    def stored_by(self, carrier: StoredEnvelope | Kept) -> bytes | StoredCol:
-        """Return what a carrier that is no value puts into the column."""
+    def stored_by(
+        self, carrier: StoredEnvelope | Kept, connection: BaseDatabaseWrapper
+    ) -> bytes | StoredCol:
+        """Return what a prepared value that is no plain one puts into the column."""
         if isinstance(carrier, Kept):
-            return StoredCol(self.model._meta.db_table, self)
+            return self._kept_by(carrier, connection)
         return storable(self, self._own(carrier))
+
+    def _kept_by(self, carrier: Kept, connection: BaseDatabaseWrapper) -> bytes | StoredCol:
+        """Return the column itself for a sealed value, or its envelope for another database."""
+        instance = carrier.instance
+        if connection.alias == router.db_for_write(type(instance), instance=instance):
+            return StoredCol(self.model._meta.db_table, self)
+        opened = Unencrypted(carrier.sealed.open(), instance)
+        refuse_mask(self, opened.value)
+        envelope: bytes = self.writer(opened, connection.alias)
+        return envelope
 
     def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
         if stored.label != self.label:
@@ -62,10 +76,10 @@ class CarryingMixin(BindingMixin):
 
     def value_to_string(self, obj: Model) -> Any:
         """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
-        brought = brought_for(self, obj)
-        stored = None if brought is None else brought.carrier(self, obj)
-        if isinstance(stored, StoredEnvelope):
-            return format.encode_text(stored.envelope)
+        sealed = sealed_in(obj, self)
+        text = None if sealed is None else sealed.as_text(self, obj)
+        if text is not None:
+            return text
         refuse_mask(self, self.value_from_object(obj))
         carrier = Unencrypted(self.value_from_object(obj), obj)
         if carrier.value is None:

@@ -21,6 +21,9 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from envelope_fields.fields.errors import refuse
 from envelope_fields.keyring import here
 
+SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
+OPENED = "envelope_fields_opened"  # in a query: the names of fields that it opens when it loads
+
 
 def is_column(expression: Any) -> bool:
     """Whether an expression gives back a column as it is, be it through a subquery."""
@@ -42,11 +45,20 @@ def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
 
 
 class EncryptedCol(Col):
-    """A reference to the column, read by the field's reader."""
+    """A reference to the column, of one query alone.
+
+    Where objects are loaded by it, its values stay sealed, and elsewhere they are opened. That is
+    seen when SQL is made; `raw()` makes none, and always loads objects.
+    """
 
     target: Any
+    loads_objects = True
+    sealed_as: Any = None
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if self.loads_objects:
+            self.loads_objects = _loads_objects(compiler.query, self)
+            self.sealed_as = vars(compiler.query).get(SEALED_AS)
         _refuse_computing(compiler)
         if compiler.query.subquery:
             _refuse_around(self.target)
@@ -55,6 +67,8 @@ class EncryptedCol(Col):
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
         if self.output_field == self.target:
+            if self.loads_objects:
+                return [self.target.sealer(self.sealed_as)]
             return [self.target.converter]
         return super().get_db_converters(connection)
 
@@ -63,6 +77,16 @@ class EncryptedCol(Col):
     @property
     def _output_field_or_none(self) -> Any:
         raise refuse(self.target, "the database cannot compute on its values")
+
+
+def _loads_objects(query: Any, column: EncryptedCol) -> bool:
+    """Whether a query makes objects of its columns, and this one is not an annotation of them."""
+    if not query.default_cols or any(
+        selected is column for selected in query.annotation_select.values()
+    ):
+        return False
+    opened = vars(query).get(OPENED)
+    return opened is None or column.target.name not in opened
 
 
 def _refuse_computing(compiler: Any) -> None:

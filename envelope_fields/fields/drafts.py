@@ -2,7 +2,8 @@
 
 A draft holds the text of an envelope, as a fixture does. It becomes an object through `to_python()`
 and the constructor, where nothing else passes the text of an envelope: forms and serializers refuse
-it as a value before. There it is opened, for the principal who loads the draft, as a row is.
+it as a value before. The object holds it as a sealed value, and opens it for the principal who
+looks.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import sys
 from typing import Any
 
 from django.db.models import Model
-from django.db.models.signals import class_prepared, post_init
+from django.db.models.signals import class_prepared
 
 from envelope_fields.crypto import format
 from envelope_fields.fields.carriers import StoredEnvelope
-from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.stand_ins import is_envelope
 
 
@@ -33,14 +34,16 @@ class DraftsMixin:
 
     def value_to_string(self, obj: Model) -> Any:
         # No name here holds the value: an error report would show it.
-        if self.has_drafts and type(self.value_from_object(obj)) is Mask:
-            return self._kept_in_a_draft(self.value_from_object(obj), obj)
+        if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
+            return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         return super().value_to_string(obj)  # type: ignore[misc]  # of the field class
 
-    def _kept_in_a_draft(self, mask: Mask, obj: Model) -> str | None:
-        """Return the text of the envelope of a value that the principal may not read."""
-        mask.stored_in(self, obj, add=False)  # raises for the mask of another row
-        return mask.as_text()
+
+def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
+    """Return the text of the envelope of a value that the principal may not read."""
+    if mask.sealed.prepared(field, obj, add=False) is None:
+        raise masked_in(field, obj, mask, add=False)
+    return format.encode_text(mask.sealed.envelope)
 
 
 def watch() -> None:
@@ -53,7 +56,6 @@ def _prepared(*, sender: Any, **_: Any) -> None:
     if encrypted and _has_drafts(sender):
         for field in encrypted:
             field.has_drafts = True
-        post_init.connect(_open, sender=sender, dispatch_uid="envelope_fields.drafts.open")
 
 
 def _has_drafts(model: Any) -> bool:
@@ -64,17 +66,3 @@ def _has_drafts(model: Any) -> bool:
     return cluster is not None and any(
         isinstance(field, cluster.ParentalKey) for field in model._meta.fields
     )
-
-
-def _open(*, instance: Model, **_: Any) -> None:
-    for field in instance._meta.concrete_fields:
-        held = instance.__dict__.get(field.attname)
-        if type(held) is StoredEnvelope and isinstance(field, DraftsMixin):
-            setattr(instance, field.attname, _opened(field, held))
-
-
-def _opened(field: Any, stored: StoredEnvelope) -> Any:
-    value = field.converter(stored.envelope, field.cached_col, None)
-    if type(value) is Mask:
-        value.replaces_what_is_stored()
-    return value

@@ -10,30 +10,47 @@ from django.core import checks
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
+from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import drafts, field_checks, guard, placeholder, upserts
+from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
 from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.brought import EncryptedAttribute, brought_for, carry_in_raw_saves
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
+from envelope_fields.fields.histories import is_history
 from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
-from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.querying import QueryingMixin
-from envelope_fields.fields.reading import Reader, reader
+from envelope_fields.fields.raw_saves import prepare_saves_of
+from envelope_fields.fields.reading import Reader, opener, reader, sealer
+from envelope_fields.fields.sealed import EncryptedAttribute, SealedValue, sealed_in
 from envelope_fields.fields.writing import Writer, writer
-from envelope_fields.keyring import unwrapping_key_to_verify
+from envelope_fields.keyring import decrypt_to_verify
 
 if TYPE_CHECKING:
     _Field = Field[Any, Any]
 else:
     _Field = object  # the field class comes after the mixin
 
+_CACHED = (
+    "label",
+    "place",
+    "contexts",
+    "converter",
+    "reader",
+    "writer",
+    "opened",
+    "verifier",
+    "row_names",
+    "has_drafts",
+)
+
 KeyChoice = str | Callable[[Any], str] | None
 
 
+sealed.watch_models()
 drafts.watch()  # models are declared before any application is ready
 
 
@@ -104,18 +121,12 @@ class EncryptedFieldMixin(
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only=private_only)
-        carry_in_raw_saves(cls)
+        # Of its own, also where an abstract base has one: it opens by the field of this model.
+        if isinstance(getattr(cls, self.attname, None), DeferredAttribute):
+            setattr(cls, self.attname, self.descriptor_class(self))
+        prepare_saves_of(cls)
         # The field of an abstract base is copied, with what is cached in it.
-        for cached in (
-            "label",
-            "place",
-            "contexts",
-            "converter",
-            "reader",
-            "writer",
-            "cached_col",
-            "has_drafts",
-        ):
+        for cached in _CACHED:
             self.__dict__.pop(cached, None)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
@@ -158,34 +169,41 @@ class EncryptedFieldMixin(
         return writer(self)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        brought = brought_for(self, model_instance)
-        if brought is not None:
-            return brought.carrier(self, model_instance)
+        held = sealed_in(model_instance, self)
+        if held is not None:
+            prepared = held.prepared(self, model_instance, add)
+            if prepared is not None:
+                return prepared
         value = super().pre_save(model_instance, add)
         if value is None:
             return None
         if hasattr(value, "resolve_expression"):
-            if type(value) is Mask:
-                return value.stored_in(self, model_instance, add)
-            if guard.is_json_null(self, value):
-                # Still an expression: from 6.0 on, Django reads back what it stands for.
-                return Value(Unencrypted(value, model_instance), output_field=self)
-            return value
+            return self._expression(value, model_instance, add)
         if type(value) is StoredEnvelope:
             return self._own(value)
         return Unencrypted(value, model_instance)
+
+    def _expression(self, value: Any, instance: Model, add: bool) -> Any:
+        if isinstance(value, Mask):
+            if self.null and is_history(self.model):
+                return None
+            raise masked_in(self, instance, value, add)
+        if guard.is_json_null(self, value):
+            # Still an expression: from 6.0 on, Django reads back what it stands for.
+            return Value(Unencrypted(value, instance), output_field=self)
+        return value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is Unencrypted:
             return self.writer(value, connection.alias)
         if value is None:
             return None
-        if type(value) in (StoredEnvelope, Kept):
-            return self.stored_by(value)
+        if isinstance(value, Kept | StoredEnvelope):
+            return self.stored_by(value, connection)
         refuse_mask(self, value)
         if placeholder.is_empty_text(self, value):
             value = ""
-        carrier = Unencrypted(value, None)
+        carrier = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):
                 return guard.admit(self, value, carrier)
@@ -233,9 +251,21 @@ class EncryptedFieldMixin(
     @cached_property
     def verifier(self) -> Reader:
         """What reads as `reader` does, and counts as no use of the value."""
-        return reader(self, unwrapping_key_to_verify)
+        return reader(self, decrypt_to_verify)
 
-    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+    def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
+        """Return the converter by which one query loads objects, with values of a class."""
+        return sealer(self, kind or SealedValue)
+
+    @cached_property
+    def opened(self) -> Callable[[SealedValue], Any]:
+        """What opens a sealed value, when a caller looks at it."""
+        if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
+            return opener(self)
+        column = self.get_col(self.model._meta.db_table)  # a subclass has something to add
+        return lambda sealed: self.from_db_value(sealed.envelope, column, None)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not is_column(expression):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
         return self.reader(value, expression, connection)

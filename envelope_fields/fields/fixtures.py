@@ -14,8 +14,9 @@ from django.db.models.signals import pre_save
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.brought import Brought, all_brought, encrypted_fields
-from envelope_fields.fields.carriers import StoredEnvelope
+from envelope_fields.fields.sealed import BroughtValue, encrypted_fields
+
+_TAKEN = "envelope_fields"  # in the object's `_state`: the attributes that were looked at
 
 
 def connect() -> None:
@@ -31,14 +32,15 @@ def take_envelopes(instance: Model) -> None:
     Raises:
         MalformedEnvelope: a text begins like that of an envelope, and is none.
     """
-    held, known = instance.__dict__, all_brought(instance)
+    held = instance.__dict__
+    taken: set[str] = vars(instance._state).setdefault(_TAKEN, set())
     for field in encrypted_fields(instance):
         name = field.attname
-        if name in held and name not in known:
+        if name in held and name not in taken:
+            taken.add(name)
             stored = _stored_envelope(field, held[name], instance)
-            known[name] = None if stored is None else Brought(stored)
             if stored is not None:
-                del held[name]
+                held[name] = BroughtValue(field, stored)
 
 
 def _prepare(*, instance: Model, raw: bool, **_: Any) -> None:
@@ -46,12 +48,12 @@ def _prepare(*, instance: Model, raw: bool, **_: Any) -> None:
         take_envelopes(instance)
 
 
-def _stored_envelope(field: Any, value: Any, instance: Model) -> StoredEnvelope | None:
+def _stored_envelope(field: Any, value: Any, instance: Model) -> bytes | None:
     """Return the envelope that a text is; None for any other value."""
     if not isinstance(value, str) or not value.startswith(TEXT_PREFIX):
         return None
     try:
-        return StoredEnvelope(decode_text(value), field.label)
+        return decode_text(value)
     except MalformedEnvelope as error:
         raise MalformedEnvelope(
             f"{field}, in the fixture's object with the primary key {instance.pk!r}: {error}"

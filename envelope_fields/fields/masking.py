@@ -10,7 +10,8 @@ from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
 
-from envelope_fields.fields.masks import Mask, MaskedAttribute, is_dots
+from envelope_fields.fields.masks import Mask, ShownValue, is_dots, is_unopened
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 
 if TYPE_CHECKING:
@@ -32,10 +33,21 @@ class MaskingMixin(_Field):
         """Whether a value that may not be read is a mask instead of an error."""
         return self.on_denied == MASK
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        if self.masks:
-            self.descriptor_class = MaskedAttribute
-        super().contribute_to_class(cls, name, private_only=private_only)
+    def is_mask(self, value: Any) -> bool:
+        """Whether a value is the mask of one."""
+        return isinstance(value, Mask)
+
+    def is_shown_for(self, value: Any, held: SealedValue) -> bool:
+        """Whether a value is what was shown in the place of the one that an object holds."""
+        if isinstance(value, Mask):
+            same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
+            return bool(same)
+        # Forms, serializers and imports send them back.
+        return (self.masks and is_dots(value)) or is_unopened(value)
+
+    def unmasked(self, value: Any) -> Any:
+        """Return what an object holds when a value is assigned: for a mask, what it masks."""
+        return value.sealed if isinstance(value, Mask) else value
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
@@ -44,14 +56,24 @@ class MaskingMixin(_Field):
         return name, path, args, kwargs
 
     def clean(self, value: Any, model_instance: Model | None) -> Any:
-        return value if type(value) is Mask else super().clean(value, model_instance)
+        return value if isinstance(value, Mask) else super().clean(value, model_instance)
 
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
         made = super().formfield(*args, **kwargs)
-        if made is not None and self.masks:
-            form_class: Any = type(made)
-            made.__class__ = _masking(form_class)
-        return made
+        return disabled_for_masks(made, self.masks) if made is not None and self.masks else made
+
+
+def disabled_for_masks(form_field: Any, masks: bool) -> Any:
+    """Return a form field that does the same, and is disabled where no value can be shown.
+
+    Args:
+        form_field: the field of a form.
+        masks: whether the model field masks.
+    """
+    form_class: Any = type(form_field)
+    if not issubclass(form_class, _MaskingFormField):
+        form_field.__class__ = _masking(form_class, masks)
+    return form_field
 
 
 def refuse_mask(field: Any, value: Any) -> None:
@@ -60,7 +82,7 @@ def refuse_mask(field: Any, value: Any) -> None:
     Raises:
         FieldError: it is one.
     """
-    if type(value) is Mask:
+    if isinstance(value, Mask):
         raise FieldError(
             f"{field}: the value is masked, because you may not read it. It stays where it is, and "
             "cannot be written or dumped."
@@ -68,11 +90,17 @@ def refuse_mask(field: Any, value: Any) -> None:
 
 
 class _MaskingFormField(forms.Field):
-    """A form field that is disabled for a mask, whatever is posted for it."""
+    """A form field that is disabled for a mask, whatever is posted for it.
+
+    Attributes:
+        masks: whether the model field masks.
+    """
+
+    masks: bool
 
     def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
         # Each form has fields of its own, so this is for one object.
-        held = vars(getattr(form, "instance", None) or self).get(field_name)
+        held = getattr(getattr(form, "instance", None), field_name, None)
         if isinstance(held, Mask):
             form.initial[field_name] = held
         if isinstance(form.get_initial_for_field(self, field_name), Mask) or (
@@ -89,14 +117,19 @@ class _MaskingFormField(forms.Field):
         instance, name = getattr(form, "instance", None), form.add_prefix(field_name)
         if not form.is_bound or instance is None or instance._state.adding:
             return False
+        if not self.masks and type(vars(instance).get(field_name)) is not ShownValue:
+            return False
         if self.widget.value_omitted_from_data(form.data, form.files, name):
             return True
-        return is_dots(self.widget.value_from_datadict(form.data, form.files, name))
+        return self._is_shown(self.widget.value_from_datadict(form.data, form.files, name))
+
+    def _is_shown(self, value: Any) -> bool:
+        return (self.masks and is_dots(value)) or is_unopened(value)
 
     def clean(self, value: Any) -> Any:
         if isinstance(value, Mask):
             return value
-        if is_dots(value):
+        if self.masks and is_dots(value):
             raise forms.ValidationError(DOTS_ARE_NO_VALUE)
         return super().clean(value)
 
@@ -110,6 +143,7 @@ class _MaskingFormField(forms.Field):
 
 
 @cache
-def _masking(form_class: Any) -> Any:
+def _masking(form_class: Any, masks: bool) -> Any:
     """Return a form field class that does the same, and disables itself for masks."""
-    return type(f"Masking{form_class.__name__}", (_MaskingFormField, form_class), {})
+    bases = (_MaskingFormField, form_class)
+    return type(f"Masking{form_class.__name__}", bases, {"masks": masks})

@@ -6,36 +6,48 @@ it cannot be written anywhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
-from weakref import ref
 
-from django.core.exceptions import FieldError
-from django.db.models import Model
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
+from django.utils.translation import gettext_lazy, override
 
-from envelope_fields.crypto.format import encode_text
-from envelope_fields.fields.brought import EncryptedAttribute
-from envelope_fields.fields.carriers import Kept, StoredEnvelope
-from envelope_fields.fields.columns import EncryptedCol
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.columns import SEALED_AS, EncryptedCol
+from envelope_fields.fields.sealed import SealedValue, encrypted_fields
+from envelope_fields.keyring import version_of
+from envelope_fields.policy import Action
+from envelope_fields.policy.asking import may
 
 DOTS = "••••••••"
+MARK = "⚠ "
+CANNOT_BE_OPENED = gettext_lazy("cannot be opened")
 
 
 class Mask:
     """The mask of one value: dots for people, and nothing that a program could store.
 
+    It is what the attribute gives to a principal who may not read the value; the object goes on
+    to hold the sealed value.
+
     Attributes:
-        place: `app.model.field`, of the value.
+        sealed: the value.
     """
 
-    __slots__ = ("__weakref__", "_envelope", "_is_astray", "_is_newer", "_owner", "place")
+    __slots__ = ("__weakref__", "sealed")
 
-    def __init__(self, place: str, envelope: bytes | None = None) -> None:
-        self.place = place
-        self._envelope = envelope
-        self._owner: ref[Model] | None = None
-        self._is_astray = False
-        self._is_newer = False
+    def __init__(self, sealed: SealedValue) -> None:
+        self.sealed = sealed
+
+    @property
+    def place(self) -> str:
+        """`app.model.field`, of the value."""
+        place: str = self.sealed.field.place
+        return place
 
     def __str__(self) -> str:
         return DOTS
@@ -44,17 +56,16 @@ class Mask:
         return f"<Mask of {self.place}: {DOTS}>"  # with what is refused as a value
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mask) or self._envelope is None:
-            return self is other
-        return (self.place, self._envelope) == (other.place, other._envelope)
+        if not isinstance(other, Mask):
+            return False
+        mine, others = self.sealed, other.sealed
+        return (self.place, mine.envelope) == (other.place, others.envelope)
 
     def __hash__(self) -> int:
-        return hash((self.place, self._envelope))
+        return hash((self.place, self.sealed.envelope))
 
     def __reduce__(self) -> Any:
-        # A copy belongs to whatever object it is found in.
-        state = {"_is_astray": self._is_astray, "_is_newer": self._is_newer}
-        return Mask, (self.place, self._envelope), (None, state)
+        return Mask, (self.sealed,)
 
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         # Django asks this of whatever is written or compared, before it makes text of it.
@@ -64,79 +75,103 @@ class Mask:
             "bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
         )
 
-    def assigned_to(self, instance: Model, held: Any) -> Mask:
-        """Return what an object holds when this mask is assigned to it.
 
-        That is the mask itself in the object that is loaded, or another of the same row. In any
-        other it is one that cannot be written: packages assign what they never save.
+class Unopened(Mask):
+    """What pages and lists show for a value that cannot be opened, and not only for this user.
 
-        Args:
-            instance: the object.
-            held: what it has in this place so far.
-        """
-        if self._is_free_for(instance, held):
-            self._owner = ref(instance)
-            return self
-        astray = Mask(self.place, self._envelope)
-        astray._is_astray = True
-        return astray
+    Like a mask, it leaves the stored value alone.
 
-    def as_text(self) -> str | None:
-        """Return the text of the envelope that the value is in: no more than a mask says."""
-        return None if self._envelope is None else encode_text(self._envelope)
+    Attributes:
+        cause: why, for those who may view the key; else empty.
+    """
 
-    def replaces_what_is_stored(self) -> None:
-        """Be the mask of a value that is not in the row yet, from a draft of it."""
-        self._is_newer = True
+    __slots__ = ("cause",)
 
-    def stored_in(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope:
-        """Return what leaves the stored value alone when the object is saved.
+    def __init__(self, sealed: SealedValue, cause: str = "") -> None:
+        super().__init__(sealed)
+        self.cause = cause
 
-        A new row of a model that copies this one, as histories do, gets the envelope; so does the
-        row itself where the mask is of a draft of it.
+    def __str__(self) -> str:
+        return f"{MARK}{CANNOT_BE_OPENED}" + (f": {self.cause}" if self.cause else "")
 
-        Raises:
-            FieldError: that would be another field or row, or a new one.
-        """
-        if add and self._envelope is not None and field.copied_place == self.place:
-            return StoredEnvelope(self._envelope, field.label)
-        if self.place != field.place or self._is_of_another(instance):
-            raise FieldError(
-                f"{field} cannot take the masked value of {self.place} from another object: you "
-                "may not read it, so it stays where it is."
-            )
-        if add:
-            raise FieldError(
-                f"{field} is masked, and a copy of the row would need its value: a user who may "
-                "read it can make one."
-            )
-        if self._is_newer and self._envelope is not None:
-            return StoredEnvelope(self._envelope, field.label)
-        return Kept()
+    def __repr__(self) -> str:
+        return f"<Unopened value of {self.place}>"
 
-    def _of(self) -> Model | None:
-        return None if self._owner is None else self._owner()
+    def __reduce__(self) -> Any:
+        return Unopened, (self.sealed, self.cause)
 
-    def _is_of_another(self, instance: Model) -> bool:
-        return self._is_astray or (self._of() is not None and not self._is_of(instance))
 
-    def _is_of(self, instance: Model) -> bool:
-        owner = self._of()
-        return owner is instance or (owner is not None and owner == instance)
+class ShownValue(SealedValue):
+    """A sealed value whose attribute gives something to show where it cannot be opened."""
 
-    def _is_free_for(self, instance: Model, held: Any) -> bool:
-        if self._is_astray:
-            return False
-        if self._of() is not None:
-            return self._is_of(instance)
-        # It is being loaded (a new object that has one is refused when saved), or has come back
-        # from save(), which Django 6.0 lets return what an expression stored.
-        return instance._state.adding or type(held) is Mask
+    __slots__ = ()
+
+    def open(self) -> Any:
+        try:
+            return super().open()
+        except (EnvelopeError, ImproperlyConfigured) as error:
+            return Unopened(self, str(error) if may_view_key(self.envelope) else "")
+
+
+def may_view_key(envelope: bytes) -> bool:
+    """Whether the bound principal may view the key that an envelope names."""
+    try:
+        version = version_of(layout.parse(envelope).version_id)
+        return may(Action.DESCRIBE, version)
+    except (EnvelopeError, ImproperlyConfigured):
+        return False
+
+
+@contextmanager
+def shown(instance: Model) -> Iterator[None]:
+    """Have the attributes of an object give something to show, where they would raise."""
+    held = instance.__dict__
+    for field in encrypted_fields(instance):
+        sealed = held.get(field.attname)
+        if type(sealed) is SealedValue:
+            held[field.attname] = sealed.as_kind(ShownValue)
+    try:
+        yield
+    finally:
+        for field in encrypted_fields(instance):
+            sealed = held.get(field.attname)
+            if type(sealed) is ShownValue:
+                held[field.attname] = sealed.as_kind(SealedValue)
+
+
+def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """Return a queryset whose objects have something to show where attributes would raise."""
+    chosen = queryset.all()
+    vars(chosen.query)[SEALED_AS] = ShownValue
+    return chosen
+
+
+def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
+    """Return the error for an object that would be saved with the mask of another value."""
+    if add and mask.place == field.place:
+        return FieldError(
+            f"{field} is masked, and a copy of the row would need its value: a user who may "
+            "read it can make one."
+        )
+    return FieldError(
+        f"{field} cannot take the masked value of {mask.place} from another object: you "
+        "may not read it, so it stays where it is."
+    )
 
 
 def is_dots(value: Any) -> bool:
     """Whether a value is what a mask shows."""
     return isinstance(value, str) and value.strip() == DOTS
+
+
+def is_unopened(value: Any) -> bool:
+    """Whether a value is what is shown for one that cannot be opened."""
+    if not isinstance(value, str) or MARK not in value:
+        return False
+    text = value.strip()
+    with override(None):
+        english = str(CANNOT_BE_OPENED)
+    return text.startswith((f"{MARK}{CANNOT_BE_OPENED}", f"{MARK}{english}"))
 
 
 class StoredValue:
@@ -154,17 +189,3 @@ class StoredCol(EncryptedCol):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return Col.as_sql(self, compiler, connection)
-
-
-class MaskedAttribute(EncryptedAttribute):
-    """The attribute of a field that masks: a mask knows whose it is, and dots do not replace it."""
-
-    field: Any
-
-    def __set__(self, instance: Model, value: Any) -> None:
-        held = instance.__dict__.get(self.field.attname)
-        if type(value) is Mask:
-            value = value.assigned_to(instance, held)
-        elif type(held) is Mask and is_dots(value):
-            return  # forms, serializers and imports send back what they were shown
-        instance.__dict__[self.field.attname] = value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db.models import Field
@@ -22,13 +21,8 @@ class QueryingMixin(_Field):
     """Refuses, before SQL is sent, whatever would compute on envelopes."""
 
     def get_col(self, alias: str, output_field: Any = None) -> Col:
-        if alias == self.model._meta.db_table and (output_field is None or output_field == self):
-            return self.cached_col
+        # Never one that is kept: each query says of its own whether it loads objects by it.
         return EncryptedCol(alias, self, output_field)
-
-    @cached_property
-    def cached_col(self) -> Col:
-        return EncryptedCol(self.model._meta.db_table, self)
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar
 
+from django.core.exceptions import FieldError
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
+from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
+from envelope_fields.fields.columns import OPENED
 from envelope_fields.fields.guard import is_json_null
-from envelope_fields.fields.masks import Mask, StoredValue
+from envelope_fields.fields.masks import Mask, StoredValue, masked_in
+from envelope_fields.fields.sealed import BroughtValue
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -19,6 +22,21 @@ class EncryptedQuerySet(QuerySet[_Row]):
 
     Use it as a manager: `objects = EncryptedQuerySet.as_manager()`.
     """
+
+    def opened(self, *fields: str) -> Self:
+        """Return objects whose encrypted values are opened when they are loaded, and raise there.
+
+        Args:
+            *fields: the names of encrypted fields; without them, all of the model.
+
+        Raises:
+            FieldDoesNotExist: the model has no such field.
+            FieldError: it is not an encrypted one.
+        """
+        chosen = self.all()
+        names = fields or _encrypted_names(self.model)
+        vars(chosen.query)[OPENED] = frozenset(_encrypted(self.model, name) for name in names)
+        return chosen
 
     def bulk_update(
         self, objs: Iterable[_Row], fields: Iterable[str], batch_size: int | None = None
@@ -30,26 +48,45 @@ class EncryptedQuerySet(QuerySet[_Row]):
             if hasattr(field, "to_plaintext")
         ]
         # No name here holds a value itself: an error report would show it.
-        carriers = [
-            (field, Unencrypted(getattr(row, field.attname), row))
+        held = [
+            (field, Unencrypted(row.__dict__.get(field.attname), row))
             for row in rows
             for field in encrypted
         ]
         try:
-            for field, carrier in carriers:
-                if type(carrier.value) is Mask:
-                    row = cast("Model", carrier.instance)
-                    left = carrier.value.stored_in(field, row, add=False)
-                    setattr(row, field.attname, StoredValue(field) if type(left) is Kept else left)
-                elif _is_for_encryption(field, carrier):
-                    setattr(carrier.instance, field.attname, carrier)
+            for field, before in held:
+                vars(before.instance)[field.attname] = _prepared(field, before.instance)
             return super().bulk_update(rows, names, batch_size)
         finally:
-            for field, carrier in carriers:
-                setattr(carrier.instance, field.attname, carrier.value)
+            for field, before in held:
+                vars(before.instance)[field.attname] = before.value
+
+
+def _prepared(field: Any, row: Any) -> Any:
+    """Return what is written for a value, with the row that it belongs to."""
+    held = row.__dict__.get(field.attname)
+    if isinstance(held, BroughtValue):
+        return held.prepared(field, row, add=False)
+    carrier = Unencrypted(getattr(row, field.attname), row)
+    if isinstance(carrier.value, Mask):
+        if carrier.value.sealed.prepared(field, row, add=False) is None:
+            raise masked_in(field, row, carrier.value, add=False)
+        return StoredValue(field)
+    return carrier if _is_for_encryption(field, carrier) else carrier.value
 
 
 def _is_for_encryption(field: Field[Any, Any], carrier: Unencrypted) -> bool:
     if carrier.value is None or type(carrier.value) is StoredEnvelope:
         return False
     return is_json_null(field, carrier.value) or not hasattr(carrier.value, "resolve_expression")
+
+
+def _encrypted_names(model: Any) -> list[str]:
+    return [field.name for field in model._meta.concrete_fields if hasattr(field, "to_plaintext")]
+
+
+def _encrypted(model: Any, name: str) -> str:
+    field = model._meta.get_field(name)
+    if not hasattr(field, "to_plaintext"):
+        raise FieldError(f"{field} is not an encrypted field, so it is not opened().")
+    return str(field.name)

@@ -6,97 +6,145 @@ nor a variable of a frame that it passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from envelope_fields.crypto import envelope, format
-from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
+from envelope_fields.exceptions import (
+    DecryptionFailed,
+    EnvelopeError,
+    KeyAccessDenied,
+    OpeningNeedsThread,
+)
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
-from envelope_fields.keyring import unwrapping_key
+from envelope_fields.fields.sealed import SealedValue, log_failure
+from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, load_handle
 
 Reader = Callable[[Any, Any, Any], Any]
+Decrypt = Callable[[bytes, Sequence[bytes], str], bytes]
 
-_derivation = slice(format.DERIVATION_BYTES)
+_header = slice(format.HEADER_BYTES)
 
 
-def reader(field: Any, unwrapping_key: Callable[..., AESGCM] = unwrapping_key) -> Reader:
-    """Return the converter of a field's column, which every value that is loaded passes.
+def sealer(field: Any, kind: type[SealedValue]) -> Reader:
+    """Return the converter by which one query loads objects: it opens nothing, and raises nothing.
+
+    Handles are kept for the query, so that a value costs no more than a look into a dictionary.
+    """
+    place = field.place
+    known: dict[Any, tuple[Handle | None, float]] = {}
+
+    def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
+        if value is None:
+            return None
+        header = value[_header] if type(value) is bytes else None  # SQLite stores any type
+        found = known.get(header)
+        if found is None or monotonic() >= found[1]:
+            handle = load_handle(header, place)
+            until = float("inf") if handle is None else handle.table.half_life
+            found = known[header] = handle, until
+        return kind(field, value, found[0])
+
+    return seal
+
+
+def opener(field: Any) -> Callable[[SealedValue], Any]:
+    """Return what opens the sealed values of a field."""
+    contexts, from_plaintext = field.contexts, field.from_plaintext
+    place, masks = field.place, field.masks
+
+    def open_sealed(sealed: SealedValue) -> Any:
+        value, handle = sealed.envelope, sealed.handle
+        try:
+            plaintext = decrypt_sealed(value, contexts, place, handle)
+        except (EnvelopeError, TypeError) as error:
+            if masks and isinstance(error, KeyAccessDenied):
+                return Mask(sealed)
+            raise _unopened(sealed, error) from error
+        try:
+            return from_plaintext(plaintext)
+        except Exception as error:  # a decoder may raise anything, with the plaintext in it
+            failure = type(error).__name__
+        del plaintext
+        raise _told(sealed, _not_a_value(field, value, failure))
+
+    return open_sealed
+
+
+def reader(field: Any, decrypt: Decrypt = decrypt) -> Reader:
+    """Return the converter of a field's column where values are wanted, and not objects.
 
     Args:
         field: the field.
-        unwrapping_key: what asks the keyring.
+        decrypt: what asks the keyring.
     """
-    context, decrypt, from_plaintext = field.contexts[0], envelope.decrypt, field.from_plaintext
+    contexts, from_plaintext = field.contexts, field.from_plaintext
     place, masks = field.place, field.masks
 
     def read(value: Any, expression: Any, connection: Any) -> Any:
         if value is None:
             return None
         try:
-            key = unwrapping_key(value[_derivation], place)
+            plaintext = decrypt(value, contexts, place)
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
-                return Mask(place, value)
-            raise _without_key(field, value, error) from error
+                return Mask(SealedValue(field, value))
+            raise _unread(field, value, error) from error
         try:
-            return from_plaintext(decrypt(key, value, context))
-        except Exception:  # noqa: S110 - whatever it was, it is met again and named
-            pass
-        # Outside of `except`: what was raised there may hold the plaintext.
-        return _read_slowly(field, key, value)
+            return from_plaintext(plaintext)
+        except Exception as error:  # a decoder may raise anything, with the plaintext in it
+            failure = type(error).__name__
+        del plaintext
+        raise _not_a_value(field, value, failure)
 
     return read
 
 
-def _read_slowly(field: Any, key: AESGCM, value: bytes) -> Any:
-    """Read a value under each of the field's contexts, or say what is wrong with it."""
+def _unopened(sealed: SealedValue, error: Exception) -> Exception:
+    """Return the error for a sealed value that a caller looked at."""
+    problem = _unread(sealed.field, sealed.envelope, error)
+    if isinstance(error, KeyAccessDenied) and sealed.handle is not None:
+        return _told(sealed, problem, f" The object was loaded by {sealed.handle.loaded_by}.")
+    if isinstance(error, OpeningNeedsThread):
+        name = sealed.field.name
+        return _told(sealed, problem, f" Use `await obj.arefresh_from_db(fields=[{name!r}])`.")
+    return _told(sealed, problem)
+
+
+def _told(sealed: SealedValue, error: Exception, what: str = "") -> Exception:
+    """Return an error that says in which row the value is, and log it."""
+    if isinstance(error, EnvelopeError):
+        error = type(error)(f"{error}{what}{sealed.where()}")
+    log_failure(error)
+    return error
+
+
+def _unread(field: Any, value: Any, error: Exception) -> Exception:
+    """Return the error for a stored value that cannot be read, naming its field."""
     try:
-        version_id = format.parse(value).version_id.hex()
-        result, failure = _decode(field, _open(field, key, value))
-    except EnvelopeError as error:
-        raise named(field, error) from error
-    if failure:
-        raise DecryptionFailed(
-            f"{field}: the value under key version {version_id} was decrypted and is not what "
-            f"this field stores ({failure}). Was it written by a field of another type?"
-        )
-    return result
+        parsed = format.parse(value)
+    except EnvelopeError as malformed:
+        return named(field, malformed)
+    if type(error) in (envelope.UnwrapFailed, DecryptionFailed):
+        return _undecrypted(field, parsed.version_id.hex(), error)
+    return named(field, error) if isinstance(error, EnvelopeError) else error
 
 
-def _open(field: Any, key: AESGCM, value: bytes) -> bytes:
-    cause: DecryptionFailed
-    for context in field.contexts:
-        try:
-            return envelope.decrypt(key, value, context)
-        except envelope.UnwrapFailed as error:
-            cause = error
-        except DecryptionFailed as error:
-            cause = error
-            break
+def _undecrypted(field: Any, version_id: str, cause: Exception) -> DecryptionFailed:
     renamed = ""
     if isinstance(cause, envelope.UnwrapFailed):
         renamed = " If the field was renamed, name its earlier label in previous_contexts=."
-    raise DecryptionFailed(
-        f"the value under key version {format.parse(value).version_id.hex()} cannot be decrypted "
+    return DecryptionFailed(
+        f"{field}: the value under key version {version_id} cannot be decrypted "
         f"({type(cause).__name__}): {cause}.{renamed}"
     )
 
 
-def _decode(field: Any, plaintext: bytes) -> tuple[Any, str]:
-    """Return the value, or the name of the error that making it raised."""
-    try:
-        return field.from_plaintext(plaintext), ""
-    except Exception as error:  # a decoder may raise anything, with the plaintext in it
-        return None, type(error).__name__
-
-
-def _without_key(field: Any, value: Any, error: Exception) -> Exception:
-    """Return the error for a stored value whose key was not found, or that is no envelope."""
-    try:
-        format.parse(value)
-    except EnvelopeError as malformed:
-        return named(field, malformed)
-    return named(field, error) if isinstance(error, EnvelopeError) else error
+def _not_a_value(field: Any, value: bytes, failure: str) -> DecryptionFailed:
+    version_id = format.parse(value).version_id.hex()
+    return DecryptionFailed(
+        f"{field}: the value under key version {version_id} was decrypted and is not what this "
+        f"field stores ({failure}). Was it written by a field of another type?"
+    )

@@ -10,13 +10,14 @@ from __future__ import annotations
 from functools import wraps
 from typing import Any
 
+from django.db.models import Model
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.filters import OrderingFilter
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.json import EncryptedJSONField
-from envelope_fields.fields.masks import Mask, is_dots
+from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.text import EncryptedTextField
 
@@ -37,6 +38,21 @@ class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]
 
     def to_representation(self, value: Any) -> Any:
         return str(value) if isinstance(value, Mask) else super().to_representation(value)
+
+
+class EncryptedSerializerMixin(serializers.Serializer):  # type: ignore[type-arg]
+    """Shows the words "cannot be opened" where a value cannot be, instead of failing.
+
+    Put it before the class of a serializer, and of each nested one. Users who may view the key see
+    the cause. The words are refused as input.
+    """
+
+    def to_representation(self, instance: Any) -> Any:
+        if not isinstance(instance, Model):
+            return super().to_representation(instance)
+        with shown(instance):
+            data = super().to_representation(instance)
+        return {name: str(each) if isinstance(each, Mask) else each for name, each in data.items()}
 
 
 class MaskingCharField(MaskingFieldMixin, serializers.CharField):

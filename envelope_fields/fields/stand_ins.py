@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
-from envelope_fields.fields.masks import DOTS
+from envelope_fields.fields.masks import DOTS, MARK, is_unopened
 
 DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
@@ -40,6 +40,12 @@ _ENVELOPE = StandIn(
     "value itself; loading a fixture stores envelopes as they are.",
     _("This is the text of an encrypted value, not a value."),
 )
+_WORDS = StandIn(
+    FieldError,
+    "the value is what is shown in the place of one that cannot be opened. It would replace that; "
+    "an object whose value was not opened leaves the stored one alone.",
+    _("These words stand for a value that cannot be opened."),
+)
 _BYTES = StandIn(
     TypeError,
     "bytes are not a value of this field. Decode them, and assign the result.",
@@ -50,6 +56,7 @@ BYTES = (bytes, bytearray, memoryview)
 
 ToStored = Callable[[Unencrypted], bytes]
 
+_BEGINNINGS = (TEXT_PREFIX, MARK)
 _QUOTED = b' \t\r\n"'  # what may stand around the text of an envelope, also in JSON
 _SHOWN = (DOTS.encode(), b"\\u2022" * len(DOTS))  # as text, and as JSON escapes it
 
@@ -67,7 +74,7 @@ def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
     def plaintext_of(carrier: Unencrypted) -> bytes:
         # Most values are text, and told from what stands for one by how it begins.
         is_text = type(carrier.value) is str
-        if not is_text or carrier.value.lstrip().startswith(TEXT_PREFIX):
+        if not is_text or carrier.value.lstrip().startswith(_BEGINNINGS):
             refuse(field, carrier.value)
         plaintext = to_plaintext(carrier.value)
         found = None if is_text and not masks else _written(field, plaintext)
@@ -121,6 +128,8 @@ def stand_in(field: Any, value: Any) -> StandIn | None:
         return None if isinstance(field, BinaryField | JSONField) else _BYTES
     if type(value) is StoredEnvelope or (isinstance(value, str) and is_envelope(value)):
         return _ENVELOPE
+    if is_unopened(value):
+        return _WORDS
     return _DOTS if field.masks and _shows_dots(value) else None
 
 

@@ -8,15 +8,13 @@ from typing import Any
 from django.core.exceptions import FieldError
 from django.db.models import Model
 
-from envelope_fields.crypto import envelope
-from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields.carriers import Unencrypted
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.plaintext import guarded
 from envelope_fields.fields.row_keys import maker_for, managed_by
 from envelope_fields.fields.stand_ins import refusing
-from envelope_fields.keyring import wrapping_key
+from envelope_fields.keyring import encrypt
 from envelope_fields.models import DEFAULT_ALIAS
 
 Writer = Callable[[Unencrypted, str | None], bytes]
@@ -33,9 +31,9 @@ def writer(field: Any) -> Writer:
         FieldError: the field takes its key from the row, and there is none; or the value is
             what stands for one.
         TypeError, ValueError: the value is none that the field can store.
-        EnvelopeError: as `keyring.wrapping_key` raises it, naming the field.
+        EnvelopeError: as `keyring.encrypt` raises it, naming the field.
     """
-    context, encrypt = field.contexts[0], envelope.encrypt
+    context = field.contexts[0]
     chosen = DEFAULT_ALIAS if field.key is None else field.key
     is_alias, place, manager = isinstance(chosen, str), field.place, managed_by(chosen)
     plaintext_of = refusing(field, guarded(field))
@@ -43,22 +41,24 @@ def writer(field: Any) -> Writer:
     def write(carrier: Unencrypted, using: str | None) -> bytes:
         alias = chosen if is_alias else _alias(field, carrier.instance)
         try:
-            key = wrapping_key(alias, using, place, manager)
+            return encrypt(alias, plaintext_of, carrier, context, using, place, manager)
         except EnvelopeError as error:
-            key = _made_now(field, alias, using, error)
-        return encrypt(key, plaintext_of(carrier), context)
+            make_key(field, alias, using, error)
+        try:
+            return encrypt(alias, plaintext_of, carrier, context, using, place, manager)
+        except EnvelopeError as problem:
+            raise named(field, problem) from problem
 
     return write
 
 
-def _made_now(field: Any, alias: str, using: str | None, error: EnvelopeError) -> WrappingKey:
-    """Return what wraps under a key that had to be made first, or raise what was wrong."""
+def make_key(field: Any, alias: str, using: str | None, error: EnvelopeError) -> None:
+    """Make the key that a value needs, or raise what was wrong."""
     make = maker_for(field, alias) if isinstance(error, MasterKeyNotFound) else None
     if using is None or make is None:  # a dump only reads
         raise named(field, error) from error
     try:
         make(alias, using)
-        return wrapping_key(alias, using, field.place, managed_by(field.key))
     except EnvelopeError as problem:
         raise named(field, problem) from problem
 

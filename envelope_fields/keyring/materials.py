@@ -270,6 +270,11 @@ def check_version(version_id: bytes) -> None:
     wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
 
 
+def is_cached(row: rows.KeyRow) -> bool:
+    """Whether the material of a version is here, so that no root key has to be asked."""
+    return row.context in _plaintext
+
+
 def evict() -> None:
     """Wipe and drop all material: the next use asks the root key.
 

@@ -60,7 +60,14 @@ def table() -> Table | None:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
         _own.table = table_now()
+        _own.table.is_of_transaction = True
     return _own.table
+
+
+def holds(table: Table) -> bool:
+    """Whether a table is that of this thread's transaction, as far as it is known."""
+    hooks = connections[configuration().database].run_on_commit
+    return _own.table is table and _own.hooks is hooks and _own.epoch == _epoch
 
 
 def forget() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from itertools import count
 from threading import Lock
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,6 +21,7 @@ from envelope_fields.policy.facts import Facts, KeyPolicy, key_policies, key_pol
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 VERSIONS_AT_ONCE = 500  # in a query
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
+HANDLES = 16384
 
 
 # Plain tuples, which are taken apart much faster than named ones: for every value. `next` on a
@@ -40,6 +42,11 @@ class Table:
 
     Its time runs from before the first query, so what it knows is never older than it says; see
     `snapshots` for transactions that see the past.
+
+    Attributes:
+        deadline: until when it is valid, as `monotonic` tells the time.
+        half_life: until when objects are loaded by it: they open for as long again.
+        is_of_transaction: whether it serves one transaction, which sees the past.
     """
 
     __slots__ = (
@@ -48,13 +55,20 @@ class Table:
         "current",
         "deadline",
         "facts",
+        "half_life",
+        "handles",
+        "is_of_transaction",
         "unwrapping",
         "versions",
         "wrapping",
     )
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        self.deadline = (monotonic() if since is None else since) + seconds
+        since = monotonic() if since is None else since
+        self.deadline = since + seconds
+        self.half_life = since + seconds / 2
+        self.is_of_transaction = False
+        self.handles: dict[tuple[bytes, str, str | None], Any] = {}
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
         self.facts = Facts()
@@ -114,6 +128,17 @@ class Table:
             if len(self.wrapping) >= WRAPPING_KEYS:
                 self.wrapping.pop(next(iter(self.wrapping)))
             self.wrapping[key, place] = (wrapping_key, *serving, count(1))
+
+    def keep_handle(self, which: tuple[bytes, str, str | None], handle: Any) -> None:
+        """Keep what objects that are loaded hold, and let the oldest go where there are many."""
+        with self._lock:
+            if len(self.handles) >= HANDLES:
+                self.handles.pop(next(iter(self.handles)))
+            self.handles[which] = handle
+
+    def end(self) -> None:
+        """Be valid no longer: what was loaded by it asks again."""
+        self.deadline = self.half_life = 0
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again, and let the oldest go where there are many."""

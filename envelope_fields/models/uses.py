@@ -11,7 +11,7 @@ from envelope_fields.models.keys import MasterKeyVersion
 
 
 class KeyUse(models.Model):
-    """How often a key version was used on a day (in UTC), for what, by which door, and when last.
+    """How often a key version was used on a day (in UTC), by which channel for what, and when last.
 
     The first use by `kms` of a day is recorded before it is counted: then `uses` is 0 for a while.
     """
@@ -24,7 +24,7 @@ class KeyUse(models.Model):
     )
     day = models.DateField(_("day"))
     action = models.CharField(_("action"), max_length=64)
-    door = models.CharField(_("door"), max_length=16)  # fields, kms or rotation
+    channel = models.CharField(_("channel"), max_length=16)  # fields, kms or rotation
     uses = models.BigIntegerField(_("uses"), default=0)
     # NULL where a process of an earlier release counted the uses.
     used_at = models.DateTimeField(_("last used at"), null=True)
@@ -38,7 +38,7 @@ class KeyUse(models.Model):
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["version", "day", "action", "door"], name="envelope_fields_key_use"
+                fields=["version", "day", "action", "channel"], name="envelope_fields_key_use"
             )
         ]
 

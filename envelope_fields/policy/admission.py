@@ -6,7 +6,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.models import KeyManager
 from envelope_fields.policy import people
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.acting import bound_actor, current_principal
 from envelope_fields.policy.decisions import (
     Attempt,
     Verdict,
@@ -39,6 +39,17 @@ def known_actor() -> str | None:
         return actor.key if isinstance(actor, Principal) else actor.principal().key
     except KeyAccessDenied:  # somebody whom no grant can name: whoever decides says so
         return None
+
+
+def is_allowed(attempt: Attempt, policy: KeyPolicy, facts: Facts, using: str) -> bool:
+    """Whether the bound principal may do that until anything changes; no denial is recorded.
+
+    Args and errors are those of `admit`.
+    """
+    if people.uncommitted():
+        return False
+    answer = verdict(attempt, current_principal(), policy, facts, using)
+    return answer is Verdict.ALLOWED
 
 
 def admit(attempt: Attempt, policy: KeyPolicy, facts: Facts, using: str) -> bool:

@@ -14,10 +14,20 @@ from django.utils import timezone
 
 from envelope_fields.conf import configuration
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
+from envelope_fields.policy.acting import current_principal
 from envelope_fields.policy.actions import DATA_ACTIONS, OPEN_ACTIONS, Action
 from envelope_fields.policy.decisions import Attempt, Verdict, verdict
-from envelope_fields.policy.facts import NAME, Facts, KeyPolicy, listed, names_of, naming
+from envelope_fields.policy.facts import (
+    NAME,
+    Facts,
+    KeyPolicy,
+    key_policy,
+    listed,
+    names_of,
+    naming,
+)
 from envelope_fields.policy.principals import ANONYMOUS, APPLICATION, NOBODY, principal_of
+from envelope_fields.policy.versions import KeyVersionState
 
 
 def allowed_actions(
@@ -43,6 +53,20 @@ def allowed_actions(
         if verdict(Attempt(action, key.pk, key.alias), principal, policy, facts, using)
         is not Verdict.REFUSED
     }
+
+
+def may(action: Action, version: KeyVersionState) -> bool:
+    """Whether the principal who is bound to this code may do something with a key now.
+
+    Raises:
+        KeyAccessDenied: none is bound, and one must be.
+        MasterKeyUnusable: the key, users or grants could not be read.
+    """
+    using = configuration().database
+    attempt = Attempt(action, version.key_id, version.alias)
+    policy = key_policy(version.key_id, using)
+    answer = verdict(attempt, current_principal(), policy, Facts(), using)
+    return answer is not Verdict.REFUSED
 
 
 def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:

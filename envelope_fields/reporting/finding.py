@@ -10,9 +10,8 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
-from types import FrameType, MemberDescriptorType, ModuleType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from django.apps import AppConfig
@@ -23,7 +22,12 @@ from django.db.models.sql import Query
 from django.forms import BaseForm
 from django.utils.datastructures import MultiValueDict
 
-from envelope_fields.reporting.names import EncryptedNames, encrypted_fields, is_encrypted
+from envelope_fields.reporting.objects import (
+    attributes,
+    encrypted_fields,
+    is_encrypted,
+    is_pair,
+)
 from envelope_fields.reporting.secrets import Secrets
 
 _DEPTH = 5  # a view's serializer has the data that has the value
@@ -40,10 +44,9 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", 
 
 
 class Found:
-    """What was found of encrypted fields: their names, and their values."""
+    """What was found of encrypted fields."""
 
     def __init__(self) -> None:
-        self.names = EncryptedNames()
         self.secrets = Secrets()
         self._seen: set[int] = set()
 
@@ -62,8 +65,8 @@ class Found:
         """Look into the variables of a frame, the nearest first."""
         variables = dict(frame.f_locals)
         if is_of_library(frame.f_code.co_filename):
-            by_place = read_by_place(frame.f_code.co_name, variables)
-            self.secrets.add([value for field, value in by_place if is_encrypted(field)])
+            by_position = read_by_position(frame.f_code.co_name, variables)
+            self.secrets.add([value for field, value in by_position if is_encrypted(field)])
         else:
             self._note(variables)
         self.look_into(variables.values())
@@ -93,7 +96,7 @@ class Found:
     def _note(self, named: dict[Any, Any]) -> None:
         for name, value in named.items():
             # What is posted is all data, which may be the name of a field, too.
-            if name in self.names and not issubclass(type(value), MultiValueDict):
+            if name in self.secrets.names and not issubclass(type(value), MultiValueDict):
                 self.secrets.add(value)
 
     def _inside(self, value: Any) -> Iterable[Any]:
@@ -114,16 +117,15 @@ class Found:
         return inside
 
     def _in_object(self, value: Any, kind: type) -> Iterable[Any]:
-        held = _attributes(value)
+        held = attributes(value)
         if issubclass(kind, Model):
             for field in encrypted_fields(kind):
                 self.secrets.add(held.get(field.attname))
-            self.secrets.add(_brought(value))
         elif issubclass(kind, Value) and is_encrypted(held.get("output_field")):
             self.secrets.add(value)
         elif issubclass(kind, Q):
             for child in held.get("children", ()):
-                if is_pair(child) and child[0] in self.names:
+                if is_pair(child) and child[0] in self.secrets.names:
                     self.secrets.add(child[1])
         elif not is_of_library(_file_of(kind)):
             self._note(held)
@@ -142,32 +144,11 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
             waiting += getattr(each, "exceptions", ())
 
 
-def _brought(instance: Model) -> list[Any]:
-    """Return the values that a fixture has brought for an object, as far as somebody has looked."""
-    from envelope_fields.fields.brought import all_brought  # as for names.is_encrypted
-
-    return [each.seen for each in all_brought(instance).values() if each]
-
-
-def model_of(value: Any) -> Any:
-    """Return the model that something is a row of, or several rows; None if it is not."""
-    kind = type(value)
-    model = value.model if issubclass(kind, QuerySet) else kind
-    is_model = isinstance(model, type) and issubclass(model, Model)
-    return model if is_model and hasattr(model, "_meta") else None
-
-
-def has_encrypted_fields(value: Any) -> bool:
-    """Whether something is a row with encrypted fields, or several of them."""
-    model = model_of(value)
-    return model is not None and bool(encrypted_fields(model))
-
-
-def read_by_place(function: str, variables: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield fields and values where Django reads rows, and has them by place instead of by name."""
+def read_by_position(function: str, variables: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield fields and values where Django has the values of a row by position, not by name."""
     if function == "apply_converters" and "row" in variables:
-        for place, (_, expression) in variables["converters"]:
-            yield getattr(expression, "target", None), variables["row"][place]
+        for position, (_, expression) in variables["converters"]:
+            yield getattr(expression, "target", None), variables["row"][position]
     elif function == "from_db":
         fields = variables["cls"]._meta.concrete_fields
         fields = [field for field in fields if field.attname in variables["field_names"]]
@@ -175,16 +156,6 @@ def read_by_place(function: str, variables: dict[str, Any]) -> Iterator[tuple[An
     elif function == "__init__" and issubclass(type(variables.get("self")), Model):
         fields = variables["self"]._meta.concrete_fields
         yield from zip(fields, variables.get("args", ()), strict=False)
-
-
-def is_pair(value: Any) -> bool:
-    """Whether something is a name and a value, as filters have them."""
-    return type(value) is tuple and len(value) == 2 and isinstance(value[0], str)
-
-
-def holds_rows(value: Any) -> bool:
-    """Whether an object has such rows in it, which its repr would show."""
-    return any(has_encrypted_fields(inside) for inside in _attributes(value).values())
 
 
 def is_of_library(file: str) -> bool:
@@ -210,17 +181,3 @@ def _may_hold_values(value: Any) -> bool:
         or kind.__module__.startswith("rest_framework.")
         or any(not is_of_library(_file_of(each)) for each in kind.__mro__)
     )
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """Return what an object holds, also in slots. Not vars(): a lazy object would be made."""
-    held: dict[str, Any] = {}
-    for kind in type(value).__mro__:
-        for name, attribute in vars(kind).items():
-            if isinstance(attribute, MemberDescriptorType):
-                with suppress(AttributeError):  # not set
-                    held[name] = attribute.__get__(value)
-    with suppress(AttributeError):
-        own = object.__getattribute__(value, "__dict__")
-        held.update(own if isinstance(own, dict) else {})
-    return held

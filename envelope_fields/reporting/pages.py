@@ -12,8 +12,7 @@ from django.http import HttpRequest, QueryDict
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from envelope_fields.reporting.finding import Found, chain
-from envelope_fields.reporting.hiding import Shown, is_form, without_secrets
-from envelope_fields.reporting.secrets import SUBSTITUTE
+from envelope_fields.reporting.secrets import SUBSTITUTE, Shown, is_form, without_secrets
 
 _TEXTS = ("exception_value", "exception_notes", "request_insecure_uri", "user_str")
 _USERS = ("_cached_user", "user")  # as a request keeps them
@@ -33,7 +32,7 @@ class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
         shown = super().get_traceback_frame_variables(request, tb_frame)
         try:
             found = _found(request, tb_frame)
-            hidden = {name: without_secrets(name, value, found) for name, value in shown}
+            hidden = {name: without_secrets(name, value, found.secrets) for name, value in shown}
         except Exception as error:
             hidden = dict.fromkeys(dict(shown), _not_looked_through(error))
         return hidden.items()
@@ -43,7 +42,7 @@ class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
         posted: Any = super().get_post_parameters(request)
         try:
             found = _found(request, None)
-            shown = {name: without_secrets(name, posted[name], found) for name in posted}
+            shown = {name: without_secrets(name, posted[name], found.secrets) for name in posted}
         except Exception:
             shown = dict.fromkeys(posted, SUBSTITUTE)
         return shown if is_form(shown) else {SUBSTITUTE: SUBSTITUTE}
@@ -55,7 +54,9 @@ class EncryptedFieldsReporterFilter(SafeExceptionReporterFilter):
             found = _found(request, None)
             if _has_secrets(QueryDict(meta.get("QUERY_STRING", "")), found):
                 meta["QUERY_STRING"] = SUBSTITUTE
-            return {name: without_secrets(None, value, found) for name, value in meta.items()}
+            return {
+                name: without_secrets(None, value, found.secrets) for name, value in meta.items()
+            }
         except Exception:
             return dict.fromkeys(meta, SUBSTITUTE)
 
@@ -95,13 +96,14 @@ def _cleanse(data: dict[str, Any], request: HttpRequest | None, found: Found) ->
     if request is not None and _has_secrets(request.GET, found):
         data["request_insecure_uri"] = f"{request.path}?{SUBSTITUTE}"
         data["request_GET_items"] = [
-            (name, without_secrets(name, value, found)) for name, value in request.GET.items()
+            (name, without_secrets(name, value, found.secrets))
+            for name, value in request.GET.items()
         ]
 
 
 def _has_secrets(address: QueryDict, found: Found) -> bool:
     return any(
-        name in found.names or any(map(found.secrets.is_one, values))
+        name in found.secrets.names or any(map(found.secrets.is_one, values))
         for name, values in address.lists()
     )
 

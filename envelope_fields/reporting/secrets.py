@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, quote_plus
 from uuid import UUID
 
-from django.db.models import Value
+from django.db.models import QuerySet, Value
+
+from envelope_fields.reporting.objects import EncryptedNames, holds_rows, is_pair, model_of
 
 SUBSTITUTE = "********************"  # as Django has it
 
@@ -21,11 +24,21 @@ _LONG = 64
 
 _WRITTEN_AS_TEXT = (int, float, Decimal, date, time, timedelta, UUID)
 
+_DEPTH = 8
+_NO_NAME = re.compile(r'[{}"<>\n]')
+_PLAIN = (bytes, bytearray, int, float)
+_AS_IT_IS = (type(None), complex, type)
+
 
 class Secrets:
-    """Values that were met under the names of encrypted fields."""
+    """Values that were met under the names of encrypted fields.
+
+    Attributes:
+        names: these names.
+    """
 
     def __init__(self) -> None:
+        self.names = EncryptedNames()
         self._texts: set[str] = set()  # each of them hidden wherever it stands
         self._words: set[str] = set()  # the names in JSON, hidden where they are all there is
         self._forms: list[str] | None = None
@@ -65,10 +78,11 @@ class Secrets:
 
 def _texts_of(value: Any, is_name: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield the texts that a value consists of, and whether they are names in JSON."""
-    from envelope_fields.fields.carriers import Unencrypted  # as for names.is_encrypted
+    from envelope_fields.fields.carriers import Unencrypted  # as for objects.is_encrypted
+    from envelope_fields.fields.sealed import BroughtValue
 
     kind = type(value)
-    if issubclass(kind, Unencrypted | Value):
+    if issubclass(kind, Unencrypted | Value | BroughtValue):
         yield from _texts_of(value.value)
     elif issubclass(kind, dict):
         for key, inside in value.items():
@@ -100,13 +114,83 @@ def _quoted(text: str) -> set[str]:
 
 
 def _without(form: str, text: str) -> str:
-    beginning, place = form[:_LONG], 0
-    while (place := text.find(beginning, place)) >= 0:
-        end = place + len(beginning)
+    start, at = form[:_LONG], 0
+    while (at := text.find(start, at)) >= 0:
+        end = at + len(start)
         for expected, found in zip(form[_LONG:], text[end:], strict=False):
             if expected != found:
                 break
             end += 1
-        text = f"{text[:place]}{SUBSTITUTE}{text[end:]}"
-        place += len(SUBSTITUTE)
+        text = f"{text[:at]}{SUBSTITUTE}{text[end:]}"
+        at += len(SUBSTITUTE)
     return text
+
+
+class Shown(str):
+    """A text that a report shows as it is, without quotes around it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def without_secrets(name: Any, value: Any, secrets: Secrets, depth: int = 0) -> Any:
+    """Return a variable, an argument or a posted value as a report may show it."""
+    if name in secrets.names or secrets.is_one(value):
+        return SUBSTITUTE
+    kind = type(value)  # not isinstance(), for which a lazy object would be made
+    if issubclass(kind, str):
+        return secrets.cleansed(value)
+    if issubclass(kind, _PLAIN):
+        return _cleansed(value, repr(value), secrets)
+    if issubclass(kind, _AS_IT_IS):
+        return value
+    if depth >= _DEPTH:
+        return Shown("…")
+    return _in_depth(value, secrets, depth + 1)
+
+
+def is_form(posted: Iterable[Any]) -> bool:
+    """Whether these are the names of a form: JSON that is posted as one is all in a name."""
+    return not any(_NO_NAME.search(str(name)) for name in posted)
+
+
+def _in_depth(value: Any, secrets: Secrets, depth: int) -> Any:
+    if issubclass(type(value), dict):
+        return {
+            without_secrets(None, key, secrets, depth): without_secrets(key, inside, secrets, depth)
+            for key, inside in dict.items(value)
+        }
+    if type(value) in (list, tuple, set, frozenset):
+        if is_pair(value):  # such as a lookup and its value
+            name, inside = value
+            shown = without_secrets(None, name, secrets, depth)
+            return (shown, without_secrets(name, inside, secrets, depth))
+        return type(value)(without_secrets(None, inside, secrets, depth) for inside in value)
+    if model_of(value) is not None:
+        return Shown(_row_text(value))
+    if holds_rows(value):
+        return Shown(f"<{type(value).__name__} of rows with encrypted fields>")
+    return _cleansed(value, _repr(value), secrets)
+
+
+def _cleansed(value: Any, text: str, secrets: Secrets) -> Any:
+    """Return a text that has no secrets in it; numbers and bytes as they are, where that is all."""
+    cleansed = secrets.cleansed(text)
+    is_plain = issubclass(type(value), _PLAIN)
+    return value if is_plain and cleansed == text else Shown(cleansed)
+
+
+def _row_text(value: Any) -> str:
+    """Return which row it is: for more, another row may have to be read, or a value opened."""
+    if issubclass(type(value), QuerySet):
+        return f"<QuerySet of {value.model._meta.label}>"
+    return f"<{value._meta.label} {vars(value).get(value._meta.pk.attname)!r}>"
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from envelope_fields.reporting.finding import Found
-from envelope_fields.reporting.hiding import is_form, without_secrets
-from envelope_fields.reporting.secrets import SUBSTITUTE
+from envelope_fields.reporting.secrets import SUBSTITUTE, is_form, without_secrets
 
 Event = dict[str, Any]
 
@@ -59,14 +58,14 @@ def _cleansed(part: Any, value: Any, found: Found) -> Any:
     if part in _SOURCE:
         return value
     if part in _OF_THE_PROGRAM:
-        return without_secrets(None, value, found)
+        return without_secrets(None, value, found.secrets)
     if part == "query_string" and isinstance(value, str):
         names = [name for name, _ in parse_qsl(value, keep_blank_values=True)]
-        return SUBSTITUTE if any(name in found.names for name in names) else value
+        return SUBSTITUTE if any(name in found.secrets.names for name in names) else value
     if part == "data" and isinstance(value, dict) and not is_form(value):
         return SUBSTITUTE
     if part == "data" and isinstance(value, dict | list):  # of a request or of a breadcrumb
-        return without_secrets(None, value, found)
+        return without_secrets(None, value, found.secrets)
     if isinstance(value, dict):
         return {name: _cleansed(name, inside, found) for name, inside in value.items()}
     if isinstance(value, list | tuple):

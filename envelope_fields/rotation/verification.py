@@ -161,7 +161,7 @@ class Verification(Job):
             if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
                 raise  # that is about no value, and met with each
             return error
-        return EnvelopeError(f"{column}: you may not read it.") if type(read) is Mask else None
+        return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
 
 
 def _has_table(column: Column) -> bool:

@@ -30,7 +30,7 @@ def key():
 
 def used():
     """Return by what the uses are that the database knows of by now."""
-    return set(KeyUse.objects.filter(used_at__isnull=False).values_list("action", "door"))
+    return set(KeyUse.objects.filter(used_at__isnull=False).values_list("action", "channel"))
 
 
 class TestBeforeItIsReturned:
@@ -45,7 +45,7 @@ class TestBeforeItIsReturned:
             forget()
             KeyUse.objects.all().delete()
             use()
-            assert {door for _, door in used()} == {"kms"}, number
+            assert {channel for _, channel in used()} == {"kms"}, number
 
     def test_a_decryption(self, key):
         ciphertext = kms.encrypt("files", b"a", {})
@@ -180,7 +180,7 @@ def in_child(number):
 
 
 def all_uses():
-    return sum(KeyUse.objects.filter(door="kms").values_list("uses", flat=True))
+    return sum(KeyUse.objects.filter(channel="kms").values_list("uses", flat=True))
 
 
 class TestChildren:

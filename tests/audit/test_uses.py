@@ -12,6 +12,7 @@ from envelope_fields import kms, rotation
 from envelope_fields.audit import use_rows
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.use_rows import Day
+from envelope_fields.fields import open_values
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import KeyUse, MasterKey
 from envelope_fields.rotation import verification
@@ -29,15 +30,15 @@ def nothing_from_before():
 
 def uses():
     return {
-        (use.version.number, use.action, use.door): use.uses
+        (use.version.number, use.action, use.channel): use.uses
         for use in KeyUse.objects.select_related("version")
     }
 
 
 def test_values_are_counted():
     Note.objects.bulk_create(Note(text="a", data=None) for _ in range(5))
-    list(Note.objects.all())
-    list(Note.objects.all())
+    open_values(Note.objects.all())
+    open_values(Note.objects.all())
     key_uses.flush()
     assert uses() == {(1, "encrypt", "fields"): 5, (1, "decrypt", "fields"): 10}
 
@@ -62,7 +63,7 @@ def test_by_day(monkeypatch):
     assert days == [(tomorrow.date() - timedelta(days=1), 1), (tomorrow.date(), 1)]
 
 
-def test_the_door_and_the_action_of_kms():
+def test_the_channel_and_the_action_of_kms():
     key = create_master_key("files")
     kms.decrypt(kms.encrypt("files", b"a", {}), {})
     kms.generate_data_key_without_plaintext("files", {})
@@ -105,7 +106,7 @@ class TestLastUse:
         use = KeyUse.objects.get()
         assert use.used_at >= first
         earlier = Day(uses=1, used_at=first - timedelta(hours=1))
-        which = bytes(use.version.version_id), use.day, use.action, use.door
+        which = bytes(use.version.version_id), use.day, use.action, use.channel
         use_rows.write({which: earlier}, "default")
         assert (KeyUse.objects.get().uses, KeyUse.objects.get().used_at) == (3, use.used_at)
 
@@ -126,7 +127,7 @@ class TestLastUse:
         rotation.run(rotation.start(key, database="default"))
         assert [each.unreadable for each in verification.verify(["tests.Note"], "default")] == [[]]
         key_uses.flush()
-        assert {use.door for use in KeyUse.objects.all()} == {"rotation"}
+        assert {use.channel for use in KeyUse.objects.all()} == {"rotation"}
         assert key_uses.last_use(key) is None
 
     def test_of_one_version(self):
@@ -151,7 +152,7 @@ def test_a_version_that_was_rolled_back():
         kms.encrypt("default", b"a", {})
         transaction.set_rollback(True)
     key_uses.flush()
-    assert {door for _, _, door in uses()} <= {"fields", "kms"}
+    assert {channel for _, _, channel in uses()} <= {"fields", "kms"}
 
 
 def test_what_could_not_be_written_is_kept(monkeypatch):

@@ -92,7 +92,7 @@ def closed(key):
 
 
 def write_under(alias):
-    return keyring.wrapping_key(alias, "default")
+    return keyring.derived.wrapping_key(alias, "default")
 
 
 class Thread(threading.Thread):

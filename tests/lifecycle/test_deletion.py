@@ -279,7 +279,7 @@ class TestAttempts:
         at(monkeypatch, days=3)
         with pytest.raises(MasterKeyUnusable):
             kms.decrypt(ciphertext, {})
-        use = KeyUse.objects.get(door="kms", action="decrypt")
+        use = KeyUse.objects.get(channel="kms", action="decrypt")
         assert (use.uses, use.refused_at) == (0, timezone.now())
         at(monkeypatch, days=8)
         done = destroy_due_keys()
@@ -299,7 +299,7 @@ class TestAttempts:
         schedule_deletion(key, 7)
         write(envelope)
         with pytest.raises(MasterKeyUnusable):
-            TenantNote.objects.get()
+            _ = TenantNote.objects.get().text
         TenantNote.objects.all().delete()
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == []
@@ -347,7 +347,7 @@ class TestUsesByFields:
         """By a process that had not heard, of a value that is gone again."""
         key = key_in("enabled")
         schedule_deletion(key, 7)
-        told_late(key, door="fields", used_at=timezone.now() + timedelta(seconds=30))
+        told_late(key, channel="fields", used_at=timezone.now() + timedelta(seconds=30))
         at(monkeypatch, days=8)
         done = destroy_due_keys()
         assert done.destroyed == []
@@ -355,7 +355,7 @@ class TestUsesByFields:
 
     def test_one_that_is_earlier_does_not(self, monkeypatch):
         key = key_in("enabled")
-        told_late(key, door="fields", used_at=timezone.now())
+        told_late(key, channel="fields", used_at=timezone.now())
         schedule_deletion(key, 7)
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == [key]
@@ -373,7 +373,7 @@ class TestUsesByFields:
     def test_rotation_is_no_use(self, monkeypatch):
         key = key_in("enabled")
         schedule_deletion(key, 7)
-        told_late(key, door="rotation", used_at=timezone.now() + timedelta(hours=1))
+        told_late(key, channel="rotation", used_at=timezone.now() + timedelta(hours=1))
         at(monkeypatch, days=8)
         assert destroy_due_keys().destroyed == [key]
 
@@ -473,12 +473,12 @@ def confirmation_of(row):
     return caught.value.expected
 
 
-def told_late(key, door="kms", **columns):
+def told_late(key, channel="kms", **columns):
     """Store a use by kms, as a process does that had not heard of the deletion."""
     version = key.versions.get(number=1)
     today = timezone.now().date()
     KeyUse.objects.create(
-        version=version, day=today, action="encrypt", door=door, uses=1, **columns
+        version=version, day=today, action="encrypt", channel=channel, uses=1, **columns
     )
 
 

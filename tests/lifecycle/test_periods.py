@@ -75,7 +75,7 @@ class TestUpdate:
         TenantNote.objects.create(tenant="tenant", text="a")
         update_master_key(key, application_use=False)
         with pytest.raises(KeyAccessDenied):
-            TenantNote.objects.get()
+            _ = TenantNote.objects.get().text
         update_master_key(key, application_use=True)
         assert TenantNote.objects.get().text == "a"
 

@@ -39,7 +39,7 @@ def fill(using):
         )
     for uses, version in enumerate(MasterKeyVersion.objects.using(using).order_by("-pk"), start=1):
         KeyUse.objects.using(using).create(
-            version=version, day=date(2026, 11, 28), action="decrypt", door="kms", uses=uses
+            version=version, day=date(2026, 11, 28), action="decrypt", channel="kms", uses=uses
         )
     KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
     run = RotationRun.objects.using(using).create(

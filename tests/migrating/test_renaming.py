@@ -74,6 +74,7 @@ class TestAsTheHowToSays:
         project.migrate()
         assert read(project) == "kept"
         row = project.rows("zzz_clinic", "Patient").get()
+        assert row.history == "kept"  # what is not opened is not written
         row.save()
         project.add("zzz_clinic", alter("history", EncryptedTextField()))
         project.migrate()

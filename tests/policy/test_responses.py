@@ -44,7 +44,7 @@ def test_a_page_that_shows_the_error_to_anonymous(note, rf, settings):
         }
     ]
     with acting_as(AnonymousUser()), pytest.raises(KeyAccessDenied) as caught:
-        LabNote.objects.get()
+        _ = LabNote.objects.get().text
     page = response_for_exception(rf.get("/"), caught.value)
     assert page.status_code == 403
     assert "anonymous may not decrypt values of tests.labnote.text" in page.text

@@ -28,14 +28,14 @@ def current(key):
 def test_values_of_fields(lab):
     version = current(lab)
     notes = LabNote.objects.bulk_create(LabNote(text=str(number)) for number in range(5))
-    assert len(LabNote.objects.all()) == 5
-    len(LabNote.objects.filter(pk=notes[0].pk))
+    assert len([note.text for note in LabNote.objects.all()]) == 5
+    assert [note.text for note in LabNote.objects.filter(pk=notes[0].pk)] == ["0"]
     assert keyring.harvest_uses() == {
         (version, "encrypt", "fields"): 5,
         (version, "decrypt", "fields"): 6,
     }
     assert keyring.harvest_uses() == {}
-    LabNote.objects.get(pk=notes[0].pk)
+    assert LabNote.objects.get(pk=notes[0].pk).text == "0"
     assert keyring.harvest_uses() == {(version, "decrypt", "fields"): 1}
 
 
@@ -84,7 +84,7 @@ def test_forgetting_keys_forgets_no_use(lab):
 def test_prefixes_that_are_used_up(lab, monkeypatch):
     monkeypatch.setattr(keyring.table, "WRAPS_PER_PREFIX", 3)
     for _ in range(10):
-        keyring.wrapping_key("lab", "default")
+        keyring.derived.wrapping_key("lab", "default")
     assert keyring.harvest_uses() == {(current(lab), "encrypt", "fields"): 10}
 
 
@@ -93,7 +93,7 @@ def test_threads_lose_none_while_somebody_harvests(lab):
 
     def use():
         for _ in range(2000):
-            keyring.wrapping_key("lab", "default")
+            keyring.derived.wrapping_key("lab", "default")
 
     def harvest():
         for _ in range(200):

@@ -22,15 +22,15 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.log import AdminEmailHandler
 from django.views.debug import get_default_exception_reporter_filter
 
-from envelope_fields.fields import EncryptedTextField
+from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.reporting import (
     EncryptedFieldsReporter,
     EncryptedFieldsReporterFilter,
-    names,
+    objects,
 )
 from envelope_fields.reporting.finding import Found
-from envelope_fields.reporting.hiding import without_secrets
+from envelope_fields.reporting.secrets import without_secrets
 from tests.models import Note
 from tests.models.keyed import apps
 from tests.reporting.failing import IN_JSON, SECRET, SEEN, nothing_written, views, ways
@@ -257,9 +257,10 @@ def test_json_that_is_posted_as_a_form(client):
 
 
 READS = {
-    "all": lambda: list(Note.objects.all()),
+    "all": lambda: open_values(Note.objects.all()),
+    "opened": lambda: list(EncryptedQuerySet(Note).opened()),
     "values": lambda: list(Note.objects.values("title", "text", "data")),
-    "raw": lambda: list(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
+    "raw": lambda: open_values(Note.objects.raw("SELECT id, title, text, data FROM tests_note")),
 }
 
 
@@ -385,7 +386,7 @@ def test_addresses(rf):
     ],
 )  # fmt: skip
 def test_names(name, is_one):
-    assert (name in names.EncryptedNames()) is is_one
+    assert (name in objects.EncryptedNames()) is is_one
 
 
 def test_what_cannot_be_looked_through_is_hidden(client, note, monkeypatch):
@@ -403,12 +404,12 @@ def test_nothing_is_asked_of_a_database_or_of_a_lazy_object(note, django_assert_
     found = Found()
     with django_assert_num_queries(0):
         found.look_into_data({"held": lazy})
-        without_secrets("held", [lazy], found)
+        without_secrets("held", [lazy], found.secrets)
         for model in (Note, User):  # what a row says of itself may be of another one
             rows, row = model.objects.all(), model(pk=5)
             label = model._meta.label
-            assert str(without_secrets("held", rows, found)) == f"<QuerySet of {label}>"
-            assert without_secrets("held", row, found) == f"<{label} 5>"
+            assert str(without_secrets("held", rows, found.secrets)) == f"<QuerySet of {label}>"
+            assert without_secrets("held", row, found.secrets) == f"<{label} 5>"
     assert made == []
 
 
@@ -420,4 +421,4 @@ def test_a_value_without_text_is_none():
             apps = apps
             app_label = "keyed"
 
-    assert names.encrypted_fields(Counted) == [Counted._meta.get_field("count")]
+    assert objects.encrypted_fields(Counted) == [Counted._meta.get_field("count")]

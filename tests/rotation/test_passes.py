@@ -33,7 +33,7 @@ def spoil(row):
 def late_writer(model=Note):
     """Return what writes a text under the version that is current now, whatever comes later."""
     field = model._meta.get_field("text")
-    key = keyring.wrapping_key("default", "default")
+    key = keyring.derived.wrapping_key("default", "default")
     return lambda row, text: put(row, "text", encrypt(key, text.encode(), field.contexts[-1]))
 
 

@@ -174,7 +174,7 @@ def test_erasing_a_tenant_leaves_the_others():
     kept = Document.objects.create(clinic=south, body="b")
     shred_now(f"clinic/{north.pk}")
     with pytest.raises(EnvelopeError) as caught:
-        list(Document.objects.filter(clinic=north))
+        _ = Document.objects.get(clinic=north).body
     assert not isinstance(caught.value, MasterKeyNotFound)
     kept.refresh_from_db()
     assert kept.body == "b"

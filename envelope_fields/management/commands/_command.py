@@ -1,7 +1,5 @@
 """What the commands have in common: how they run, and how they name keys, users and groups."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime

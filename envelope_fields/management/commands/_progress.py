@@ -1,7 +1,5 @@
 """Long work on a terminal: a progress bar, and signals that leave a run that can go on."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

@@ -1,7 +1,5 @@
 """What `rewrap` says: beforehand, afterwards, and about what could not be moved."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any

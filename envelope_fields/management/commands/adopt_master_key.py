@@ -1,7 +1,5 @@
 """`manage.py adopt_master_key ALIAS`: also lists the grants on the key, which stay."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.grants import list_grants

@@ -1,7 +1,5 @@
 """`manage.py cancel_key_deletion KEY`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.lifecycle import Operation

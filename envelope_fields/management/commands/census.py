@@ -1,7 +1,5 @@
 """`manage.py census`: a table for people, or JSON for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py create_master_key ALIAS`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandParser

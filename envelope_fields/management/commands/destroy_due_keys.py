@@ -1,7 +1,5 @@
 """`manage.py destroy_due_keys`, for cron."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.lifecycle import destroy_due_keys

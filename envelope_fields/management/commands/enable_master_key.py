@@ -1,7 +1,5 @@
 """`manage.py enable_master_key KEY`."""
 
-from __future__ import annotations
-
 from envelope_fields.lifecycle import Operation
 from envelope_fields.management.commands._command import OperationCommand
 

@@ -1,7 +1,5 @@
 """`manage.py flush`: Django's, which does not take the keys of values that stay elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +43,7 @@ def _is_test_run() -> bool:
 def _truncate_allowed(database: str) -> Iterator[None]:
     """Have PostgreSQL empty tables of keys, in the transaction that does it and in no other.
 
-    A pool of connections would hand a setting of the session to somebody else.
+    A pool of connections would hand a setting of the session to another user of it.
     """
     ops: Any = connections[database].ops
     if connections[database].vendor != "postgresql":

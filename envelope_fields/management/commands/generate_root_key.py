@@ -1,7 +1,5 @@
 """`manage.py generate_root_key`: a new root key, on standard output or in a file of its own."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`manage.py grant_key KEY --user USERNAME --action decrypt`."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py list_grants`: a table for people, or JSON for programs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandParser

@@ -1,7 +1,5 @@
 """`manage.py list_master_keys`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandParser

@@ -1,7 +1,5 @@
 """`manage.py lower_key_cache_bound SECONDS`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser

@@ -1,7 +1,5 @@
 """`manage.py move_alias KEY ALIAS`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.lifecycle import Operation

@@ -1,7 +1,5 @@
 """`manage.py revoke_grant NUMBER`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandError, CommandParser

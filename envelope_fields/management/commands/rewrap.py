@@ -1,7 +1,5 @@
 """`manage.py rewrap`: moves stored values to the current versions of their keys."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """`manage.py rewrap_master_keys --to NAME`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.management import CommandParser

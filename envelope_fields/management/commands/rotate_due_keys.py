@@ -1,7 +1,5 @@
 """`manage.py rotate_due_keys`, for cron."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.lifecycle import rotate_due_keys

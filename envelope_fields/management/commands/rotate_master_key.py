@@ -1,7 +1,5 @@
 """`manage.py rotate_master_key KEY`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.lifecycle import Operation

@@ -1,7 +1,5 @@
 """`manage.py rotation_runs`: lists runs, and pauses, resumes or cancels one."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

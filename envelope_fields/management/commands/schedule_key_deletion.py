@@ -1,7 +1,5 @@
 """`manage.py schedule_key_deletion KEY`."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py shred_master_key KEY`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py verify_audit_trail`: exit code 1 if something is wrong with the trail."""
 
-from __future__ import annotations
-
 from argparse import ArgumentTypeError
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`manage.py verify_envelopes`: reads and decrypts every stored value."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from json import dumps
 from typing import Any, Protocol
@@ -36,7 +34,7 @@ class Command(EnvelopeCommand):
     def handle(
         self, *, field: list[str], database: str = "", json: bool = False, **options: Any
     ) -> None:
-        tell: _Told = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
+        report: _Report = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
         values = unreadable = 0
         with reported(), progress_bar("verifying", wanted=not json) as bar:
             total = _total(field, database)
@@ -45,13 +43,13 @@ class Command(EnvelopeCommand):
                 unreadable += len(verified.unreadable)
                 bar.show(values, max(total, values))
                 for each in verified.unreadable:
-                    tell.one(each)
-        tell.all(values, unreadable)
+                    report.one(each)
+        report.all(values, unreadable)
         if unreadable:
             raise CommandError(f"{unreadable:,} stored values cannot be read.")
 
 
-class _Told(Protocol):
+class _Report(Protocol):
     """Writes each unreadable value as it is met: there may be more of them than memory."""
 
     def one(self, each: Unreadable) -> None:

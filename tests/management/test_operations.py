@@ -1,4 +1,4 @@
-"""The acts as commands: the same functions, with words or JSON."""
+"""The operations as commands: the same functions, with words or JSON."""
 
 import json
 
@@ -9,6 +9,7 @@ from envelope_fields import kms
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey
 from tests.lifecycle import at, key_in
+from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
 from tests.models import TenantNote
 
 pytestmark = pytest.mark.django_db(databases="__all__")

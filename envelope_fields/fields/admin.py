@@ -1,7 +1,8 @@
-"""The admin's lists: a column of an encrypted field has no header to sort by.
+"""Encrypted fields in the admin of a project.
 
-Django makes each column of a model a link that orders by it, and asks no field whether it can. The
-order would be refused when SQL is made, and the page be an error.
+A column of an encrypted field has no header to sort by: Django makes each column of a model a link
+that orders by it, and asks no field whether it can. The order would be refused when SQL is made,
+and the page be an error. This is so for every admin class; a mixin shows what cannot be opened.
 """
 
 from __future__ import annotations
@@ -13,6 +14,26 @@ from typing import Any
 from django.db.models.sql import Query
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.masking import disabled_for_masks
+from envelope_fields.fields.masks import shown_by
+
+
+class EncryptedAdminMixin:
+    """Shows the words "cannot be opened" where a value cannot be, instead of an error page.
+
+    Put it before `ModelAdmin` or the class of an inline. The other rows of a list are shown; in a
+    form, such a field is disabled, and saving the object leaves the stored value alone. Users who
+    may view the key see the cause.
+    """
+
+    def get_queryset(self, request: Any) -> Any:
+        return shown_by(super().get_queryset(request))  # type: ignore[misc]  # of the admin class
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        made = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if made is None or not hasattr(db_field, "to_plaintext"):
+            return made
+        return disabled_for_masks(made, db_field.masks)
 
 
 def register() -> None:

@@ -1,0 +1,150 @@
+"""Keys derived from master keys, for one nonce prefix each: they never leave the keyring.
+
+A caller who wants one is authorized first: the policy is asked for each value, and each use is
+counted. Derived keys serve all callers; decisions are made for one principal, action and place.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.exceptions import MalformedEnvelope
+from envelope_fields.keyring import door, materials, rows
+from envelope_fields.keyring.cache import current_table, known, uncommitted
+from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.uncommitted import refuse_uncommitted
+from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, here
+from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.requests import in_flight
+from envelope_fields.policy.serving import check_serves_fields
+
+
+def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
+    """Return the key that opens the data key of a field's value.
+
+    Args:
+        derivation: the first 21 bytes of the envelope: header and nonce prefix.
+        place: `app.model.field`.
+
+    Raises:
+        MalformedEnvelope: they do not begin an envelope.
+        MasterKeyNotFound: no key version has the id they name.
+        MasterKeyUnusable: its state forbids it, or could not be read.
+        KeyAccessDenied: the principal may not, or none is bound and one must be.
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    return known_key(derivation, place) or unwrapping_key_for(READ_FIELD, derivation, place)
+
+
+def known_key(derivation: bytes, place: str) -> AESGCM | None:
+    """Return the key that opens a data key, if it is known that the caller may have it opened."""
+    table, now = known.table, monotonic()
+    if uncommitted or now >= table.deadline:
+        return None
+    opening = table.unwrapping.get(derivation)
+    if opening is None:
+        return None
+    key, uses, everybody, unbound, version = opening
+    if (unbound and not in_flight) if bound_actor() is None else everybody:
+        uses.at = now
+        next(uses.count)
+        return key
+    return key if door.is_admitted(table, version, place, READ_FIELD) else None
+
+
+def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
+    """Return the key that opens a data key; errors as above."""
+    here.came = True
+    if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
+        raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
+    table = current_table()
+    facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
+    door.admit(table, facts, row.state, place, errand)
+    opening = table.unwrapping.get(derivation)
+    key = derived(table, row, derivation) if opening is None else opening[0]
+    counted(row.state.version_id, errand).one()
+    return key
+
+
+def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
+    """Derive the key of a nonce prefix, and keep it for those who read more of its values."""
+    key = materials.derived(row, derivation[layout.HEADER_BYTES :])
+    table.keep_unwrapping_key(derivation, (key, *door.serving(table, row, READ_FIELD)))
+    return key
+
+
+def wrapping_key(
+    key: str | UUID, using: str | None, place: str = "", managed_by: str | None = None
+) -> WrappingKey:
+    """Return what wraps the data key of a field's value under the current version of a master key.
+
+    Args:
+        key: the master key's alias, or its id.
+        using: the database that the value goes to; None when it leaves for elsewhere.
+        place: `app.model.field`.
+        managed_by: who manages the key, by the declaration of the field; None is anybody.
+
+    Raises:
+        MasterKeyNotFound: there is no such master key.
+        MasterKeyUnusable: its state forbids it or could not be read; or the version is not
+            committed and the value would outlive its rollback; or the key serves no fields, or is
+            managed otherwise.
+        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    here.came = True
+    table, now = known.table, monotonic()
+    if not uncommitted and now < table.deadline:
+        budgeted = table.wrapping_key(key, place)
+        if budgeted is not None:
+            found, uses, everybody, unbound, version, _ = budgeted
+            if (unbound and not in_flight) if bound_actor() is None else everybody:
+                uses.at = now
+                next(uses.count)
+                return found
+            if door.is_admitted(table, version, place, WRITE_FIELD):
+                return found
+    return wrapping_key_for(WRITE_FIELD, key, using, place, managed_by)
+
+
+def wrapping_key_for(
+    errand: Errand,
+    key: str | UUID,
+    using: str | None,
+    place: str = "",
+    managed_by: str | None = None,
+) -> WrappingKey:
+    """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    here.came = True
+    if monotonic() >= known.table.deadline:  # something is read before the value is written
+        rows.lock_for_writing(using)
+    table = current_table()
+    facts = table.facts
+    # What `kms` wraps goes to places that nobody here knows: each has a prefix of its own.
+    budgeted = table.wrapping_key(key, place) if errand is WRITE_FIELD else None
+    if budgeted is None:
+        rows.lock_for_writing(using)
+    row = table.current_version(key)
+    door.admit(table, facts, row.state, place, errand)
+    if errand is WRITE_FIELD:
+        check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
+    wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
+    if errand is WRITE_FIELD and budgeted is None:
+        table.keep_wrapping_key(key, place, wrapping_key, door.serving(table, row, WRITE_FIELD))
+    counted(row.state.version_id, errand).one()
+    return wrapping_key
+
+
+def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
+    refuse_uncommitted(row.state, using)
+    prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
+    return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))

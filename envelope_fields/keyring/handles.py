@@ -1,0 +1,148 @@
+"""What a loaded value keeps of the keyring: whom it opens for without asking, and until when.
+
+A handle holds no key. It names the key version as it was known when the object was loaded, and
+the principal whom the policy admitted then. It ends with the table that it was made from: with
+eviction, with a refusal, with a change of a key, of grants or of users, and with time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from time import monotonic
+from weakref import WeakSet
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.keyring import rows, snapshots
+from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
+from envelope_fields.policy import admission
+from envelope_fields.policy.acting import Actor, bound_actor
+from envelope_fields.policy.decisions import Attempt
+from envelope_fields.policy.facts import Facts, KeyPolicy
+from envelope_fields.policy.principals import Principal
+from envelope_fields.policy.requests import in_flight
+from envelope_fields.policy.versions import check_state
+
+# For keys that every principal may use it is never looked up who that is.
+_ANY_PRINCIPAL = "any"
+
+
+class Handle:
+    """A key version, and whom the policy admitted to it when a value was loaded.
+
+    Attributes:
+        table: what was known of keys then; the handle lives as long as that is valid.
+        row: the key version.
+        admitted: the principal whom the policy admitted, by its key; None if it was nobody.
+        serves_everybody: whether the key is open to every principal.
+    """
+
+    __slots__ = ("_facts", "_loaded_by", "_uses", "admitted", "row", "serves_everybody", "table")
+
+    def __init__(self, table: Table, facts: Facts, row: rows.KeyRow, place: str) -> None:
+        self.table = table
+        self.row = row
+        self._facts = facts
+        self._loaded_by = bound_actor()
+        self._uses: Uses | None = None
+        policy = table.policy(row.state.key_id)
+        self.serves_everybody = admission.serves_everybody(policy)
+        attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
+        check_state(READ_FIELD.action, row.state)
+        self.admitted: str | None
+        if self._loaded_by is None:
+            is_open = admission.serves_unbound_code(policy) and not in_flight
+            self.admitted = _ANY_PRINCIPAL if is_open else None
+        elif self.serves_everybody:
+            self.admitted = _ANY_PRINCIPAL
+        else:
+            may = admission.is_allowed(attempt, policy, facts, configuration().database)
+            self.admitted = admission.known_actor() if may else None
+
+    def opens(self) -> bool:
+        """Whether it opens values for the caller, with nothing to ask."""
+        table = self.table
+        if monotonic() >= table.deadline or self._facts is not table.facts:
+            return False
+        if table.is_of_transaction and not snapshots.holds(table):
+            return False
+        if bound_actor() is None:  # it opens for the principal who was admitted
+            return self.admitted is not None
+        return self.serves_everybody or (
+            self.admitted is not None and self.admitted == admission.known_actor()
+        )
+
+    def count_use(self) -> None:
+        """Count a value that was opened, as a use of the key version."""
+        uses = self._uses
+        if uses is None:
+            uses = self._uses = counted(self.row.state.version_id, READ_FIELD)
+        uses.one()
+
+    @property
+    def loaded_by(self) -> str:
+        """Who loaded the value, for messages."""
+        return described(self._loaded_by)
+
+
+def described(actor: Actor | None) -> str:
+    """Return who an actor is, for messages; it may be known only now."""
+    if actor is None:
+        return "code that no principal was bound to"
+    try:
+        return str(actor if isinstance(actor, Principal) else actor.principal())
+    except EnvelopeError:
+        return "a principal that no grant can name"
+
+
+def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
+    """Return what a value that is loaded now is opened with.
+
+    Args:
+        table: what is known of keys; it may have to be read from the database.
+        version_id: of the key version, as the envelope names it.
+        place: `app.model.field`.
+
+    Returns:
+        A handle; None where the key is not known or may not be used: it is asked for again, and
+        an error raised, when a caller looks at the value.
+    """
+    try:
+        with _transaction_kept_usable():
+            row = table.version(version_id)
+            which = (version_id, place, _kept_under(table.policy(row.state.key_id)))
+            found = table.handles.get(which)
+            if found is None:
+                found = Handle(table, table.facts, row, place)
+                if which[-1] is not None:
+                    table.keep_handle(which, found)
+            return found
+    except (EnvelopeError, ImproperlyConfigured):
+        return None
+
+
+def _kept_under(policy: KeyPolicy) -> str | None:
+    """Return what a handle is kept under for the caller; None if it is not kept."""
+    if bound_actor() is None:
+        return "unbound in a request" if in_flight else "unbound"
+    return _ANY_PRINCIPAL if admission.serves_everybody(policy) else admission.known_actor()
+
+
+_with_tables: WeakSet[BaseDatabaseWrapper] = WeakSet()  # connections on which keys could be read
+
+
+@contextmanager
+def _transaction_kept_usable() -> Iterator[None]:
+    """Keep a transaction of PostgreSQL usable where the tables of keys may not be there yet."""
+    using = configuration().database
+    connection = connections[using]
+    may_fail = connection.in_atomic_block and connection not in _with_tables
+    with transaction.atomic(using=using) if may_fail else nullcontext():
+        yield
+    _with_tables.add(connection)
