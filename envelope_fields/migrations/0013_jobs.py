@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("envelope_fields", "0011_wrapping_keys")]
+    dependencies: ClassVar = [("envelope_fields", "0012_channels_of_uses")]
 
     operations: ClassVar = [
         migrations.CreateModel(
