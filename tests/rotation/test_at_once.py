@@ -104,7 +104,7 @@ def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
 
     monkeypatch.setattr(Batches, "_swap", waited)
     run = rotation.run("default")
-    assert [certificate.places for certificate in done] == [()]
+    assert [certificate.fields for certificate in done] == [()]
     assert (run.state, rotation.progress(run).skipped) == (RotationState.COMPLETED, len(rows))
     assert sorted(note.text for note in Note.objects.all()) == ["0", "1", "2"]
     assert left("default") == 0
