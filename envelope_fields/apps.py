@@ -28,8 +28,7 @@ class EnvelopeFieldsConfig(AppConfig):
             default_key,
         )
         from envelope_fields.audit import denials, uses
-        from envelope_fields.fields import fixtures
-        from envelope_fields.fixtures import formats
+        from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
         from envelope_fields.grants import revocation
         from envelope_fields.jobs import dispatch
@@ -42,7 +41,7 @@ class EnvelopeFieldsConfig(AppConfig):
         default_key.connect()
         denials.connect()
         revocation.connect()
-        fixtures.connect()
+        envelopes.connect()
         key_fixtures.connect()
         key_tables.connect(self)
         uses.connect()

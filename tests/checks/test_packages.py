@@ -10,6 +10,7 @@ from django.db import connection, connections
 
 from envelope_fields import checks
 from envelope_fields.checks.settings import check_driver, check_worker
+from envelope_fields.databases.postgresql import PostgreSQL
 from envelope_fields.jobs.workers import RotationWorker
 from tests.rotation import with_worker
 
@@ -27,7 +28,7 @@ class Unwilling(RotationWorker):
 class TestDriver:
     @pytest.fixture
     def psycopg2(self, monkeypatch):
-        monkeypatch.setattr("envelope_fields.checks.settings._is_psycopg3", lambda: False)
+        monkeypatch.setattr(PostgreSQL, "returns_bytes", lambda self: False)
 
     def test_psycopg_3(self):
         assert check_driver() == []
