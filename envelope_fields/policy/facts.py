@@ -74,7 +74,7 @@ def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]
         with _explained("The policies of master keys", using), _savepoint(using):
             found = list(rows.values_list("pk", *_COLUMNS[0]))
     except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and _says_no_column(error.__cause__):
+        if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
             return {}
         raise
     return {key_id: KeyPolicy(*columns) for key_id, *columns in found}
