@@ -35,7 +35,7 @@ _HEAD = re.compile(  # in docs/spec
 
 
 class Head(NamedTuple):
-    """The last event of a trail: whoever keeps it elsewhere sees when a tail is cut off.
+    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
 
     Attributes:
         number: of the event; 0 where there is none.

@@ -30,6 +30,7 @@ class MySQL(Database):
         "SET SESSION innodb_lock_wait_timeout = {seconds}",
         "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
     )
+    HOLDS: ClassVar = "LOCATE(BINARY %s, {column}) > 0"
     TRIGGERS: ClassVar = 2
 
     def reads_uncommitted(self) -> bool:
@@ -129,8 +130,8 @@ class MySQL(Database):
         if not prepared:
             return ""
         return (
-            "a transaction of this server is prepared (XA RECOVER lists it), and nobody sees what "
-            "it has written"
+            "a transaction of this server is prepared (XA RECOVER lists it), and what it wrote "
+            "cannot be seen"
         )
 
 
