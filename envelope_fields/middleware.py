@@ -1,4 +1,4 @@
-"""Whoever a request is from is the principal of the code that serves it.
+"""The user of a request is the principal of the code that serves it.
 
 `PrincipalMiddleware` is for Django's requests, `PrincipalASGIMiddleware` for what an ASGI server
 serves beside Django, such as websockets.

@@ -257,7 +257,7 @@ def data_of(row: MasterKey | MasterKeyVersion) -> dict[str, Any]:
 def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
     return [
         representation.key_content(
-            key, current_version=key.version_count, rotated_at=key.rotated_at
+            key, current_version=key.current_number, rotated_at=key.rotated_at
         )
         for key in keys
     ]

@@ -5,18 +5,12 @@ other. A transaction that is rolled back takes its events with it, and leaves no
 is committed goes to the logger `envelope_fields.audit` and to a signal, with the head of the trail
 as it was then. Kept where the database's writers cannot reach, lines of the log prove what the
 trail was: `verify_audit_trail --head`.
-
-The key of the MACs is a row of its own, wrapped by the root key, made at the first event.
-`rewrap_master_keys` has to move this row as well: an `AuditKey` is wrapped like a version of a
-master key, bound to `keyring.rows.of_audit_key(row).context`. Its material does not change, so the
-trail goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import uuid
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,29 +18,24 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import key_changes, keyring
-from envelope_fields.audit import canonical
+from envelope_fields import keyring
+from envelope_fields.audit import canonical, mac_key
+from envelope_fields.audit.mac_key import AuditTrailBroken
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome
+from envelope_fields.models import AuditEvent, AuditHead, AuditOutcome
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
 HEAD = 1
-MAC_KEY = 1
 _HEAD = re.compile(  # in docs/spec
     rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
 )
 
 
-class AuditTrailBroken(EnvelopeError):
-    """The audit trail cannot be continued: its key or its last event is not what it was."""
-
-
 class Head(NamedTuple):
-    """The last event of a trail: whoever keeps it elsewhere sees when a tail is cut off.
+    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
 
     Attributes:
         number: of the event; 0 where there is none.
@@ -96,7 +85,7 @@ def append(event: AuditEvent, using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    key = _mac_key(using, trail_is_empty=row.last_id is None)
+    key = mac_key.current(using, trail_is_empty=row.last_id is None)
     event.number = row.number + 1
     event.previous_id = row.last_id
     event.mac_version = bytes(key.version_id)
@@ -140,40 +129,6 @@ def _locked_head(using: str) -> AuditHead:
 def stored_bytes(value: object) -> bytes:
     """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
-
-
-def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
-    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
-
-    Args:
-        using: the keys' database.
-        trail_is_empty: whether there are no events yet, so that the key may be missing.
-
-    Raises:
-        AuditTrailBroken: there are events and no key, so that they cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
-    """
-    # Locked: a transaction that sees a snapshot would not find what another one has made.
-    key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
-    if key is not None:
-        return key
-    if not trail_is_empty:
-        raise AuditTrailBroken(
-            f"The key of the audit trail is missing in the database {using!r}, so no event can be "
-            "added, and nothing that needs one can be done. Restore the table of audit keys from a "
-            "backup of the keys."
-        )
-    return _new_mac_key(using)
-
-
-def _new_mac_key(using: str) -> AuditKey:
-    key_id = uuid.uuid4()
-    columns = keyring.generate_audit_key(key_id, MAC_KEY)
-    key = AuditKey(id=key_id, **columns)
-    key.save(using=using, force_insert=True)
-    # Until this is committed, no cache keeps its material.
-    key_changes.announce(using, [columns["version_id"]])
-    return key
 
 
 def notify(event: AuditEvent) -> None:

@@ -100,7 +100,7 @@ class Database:
             names: as above.
 
         Returns:
-            Those whose kind `relations` has not told.
+            Those whose kind `relations` has not found.
         """
         return []
 
@@ -150,7 +150,7 @@ class Database:
     def prepared_transaction(self) -> str:
         """Say which transaction was prepared, and is neither committed nor rolled back.
 
-        Nobody sees its rows, and it may be committed at any time. Empty where there is none.
+        No connection sees its rows, and it may be committed at any time. Empty where there is none.
         """
         return ""
 
@@ -279,5 +279,5 @@ def error_code(error: Error) -> Any:
 
 
 def as_django_has_it(moment: datetime) -> datetime:
-    """Return a moment as `timezone.now()` would have told it."""
+    """Return a moment as `timezone.now()` returns one."""
     return moment if settings.USE_TZ else timezone.make_naive(moment)

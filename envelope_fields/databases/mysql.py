@@ -129,8 +129,8 @@ class MySQL(Database):
         if not prepared:
             return ""
         return (
-            "a transaction of this server is prepared (XA RECOVER lists it), and nobody sees what "
-            "it has written"
+            "a transaction of this server is prepared (XA RECOVER lists it), and what it wrote "
+            "cannot be seen"
         )
 
 

@@ -32,7 +32,7 @@ _KINDS = {
 }
 
 # Every role may read the catalogue, also of schemas and tables that it may not use. Temporary
-# tables of other connections are left out: nobody else can read them, and they go with these.
+# tables of other connections are left out: no others can read them, and they go with these.
 # A partition that is being detached belongs to its table no more.
 _RELATIONS = """
 WITH RECURSIVE found AS (
@@ -119,7 +119,7 @@ class PostgreSQL(Database):
         return self._found(_COLUMNS_OR_TABLES, "rpmf", columns, tables)
 
     def name(self, name_sql: str) -> str:
-        # As the server does without a word.
+        # As the server does silently.
         longest = self.connection.ops.max_name_length() or 63
         return super().name(name_sql).encode()[:longest].decode(errors="ignore")
 

@@ -10,7 +10,7 @@ decrypted with them.
 from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle
-from envelope_fields.keyring.macs import mac, open_audit_key
+from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import (
     check_version,
     generate_audit_key,
@@ -63,6 +63,7 @@ __all__ = [
     "generate_version",
     "harvest",
     "harvest_uses",
+    "has_audit_key",
     "here",
     "load_handle",
     "mac",

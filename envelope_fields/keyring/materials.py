@@ -102,6 +102,11 @@ def opened(row: rows.KeyRow) -> None:
     used(row, lambda material: None)
 
 
+def is_open(context: KeyVersionContext) -> bool:
+    """Whether material is kept for the process."""
+    return context in _plaintext
+
+
 def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
     """Return what `use` makes of the material of a version, which it does not keep.
 
@@ -219,18 +224,20 @@ def _generated(
         wrapped = wrapping.wrap(wrapped_by, material, context)
     finally:
         wipe(material)
-    columns = {
-        "version_id": version_id,
-        "number": number,
-        "wrapped_material": wrapped.material,
-        "root_key": wrapped_by,
-        "wrapping_key_id": wrapped.wrapping_key_id,
-    }
+    columns = {"version_id": version_id, "number": number, **_columns(wrapped, wrapped_by)}
     return columns, wrapped.is_opened
 
 
-def rewrapped(row: wrapping.WrappedRow, to_root_key: str) -> wrapping.Wrapping:
-    """Return the material of a row as another root key wraps it, which opens to the same.
+def _columns(wrapped: wrapping.Wrapping, root_key: str) -> dict[str, Any]:
+    return {
+        "root_key": root_key,
+        "wrapped_material": wrapped.material,
+        "wrapping_key_id": wrapped.wrapping_key_id,
+    }
+
+
+def rewrapped(row: wrapping.WrappedRow, to_root_key: str) -> dict[str, Any]:
+    """Return the columns of a row whose material another root key wraps, which opens to the same.
 
     No cache is asked or filled, and the policy is not: nothing is done with the material.
 
@@ -253,7 +260,7 @@ def rewrapped(row: wrapping.WrappedRow, to_root_key: str) -> wrapping.Wrapping:
             f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that nobody "
             "would know whether what it wrapped opens. Move keys where it may do both."
         )
-    return wrapped
+    return _columns(wrapped, to_root_key)
 
 
 def check_version(version_id: bytes) -> None:

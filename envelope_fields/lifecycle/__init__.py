@@ -27,7 +27,9 @@ from envelope_fields.lifecycle.locking import expecting, find_master_key
 from envelope_fields.lifecycle.occupancy import KeyInUse
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.root_keys import (
+    Opened,
     Rewrapped,
+    open_master_key_versions,
     rewrap_master_keys,
     under_other_root_keys,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "Destructions",
     "FieldCount",
     "KeyInUse",
+    "Opened",
     "Operation",
     "Refused",
     "Rewrapped",
@@ -75,6 +78,7 @@ __all__ = [
     "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
+    "open_master_key_versions",
     "possible_operations",
     "ready_to_shred_at",
     "rewrap_master_keys",

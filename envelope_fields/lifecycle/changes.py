@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from envelope_fields.conf import configuration
 from envelope_fields.lifecycle.acts import Doing, doing, required
 from envelope_fields.lifecycle.locking import Key
 from envelope_fields.lifecycle.operations import Operation, performs
@@ -21,6 +22,7 @@ def update_master_key(
     description: str = _AS_IT_IS,
     rotation_period: int | None = _AS_IT_IS,
     application_use: bool = _AS_IT_IS,
+    root_key: str | None = _AS_IT_IS,
     actor: Any = None,
 ) -> MasterKey:
     """Change what is given of a master key; what is left out stays.
@@ -29,24 +31,30 @@ def update_master_key(
         key: a master key, its id or its alias.
         description: for people.
         rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
-        application_use: whether the application itself may encrypt and decrypt under it.
-        actor: as for `create_master_key`; needs the right to rotate for the first two, and to
-            manage grants for the third, which is a grant to the application.
+        application_use: whether the application itself may encrypt and decrypt under it; a grant
+            to the application, so it takes the right to manage grants.
+        root_key: the name of the root key that wraps its next version, and to which
+            `rewrap_master_keys` moves the others; None is the first in the settings.
+        actor: as for `create_master_key`; needs the right to rotate the key.
 
     Raises:
         ValidationError: not a period.
         MasterKeyNotFound: there is no such key.
         MasterKeyUnusable: it is pending deletion, or destroyed.
         KeyAccessDenied: the actor may not.
+        ImproperlyConfigured: the settings have no such root key.
     """
-    given = {
+    given: dict[str, Any] = {
         "description": description,
         "rotation_period": rotation_period,
         "application_use": application_use,
+        "root_key": root_key,
     }
     given = {name: value for name, value in given.items() if value is not _AS_IT_IS}
     if isinstance(key, MasterKeyVersion):
         raise TypeError("A version has none of these; its master key has.")
+    if given.get("root_key") is not None:
+        configuration().root_key(given["root_key"])
     action = Action.MANAGE_GRANTS if set(given) == {"application_use"} else None
     with doing(Operation.UPDATE, key, actor, action) as done:
         if "application_use" in given:

@@ -12,7 +12,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.lifecycle.acts import Doing
 from envelope_fields.lifecycle.alias_errors import alias_problem, alias_taken
 from envelope_fields.lifecycle.locking import key_transaction
-from envelope_fields.models import KeyGrant, KeyManager, MasterKey, MasterKeyVersion
+from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, require_creator
 
 
@@ -23,6 +23,8 @@ def create_master_key(
     managed_by: str = KeyManager.CUSTOMER,
     application_use: bool = True,
     rotation_period: int | None = None,
+    usage: str = KeyUsage.ENCRYPT_DECRYPT,
+    root_key: str | None = None,
     actor: Any = None,
 ) -> MasterKey:
     """Make a master key with its first version (KMS: CreateKey and CreateAlias).
@@ -36,11 +38,13 @@ def create_master_key(
             a customer's serves the application, and the users whom grants name.
         application_use: whether the application itself may encrypt and decrypt under it.
         rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
+        usage: a `KeyUsage`, what its material is for; never changed.
+        root_key: the name of the root key that wraps it; None is the first in the settings.
         actor: the user on whose behalf this is done, who may do everything with the new key;
             None is the principal of the request, or the application.
 
     Raises:
-        ValidationError: not an alias, or not a period.
+        ValidationError: not an alias, a period or a usage.
         AliasTaken: another key has it.
         AliasRefused: so it is, and the actor may not describe that key.
         KeyAccessDenied: the actor is anonymous, or a user who is inactive or gone.
@@ -53,6 +57,8 @@ def create_master_key(
         managed_by=managed_by,
         application_use=application_use,
         rotation_period=rotation_period,
+        usage=usage,
+        root_key=root_key,
         created_at=now,
         state_changed_at=now,
     )
@@ -104,16 +110,24 @@ def _grant_everything(done: Doing) -> None:
 
 
 def _said_of(key: MasterKey) -> dict[str, Any]:
-    return {
+    content: dict[str, Any] = {
         "alias": key.alias,
         "managed_by": str(key.managed_by),
         "application_use": key.application_use,
         "rotation_period": key.rotation_period,
     }
+    if key.usage != KeyUsage.ENCRYPT_DECRYPT:
+        content["usage"] = str(key.usage)
+    if key.root_key is not None:
+        content["root_key"] = key.root_key
+    return content
 
 
 def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
-    """Make a version of a key, its material wrapped by the root key; it is not saved."""
+    """Make a version of a key, its material wrapped by the root key; it is not saved.
+
+    Call it outside of the transaction that saves it: the root key may take long.
+    """
     now = timezone.now()
-    columns = keyring.generate_version(key.id, number, key.usage)
+    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
     return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)

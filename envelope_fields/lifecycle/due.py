@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import DateTimeField, F, Func, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
@@ -32,7 +33,7 @@ class _DaysLater(Func):
 
 
 def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
-    """Add `version_count`, `rotated_at` and `due_at` to keys.
+    """Add `version_count`, `current_number`, `rotated_at` and `due_at` to keys.
 
     The numbers of a key's versions have no gaps, so the newest says how many there are.
     """
@@ -40,6 +41,9 @@ def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
     newest = versions.order_by("-number")
     return keys.annotate(
         version_count=Subquery(newest.values("number")[:1]),
+        current_number=Coalesce(
+            Subquery(newest.filter(opened_at__isnull=False).values("number")[:1]), 1
+        ),
         rotated_at=Subquery(newest.values("created_at")[:1]),
         due_at=_DaysLater(F("rotated_at"), F("rotation_period")),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -66,6 +67,12 @@ def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion | None:
     """Return a version of a key by its number, if the key has one."""
     versions = key.versions.using(configuration().database).select_related("master_key")
     return versions.filter(number=number).first()
+
+
+def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
+    """Return the current version among versions of one key; None where it is not among them."""
+    opened = (version for version in versions if version.opened_at is not None)
+    return max(opened, key=lambda version: version.number, default=None)
 
 
 def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:

@@ -61,7 +61,7 @@ def key_transaction() -> Iterator[str]:
             "autocommit switched off. Switch it on for the change."
         )
     try:
-        with transaction.atomic(using=using, durable=durable):
+        with audit.prepared(using), transaction.atomic(using=using, durable=durable):
             yield using
     except KeyAccessDenied:
         # On SQLite the attempt could not be stored beside the transaction that is over now.

@@ -56,7 +56,7 @@ def test_a_value(key, user):
     with acting_as(user), pytest.raises(KeyAccessDenied):
         _ = LabNote.objects.get().text
     (event,) = events()
-    assert (event.action, event.after) == ("decrypt", {"place": "tests.labnote.text"})
+    assert (event.action, event.after) == ("decrypt", {"field": "tests.labnote.text"})
 
 
 def test_in_a_transaction_that_is_rolled_back(key, user):
