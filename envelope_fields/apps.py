@@ -28,27 +28,28 @@ class EnvelopeFieldsConfig(AppConfig):
             default_key,
         )
         from envelope_fields.audit import denials, uses
-        from envelope_fields.fields import fixtures
-        from envelope_fields.fixtures import formats
+        from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
         from envelope_fields.grants import revocation
+        from envelope_fields.jobs import dispatch
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
         from envelope_fields.policy import news
-        from envelope_fields.rotation import workers
+        from envelope_fields.rotation import scope
 
         checks.register()
         default_key.connect()
         denials.connect()
         revocation.connect()
-        fixtures.connect()
+        envelopes.connect()
         key_fixtures.connect()
         key_tables.connect(self)
         uses.connect()
         conversions.connect(self)
         news.connect()
         formats.register()
-        workers.register()
+        dispatch.register()
+        scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 

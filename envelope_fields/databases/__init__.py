@@ -27,6 +27,11 @@ def database(alias: str) -> Database:
     return database_of(connections[alias])
 
 
+def is_configured(connection: BaseDatabaseWrapper) -> bool:
+    """Whether there is a database: with `DATABASES["default"] = {}`, as Django documents, none."""
+    return connection.vendor != "unknown"
+
+
 def database_of(connection: BaseDatabaseWrapper) -> Database:
     """Return the database behind a connection."""
     return VENDORS.get(connection.vendor, Database)(connection)
@@ -42,4 +47,5 @@ __all__ = [
     "RowsHidden",
     "database",
     "database_of",
+    "is_configured",
 ]

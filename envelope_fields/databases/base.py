@@ -68,6 +68,10 @@ class Database:
     LOCK_TIMEOUT: ClassVar[tuple[str, str] | None] = None
     # Whether Django alters a table by copying its rows into another one.
     ALTERS_BY_COPYING: ClassVar[bool] = False
+    # What keeps a subquery from being merged into the query around it.
+    KEEP_APART: ClassVar[str] = ""
+    # The condition that a text column holds a text, letter by letter.
+    HOLDS: ClassVar[str | None] = None
     # How many triggers keep a table append-only.
     TRIGGERS: ClassVar[int] = 0
 
@@ -217,6 +221,19 @@ class Database:
     def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
         """Return what sets whether large values are kept apart and uncompressed, if there is it."""
         return None
+
+    def literal(self, value: bytes) -> str:
+        """Return bytes as SQL has them."""
+        return f"x'{value.hex()}'"
+
+    def returns_bytes(self) -> bool:
+        """Whether the driver returns bytes as they were stored."""
+        return True
+
+    @contextmanager
+    def truncating(self, before: str, after: str) -> Iterator[None]:
+        """Have statements executed before and after Django's, where these are TRUNCATE."""
+        yield
 
     def make_append_only(self, rows: AppendOnly) -> None:
         """Make the triggers that refuse changes of rows, in the place of those that are there.

@@ -30,6 +30,7 @@ class MySQL(Database):
         "SET SESSION innodb_lock_wait_timeout = {seconds}",
         "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
     )
+    HOLDS: ClassVar = "LOCATE(BINARY %s, {column}) > 0"
     TRIGGERS: ClassVar = 2
 
     def reads_uncommitted(self) -> bool:

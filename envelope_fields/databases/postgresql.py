@@ -105,6 +105,8 @@ class PostgreSQL(Database):
     NO_COLUMN: ClassVar = frozenset({"42703"})
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
+    KEEP_APART: ClassVar = "OFFSET 0"
+    HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
     TRIGGERS: ClassVar = 3
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
@@ -224,6 +226,24 @@ class PostgreSQL(Database):
         except DatabaseError as error:
             return bool(error_code(error) == _CANNOT_COERCE)
         return False
+
+    def literal(self, value: bytes) -> str:
+        return rf"'\x{value.hex()}'::bytea"
+
+    def returns_bytes(self) -> bool:
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs one of them
+
+        return bool(is_psycopg3)
+
+    @contextmanager
+    def truncating(self, before: str, after: str) -> Iterator[None]:
+        ops: Any = self.connection.ops
+        execute = ops.execute_sql_flush
+        ops.execute_sql_flush = lambda statements: execute([before, *statements, after])
+        try:
+            yield
+        finally:
+            del ops.execute_sql_flush
 
     def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
         how = "EXTERNAL" if external else "EXTENDED"

@@ -21,6 +21,7 @@ class SQLite(Database):
     """SQLite, which does not tell cases apart in names, and keeps bytes in columns of any type."""
 
     ALTERS_BY_COPYING: ClassVar = True
+    HOLDS: ClassVar = "instr({column}, %s) > 0"
     TRIGGERS: ClassVar = 3
 
     @classmethod

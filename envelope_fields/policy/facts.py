@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Q
 from django.db.transaction import TransactionManagementError
 
+from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
 from envelope_fields.policy.people import Person, group_model, person
@@ -53,13 +54,30 @@ def key_policy(key_id: UUID, using: str) -> KeyPolicy:
             with _explained("The policy of a master key", using), _savepoint(using):
                 columns = rows.values_list(*names).first()
         except MasterKeyUnusable as error:
-            if isinstance(error.__cause__, DatabaseError) and _says_no_column(error.__cause__):
+            if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
                 continue
             raise
         if columns is None:
             raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
         return KeyPolicy(*columns)
     return BEFORE_POLICIES
+
+
+def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]:
+    """Return what the rows of some keys say, in one query; none where a column is missing yet.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    rows = MasterKey.objects.using(using).filter(pk__in=key_ids)
+    try:
+        with _explained("The policies of master keys", using), _savepoint(using):
+            found = list(rows.values_list("pk", *_COLUMNS[0]))
+    except MasterKeyUnusable as error:
+        if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
+            return {}
+        raise
+    return {key_id: KeyPolicy(*columns) for key_id, *columns in found}
 
 
 def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: str) -> list[Grant]:
@@ -119,14 +137,6 @@ def listed(actions: Any) -> frozenset[str]:
 def _savepoint(using: str) -> Any:
     """Keep a transaction of PostgreSQL usable when a query fails in it."""
     return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
-
-
-def _says_no_column(error: DatabaseError) -> bool:
-    return (
-        getattr(error.__cause__, "sqlstate", None) == "42703"  # PostgreSQL
-        or error.args[:1] == (1054,)  # MariaDB and MySQL
-        or str(error).startswith("no such column")  # SQLite
-    )
 
 
 @contextmanager
