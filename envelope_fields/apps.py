@@ -31,10 +31,11 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
         from envelope_fields.grants import revocation
+        from envelope_fields.jobs import dispatch
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
         from envelope_fields.policy import news
-        from envelope_fields.rotation import workers
+        from envelope_fields.rotation import scope
 
         checks.register()
         default_key.connect()
@@ -47,7 +48,8 @@ class EnvelopeFieldsConfig(AppConfig):
         conversions.connect(self)
         news.connect()
         formats.register()
-        workers.register()
+        dispatch.register()
+        scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 

@@ -21,8 +21,7 @@ WITH_STATEMENTS = {"jobs/statements/__init__.py"}
 LEFT = {
     "lifecycle/under_way.py",
     "rotation/forecast.py",
-    "rotation/patience.py",
-    "rotation/statements/__init__.py",
+    "jobs/limits.py",
 }
 
 

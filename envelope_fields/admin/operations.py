@@ -12,10 +12,10 @@ from envelope_fields.admin.deletion import CancelDeletion, ScheduleDeletion, Shr
 from envelope_fields.admin.rotation_progress import done_text, is_quiet, run_text
 from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.admin.words import values_text, when_it_holds
+from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun, RotationState
 from envelope_fields.rotation import Progress, RunNotPossible
-from envelope_fields.rotation.elsewhere import resume_elsewhere
 
 
 class Rotate(KeyConfirmation):
@@ -142,7 +142,7 @@ class Resume(RunConfirmation):
         return [_("It is handed to a worker, which goes on where it was."), self.so_far()]
 
     def perform(self) -> str:
-        resume_elsewhere(self.row, actor=self.actor)
+        dispatch_resume(self.row, actor=self.actor)
         return _("The run goes on.")
 
 

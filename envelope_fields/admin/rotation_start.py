@@ -22,6 +22,8 @@ from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.conf import SETTING
+from envelope_fields.jobs import dispatch
+from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
@@ -31,10 +33,8 @@ from envelope_fields.rotation import (
     RotationUnderWay,
     active_run,
     forecast,
-    workers,
 )
-from envelope_fields.rotation.elsewhere import start_elsewhere
-from envelope_fields.rotation.limits import BATCH_SIZE
+from envelope_fields.rotation.runs import start_dispatched
 from envelope_fields.rotation.scope import declared_columns, scope
 
 _KINDS = [
@@ -214,7 +214,7 @@ class StartRotation(ConfirmationPage):
 
     def perform(self) -> str:
         form = self.form
-        run = start_elsewhere(self.row, **form.chosen(), limits=form.limits(), actor=self.actor)
+        run = start_dispatched(self.row, **form.chosen(), limits=form.limits(), actor=self.actor)
         self.back = self._url(run)
         return _("The values under %(key)s are being moved.") % {"key": self.row}
 
@@ -227,8 +227,8 @@ def can_start(key: MasterKey) -> bool:
 def worker_problem(command: str) -> str:
     """Say why no worker would work on a run, and which command does; empty where one would."""
     try:
-        workers.worker()
-    except workers.NoWorker:
+        dispatch.worker()
+    except dispatch.NoWorker:
         return _(
             "It would wait, since %(setting)s names no worker. Name one, or run this where the "
             "application runs: %(command)s"
@@ -277,7 +277,7 @@ def _plan(key: MasterKey, count: counts.Count, asked: dict[str, Any], max_rate: 
         EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
     """
     versions = of_key(key)
-    wanted = scope(asked["kind"], versions, asked.get("versions", ()))
+    wanted = scope(asked["kind"], [key], asked.get("versions", ()))
     looked_at = {
         (column.database, str(column)): wanted.version_ids(column)
         for column in declared_columns(asked.get("fields", ()))

@@ -18,7 +18,7 @@ from envelope_fields.checks.references import AppConfigs, all_models, encrypted_
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.databases import database
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.rotation import workers
+from envelope_fields.jobs import dispatch
 
 _OUR_SERIALIZERS = "envelope_fields.fixtures."
 
@@ -93,7 +93,7 @@ def check_worker(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:  # E001 says so
         return []
     try:
-        workers.worker()
+        dispatch.worker()
     except Exception as error:  # a worker of the project's own may raise any
         problem = error if isinstance(error, ImproperlyConfigured) else type(error).__name__
         return [

@@ -38,19 +38,22 @@ class Handle:
 
     Attributes:
         table: what was known of keys then; the handle lives as long as that is valid.
+        facts: what was known of users and grants then; None in a transaction that sees the past.
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was nobody.
         serves_everybody: whether the key is open to every principal.
+        uses: of the key version; not set before a value is opened.
     """
 
-    __slots__ = ("_facts", "_loaded_by", "_uses", "admitted", "row", "serves_everybody", "table")
+    uses: Uses
+    __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table", "uses")
 
     def __init__(self, table: Table, facts: Facts, row: rows.KeyRow, place: str) -> None:
         self.table = table
         self.row = row
-        self._facts = facts
+        # What is known in a transaction that sees the past is valid in that alone: see `opens`.
+        self.facts = None if table.is_of_transaction else facts
         self._loaded_by = bound_actor()
-        self._uses: Uses | None = None
         policy = table.policy(row.state.key_id)
         self.serves_everybody = admission.serves_everybody(policy)
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
@@ -65,25 +68,26 @@ class Handle:
             may = admission.is_allowed(attempt, policy, facts, configuration().database)
             self.admitted = admission.known_actor() if may else None
 
+    def begin_uses(self) -> Uses:
+        """Return the uses of the key version, when the first value is opened."""
+        self.uses = counted(self.row.state.version_id, READ_FIELD)
+        return self.uses
+
     def opens(self) -> bool:
         """Whether it opens values for the caller, with nothing to ask."""
         table = self.table
-        if monotonic() >= table.deadline or self._facts is not table.facts:
+        if monotonic() >= table.deadline:
             return False
-        if table.is_of_transaction and not snapshots.holds(table):
+        if not (snapshots.holds(table) if self.facts is None else self.facts is table.facts):
             return False
-        if bound_actor() is None:  # it opens for the principal who was admitted
-            return self.admitted is not None
-        return self.serves_everybody or (
-            self.admitted is not None and self.admitted == admission.known_actor()
-        )
+        # Where none is bound, it opens for the principal who was admitted.
+        return self.admitted is not None if bound_actor() is None else self.admits()
 
-    def count_use(self) -> None:
-        """Count a value that was opened, as a use of the key version."""
-        uses = self._uses
-        if uses is None:
-            uses = self._uses = counted(self.row.state.version_id, READ_FIELD)
-        uses.one()
+    def admits(self) -> bool:
+        """Whether the principal who is bound is the one who was admitted, or any may be."""
+        if self.serves_everybody:
+            return True
+        return self.admitted is not None and self.admitted == admission.known_actor()
 
     @property
     def loaded_by(self) -> str:

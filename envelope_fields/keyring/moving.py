@@ -8,7 +8,7 @@ What it derives stays here: in the keyring's table, it would serve readers, too.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from time import monotonic
 from uuid import UUID
@@ -73,6 +73,16 @@ class Transfer:
         self._write_until = now + seconds
         self._table = Table(seconds=0)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
+
+    def prepare(self, version_ids: Collection[bytes]) -> None:
+        """Read versions and their keys in a few queries, where a batch has values under many.
+
+        One that is not there is met when it is asked for.
+
+        Raises:
+            MasterKeyUnusable: the database could not be read.
+        """
+        self._table.learn(version_ids)
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
         """Return the key that opens data keys, also under a version that is disabled.

@@ -19,9 +19,10 @@ from envelope_fields.models.key_rows import (
 from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
 from envelope_fields.models.rotations import (
     ACTIVE_STATES,
+    RotationColumn,
     RotationFailure,
+    RotationKey,
     RotationKind,
-    RotationPlace,
     RotationRange,
     RotationRun,
     RotationState,
@@ -46,9 +47,10 @@ __all__ = [
     "KeyUse",
     "MasterKey",
     "MasterKeyVersion",
+    "RotationColumn",
     "RotationFailure",
+    "RotationKey",
     "RotationKind",
-    "RotationPlace",
     "RotationRange",
     "RotationRun",
     "RotationState",
