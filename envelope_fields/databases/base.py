@@ -61,6 +61,12 @@ class Database:
     # Codes of errors: SQLSTATE on PostgreSQL, numbers on MariaDB and MySQL.
     NO_TABLE: ClassVar[frozenset[Any]] = frozenset()
     NO_COLUMN: ClassVar[frozenset[Any]] = frozenset()
+    LOCKED: ClassVar[frozenset[Any]] = frozenset()  # by another transaction, in time
+    SLOW: ClassVar[frozenset[Any]] = frozenset()  # a statement took too long
+    REFUSED: ClassVar[frozenset[Any]] = frozenset()  # by a trigger that raises
+    # How much longer a batch of a job takes than to read and to wrap it: that it is written is most
+    # of the work. As measured by bench/rotation.py; a machine with slow disks takes longer.
+    WITH_WRITING: ClassVar[float] = 1
 
     # Whether a second connection can commit while the transaction of another one has written.
     COMMITS_BESIDE: ClassVar[bool] = False
@@ -179,6 +185,11 @@ class Database:
     def says_no_column(cls, error: Error) -> bool:
         """Whether a query failed because its table lacks a column."""
         return error_code(error) in cls.NO_COLUMN
+
+    @classmethod
+    def says_locked(cls, error: Error) -> bool:
+        """Whether a statement failed because another connection has a lock."""
+        return error_code(error) in cls.LOCKED
 
     @contextmanager
     def lock_timeout(self, seconds: int) -> Iterator[None]:

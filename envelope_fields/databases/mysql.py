@@ -25,6 +25,11 @@ class MySQL(Database):
 
     NO_TABLE: ClassVar = frozenset({1146})
     NO_COLUMN: ClassVar = frozenset({1054})
+    # lock wait timeout, deadlock, record changed since it was read
+    LOCKED: ClassVar = frozenset({1205, 1213, 1020})
+    SLOW: ClassVar = frozenset({1969, 3024})  # max_statement_time, and max_execution_time of MySQL
+    REFUSED: ClassVar = frozenset({1644})  # SIGNAL
+    WITH_WRITING: ClassVar = 5.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = (
         "SET SESSION innodb_lock_wait_timeout = {seconds}",
