@@ -17,7 +17,8 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.grants.grantees import grantee, grantee_of, name_of
 from envelope_fields.grants.representation import event_content
-from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key
+from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import KeyGrant, KeyState
 from envelope_fields.policy import Action, require
 

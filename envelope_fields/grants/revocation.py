@@ -26,7 +26,7 @@ from envelope_fields.grants.grantees import (
     rows_of,
 )
 from envelope_fields.grants.representation import event_content
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key
 from envelope_fields.models import KeyGrant, KeyState, MasterKey
 from envelope_fields.policy import NOBODY, Action, Principal, current_principal, people, require
 from envelope_fields.policy.news import models_of

@@ -26,7 +26,7 @@ from envelope_fields.crypto.context import encode
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.runs import RunOrId, all_runs, find_run, never_begun, pause, resume
 from envelope_fields.jobs.workers import RotationWorker
-from envelope_fields.lifecycle.locking import expecting
+from envelope_fields.lifecycle.context import expecting
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.policy import Principal
 

@@ -19,8 +19,7 @@ from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.limits import Limits, error_text
-from envelope_fields.lifecycle.acts import required
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key, required
 from envelope_fields.models import (
     ACTIVE_STATES,
     MasterKey,

@@ -14,13 +14,13 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.keyring import BOUND
-from envelope_fields.lifecycle.locking import key_transaction
+from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import APPLICATION, current_principal, principal_of
 
 
 def key_cache_bound() -> float:
-    """Return the largest `KEY_CACHE_SECONDS` of all processes, as far as the database was told."""
+    """Return the largest `KEY_CACHE_SECONDS` of all processes, as far as the database knows."""
     return _row(configuration().database).seconds
 
 

@@ -9,9 +9,8 @@ from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.acts import Doing
-from envelope_fields.lifecycle.alias_errors import alias_problem, alias_taken
-from envelope_fields.lifecycle.locking import key_transaction
+from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
+from envelope_fields.lifecycle.context import OperationContext, key_transaction
 from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, require_creator
 
@@ -34,7 +33,7 @@ def create_master_key(
     Args:
         alias: letters, digits and `/ _ . : @ -`, at most 200; what fields name in `key=`.
         description: for people.
-        managed_by: a `KeyManager`. A key of the application serves everybody who has access to it;
+        managed_by: a `KeyManager`. A key of the application serves all users who have access to it;
             a customer's serves the application, and the users whom grants name.
         application_use: whether the application itself may encrypt and decrypt under it.
         rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
@@ -90,13 +89,13 @@ def _store(key: MasterKey, version: MasterKeyVersion, principal: Principal) -> N
         except IntegrityError as error:
             raise _Faster from error
         version.save(using=using, force_insert=True)
-        done = Doing(using, principal, key)
-        done.record(CREATE_KEY, {}, _said_of(key))
+        done = OperationContext(using, principal, key)
+        done.record(CREATE_KEY, {}, _content(key))
         if principal != APPLICATION:
             _grant_everything(done)
 
 
-def _grant_everything(done: Doing) -> None:
+def _grant_everything(done: OperationContext) -> None:
     """Let a user do everything with the key they made, as KMS lets the account that makes one."""
     grant = KeyGrant(
         master_key=done.key,
@@ -109,7 +108,7 @@ def _grant_everything(done: Doing) -> None:
     done.record("create_grant", {}, {"grant": grant.pk, **granted})
 
 
-def _said_of(key: MasterKey) -> dict[str, Any]:
+def _content(key: MasterKey) -> dict[str, Any]:
     content: dict[str, Any] = {
         "alias": key.alias,
         "managed_by": str(key.managed_by),

@@ -18,7 +18,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import snapshots
-from envelope_fields.lifecycle.alias_errors import AliasTaken
+from envelope_fields.lifecycle.aliases import AliasTaken
 from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.policy import APPLICATION
 

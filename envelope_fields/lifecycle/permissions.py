@@ -20,8 +20,8 @@ from envelope_fields.policy import (
     current_principal,
     keys_open_to,
     principal_of,
-    tell,
 )
+from envelope_fields.policy import tell as notify_denied
 
 
 def has_permission(user: Any, codename: str) -> bool:
@@ -56,7 +56,7 @@ def open_keys(action: Action, actor: Any = None) -> QuerySet[MasterKey]:
 def record_denial(action: Action | str, key: MasterKey | None, actor: Any = None) -> None:
     """Have a refused attempt logged, and stored in the audit trail."""
     pk, alias = (None, None) if key is None else (key.pk, key.alias)
-    tell(Denial(_principal(actor), action, pk, alias))
+    notify_denied(Denial(_principal(actor), action, pk, alias))
 
 
 def _principal(actor: Any) -> Any:

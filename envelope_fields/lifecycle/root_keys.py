@@ -17,9 +17,13 @@ from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.lifecycle.acts import required
-from envelope_fields.lifecycle.failures import Refused, collecting
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import (
+    Refused,
+    collecting,
+    key_transaction,
+    locked_key,
+    required,
+)
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, Action, current_principal, principal_of
@@ -29,7 +33,7 @@ _TRIES = 3
 
 
 class _Changed(Exception):
-    """Somebody else moved the row; what was recorded of it is rolled back."""
+    """Another process moved the row; what was recorded of it is rolled back."""
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ def _root_key_of(row: Row) -> str | None:
 
 
 def _moved(row: Row, to_root_key: str, actor: Any) -> bool:
-    """Try until the row is moved, by us or by somebody else; return whether it was us."""
+    """Try until the row is moved, by this process or another; return whether it was us."""
     for _ in range(_TRIES):
         if _move(row, to_root_key, actor):
             return True
@@ -103,7 +107,7 @@ def _moved(row: Row, to_root_key: str, actor: Any) -> bool:
 
 
 def _move(row: Row, to_root_key: str, actor: Any) -> bool:
-    """Move a row that is as we read it; return False where somebody has changed it meanwhile."""
+    """Move a row that is as we read it; return False where it was changed meanwhile."""
     if isinstance(row, MasterKeyVersion):
         return _move_version(row, to_root_key, actor)
     with suppress(_Changed):

@@ -6,18 +6,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import DateTimeField, F, Func, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle.acts import Doing, doing, required
+from envelope_fields.lifecycle.context import (
+    OperationContext,
+    Refused,
+    collecting,
+    performing,
+    required,
+)
 from envelope_fields.lifecycle.creation import new_version
-from envelope_fields.lifecycle.failures import Refused, collecting
-from envelope_fields.lifecycle.locking import Key, found_key
-from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.keys import Key, found_key
+from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
-from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 _TRIES = 20
@@ -101,7 +106,7 @@ def _rotated(key: Key, actor: Any, *, only_if_due: bool = False) -> MasterKeyVer
     """
     for _ in range(_TRIES):
         version = _wrapped(key, actor)
-        with doing(Operation.ROTATE, key, actor) as done:
+        with performing(Operation.ROTATE, key, actor) as done:
             state_after(Operation.ROTATE, done.key)
             newest = _newest(done.key)
             if only_if_due and not _is_due(done.key, newest.created_at):
@@ -121,7 +126,7 @@ def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
     return new_version(row, _newest(row).number + 1)
 
 
-def _store(version: MasterKeyVersion, done: Doing) -> None:
+def _store(version: MasterKeyVersion, done: OperationContext) -> None:
     before = done.key.current_version.number
     version.save(using=done.using, force_insert=True)
     after = {"current_version": version.number if version.opened_at else before}
@@ -144,3 +149,47 @@ def _with_periods() -> list[MasterKey]:
 def _is_due(key: MasterKey, newest: datetime) -> bool:
     due = due_at(key.rotation_period, newest)
     return due is not None and due <= timezone.now()
+
+
+_NEVER_ROTATED = (KeyState.PENDING_DELETION, KeyState.DESTROYED)
+
+
+class _DaysLater(Func):
+    """A moment, some days later; each database has a syntax of its own for it."""
+
+    output_field = DateTimeField()
+    template = "(%(expressions)s * interval '1 day')"  # PostgreSQL
+    arg_joiner = " + "
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "DATE_ADD(%(expressions)s DAY)"
+        return self.as_sql(
+            compiler, connection, template=template, arg_joiner=", INTERVAL ", **context
+        )
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # Text in the form that Django stores; a percent sign stands doubled in a template.
+        template = "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')"
+        return self.as_sql(compiler, connection, template=template, arg_joiner=", ", **context)
+
+
+def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
+    """Add `version_count`, `current_number`, `rotated_at` and `due_at` to keys.
+
+    The numbers of a key's versions have no gaps, so the newest says how many there are.
+    """
+    versions = MasterKeyVersion.objects.using(keys.db).filter(master_key=OuterRef("pk"))
+    newest = versions.order_by("-number")
+    return keys.annotate(
+        version_count=Subquery(newest.values("number")[:1]),
+        current_number=Coalesce(
+            Subquery(newest.filter(opened_at__isnull=False).values("number")[:1]), 1
+        ),
+        rotated_at=Subquery(newest.values("created_at")[:1]),
+        due_at=_DaysLater(F("rotated_at"), F("rotation_period")),
+    )
+
+
+def due_keys(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
+    """Pick the keys whose rotation period is over."""
+    return keys.filter(Q(due_at__lte=timezone.now())).exclude(state__in=_NEVER_ROTATED)

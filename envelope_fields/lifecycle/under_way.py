@@ -1,7 +1,8 @@
 """Transactions that are under way: what they wrote is not counted before they are committed.
 
 PostgreSQL shows every role which locks transactions hold; MariaDB lists transactions to those that
-have the right `PROCESS`. SQLite lets one write at a time: once it is our turn, nobody is writing.
+have the right `PROCESS`. SQLite lets one write at a time: once it is our turn, no other
+connection is writing.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database, transactions
 
-SECONDS = 5  # a count may have somebody waiting in front of a page
-# MariaDB shows what it showed before until nobody has looked for 0.1 seconds: there, looks are
-# further apart, and by chance, since others look, too.
+SECONDS = 5  # a user may wait for a count in front of a page
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
 SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
 _BETWEEN_LOOKS = (0.05, 0.05)
 LOOKS = 10
@@ -65,7 +66,7 @@ _MYSQL = """
     WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
 """
 _MYSQL_WRITERS = f"{_MYSQL} trx.trx_rows_modified > 0"
-# Their beginnings are told in whole seconds.
+# It shows their beginnings in whole seconds.
 _MYSQL_OLDER = f"{_MYSQL} TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
 _NO_RIGHT = 1227
 
@@ -89,24 +90,24 @@ class Open:
 
 
 @dataclass(slots=True)
-class Left:
-    """What is left after a wait.
+class Waited:
+    """What a wait ended with.
 
     Attributes:
         still_open: transactions that did not end.
-        unseen: databases that do not say which there are.
+        unseen: databases that do not show theirs.
     """
 
     still_open: list[Open] = field(default_factory=list)
     unseen: list[NotCounted] = field(default_factory=list)
 
 
-def writers() -> Left:
+def writers() -> Waited:
     """Wait a little for transactions that have written to the tables of values."""
     return _waited_for(_tables(), _writers, SECONDS)
 
 
-def older(age: Callable[[], float], patience: float) -> Left:
+def older(age: Callable[[], float], seconds: float) -> Waited:
     """Wait for transactions that began before a moment.
 
     Also for those in the keys' database: one that sees the past finds keys there as they were.
@@ -114,10 +115,10 @@ def older(age: Callable[[], float], patience: float) -> Left:
     Args:
         age: returns how many seconds ago that moment is. A transaction that does not show its own,
             as one of another role on PostgreSQL, is taken for older.
-        patience: for how many seconds to wait.
+        seconds: for how many seconds to wait.
     """
     tables = {configuration().database: set[str](), **_tables()}
-    return _waited_for(tables, lambda connection, _: _older(connection, age()), patience)
+    return _waited_for(tables, lambda connection, _: _older(connection, age()), seconds)
 
 
 _Look = Callable[[BaseDatabaseWrapper, set[str]], Iterable[tuple[str, str]]]
@@ -135,14 +136,14 @@ def _tables() -> _Tables:
     return tables
 
 
-def _waited_for(tables: _Tables, look: _Look, patience: float) -> Left:
-    left, until = Left(), monotonic() + patience
+def _waited_for(tables: _Tables, look: _Look, seconds: float) -> Waited:
+    waited, until = Waited(), monotonic() + seconds
     for alias, names in tables.items():
         try:
-            left.still_open += _waited_for_in(alias, names, look, until)
+            waited.still_open += _waited_for_in(alias, names, look, until)
         except (DatabaseError, _ShownAsBefore) as error:
-            left.unseen.append(NotCounted(alias, "transactions that are under way", _why(error)))
-    return left
+            waited.unseen.append(NotCounted(alias, "transactions that are under way", _why(error)))
+    return waited
 
 
 class _ShownAsBefore(Exception):

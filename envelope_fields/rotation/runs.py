@@ -22,7 +22,8 @@ from envelope_fields.jobs.runs import (
     resume,
 )
 from envelope_fields.jobs.work import Watcher, unwatched, work
-from envelope_fields.lifecycle.locking import Key, key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key
+from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import (
     KeyState,
     MasterKey,

@@ -151,10 +151,10 @@ class TestSchemas:
         """However many there were in another."""
         key = create_master_key("tenant")
         known = [copies("north", 1), copies("south", 5)]
-        confirmed = Confirmed(timezone.now(), Witnesses(key, None, None, known, ()).as_said())
-        assert [*confirmed.news(Witnesses(key, None, None, known, ()))] == []
+        confirmed = Confirmed(timezone.now(), Witnesses(key, None, None, known, ()).content())
+        assert [*confirmed.later(Witnesses(key, None, None, known, ()))] == []
         later = [copies("north", 2), copies("south", 5)]
-        [news] = confirmed.news(Witnesses(key, None, None, later, ()))
+        [news] = confirmed.later(Witnesses(key, None, None, later, ()))
         assert "copied as text since" in news
         assert "south" not in news
 

@@ -231,7 +231,7 @@ class TestOpenTransactions:
             if commits:  # as soon as it was seen
                 monkeypatch.setattr(under_way, "_pause", ending(late))
             else:
-                monkeypatch.setattr(shredding, "PATIENCE", 0)
+                monkeypatch.setattr(shredding, "WAIT_SECONDS", 0)
             return shred(key)
 
     def test_one_that_ends_is_counted(self, monkeypatch):
@@ -297,7 +297,7 @@ class TestClocks:
         key = key_in("enabled")
         seen = []
         monkeypatch.setattr(
-            under_way, "older", lambda age, _: seen.append(age()) or under_way.Left()
+            under_way, "older", lambda age, _: seen.append(age()) or under_way.Waited()
         )
         with monkeypatch.context() as patch:
             ahead(patch, hours=1)
@@ -344,7 +344,7 @@ def test_the_wait_for_the_trail_is_none_of_the_time_since(act):
 def test_where_it_could_not_look_is_in_the_certificate(monkeypatch):
     key = key_in("enabled")
     place = NotCounted("other", "transactions that are under way", "no right")
-    monkeypatch.setattr(under_way, "older", lambda *_: under_way.Left(unseen=[place]))
+    monkeypatch.setattr(under_way, "older", lambda *_: under_way.Waited(unseen=[place]))
     certificate = shred(key)
     assert certificate.not_counted == (str(place),)
     assert f"Not counted: {place}." in str(certificate)

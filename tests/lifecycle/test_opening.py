@@ -16,9 +16,8 @@ from envelope_fields.lifecycle import (
     rotate_due_keys,
     rotate_master_key,
 )
-from envelope_fields.lifecycle.due import with_versions
 from envelope_fields.lifecycle.representation import key_content, key_content_with_versions
-from envelope_fields.lifecycle.rotation import next_rotation
+from envelope_fields.lifecycle.rotation import next_rotation, with_versions
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
 from tests.models import TenantNote
 from tests.root_keys.backends import WrapsAlone, entry

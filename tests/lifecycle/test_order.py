@@ -15,7 +15,6 @@ from envelope_fields.lifecycle import (
     destroy_due_keys,
     disable,
     expecting,
-    occupancy,
     schedule_deletion,
     under_way,
     witnesses,
@@ -30,13 +29,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 def while_counting(monkeypatch, function):
     """Call a function in another thread, with its own connections, while values are counted."""
-    count, seen = occupancy.census, []
+    count, seen = witnesses.census, []
 
     def counting(row):
         seen.extend(at_once(function))
         return count(row)
 
-    monkeypatch.setattr(occupancy, "census", counting)
+    monkeypatch.setattr(witnesses, "census", counting)
     return seen
 
 
@@ -79,7 +78,7 @@ class TestTheStateBack:
         def fail(_):
             raise CensusFailed("no")
 
-        monkeypatch.setattr(occupancy, "census", fail)
+        monkeypatch.setattr(witnesses, "census", fail)
         with pytest.raises(CensusFailed):
             schedule_deletion(key)
         key.refresh_from_db()
@@ -93,7 +92,7 @@ class TestTheStateBack:
             raise SystemExit  # and nothing is put back
 
         with monkeypatch.context() as patch:
-            patch.setattr(occupancy, "census", die)
+            patch.setattr(witnesses, "census", die)
             patch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
             with pytest.raises(SystemExit):
                 schedule_deletion(key, 7, confirm="tenant")
