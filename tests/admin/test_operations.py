@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from envelope_fields import kms, rotation
+from envelope_fields.admin import operations
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations import RotationRunAdmin
@@ -22,6 +23,7 @@ from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
+    Operation,
     create_master_key,
     disable,
     rotate_master_key,
@@ -134,6 +136,17 @@ def test_disable_and_enable(client, key):
     client.post(url("enable", key))
     note.refresh_from_db()
     assert note.text == "a"
+
+
+def test_one_that_has_no_page_of_its_own(client, key, monkeypatch):
+    """It is asked about in the words of the registry."""
+    monkeypatch.delitem(operations._PAGES, Operation.DISABLE)
+    page = client.get(url("disable", key)).text
+    assert "Afterwards, tenant is disabled." in page
+    assert 'value="Disable"' in page
+    assert said(client.post(url("disable", key), follow=True)) == ["tenant is disabled."]
+    key.refresh_from_db()
+    assert key.state == "disabled"
 
 
 def test_a_version_alone(client, key):

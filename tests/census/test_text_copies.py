@@ -14,6 +14,7 @@ from envelope_fields.census import CensusFailed
 from envelope_fields.census import text_copies as module
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.crypto.format import encode_text
+from envelope_fields.databases import VENDORS
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import MasterKey, MasterKeyVersion
@@ -102,9 +103,8 @@ class TestText:
         def fail(*_):
             raise DatabaseError("no")
 
-        monkeypatch.setitem(module._HOLDS, "postgresql", "nothing_like_it({column}, %s)")
-        monkeypatch.setitem(module._HOLDS, "mysql", "nothing_like_it({column}, %s)")
-        monkeypatch.setitem(module._HOLDS, "sqlite", "nothing_like_it({column}, %s)")
+        for vendor in VENDORS.values():
+            monkeypatch.setattr(vendor, "HOLDS", "nothing_like_it({column}, %s)")
         with pytest.raises(CensusFailed, match="could not be searched"):
             found(default.current_version)
 
