@@ -1,4 +1,4 @@
 from tests.neighbours.base import *  # noqa: F403 - the rest is the same
 from tests.neighbours.base import INSTALLED_APPS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "django_lifecycle", "tests.neighbours.trackers"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.neighbours.trackers"]
