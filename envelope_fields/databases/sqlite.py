@@ -24,6 +24,11 @@ class SQLite(Database):
     WITH_WRITING: ClassVar = 1.6
     HOLDS: ClassVar = "instr({column}, %s) > 0"
     TRIGGERS: ClassVar = 3
+    # Text in the form that Django stores; a percent sign stands doubled in a template.
+    DAYS_LATER: ClassVar = (
+        "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')",
+        ", ",
+    )
 
     @classmethod
     def says_no_table(cls, error: Error) -> bool:
@@ -45,6 +50,15 @@ class SQLite(Database):
     def sees_the_past(self) -> bool:
         # Without a write-ahead log nothing is committed while a transaction reads.
         return self.fetch("PRAGMA journal_mode") == [("wal",)]
+
+    def writers(self, tables: Collection[str]) -> Iterable[tuple[str, str]]:
+        """Take the one lock, which waits for a writer; a transaction of ours may have it."""
+        if not self.connection.in_atomic_block and self.connection.get_autocommit():
+            self.execute("BEGIN IMMEDIATE", "ROLLBACK")
+        return ()
+
+    def older_transactions(self, seconds: float) -> Iterable[tuple[str, str]]:
+        return self.writers(())
 
     def _creating(self, rows: AppendOnly) -> Iterable[str]:
         name, table = rows.triggers, rows.table
