@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import AppendOnly, Database, as_django_has_it
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _ELSEWHERE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server

@@ -13,13 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.base import (
-    AppendOnly,
-    Database,
-    as_django_has_it,
-    error_code,
-)
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it, error_code
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 

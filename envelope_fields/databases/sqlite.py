@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from django.db import Error
 
-from envelope_fields.databases.base import AppendOnly, Database
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 
 class SQLite(Database):
