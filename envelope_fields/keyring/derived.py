@@ -21,9 +21,9 @@ from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, here
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.authorization import check_serves_fields
+from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
-from envelope_fields.policy.serving import check_serves_fields
 
 
 def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:

@@ -10,22 +10,24 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import rows, uses
 from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import Errand
-from envelope_fields.policy import KeyVersionState, admission
+from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.authorization import check_state
+from envelope_fields.policy.data import PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.facts import Facts
-from envelope_fields.policy.versions import check_state
 
 
 def is_admitted(table: Table, version: KeyVersionState, place: str, errand: Errand) -> bool:
     """Whether it is known already that this actor may come through, and is counted."""
-    actor = admission.known_actor()
+    actor = authorization.known_actor()
     if (actor, errand, version.version_id, place) not in table.facts.admitted:
         return False
     uses.counted(version.version_id, errand).one()
     return True
 
 
-def admit(table: Table, facts: Facts, version: KeyVersionState, place: str, errand: Errand) -> None:
+def admit(
+    table: Table, facts: PolicyData, version: KeyVersionState, place: str, errand: Errand
+) -> None:
     """Ask the policy, then whether the state allows it: who may not is not told the state.
 
     Args:
@@ -41,14 +43,14 @@ def admit(table: Table, facts: Facts, version: KeyVersionState, place: str, erra
     """
     policy = table.policy(version.key_id)
     attempt = Attempt(errand.action, version.key_id, version.alias, place)
-    lasts = admission.admit(attempt, policy, facts, configuration().database)
+    lasts = authorization.admit(attempt, policy, facts, configuration().database)
     try:
         check_state(errand.action, version)
     except MasterKeyUnusable:
         uses.refused(version.version_id, errand)
         raise
     if lasts:
-        facts.admitted.add((admission.known_actor(), errand, version.version_id, place))
+        facts.admitted.add((authorization.known_actor(), errand, version.version_id, place))
 
 
 def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
@@ -56,7 +58,7 @@ def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
     policy = table.policy(row.state.key_id)
     return (
         uses.counted(row.state.version_id, errand),
-        admission.serves_everybody(policy),
-        admission.serves_unbound_code(policy),
+        authorization.serves_everybody(policy),
+        authorization.serves_unbound_code(policy),
         row.state,
     )

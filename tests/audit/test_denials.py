@@ -14,8 +14,7 @@ from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import acting_as
-from envelope_fields.policy.origin import Origin, coming_from
-from envelope_fields.policy.requests import handled
+from envelope_fields.policy.requests import Origin, coming_from, handled
 from tests.models import LabNote
 
 pytestmark = pytest.mark.django_db(transaction=True)
