@@ -20,13 +20,13 @@ from envelope_fields.rotation import Progress, RunNotPossible
 
 class Rotate(KeyConfirmation):
     def consequences(self) -> list[str]:
-        newest = self.key.current_version.number
+        newest = self.key.versions.using(self.key._state.db).latest("number")
         return [
             _(
                 "Version %(number)d is made and becomes current: from now on, values are written "
                 "under it."
             )
-            % {"number": newest + 1},
+            % {"number": newest.number + 1},
             _("%(values)s stay where they are, and are read as before.")
             % {"values": values_text(self.values)},
             _(
@@ -36,10 +36,16 @@ class Rotate(KeyConfirmation):
         ]
 
     def message(self, result: MasterKeyVersion) -> str:
-        return _("%(key)s was rotated: version %(number)d is current.") % {
-            "key": self.key,
-            "number": result.number,
-        }
+        words = {"key": self.key, "number": result.number}
+        if result.opened_at is None:
+            return (
+                _(
+                    "%(key)s has version %(number)d, which this process may not open. It becomes "
+                    "current when one that may runs: python manage.py open_master_key_versions"
+                )
+                % words
+            )
+        return _("%(key)s was rotated: version %(number)d is current.") % words
 
 
 class Enable(KeyConfirmation):

@@ -35,6 +35,8 @@ from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
 from tests.admin import last_event, officer, page_of, said
 from tests.models import TenantNote
+from tests.root_keys.backends import WrapsAlone
+from tests.root_keys.backends import entry as backend
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
@@ -124,6 +126,22 @@ def test_rotate(client, key):
     assert said(response) == ["tenant was rotated: version 2 is current."]
     assert key.versions.count() == 2
     assert (last_event().action, last_event().actor_name) == ("rotate", "olga")
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_version_that_no_process_has_opened(client, settings, monkeypatch):
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", True)
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": backend("WrapsAlone")}}
+    key = create_master_key("lab")
+    client.force_login(officer("rita", key=key))
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", False)
+    response = client.post(url("rotate", key), follow=True)
+    assert "has version 2, which this process may not open" in said(response)[0]
+    assert "open_master_key_versions" in said(response)[0]
+    page = client.get(page_of(key)).text
+    assert "enabled, not opened yet" in page
+    assert page.count("enabled, current") == 1
+    assert "Version 3 is made" in client.get(url("rotate", key)).text
 
 
 def test_disable_and_enable(client, key):
