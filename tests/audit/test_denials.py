@@ -148,14 +148,14 @@ def test_each_management_act_is_a_line_of_the_log(key, user, caplog):
     assert len([line for line in caplog.records if line.getMessage().startswith("denied")]) == 3
 
 
-@pytest.mark.parametrize("actor", ["anonymous", "inactive", "gone", "nobody"])
+@pytest.mark.parametrize("actor", ["anonymous", "inactive", "gone", "unbound"])
 def test_a_key_that_is_not_made(user, actor):
     if actor == "inactive":
         user.is_active = False
         user.save()
     elif actor == "gone":
         type(user).objects.get(pk=user.pk).delete()
-    actors = {"anonymous": AnonymousUser(), "nobody": None}
+    actors = {"anonymous": AnonymousUser(), "unbound": None}
     with handled(), pytest.raises(KeyAccessDenied):
         create_master_key("new", actor=actors.get(actor, user))
     assert not MasterKey.objects.filter(alias="new").exists()
