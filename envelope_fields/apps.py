@@ -30,7 +30,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.audit import denials, uses
         from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
-        from envelope_fields.grants import revocation
+        from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
@@ -40,7 +40,7 @@ class EnvelopeFieldsConfig(AppConfig):
         checks.register()
         default_key.connect()
         denials.connect()
-        revocation.connect()
+        grants.connect()
         envelopes.connect()
         key_fixtures.connect()
         key_tables.connect(self)

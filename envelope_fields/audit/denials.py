@@ -158,6 +158,6 @@ def note(denial: Denial) -> None:
 
 
 def _log(attempt: Attempt) -> None:
-    fields = trail.log_fields(attempt.event())
-    extra = {**fields, "audit_field": attempt.denial.field_path}
+    extra = {**trail.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
+    del extra["audit_number"], extra["audit_head"]  # it is no event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)

@@ -7,17 +7,20 @@ eviction, with a refusal, with a change of a key, of grants or of users, and wit
 
 from __future__ import annotations
 
+import os
+from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from time import monotonic
 from weakref import WeakSet
 
+from asgiref.sync import SyncToAsync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
 from envelope_fields.keyring import rows, snapshots
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
@@ -104,6 +107,13 @@ def described(actor: Actor | None) -> str:
         return "a principal that no grant can name"
 
 
+def kept(table: Table, version_id: bytes, place: str) -> Handle | None:
+    """Return the handle that serves the caller and was made before, if it is seen at a glance."""
+    under = _ANY_PRINCIPAL if bound_actor() is not None else _under_unbound()
+    found: Handle | None = table.handles.get((version_id, place, under))
+    return found if found is not None and found.facts is table.facts else None
+
+
 def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
     """Return what a value that is loaded now is opened with.
 
@@ -121,7 +131,7 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
             row = table.version(version_id)
             which = (version_id, place, _kept_under(table.policy(row.state.key_id)))
             found = table.handles.get(which)
-            if found is None:
+            if found is None or found.facts not in (None, table.facts):
                 found = Handle(table, table.facts, row, place)
                 if which[-1] is not None:
                     table.keep_handle(which, found)
@@ -133,8 +143,12 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
 def _kept_under(policy: KeyPolicy) -> str | None:
     """Return what a handle is kept under for the caller; None if it is not kept."""
     if bound_actor() is None:
-        return "unbound in a request" if in_flight else "unbound"
+        return _under_unbound()
     return _ANY_PRINCIPAL if authorization.serves_everybody(policy) else authorization.known_actor()
+
+
+def _under_unbound() -> str:
+    return "unbound in a request" if in_flight else "unbound"
 
 
 _with_tables: WeakSet[BaseDatabaseWrapper] = WeakSet()  # connections on which keys could be read
@@ -149,3 +163,25 @@ def _transaction_kept_usable() -> Iterator[None]:
     with transaction.atomic(using=using) if may_fail else nullcontext():
         yield
     _with_tables.add(connection)
+
+
+def refuse_in_event_loop() -> None:
+    """Return if a database or a root key may be asked in this thread.
+
+    Raises:
+        OpeningNeedsThread: an event loop is running. As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE`
+            allows it all the same.
+    """
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return
+    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise OpeningNeedsThread(
+            "its key has to be asked for, which cannot be done while an event loop is running."
+        )
+
+
+def event_loop_waits() -> bool:
+    """Whether an event loop waits for this thread: what is loaded here is looked at there."""
+    return getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) == os.getpid()

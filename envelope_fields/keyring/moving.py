@@ -23,8 +23,8 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows, snapshots
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
-from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState
 from envelope_fields.policy import KeyVersionState, authorization

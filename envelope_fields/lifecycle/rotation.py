@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle.context import (
     OperationContext,
@@ -158,19 +159,10 @@ class _DaysLater(Func):
     """A moment, some days later; each database has a syntax of its own for it."""
 
     output_field = DateTimeField()
-    template = "(%(expressions)s * interval '1 day')"  # PostgreSQL
-    arg_joiner = " + "
 
-    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "DATE_ADD(%(expressions)s DAY)"
-        return self.as_sql(
-            compiler, connection, template=template, arg_joiner=", INTERVAL ", **context
-        )
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        # Text in the form that Django stores; a percent sign stands doubled in a template.
-        template = "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')"
-        return self.as_sql(compiler, connection, template=template, arg_joiner=", ", **context)
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **context: Any) -> Any:
+        template, joiner = database_of(connection).DAYS_LATER
+        return super().as_sql(compiler, connection, None, template, joiner, **context)
 
 
 def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
