@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from envelope_fields import key_changes
+from envelope_fields.models import key_changes
 from envelope_fields.policy import statements
 from envelope_fields.policy.people import group_model
 

@@ -14,7 +14,7 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields import key_changes
+from envelope_fields.models import key_changes
 from envelope_fields.policy.acting import acting_as
 from envelope_fields.policy.principals import APPLICATION, Principal
 

@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 from django.db.models import Model
 
-from envelope_fields import key_changes
+from envelope_fields.models import key_changes
 from envelope_fields.policy.people import group_model, is_column
 
 _UID = "envelope_fields.policy.statements"
