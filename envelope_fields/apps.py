@@ -32,7 +32,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.lifecycle import on_demand
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
-        from envelope_fields.policy import news
+        from envelope_fields.policy import users
         from envelope_fields.rotation import scope
 
         checks.register()
@@ -44,7 +44,7 @@ class EnvelopeFieldsConfig(AppConfig):
         key_tables.connect(self)
         uses.connect()
         conversions.connect(self)
-        news.connect()
+        users.connect()
         formats.register()
         dispatch.register()
         scope.register()

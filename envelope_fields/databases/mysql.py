@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import AppendOnly, Database, as_django_has_it
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _ELSEWHERE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
@@ -160,6 +160,11 @@ class MySQL(Database):
 
     NO_TABLE: ClassVar = frozenset({1146})
     NO_COLUMN: ClassVar = frozenset({1054})
+    # lock wait timeout, deadlock, record changed since it was read
+    LOCKED: ClassVar = frozenset({1205, 1213, 1020})
+    SLOW: ClassVar = frozenset({1969, 3024})  # max_statement_time, and max_execution_time of MySQL
+    REFUSED: ClassVar = frozenset({1644})  # SIGNAL
+    WITH_WRITING: ClassVar = 5.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = (
         "SET SESSION innodb_lock_wait_timeout = {seconds}",

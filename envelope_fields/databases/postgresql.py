@@ -13,13 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.base import (
-    AppendOnly,
-    Database,
-    as_django_has_it,
-    error_code,
-)
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it, error_code
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 
@@ -158,6 +153,11 @@ class PostgreSQL(Database):
 
     NO_TABLE: ClassVar = frozenset({"42P01", "3F000"})
     NO_COLUMN: ClassVar = frozenset({"42703"})
+    # lock_not_available, deadlock_detected, serialization_failure
+    LOCKED: ClassVar = frozenset({"55P03", "40P01", "40001"})
+    SLOW: ClassVar = frozenset({"57014"})  # query_canceled
+    REFUSED: ClassVar = frozenset({"P0001", "44000"})  # raise_exception, with_check_option
+    WITH_WRITING: ClassVar = 4.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
     KEEP_APART: ClassVar = "OFFSET 0"

@@ -13,14 +13,15 @@ from typing import ClassVar
 
 from django.db import Error
 
-from envelope_fields.databases.base import AppendOnly, Database
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 
 class SQLite(Database):
     """SQLite, which does not tell cases apart in names, and keeps bytes in columns of any type."""
 
     ALTERS_BY_COPYING: ClassVar = True
+    WITH_WRITING: ClassVar = 1.6
     HOLDS: ClassVar = "instr({column}, %s) > 0"
     TRIGGERS: ClassVar = 3
     # Text in the form that Django stores; a percent sign stands doubled in a template.
@@ -36,6 +37,10 @@ class SQLite(Database):
     @classmethod
     def says_no_column(cls, error: Error) -> bool:
         return "no such column" in str(error) or "has no column named" in str(error)
+
+    @classmethod
+    def says_locked(cls, error: Error) -> bool:
+        return "is locked" in str(error)
 
     def lock_for_writing(self, table: str) -> None:
         # A transaction that has read before another one wrote may not write; a first write waits.

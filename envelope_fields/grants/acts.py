@@ -36,8 +36,8 @@ from envelope_fields.grants.representation import event_content
 from envelope_fields.lifecycle.context import key_transaction, locked_key
 from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import KeyGrant, KeyState, MasterKey
-from envelope_fields.policy import NOBODY, Action, Principal, current_principal, people, require
-from envelope_fields.policy.news import models_of
+from envelope_fields.policy import UNBOUND, Action, Principal, current_principal, require, users
+from envelope_fields.policy.users import models_of
 
 # What is done to the value of a field, and can be limited to a context.
 LIMITED = frozenset({Action.ENCRYPT, Action.DECRYPT})
@@ -253,7 +253,7 @@ def connect() -> None:
         return
     for model in models_of(get_user_model()):
         post_delete.connect(_user_deleted, sender=model, dispatch_uid=_UID)
-    groups = people.group_model()
+    groups = users.group_model()
     for model in models_of(groups) if groups else ():
         post_delete.connect(_group_deleted, sender=model, dispatch_uid=_UID)
 
@@ -263,7 +263,7 @@ def _user_deleted(*, instance: Model, **_: Any) -> None:
 
 
 def _group_deleted(*, instance: Model, **_: Any) -> None:
-    groups = people.group_model()
+    groups = users.group_model()
     if groups is not None:
         _remove(Grantee(groups._meta.label_lower, str(instance.pk)), name_of(instance))
 
@@ -292,4 +292,4 @@ def _actor() -> Principal:
     try:
         return current_principal()
     except KeyAccessDenied:
-        return NOBODY  # to delete a user takes no key; the event says what is known
+        return UNBOUND  # to delete a user takes no key; the event says what is known

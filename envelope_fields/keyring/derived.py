@@ -29,13 +29,12 @@ from envelope_fields.keyring.uses import (
     refused,
 )
 from envelope_fields.models import key_changes
-from envelope_fields.policy import KeyVersionState, admission
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.authorization import check_serves_fields, check_state
+from envelope_fields.policy.data import PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.facts import Facts
+from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
-from envelope_fields.policy.serving import check_serves_fields
-from envelope_fields.policy.versions import check_state
 
 
 def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
@@ -184,14 +183,16 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
 
 def is_admitted(table: Table, version: KeyVersionState, place: str, errand: Errand) -> bool:
     """Whether it is known already that this actor may come through, and is counted."""
-    actor = admission.known_actor()
+    actor = authorization.known_actor()
     if (actor, errand, version.version_id, place) not in table.facts.admitted:
         return False
     counted(version.version_id, errand).one()
     return True
 
 
-def admit(table: Table, facts: Facts, version: KeyVersionState, place: str, errand: Errand) -> None:
+def admit(
+    table: Table, facts: PolicyData, version: KeyVersionState, place: str, errand: Errand
+) -> None:
     """Ask the policy, then whether the state allows it: who may not is not told the state.
 
     Args:
@@ -207,14 +208,14 @@ def admit(table: Table, facts: Facts, version: KeyVersionState, place: str, erra
     """
     policy = table.policy(version.key_id)
     attempt = Attempt(errand.action, version.key_id, version.alias, place)
-    lasts = admission.admit(attempt, policy, facts, configuration().database)
+    lasts = authorization.admit(attempt, policy, facts, configuration().database)
     try:
         check_state(errand.action, version)
     except MasterKeyUnusable:
         refused(version.version_id, errand)
         raise
     if lasts:
-        facts.admitted.add((admission.known_actor(), errand, version.version_id, place))
+        facts.admitted.add((authorization.known_actor(), errand, version.version_id, place))
 
 
 def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
@@ -222,7 +223,7 @@ def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
     policy = table.policy(row.state.key_id)
     return (
         counted(row.state.version_id, errand),
-        admission.serves_everybody(policy),
-        admission.serves_unbound_code(policy),
+        authorization.serves_everybody(policy),
+        authorization.serves_unbound_code(policy),
         row.state,
     )

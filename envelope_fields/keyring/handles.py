@@ -24,13 +24,12 @@ from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
 from envelope_fields.keyring import rows, snapshots
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
-from envelope_fields.policy import admission
-from envelope_fields.policy.acting import Actor, bound_actor
+from envelope_fields.policy import authorization
+from envelope_fields.policy.authorization import check_state
+from envelope_fields.policy.data import KeyPolicy, PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.facts import Facts, KeyPolicy
-from envelope_fields.policy.principals import Principal
+from envelope_fields.policy.principals import Actor, Principal, bound_actor
 from envelope_fields.policy.requests import in_flight
-from envelope_fields.policy.versions import check_state
 
 # For keys that every principal may use it is never looked up who that is.
 _ANY_PRINCIPAL = "any"
@@ -51,25 +50,25 @@ class Handle:
     uses: Uses
     __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table", "uses")
 
-    def __init__(self, table: Table, facts: Facts, row: rows.KeyRow, place: str) -> None:
+    def __init__(self, table: Table, facts: PolicyData, row: rows.KeyRow, place: str) -> None:
         self.table = table
         self.row = row
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.facts = None if table.is_of_transaction else facts
         self._loaded_by = bound_actor()
         policy = table.policy(row.state.key_id)
-        self.serves_everybody = admission.serves_everybody(policy)
+        self.serves_everybody = authorization.serves_everybody(policy)
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
         check_state(READ_FIELD.action, row.state)
         self.admitted: str | None
         if self._loaded_by is None:
-            is_open = admission.serves_unbound_code(policy) and not in_flight
+            is_open = authorization.serves_unbound_code(policy) and not in_flight
             self.admitted = _ANY_PRINCIPAL if is_open else None
         elif self.serves_everybody:
             self.admitted = _ANY_PRINCIPAL
         else:
-            may = admission.is_allowed(attempt, policy, facts, configuration().database)
-            self.admitted = admission.known_actor() if may else None
+            may = authorization.is_allowed(attempt, policy, facts, configuration().database)
+            self.admitted = authorization.known_actor() if may else None
 
     def begin_uses(self) -> Uses:
         """Return the uses of the key version, when the first value is opened."""
@@ -90,7 +89,7 @@ class Handle:
         """Whether the principal who is bound is the one who was admitted, or any may be."""
         if self.serves_everybody:
             return True
-        return self.admitted is not None and self.admitted == admission.known_actor()
+        return self.admitted is not None and self.admitted == authorization.known_actor()
 
     @property
     def loaded_by(self) -> str:
@@ -145,7 +144,7 @@ def _kept_under(policy: KeyPolicy) -> str | None:
     """Return what a handle is kept under for the caller; None if it is not kept."""
     if bound_actor() is None:
         return _under_unbound()
-    return _ANY_PRINCIPAL if admission.serves_everybody(policy) else admission.known_actor()
+    return _ANY_PRINCIPAL if authorization.serves_everybody(policy) else authorization.known_actor()
 
 
 def _under_unbound() -> str:

@@ -30,7 +30,7 @@ from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.uses import VERIFY_VALUE, Errand, here
 from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.principals import bound_actor
 
 Record = Callable[[bytes, Errand], None]  # given the version id, and what it is used for
 _Prepared = TypeVar("_Prepared")

@@ -21,7 +21,7 @@ from envelope_fields.policy import (
     keys_open_to,
     principal_of,
 )
-from envelope_fields.policy import tell as notify_denied
+from envelope_fields.policy import notify as notify_denied
 
 
 def has_permission(user: Any, codename: str) -> bool:

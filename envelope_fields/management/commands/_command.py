@@ -25,7 +25,7 @@ from envelope_fields.lifecycle.representation import (
     version_id_of,
 )
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.policy.acting import application_by_default
+from envelope_fields.policy.principals import application_by_default
 
 
 class EnvelopeCommand(BaseCommand):
