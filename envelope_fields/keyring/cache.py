@@ -13,12 +13,12 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-from envelope_fields import key_changes
 from envelope_fields.conf import SETTING
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, snapshots
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
+from envelope_fields.models import key_changes
 from envelope_fields.policy.data import PolicyData
 
 uncommitted = key_changes.live  # a set: whether it is empty is seen without a call

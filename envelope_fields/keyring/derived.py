@@ -13,7 +13,6 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
@@ -29,6 +28,7 @@ from envelope_fields.keyring.uses import (
     here,
     refused,
 )
+from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState, authorization
 from envelope_fields.policy.authorization import check_serves_fields, check_state
 from envelope_fields.policy.data import PolicyData

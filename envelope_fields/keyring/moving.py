@@ -16,7 +16,6 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db.models import Q
 
-from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
@@ -26,7 +25,7 @@ from envelope_fields.keyring.bound import cache_seconds
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
-from envelope_fields.models import KeyState
+from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import KeyVersionState, authorization
 from envelope_fields.policy.authorization import check_serves_fields, check_state
 from envelope_fields.policy.decisions import Attempt

@@ -10,7 +10,6 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.exceptions import ImproperlyConfigured
 
-from envelope_fields import key_changes
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import Buffer
 from envelope_fields.crypto.envelope import UnwrapFailed
@@ -29,6 +28,7 @@ from envelope_fields.keyring.derived import (
 )
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.uses import VERIFY_VALUE, Errand, here
+from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.principals import bound_actor
 

@@ -2,7 +2,7 @@
 
 `operations` is the registry: what can be done to a key, from which state to which, by whom, and in
 which words. `context` has what all share: one transaction with the lock, the policy's decision, the
-change, and its audit event. `keys` are found by their names, `permissions` is who may do what, and
+change, and its audit event. `keys` are found by their names, with who may do what with them, and
 `representation` how keys are shown. The other modules do the operations.
 """
 

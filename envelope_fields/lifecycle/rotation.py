@@ -10,6 +10,7 @@ from django.db.models import DateTimeField, F, Func, Max, OuterRef, Q, QuerySet,
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -20,7 +21,6 @@ from envelope_fields.lifecycle.context import (
     performing,
     required,
 )
-from envelope_fields.lifecycle.creation import new_version
 from envelope_fields.lifecycle.keys import Key, found_key
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
@@ -125,6 +125,16 @@ def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
     required(Operation.ROTATE.action, row, actor, using)
     state_after(Operation.ROTATE, row)
     return new_version(row, _newest(row).number + 1)
+
+
+def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
+    """Make a version of a key, its material wrapped by the root key; it is not saved.
+
+    Call it outside of the transaction that saves it: the root key may take long.
+    """
+    now = timezone.now()
+    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
+    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
 
 
 def _store(version: MasterKeyVersion, done: OperationContext) -> None:

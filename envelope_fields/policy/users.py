@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import Field, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from envelope_fields import key_changes
+from envelope_fields.models import key_changes
 from envelope_fields.policy.principals import APPLICATION, Principal, acting_as
 
 

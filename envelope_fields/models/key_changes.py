@@ -53,7 +53,7 @@ class KeyChange:
         _forget()
 
 
-class PeopleChange:
+class UsersChange:
     """An uncommitted change of users or their groups; only what is known of them is forgotten."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ def announce_users(using: str) -> None:
     _forget_users()
     connection = connections[using]
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(PeopleChange(), using=using)
+        transaction.on_commit(UsersChange(), using=using)
 
 
 def announce_new_user() -> None:
@@ -132,7 +132,7 @@ def maker_of(version_id: bytes) -> KeyChange | None:
 def users_uncommitted(using: str) -> bool:
     """Whether this thread's connection `using` has changed users or groups in its transaction."""
     callbacks = _callbacks(connections[using])
-    return any(isinstance(callback, PeopleChange) for _, callback, *_ in callbacks)
+    return any(isinstance(callback, UsersChange) for _, callback, *_ in callbacks)
 
 
 def can_vanish(version_id: bytes) -> bool:
