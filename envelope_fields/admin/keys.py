@@ -26,7 +26,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.aliases import alias_problem
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.lifecycle.rotation import due_keys, with_versions
 from envelope_fields.models import KeyState, MasterKey
 from envelope_fields.policy import CREATE_KEY, Action, principal_of

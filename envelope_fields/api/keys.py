@@ -21,8 +21,7 @@ from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, representation
-from envelope_fields.lifecycle.keys import find_master_key, numbered_version
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle.keys import find_master_key, numbered_version, open_keys
 from envelope_fields.lifecycle.rotation import due_keys, with_versions
 from envelope_fields.models import KeyManager, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action

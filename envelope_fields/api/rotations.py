@@ -25,8 +25,7 @@ from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import Operation
-from envelope_fields.lifecycle.keys import addressed_key, id_in
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits, failures, find_run

@@ -16,10 +16,10 @@ from copy import copy
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 
-from envelope_fields import key_changes, keyring
+from envelope_fields import keyring
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, AuditKey
+from envelope_fields.models import AuditEvent, AuditKey, key_changes
 
 MAC_KEY = 1
 

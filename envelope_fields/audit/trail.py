@@ -21,6 +21,7 @@ from django.db.transaction import TransactionManagementError
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, mac_key
 from envelope_fields.audit.mac_key import AuditTrailBroken
+from envelope_fields.audit.representation import event_content
 from envelope_fields.conf import configuration
 from envelope_fields.models import AuditEvent, AuditHead, AuditOutcome
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
@@ -133,7 +134,7 @@ def stored_bytes(value: object) -> bytes:
 
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
-    fields = {**log_fields(event), "audit_head": f"{event.number}:{bytes(event.mac).hex()}"}
+    fields = log_fields(event)
     level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
     logger.log(
         level,
@@ -147,19 +148,6 @@ def notify(event: AuditEvent) -> None:
 
 def log_fields(event: AuditEvent) -> dict[str, Any]:
     """Return what a log record has for a SIEM; no column of an event is secret."""
-    return {
-        "audit_number": event.number,
-        "audit_occurred_at": event.occurred_at.isoformat(),
-        "audit_action": event.action,
-        "audit_outcome": str(event.outcome),
-        "audit_actor_type": event.actor_type,
-        "audit_actor_id": event.actor_id,
-        "audit_actor_name": event.actor_name,
-        "audit_key_id": str(event.key_id or ""),
-        "audit_key_alias": event.key_alias,
-        "audit_version_number": event.version_number,
-        "audit_before": event.before,
-        "audit_after": event.after,
-        "audit_address": event.address,
-        "audit_request_id": event.request_id,
-    }
+    fields = {f"audit_{name}": value for name, value in event_content(event).items()}
+    occurred_at, key_id = event.occurred_at.isoformat(), str(event.key_id or "")
+    return {**fields, "audit_occurred_at": occurred_at, "audit_key_id": key_id}

@@ -9,10 +9,16 @@ from __future__ import annotations
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.databases.base import AppendOnly, Database, RowsHidden
+from envelope_fields.databases.base import Database
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
-from envelope_fields.databases.relations import UNLOCATED, Kind, Relation
+from envelope_fields.databases.relations import (
+    UNLOCATED,
+    AppendOnly,
+    Kind,
+    Relation,
+    RowsHidden,
+)
 from envelope_fields.databases.sqlite import SQLite
 
 VENDORS: dict[str, type[Database]] = {

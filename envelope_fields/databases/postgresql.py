@@ -13,13 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.base import (
-    AppendOnly,
-    Database,
-    as_django_has_it,
-    error_code,
-)
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it, error_code
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 
@@ -94,6 +89,61 @@ BEGIN
     RETURN NULL;
 END $$
 """
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
 _READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
 _CANNOT_COERCE = "42846"
 
@@ -103,6 +153,11 @@ class PostgreSQL(Database):
 
     NO_TABLE: ClassVar = frozenset({"42P01", "3F000"})
     NO_COLUMN: ClassVar = frozenset({"42703"})
+    # lock_not_available, deadlock_detected, serialization_failure
+    LOCKED: ClassVar = frozenset({"55P03", "40P01", "40001"})
+    SLOW: ClassVar = frozenset({"57014"})  # query_canceled
+    REFUSED: ClassVar = frozenset({"P0001", "44000"})  # raise_exception, with_check_option
+    WITH_WRITING: ClassVar = 4.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
     KEEP_APART: ClassVar = "OFFSET 0"
@@ -195,6 +250,12 @@ class PostgreSQL(Database):
             [table_sql],
         )
         return bool(found[0][0])
+
+    def writers(self, tables: Collection[str]) -> list[Any]:
+        return self.fetch(_WRITERS, [sorted(tables)])
+
+    def older_transactions(self, seconds: float) -> list[Any]:
+        return self.fetch(_OLDER, [seconds])
 
     def now(self) -> datetime:
         [[seconds]] = self.fetch("SELECT extract(epoch FROM clock_timestamp())")

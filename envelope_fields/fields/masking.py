@@ -10,6 +10,7 @@ from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
 
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.masks import Mask, is_dots, is_unopened
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
@@ -42,8 +43,8 @@ class MaskingMixin(_Field):
         if isinstance(value, Mask):
             same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
             return bool(same)
-        # Forms, serializers and imports send them back.
-        return (self.masks and is_dots(value)) or is_unopened(value)
+        # Forms, serializers and imports send back what they were shown.
+        return ((self.masks and is_dots(value)) or is_unopened(value)) and not _opens(held)
 
     def unmasked(self, value: Any) -> Any:
         """Return what an object holds when a value is assigned: for a mask, what it masks."""
@@ -61,6 +62,14 @@ class MaskingMixin(_Field):
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
         made = super().formfield(*args, **kwargs)
         return disabled_for_masks(made, self) if made is not None and self.masks else made
+
+
+def _opens(held: SealedValue) -> bool:
+    """Whether a value opens for the principal who is bound to this code."""
+    try:
+        return not isinstance(held.open(), Mask)
+    except EnvelopeError:
+        return False
 
 
 def disabled_for_masks(form_field: Any, field: Any) -> Any:

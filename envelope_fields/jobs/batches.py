@@ -21,16 +21,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
+from envelope_fields.databases.errors import Transient, is_about_rows, transient
 from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
 from envelope_fields.jobs.limits import (
     BatchSize,
     Limits,
     RateLimit,
-    Transient,
-    is_about_rows,
     rest_before_retry,
     retry,
-    transient,
 )
 from envelope_fields.jobs.statements import statements
 

@@ -17,10 +17,11 @@ from django.db import Error
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import passes
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.job import BatchResult, key_from_text
-from envelope_fields.jobs.limits import Limits, passes, rest_before_retry, retry
+from envelope_fields.jobs.limits import Limits, rest_before_retry, retry
 from envelope_fields.jobs.passes import (
     Pass,
     are_unfinished,

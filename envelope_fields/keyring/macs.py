@@ -11,7 +11,7 @@ from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.keyring import materials, rows
 from envelope_fields.models import AuditKey, KeyUsage
-from envelope_fields.policy.versions import check_state
+from envelope_fields.policy.authorization import check_state
 
 __all__ = ["has_audit_key", "mac", "open_audit_key"]
 

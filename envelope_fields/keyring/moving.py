@@ -16,21 +16,19 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db.models import Q
 
-from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows, snapshots
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
-from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
-from envelope_fields.models import KeyState
-from envelope_fields.policy import KeyVersionState, admission
+from envelope_fields.models import KeyState, key_changes
+from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.authorization import check_serves_fields, check_state
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.serving import check_serves_fields
-from envelope_fields.policy.versions import check_state
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 
@@ -196,7 +194,7 @@ class Transfer:
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)
         table = self._table
         policy = table.policy(version.key_id)
-        admission.admit(attempt, policy, table.facts, configuration().database)
+        authorization.admit(attempt, policy, table.facts, configuration().database)
         check_state(MOVE_VALUE.action, version)
 
 
@@ -223,4 +221,4 @@ def _changed() -> None:
 
 
 key_changes.on_change(_changed)
-key_changes.on_people_change(_changed)
+key_changes.on_users_change(_changed)

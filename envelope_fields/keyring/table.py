@@ -16,7 +16,7 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import rows
 from envelope_fields.keyring.uses import Uses
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.facts import Facts, KeyPolicy, key_policies, key_policy
+from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policies, key_policy
 
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 VERSIONS_AT_ONCE = 500  # in a query
@@ -71,7 +71,7 @@ class Table:
         self.handles: dict[tuple[bytes, str, str | None], Any] = {}
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
-        self.facts = Facts()
+        self.facts = PolicyData()
         self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self._policies: dict[UUID, KeyPolicy] = {}

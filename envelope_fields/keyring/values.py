@@ -10,15 +10,14 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.exceptions import ImproperlyConfigured
 
-from envelope_fields import key_changes
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import Buffer
 from envelope_fields.crypto.envelope import UnwrapFailed
 from envelope_fields.crypto.envelope import decrypt as decrypt_envelope
 from envelope_fields.crypto.envelope import encrypt as encrypt_envelope
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.keyring import event_loop, handles, materials
-from envelope_fields.keyring.cache import current_table, table_to_load_by, uncommitted
+from envelope_fields.keyring import handles, materials
+from envelope_fields.keyring.cache import current_table, known, table_to_load_by, uncommitted
 from envelope_fields.keyring.derived import (
     derived,
     known_key,
@@ -29,8 +28,9 @@ from envelope_fields.keyring.derived import (
 )
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.uses import VERIFY_VALUE, Errand, here
+from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.principals import bound_actor
 
 Record = Callable[[bytes, Errand], None]  # given the version id, and what it is used for
 _Prepared = TypeVar("_Prepared")
@@ -54,11 +54,15 @@ def load_handle(header: Any, place: str) -> Handle | None:
         return None
     if uncommitted and key_changes.uncommitted():
         return None
-    try:
-        found = handles.handle(table_to_load_by(), header[1:], place)
-    except (EnvelopeError, ImproperlyConfigured):
-        return None
-    if found is not None and found.admitted is not None and event_loop.waits():
+    found = None
+    if not uncommitted and monotonic() < known.table.half_life:
+        found = handles.kept(known.table, header[1:], place)
+    if found is None:
+        try:
+            found = handles.handle(table_to_load_by(), header[1:], place)
+        except (EnvelopeError, ImproperlyConfigured):
+            return None
+    if found is not None and found.admitted is not None and handles.event_loop_waits():
         _open_material(found)
     return found
 
@@ -117,14 +121,14 @@ def _decrypt_slowly(
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
         if opening is None and not materials.is_cached(handle.row):
-            event_loop.refuse()
+            handles.refuse_in_event_loop()
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         handle.begin_uses().one()
         return _decrypted(key, envelope, contexts)
-    known = known_key(envelope[_DERIVATION], place)
-    if known is not None:
-        return _decrypted(known, envelope, contexts)
-    event_loop.refuse()
+    key_that_is_known = known_key(envelope[_DERIVATION], place)
+    if key_that_is_known is not None:
+        return _decrypted(key_that_is_known, envelope, contexts)
+    handles.refuse_in_event_loop()
     return decrypt(envelope, contexts, place)
 
 

@@ -2,16 +2,11 @@
 
 `operations` is the registry: what can be done to a key, from which state to which, by whom, and in
 which words. `context` has what all share: one transaction with the lock, the policy's decision, the
-change, and its audit event. `keys` are found by their names, `permissions` is who may do what, and
+change, and its audit event. `keys` are found by their names, with who may do what with them, and
 `representation` how keys are shown. The other modules do the operations.
 """
 
 from envelope_fields.lifecycle.aliases import AliasRefused, AliasTaken, move_alias
-from envelope_fields.lifecycle.cache_bound import (
-    key_cache_bound,
-    lower_key_cache_bound,
-    seconds_until_known,
-)
 from envelope_fields.lifecycle.certificates import (
     ConfirmationRequired,
     FieldCount,
@@ -29,6 +24,11 @@ from envelope_fields.lifecycle.deletion import (
 from envelope_fields.lifecycle.destruction import Destructions, destroy_due_keys
 from envelope_fields.lifecycle.keys import find_master_key
 from envelope_fields.lifecycle.operations import Operation, possible_operations
+from envelope_fields.lifecycle.other_processes import (
+    key_cache_bound,
+    lower_key_cache_bound,
+    seconds_until_known,
+)
 from envelope_fields.lifecycle.root_keys import (
     Opened,
     Rewrapped,

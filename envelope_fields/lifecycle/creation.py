@@ -7,10 +7,11 @@ from typing import Any
 from django.db import IntegrityError
 from django.utils import timezone
 
-from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
 from envelope_fields.lifecycle.context import OperationContext, key_transaction
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.rotation import new_version
 from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, require_creator
 
@@ -105,7 +106,7 @@ def _grant_everything(done: OperationContext) -> None:
     )
     grant.save(using=done.using, force_insert=True)
     granted = {"principal": str(done.principal), "actions": grant.actions}
-    done.record("create_grant", {}, {"grant": grant.pk, **granted})
+    done.record(Operation.CREATE_GRANT, {}, {"grant": grant.pk, **granted})
 
 
 def _content(key: MasterKey) -> dict[str, Any]:
@@ -120,13 +121,3 @@ def _content(key: MasterKey) -> dict[str, Any]:
     if key.root_key is not None:
         content["root_key"] = key.root_key
     return content
-
-
-def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
-    """Make a version of a key, its material wrapped by the root key; it is not saved.
-
-    Call it outside of the transaction that saves it: the root key may take long.
-    """
-    now = timezone.now()
-    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
-    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)

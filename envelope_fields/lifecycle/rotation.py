@@ -10,7 +10,9 @@ from django.db.models import DateTimeField, F, Func, Max, OuterRef, Q, QuerySet,
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from envelope_fields import keyring
 from envelope_fields.conf import configuration
+from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle.context import (
     OperationContext,
@@ -19,7 +21,6 @@ from envelope_fields.lifecycle.context import (
     performing,
     required,
 )
-from envelope_fields.lifecycle.creation import new_version
 from envelope_fields.lifecycle.keys import Key, found_key
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
@@ -126,6 +127,16 @@ def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
     return new_version(row, _newest(row).number + 1)
 
 
+def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
+    """Make a version of a key, its material wrapped by the root key; it is not saved.
+
+    Call it outside of the transaction that saves it: the root key may take long.
+    """
+    now = timezone.now()
+    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
+    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
+
+
 def _store(version: MasterKeyVersion, done: OperationContext) -> None:
     before = done.key.current_version.number
     version.save(using=done.using, force_insert=True)
@@ -158,19 +169,10 @@ class _DaysLater(Func):
     """A moment, some days later; each database has a syntax of its own for it."""
 
     output_field = DateTimeField()
-    template = "(%(expressions)s * interval '1 day')"  # PostgreSQL
-    arg_joiner = " + "
 
-    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "DATE_ADD(%(expressions)s DAY)"
-        return self.as_sql(
-            compiler, connection, template=template, arg_joiner=", INTERVAL ", **context
-        )
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        # Text in the form that Django stores; a percent sign stands doubled in a template.
-        template = "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')"
-        return self.as_sql(compiler, connection, template=template, arg_joiner=", ", **context)
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **context: Any) -> Any:
+        template, joiner = database_of(connection).DAYS_LATER
+        return super().as_sql(compiler, connection, None, template, joiner, **context)
 
 
 def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:

@@ -15,8 +15,7 @@ from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle import under_way
-from envelope_fields.lifecycle.cache_bound import known_everywhere
+from envelope_fields.lifecycle import other_processes
 from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
     ShredConfirmation,
@@ -36,6 +35,7 @@ from envelope_fields.lifecycle.context import (
 from envelope_fields.lifecycle.destruction import destroy
 from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import Row, as_text, named, state_content
 from envelope_fields.lifecycle.witnesses import values_under
 from envelope_fields.models import KeyState
@@ -129,7 +129,7 @@ def finish_shredding(
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
     refuse_transaction_around("shred a key")
-    return _finish(key, confirm, actor, clock.now(), under_way.SECONDS)
+    return _finish(key, confirm, actor, clock.now(), other_processes.WAIT_SECONDS)
 
 
 def _finish(
@@ -164,7 +164,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
         MasterKeyUnusable: there is one.
     """
     known = known_everywhere(row.state_changed_at)
-    waited = under_way.older(lambda: (clock.now() - known).total_seconds(), seconds)
+    waited = other_processes.wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
     if waited.still_open:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: transactions are open in which values may have been "

@@ -12,8 +12,8 @@ from envelope_fields.audit.uses import last_sign, to_the_second
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.lifecycle import under_way
 from envelope_fields.lifecycle.certificates import quoting
+from envelope_fields.lifecycle.other_processes import wait_for_writers
 from envelope_fields.lifecycle.representation import Row, as_utc, named
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
@@ -160,7 +160,7 @@ def uncounted_now() -> tuple[NotCounted, ...]:
     Raises:
         CensusFailed: a database could not be looked at.
     """
-    waited = under_way.writers()
+    waited = wait_for_writers()
     writing = [
         NotCounted(
             each.database,

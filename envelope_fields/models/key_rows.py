@@ -14,9 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_save, pre_delete
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields import key_changes
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models import key_changes
 
 _Row = TypeVar("_Row", bound=models.Model)
 

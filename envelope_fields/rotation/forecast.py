@@ -6,19 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from django.db import connections
-
 from envelope_fields.census.columns import Column
 from envelope_fields.census.values import counted
 from envelope_fields.census.versions import Key
+from envelope_fields.databases import database as database_of
 from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.jobs.statements import statements
 from envelope_fields.models import RotationKind
 from envelope_fields.rotation.scope import RotationScope, chosen_columns, scope
-
-# How much longer a batch takes than to read and to wrap it: that it is written is most of the
-# work. As measured by bench/rotation.py; a machine with slow disks takes longer.
-_WITH_WRITING = {"postgresql": 4.0, "mysql": 5.0, "sqlite": 1.6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +101,4 @@ def _seconds_a_value(column: Column, wanted: RotationScope) -> float:
     if some:
         job.process(some)
     took = perf_counter() - began
-    return took / max(len(stored), 1) * _WITH_WRITING.get(connections[column.database].vendor, 1)
+    return took / max(len(stored), 1) * database_of(column.database).WITH_WRITING

@@ -47,7 +47,7 @@ def test_declared_copies_may_read_what_they_copied(registry, ids):
     declare("Log", notes=EncryptedTextField(previous_contexts=["tests.patient.notes"], **copies))
     assert ids() == []
     declare("Other", notes=EncryptedTextField(context="tests.patient.notes"))
-    assert ids() == ["E030"]
+    assert sorted(ids()) == ["E030", "E031"]
 
 
 def test_a_pinned_label_that_another_field_derives_is_an_error(registry, ids):

@@ -5,7 +5,6 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connection
 
 from envelope_fields import audit, keyring
-from envelope_fields.default_key import create_default_key
 from envelope_fields.exceptions import MasterKeyUnusable, RootKeyUnavailable
 from envelope_fields.lifecycle import (
     create_master_key,
@@ -16,6 +15,7 @@ from envelope_fields.lifecycle import (
     under_other_root_keys,
     update_master_key,
 )
+from envelope_fields.lifecycle.on_demand import create_default_key
 from envelope_fields.models import AuditEvent, AuditKey, MasterKey, MasterKeyVersion
 from envelope_fields.tenants import TenantKey
 from tests.at_once import at_once

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from envelope_fields import rotation
-from envelope_fields.jobs import limits
+from envelope_fields.databases import errors
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits
@@ -63,8 +63,8 @@ def test_a_deadlock_is_survived(ended, held, seconds_of_batch, seconds_of_writer
     rotate_master_key("default")
     holds = threading.Event()
     met = []
-    code_of = limits._code
-    monkeypatch.setattr(limits, "_code", lambda error: met.append(code_of(error)) or met[-1])
+    code_of = errors.error_code
+    monkeypatch.setattr(errors, "error_code", lambda error: met.append(code_of(error)) or met[-1])
 
     def write():
         look_for_deadlocks_after(seconds_of_writer)

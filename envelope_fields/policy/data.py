@@ -1,4 +1,4 @@
-"""What decisions are made on, read from the database as it is asked for."""
+"""Policy data: what decisions are made on, read from the database as it is asked for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.db.transaction import TransactionManagementError
 from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
-from envelope_fields.policy.people import Person, group_model, person
 from envelope_fields.policy.principals import Principal
+from envelope_fields.policy.users import Person, group_model, person
 
 
 class KeyPolicy(NamedTuple):
@@ -153,7 +153,7 @@ def _explained(what: str, using: str) -> Iterator[None]:
         ) from error
 
 
-class Facts:
+class PolicyData:
     """What was read since some moment; the keyring keeps it, and drops it when any of it changes.
 
     Attributes:

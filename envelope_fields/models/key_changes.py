@@ -23,9 +23,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.conf import configuration
 
 live: set[int] = set()  # the ids of key changes; every value that is read or written looks at it
-_live_people: set[int] = set()
+_live_users: set[int] = set()
 _listeners: list[Callable[[], None]] = []
-_people_listeners: list[Callable[[], None]] = []
+_user_listeners: list[Callable[[], None]] = []
 
 
 class KeyChange:
@@ -53,18 +53,18 @@ class KeyChange:
         _forget()
 
 
-class PeopleChange:
+class UsersChange:
     """An uncommitted change of users or their groups; only what is known of them is forgotten."""
 
     def __init__(self) -> None:
-        _live_people.add(id(self))
+        _live_users.add(id(self))
 
     def __del__(self) -> None:
-        _live_people.discard(id(self))
-        _forget_people()
+        _live_users.discard(id(self))
+        _forget_users()
 
     def __call__(self) -> None:
-        _forget_people()
+        _forget_users()
 
 
 # So that nothing has to look through the callbacks: a transaction may make a thousand keys.
@@ -87,17 +87,17 @@ def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
         _made[version_id] = change
 
 
-def announce_people(using: str) -> None:
+def announce_users(using: str) -> None:
     """Say that users or their groups were changed on the connection `using`."""
-    _forget_people()
+    _forget_users()
     connection = connections[using]
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(PeopleChange(), using=using)
+        transaction.on_commit(UsersChange(), using=using)
 
 
-def announce_new_person() -> None:
+def announce_new_user() -> None:
     """Say that there is a user who was not there before: no decision was made about them yet."""
-    _forget_people()
+    _forget_users()
 
 
 def on_change(listener: Callable[[], None]) -> None:
@@ -105,13 +105,13 @@ def on_change(listener: Callable[[], None]) -> None:
     _listeners.append(listener)
 
 
-def on_people_change(listener: Callable[[], None]) -> None:
+def on_users_change(listener: Callable[[], None]) -> None:
     """Call `listener` when users or their groups are changed, and when that is committed."""
-    _people_listeners.append(listener)
+    _user_listeners.append(listener)
 
 
 any_uncommitted = live.__len__
-any_people_uncommitted = _live_people.__len__
+any_users_uncommitted = _live_users.__len__
 
 
 def uncommitted() -> KeyChange | None:
@@ -129,10 +129,10 @@ def maker_of(version_id: bytes) -> KeyChange | None:
     return None if _callback(change, connection) is None else change
 
 
-def people_uncommitted(using: str) -> bool:
+def users_uncommitted(using: str) -> bool:
     """Whether this thread's connection `using` has changed users or groups in its transaction."""
     callbacks = _callbacks(connections[using])
-    return any(isinstance(callback, PeopleChange) for _, callback, *_ in callbacks)
+    return any(isinstance(callback, UsersChange) for _, callback, *_ in callbacks)
 
 
 def can_vanish(version_id: bytes) -> bool:
@@ -178,8 +178,8 @@ def _forget() -> None:
         listener()
 
 
-def _forget_people() -> None:
-    for listener in _people_listeners:
+def _forget_users() -> None:
+    for listener in _user_listeners:
         listener()
 
 

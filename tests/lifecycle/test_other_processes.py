@@ -14,7 +14,7 @@ from envelope_fields import audit, keyring, kms
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
-from envelope_fields.databases import clock
+from envelope_fields.databases import Database, clock
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import bound, rows
 from envelope_fields.lifecycle import (
@@ -23,10 +23,10 @@ from envelope_fields.lifecycle import (
     finish_shredding,
     key_cache_bound,
     lower_key_cache_bound,
+    other_processes,
     ready_to_shred_at,
     shred,
     shredding,
-    under_way,
 )
 from envelope_fields.models import AuditEvent, KeyCacheBound, MasterKey
 from envelope_fields.policy import acting_as
@@ -229,7 +229,7 @@ class TestOpenTransactions:
     def shred_beside(self, key, monkeypatch, *, commits):
         with Transaction(lambda: TenantNote.objects.create(tenant="tenant", text="late")) as late:
             if commits:  # as soon as it was seen
-                monkeypatch.setattr(under_way, "_pause", ending(late))
+                monkeypatch.setattr(Database, "pause", ending(late))
             else:
                 monkeypatch.setattr(shredding, "WAIT_SECONDS", 0)
             return shred(key)
@@ -249,16 +249,16 @@ class TestOpenTransactions:
     def test_one_in_the_database_of_the_keys_is_waited_for(self, settings, monkeypatch):
         """It may see keys as they were when it began, however often it reads them."""
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
-        monkeypatch.setattr(under_way, "encrypted_columns", list)
+        monkeypatch.setattr(other_processes, "encrypted_columns", list)
         with Transaction(lambda: begin("other")):
-            left = under_way.older(lambda: 0, 0)
+            left = other_processes.wait_for_older(lambda: 0, 0)
         assert {each.database for each in left.still_open} == {"other"}
 
     def test_one_that_began_later_is_not_waited_for(self, monkeypatch):
         key = key_in("disabled")
         an_hour_ago = timezone.now() - timedelta(hours=1)
         type(key).objects.filter(pk=key.pk).update(state_changed_at=an_hour_ago)
-        monkeypatch.setattr(under_way, "SECONDS", 0)
+        monkeypatch.setattr(other_processes, "WAIT_SECONDS", 0)
         with Transaction(lambda: list(TenantNote.objects.all())):
             assert finish_shredding(key).total == 0
 
@@ -297,7 +297,9 @@ class TestClocks:
         key = key_in("enabled")
         seen = []
         monkeypatch.setattr(
-            under_way, "older", lambda age, _: seen.append(age()) or under_way.Waited()
+            other_processes,
+            "wait_for_older",
+            lambda age, _: seen.append(age()) or other_processes.Waited(),
         )
         with monkeypatch.context() as patch:
             ahead(patch, hours=1)
@@ -344,7 +346,9 @@ def test_the_wait_for_the_trail_is_none_of_the_time_since(act):
 def test_where_it_could_not_look_is_in_the_certificate(monkeypatch):
     key = key_in("enabled")
     place = NotCounted("other", "transactions that are under way", "no right")
-    monkeypatch.setattr(under_way, "older", lambda *_: under_way.Waited(unseen=[place]))
+    monkeypatch.setattr(
+        other_processes, "wait_for_older", lambda *_: other_processes.Waited(unseen=[place])
+    )
     certificate = shred(key)
     assert certificate.not_counted == (str(place),)
     assert f"Not counted: {place}." in str(certificate)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module
-from inspect import Parameter, signature
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -15,13 +13,13 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
+from envelope_fields.conf.backends import BackendSettings, valid
+
 SETTING = "ENVELOPE_FIELDS"
 BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
-
-_Backend = TypeVar("_Backend")
 
 
 class Schemas:
@@ -84,69 +82,6 @@ class _SchemasOfFunction(Schemas):
         return cast("Callable[[str], Any]", found)
 
 
-@dataclass(frozen=True, eq=False)
-class BackendSettings:
-    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with.
-
-    Attributes:
-        where: its place in the settings, for messages.
-        backend: the dotted path of the class.
-        options: the keyword arguments of its constructor.
-    """
-
-    where: str
-    backend: str
-    # Options may hold a key, so they stay out of repr.
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def make(self, base: type[_Backend]) -> _Backend:
-        """Return an object of the class, which must be a subclass of `base`.
-
-        Raises:
-            ImproperlyConfigured: no such class, or options that it does not take.
-        """
-        try:
-            return load(self.backend, self.options, base)
-        except ValueError as error:
-            raise ImproperlyConfigured(f"{self.where}: {error}") from None
-
-
-def load(backend: str, options: Mapping[str, Any], base: type[_Backend]) -> _Backend:
-    """Return an object of a class that settings name.
-
-    Args:
-        backend: the dotted path of a subclass of `base`.
-        options: its keyword arguments.
-        base: what it has to be.
-
-    Raises:
-        ValueError: no such class, or options that it does not take; never says their values.
-    """
-    backend_class = _imported(backend, base)
-    taken = signature(backend_class).parameters
-    if not any(each.kind is Parameter.VAR_KEYWORD for each in taken.values()):
-        for name in options:
-            if name not in taken:
-                raise ValueError(f"{backend} has no option {name!r}. {_valid(taken)}")
-    try:
-        return backend_class(**options)
-    except TypeError as error:
-        raise ValueError(f"{backend}: {error}") from None
-
-
-def _imported(path: str, base: type[_Backend]) -> type[_Backend]:
-    module, _, name = path.rpartition(".")
-    try:
-        backend = getattr(import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"the backend {path} cannot be imported: {error}") from error
-    if not (isinstance(backend, type) and issubclass(backend, base)):
-        raise ValueError(
-            f"the backend {path} is not a subclass of {base.__module__}.{base.__qualname__}"
-        )
-    return backend
-
-
 @dataclass(frozen=True)
 class ApiSettings:
     """What the HTTP API offers."""
@@ -188,7 +123,7 @@ class Configuration:
         except KeyError:
             raise ImproperlyConfigured(
                 f'{SETTING}["ROOT_KEYS"] has no root key {name!r}, by which stored master keys are '
-                f"wrapped. {_valid(self.root_keys)} Keep a root key until nothing is wrapped by it."
+                f"wrapped. {valid(self.root_keys)} Keep a root key until nothing is wrapped by it."
             ) from None
 
 
@@ -265,7 +200,7 @@ def _database(given: Any) -> str:
     if not isinstance(given, str) or given not in settings.DATABASES:
         raise ImproperlyConfigured(
             f'{SETTING}["DATABASE"] is {given!r}, which is not in DATABASES. '
-            f"{_valid(settings.DATABASES)}"
+            f"{valid(settings.DATABASES)}"
         )
     return str(given)
 
@@ -331,14 +266,10 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-def _refuse_unknown(given: Mapping[str, Any], where: str, valid: Any) -> None:
-    unknown = [str(name) for name in given if name not in valid]
+def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
+    unknown = [str(name) for name in given if name not in names]
     if unknown:
-        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {_valid(valid)}")
-
-
-def _valid(names: Any) -> str:
-    return f"Valid: {', '.join(map(str, names)) or 'none'}."
+        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def _forget(*, setting: str, **_: Any) -> None:

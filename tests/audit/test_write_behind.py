@@ -78,7 +78,7 @@ class TestWithoutADatabase:
             keyring.here.came = True
             return HttpResponse("fine")
 
-        monkeypatch.setattr("tests.test_requests.urlpatterns", [path("knows/", knows)])
+        monkeypatch.setattr("tests.audit.test_write_behind.urlpatterns", [path("knows/", knows)])
         assert client.get("/knows/").content == b"fine"
         assert "RuntimeError" in caplog.text
         assert len(key_uses.buffer.days) == 1
