@@ -47,7 +47,7 @@ _EXAMPLE = {
     "not_counted": [
         {
             "database": "default",
-            "place": "clinic_patient_2019.notes",
+            "location": "clinic_patient_2019.notes",
             "reason": (
                 "a table that no model declares, such as a detached partition or a copy; it holds "
                 "3 values under key versions that are known"
@@ -85,7 +85,7 @@ class NotCounted(serializers.Serializer[Any]):
     """A place that may hold values, and that could not be counted, or not fully."""
 
     database = serializers.CharField()
-    place = serializers.CharField(
+    location = serializers.CharField(
         allow_blank=True, help_text="Empty where it is about the whole database."
     )
     reason = serializers.CharField()

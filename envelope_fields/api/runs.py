@@ -74,7 +74,7 @@ class RunKeyNumbers(RunKey):
     """One of several keys whose values are moved."""
 
     total = serializers.IntegerField(help_text="Values to look at, as it began.")
-    left = serializers.IntegerField(help_text="Values that it had left when last counted.")
+    remaining = serializers.IntegerField(help_text="Values that were there when last counted.")
 
 
 class RunActor(serializers.Serializer[Any]):
