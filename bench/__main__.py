@@ -41,6 +41,7 @@ def main() -> None:
             sizes = SIZES if name == "sqlite" else SIZES_ON_SERVERS
             for characters, count in sizes.items():
                 _measure(table, name, characters, count, options.rounds)
+        _measure_prefixes(options.rounds)
     print(NOTES.format(rounds=options.rounds, overhead=OVERHEAD_BYTES))
     for name, reason in missing.items():
         print(f"Not found, so not measured: {name} ({reason}).")
@@ -73,6 +74,16 @@ def _measure(table: Table, name: str, characters: int, count: int, rounds: int) 
             ratio(added[2], added[1]),
             ratio(added[2], measured.bare),
         )
+
+
+def _measure_prefixes(rounds: int) -> None:
+    from bench import comparison
+
+    print("\nSQLite, 64 characters, each row with a nonce prefix of its own, in a process that has")
+    print("read none of them: what EncryptedTextField adds, in µs")
+    values = [comparison.text(64, number) for number in range(1000)]
+    for name, seconds in comparison.compare_prefixes("default", values, rounds):
+        print(f"  {name:14}{seconds * 1e6:8.2f}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench import models, primitives
 from bench.rounds import fastest
-from bench.work import READS, WRITES, fill
+from bench.work import READS, WRITES, cold, fill, fill_singly
 from envelope_fields.crypto.format import OVERHEAD_BYTES
 
 
@@ -44,3 +44,16 @@ def compare(using: str, values: list[str], rounds: int) -> Iterator[Measurement]
         for name, work in works.items():
             turns = {name: partial(work, *column) for name, column in columns.items()}
             yield Measurement(name, **fastest({**turns, "bare": bare(values)}, rounds))
+
+
+def compare_prefixes(using: str, values: list[str], rounds: int) -> Iterator[tuple[str, float]]:
+    """Measure what reading adds where each row has a nonce prefix that was not met before."""
+    fill(models.Text, using, values)
+    fill_singly(models.Encrypted, using, values)
+    for name, work in READS.items():
+        turns = {
+            "text": partial(work, models.Text, using, values),
+            "encrypted": partial(cold(work), models.Encrypted, using, values),
+        }
+        measured = fastest(turns, rounds)
+        yield name, measured["encrypted"] - measured["text"]

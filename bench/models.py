@@ -34,3 +34,12 @@ class Primitives(models.Model):
 
 class Encrypted(models.Model):
     value = EncryptedTextField()
+
+
+def key_of_tenant(row: Any) -> str:
+    return "one" if row is None else row.tenant
+
+
+class OfTenant(models.Model):
+    tenant = models.CharField(max_length=100)
+    value = EncryptedTextField(key=key_of_tenant)

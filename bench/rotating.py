@@ -11,8 +11,8 @@ from django.db import connection, transaction
 from bench.models import Encrypted
 from envelope_fields import rotation
 from envelope_fields.crypto.format import PAYLOAD_AT as HEAD
+from envelope_fields.jobs.work import work_in_processes
 from envelope_fields.lifecycle import rotate_master_key
-from envelope_fields.rotation.processes import work_in_processes
 
 BATCH = 2_000
 

@@ -45,6 +45,13 @@ save       rows a second of a loop that loads and saves every row
 grown      what the process takes more of memory after it than before, in MiB
 
 The faster of {rounds} rounds, in which all took turns; tables were vacuumed before each."""
+MANY_KEYS_NOTES = """
+one value  a run that rewraps the one value of a key, beside as many rows that are under other keys,
+           spread over them evenly; everything included, but for the rotation of the key
+many keys  one run that rewraps all values of as many keys, row by row another one's, beside a run
+           over the same rows under one key; everything included, but for the rotations of the keys
+
+The fastest of {rounds} rounds; of three times as many for one value."""
 
 
 def main() -> None:
@@ -55,21 +62,28 @@ def main() -> None:
         for vendor in found:
             _in_a_process(vendor, options)
         print(NOTES.format(rounds=options.rounds))
+        print(MANY_KEYS_NOTES.format(rounds=options.rounds))
         for name, reason in missing.items():
             print(f"Not found, so not measured: {name} ({reason}).")
         return
     os.environ["ENVELOPE_BENCH_VENDOR"] = options.vendor  # for its settings, in workers too
     with temporary_databases("bench.rotation_settings"):
-        table = Table(WORDS, NUMBERS)
-        for size, rows in SIZES.items():
-            rows = max(rows // options.divide, BATCH)
-            _measure(table, options.vendor, size, rows, options.rounds)
+        if options.work != "many-keys":
+            table = Table(WORDS, NUMBERS)
+            for size, rows in SIZES.items():
+                rows = max(rows // options.divide, BATCH)
+                _measure(table, options.vendor, size, rows, options.rounds)
+        if options.work != "rates":
+            from bench import many_keys
+
+            many_keys.measure(options.vendor, options.rounds, options.divide)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.rotation", description=__doc__)
     parser.add_argument("vendor", nargs="?", choices=list(matrix.FINDERS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", choices=["rates", "many-keys"], help="this one alone")
     parser.add_argument("--divide", type=int, default=1, help="measure this fraction of the rows")
     return parser.parse_args()
 
@@ -79,6 +93,7 @@ def _in_a_process(vendor: str, options: argparse.Namespace) -> None:
         [
             *(sys.executable, "-m", "bench.rotation", vendor),
             *("--rounds", str(options.rounds), "--divide", str(options.divide)),
+            *(("--work", options.work) if options.work else ()),
         ],
         check=True,
     )

@@ -14,6 +14,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model
 
+from envelope_fields import keyring
+
 Work = Callable[[type[Model], str, Sequence[Any]], float]
 
 
@@ -29,8 +31,35 @@ def read_values(model: type[Model], using: str, values: Sequence[Any]) -> float:
     return _exhaust(rows, len(values))
 
 
-def read_instances(model: type[Model], using: str, values: Sequence[Any]) -> float:
-    return _exhaust(model._base_manager.using(using).all(), len(values))
+def load(model: type[Model], using: str, values: Sequence[Any]) -> float:
+    """Load objects, and look at no value."""
+    return _exhaust(model._base_manager.using(using).iterator(), len(values))
+
+
+def look(model: type[Model], using: str, values: Sequence[Any]) -> float:
+    """Load objects, and look at each value."""
+    rows = model._base_manager.using(using).iterator()
+    return _exhaust((row.value for row in rows), len(values))  # type: ignore[attr-defined]
+
+
+def fill_singly(model: type[Model], using: str, values: Sequence[Any]) -> None:
+    """Replace the rows as many processes would write them: each has a nonce prefix of its own."""
+    rows = model._base_manager.using(using)
+    rows.all().delete()
+    for value in values:
+        keyring.forget()
+        rows.create(value=value)
+
+
+def cold(work: Work) -> Work:
+    """Return the same work, done by a process that has read none of the values."""
+
+    def worked(model: type[Model], using: str, values: Sequence[Any]) -> float:
+        keyring.forget()
+        load(model, using, values[:1])  # the key is known, and no nonce prefix
+        return work(model, using, values)
+
+    return worked
 
 
 def bulk_create(model: type[Model], using: str, values: Sequence[Any]) -> float:
@@ -62,5 +91,5 @@ def _exhaust(rows: Iterable[Any], count: int) -> float:
     return (perf_counter() - started) / count
 
 
-READS: dict[str, Work] = {"values_list": read_values, "instances": read_instances}
+READS: dict[str, Work] = {"values_list": read_values, "objects": load, "looked at": look}
 WRITES: dict[str, Work] = {"bulk_create": bulk_create, "save": save}

@@ -14,7 +14,7 @@ ENVELOPE_FIELDS = {
         },
     },
     # Values that are moved from the admin are moved by a process beside the server.
-    "ROTATION_WORKER": {"BACKEND": "envelope_fields.rotation.workers.process.ProcessWorker"},
+    "ROTATION_WORKER": {"BACKEND": "envelope_fields.jobs.workers.process.ProcessWorker"},
 }
 DATABASES = {
     "default": {

@@ -23,32 +23,31 @@ class EnvelopeFieldsConfig(AppConfig):
         post_migrate.connect(_begin, dispatch_uid="envelope_fields.begin")
 
     def ready(self) -> None:
-        from envelope_fields import (
-            checks,
-            default_key,
-        )
+        from envelope_fields import checks
         from envelope_fields.audit import denials, uses
-        from envelope_fields.fields import fixtures
-        from envelope_fields.fixtures import formats
+        from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
-        from envelope_fields.grants import revocation
+        from envelope_fields.grants import acts as grants
+        from envelope_fields.jobs import dispatch
+        from envelope_fields.lifecycle import on_demand
         from envelope_fields.migrating import conversions
         from envelope_fields.migrating import keys as key_tables
-        from envelope_fields.policy import news
-        from envelope_fields.rotation import workers
+        from envelope_fields.policy import users
+        from envelope_fields.rotation import scope
 
         checks.register()
-        default_key.connect()
+        on_demand.connect()
         denials.connect()
-        revocation.connect()
-        fixtures.connect()
+        grants.connect()
+        envelopes.connect()
         key_fixtures.connect()
         key_tables.connect(self)
         uses.connect()
         conversions.connect(self)
-        news.connect()
+        users.connect()
         formats.register()
-        workers.register()
+        dispatch.register()
+        scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 
@@ -61,10 +60,10 @@ class EnvelopeFieldsConfig(AppConfig):
 
 def _begin(*, sender: Any, **kwargs: Any) -> None:
     """Make what our tables begin with: once, although the signal is sent for each app."""
-    from envelope_fields import default_key
     from envelope_fields.audit import triggers
+    from envelope_fields.lifecycle import on_demand
 
     with_models = (app for app in apps.get_app_configs() if app.models_module is not None)
     if sender is next(with_models, None):
-        default_key.repair(**kwargs)
+        on_demand.repair(**kwargs)
         triggers.bootstrap(**kwargs)

@@ -1,4 +1,4 @@
-"""Whoever a request is from is the principal of the code that serves it.
+"""The user of a request is the principal of the code that serves it.
 
 `PrincipalMiddleware` is for Django's requests, `PrincipalASGIMiddleware` for what an ASGI server
 serves beside Django, such as websockets.
@@ -21,10 +21,8 @@ from django.http.response import HttpResponseBase
 
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.policy import ANONYMOUS, APPLICATION, Origin, Principal
-from envelope_fields.policy.acting import acting_as, bound
-from envelope_fields.policy.origin import coming_from
-from envelope_fields.policy.principals import principal_of
-from envelope_fields.policy.requests import count_requests, end_with, handled
+from envelope_fields.policy.principals import acting_as, bound, principal_of
+from envelope_fields.policy.requests import coming_from, count_requests, end_with, handled
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}\Z")
 _ADDRESS_LENGTH = 45  # of the column that keeps it

@@ -16,7 +16,7 @@ from tests.celery_conf import conf
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 settings.ENVELOPE_FIELDS["ROTATION_WORKER"] = {
-    "BACKEND": "envelope_fields.rotation.workers.celery.CeleryWorker"
+    "BACKEND": "envelope_fields.jobs.workers.celery.CeleryWorker"
 }
 django.setup()
 for alias, name in json.loads(os.environ["ENVELOPE_TEST_DATABASES"]).items():

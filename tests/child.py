@@ -59,7 +59,7 @@ class Command(fork_server.Program):
 
 def of_workers(monkeypatch):
     """Let the processes of `ProcessWorker` be on the test databases; return the list of them."""
-    from envelope_fields.rotation.workers import process
+    from envelope_fields.jobs.workers import process
 
     started, popen = [], subprocess.Popen
 

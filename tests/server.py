@@ -13,7 +13,7 @@ from django.db import connections
 
 
 @contextmanager
-def served(threads=4, processes=1, worker="envelope_fields.rotation.workers.process.ProcessWorker"):
+def served(threads=4, processes=1, worker="envelope_fields.jobs.workers.process.ProcessWorker"):
     """Serve the test project on the databases of this test; yield the address of the API.
 
     Args:

@@ -17,23 +17,10 @@ ELSEWHERE = [
 ASKS = re.compile(r"\.vendor\b|\bsqlstate\b|\bpgcode\b|\berrno\b|\b(42703|42P01|1054|1146)\b")
 # What has its statements for each vendor beside the work that they do.
 WITH_STATEMENTS = {"jobs/statements/__init__.py"}
-# Not moved yet.
-LEFT = {
-    "census/columns.py",
-    "census/text_copies.py",
-    "census/values.py",
-    "checks/settings.py",
-    "lifecycle/under_way.py",
-    "management/commands/flush.py",
-    "policy/facts.py",
-    "rotation/forecast.py",
-    "rotation/patience.py",
-    "rotation/statements/__init__.py",
-}
 
 
 @pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_else_asks_for_a_vendor(path):
     name = str(path.relative_to(PACKAGE))
-    if name not in WITH_STATEMENTS | LEFT:
+    if name not in WITH_STATEMENTS:
         assert not ASKS.search(path.read_text())

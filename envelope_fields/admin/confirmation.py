@@ -198,19 +198,20 @@ class KeyConfirmation(ConfirmationPage):
             raise nothing_to_do(self.row)
 
     def consequences(self) -> list[str]:
-        return [str(self.operation.description)]
+        return [_("Afterwards, %(what)s is %(past)s.") % self._words()]
 
     def perform(self) -> str:
-        names = [parameter.name for parameter in self.operation.parameters]
-        given = {name: self.form.cleaned_data.get(name) for name in names}
+        cleaned = self.form.cleaned_data
+        names = (parameter.name for parameter in self.operation.parameters)
+        given = {name: cleaned[name] for name in names if name in cleaned}
         return self.message(self.operation.perform(self.row, actor=self.actor, **given))
 
     def message(self, result: Any) -> str:
         """Say what was done, given what the function returned."""
-        return _("%(what)s is %(past)s.") % {
-            "what": name_of(self.row),
-            "past": self.operation.past,
-        }
+        return _("%(what)s is %(past)s.") % self._words()
+
+    def _words(self) -> dict[str, Any]:
+        return {"what": name_of(self.row), "past": self.operation.past}
 
 
 def nothing_to_do(row: Any) -> MasterKeyUnusable:

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 
 from envelope_fields.admin.words import number_text
 from envelope_fields.census import CensusFailed, CensusRow, census
-from envelope_fields.lifecycle.occupancy import is_under
+from envelope_fields.lifecycle.witnesses import is_under
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 QUICK_SECONDS = 1  # a count that took less is never kept

@@ -23,10 +23,10 @@ from envelope_fields.admin.words import name_of, values_text, when_it_holds
 from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle.certificates import FieldCount, ShredConfirmation, counted_fields
-from envelope_fields.lifecycle.confirmation import name_of as confirmed_by
+from envelope_fields.lifecycle.certificates import name_of as confirmed_by
 from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
-from envelope_fields.lifecycle.witnesses import Witnesses, unseen_places, witnesses_of
+from envelope_fields.lifecycle.witnesses import Witnesses, uncounted_now, witnesses_of
 
 
 class TypedNameForm(ConfirmationForm):
@@ -79,7 +79,7 @@ class ScheduleDeletion(KeyConfirmation):
 
     @cached_property
     def witnesses(self) -> Witnesses:
-        return witnesses_of(self.row, unseen_places())
+        return witnesses_of(self.row, uncounted_now())
 
     def consequences(self) -> list[str]:
         if not self.can_be_done:

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.jobs.runs import keys_of, runs_about
 from envelope_fields.lifecycle import expecting
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun
 
@@ -46,7 +47,7 @@ def etag_of(row: Row) -> str:
 
 def etag_of_rotations(key: MasterKey) -> str:
     """Return what stands for a key and the last rotation of its values."""
-    last = RotationRun.objects.using(key._state.db).filter(master_key=key).first()
+    last = runs_about(key).first()
     return _digest([etag_of(key), last])
 
 
@@ -66,7 +67,7 @@ def if_unchanged(request: HttpRequest, row: Any, etag: Callable[[], str]) -> Ite
     if not given:
         yield
         return
-    unchecked = {row.pk if isinstance(row, MasterKey) else row.master_key_id}
+    unchecked = {_key_id(row)}
 
     def check(key: MasterKey) -> None:
         if key.pk in unchecked:  # once: the operation itself changes it
@@ -78,6 +79,13 @@ def if_unchanged(request: HttpRequest, row: Any, etag: Callable[[], str]) -> Ite
 
     with expecting(check):
         yield
+
+
+def _key_id(row: Any) -> Any:
+    """Return the id of the key whose row the operation locks."""
+    if isinstance(row, RotationRun):
+        return keys_of(row)[0].pk
+    return row.pk if isinstance(row, MasterKey) else row.master_key_id
 
 
 def _digest(rows: list[Any]) -> str:

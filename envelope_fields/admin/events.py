@@ -17,9 +17,8 @@ from envelope_fields.admin.permissions import ReadOnlyAdmin
 from envelope_fields.audit.representation import actor_text, head_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.lifecycle.keys import named_key
+from envelope_fields.lifecycle.keys import named_key, open_keys
 from envelope_fields.lifecycle.operations import in_words
-from envelope_fields.lifecycle.permissions import open_keys
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
 

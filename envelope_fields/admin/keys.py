@@ -24,9 +24,10 @@ from envelope_fields.admin.key_pages import KeyPages, content, found_key
 from envelope_fields.admin.words import number_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.lifecycle import Operation, due
-from envelope_fields.lifecycle.alias_errors import alias_problem
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle import Operation
+from envelope_fields.lifecycle.aliases import alias_problem
+from envelope_fields.lifecycle.keys import open_keys
+from envelope_fields.lifecycle.rotation import due_keys, with_versions
 from envelope_fields.models import KeyState, MasterKey
 from envelope_fields.policy import CREATE_KEY, Action, principal_of
 
@@ -42,7 +43,7 @@ class DueFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "due":
-            return due.due(keys)
+            return due_keys(keys)
         if self.value() in ("periodic", "demand"):
             return keys.filter(rotation_period__isnull=self.value() == "demand")
         return keys
@@ -62,7 +63,7 @@ class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]  # as ModelAdmin
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MasterKey]:
         keys = open_keys(Action.DESCRIBE, request.user)
-        return due.with_versions(keys).order_by(*self.ordering)
+        return with_versions(keys).order_by(*self.ordering)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         count = counts.for_a_page()

@@ -12,21 +12,21 @@ from envelope_fields.admin.deletion import CancelDeletion, ScheduleDeletion, Shr
 from envelope_fields.admin.rotation_progress import done_text, is_quiet, run_text
 from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.admin.words import values_text, when_it_holds
+from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun, RotationState
 from envelope_fields.rotation import Progress, RunNotPossible
-from envelope_fields.rotation.elsewhere import resume_elsewhere
 
 
 class Rotate(KeyConfirmation):
     def consequences(self) -> list[str]:
-        newest = self.key.current_version.number
+        newest = self.key.versions.using(self.key._state.db).latest("number")
         return [
             _(
                 "Version %(number)d is made and becomes current: from now on, values are written "
                 "under it."
             )
-            % {"number": newest + 1},
+            % {"number": newest.number + 1},
             _("%(values)s stay where they are, and are read as before.")
             % {"values": values_text(self.values)},
             _(
@@ -36,10 +36,16 @@ class Rotate(KeyConfirmation):
         ]
 
     def message(self, result: MasterKeyVersion) -> str:
-        return _("%(key)s was rotated: version %(number)d is current.") % {
-            "key": self.key,
-            "number": result.number,
-        }
+        words = {"key": self.key, "number": result.number}
+        if result.opened_at is None:
+            return (
+                _(
+                    "%(key)s has version %(number)d, which this process may not open. It becomes "
+                    "current when one that may runs: python manage.py open_master_key_versions"
+                )
+                % words
+            )
+        return _("%(key)s was rotated: version %(number)d is current.") % words
 
 
 class Enable(KeyConfirmation):
@@ -142,7 +148,7 @@ class Resume(RunConfirmation):
         return [_("It is handed to a worker, which goes on where it was."), self.so_far()]
 
     def perform(self) -> str:
-        resume_elsewhere(self.row, actor=self.actor)
+        dispatch_resume(self.row, actor=self.actor)
         return _("The run goes on.")
 
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from envelope_fields.lifecycle import Operation
-from envelope_fields.lifecycle.permissions import actions_on, has_permission, record_denial
+from envelope_fields.lifecycle.keys import actions_on, has_permission, record_denial
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 

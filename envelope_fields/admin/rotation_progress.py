@@ -15,11 +15,11 @@ from envelope_fields.admin.permissions import page_url
 from envelope_fields.admin.rotation_start import can_start
 from envelope_fields.admin.words import duration_text, number_text
 from envelope_fields.audit.representation import actor_text
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import run_title, runs_about
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
-from envelope_fields.rotation.progress import progress_of
-from envelope_fields.rotation.runs import all_runs
 
 FAILURES_SHOWN = 50
 RUNS_SHOWN = 5
@@ -29,7 +29,7 @@ _NOTHING = "–"
 
 def representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
     """Return how far a run is: for a template, and as JSON for the script."""
-    done = progress.total - progress.left
+    done = progress.total - progress.remaining
     return {
         "state": str(run.state),
         "is_over": not run.is_active,
@@ -60,7 +60,7 @@ def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
 
 def run_text(run: RotationRun) -> str:
     """Name a run for people."""
-    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run.master_key}
+    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run_title(run)}
 
 
 def done_text(run: RotationRun, progress: Progress) -> str:
@@ -69,7 +69,7 @@ def done_text(run: RotationRun, progress: Progress) -> str:
         return _("not counted yet") if run.is_active else _("none")
     text = ngettext("%(done)s of %(total)s value", "%(done)s of %(total)s values", progress.total)
     return text % {
-        "done": number_text(progress.total - progress.left),
+        "done": number_text(progress.total - progress.remaining),
         "total": number_text(progress.total),
     }
 
@@ -113,7 +113,7 @@ def url_of_runs(request: HttpRequest, key: MasterKey) -> str:
 
 def _silence(run: RotationRun) -> float:
     """Return how many seconds ago it was started, resumed or worked on."""
-    seen = max(filter(None, (run.created_at, run.resumed_at, run.seen_at)))
+    seen = max(filter(None, (run.created_at, run.resumed_at, run.heartbeat_at)))
     return (timezone.now() - seen).total_seconds()
 
 
@@ -141,9 +141,9 @@ def _rate(rate: float) -> str:
 
 
 def _remaining(progress: Progress) -> str:
-    if progress.time_left is None:
+    if progress.time_remaining is None:
         return _NOTHING
-    return _("about %(time)s") % {"time": duration_text(progress.time_left.total_seconds())}
+    return _("about %(time)s") % {"time": duration_text(progress.time_remaining.total_seconds())}
 
 
 def _note(run: RotationRun) -> str:
@@ -171,12 +171,12 @@ def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
 
 
 def _field(field: FieldProgress) -> list[str]:
-    numbers = (field.total, field.moved, field.skipped, field.failed, field.left)
+    numbers = (field.total, field.moved, field.skipped, field.failed, field.remaining)
     return [field.field, _database(field.database, field.schema), *map(number_text, numbers)]
 
 
 def _failure(failure: RotationFailure) -> list[str]:
-    field = failure.range.place
+    field = failure.range.column
     return [
         str(field),
         _database(field.database, field.named_schema),
@@ -192,7 +192,7 @@ def _database(alias: str, schema: str | None) -> str:
 
 
 def _latest(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
-    runs = list(all_runs().filter(master_key=key)[:RUNS_SHOWN])
+    runs = list(runs_about(key)[:RUNS_SHOWN])
     return [
         {
             **representation(run, progress),

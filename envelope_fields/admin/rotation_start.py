@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +19,9 @@ from envelope_fields.admin.etags import etag_of_rotations
 from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
-from envelope_fields.census.versions import KeyVersion, of_key
 from envelope_fields.conf import SETTING
+from envelope_fields.jobs import dispatch
+from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
@@ -31,10 +31,8 @@ from envelope_fields.rotation import (
     RotationUnderWay,
     active_run,
     forecast,
-    workers,
 )
-from envelope_fields.rotation.elsewhere import start_elsewhere
-from envelope_fields.rotation.limits import BATCH_SIZE
+from envelope_fields.rotation.runs import start_dispatched
 from envelope_fields.rotation.scope import declared_columns, scope
 
 _KINDS = [
@@ -106,62 +104,6 @@ class StartForm(ConfirmationForm):
         return Limits(batch_size=min(BATCH_SIZE, rate or BATCH_SIZE), max_rate=rate)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The consequences of a choice.
-
-    Attributes:
-        kind: a `RotationKind`.
-        current: the version that is current now.
-        forecasts: what would be looked at, and how long that takes.
-        rows: where it is, by field and version.
-        max_rate: values a second at most; None is as many as it can.
-    """
-
-    kind: str
-    current: KeyVersion
-    forecasts: Sequence[Forecast]
-    rows: Sequence[CensusRow]
-    max_rate: int | None
-
-    @property
-    def values(self) -> int:
-        return sum(each.values for each in self.forecasts)
-
-    @property
-    def seconds(self) -> float:
-        """About how long one process takes."""
-        needed = sum(each.seconds for each in self.forecasts)
-        return max(needed, self.values / self.max_rate) if self.max_rate else needed
-
-    def lines(self) -> list[str]:
-        """Say what will be done."""
-        if not self.values:
-            return [_("Nothing to do: every value is where it belongs.")]
-        return [
-            _how_many(self.forecasts, self.values),
-            _from_where(self.rows),
-            self._how(),
-            _("One process takes about %(time)s.") % {"time": duration_text(self.seconds)},
-            _(
-                "Values can be read and written all the while. The run can be paused, and be "
-                "cancelled: what was moved stays moved."
-            ),
-            _("It is done in your name, and ends if you lose the right to it."),
-        ]
-
-    def _how(self) -> str:
-        if self.kind == RotationKind.RE_ENCRYPT:
-            return _(
-                "Each gets a new data key and ciphertext, under the current version of the key "
-                "that its field has now."
-            )
-        return _(
-            "Their data keys are wrapped under version %(number)d; the values themselves are not "
-            "touched. If a version has leaked, that is not enough: re-encrypt them."
-        ) % {"number": self.current.number}
-
-
 class StartRotation(ConfirmationPage):
     """Asks before the values under a key are moved, and has a worker do it."""
 
@@ -184,17 +126,41 @@ class StartRotation(ConfirmationPage):
         return worker_problem(f"python manage.py rewrap --key {self.row}")
 
     @cached_property
-    def plan(self) -> Plan:
+    def forecasts(self) -> Sequence[Forecast]:
+        """What would be looked at, and how long that takes.
+
+        Raises:
+            EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
+        """
         with acting_as(self.actor):
-            return _plan(self.row, self.count, self.form.chosen(), self.form.rate)
+            return forecast(self.row, **self.form.chosen())
 
-    @property
+    @cached_property
     def rows(self) -> Sequence[CensusRow]:
-        return self.plan.rows
+        """Where that is, by field and version."""
+        chosen = self.form.chosen()
+        with acting_as(self.actor):
+            wanted = scope(chosen["kind"], [self.row], chosen.get("versions", ()))
+            version_ids = {
+                (column.database, str(column)): wanted.version_ids(column)
+                for column in declared_columns(chosen.get("fields", ()))
+            }
+        return [
+            row
+            for row in self.count.under(self.row)
+            if row.version_id in version_ids.get((row.database, f"{row.model}.{row.field}"), ())
+        ]
 
     @property
-    def has_work(self) -> bool:
-        return self.plan.values > 0
+    def to_move(self) -> int:
+        """How many values would be moved."""
+        return sum(each.values for each in self.forecasts)
+
+    @property
+    def seconds(self) -> float:
+        """About how long one process takes."""
+        needed = sum(each.seconds for each in self.forecasts)
+        return max(needed, self.to_move / self.form.rate) if self.form.rate else needed
 
     def is_confirmed(self) -> bool:
         return self.preview not in self.request.POST and super().is_confirmed()
@@ -210,13 +176,36 @@ class StartRotation(ConfirmationPage):
         return etag_of_rotations(self.row)
 
     def consequences(self) -> list[str]:
-        return self.plan.lines()
+        if not self.to_move:
+            return [_("Nothing to do: every value is where it belongs.")]
+        return [
+            _how_many(self.forecasts, self.to_move),
+            _from_where(self.rows),
+            self._how(),
+            _("One process takes about %(time)s.") % {"time": duration_text(self.seconds)},
+            _(
+                "Values can be read and written all the while. The run can be paused, and be "
+                "cancelled: what was moved stays moved."
+            ),
+            _("It is done in your name, and ends if you lose the right to it."),
+        ]
 
     def perform(self) -> str:
         form = self.form
-        run = start_elsewhere(self.row, **form.chosen(), limits=form.limits(), actor=self.actor)
+        run = start_dispatched(self.row, **form.chosen(), limits=form.limits(), actor=self.actor)
         self.back = self._url(run)
         return _("The values under %(key)s are being moved.") % {"key": self.row}
+
+    def _how(self) -> str:
+        if self.form.chosen()["kind"] == RotationKind.RE_ENCRYPT:
+            return _(
+                "Each gets a new data key and ciphertext, under the current version of the key "
+                "that its field has now."
+            )
+        return _(
+            "Their data keys are wrapped under version %(number)d; the values themselves are not "
+            "touched. If a version has leaked, that is not enough: re-encrypt them."
+        ) % {"number": self.row.current_version.number}
 
 
 def can_start(key: MasterKey) -> bool:
@@ -227,8 +216,8 @@ def can_start(key: MasterKey) -> bool:
 def worker_problem(command: str) -> str:
     """Say why no worker would work on a run, and which command does; empty where one would."""
     try:
-        workers.worker()
-    except workers.NoWorker:
+        dispatch.worker()
+    except dispatch.NoWorker:
         return _(
             "It would wait, since %(setting)s names no worker. Name one, or run this where the "
             "application runs: %(command)s"
@@ -262,32 +251,6 @@ def _fields(key: MasterKey, count: counts.Count) -> list[tuple[str, str]]:
     else:
         names = {str(column) for column in encrypted_columns()}
     return [(name, name) for name in sorted(names)]
-
-
-def _plan(key: MasterKey, count: counts.Count, asked: dict[str, Any], max_rate: int | None) -> Plan:
-    """Find out what a run would do.
-
-    Args:
-        key: the master key.
-        count: the census.
-        asked: `kind`, and maybe `versions` and `fields`, as `rotation.start` takes them.
-        max_rate: values a second at most.
-
-    Raises:
-        EnvelopeError, ImproperlyConfigured: as `rotation.forecast` does.
-    """
-    versions = of_key(key)
-    wanted = scope(asked["kind"], versions, asked.get("versions", ()))
-    looked_at = {
-        (column.database, str(column)): wanted.version_ids(column)
-        for column in declared_columns(asked.get("fields", ()))
-    }
-    rows = [
-        row
-        for row in count.under(key)
-        if row.version_id in looked_at.get((row.database, f"{row.model}.{row.field}"), ())
-    ]
-    return Plan(asked["kind"], versions[-1], forecast(key, **asked), rows, max_rate)
 
 
 def _how_many(forecasts: Sequence[Forecast], values: int) -> str:

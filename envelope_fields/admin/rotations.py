@@ -31,12 +31,12 @@ from envelope_fields.admin.rotation_progress import (
 from envelope_fields.admin.words import number_text
 from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
-from envelope_fields.lifecycle.permissions import open_keys
-from envelope_fields.models import RotationRun
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import all_runs, keys_of, run_title, runs_about, runs_of
+from envelope_fields.lifecycle.keys import open_keys
+from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
-from envelope_fields.rotation.progress import progress_of
-from envelope_fields.rotation.runs import all_runs
 
 KEYS_OFFERED = 30
 
@@ -57,7 +57,7 @@ class KeyOfRunFilter(admin.SimpleListFilter):
         if not value:
             return runs
         try:
-            return runs.filter(master_key=UUID(value))
+            return runs_about(UUID(value), runs)
         except ValueError:
             return runs.none()
 
@@ -100,7 +100,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
         seen = open_keys(Action.DESCRIBE, request.user)
-        return all_runs().filter(master_key__in=seen.values("pk"))
+        return runs_of(seen)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.fields, "finished_at") if obj and obj.finished_at else self.fields
@@ -122,7 +122,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
                 "is_hidden": name not in shown["operations"],
             }
             for name, operation in RUN_OPERATIONS.items()
-            if permissions.may(request, operation, run.master_key)
+            if all(permissions.may(request, operation, key) for key in keys_of(run))
         ]
         more = {
             "subtitle": run_text(run),
@@ -135,7 +135,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("key"), ordering="master_key__alias")
     def key(self, run: RotationRun) -> str:
-        return str(run.master_key)
+        return run_title(run)
 
     @admin.display(description=_("progress"))
     def done(self, run: Any) -> SafeString:
@@ -143,7 +143,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         return format_html(
             '<progress value="{}" max="{}" aria-label="{}"></progress> {}',
             str(
-                progress.total - progress.left
+                progress.total - progress.remaining
             ),  # as text, since a number would be written as people do
             str(progress.total or 1),
             _now("moved"),
@@ -181,7 +181,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_view_permission(request, obj):
             return False
-        return obj is None or Action.DESCRIBE in permissions.policy_allows(request, obj.master_key)
+        return obj is None or self._refused_key(request, obj) is None
 
     # Operations, and what the script on the page asks for
 
@@ -205,8 +205,9 @@ class RotationRunAdmin(ReadOnlyAdmin):
         if operation is None:
             raise Http404
         run = self._seen(request, pk)
-        if not permissions.may(request, operation, run.master_key):
-            raise permissions.refuse(request, operation.action, run.master_key)
+        for key in keys_of(run):
+            if not permissions.may(request, operation, key):
+                raise permissions.refuse(request, operation.action, key)
         request.current_app = self.admin_site.name
         page = run_page(operation)(operation, request, run, url_of_run(request, run))
         return confirm(
@@ -226,9 +227,20 @@ class RotationRunAdmin(ReadOnlyAdmin):
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise Http404
-        if Action.DESCRIBE not in permissions.policy_allows(request, run.master_key):
-            raise permissions.refuse(request, Action.DESCRIBE, run.master_key)
+        refused = self._refused_key(request, run)
+        if refused is not None:
+            raise permissions.refuse(request, Action.DESCRIBE, refused)
         return run
+
+    @staticmethod
+    def _refused_key(request: HttpRequest, run: RotationRun) -> MasterKey | None:
+        """Return a key of a run that the user may not see, if there is one."""
+        refused = (
+            key
+            for key in keys_of(run)
+            if Action.DESCRIBE not in permissions.policy_allows(request, key)
+        )
+        return next(refused, None)
 
     def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
         return {

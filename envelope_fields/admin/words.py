@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import ceil
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
@@ -43,7 +44,7 @@ def when_it_holds() -> str:
     """Say from when on an operation holds (law 9)."""
     return _(
         "This holds at once in the process that does it, and in others within %(seconds)s seconds."
-    ) % {"seconds": number_format(seconds_until_known())}
+    ) % {"seconds": number_text(ceil(seconds_until_known()))}
 
 
 def duration_text(seconds: float) -> str:

@@ -20,9 +20,9 @@ from envelope_fields.api.fields import Boolean, DateTime, Integer, Strict, Text
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.lifecycle import Operation, due, representation
-from envelope_fields.lifecycle.keys import find_master_key, numbered_version
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle import Operation, representation
+from envelope_fields.lifecycle.keys import find_master_key, numbered_version, open_keys
+from envelope_fields.lifecycle.rotation import due_keys, with_versions
 from envelope_fields.models import KeyManager, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
 
@@ -152,7 +152,7 @@ class Keys(views.ApiView):
     @endpoint("list_keys", {200: KeyContent(many=True)}, query=KeyQuery)
     def get(self, request: Any) -> Response:
         """List the keys that the user may describe."""
-        keys = due.with_versions(open_keys(Action.DESCRIBE)).order_by("alias", "pk")
+        keys = with_versions(open_keys(Action.DESCRIBE)).order_by("alias", "pk")
         return self.paged(_picked(keys, self.query), KeyContent, _contents)
 
     @endpoint(
@@ -257,7 +257,7 @@ def data_of(row: MasterKey | MasterKeyVersion) -> dict[str, Any]:
 def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
     return [
         representation.key_content(
-            key, current_version=key.version_count, rotated_at=key.rotated_at
+            key, current_version=key.current_number, rotated_at=key.rotated_at
         )
         for key in keys
     ]
@@ -279,7 +279,7 @@ def _picked(keys: QuerySet[MasterKey], query: dict[str, Any]) -> QuerySet[Master
         words = query["search"]
         keys = keys.filter(Q(alias__icontains=words) | Q(description__icontains=words))
     if "due" in query:
-        overdue = due.due(keys).values("pk")
+        overdue = due_keys(keys).values("pk")
         keys = keys.filter(pk__in=overdue) if query["due"] else keys.exclude(pk__in=overdue)
     return keys
 

@@ -16,9 +16,8 @@ from envelope_fields import exceptions as ours
 from envelope_fields import grants, lifecycle, rotation
 from envelope_fields.api.fields import as_utf8
 from envelope_fields.census import CensusFailed
+from envelope_fields.jobs.dispatch import IdempotencyKeyReused, NoWorker, WorkerUnreachable
 from envelope_fields.lifecycle.representation import as_utc
-from envelope_fields.rotation.idempotency import IdempotencyKeyReused
-from envelope_fields.rotation.workers import NoWorker, WorkerUnreachable
 
 MEDIA_TYPE = "application/problem+json"
 IDEMPOTENCY_KEY = "Idempotency-Key"

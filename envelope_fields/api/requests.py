@@ -21,9 +21,8 @@ from envelope_fields.api.fields import IntegerInQuery, Query, printable
 from envelope_fields.api.problems import LARGEST_BODY, LengthRequired, TooLarge
 from envelope_fields.middleware import RequestUser, origin_of
 from envelope_fields.policy import origin
-from envelope_fields.policy.acting import bound
-from envelope_fields.policy.origin import NOWHERE, coming_from
-from envelope_fields.policy.requests import handled
+from envelope_fields.policy.principals import bound
+from envelope_fields.policy.requests import NOWHERE, coming_from, handled
 
 V1 = "v1"
 READ, CHANGE = "envelope_fields.read", "envelope_fields.change"

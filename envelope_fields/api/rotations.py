@@ -22,15 +22,15 @@ from envelope_fields.api.runs import (
     idempotency_key,
 )
 from envelope_fields.api.schema import IF_MATCH, endpoint
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import Operation
-from envelope_fields.lifecycle.keys import addressed_key, id_in
-from envelope_fields.lifecycle.permissions import open_keys
+from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits, failures, find_run
-from envelope_fields.rotation.contents import failure_content, run_content, run_contents
-from envelope_fields.rotation.elsewhere import resume_elsewhere, start_elsewhere
-from envelope_fields.rotation.runs import all_runs
+from envelope_fields.rotation.representation import failure_content, run_content, run_contents
+from envelope_fields.rotation.runs import start_dispatched
 
 
 class Rotations(views.ApiView):
@@ -42,7 +42,7 @@ class Rotations(views.ApiView):
     def get(self, request: Any) -> Response:
         """List the rotations of the keys that the user may describe, newest first."""
         views.permit(request, "view_rotationrun")
-        seen = all_runs().filter(master_key__in=open_keys(Action.DESCRIBE).values("pk"))
+        seen = runs_of(open_keys(Action.DESCRIBE))
         return self.paged(_picked(seen, self.query), RunContent, run_contents)
 
     @endpoint(
@@ -62,12 +62,12 @@ class Rotations(views.ApiView):
         given = self.body(NewRun)
         repeated = idempotency_key(request, given)
         first = repeated.first_run()
-        key = first.master_key if first else addressed_key(given["key"])
-        key = views.see(key, Operation.START_ROTATION.action)
+        known = first.master_key if first else None
+        key = views.see(known or addressed_key(given["key"]), Operation.START_ROTATION.action)
         views.permit_operation(request, key, Operation.START_ROTATION)
         if first is None:
             _refuse_unknown(key, given)
-        run = start_elsewhere(key.pk, idempotency_key=repeated, **_arguments(given))
+        run = start_dispatched(key.pk, idempotency_key=repeated, **_arguments(given))
         return _accepted(request, run)
 
 
@@ -104,9 +104,11 @@ class RunOperationView(views.ApiView):
 
     def perform(self, request: Any, run: str, do: Callable[[RotationRun], object]) -> RotationRun:
         found = _seen_run(run, self.operation.action)
-        views.permit_operation(request, found.master_key, self.operation)
+        keys = keys_of(found)
+        for key in keys:
+            views.permit_operation(request, key, self.operation)
         self.body(Empty)
-        with views.as_seen(request, found.master_key, lambda: _tag_begins(find_run(found))):
+        with views.as_seen(request, keys[0], lambda: _tag_begins(find_run(found))):
             do(found)
         return found
 
@@ -115,7 +117,7 @@ def operation_views() -> Iterator[tuple[str, type[RunOperationView]]]:
     """Yield the segment and the view of each operation on rotations."""
     for operation, do, goes_on in (
         (Operation.PAUSE_ROTATION, rotation.pause, False),
-        (Operation.RESUME_ROTATION, resume_elsewhere, True),
+        (Operation.RESUME_ROTATION, dispatch_resume, True),
         (Operation.CANCEL_ROTATION, rotation.cancel, False),
     ):
         yield operation.segment, _view(operation, do, goes_on)
@@ -157,7 +159,8 @@ def _seen_run(named: str, wanted: Action = Action.DESCRIBE) -> RotationRun:
     if run is None:
         raise no_rotation()
     try:
-        views.see(run.master_key, wanted)
+        for key in keys_of(run):
+            views.see(key, wanted)
     except NotFound:
         raise no_rotation() from None
     return run
@@ -186,7 +189,8 @@ def _tag_begins(run: RotationRun) -> str:
 
 def _picked(runs: QuerySet[RotationRun], query: dict[str, Any]) -> QuerySet[RotationRun]:
     if "key" in query:
-        runs = runs.filter(master_key=addressed_key(query["key"]))
+        key = addressed_key(query["key"])
+        runs = runs.none() if key is None else runs_about(key, runs)
     return runs.filter(**{name: query[name] for name in ("state", "kind") if name in query})
 
 

@@ -11,11 +11,11 @@ from rest_framework.exceptions import ValidationError
 from envelope_fields.api.fields import DateTime, Integer, KeyName, Number, Strict, Text, in_ecma
 from envelope_fields.api.problems import IDEMPOTENCY_KEY
 from envelope_fields.api.requests import PageQuery
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
+from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
 from envelope_fields.policy import current_principal
-from envelope_fields.rotation.idempotency import NOT_REPEATED, IdempotencyKey
-from envelope_fields.rotation.limits import BATCH_SIZE
 
 LONGEST = 200
 # A String of structured fields, as draft-ietf-httpapi-idempotency-key-header has it; or the same
@@ -70,6 +70,13 @@ class RunKey(serializers.Serializer[Any]):
     alias = serializers.CharField(allow_null=True)
 
 
+class RunKeyNumbers(RunKey):
+    """One of several keys whose values are moved."""
+
+    total = serializers.IntegerField(help_text="Values to look at, as it began.")
+    left = serializers.IntegerField(help_text="Values that it had left when last counted.")
+
+
 class RunActor(serializers.Serializer[Any]):
     """On whose behalf they are moved."""
 
@@ -101,7 +108,8 @@ class RunContent(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(RotationKind.choices)
-    key = RunKey()
+    key = RunKey(allow_null=True, help_text="Null where it is about several.")
+    keys = RunKeyNumbers(many=True, required=False, help_text="Where it is about several.")
     state = serializers.ChoiceField(RotationState.choices)
     versions = serializers.ListField(child=serializers.IntegerField())
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside

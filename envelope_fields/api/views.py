@@ -21,8 +21,7 @@ from envelope_fields.api import problems, requests
 from envelope_fields.api.fields import Empty, Query, Strict
 from envelope_fields.api.schema import ApiSchema
 from envelope_fields.lifecycle import Operation, expecting
-from envelope_fields.lifecycle.keys import addressed_key
-from envelope_fields.lifecycle.permissions import has_permission, may_on, record_denial
+from envelope_fields.lifecycle.keys import addressed_key, has_permission, may_on, record_denial
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action, origin
 

@@ -8,7 +8,7 @@
 
 from envelope_fields.audit.denials import store as store_denied
 from envelope_fields.audit.events import record
-from envelope_fields.audit.trail import AuditTrailBroken, Head, head, hold
+from envelope_fields.audit.trail import AuditTrailBroken, Head, head, hold, prepared
 from envelope_fields.audit.verification import Cause, Problem, Verification, verify
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Verification",
     "head",
     "hold",
+    "prepared",
     "record",
     "store_denied",
     "verify",

@@ -45,7 +45,7 @@ class Attempt:
     def event(self) -> AuditEvent:
         """Return it as an event, to be appended to the trail."""
         denial = self.denial
-        after: dict[str, Any] = {"place": denial.place} if denial.place else {}
+        after: dict[str, Any] = {"field": denial.field_path} if denial.field_path else {}
         if self.repeated:
             after["repeated_before"] = self.repeated
         return event_of(
@@ -128,7 +128,7 @@ class _Denials(WriteBehind):
         while self.waiting:
             attempt = self.waiting.popleft()
             try:
-                with transaction.atomic(using=using):
+                with trail.prepared(using), transaction.atomic(using=using):
                     trail.append(attempt.event(), using)
             except BaseException:
                 self.waiting.appendleft(attempt)
@@ -158,6 +158,6 @@ def note(denial: Denial) -> None:
 
 
 def _log(attempt: Attempt) -> None:
-    fields = trail.log_fields(attempt.event())
-    extra = {**fields, "audit_place": attempt.denial.place}
+    extra = {**trail.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
+    del extra["audit_number"], extra["audit_head"]  # it is no event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)

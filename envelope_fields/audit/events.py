@@ -36,7 +36,7 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
-    """Append an event to the audit trail, in the transaction of the act that it tells of.
+    """Append an event to the audit trail, in the transaction of its act.
 
     Call it last: the head row of the trail is locked until the transaction ends, and acts lock the
     row of their key before.

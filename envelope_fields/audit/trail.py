@@ -17,28 +17,37 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import key_changes, keyring
+from envelope_fields import keyring
 from envelope_fields.audit import canonical
+from envelope_fields.audit.representation import event_content
 from envelope_fields.conf import configuration
+from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome
+from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome, key_changes
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
-HEAD = 1
-MAC_KEY = 1
+HEAD = MAC_KEY = 1
 _HEAD = re.compile(  # in docs/spec
     rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
 )
+
+
+_failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
 
 
 class AuditTrailBroken(EnvelopeError):
@@ -46,7 +55,7 @@ class AuditTrailBroken(EnvelopeError):
 
 
 class Head(NamedTuple):
-    """The last event of a trail: whoever keeps it elsewhere sees when a tail is cut off.
+    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
 
     Attributes:
         number: of the event; 0 where there is none.
@@ -142,6 +151,50 @@ def stored_bytes(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
 
 
+@contextmanager
+def prepared(using: str) -> Iterator[None]:
+    """Have the key here before a transaction in which events are added.
+
+    So no root key is asked while the transaction holds locks. Where the root key fails, the first
+    event inside raises its error: an operation that adds none does without.
+
+    Args:
+        using: the keys' database.
+    """
+    failure: Exception | None = None
+    try:
+        _prepare(using)
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        failure = error
+    token = _failure.set(failure)
+    try:
+        yield
+    finally:
+        _failure.reset(token)
+
+
+def _prepare(using: str) -> None:
+    if keyring.has_audit_key(using):
+        return
+    key = AuditKey.objects.using(using).filter(number=MAC_KEY).first()
+    if key is None and not AuditEvent.objects.using(using).exists():
+        key = _committed_mac_key(using)
+    if key is not None:
+        keyring.open_audit_key(key, using)
+
+
+def _committed_mac_key(using: str) -> AuditKey | None:
+    """Make the key in a transaction of its own; None inside of another, whose events make it."""
+    connection = connections[using]
+    if connection.in_atomic_block or not transactions.autocommits(connection):
+        return None
+    key = _generated_mac_key()
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        key.save(using=using, force_insert=True)
+        return key
+    return AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
+
+
 def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
     """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
 
@@ -151,8 +204,12 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
 
     Raises:
         AuditTrailBroken: there are events and no key, so that they cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it, or
+            did not open it before this transaction.
     """
+    failure = _failure.get()
+    if failure is not None:
+        raise copy(failure)
     # Locked: a transaction that sees a snapshot would not find what another one has made.
     key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
     if key is not None:
@@ -167,18 +224,21 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
 
 
 def _new_mac_key(using: str) -> AuditKey:
-    key_id = uuid.uuid4()
-    columns = keyring.generate_audit_key(key_id, MAC_KEY)
-    key = AuditKey(id=key_id, **columns)
+    key = _generated_mac_key()
     key.save(using=using, force_insert=True)
     # Until this is committed, no cache keeps its material.
-    key_changes.announce(using, [columns["version_id"]])
+    key_changes.announce(using, [key.version_id])
     return key
+
+
+def _generated_mac_key() -> AuditKey:
+    key_id = uuid.uuid4()
+    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
 
 
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
-    fields = {**log_fields(event), "audit_head": f"{event.number}:{bytes(event.mac).hex()}"}
+    fields = log_fields(event)
     level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
     logger.log(
         level,
@@ -192,19 +252,6 @@ def notify(event: AuditEvent) -> None:
 
 def log_fields(event: AuditEvent) -> dict[str, Any]:
     """Return what a log record has for a SIEM; no column of an event is secret."""
-    return {
-        "audit_number": event.number,
-        "audit_occurred_at": event.occurred_at.isoformat(),
-        "audit_action": event.action,
-        "audit_outcome": str(event.outcome),
-        "audit_actor_type": event.actor_type,
-        "audit_actor_id": event.actor_id,
-        "audit_actor_name": event.actor_name,
-        "audit_key_id": str(event.key_id or ""),
-        "audit_key_alias": event.key_alias,
-        "audit_version_number": event.version_number,
-        "audit_before": event.before,
-        "audit_after": event.after,
-        "audit_address": event.address,
-        "audit_request_id": event.request_id,
-    }
+    fields = {f"audit_{name}": value for name, value in event_content(event).items()}
+    occurred_at, key_id = event.occurred_at.isoformat(), str(event.key_id or "")
+    return {**fields, "audit_occurred_at": occurred_at, "audit_key_id": key_id}

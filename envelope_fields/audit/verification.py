@@ -10,7 +10,7 @@ from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, trail
-from envelope_fields.audit.trail import EMPTY, Head, stored_bytes
+from envelope_fields.audit.trail import EMPTY, MAC_KEY, Head, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -111,7 +111,7 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
         head: number and MAC of a head that was kept elsewhere: from a log line, an earlier
             verification or `audit.head()`. Without one, a tail that was cut off together with the
             head row does not show, nor does a whole trail that was put in the place of this one.
-            A trail that was emptied shows where something is left of the acts it told of.
+            A trail that was emptied shows where traces of its acts remain.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the key of the trail does not
@@ -122,14 +122,14 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
     # Asked for before the head, which is never behind: others may append meanwhile.
     last = events.aggregate(Max("number"))["number__max"] or 0
     stored = trail.head()
-    walk = _Walk(AuditKey.objects.using(using).filter(number=trail.MAC_KEY).first(), head)
+    walk = _Walk(AuditKey.objects.using(using).filter(number=MAC_KEY).first(), head)
     for event in up_to(max(last, stored.number), events):
         walk.step(event)
-    walk.end(stored, traces_of_acts=not walk.found.events and _acts_left_traces(using))
+    walk.end(stored, traces_of_acts=not walk.found.events and _has_traces_of_acts(using))
     return walk.found
 
 
-def _acts_left_traces(using: str) -> bool:
+def _has_traces_of_acts(using: str) -> bool:
     """Whether there is what only an act makes that leaves an event: `migrate` makes less."""
     made_by_migrate = Q(alias=DEFAULT_ALIAS) | Q(alias__startswith=f"{DEFAULT_ALIAS}/")
     changed = ~Q(state=KeyState.ENABLED) | ~made_by_migrate
@@ -147,7 +147,7 @@ class _Walk:
         self.found = Verification()
         self._key = key
         self._known = EMPTY if known is None else Head(*known)
-        # A MAC that was changed must not make the next event suspect. Empty: nobody knows.
+        # A MAC that was changed must not make the next event suspect. Empty: unknown.
         self._predecessors: tuple[bytes, ...] = (NO_MAC,)
 
     def step(self, event: AuditEvent | Unreadable) -> None:
@@ -218,13 +218,13 @@ class Unreadable:
 
 def up_to(number: int, events: QuerySet[AuditEvent]) -> Iterator[AuditEvent | Unreadable]:
     """Yield events in the order of their numbers, with one query for each batch."""
-    left = events.filter(number__lte=number).order_by("number")
+    remaining = events.filter(number__lte=number).order_by("number")
     while True:
-        batch = _loaded(left[:BATCH])
+        batch = _loaded(remaining[:BATCH])
         yield from batch
         if len(batch) < BATCH:
             return
-        left = left.filter(number__gt=batch[-1].number)
+        remaining = remaining.filter(number__gt=batch[-1].number)
 
 
 def _loaded(batch: QuerySet[AuditEvent]) -> list[AuditEvent | Unreadable]:

@@ -14,7 +14,7 @@ from django.db.models import Field, Model
 
 from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
-from envelope_fields.databases import UNLOCATED, Relation
+from envelope_fields.databases import UNLOCATED, Relation, is_configured
 from envelope_fields.databases import database as database_of
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.row_keys import RowKey
@@ -139,7 +139,7 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
     """
     for alias in connections if database is None else [database]:
         connection = connections[alias]
-        if connection.vendor == "unknown":  # `DATABASES["default"] = {}`, as Django documents it
+        if not is_configured(connection):
             continue
         seen = set()
         for model, field in _encrypted_fields():

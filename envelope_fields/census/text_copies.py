@@ -32,12 +32,6 @@ VERSIONS_AT_ONCE = 50
 _SHORTEST = len(layout.encode_text(layout.FORMAT_VERSION + bytes(layout.OVERHEAD_BYTES - 1)))
 _TEXTS = re.compile(r"(long|medium|tiny)?text|varchar|char|character|jsonb?|citext|hstore|xml")
 _LENGTH = re.compile(r"\((\d+)\)")
-# Whether a text holds another, letter by letter.
-_HOLDS = {
-    "postgresql": "strpos({column}::text, %s) > 0",
-    "mysql": "LOCATE(BINARY %s, {column}) > 0",
-    "sqlite": "instr({column}, %s) > 0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class _TextTable:
 
 def _text_tables(database: str | None) -> Iterator[_TextTable]:
     for alias in connections if database is None else [database]:
-        if connections[alias].vendor in _HOLDS:
+        if database_of(alias).HOLDS:
             yield from _located(alias, list(_declared(alias)))
 
 
@@ -157,7 +151,7 @@ def _search(table: _TextTable, version_ids: Sequence[bytes]) -> Iterator[tuple[s
 
 def _counted(table: _TextTable, version_ids: Sequence[bytes]) -> list[int]:
     """Count the rows that hold each version: column by column, and in each version by version."""
-    template = _HOLDS[connections[table.database].vendor]
+    template = database_of(table.database).HOLDS or ""
     holds = [template.format(column=name.replace("%", "%%")) for name in table.columns.values()]
     counts = ", ".join(
         f"SUM(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in holds for _ in version_ids

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import DatabaseError, Error, connections
+from django.db import DatabaseError, Error
 
 from envelope_fields.census.codecs import Codec
 from envelope_fields.census.columns import Column, encrypted_columns, located
@@ -236,22 +236,20 @@ def counting_sql(column: Column, *, version_ids: Iterable[bytes] = ()) -> str:
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
     # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
     # subquery apart, so that it does so once a value.
-    is_postgresql = connections[column.database].vendor == "postgresql"
-    codec = column.codec
-    literal = r"'\x{}'::bytea" if is_postgresql else "x'{}'"
+    ask, codec = database(column.database), column.codec
     # With its table, or SQLite takes the quoted name of a column that is not there for a text.
     stored = f"stored.{column.column_sql}"
     labelled = f"size >= {codec.shortest:d}"
     if codec.marker:
-        marker = literal.format(codec.marker.hex())
+        marker = ask.literal(codec.marker)
         labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
-    labels = ", ".join(literal.format(codec.label(each).hex()) for each in version_ids)
+    labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
     return (
         f"SELECT CASE WHEN {labelled} THEN label END, count(*) "  # noqa: S608 - all quoted
         f"FROM (SELECT length({stored}) AS size, "
         f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
         f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
-        f"{'OFFSET 0' if is_postgresql else ''}) AS labels "
+        f"{ask.KEEP_APART}) AS labels "
         f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
     )
 

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning
 
 from envelope_fields.checks.references import AppConfigs, encrypted_among
+from envelope_fields.fields.admin import EncryptedAdminMixin
 
 _ADMIN = "django.contrib.admin"
 
@@ -35,6 +36,7 @@ def _check(admin: Any) -> Iterator[CheckMessage]:
     yield from _date_hierarchy(admin)
     yield from _ordering(admin)
     yield from _list_display(admin)
+    yield from _unopened(admin)
     for inline in admin.inlines:
         if getattr(inline, "model", None):  # else Django says so
             yield from _ordering(inline)
@@ -119,6 +121,21 @@ def _list_display(admin: Any) -> Iterator[CheckMessage]:
             "other columns in 'sortable_by'.",
             obj=type(admin),
             id="envelope_fields.W044",
+        )
+
+
+def _unopened(admin: Any) -> Iterator[CheckMessage]:
+    """Find lists that one value which cannot be opened would turn into an error page."""
+    if isinstance(admin, EncryptedAdminMixin):
+        return
+    for field in encrypted_among(admin.model, [str(column) for column in admin.list_display]):
+        yield Warning(
+            f"'list_display' shows the encrypted field {field}, and one value that cannot be "
+            "opened makes the list an error page.",
+            hint="Put envelope_fields.fields.admin.EncryptedAdminMixin before ModelAdmin: it shows "
+            "the other rows, and says which value cannot be opened.",
+            obj=type(admin),
+            id="envelope_fields.W046",
         )
 
 

@@ -19,7 +19,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.fields.field_checks import check_key
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
-from envelope_fields.policy.facts import key_policy
+from envelope_fields.policy.data import key_policy
 
 VERSIONS_TRIED = 100  # for each root key, the newest: each may take a request to a server
 VERSIONS_NAMED = 5

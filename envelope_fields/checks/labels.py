@@ -47,6 +47,8 @@ Found = Iterator[tuple[CheckMessage, list[Any]]]
 
 def _shared(fields: list[Any]) -> Found:
     for label, sharing in _groups(fields, lambda field: field.label):
+        if _are_copies(sharing):
+            continue
         if _may_be_one_column(sharing):
             message: CheckMessage = Warning(
                 f"The label {label!r} is that of several fields: {_names(sharing)}.",
@@ -95,7 +97,9 @@ def _previous(fields: list[Any]) -> Found:
     for field in fields:
         for label in filter(_is_text, field.previous_contexts):  # else E018 says so
             for other in present.get(label, ()):
-                if other.label != field.label and _column(other) != _column(field):
+                if other.label == field.label or _is_declared(field, other):
+                    continue
+                if _column(other) != _column(field):
                     yield (
                         Error(
                             f"'previous_contexts' names {label!r}, the present label of {other}.",
@@ -112,6 +116,19 @@ def _previous(fields: list[Any]) -> Found:
 
 def _is_text(label: Any) -> bool:
     return isinstance(label, str)
+
+
+def _is_declared(field: Any, other: Any) -> bool:
+    """Whether a field is a copy of another, or both are copies of the same one."""
+    return field.is_copy_of(other) or (field.copied is not None and field.copied == other.copied)
+
+
+def _are_copies(sharing: list[Any]) -> bool:
+    """Whether all but one are declared copies of that one."""
+    originals = [field for field in sharing if field.copied is None]
+    return len(originals) == 1 and all(
+        field is originals[0] or field.is_copy_of(originals[0]) for field in sharing
+    )
 
 
 def _may_be_one_column(sharing: list[Any]) -> bool:

@@ -16,8 +16,9 @@ from django.db import connections
 from envelope_fields import keyring
 from envelope_fields.checks.references import AppConfigs, all_models, encrypted_fields
 from envelope_fields.conf import SETTING, configuration
+from envelope_fields.databases import database
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.rotation import workers
+from envelope_fields.jobs import dispatch
 
 _OUR_SERIALIZERS = "envelope_fields.fixtures."
 
@@ -71,8 +72,8 @@ def unreachable(name: str, error: RootKeyUnavailable) -> CheckMessage:
 
 def check_driver(**_: Any) -> list[CheckMessage]:
     """Check that psycopg 3 connects to PostgreSQL."""
-    aliases = [alias for alias in connections if connections[alias].vendor == "postgresql"]
-    if not aliases or _is_psycopg3():
+    aliases = [alias for alias in connections if not database(alias).returns_bytes()]
+    if not aliases:
         return []
     return [
         Error(
@@ -92,7 +93,7 @@ def check_worker(**_: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:  # E001 says so
         return []
     try:
-        workers.worker()
+        dispatch.worker()
     except Exception as error:  # a worker of the project's own may raise any
         problem = error if isinstance(error, ImproperlyConfigured) else type(error).__name__
         return [
@@ -103,12 +104,6 @@ def check_worker(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
-
-
-def _is_psycopg3() -> bool:
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # it imports one of them
-
-    return bool(is_psycopg3)
 
 
 def check_serializers(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:

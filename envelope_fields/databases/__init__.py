@@ -9,10 +9,16 @@ from __future__ import annotations
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.databases.base import AppendOnly, Database, RowsHidden
+from envelope_fields.databases.base import Database
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
-from envelope_fields.databases.relations import UNLOCATED, Kind, Relation
+from envelope_fields.databases.relations import (
+    UNLOCATED,
+    AppendOnly,
+    Kind,
+    Relation,
+    RowsHidden,
+)
 from envelope_fields.databases.sqlite import SQLite
 
 VENDORS: dict[str, type[Database]] = {
@@ -25,6 +31,11 @@ VENDORS: dict[str, type[Database]] = {
 def database(alias: str) -> Database:
     """Return the database behind this thread's connection of that alias."""
     return database_of(connections[alias])
+
+
+def is_configured(connection: BaseDatabaseWrapper) -> bool:
+    """Whether there is a database: with `DATABASES["default"] = {}`, as Django documents, none."""
+    return connection.vendor != "unknown"
 
 
 def database_of(connection: BaseDatabaseWrapper) -> Database:
@@ -42,4 +53,5 @@ __all__ = [
     "RowsHidden",
     "database",
     "database_of",
+    "is_configured",
 ]

@@ -4,49 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
+from random import uniform
+from time import sleep
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import DatabaseError, Error, transaction
+from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from envelope_fields.databases.relations import Relation
-from envelope_fields.exceptions import EnvelopeError
-
-
-class RowsHidden(EnvelopeError):
-    """Row-level security hides rows of a table from this connection's role."""
-
-    def __init__(self, table: str, database: str) -> None:
-        super().__init__(
-            f"Row-level security hides rows of {table} in the database {database!r} from this "
-            "role. Do this as a role that has BYPASSRLS, or as the owner of the table where that "
-            "is not forced."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AppendOnly:
-    """A table whose rows are added, and neither changed nor deleted afterwards.
-
-    Attributes:
-        table: its name.
-        columns: the names of its columns.
-        triggers: what the names of its triggers begin with.
-        emptied_with: the table that is emptied whenever this one may be.
-        number, previous: the columns in which no two rows have the same.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    triggers: str
-    emptied_with: str
-    number: str
-    previous: str
-    refusal: ClassVar[str] = "envelope_fields: the audit trail is append-only"
+from envelope_fields.databases.relations import AppendOnly, Relation, RowsHidden
 
 
 class Database:
@@ -61,6 +29,12 @@ class Database:
     # Codes of errors: SQLSTATE on PostgreSQL, numbers on MariaDB and MySQL.
     NO_TABLE: ClassVar[frozenset[Any]] = frozenset()
     NO_COLUMN: ClassVar[frozenset[Any]] = frozenset()
+    LOCKED: ClassVar[frozenset[Any]] = frozenset()  # by another transaction, in time
+    SLOW: ClassVar[frozenset[Any]] = frozenset()  # a statement took too long
+    REFUSED: ClassVar[frozenset[Any]] = frozenset()  # by a trigger that raises
+    # How much longer a batch of a job takes than to read and to wrap it: that it is written is most
+    # of the work. As measured by bench/rotation.py; a machine with slow disks takes longer.
+    WITH_WRITING: ClassVar[float] = 1
 
     # Whether a second connection can commit while the transaction of another one has written.
     COMMITS_BESIDE: ClassVar[bool] = False
@@ -68,8 +42,16 @@ class Database:
     LOCK_TIMEOUT: ClassVar[tuple[str, str] | None] = None
     # Whether Django alters a table by copying its rows into another one.
     ALTERS_BY_COPYING: ClassVar[bool] = False
+    # What keeps a subquery from being merged into the query around it.
+    KEEP_APART: ClassVar[str] = ""
+    # The condition that a text column holds a text, letter by letter.
+    HOLDS: ClassVar[str | None] = None
     # How many triggers keep a table append-only.
     TRIGGERS: ClassVar[int] = 0
+    # A moment some days later: the template of a `Func`, and what joins the two.
+    DAYS_LATER: ClassVar[tuple[str, str]] = ("(%(expressions)s * interval '1 day')", " + ")
+    # How many seconds there are between two looks at open transactions, at least and at most.
+    BETWEEN_LOOKS: ClassVar[tuple[float, float]] = (0.05, 0.05)
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -100,7 +82,7 @@ class Database:
             names: as above.
 
         Returns:
-            Those whose kind `relations` has not told.
+            Those whose kind `relations` has not found.
         """
         return []
 
@@ -150,9 +132,38 @@ class Database:
     def prepared_transaction(self) -> str:
         """Say which transaction was prepared, and is neither committed nor rolled back.
 
-        Nobody sees its rows, and it may be committed at any time. Empty where there is none.
+        No connection sees its rows, and it may be committed at any time. Empty where there is none.
         """
         return ""
+
+    def writers(self, tables: Collection[str]) -> Iterable[tuple[str, str]]:
+        """Return the open transactions of others that have written to tables.
+
+        Args:
+            tables: names, as the catalogue has them.
+
+        Returns:
+            What no other transaction has while it is open, and the number of its process.
+
+        Raises:
+            DatabaseError: that cannot be seen; `why_unseen` says why.
+        """
+        raise NotSupportedError
+
+    def older_transactions(self, seconds: float) -> Iterable[tuple[str, str]]:
+        """Return the open transactions of others that began so long ago; as `writers` does.
+
+        One that does not show its age, as that of another role on PostgreSQL, is taken for older.
+        """
+        raise NotSupportedError
+
+    def why_unseen(self, error: DatabaseError) -> str:
+        """Say why open transactions cannot be seen."""
+        return f"they could not be seen ({type(error).__name__})"
+
+    def pause(self) -> None:
+        """Wait before the next look at open transactions."""
+        sleep(uniform(*self.BETWEEN_LOOKS))  # noqa: S311 - no secret
 
     def now(self) -> datetime:
         """Return what time it is by the clock of the server; here, of this machine."""
@@ -175,6 +186,11 @@ class Database:
     def says_no_column(cls, error: Error) -> bool:
         """Whether a query failed because its table lacks a column."""
         return error_code(error) in cls.NO_COLUMN
+
+    @classmethod
+    def says_locked(cls, error: Error) -> bool:
+        """Whether a statement failed because another connection has a lock."""
+        return error_code(error) in cls.LOCKED
 
     @contextmanager
     def lock_timeout(self, seconds: int) -> Iterator[None]:
@@ -217,6 +233,19 @@ class Database:
     def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
         """Return what sets whether large values are kept apart and uncompressed, if there is it."""
         return None
+
+    def literal(self, value: bytes) -> str:
+        """Return bytes as SQL has them."""
+        return f"x'{value.hex()}'"
+
+    def returns_bytes(self) -> bool:
+        """Whether the driver returns bytes as they were stored."""
+        return True
+
+    @contextmanager
+    def truncating(self, before: str, after: str) -> Iterator[None]:
+        """Have statements executed before and after Django's, where these are TRUNCATE."""
+        yield
 
     def make_append_only(self, rows: AppendOnly) -> None:
         """Make the triggers that refuse changes of rows, in the place of those that are there.
@@ -279,5 +308,5 @@ def error_code(error: Error) -> Any:
 
 
 def as_django_has_it(moment: datetime) -> datetime:
-    """Return a moment as `timezone.now()` would have told it."""
+    """Return a moment as `timezone.now()` returns one."""
     return moment if settings.USE_TZ else timezone.make_naive(moment)

@@ -1,8 +1,8 @@
 """The clock of the keys' database, which all processes share.
 
-Those of machines may be apart by more than anybody waits before a key is shredded. So what one
-process writes down for another to compare with, when a state was changed or a key was used, is told
-by this one.
+Those of machines may differ by more than the time that is waited before a key is shredded. So the
+times that one process writes down for another to compare with, when a state was changed or a key
+was used, are of this one.
 """
 
 from __future__ import annotations

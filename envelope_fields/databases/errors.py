@@ -1,10 +1,30 @@
-"""What the errors of databases mean, whichever of them raised one."""
+"""What the errors of databases mean, whichever of them raised one, and which of them pass."""
 
 from __future__ import annotations
 
-from django.db import DatabaseError
+from enum import Enum
 
-from envelope_fields.databases import VENDORS
+from django.db import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connections,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.databases import VENDORS, database_of
+from envelope_fields.databases.base import error_code
+
+
+class Transient(Enum):
+    """A kind of error that passes: trying again is the answer."""
+
+    LOCKED = "another connection had locked the rows"
+    SLOW = "it took too long"
+    LOST = "the connection was lost"
 
 
 def says_no_table(error: DatabaseError) -> bool:
@@ -19,3 +39,52 @@ def says_no_table(error: DatabaseError) -> bool:
 def says_no_column(error: DatabaseError) -> bool:
     """Whether a query failed because its table lacks a column, as before a migration."""
     return any(vendor.says_no_column(error) for vendor in VENDORS.values())
+
+
+def is_about_rows(error: Error) -> bool:
+    """Whether a statement failed for what one of its rows would become: others may do better."""
+    return isinstance(error, IntegrityError | DataError) or _is_one_of("REFUSED", error)
+
+
+def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None:
+    """Return how an error passes; None for all others."""
+    if _is_one_of("SLOW", error):
+        return Transient.SLOW
+    if _is_one_of("LOCKED", error) or database_of(connection).says_locked(error):
+        return Transient.LOCKED
+    if isinstance(error, OperationalError | InterfaceError) and _is_lost(connection):
+        return Transient.LOST
+    return None
+
+
+def passes(error: Error, *aliases: str) -> bool:
+    """Whether trying again makes sense: no transaction went with what failed.
+
+    Connections that were lost are closed, so that the next query opens them again.
+    """
+    met = [
+        (what, connections[alias])
+        for alias in set(aliases)
+        if (what := transient(error, connections[alias])) in (Transient.LOST, Transient.LOCKED)
+    ]
+    if not met or any(connection.in_atomic_block for _, connection in met):
+        return False
+    for what, connection in met:
+        if what is Transient.LOST:
+            connection.close()
+    return True
+
+
+def _is_one_of(codes: str, error: Error) -> bool:
+    """Whether the code of an error is one that a vendor has for this."""
+    code = error_code(error)
+    return any(code in getattr(vendor, codes) for vendor in VENDORS.values())
+
+
+def _is_lost(connection: BaseDatabaseWrapper) -> bool:
+    if connection.connection is None:
+        return True  # it could not even be opened
+    try:
+        return not connection.is_usable()
+    except DatabaseError:
+        return True

@@ -6,18 +6,153 @@ off, as Django's `flush` has it. TRUNCATE is refused by the foreign keys of the 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.base import AppendOnly, Database, as_django_has_it
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _ELSEWHERE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+LOOKS = 10
+
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_POSTGRESQL_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
+# Ours is one of them, with this very statement, if they are shown as they are now.
+_OPEN = """
+    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
+        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
+    FROM information_schema.innodb_trx AS trx
+    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
+    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
+"""
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_POSTGRESQL_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
+# Ours is one of them, with this very statement, if they are shown as they are now.
+_OPEN = """
+    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
+        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
+    FROM information_schema.innodb_trx AS trx
+    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
+    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
+"""
+_WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_POSTGRESQL_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
+# Ours is one of them, with this very statement, if they are shown as they are now.
+_OPEN = """
+    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
+        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
+    FROM information_schema.innodb_trx AS trx
+    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
+    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
+"""
+_OPEN_WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
+# It shows their beginnings in whole seconds.
+_OLDER = f"{_OPEN} TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
+_NO_RIGHT = 1227
+
+
+class ShownAsBefore(DatabaseError):
+    """The server went on showing transactions as they were at an earlier time."""
 
 
 class MySQL(Database):
@@ -25,12 +160,22 @@ class MySQL(Database):
 
     NO_TABLE: ClassVar = frozenset({1146})
     NO_COLUMN: ClassVar = frozenset({1054})
+    # lock wait timeout, deadlock, record changed since it was read
+    LOCKED: ClassVar = frozenset({1205, 1213, 1020})
+    SLOW: ClassVar = frozenset({1969, 3024})  # max_statement_time, and max_execution_time of MySQL
+    REFUSED: ClassVar = frozenset({1644})  # SIGNAL
+    WITH_WRITING: ClassVar = 5.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = (
         "SET SESSION innodb_lock_wait_timeout = {seconds}",
         "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
     )
+    HOLDS: ClassVar = "LOCATE(BINARY %s, {column}) > 0"
     TRIGGERS: ClassVar = 2
+    DAYS_LATER: ClassVar = ("DATE_ADD(%(expressions)s DAY)", ", INTERVAL ")
+    # MariaDB shows what it showed before until no connection has looked for 0.1 seconds: looks are
+    # further apart, and by chance, since others look, too.
+    BETWEEN_LOOKS: ClassVar = (0.2, 0.5)
 
     def reads_uncommitted(self) -> bool:
         return self.isolation_level() == "read uncommitted"
@@ -114,6 +259,46 @@ class MySQL(Database):
     def identity(self, relation: Relation) -> object:
         return self._folded(relation.table), relation.column.lower()
 
+    def writers(self, tables: Collection[str]) -> list[tuple[str, str]]:
+        return self._shown_now(_WRITERS)
+
+    def older_transactions(self, seconds: float) -> list[tuple[str, str]]:
+        return self._shown_now(_OLDER, seconds)
+
+    def _shown_now(self, sql: str, *parameters: Any) -> list[tuple[str, str]]:
+        """Look until transactions are shown as they are now.
+
+        Raises:
+            ShownAsBefore: others look all the time, and are all shown what was there before.
+        """
+        for _ in range(LOOKS):
+            shown = self._shown(sql, f"%{secrets.token_hex(8)}%", *parameters)
+            if self._is_of_a_test() or any(is_own and is_now for is_own, is_now, *_ in shown):
+                return [(identity, process) for is_own, _, identity, process in shown if not is_own]
+            self.pause()
+        raise ShownAsBefore
+
+    def _shown(self, sql: str, mark: str, *parameters: Any) -> list[Any]:
+        if self.connection.in_atomic_block or not self.connection.get_autocommit():
+            return self.fetch(sql, [mark, *parameters])  # in the transaction that there is
+        self.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        try:
+            return self.fetch(sql, [mark, *parameters])
+        finally:
+            self.execute("COMMIT")
+
+    def _is_of_a_test(self) -> bool:
+        """Whether a test has begun the transaction, in which this one may have done nothing yet."""
+        blocks: list[Any] = self.connection.atomic_blocks
+        return bool(blocks) and all(block._from_testcase for block in blocks)
+
+    def why_unseen(self, error: DatabaseError) -> str:
+        if isinstance(error, ShownAsBefore):
+            return "the server shows them as they were: something looks at INNODB_TRX all the time"
+        if error.args[:1] == (_NO_RIGHT,):
+            return "to see them takes the right PROCESS, which the user of this connection lacks"
+        return super().why_unseen(error)
+
     def now(self) -> datetime:
         [[moment]] = self.fetch("SELECT UTC_TIMESTAMP(6)")
         return as_django_has_it(moment.replace(tzinfo=UTC))
@@ -129,8 +314,8 @@ class MySQL(Database):
         if not prepared:
             return ""
         return (
-            "a transaction of this server is prepared (XA RECOVER lists it), and nobody sees what "
-            "it has written"
+            "a transaction of this server is prepared (XA RECOVER lists it), and what it wrote "
+            "cannot be seen"
         )
 
 

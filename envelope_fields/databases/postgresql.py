@@ -13,13 +13,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.base import (
-    AppendOnly,
-    Database,
-    as_django_has_it,
-    error_code,
-)
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.base import Database, as_django_has_it, error_code
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 
@@ -32,7 +27,7 @@ _KINDS = {
 }
 
 # Every role may read the catalogue, also of schemas and tables that it may not use. Temporary
-# tables of other connections are left out: nobody else can read them, and they go with these.
+# tables of other connections are left out: no others can read them, and they go with these.
 # A partition that is being detached belongs to its table no more.
 _RELATIONS = """
 WITH RECURSIVE found AS (
@@ -94,6 +89,61 @@ BEGIN
     RETURN NULL;
 END $$
 """
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
+# are further apart, and by chance, since others look, too.
+SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
+_BETWEEN_LOOKS = (0.05, 0.05)
+LOOKS = 10
+
+# Who writes to a partition by its own name locks nothing else.
+_POSTGRESQL_WRITERS = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
+        UNION
+        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    )
+    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN tables ON tables.oid = locks.relation
+    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
+    WHERE ours.datname = current_database() AND locks.granted
+    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
+    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+"""
+# Every transaction locks its own virtual id. Vacuum has no user.
+_OLDER = """
+    SELECT locks.virtualxid, locks.pid::text
+    FROM pg_catalog.pg_locks AS locks
+    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
+    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
+    AND others.datname = current_database() AND others.usesysid IS NOT NULL
+    AND others.pid <> pg_catalog.pg_backend_pid()
+    AND (others.xact_start IS NULL
+        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
+"""
 _READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
 _CANNOT_COERCE = "42846"
 
@@ -103,8 +153,15 @@ class PostgreSQL(Database):
 
     NO_TABLE: ClassVar = frozenset({"42P01", "3F000"})
     NO_COLUMN: ClassVar = frozenset({"42703"})
+    # lock_not_available, deadlock_detected, serialization_failure
+    LOCKED: ClassVar = frozenset({"55P03", "40P01", "40001"})
+    SLOW: ClassVar = frozenset({"57014"})  # query_canceled
+    REFUSED: ClassVar = frozenset({"P0001", "44000"})  # raise_exception, with_check_option
+    WITH_WRITING: ClassVar = 4.0
     COMMITS_BESIDE: ClassVar = True
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
+    KEEP_APART: ClassVar = "OFFSET 0"
+    HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
     TRIGGERS: ClassVar = 3
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
@@ -119,7 +176,7 @@ class PostgreSQL(Database):
         return self._found(_COLUMNS_OR_TABLES, "rpmf", columns, tables)
 
     def name(self, name_sql: str) -> str:
-        # As the server does without a word.
+        # As the server does silently.
         longest = self.connection.ops.max_name_length() or 63
         return super().name(name_sql).encode()[:longest].decode(errors="ignore")
 
@@ -194,6 +251,12 @@ class PostgreSQL(Database):
         )
         return bool(found[0][0])
 
+    def writers(self, tables: Collection[str]) -> list[Any]:
+        return self.fetch(_WRITERS, [sorted(tables)])
+
+    def older_transactions(self, seconds: float) -> list[Any]:
+        return self.fetch(_OLDER, [seconds])
+
     def now(self) -> datetime:
         [[seconds]] = self.fetch("SELECT extract(epoch FROM clock_timestamp())")
         return as_django_has_it(datetime.fromtimestamp(float(seconds), UTC))
@@ -224,6 +287,24 @@ class PostgreSQL(Database):
         except DatabaseError as error:
             return bool(error_code(error) == _CANNOT_COERCE)
         return False
+
+    def literal(self, value: bytes) -> str:
+        return rf"'\x{value.hex()}'::bytea"
+
+    def returns_bytes(self) -> bool:
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs one of them
+
+        return bool(is_psycopg3)
+
+    @contextmanager
+    def truncating(self, before: str, after: str) -> Iterator[None]:
+        ops: Any = self.connection.ops
+        execute = ops.execute_sql_flush
+        ops.execute_sql_flush = lambda statements: execute([before, *statements, after])
+        try:
+            yield
+        finally:
+            del ops.execute_sql_flush
 
     def storage_sql(self, table_sql: str, column_sql: str, *, external: bool) -> str | None:
         how = "EXTERNAL" if external else "EXTENDED"

@@ -33,7 +33,7 @@ class EncryptedAdminMixin:
         made = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
         if made is None or not hasattr(db_field, "to_plaintext"):
             return made
-        return disabled_for_masks(made, db_field.masks)
+        return disabled_for_masks(made, db_field)
 
 
 def register() -> None:

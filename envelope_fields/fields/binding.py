@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Field, Model
 
 from envelope_fields.crypto.context import field_context
@@ -20,8 +21,8 @@ class BindingMixin(_Field):
 
     context: str | None
     previous_contexts: tuple[str, ...]
-    copied_label: str | None = None
-    copied_place: str | None = None
+    copy_of: str | None
+    _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         self._note_what_is_copied(cls)
@@ -35,7 +36,7 @@ class BindingMixin(_Field):
         """
         source = self.__dict__.get("model")
         if source is not None and source is not cls and not source._meta.abstract:
-            self.copied_label, self.copied_place = self.label, self.place
+            self._copied = self.label, self.place
 
     @cached_property
     def label(self) -> str:
@@ -47,9 +48,26 @@ class BindingMixin(_Field):
         """Where this field is, as grants name it: `app_label.model.field`, whatever is pinned."""
         return f"{self.model._meta.label_lower}.{self.name}".lower()
 
+    @cached_property
+    def copied(self) -> tuple[str, str] | None:
+        """The label and the field path of the field that this one is a copy of, if it is one."""
+        if not self.copy_of:
+            return self._copied
+        original = self.original
+        return (self.copy_of.lower(),) * 2 if original is None else (original.label, original.place)
+
+    @property
+    def original(self) -> Any:
+        """The field that `copy_of=` names, or None if there is none."""
+        model, _, name = (self.copy_of or "").rpartition(".")
+        try:
+            return self.model._meta.apps.get_model(model)._meta.get_field(name)
+        except (LookupError, ValueError, FieldDoesNotExist):
+            return None
+
     def is_copy_of(self, field: Any) -> bool:
         """Whether the values of this field are copies of those of another."""
-        return self.copied_place is not None and self.copied_place == field.place
+        return self.copied is not None and self.copied[1] == field.place
 
     @cached_property
     def row_names(self) -> tuple[str, ...]:
@@ -70,5 +88,5 @@ class BindingMixin(_Field):
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:
         """The contexts under which a value may be read; the first is the one to write with."""
-        copied = () if self.copied_label in (None, self.label) else (self.copied_label,)
-        return tuple(map(field_context, (self.label, *self.previous_contexts, *copied)))
+        labels = (self.label, *self.previous_contexts, *(self.copied or ())[:1])
+        return tuple(map(field_context, dict.fromkeys(labels)))

@@ -39,6 +39,7 @@ _CACHED = (
     "label",
     "place",
     "contexts",
+    "copied",
     "converter",
     "reader",
     "writer",
@@ -68,6 +69,8 @@ class EncryptedFieldMixin(
             has none, as in `update()`) and returns an alias; None is the key `default`.
         context: the label to which values are bound, instead of `app_label.model.field`.
         previous_contexts: labels under which values were written before, tried in this order.
+        copy_of: `app_label.Model.field`, where triggers or a package fill rows of a history with
+            copies of that field's envelopes: these are read, too.
         on_denied: what becomes of a value that the principal may not read: `raise` an error, or
             `mask` it with an object that shows dots and leaves the stored value alone.
         *args, **kwargs: those of the field class.
@@ -81,6 +84,7 @@ class EncryptedFieldMixin(
         "key",
         "context",
         "previous_contexts",
+        "copy_of",
         "on_denied",
         "encoder",
         "decoder",
@@ -92,6 +96,7 @@ class EncryptedFieldMixin(
         key: KeyChoice = None,
         context: str | None = None,
         previous_contexts: Iterable[str] = (),
+        copy_of: str | None = None,
         on_denied: str = RAISE,
         **kwargs: Any,
     ) -> None:
@@ -99,6 +104,7 @@ class EncryptedFieldMixin(
         self.on_denied = on_denied
         self.context = context
         self.previous_contexts = tuple(previous_contexts)
+        self.copy_of = copy_of
         super().__init__(*args, **kwargs)
 
     # How a value becomes bytes
@@ -141,6 +147,8 @@ class EncryptedFieldMixin(
             kwargs["context"] = self.context
         if self.previous_contexts:
             kwargs["previous_contexts"] = self.previous_contexts
+        if self.copy_of is not None:
+            kwargs["copy_of"] = self.copy_of
         return name, path, args, kwargs
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:

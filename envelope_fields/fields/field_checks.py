@@ -8,6 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
 
+from envelope_fields.fields.histories import tracked_model
 from envelope_fields.fields.masking import ON_DENIED
 from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.models import MasterKey
@@ -61,6 +62,8 @@ def check(field: Any) -> list[CheckMessage]:
         *_context(field),
         *_previous_contexts(field),
         *_on_denied(field),
+        *_copy_of(field),
+        *_history(field),
     ]
 
 
@@ -141,6 +144,32 @@ def _on_denied(field: Any) -> Iterator[CheckMessage]:
             hint=f"Valid: {', '.join(map(repr, ON_DENIED))}.",
             obj=field,
             id="envelope_fields.E008",
+        )
+
+
+def _copy_of(field: Any) -> Iterator[CheckMessage]:
+    if field.copy_of is None or hasattr(field.original, "to_plaintext"):
+        return
+    yield Error(
+        f"'copy_of' is {field.copy_of!r}, which names no encrypted field.",
+        hint='Write copy_of="app_label.Model.field".',
+        obj=field,
+        id="envelope_fields.E025",
+    )
+
+
+def _history(field: Any) -> Iterator[CheckMessage]:
+    """Yield what keeps a history from taking a row whose values the user may not read."""
+    tracked = tracked_model(field.model)
+    if tracked is None or field.null or field.copied is not None:
+        return
+    original = next((each for each in tracked._meta.fields if each.name == field.name), None)
+    if getattr(original, "masks", False):
+        yield Error(
+            f"The history has no value where {original} is masked, and the field takes no NULL.",
+            hint=f'Declare it a copy, copy_of="{original}", or allow null=True.',
+            obj=field,
+            id="envelope_fields.E026",
         )
 
 

@@ -10,7 +10,8 @@ from django import forms
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model
 
-from envelope_fields.fields.masks import Mask, ShownValue, is_dots, is_unopened
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.masks import Mask, is_dots, is_unopened
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 
@@ -42,8 +43,8 @@ class MaskingMixin(_Field):
         if isinstance(value, Mask):
             same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
             return bool(same)
-        # Forms, serializers and imports send them back.
-        return (self.masks and is_dots(value)) or is_unopened(value)
+        # Forms, serializers and imports send back what they were shown.
+        return ((self.masks and is_dots(value)) or is_unopened(value)) and not _opens(held)
 
     def unmasked(self, value: Any) -> Any:
         """Return what an object holds when a value is assigned: for a mask, what it masks."""
@@ -60,19 +61,25 @@ class MaskingMixin(_Field):
 
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
         made = super().formfield(*args, **kwargs)
-        return disabled_for_masks(made, self.masks) if made is not None and self.masks else made
+        return disabled_for_masks(made, self) if made is not None and self.masks else made
 
 
-def disabled_for_masks(form_field: Any, masks: bool) -> Any:
+def _opens(held: SealedValue) -> bool:
+    """Whether a value opens for the principal who is bound to this code."""
+    try:
+        return not isinstance(held.open(), Mask)
+    except EnvelopeError:
+        return False
+
+
+def disabled_for_masks(form_field: Any, field: Any) -> Any:
     """Return a form field that does the same, and is disabled where no value can be shown.
 
-    Args:
-        form_field: the field of a form.
-        masks: whether the model field masks.
+    What is not posted for it leaves the value of an object alone: it may have been disabled.
     """
     form_class: Any = type(form_field)
     if not issubclass(form_class, _MaskingFormField):
-        form_field.__class__ = _masking(form_class, masks)
+        form_field.__class__ = _masking(form_class, field.masks)
     return form_field
 
 
@@ -116,8 +123,6 @@ class _MaskingFormField(forms.Field):
         """
         instance, name = getattr(form, "instance", None), form.add_prefix(field_name)
         if not form.is_bound or instance is None or instance._state.adding:
-            return False
-        if not self.masks and type(vars(instance).get(field_name)) is not ShownValue:
             return False
         if self.widget.value_omitted_from_data(form.data, form.files, name):
             return True

@@ -21,7 +21,7 @@ from envelope_fields.fields.columns import SEALED_AS, EncryptedCol
 from envelope_fields.fields.sealed import SealedValue, encrypted_fields
 from envelope_fields.keyring import version_of
 from envelope_fields.policy import Action
-from envelope_fields.policy.asking import may
+from envelope_fields.policy.authorization import may
 
 DOTS = "••••••••"
 MARK = "⚠ "

@@ -126,7 +126,7 @@ class _Watch:
             ask.execute(f"DROP TABLE IF EXISTS {self.new_table}")
 
     def _locked(self, run: Any) -> Any:
-        """Run what cannot be undone while nobody else writes.
+        """Run what cannot be undone while no other connection writes.
 
         MariaDB fills a column that is NOT NULL with no bytes, in silence.
         """

@@ -6,7 +6,7 @@ An object holds prepared values while it is saved as it is, and its own before a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -27,10 +27,14 @@ def prepare_saves_of(model: Any) -> None:
 
     @wraps(original)
     def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
-        with _prepared_values_in(self) if raw else nullcontext():
+        if raw:
+            with _prepared_values_in(self):
+                saved = original(self, raw, *args, **kwargs)
+        else:
             saved = original(self, raw, *args, **kwargs)
-        table = kwargs.get("cls", args[0] if args else None)
-        _let_go(self, table, kwargs.get("update_fields", args[4] if len(args) > 4 else None))
+        if BroughtValue in map(type, self.__dict__.values()):
+            table = kwargs.get("cls", args[0] if args else None)
+            _let_go(self, table, kwargs.get("update_fields", args[4] if len(args) > 4 else None))
         return saved
 
     vars(_save_table)["prepares"] = True

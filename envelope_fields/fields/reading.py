@@ -56,9 +56,8 @@ def opener(field: Any) -> Callable[[SealedValue], Any]:
     place, masks = field.place, field.masks
 
     def open_sealed(sealed: SealedValue) -> Any:
-        value, handle = sealed.envelope, sealed.handle
         try:
-            plaintext = decrypt_sealed(value, contexts, place, handle)
+            plaintext = decrypt_sealed(sealed.envelope, contexts, place, sealed.handle)
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(sealed)
@@ -68,7 +67,7 @@ def opener(field: Any) -> Callable[[SealedValue], Any]:
         except Exception as error:  # a decoder may raise anything, with the plaintext in it
             failure = type(error).__name__
         del plaintext
-        raise _told(sealed, _not_a_value(field, value, failure))
+        raise _told(sealed, _not_a_value(field, sealed.envelope, failure))
 
     return open_sealed
 

@@ -214,25 +214,34 @@ class EncryptedAttribute(DeferredAttribute):
     def __init__(self, field: Any) -> None:
         super().__init__(field)
         self._name = field.attname
+        self._masks = field.masks
+        # The attribute that has the primary key; none where it takes several, or comes later.
+        self.row_name: str | None = None
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
         if instance is None:
             return self
-        held = instance.__dict__.get(self._name, _MISSING)
+        data, name = instance.__dict__, self._name
+        held = data.get(name, _MISSING)
+        if type(held) is SealedValue and not self._masks:  # most are, and it is the fast way
+            value = data[name] = held.field.opened(held)
+            return value
         if held is _MISSING:
             super().__get__(instance, cls)  # it was deferred, and is loaded now
-            held = instance.__dict__[self._name]
+            held = data[name]
         if not isinstance(held, SealedValue):
             return held
         value = held.open()
         if held.is_replaced and not self.field.is_mask(value):
-            instance.__dict__[self._name] = value
+            data[name] = value
         return value
 
     def __set__(self, instance: Any, value: Any) -> None:
         data = instance.__dict__
         kind = type(value)
-        if issubclass(kind, SealedValue):
+        if kind is SealedValue and value.row is _MISSING:  # it is being loaded
+            value.row = data.get(self.row_name, _MISSING)
+        elif issubclass(kind, SealedValue):
             if value.row is _MISSING:
                 value.belongs_to(data)
         elif kind is StoredEnvelope:
@@ -282,9 +291,14 @@ def _prepared(*, sender: Any, **_: Any) -> None:
     """
     names = [field.attname for field in sender._meta.concrete_fields]
     for field in sender._meta.concrete_fields:
-        if hasattr(field, "row_names") and any(
-            names.index(name) > names.index(field.attname) for name in field.row_names
-        ):
+        if not hasattr(field, "row_names"):
+            continue
+        position = names.index(field.attname)
+        if len(field.row_names) == 1 and names.index(field.row_names[0]) < position:
+            attribute = getattr(sender, field.attname, None)
+            if isinstance(attribute, EncryptedAttribute):
+                attribute.row_name = field.row_names[0]
+        else:
             post_init.connect(_note_rows, sender=sender, dispatch_uid="envelope_fields.sealed.rows")
 
 

@@ -11,7 +11,7 @@ from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from envelope_fields.models import KeyGrant
-from envelope_fields.policy import people
+from envelope_fields.policy import users
 
 
 class Grantee(NamedTuple):
@@ -49,7 +49,7 @@ def named_user(name: str) -> Any | None:
 
 def named_group(name: str) -> Any | None:
     """Return the group of this very name, if users are in groups; None where there is none."""
-    model = people.group_model()
+    model = users.group_model()
     return None if model is None else _named(model, "name", name)
 
 
@@ -102,7 +102,7 @@ def is_effective(row: Any) -> bool:
     if row is None or isinstance(row, model):
         return bool(row and row.is_active)
     members = _rows(model).filter(groups=row.pk)
-    if people.is_column(model, "is_active"):
+    if users.is_column(model, "is_active"):
         return members.filter(is_active=True).exists()
     return any(user.is_active for user in members)
 
@@ -111,7 +111,7 @@ def are_effective(rows: dict[Grantee, Any]) -> dict[Grantee, bool]:
     """Say of users and groups what `is_effective` does, with one query for all groups."""
     model = get_user_model()
     groups = [row.pk for row in rows.values() if not isinstance(row, model)]
-    if not groups or not people.is_column(model, "is_active"):
+    if not groups or not users.is_column(model, "is_active"):
         return {grantee: is_effective(row) for grantee, row in rows.items()}
     members = _rows(model).filter(groups__in=groups, is_active=True)
     with_members = set(members.values_list("groups", flat=True))
@@ -135,7 +135,7 @@ def grantee(grant: KeyGrant) -> Grantee:
 
 
 def _models() -> list[type[Model]]:
-    groups = people.group_model()
+    groups = users.group_model()
     return [get_user_model(), *([groups] if groups else [])]
 
 
@@ -146,7 +146,7 @@ def _rows(model: type[Model]) -> QuerySet[Any]:
 def _columns(model: type[Model]) -> list[str]:
     """Return what is needed of a row; the rest may be encrypted."""
     wanted = (getattr(model, "USERNAME_FIELD", "name"), "is_active")
-    return ["pk", *(name for name in wanted if people.is_column(model, name))]
+    return ["pk", *(name for name in wanted if users.is_column(model, name))]
 
 
 def _primary_key(model: type[Model], text: str) -> Any:

@@ -17,7 +17,7 @@ from envelope_fields.grants.grantees import (
     name_of,
     rows_of,
 )
-from envelope_fields.lifecycle.locking import Key, found_key
+from envelope_fields.lifecycle.keys import Key, found_key
 from envelope_fields.lifecycle.representation import as_text
 from envelope_fields.models import KeyGrant
 

@@ -10,13 +10,8 @@ decrypted with them.
 from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle
-from envelope_fields.keyring.macs import mac, open_audit_key
-from envelope_fields.keyring.materials import (
-    check_version,
-    generate_audit_key,
-    generate_version,
-    rewrapped,
-)
+from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
+from envelope_fields.keyring.materials import check_version
 from envelope_fields.keyring.uses import (
     WRITE_FIELD,
     Errand,
@@ -39,7 +34,12 @@ from envelope_fields.keyring.values import (
     load_handle,
     version_of,
 )
-from envelope_fields.keyring.wrapping import check_root_key
+from envelope_fields.keyring.wrapping import (
+    check_root_key,
+    generate_audit_key,
+    generate_version,
+    rewrapped,
+)
 
 __all__ = [
     "BOUND",
@@ -63,6 +63,7 @@ __all__ = [
     "generate_version",
     "harvest",
     "harvest_uses",
+    "has_audit_key",
     "here",
     "load_handle",
     "mac",

@@ -13,13 +13,13 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-from envelope_fields import key_changes
 from envelope_fields.conf import SETTING
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, snapshots
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
-from envelope_fields.policy.facts import Facts
+from envelope_fields.models import key_changes
+from envelope_fields.policy.data import PolicyData
 
 uncommitted = key_changes.live  # a set: whether it is empty is seen without a call
 
@@ -97,14 +97,14 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         evict()
 
 
-def _people_changed() -> None:
+def _users_changed() -> None:
     for table in (known.table, *known.previous):
-        table.facts = Facts()  # replaced whole: who is deciding now keeps the old one to itself
+        table.facts = PolicyData()  # who is deciding now keeps the old one
     snapshots.forget()
 
 
 key_changes.on_change(forget)
-key_changes.on_people_change(_people_changed)
+key_changes.on_users_change(_users_changed)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 # Two processes must not share a nonce prefix and its count.
 os.register_at_fork(after_in_child=forget)

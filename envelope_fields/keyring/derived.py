@@ -13,17 +13,28 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.keyring import door, materials, rows
+from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table, known, uncommitted
-from envelope_fields.keyring.table import Table
-from envelope_fields.keyring.uncommitted import refuse_uncommitted
-from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Errand, counted, here
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.keyring.table import Serving, Table
+from envelope_fields.keyring.uses import (
+    READ_FIELD,
+    WRITE_FIELD,
+    Errand,
+    counted,
+    here,
+    refused,
+)
+from envelope_fields.models import key_changes
+from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.authorization import check_serves_fields, check_state
+from envelope_fields.policy.data import PolicyData
+from envelope_fields.policy.decisions import Attempt
+from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
-from envelope_fields.policy.serving import check_serves_fields
 
 
 def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
@@ -57,7 +68,7 @@ def known_key(derivation: bytes, place: str) -> AESGCM | None:
         uses.at = now
         next(uses.count)
         return key
-    return key if door.is_admitted(table, version, place, READ_FIELD) else None
+    return key if is_admitted(table, version, place, READ_FIELD) else None
 
 
 def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
@@ -67,7 +78,7 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = current_table()
     facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
-    door.admit(table, facts, row.state, place, errand)
+    admit(table, facts, row.state, place, errand)
     opening = table.unwrapping.get(derivation)
     key = derived(table, row, derivation) if opening is None else opening[0]
     counted(row.state.version_id, errand).one()
@@ -77,7 +88,7 @@ def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
 def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
     """Derive the key of a nonce prefix, and keep it for those who read more of its values."""
     key = materials.derived(row, derivation[layout.HEADER_BYTES :])
-    table.keep_unwrapping_key(derivation, (key, *door.serving(table, row, READ_FIELD)))
+    table.keep_unwrapping_key(derivation, (key, *serving(table, row, READ_FIELD)))
     return key
 
 
@@ -111,7 +122,7 @@ def wrapping_key(
                 uses.at = now
                 next(uses.count)
                 return found
-            if door.is_admitted(table, version, place, WRITE_FIELD):
+            if is_admitted(table, version, place, WRITE_FIELD):
                 return found
     return wrapping_key_for(WRITE_FIELD, key, using, place, managed_by)
 
@@ -134,12 +145,12 @@ def wrapping_key_for(
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
-    door.admit(table, facts, row.state, place, errand)
+    admit(table, facts, row.state, place, errand)
     if errand is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
     if errand is WRITE_FIELD and budgeted is None:
-        table.keep_wrapping_key(key, place, wrapping_key, door.serving(table, row, WRITE_FIELD))
+        table.keep_wrapping_key(key, place, wrapping_key, serving(table, row, WRITE_FIELD))
     counted(row.state.version_id, errand).one()
     return wrapping_key
 
@@ -148,3 +159,71 @@ def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
     refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))
+
+
+def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
+    """Return if what is written under a version can only vanish together with it.
+
+    Args:
+        version: the key version.
+        using: the database that the value goes to; None when it leaves for elsewhere.
+
+    Raises:
+        MasterKeyUnusable: the version is not committed, and the value is for elsewhere.
+    """
+    if using == configuration().database or not key_changes.any_uncommitted():
+        return
+    if key_changes.can_vanish(version.version_id):
+        where = "outside the database" if using is None else f"in the database {using!r}"
+        raise MasterKeyUnusable(
+            f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
+            "leave the value without its key. Do this after the transaction."
+        )
+
+
+def is_admitted(table: Table, version: KeyVersionState, place: str, errand: Errand) -> bool:
+    """Whether it is known already that this actor may come through, and is counted."""
+    actor = authorization.known_actor()
+    if (actor, errand, version.version_id, place) not in table.facts.admitted:
+        return False
+    counted(version.version_id, errand).one()
+    return True
+
+
+def admit(
+    table: Table, facts: PolicyData, version: KeyVersionState, place: str, errand: Errand
+) -> None:
+    """Ask the policy, then whether the state allows it: who may not is not told the state.
+
+    Args:
+        table: what is known of keys.
+        facts: what is known of people, as the table had it before anything was read.
+        version: the key version.
+        place: `app.model.field`, for the value of a field.
+        errand: what the key is needed for.
+
+    Raises:
+        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        MasterKeyUnusable: the state forbids it, or something could not be read.
+    """
+    policy = table.policy(version.key_id)
+    attempt = Attempt(errand.action, version.key_id, version.alias, place)
+    lasts = authorization.admit(attempt, policy, facts, configuration().database)
+    try:
+        check_state(errand.action, version)
+    except MasterKeyUnusable:
+        refused(version.version_id, errand)
+        raise
+    if lasts:
+        facts.admitted.add((authorization.known_actor(), errand, version.version_id, place))
+
+
+def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
+    """Return what a table keeps with a derived key: whom it serves without being asked."""
+    policy = table.policy(row.state.key_id)
+    return (
+        counted(row.state.version_id, errand),
+        authorization.serves_everybody(policy),
+        authorization.serves_unbound_code(policy),
+        row.state,
+    )

@@ -7,27 +7,29 @@ eviction, with a refusal, with a change of a key, of grants or of users, and wit
 
 from __future__ import annotations
 
+import os
+from asyncio import get_running_loop
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from time import monotonic
 from weakref import WeakSet
 
+from asgiref.sync import SyncToAsync
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
 from envelope_fields.keyring import rows, snapshots
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
-from envelope_fields.policy import admission
-from envelope_fields.policy.acting import Actor, bound_actor
+from envelope_fields.policy import authorization
+from envelope_fields.policy.authorization import check_state
+from envelope_fields.policy.data import KeyPolicy, PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.facts import Facts, KeyPolicy
-from envelope_fields.policy.principals import Principal
+from envelope_fields.policy.principals import Actor, Principal, bound_actor
 from envelope_fields.policy.requests import in_flight
-from envelope_fields.policy.versions import check_state
 
 # For keys that every principal may use it is never looked up who that is.
 _ANY_PRINCIPAL = "any"
@@ -38,52 +40,56 @@ class Handle:
 
     Attributes:
         table: what was known of keys then; the handle lives as long as that is valid.
+        facts: what was known of users and grants then; None in a transaction that sees the past.
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was nobody.
         serves_everybody: whether the key is open to every principal.
+        uses: of the key version; not set before a value is opened.
     """
 
-    __slots__ = ("_facts", "_loaded_by", "_uses", "admitted", "row", "serves_everybody", "table")
+    uses: Uses
+    __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table", "uses")
 
-    def __init__(self, table: Table, facts: Facts, row: rows.KeyRow, place: str) -> None:
+    def __init__(self, table: Table, facts: PolicyData, row: rows.KeyRow, place: str) -> None:
         self.table = table
         self.row = row
-        self._facts = facts
+        # What is known in a transaction that sees the past is valid in that alone: see `opens`.
+        self.facts = None if table.is_of_transaction else facts
         self._loaded_by = bound_actor()
-        self._uses: Uses | None = None
         policy = table.policy(row.state.key_id)
-        self.serves_everybody = admission.serves_everybody(policy)
+        self.serves_everybody = authorization.serves_everybody(policy)
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
         check_state(READ_FIELD.action, row.state)
         self.admitted: str | None
         if self._loaded_by is None:
-            is_open = admission.serves_unbound_code(policy) and not in_flight
+            is_open = authorization.serves_unbound_code(policy) and not in_flight
             self.admitted = _ANY_PRINCIPAL if is_open else None
         elif self.serves_everybody:
             self.admitted = _ANY_PRINCIPAL
         else:
-            may = admission.is_allowed(attempt, policy, facts, configuration().database)
-            self.admitted = admission.known_actor() if may else None
+            may = authorization.is_allowed(attempt, policy, facts, configuration().database)
+            self.admitted = authorization.known_actor() if may else None
+
+    def begin_uses(self) -> Uses:
+        """Return the uses of the key version, when the first value is opened."""
+        self.uses = counted(self.row.state.version_id, READ_FIELD)
+        return self.uses
 
     def opens(self) -> bool:
         """Whether it opens values for the caller, with nothing to ask."""
         table = self.table
-        if monotonic() >= table.deadline or self._facts is not table.facts:
+        if monotonic() >= table.deadline:
             return False
-        if table.is_of_transaction and not snapshots.holds(table):
+        if not (snapshots.holds(table) if self.facts is None else self.facts is table.facts):
             return False
-        if bound_actor() is None:  # it opens for the principal who was admitted
-            return self.admitted is not None
-        return self.serves_everybody or (
-            self.admitted is not None and self.admitted == admission.known_actor()
-        )
+        # Where none is bound, it opens for the principal who was admitted.
+        return self.admitted is not None if bound_actor() is None else self.admits()
 
-    def count_use(self) -> None:
-        """Count a value that was opened, as a use of the key version."""
-        uses = self._uses
-        if uses is None:
-            uses = self._uses = counted(self.row.state.version_id, READ_FIELD)
-        uses.one()
+    def admits(self) -> bool:
+        """Whether the principal who is bound is the one who was admitted, or any may be."""
+        if self.serves_everybody:
+            return True
+        return self.admitted is not None and self.admitted == authorization.known_actor()
 
     @property
     def loaded_by(self) -> str:
@@ -99,6 +105,13 @@ def described(actor: Actor | None) -> str:
         return str(actor if isinstance(actor, Principal) else actor.principal())
     except EnvelopeError:
         return "a principal that no grant can name"
+
+
+def kept(table: Table, version_id: bytes, place: str) -> Handle | None:
+    """Return the handle that serves the caller and was made before, if it is seen at a glance."""
+    under = _ANY_PRINCIPAL if bound_actor() is not None else _under_unbound()
+    found: Handle | None = table.handles.get((version_id, place, under))
+    return found if found is not None and found.facts is table.facts else None
 
 
 def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
@@ -118,7 +131,7 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
             row = table.version(version_id)
             which = (version_id, place, _kept_under(table.policy(row.state.key_id)))
             found = table.handles.get(which)
-            if found is None:
+            if found is None or found.facts not in (None, table.facts):
                 found = Handle(table, table.facts, row, place)
                 if which[-1] is not None:
                     table.keep_handle(which, found)
@@ -130,8 +143,12 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
 def _kept_under(policy: KeyPolicy) -> str | None:
     """Return what a handle is kept under for the caller; None if it is not kept."""
     if bound_actor() is None:
-        return "unbound in a request" if in_flight else "unbound"
-    return _ANY_PRINCIPAL if admission.serves_everybody(policy) else admission.known_actor()
+        return _under_unbound()
+    return _ANY_PRINCIPAL if authorization.serves_everybody(policy) else authorization.known_actor()
+
+
+def _under_unbound() -> str:
+    return "unbound in a request" if in_flight else "unbound"
 
 
 _with_tables: WeakSet[BaseDatabaseWrapper] = WeakSet()  # connections on which keys could be read
@@ -146,3 +163,25 @@ def _transaction_kept_usable() -> Iterator[None]:
     with transaction.atomic(using=using) if may_fail else nullcontext():
         yield
     _with_tables.add(connection)
+
+
+def refuse_in_event_loop() -> None:
+    """Return if a database or a root key may be asked in this thread.
+
+    Raises:
+        OpeningNeedsThread: an event loop is running. As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE`
+            allows it all the same.
+    """
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return
+    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise OpeningNeedsThread(
+            "its key has to be asked for, which cannot be done while an event loop is running."
+        )
+
+
+def event_loop_waits() -> bool:
+    """Whether an event loop waits for this thread: what is loaded here is looked at there."""
+    return getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) == os.getpid()

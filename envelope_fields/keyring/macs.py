@@ -8,11 +8,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from envelope_fields.crypto.buffers import KeyBuffer
+from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.keyring import materials, rows
 from envelope_fields.models import AuditKey, KeyUsage
-from envelope_fields.policy.versions import check_state
+from envelope_fields.policy.authorization import check_state
 
-__all__ = ["mac", "open_audit_key"]
+__all__ = ["has_audit_key", "mac", "open_audit_key"]
 
 
 def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
@@ -42,13 +43,28 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
     return materials.used(row, made)
 
 
-def open_audit_key(key: AuditKey) -> None:
+_of_trails: dict[str, KeyVersionContext] = {}  # what was opened, by the database of the trail
+
+
+def open_audit_key(key: AuditKey, using: str) -> None:
     """Have the key of the audit trail here before a transaction in which events are added.
+
+    Args:
+        key: its row.
+        using: the database of the trail.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as `mac` does.
     """
-    materials.opened(rows.of_audit_key(key))
+    row = rows.of_audit_key(key)
+    materials.opened(row)
+    _of_trails[using] = row.context
+
+
+def has_audit_key(using: str) -> bool:
+    """Whether the key of the audit trail is here, so that no root key has to be asked for it."""
+    context = _of_trails.get(using)
+    return context is not None and materials.is_open(context)
 
 
 def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:

@@ -12,23 +12,18 @@ import os
 from collections.abc import Callable
 from copy import copy
 from threading import Event, RLock, get_ident
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from django.utils import timezone
 
-from envelope_fields import key_changes
-from envelope_fields.conf import configuration
-from envelope_fields.crypto import format as layout
 from envelope_fields.crypto import xaes
-from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
+from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.key_changes import KeyChange
 from envelope_fields.keyring import rows, wrapping
-from envelope_fields.models import KeyUsage
+from envelope_fields.models import KeyUsage, key_changes
+from envelope_fields.models.key_changes import KeyChange
 
 _Result = TypeVar("_Result")
 _Store = dict[KeyVersionContext, KeyBuffer]
@@ -102,6 +97,11 @@ def opened(row: rows.KeyRow) -> None:
     used(row, lambda material: None)
 
 
+def is_open(context: KeyVersionContext) -> bool:
+    """Whether material is kept for the process."""
+    return context in _plaintext
+
+
 def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
     """Return what `use` makes of the material of a version, which it does not keep.
 
@@ -167,93 +167,6 @@ def _unless_wiped(use: Callable[[KeyBuffer], _Result], material: KeyBuffer) -> _
     if not any(material):
         raise MasterKeyUnusable("The keyring was emptied while it was used. Try again.")
     return result
-
-
-def generate_version(
-    key_id: UUID, number: int, usage: str, root_key: str | None = None
-) -> dict[str, Any]:
-    """Return the columns of a new key version, its material made here and wrapped at once.
-
-    The wrapped material is opened again before it is returned, so that nothing is ever stored
-    under a version that its root key would refuse. Where this process may wrap alone, the version
-    is not opened, and is current only once it is.
-
-    Args:
-        key_id: the master key.
-        number: of the version.
-        usage: of the key.
-        root_key: the name of the root key that wraps it; None is the first in the settings.
-
-    Raises:
-        ImproperlyConfigured: no usable root key; the message says which command makes one.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
-    columns, is_opened = _generated(key_id, number, usage, root_key)
-    return {**columns, "opened_at": timezone.now() if is_opened else None}
-
-
-def generate_audit_key(key_id: UUID, number: int) -> dict[str, Any]:
-    """Return the columns of a new key of the audit trail, which is usable at once; errors as above.
-
-    Raises:
-        MasterKeyUnusable: this process may wrap alone.
-    """
-    columns, is_opened = _generated(key_id, number, KeyUsage.GENERATE_VERIFY_MAC, None)
-    if not is_opened:
-        raise MasterKeyUnusable(
-            f"The key of the audit trail cannot be made here: the root key {columns['root_key']!r} "
-            "lets this process wrap and not unwrap, and events need the key at once. Run "
-            "`python manage.py migrate`, or change a key, where it may unwrap."
-        )
-    return columns
-
-
-def _generated(
-    key_id: UUID, number: int, usage: str, root_key: str | None
-) -> tuple[dict[str, Any], bool]:
-    version_id = os.urandom(layout.VERSION_ID_BYTES)
-    context = KeyVersionContext(key_id, version_id, number, usage)
-    wrapped_by = root_key or configuration().wrapping_root_key
-    material = random_buffer(xaes.KEY_BYTES)
-    try:
-        wrapped = wrapping.wrap(wrapped_by, material, context)
-    finally:
-        wipe(material)
-    columns = {
-        "version_id": version_id,
-        "number": number,
-        "wrapped_material": wrapped.material,
-        "root_key": wrapped_by,
-        "wrapping_key_id": wrapped.wrapping_key_id,
-    }
-    return columns, wrapped.is_opened
-
-
-def rewrapped(row: wrapping.WrappedRow, to_root_key: str) -> wrapping.Wrapping:
-    """Return the material of a row as another root key wraps it, which opens to the same.
-
-    No cache is asked or filled, and the policy is not: nothing is done with the material.
-
-    Args:
-        row: what is wrapped, by which root key, and bound to what.
-        to_root_key: the name of a root key in the settings.
-
-    Raises:
-        ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root keys say.
-        MasterKeyUnusable: this process may wrap with the other root key, and not unwrap.
-    """
-    material = wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
-    try:
-        wrapped = wrapping.wrap(to_root_key, material, row.context)
-    finally:
-        wipe(material)
-    if not wrapped.is_opened:
-        raise MasterKeyUnusable(
-            f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that nobody "
-            "would know whether what it wrapped opens. Move keys where it may do both."
-        )
-    return wrapped
 
 
 def check_version(version_id: bytes) -> None:

@@ -8,7 +8,7 @@ What it derives stays here: in the keyring's table, it would serve readers, too.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from time import monotonic
 from uuid import UUID
@@ -16,21 +16,19 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db.models import Q
 
-from envelope_fields import key_changes
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows, snapshots
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
-from envelope_fields.keyring.uncommitted import refuse_uncommitted
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
-from envelope_fields.models import KeyState
-from envelope_fields.policy import KeyVersionState, admission
+from envelope_fields.models import KeyState, key_changes
+from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.authorization import check_serves_fields, check_state
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.serving import check_serves_fields
-from envelope_fields.policy.versions import check_state
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 
@@ -52,18 +50,19 @@ class Transfer:
         self._using = using
         self._place = place
         self._derived: dict[bytes, AESGCM] = {}
-        self._wrapping: dict[UUID | str, WrappingKey] = {}
+        self._wrapping: dict[UUID | str, tuple[WrappingKey, int]] = {}  # and what it has wrapped
         self._read_anew()
 
-    def begin(self) -> None:
-        """Begin a batch of at most `WRAPS_PER_PREFIX` values.
+    def begin(self) -> bool:
+        """Begin a batch; return whether its keys have to be asked for anew.
 
-        Keys are read anew when a second has passed, or this process has changed any.
+        They are read anew when a second has passed, or this process has changed any.
         """
-        self._wrapping = {}
         has_changed = self._last_change is not _last_change or key_changes.live
         if has_changed or monotonic() >= self._known_until:
             self._read_anew()
+            return True
+        return False
 
     def _read_anew(self) -> None:
         now = monotonic()
@@ -73,6 +72,18 @@ class Transfer:
         self._write_until = now + seconds
         self._table = Table(seconds=0)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
+        self._writable: dict[UUID | str, rows.KeyRow] = {}  # what values may be written under
+        self._wrapped_under: set[bytes] = set()  # the versions of these
+
+    def prepare(self, version_ids: Collection[bytes]) -> None:
+        """Read versions and their keys in a few queries, where a batch has values under many.
+
+        One that is not there is met when it is asked for.
+
+        Raises:
+            MasterKeyUnusable: the database could not be read.
+        """
+        self._table.learn(version_ids)
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
         """Return the key that opens data keys, also under a version that is disabled.
@@ -101,31 +112,43 @@ class Transfer:
             self._derived[derivation] = key
         return key
 
-    def wrapping_key(self, key: UUID | str, managed_by: str | None = None) -> WrappingKey:
-        """Return what wraps the data keys of this batch under a master key's current version.
+    def wrapping_key(
+        self, key: UUID | str, managed_by: str | None = None, *, values: int = 1
+    ) -> WrappingKey:
+        """Return what wraps data keys under a master key's current version, until `begin` says so.
 
         Args:
             key: the master key's id, or the alias by which a field names it.
-            managed_by: who manages the key, by the declaration of the field; None is anybody.
+            managed_by: who manages the key, by the declaration of the field; None is any.
+            values: how many it is to wrap, at most `WRAPS_PER_PREFIX`.
 
         Raises:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        known = self._wrapping.get(key)
-        if known is None:
-            row = self._table.current_version(key)
-            self._admit(row.state)
-            if isinstance(key, str):
-                policy = self._table.policy(row.state.key_id)
-                check_serves_fields(policy, row.state.alias, managed_by)
-            refuse_uncommitted(row.state, self._using)
-            # A nonce prefix for this batch alone, which has no more values than one may serve.
+        row = self._writable.get(key)
+        if row is None:
+            row = self._writable[key] = self._admitted_version(key, managed_by)
+        version_id = row.state.version_id
+        known, wrapped = self._wrapping.get(key, (None, 0))
+        is_other = known is None or known.header[1:] != version_id
+        if known is None or is_other or wrapped + values > WRAPS_PER_PREFIX:
             prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
             aead = materials.derived(row, prefix)
-            known = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-            self._wrapping[key] = known
+            known, wrapped = WrappingKey(layout.header(version_id), prefix, aead), 0
+        self._wrapping[key] = known, wrapped + values
+        self._wrapped_under.add(version_id)
         return known
+
+    def _admitted_version(self, key: UUID | str, managed_by: str | None) -> rows.KeyRow:
+        """Return the current version of a master key, if values may be written under it."""
+        row = self._table.current_version(key)
+        self._admit(row.state)
+        if isinstance(key, str):
+            policy = self._table.policy(row.state.key_id)
+            check_serves_fields(policy, row.state.alias, managed_by)
+        refuse_uncommitted(row.state, self._using)
+        return row
 
     def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
@@ -142,7 +165,7 @@ class Transfer:
         now = monotonic()
         seconds = _seconds_to_write()
         as_of = now if snapshots.table() is None else since
-        wanted = {known.header[1:] for known in self._wrapping.values()}
+        wanted = self._wrapped_under
         try:
             found = rows.matching(Q(version_id__in=wanted))
             for row in found:
@@ -171,7 +194,7 @@ class Transfer:
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)
         table = self._table
         policy = table.policy(version.key_id)
-        admission.admit(attempt, policy, table.facts, configuration().database)
+        authorization.admit(attempt, policy, table.facts, configuration().database)
         check_state(MOVE_VALUE.action, version)
 
 
@@ -198,4 +221,4 @@ def _changed() -> None:
 
 
 key_changes.on_change(_changed)
-key_changes.on_people_change(_changed)
+key_changes.on_users_change(_changed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
@@ -34,6 +34,9 @@ _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key",
 )  # fmt: skip
+
+
+_Read = TypeVar("_Read")
 
 
 class KeyRow(NamedTuple):
@@ -177,17 +180,24 @@ def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
 
 def _newest_opened(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
     """Read the version with the highest number of those that were opened."""
+    return _of_opened(versions, _newest)
+
+
+def _of_opened(
+    versions: QuerySet[MasterKeyVersion], read: Callable[[QuerySet[MasterKeyVersion]], _Read]
+) -> _Read:
+    """Read those versions that were opened."""
     opened = versions.filter(opened_at__isnull=False)
     connection = connections[versions.db]
     if connection in _with_opened_at:
-        return _newest(opened)
+        return read(opened)
     try:
         with _unbroken(connection):
-            found = _newest(opened)
+            found = read(opened)
     except MasterKeyUnusable as error:
         if not (isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__)):
             raise
-        return _newest(versions)  # before the migration that adds the column, all were opened
+        return read(versions)  # before the migration that adds the column, all were opened
     _with_opened_at.add(connection)
     return found
 
@@ -200,9 +210,25 @@ def _unbroken(connection: BaseDatabaseWrapper) -> Any:
 
 def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
-    rows = _versions().filter(which).order_by("number")
-    with explained(rows.db):
-        return [_row(*columns) for columns in rows.values_list(*_COLUMNS)]
+    return _all(_versions().filter(which))
+
+
+def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
+    """Return those of some versions that there are, for values; errors as above."""
+    found = matching(Q(version_id__in=version_ids))
+    return [row for row in found if row.usage == KeyUsage.ENCRYPT_DECRYPT]
+
+
+def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
+    """Return the current version of each of some master keys, where it has one; errors as above."""
+    found = _of_opened(_versions().filter(master_key__in=key_ids), _all)
+    return list({row.state.key_id: row for row in found}.values())
+
+
+def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
+    with explained(versions.db):
+        rows = versions.order_by("number").values_list(*_COLUMNS)
+        return [_row(*columns) for columns in rows]
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database_of
@@ -24,6 +25,7 @@ from envelope_fields.keyring.table import Table
 class _OfThread(local):
     """The table of this thread's transaction, and the commit hooks by which that is known."""
 
+    checked: tuple[BaseDatabaseWrapper, int] | None = None  # of what connection, and when
     hooks: list[Any] | None = None
     epoch = -1
     sees_the_past = False
@@ -41,20 +43,17 @@ def table() -> Table | None:
         ImproperlyConfigured: it sees what others have not committed, and may still take back.
     """
     connection = connections[configuration().database]
-    ask = database_of(connection)
-    if ask.reads_uncommitted():
-        raise ImproperlyConfigured(
-            f"The database {connection.alias!r} holds keys and is read with the isolation level "
-            '"read uncommitted": values would be stored under key versions that are never '
-            'committed. Set "isolation_level": "read committed" in its OPTIONS.'
-        )
+    if _own.checked != (connection, _epoch):
+        _check_isolation(connection)
+        _own.checked = connection, _epoch
     if not connection.in_atomic_block:
         # Without autocommit, nothing tells one transaction from the next.
-        return None if autocommits(connection) else Table(seconds=0)
+        has_autocommit = connection.autocommit or autocommits(connection)
+        return None if has_autocommit else Table(seconds=0)
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
     if _own.hooks is not hooks or _own.epoch != _epoch:
-        _own.sees_the_past, _own.table = ask.sees_the_past(), None
+        _own.sees_the_past, _own.table = database_of(connection).sees_the_past(), None
         _own.hooks, _own.epoch = hooks, _epoch
     if not _own.sees_the_past:
         return None
@@ -62,6 +61,15 @@ def table() -> Table | None:
         _own.table = table_now()
         _own.table.is_of_transaction = True
     return _own.table
+
+
+def _check_isolation(connection: BaseDatabaseWrapper) -> None:
+    if database_of(connection).reads_uncommitted():
+        raise ImproperlyConfigured(
+            f"The database {connection.alias!r} holds keys and is read with the isolation level "
+            '"read uncommitted": values would be stored under key versions that are never '
+            'committed. Set "isolation_level": "read committed" in its OPTIONS.'
+        )
 
 
 def holds(table: Table) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from threading import Lock
 from time import monotonic
@@ -16,9 +16,10 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import rows
 from envelope_fields.keyring.uses import Uses
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.facts import Facts, KeyPolicy, key_policy
+from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policies, key_policy
 
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
+VERSIONS_AT_ONCE = 500  # in a query
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
 
@@ -70,7 +71,7 @@ class Table:
         self.handles: dict[tuple[bytes, str, str | None], Any] = {}
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
-        self.facts = Facts()
+        self.facts = PolicyData()
         self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self._policies: dict[UUID, KeyPolicy] = {}
@@ -89,6 +90,17 @@ class Table:
         if row is None:
             row = self.current[key] = rows.current_version(key)
         return row
+
+    def learn(self, version_ids: Collection[bytes]) -> None:
+        """Read versions, the current ones of their keys, and policies, in a few queries."""
+        missing = [each for each in version_ids if each not in self.versions]
+        for start in range(0, len(missing), VERSIONS_AT_ONCE):
+            found = rows.with_version_ids(missing[start : start + VERSIONS_AT_ONCE])
+            self.versions.update((row.state.version_id, row) for row in found)
+            key_ids = {row.state.key_id for row in found}
+            current = rows.current_versions(key_ids)
+            self.current.update((row.state.key_id, row) for row in current)
+            self._policies.update(key_policies(key_ids, configuration().database))
 
     def policy(self, key_id: UUID) -> KeyPolicy:
         """Return what a key says of who may use it; errors as `key_policy` raises them."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.exceptions import ImproperlyConfigured
 
-from envelope_fields import key_changes
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import Buffer
 from envelope_fields.crypto.envelope import UnwrapFailed
 from envelope_fields.crypto.envelope import decrypt as decrypt_envelope
 from envelope_fields.crypto.envelope import encrypt as encrypt_envelope
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.keyring import event_loop, handles, materials
-from envelope_fields.keyring.cache import current_table, table_to_load_by, uncommitted
+from envelope_fields.keyring import handles, materials
+from envelope_fields.keyring.cache import current_table, known, table_to_load_by, uncommitted
 from envelope_fields.keyring.derived import (
     derived,
     known_key,
@@ -28,7 +28,9 @@ from envelope_fields.keyring.derived import (
 )
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.uses import VERIFY_VALUE, Errand, here
+from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy.principals import bound_actor
 
 Record = Callable[[bytes, Errand], None]  # given the version id, and what it is used for
 _Prepared = TypeVar("_Prepared")
@@ -52,11 +54,15 @@ def load_handle(header: Any, place: str) -> Handle | None:
         return None
     if uncommitted and key_changes.uncommitted():
         return None
-    try:
-        found = handles.handle(table_to_load_by(), header[1:], place)
-    except (EnvelopeError, ImproperlyConfigured):
-        return None
-    if found is not None and found.admitted is not None and event_loop.waits():
+    found = None
+    if not uncommitted and monotonic() < known.table.half_life:
+        found = handles.kept(known.table, header[1:], place)
+    if found is None:
+        try:
+            found = handles.handle(table_to_load_by(), header[1:], place)
+        except (EnvelopeError, ImproperlyConfigured):
+            return None
+    if found is not None and found.admitted is not None and handles.event_loop_waits():
         _open_material(found)
     return found
 
@@ -83,19 +89,46 @@ def decrypt_sealed(
     Raises:
         OpeningNeedsThread: something would have to be asked, and an event loop is running.
     """
+    # The path of every value that is read, so it is written flat.
+    if handle is not None and not uncommitted:
+        now, table = monotonic(), handle.table
+        if (
+            now < table.deadline
+            and handle.facts is table.facts
+            and ((handle.admitted is not None) if bound_actor() is None else handle.admits())
+        ):
+            opening = table.unwrapping.get(envelope[_DERIVATION])
+            if opening is not None:
+                try:
+                    uses = handle.uses
+                except AttributeError:
+                    uses = handle.begin_uses()
+                uses.at = now
+                next(uses.count)
+                try:
+                    return decrypt_envelope(opening[0], envelope, contexts[0])
+                except UnwrapFailed:
+                    return _decrypted(opening[0], envelope, contexts)
+    return _decrypt_slowly(envelope, contexts, place, handle)
+
+
+def _decrypt_slowly(
+    envelope: bytes, contexts: Sequence[bytes], place: str, handle: Handle | None
+) -> bytes:
+    """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
     if handle is not None and not uncommitted and handle.opens():
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
         if opening is None and not materials.is_cached(handle.row):
-            event_loop.refuse()
+            handles.refuse_in_event_loop()
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
-        handle.count_use()
+        handle.begin_uses().one()
         return _decrypted(key, envelope, contexts)
-    known = known_key(envelope[_DERIVATION], place)
-    if known is not None:
-        return _decrypted(known, envelope, contexts)
-    event_loop.refuse()
+    key_that_is_known = known_key(envelope[_DERIVATION], place)
+    if key_that_is_known is not None:
+        return _decrypted(key_that_is_known, envelope, contexts)
+    handles.refuse_in_event_loop()
     return decrypt(envelope, contexts, place)
 
 

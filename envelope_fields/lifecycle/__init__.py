@@ -1,20 +1,20 @@
 """The rules between the states of master keys: who becomes what, and when.
 
-Rooms: `transitions` is the state machine, `locking` lets operators take turns, and `acts` has what
-all acts share: one transaction with the lock, the policy's word, the change, and its audit event.
+`operations` is the registry: what can be done to a key, from which state to which, by whom, and in
+which words. `context` has what all share: one transaction with the lock, the policy's decision, the
+change, and its audit event. `keys` are found by their names, with who may do what with them, and
+`representation` how keys are shown. The other modules do the operations.
 """
 
-from envelope_fields.lifecycle.adoption import adopt
-from envelope_fields.lifecycle.alias_errors import AliasRefused, AliasTaken
-from envelope_fields.lifecycle.aliases import move_alias
-from envelope_fields.lifecycle.cache_bound import (
-    key_cache_bound,
-    lower_key_cache_bound,
-    seconds_until_known,
+from envelope_fields.lifecycle.aliases import AliasRefused, AliasTaken, move_alias
+from envelope_fields.lifecycle.certificates import (
+    ConfirmationRequired,
+    FieldCount,
+    ShredCertificate,
+    ShredConfirmation,
 )
-from envelope_fields.lifecycle.certificates import FieldCount, ShredCertificate, ShredConfirmation
-from envelope_fields.lifecycle.changes import update_master_key
-from envelope_fields.lifecycle.confirmation import ConfirmationRequired
+from envelope_fields.lifecycle.changes import adopt, disable, enable, update_master_key
+from envelope_fields.lifecycle.context import Refused, expecting
 from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.lifecycle.deletion import (
     BadWaitingPeriod,
@@ -22,12 +22,17 @@ from envelope_fields.lifecycle.deletion import (
     schedule_deletion,
 )
 from envelope_fields.lifecycle.destruction import Destructions, destroy_due_keys
-from envelope_fields.lifecycle.failures import Refused
-from envelope_fields.lifecycle.locking import expecting, find_master_key
-from envelope_fields.lifecycle.occupancy import KeyInUse
-from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.keys import find_master_key
+from envelope_fields.lifecycle.operations import Operation, possible_operations
+from envelope_fields.lifecycle.other_processes import (
+    key_cache_bound,
+    lower_key_cache_bound,
+    seconds_until_known,
+)
 from envelope_fields.lifecycle.root_keys import (
+    Opened,
     Rewrapped,
+    open_master_key_versions,
     rewrap_master_keys,
     under_other_root_keys,
 )
@@ -44,8 +49,7 @@ from envelope_fields.lifecycle.shredding import (
     shred,
     shred_confirmation,
 )
-from envelope_fields.lifecycle.switching import disable, enable
-from envelope_fields.lifecycle.transitions import possible_operations
+from envelope_fields.lifecycle.witnesses import KeyInUse
 
 __all__ = [
     "AliasRefused",
@@ -55,6 +59,7 @@ __all__ = [
     "Destructions",
     "FieldCount",
     "KeyInUse",
+    "Opened",
     "Operation",
     "Refused",
     "Rewrapped",
@@ -75,6 +80,7 @@ __all__ = [
     "lower_key_cache_bound",
     "move_alias",
     "next_rotation",
+    "open_master_key_versions",
     "possible_operations",
     "ready_to_shred_at",
     "rewrap_master_keys",

@@ -8,22 +8,67 @@ from uuid import UUID
 from django.db import IntegrityError
 
 from envelope_fields.census.columns import named_by_fields
-from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import lock_for_writing
-from envelope_fields.lifecycle.acts import Doing, required, tell
-from envelope_fields.lifecycle.alias_errors import alias_refused, alias_taken, may_know_of
-from envelope_fields.lifecycle.locking import Key, found_key, key_transaction, locked_key
-from envelope_fields.lifecycle.operations import Operation, performs
-from envelope_fields.lifecycle.transitions import state_after
+from envelope_fields.lifecycle.context import (
+    OperationContext,
+    key_transaction,
+    locked_key,
+    required,
+    update_known,
+)
+from envelope_fields.lifecycle.keys import Key, found_key
+from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import APPLICATION, Denial
-from envelope_fields.policy import tell as tell_denied
+from envelope_fields.policy import APPLICATION, Action, Denial, Principal, allowed_actions
+from envelope_fields.policy import notify as notify_denied
+
+
+class AliasTaken(EnvelopeError):
+    """Another master key has this alias (KMS: `AlreadyExistsException`)."""
+
+
+class AliasRefused(KeyAccessDenied):
+    """This principal may not give this alias; nothing is said of a key that it may not describe."""
+
+
+def alias_problem(alias: str, principal: Principal, using: str, act: str) -> EnvelopeError | None:
+    """Return what keeps a principal from giving an alias to a new key; None if nothing does.
+
+    Args:
+        alias: the alias. Some databases take two that differ in case for the same.
+        principal: who wants to give it.
+        using: the database of the keys.
+        act: what for, as the trail names it.
+    """
+    owner = MasterKey.objects.using(using).filter(alias=alias).first()
+    if owner is None:
+        return None
+    if principal == APPLICATION or may_know_of(owner, principal, using):
+        return alias_taken(alias)
+    return alias_refused(alias, owner, principal, act)
+
+
+def alias_taken(alias: str) -> AliasTaken:
+    return AliasTaken(f"Another master key has the alias {alias!r}. Choose another alias.")
+
+
+def may_know_of(key: MasterKey, principal: Principal, using: str) -> bool:
+    """Whether a principal may describe a key."""
+    return bool(allowed_actions([Action.DESCRIBE], key, principal, using=using))
+
+
+def alias_refused(alias: str, owner: MasterKey, principal: Principal, act: str) -> AliasRefused:
+    """Record the attempt, and return its error."""
+    notify_denied(Denial(principal, act, owner.pk, owner.alias))
+    return AliasRefused(f"You may not give a key the alias {alias!r}. Choose another alias.")
+
 
 _TRIES = 10
 
 
 class _Moved(Exception):
-    """Somebody moved the alias between our look and our lock."""
+    """Another user moved the alias between our look and our lock."""
 
 
 @performs(Operation.MOVE_ALIAS)
@@ -31,7 +76,7 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
     """Give an alias to a master key: what names the alias is written under this key from now on.
 
     The key that had it keeps no alias and is named by its id; values under it stay readable. So is
-    the alias that `key` had: a key has one. An alias that nobody has is a new name for the key.
+    the alias that `key` had: a key has one. An alias that no key has is a new name for the key.
     Moving it where it is does nothing. (KMS: UpdateAlias.)
 
     A user's word puts no key into service: a key that is given its alias by a user serves fields
@@ -54,7 +99,7 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
     MasterKey(alias=alias).clean_fields(exclude={"id"})
     for _ in range(_TRIES):
         try:
-            tell(key, _move(alias, key, actor))
+            update_known(key, _move(alias, key, actor))
         except _Moved:
             continue
         return
@@ -64,38 +109,38 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
 def _move(alias: str, key: Key, actor: Any) -> MasterKey:
     with key_transaction() as using:
         lock_for_writing(using)
-        holder, target = _locked_in_order(using, alias, key)
+        owner, target = _locked_in_order(using, alias, key)
         principal = required(Operation.MOVE_ALIAS.action, target, actor, using)
         state_after(Operation.MOVE_ALIAS, target)
         if target.alias == alias:
             return target
-        done = Doing(using, principal, target)
-        if holder is None or holder == target:
+        done = OperationContext(using, principal, target)
+        if owner is None or owner == target:
             _check_new_name(alias, done)
             serves = _may_serve(done, None)
         else:
-            _take_from(holder, alias, done, actor)
-            serves = _may_serve(done, holder)
+            _take_from(owner, alias, done, actor)
+            serves = _may_serve(done, owner)
         try:
             _rename(done, alias, serves)
-        except IntegrityError as error:  # somebody gave it to a new key just now
+        except IntegrityError as error:  # another user gave it to a new key just now
             raise _Moved from error
     return target
 
 
-def _take_from(holder: MasterKey, alias: str, done: Doing, actor: Any) -> None:
+def _take_from(owner: MasterKey, alias: str, done: OperationContext, actor: Any) -> None:
     """Leave the key that has the alias without one, if the actor may."""
     is_person = done.principal != APPLICATION
-    if is_person and not may_know_of(holder, done.principal, done.using):
+    if is_person and not may_know_of(owner, done.principal, done.using):
         _check_new_name(alias, done)  # so that it looks as if there were no such key
-        raise alias_refused(alias, holder, done.principal, Operation.MOVE_ALIAS)
-    if holder.alias != alias:  # the database takes two that differ in case for the same
+        raise alias_refused(alias, owner, done.principal, Operation.MOVE_ALIAS)
+    if owner.alias != alias:  # the database takes two that differ in case for the same
         raise alias_taken(alias)
-    required(Operation.MOVE_ALIAS.action, holder, actor, done.using)
-    _rename(Doing(done.using, done.principal, holder), None, holder.serves_fields)
+    required(Operation.MOVE_ALIAS.action, owner, actor, done.using)
+    _rename(OperationContext(done.using, done.principal, owner), None, owner.serves_fields)
 
 
-def _check_new_name(alias: str, done: Doing) -> None:
+def _check_new_name(alias: str, done: OperationContext) -> None:
     """Leave names that fields declare to the application, where there is no key to have a say."""
     if done.principal == APPLICATION:
         return
@@ -103,22 +148,22 @@ def _check_new_name(alias: str, done: Doing) -> None:
     leaves = {key.alias} if key.alias and key.serves_fields else set()
     if any(named_by_fields(name) for name in (alias, *leaves)):
         denial = Denial(done.principal, Operation.MOVE_ALIAS, key.pk, key.alias)
-        tell_denied(denial)
+        notify_denied(denial)
         raise KeyAccessDenied(
             f"{denial}. Encrypted fields name it, or the alias that it has now: the application "
             "moves it, with `python manage.py move_alias`."
         )
 
 
-def _may_serve(done: Doing, holder: MasterKey | None) -> bool:
+def _may_serve(done: OperationContext, owner: MasterKey | None) -> bool:
     """Whether fields may write under the key by its new alias."""
     key = done.key
     if done.principal == APPLICATION:
         return key.serves_fields or key.creator_type == APPLICATION.type
-    return key.serves_fields and holder is not None and holder.serves_fields
+    return key.serves_fields and owner is not None and owner.serves_fields
 
 
-def _rename(done: Doing, alias: str | None, serves_fields: bool) -> None:
+def _rename(done: OperationContext, alias: str | None, serves_fields: bool) -> None:
     key = done.key
     before: dict[str, Any] = {"alias": key.alias}
     after: dict[str, Any] = {"alias": alias}
@@ -131,15 +176,15 @@ def _rename(done: Doing, alias: str | None, serves_fields: bool) -> None:
 def _locked_in_order(using: str, alias: str, key: Key) -> tuple[MasterKey | None, MasterKey]:
     """Lock the key that has the alias, if one has, and the one that is to have it.
 
-    In one order, whatever is moved where, so that no two operators wait for each other.
+    In one order, whatever is moved where, so that no two users wait for each other.
     """
-    target_id, holder_id = found_key(using, key).pk, _holder_id(using, alias)
-    rows = {pk: locked_key(using, pk) for pk in sorted({target_id, holder_id or target_id})}
+    target_id, owner_id = found_key(using, key).pk, _owner_id(using, alias)
+    rows = {pk: locked_key(using, pk) for pk in sorted({target_id, owner_id or target_id})}
     target = rows[target_id]
-    if _holder_id(using, alias) != holder_id or (isinstance(key, str) and target.alias != key):
+    if _owner_id(using, alias) != owner_id or (isinstance(key, str) and target.alias != key):
         raise _Moved
-    return rows[holder_id] if holder_id else None, target
+    return rows[owner_id] if owner_id else None, target
 
 
-def _holder_id(using: str, alias: str) -> UUID | None:
+def _owner_id(using: str, alias: str) -> UUID | None:
     return MasterKey.objects.using(using).filter(alias=alias).values_list("pk", flat=True).first()

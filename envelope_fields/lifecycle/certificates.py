@@ -1,4 +1,4 @@
-"""What is agreed to before a key is shredded, and what is certified afterwards."""
+"""What is agreed to before a key is destroyed, and what is certified afterwards."""
 
 from __future__ import annotations
 
@@ -10,15 +10,83 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from envelope_fields.census import CensusRow, NotCounted
-from envelope_fields.lifecycle.acts import Doing
-from envelope_fields.lifecycle.confirmation import (
-    ConfirmationRequired,
-    check_name,
-    name_of,
-)
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.context import OperationContext
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, as_text, as_utc, named
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
+
+
+class ConfirmationRequired(EnvelopeError):
+    """An act that may destroy more than the census counts, and was not confirmed by name.
+
+    Attributes:
+        expected: what to pass as `confirm=`: `alias@2026-11-28T02:13:05Z`, the name of the key and
+            when it was last used; the name alone where it was never used, and for shredding. A key
+            without an alias has its id for a name.
+        last_use: when `kms` last used the key or version, to the second; None if it never did.
+    """
+
+    def __init__(self, message: str, expected: str, last_use: Any = None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.last_use = last_use
+
+
+def name_of(row: Row) -> str:
+    """Return the name by which an act on a key, or on a version of it, is confirmed."""
+    return str(row.master_key if isinstance(row, MasterKeyVersion) else row)
+
+
+def quoting(row: Row, last_use: datetime | None) -> str:
+    """Return what confirms an act: the name of the key, and its last use where there was one."""
+    return name_of(row) if last_use is None else f"{name_of(row)}@{as_utc(last_use)}"
+
+
+def check_name(confirm: str | None, row: Row) -> None:
+    """Raise if a confirmation names another key.
+
+    Raises:
+        ConfirmationRequired: it does.
+    """
+    expected = name_of(row)
+    if confirm is not None and confirm != expected:
+        raise ConfirmationRequired(
+            f"{confirm!r} does not confirm this: {named(row)} is confirmed by {expected!r}.",
+            expected,
+        )
+
+
+def check_quoted(
+    confirm: str | None, row: Row, expected: str, reasons: Iterable[str], last_use: Any
+) -> None:
+    """Raise if a confirmation is for something else, or there are reasons for one and it lacks.
+
+    Args:
+        confirm: what was passed. The name alone confirms where there is no reason.
+        row: the key or version.
+        expected: what confirms it.
+        reasons: what is lost, or may be, that was not counted; in sentences.
+        last_use: when `kms` last used it.
+
+    Raises:
+        ConfirmationRequired: with these sentences, and what to pass.
+    """
+    if confirm == expected:
+        return
+    if confirm not in (None, name_of(row)):
+        raise ConfirmationRequired(
+            f"{confirm!r} does not confirm this: {named(row)} is confirmed by {expected!r}, which "
+            "quotes its last use.",
+            expected,
+            last_use,
+        )
+    content = " ".join(reasons)
+    if content:
+        raise ConfirmationRequired(
+            f"{content} To go on, pass confirm={expected!r}.", expected, last_use
+        )
+
 
 WHAT_REMAINS = (
     "Backups and replicas of the wrapped rows of these versions must go too, or the root key that "
@@ -141,7 +209,7 @@ def check_agreed(
 
 
 def issue(
-    done: Doing,
+    done: OperationContext,
     fields: tuple[FieldCount, ...],
     last_use: datetime | None,
     unseen: Iterable[NotCounted],
@@ -181,15 +249,15 @@ def certificate_of(row: Row) -> ShredCertificate | None:
 
 
 def _certificate(event: AuditEvent) -> ShredCertificate:
-    said: Any = event.after
+    content: Any = event.after
     return ShredCertificate(
         event=event.number,
         key_id=str(event.key_id),
-        name=said["name"],
-        versions=dict(said["versions"]),
-        fields=tuple(FieldCount(*each) for each in said["values"]),
+        name=content["name"],
+        versions=dict(content["versions"]),
+        fields=tuple(FieldCount(*each) for each in content["values"]),
         destroyed_at=event.occurred_at,
         actor=event.actor_name or f"{event.actor_type} {event.actor_id}".strip(),
-        last_use_by_kms=said["last_use_by_kms"],
-        not_counted=tuple(said.get("not_counted", ())),
+        last_use_by_kms=content["last_use_by_kms"],
+        not_counted=tuple(content.get("not_counted", ())),
     )

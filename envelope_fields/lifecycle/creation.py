@@ -7,12 +7,12 @@ from typing import Any
 from django.db import IntegrityError
 from django.utils import timezone
 
-from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.acts import Doing
-from envelope_fields.lifecycle.alias_errors import alias_problem, alias_taken
-from envelope_fields.lifecycle.locking import key_transaction
-from envelope_fields.models import KeyGrant, KeyManager, MasterKey, MasterKeyVersion
+from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
+from envelope_fields.lifecycle.context import OperationContext, key_transaction
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.rotation import new_version
+from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, require_creator
 
 
@@ -23,6 +23,8 @@ def create_master_key(
     managed_by: str = KeyManager.CUSTOMER,
     application_use: bool = True,
     rotation_period: int | None = None,
+    usage: str = KeyUsage.ENCRYPT_DECRYPT,
+    root_key: str | None = None,
     actor: Any = None,
 ) -> MasterKey:
     """Make a master key with its first version (KMS: CreateKey and CreateAlias).
@@ -32,15 +34,17 @@ def create_master_key(
     Args:
         alias: letters, digits and `/ _ . : @ -`, at most 200; what fields name in `key=`.
         description: for people.
-        managed_by: a `KeyManager`. A key of the application serves everybody who has access to it;
+        managed_by: a `KeyManager`. A key of the application serves all users who have access to it;
             a customer's serves the application, and the users whom grants name.
         application_use: whether the application itself may encrypt and decrypt under it.
         rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
+        usage: a `KeyUsage`, what its material is for; never changed.
+        root_key: the name of the root key that wraps it; None is the first in the settings.
         actor: the user on whose behalf this is done, who may do everything with the new key;
             None is the principal of the request, or the application.
 
     Raises:
-        ValidationError: not an alias, or not a period.
+        ValidationError: not an alias, a period or a usage.
         AliasTaken: another key has it.
         AliasRefused: so it is, and the actor may not describe that key.
         KeyAccessDenied: the actor is anonymous, or a user who is inactive or gone.
@@ -53,6 +57,8 @@ def create_master_key(
         managed_by=managed_by,
         application_use=application_use,
         rotation_period=rotation_period,
+        usage=usage,
+        root_key=root_key,
         created_at=now,
         state_changed_at=now,
     )
@@ -84,13 +90,13 @@ def _store(key: MasterKey, version: MasterKeyVersion, principal: Principal) -> N
         except IntegrityError as error:
             raise _Faster from error
         version.save(using=using, force_insert=True)
-        done = Doing(using, principal, key)
-        done.record(CREATE_KEY, {}, _said_of(key))
+        done = OperationContext(using, principal, key)
+        done.record(CREATE_KEY, {}, _content(key))
         if principal != APPLICATION:
             _grant_everything(done)
 
 
-def _grant_everything(done: Doing) -> None:
+def _grant_everything(done: OperationContext) -> None:
     """Let a user do everything with the key they made, as KMS lets the account that makes one."""
     grant = KeyGrant(
         master_key=done.key,
@@ -100,20 +106,18 @@ def _grant_everything(done: Doing) -> None:
     )
     grant.save(using=done.using, force_insert=True)
     granted = {"principal": str(done.principal), "actions": grant.actions}
-    done.record("create_grant", {}, {"grant": grant.pk, **granted})
+    done.record(Operation.CREATE_GRANT, {}, {"grant": grant.pk, **granted})
 
 
-def _said_of(key: MasterKey) -> dict[str, Any]:
-    return {
+def _content(key: MasterKey) -> dict[str, Any]:
+    content: dict[str, Any] = {
         "alias": key.alias,
         "managed_by": str(key.managed_by),
         "application_use": key.application_use,
         "rotation_period": key.rotation_period,
     }
-
-
-def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
-    """Make a version of a key, its material wrapped by the root key; it is not saved."""
-    now = timezone.now()
-    columns = keyring.generate_version(key.id, number, key.usage)
-    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
+    if key.usage != KeyUsage.ENCRYPT_DECRYPT:
+        content["usage"] = str(key.usage)
+    if key.root_key is not None:
+        content["root_key"] = key.root_key
+    return content

@@ -10,20 +10,19 @@ from typing import Any
 
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.lifecycle.acts import Doing, Row, doing, tell
-from envelope_fields.lifecycle.confirmation import check_quoted
-from envelope_fields.lifecycle.locking import (
-    KeyOrVersion,
+from envelope_fields.lifecycle.certificates import check_quoted
+from envelope_fields.lifecycle.context import (
+    OperationContext,
     expecting,
+    performing,
     refuse_transaction_around,
+    update_known,
 )
-from envelope_fields.lifecycle.occupancy import KeyInUse, values_under
-from envelope_fields.lifecycle.operations import Operation, performs
-from envelope_fields.lifecycle.parameters import LONGEST_WAIT as LONGEST_WAIT
-from envelope_fields.lifecycle.parameters import SHORTEST_WAIT as SHORTEST_WAIT
-from envelope_fields.lifecycle.representation import named, state_content
-from envelope_fields.lifecycle.transitions import state_after
-from envelope_fields.lifecycle.witnesses import unseen_places, witnesses_of
+from envelope_fields.lifecycle.keys import KeyOrVersion
+from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.parameters import LONGEST_WAIT, SHORTEST_WAIT
+from envelope_fields.lifecycle.representation import Row, named, state_content
+from envelope_fields.lifecycle.witnesses import KeyInUse, uncounted_now, values_under, witnesses_of
 from envelope_fields.models import KeyState
 
 
@@ -60,7 +59,7 @@ def schedule_deletion(
     Raises:
         BadWaitingPeriod: not 7 to 30 days.
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the state does not allow it, the version is the current one, somebody
+        MasterKeyUnusable: the state does not allow it, the version is the current one, another user
             changed the state before the confirmation was recorded, or a transaction is open that
             could take the first step back.
         KeyAccessDenied: the actor may not.
@@ -74,7 +73,7 @@ def schedule_deletion(
         )
     refuse_transaction_around("schedule the deletion of a key")
     wait = timedelta(days=days)
-    with doing(Operation.SCHEDULE_DELETION, key, actor) as done:
+    with performing(Operation.SCHEDULE_DELETION, key, actor) as done:
         if state_after(Operation.SCHEDULE_DELETION, done.row) == done.row.state:
             return _same_date(done, wait)
         before = state_content(done.row)
@@ -84,7 +83,7 @@ def schedule_deletion(
         _confirm(done, key, confirm, actor)
     except BaseException as error:
         with _again(done, key, actor) as now:
-            if _is_as_left(now.row, done.row):  # who has changed it meanwhile knew it as pending
+            if _is_unchanged(now.row, done.row):  # who has changed it meanwhile knew it as pending
                 _put_back(now, KeyState(before["state"]), error)
         raise
     assert done.row.deletion_at is not None  # noqa: S101 - it was set
@@ -95,9 +94,9 @@ def schedule_deletion(
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
     """Take a deletion back, which leaves the key or version disabled (KMS: CancelKeyDeletion).
 
-    Doing it twice does nothing. Arguments and errors are those of `disable`.
+    OperationContext it twice does nothing. Arguments and errors are those of `disable`.
     """
-    with doing(Operation.CANCEL_DELETION, key, actor) as done:
+    with performing(Operation.CANCEL_DELETION, key, actor) as done:
         to = state_after(Operation.CANCEL_DELETION, done.row)
         if to != done.row.state:
             before = state_content(done.row)
@@ -105,7 +104,7 @@ def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
             done.record(Operation.CANCEL_DELETION, before, state_content(done.row))
 
 
-def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
+def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
     """Count what is under a key that is pending deletion, and record what is confirmed.
 
     Raises:
@@ -114,7 +113,7 @@ def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) ->
         CensusFailed: that could not be counted.
         MasterKeyUnusable: its state was changed meanwhile.
     """
-    unseen = unseen_places()
+    unseen = uncounted_now()
     found = values_under(done.row)
     if found:
         raise KeyInUse(done.row, found)
@@ -124,35 +123,35 @@ def _confirm(done: Doing, key: KeyOrVersion, confirm: str | None, actor: Any) ->
     if not reasons:
         return
     with _again(done, key, actor) as now:
-        if not _is_as_left(now.row, done.row):
+        if not _is_unchanged(now.row, done.row):
             raise MasterKeyUnusable(
                 f"The state of {named(now.row)} was changed while the values under it were "
                 f"counted: it is {now.row.state.replace('_', ' ')}."
             )
-        now.record(Operation.CONFIRM_DELETION, {}, {"confirmed": confirm, **seen.as_said()})
+        now.record(Operation.CONFIRM_DELETION, {}, {"confirmed": confirm, **seen.content()})
 
 
 @contextmanager
-def _again(first: Doing, key: KeyOrVersion, actor: Any) -> Iterator[Doing]:
-    """Lock a key or version once more, after values were counted; see `acts.doing`."""
-    which = copy(first.row)  # `doing` tells it what it finds
-    with expecting(lambda _: None), doing(Operation.SCHEDULE_DELETION, which, actor) as done:
+def _again(first: OperationContext, key: KeyOrVersion, actor: Any) -> Iterator[OperationContext]:
+    """Lock a key or version once more, after values were counted; see `context.performing`."""
+    which = copy(first.row)  # `performing` tells it what it finds
+    with expecting(lambda _: None), performing(Operation.SCHEDULE_DELETION, which, actor) as done:
         yield done
-    tell(key, done.row)
+    update_known(key, done.row)
 
 
-def _is_as_left(now: Row, left: Row) -> bool:
-    return (now.state, now.state_changed_at) == (left.state, left.state_changed_at)
+def _is_unchanged(now: Row, before: Row) -> bool:
+    return (now.state, now.state_changed_at) == (before.state, before.state_changed_at)
 
 
-def _put_back(done: Doing, to: KeyState, error: BaseException) -> None:
+def _put_back(done: OperationContext, to: KeyState, error: BaseException) -> None:
     pending = state_content(done.row)
     done.become(to)
     after = {**state_content(done.row), "because": type(error).__name__}
     done.record(Operation.CANCEL_DELETION, pending, after)
 
 
-def _same_date(done: Doing, wait: timedelta) -> datetime:
+def _same_date(done: OperationContext, wait: timedelta) -> datetime:
     row = done.row
     assert row.deletion_at is not None  # noqa: S101 - it is pending
     if row.deletion_at != row.state_changed_at + wait:

@@ -12,16 +12,15 @@ from envelope_fields import keyring
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import CensusRow, NotCounted, census
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.acts import Doing, Row, doing
-from envelope_fields.lifecycle.confirmation import ConfirmationRequired
-from envelope_fields.lifecycle.failures import Refused, collecting
-from envelope_fields.lifecycle.occupancy import refuse_if_occupied
+from envelope_fields.lifecycle.certificates import ConfirmationRequired
+from envelope_fields.lifecycle.context import OperationContext, Refused, collecting, performing
 from envelope_fields.lifecycle.operations import Operation
-from envelope_fields.lifecycle.representation import named, state_content
+from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.lifecycle.witnesses import (
     Confirmed,
     Witnesses,
-    unseen_places,
+    refuse_if_in_use,
+    uncounted_now,
     witnesses_of,
 )
 from envelope_fields.models import (
@@ -70,20 +69,20 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
     due = _due()
     if not due:
         return done
-    # One count for all. Each has been unusable for days, so nothing comes under it now; and whoever
+    # One count for all. Each has been unusable for days, so nothing comes under it now; and what
     # made one usable again since has moved its date, which is looked at under the lock.
     counted: list[_Count] = []
     for row in due:
         with collecting(done.refused, row):
             if not counted:
-                counted.append(_Count(unseen_places(), census()))
-            refuse_if_occupied(row, counted[0].rows)
+                counted.append(_Count(uncounted_now(), census()))
+            refuse_if_in_use(row, counted[0].rows)
             if _destroy_if_due(row, witnesses_of(row, counted[0].unseen), actor):
                 done.destroyed.append(row)
     return done
 
 
-def destroy(done: Doing) -> None:
+def destroy(done: OperationContext) -> None:
     """Overwrite the wrapped material of a locked key or version; what cannot be undone.
 
     The event is the caller's to record, in the same transaction.
@@ -112,37 +111,37 @@ def _due() -> list[MasterKey | MasterKeyVersion]:
 
 
 def _destroy_if_due(row: Row, now: Witnesses, actor: Any) -> bool:
-    with doing(Operation.DESTROY, row, actor) as done:
-        # Under the lock: cancelled, scheduled anew, or destroyed by somebody else meanwhile?
+    with performing(Operation.DESTROY, row, actor) as done:
+        # Under the lock: cancelled, scheduled anew, or destroyed by another process meanwhile?
         if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
             return False
-        _refuse_news(done, now)
+        _refuse_later(done, now)
         before = state_content(done.row)
         done.record(Operation.DESTROY, before, {"state": str(KeyState.DESTROYED)})
         destroy(done)
     return True
 
 
-def _refuse_news(done: Doing, now: Witnesses) -> None:
+def _refuse_later(done: OperationContext, now: Witnesses) -> None:
     """Raise if more is known of a key or version than when its deletion was scheduled.
 
-    Other processes tell of the uses that they have counted about a minute later.
+    Other processes record the uses that they have counted about a minute later.
 
     Raises:
         ConfirmationRequired: it is.
     """
     now = now.with_latest_use()  # under the lock
-    news = " ".join(_confirmed(done).news(now))
-    if news:
+    later = " ".join(_confirmed(done).later(now))
+    if later:
         raise ConfirmationRequired(
-            f"{named(done.row)[0].upper()}{named(done.row)[1:]} is not destroyed. {news} Cancel "
+            f"{named(done.row)[0].upper()}{named(done.row)[1:]} is not destroyed. {later} Cancel "
             f"the deletion; to go on, schedule it again with confirm={now.expected!r}.",
             now.expected,
             last_use_by_kms(done.row),
         )
 
 
-def _confirmed(done: Doing) -> Confirmed:
+def _confirmed(done: OperationContext) -> Confirmed:
     """Return what was confirmed since the deletion was scheduled, as the audit trail says it."""
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,

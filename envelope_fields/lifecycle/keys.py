@@ -1,15 +1,31 @@
-"""How a name becomes a key: an id, an alias, a row of before, or a text from outside."""
+"""Master keys by their names, such as an id, an alias or an address; and who may do what with them.
+
+The admin and the API ask here what to show, and what to try: a permission of Django's, and the
+policy of the key. An operation asks the policy again, under its lock.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.policy import (
+    Action,
+    Denial,
+    allowed_actions,
+    current_principal,
+    keys_open_to,
+    principal_of,
+)
+from envelope_fields.policy import notify as notify_denied
 
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion
@@ -68,6 +84,12 @@ def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion | None:
     return versions.filter(number=number).first()
 
 
+def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
+    """Return the current version among versions of one key; None where it is not among them."""
+    opened = (version for version in versions if version.opened_at is not None)
+    return max(opened, key=lambda version: version.number, default=None)
+
+
 def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:
     """Return the row of a master key or of one of its versions as it is now, without a lock.
 
@@ -112,3 +134,37 @@ def condition(key: Key) -> dict[str, Any]:
     if isinstance(key, str):
         return {"alias": key}
     raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
+
+
+def has_permission(user: Any, codename: str) -> bool:
+    """Whether a user has a permission of this app."""
+    ask = getattr(user, "has_perm", None)  # a user model may have no permissions
+    return bool(ask and ask(f"envelope_fields.{codename}"))
+
+
+def actions_on(key: MasterKey, actor: Any = None) -> set[Action]:
+    """Return what the policy of a key lets a user do; None is the current principal."""
+    return allowed_actions(Action, key, _principal(actor), using=configuration().database)
+
+
+def may_on(key: MasterKey, *actions: Action, actor: Any = None) -> bool:
+    """Whether the policy of a key lets a user do one of some actions."""
+    using = configuration().database
+    return bool(allowed_actions(actions, key, _principal(actor), using=using))
+
+
+def open_keys(action: Action, actor: Any = None) -> QuerySet[MasterKey]:
+    """Return the keys with which a user may do something, by the policies of the keys."""
+    using = configuration().database
+    keys = MasterKey.objects.using(using)
+    return keys.filter(keys_open_to(action, _principal(actor), using=using))
+
+
+def record_denial(action: Action | str, key: MasterKey | None, actor: Any = None) -> None:
+    """Have a refused attempt logged, and stored in the audit trail."""
+    pk, alias = (None, None) if key is None else (key.pk, key.alias)
+    notify_denied(Denial(_principal(actor), action, pk, alias))
+
+
+def _principal(actor: Any) -> Any:
+    return current_principal() if actor is None else principal_of(actor)

@@ -1,26 +1,120 @@
-"""Keys that are made on demand: when the first value is to be written under them.
+"""Keys that are made on demand, when the first value is to be written under them.
 
 Such a key had better outlive a rollback: then no value and no cache is ever left without it, other
 requests do not wait for this one to end, and values may go anywhere. So it is made in an autonomous
 transaction, where there can be one; otherwise it belongs to the transaction of the value, with all
 that law 3 says about that.
+
+The default key is made by migration `0002`, and made again when it is gone. A flush takes it away.
+`post_migrate` comes after most, and a key is made there before the receivers of other apps, which
+may need it; some test cases flush and send nothing, so that the key is made when a field needs it.
 """
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.apps import apps as installed_apps
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    IntegrityError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.models import Model, QuerySet
 
-from envelope_fields import key_changes
+from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.fields import row_keys
 from envelope_fields.keyring import snapshots
-from envelope_fields.lifecycle.alias_errors import AliasTaken
+from envelope_fields.lifecycle.aliases import AliasTaken
 from envelope_fields.lifecycle.creation import create_master_key
+from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage, key_changes
 from envelope_fields.policy import APPLICATION
+
+_DESCRIPTION = "Serves every encrypted field that names no key of its own."
+
+
+def create_default_key(apps: Any, using: str) -> None:
+    """Make the master key with the alias `default` in the database `using`, if it is not there.
+
+    Migration `0002` comes here, too: the models may be those of any later state, and have more or
+    fewer columns than those of today.
+
+    Args:
+        apps: the registry to take the models from: in a migration, that of its state.
+        using: the database that is being migrated; nothing happens unless keys live there.
+
+    Raises:
+        ImproperlyConfigured: no usable root key; the message says which command makes one.
+    """
+    key_model = apps.get_model("envelope_fields", "MasterKey")
+    version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
+    if using != configuration().database or not router.allow_migrate_model(using, key_model):
+        return
+    if _is_there(key_model, using):
+        return
+    key_id = uuid.uuid4()
+    made = keyring.generate_version(key_id, 1, KeyUsage.ENCRYPT_DECRYPT)
+    key = _row(
+        key_model,
+        id=key_id,
+        alias=DEFAULT_ALIAS,
+        description=_DESCRIPTION,
+        usage=KeyUsage.ENCRYPT_DECRYPT,
+        managed_by=KeyManager.APPLICATION,  # not yet in migration 0002; 0003 says it of that key
+    )
+    version = _row(version_model, master_key_id=key_id, **made)
+    # Two processes that migrate at once both come here; only one can have the alias.
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        key.save(using=using, force_insert=True)
+        version.save(using=using, force_insert=True)
+        # The models of a migration have no signals of ours.
+        key_changes.announce(using, [made["version_id"]])
+
+
+def _row(model: type[Model], **values: Any) -> Model:
+    """Return an unsaved row with those of the values that the model has a column for."""
+    there = {field.attname for field in model._meta.concrete_fields}
+    return model(**{name: value for name, value in values.items() if name in there})
+
+
+def _is_there(key_model: type[Model], using: str) -> bool:
+    rows: QuerySet[Model] = QuerySet(key_model, using=using).filter(alias=DEFAULT_ALIAS)
+    if connections[using].in_atomic_block:
+        # SQLite lets no transaction write that has read before another one wrote: this one, the
+        # migration's, begins by writing, and waits.
+        return bool(rows.update(alias=DEFAULT_ALIAS))
+    return rows.exists()
+
+
+def connect() -> None:
+    """Have fields make the default key where they need it and it is gone."""
+    row_keys.make_default_by(_make_default)
+
+
+def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
+    """Make the default key again after each `migrate` and `flush`: a receiver of `post_migrate`."""
+    if using != configuration().database:
+        return
+    # Whatever just happened to the tables, what this process knew of keys may be gone.
+    keyring.evict()
+    try:
+        version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
+    except LookupError:  # migrated back to before our tables
+        return
+    if version_model._meta.db_table in connections[using].introspection.table_names():
+        create_default_key(apps, using)
+
+
+def _make_default(alias: str, using: str) -> None:
+    make(alias, using, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION)
 
 
 def make(alias: str, using: str, **attributes: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Model
 from django.utils import timezone
 
+from envelope_fields.lifecycle.keys import current_of
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
 
 Row = MasterKey | MasterKeyVersion
@@ -54,9 +55,9 @@ def key_content_with_versions(
     """Return the same with its versions; None has the database asked for these."""
     if versions is None:
         versions = list(key.versions.using(key._state.db).order_by("number"))
-    newest = versions[-1]
-    content = key_content(key, current_version=newest.number, rotated_at=newest.created_at)
-    listed = [version_content(each, is_current=each is newest) for each in versions]
+    newest, current = versions[-1], current_of(versions) or versions[0]
+    content = key_content(key, current_version=current.number, rotated_at=newest.created_at)
+    listed = [version_content(each, is_current=each is current) for each in versions]
     return {**content, "versions": listed}
 
 

@@ -1,4 +1,7 @@
-"""Master keys moved from one root key to another, while everything runs (KMS has no such act)."""
+"""Versions of master keys and the root keys that wrap them: moved to another one, and opened.
+
+KMS has no such operations. Everything goes on meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
 from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.keyring.wrapping import Wrapping
-from envelope_fields.lifecycle.acts import required
-from envelope_fields.lifecycle.failures import Refused, collecting
-from envelope_fields.lifecycle.locking import key_transaction, locked_key
+from envelope_fields.lifecycle.context import (
+    Refused,
+    collecting,
+    key_transaction,
+    locked_key,
+    required,
+)
+from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, Action, current_principal, principal_of
 
@@ -22,7 +33,7 @@ _TRIES = 3
 
 
 class _Changed(Exception):
-    """Somebody else moved the row; what was recorded of it is rolled back."""
+    """Another process moved the row; what was recorded of it is rolled back."""
 
 
 @dataclass(slots=True)
@@ -30,7 +41,7 @@ class Rewrapped:
     """What `rewrap_master_keys` did.
 
     Attributes:
-        moved: the versions, and the key of the audit trail, that the root key wraps now.
+        moved: the versions, and the key of the audit trail, that another root key wraps now.
         refused: those that it does not, and why; they stay as they were.
     """
 
@@ -40,6 +51,9 @@ class Rewrapped:
 
 def rewrap_master_keys(to_root_key: str, *, actor: Any = None) -> Rewrapped:
     """Have a root key wrap every master key version that another one wraps now.
+
+    A key that names a root key of its own (`MasterKey.root_key`) is wrapped by that one, whichever
+    is given here: its versions move there where another one wraps them, and stay otherwise.
 
     Each version is opened by its present root key, wrapped by the new one, and opened again to see
     that it is the same, before its row is changed; and its row only where it is still the one that
@@ -60,23 +74,28 @@ def rewrap_master_keys(to_root_key: str, *, actor: Any = None) -> Rewrapped:
     done = Rewrapped()
     for row in under_other_root_keys(to_root_key):
         with collecting(done.refused, row):
-            if _moved(row, to_root_key, actor):
+            if _moved(row, _root_key_of(row) or to_root_key, actor):
                 done.moved.append(row)
     return done
 
 
 def under_other_root_keys(root_key: str) -> list[Row]:
-    """Return what a root key does not wrap: versions with material, and the audit trail's key."""
+    """Return what `rewrap_master_keys` would move: versions with material, and the trail's key."""
     using = configuration().database
-    versions = MasterKeyVersion.objects.using(using).exclude(root_key=root_key)
+    wrapped_by = Coalesce(F("master_key__root_key"), Value(root_key))
+    versions = MasterKeyVersion.objects.using(using).exclude(root_key=wrapped_by)
     return [
         *versions.exclude(state=KeyState.DESTROYED).select_related("master_key").order_by("pk"),
         *AuditKey.objects.using(using).exclude(root_key=root_key).order_by("number"),
     ]
 
 
+def _root_key_of(row: Row) -> str | None:
+    return row.master_key.root_key if isinstance(row, MasterKeyVersion) else None
+
+
 def _moved(row: Row, to_root_key: str, actor: Any) -> bool:
-    """Try until the row is moved, by us or by somebody else; return whether it was us."""
+    """Try until the row is moved, by this process or another; return whether it was us."""
     for _ in range(_TRIES):
         if _move(row, to_root_key, actor):
             return True
@@ -88,7 +107,7 @@ def _moved(row: Row, to_root_key: str, actor: Any) -> bool:
 
 
 def _move(row: Row, to_root_key: str, actor: Any) -> bool:
-    """Move a row that is as we read it; return False where somebody has changed it meanwhile."""
+    """Move a row that is as we read it; return False where it was changed meanwhile."""
     if isinstance(row, MasterKeyVersion):
         return _move_version(row, to_root_key, actor)
     with suppress(_Changed):
@@ -101,7 +120,7 @@ def _move_version(version: MasterKeyVersion, to_root_key: str, actor: Any) -> bo
     read = rows.with_version_id(bytes(version.version_id), usage=None)
     if read.root_key == to_root_key or read.state.state == KeyState.DESTROYED:
         return False
-    columns = _columns(keyring.rewrapped(read, to_root_key), to_root_key)  # in no transaction
+    columns = keyring.rewrapped(read, to_root_key)  # in no transaction: it may take long
     with key_transaction() as using:
         key = locked_key(using, version.master_key_id)
         principal = required(Action.ROTATE, key, actor, using)
@@ -127,7 +146,7 @@ def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
             "`python manage.py rewrap_master_keys`."
         )
     read = rows.of_audit_key(key)
-    columns = _columns(keyring.rewrapped(read, to_root_key), to_root_key)
+    columns = keyring.rewrapped(read, to_root_key)
     with key_transaction() as using:
         # The event first, since it locks the head of the trail before this key, as all events do.
         audit.record(
@@ -151,9 +170,56 @@ def _swap(table: Any, row: Row, read: rows.KeyRow, columns: dict[str, Any]) -> b
     return True
 
 
-def _columns(wrapped: Wrapping, root_key: str) -> dict[str, Any]:
-    return {
-        "root_key": root_key,
-        "wrapped_material": wrapped.material,
-        "wrapping_key_id": wrapped.wrapping_key_id,
-    }
+@dataclass(slots=True)
+class Opened:
+    """What `open_master_key_versions` did.
+
+    Attributes:
+        opened: the versions that were opened for the first time.
+        refused: those that were not, and why; they serve nothing yet.
+    """
+
+    opened: list[MasterKeyVersion] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def open_master_key_versions(*, actor: Any = None) -> Opened:
+    """Open the versions that no process has opened yet, so that the newest becomes current.
+
+    A process whose root key lets it wrap and not unwrap makes such versions: values are written
+    under the version before until a process that may unwrap has called this.
+
+    Args:
+        actor: as for `create_master_key`; needs the right to rotate each key.
+    """
+    versions = MasterKeyVersion.objects.using(configuration().database)
+    waiting = versions.filter(opened_at__isnull=True, state=KeyState.ENABLED)
+    done = Opened()
+    for version in waiting.select_related("master_key").order_by("pk"):
+        with collecting(done.refused, version):
+            if _opened(version, actor):
+                done.opened.append(version)
+    return done
+
+
+def _opened(version: MasterKeyVersion, actor: Any) -> bool:
+    """Open a version; return False where another process has done so."""
+    keyring.check_version(bytes(version.version_id))  # in no transaction
+    with key_transaction() as using:
+        key = locked_key(using, version.master_key_id)
+        principal = required(Operation.OPEN_VERSION.action, key, actor, using)
+        before, now = key.current_version.number, timezone.now()
+        rows = MasterKeyVersion.objects.using(using).filter(pk=version.pk, opened_at__isnull=True)
+        if not rows.filter(state=KeyState.ENABLED).update(opened_at=now):
+            return False
+        audit.record(
+            Operation.OPEN_VERSION,
+            actor=principal,
+            using=using,
+            key=key,
+            version=version,
+            before={"current_version": before},
+            after={"current_version": key.current_version.number},
+        )
+    version.opened_at = now
+    return True

@@ -6,18 +6,27 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import DateTimeField, F, Func, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.acts import Doing, doing
-from envelope_fields.lifecycle.creation import new_version
-from envelope_fields.lifecycle.failures import Refused, collecting
-from envelope_fields.lifecycle.locking import Key, found_key
-from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.databases import database_of
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.lifecycle.context import (
+    OperationContext,
+    Refused,
+    collecting,
+    performing,
+    required,
+)
+from envelope_fields.lifecycle.keys import Key, found_key
+from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
-from envelope_fields.lifecycle.transitions import state_after
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+
+_TRIES = 20
 
 
 @dataclass(slots=True)
@@ -37,7 +46,8 @@ class Rotations:
 def rotate_master_key(key: Key, *, actor: Any = None) -> MasterKeyVersion:
     """Make a new version of a master key, which is current from now on (KMS: RotateKeyOnDemand).
 
-    Values stay under their versions and can be read as before.
+    Values stay under their versions and can be read as before. Where this process may wrap with the
+    root key and not unwrap, the version is current once `open_master_key_versions` has opened it.
 
     Args:
         key: a master key, its id or its alias.
@@ -51,8 +61,9 @@ def rotate_master_key(key: Key, *, actor: Any = None) -> MasterKeyVersion:
     """
     if isinstance(key, MasterKeyVersion):
         raise TypeError("A version is not rotated; its master key is.")
-    with doing(Operation.ROTATE, key, actor) as done:
-        return _rotate(done)
+    version = _rotated(key, actor)
+    assert version is not None  # noqa: S101 - nothing was in the way
+    return version
 
 
 def next_rotation(key: Key) -> datetime | None:
@@ -65,7 +76,7 @@ def next_rotation(key: Key) -> datetime | None:
         MasterKeyNotFound: there is no such key.
     """
     row = found_key(configuration().database, key)
-    return next_rotation_after(row, row.current_version.created_at)
+    return next_rotation_after(row, _newest(row).created_at)
 
 
 def rotate_due_keys(*, actor: Any = None) -> Rotations:
@@ -82,26 +93,61 @@ def rotate_due_keys(*, actor: Any = None) -> Rotations:
         if not _is_due(key, key.newest):  # type: ignore[attr-defined]  # annotated
             continue
         with collecting(done.refused, key):
-            version = _rotate_if_due(key, actor)
+            version = _rotated(key, actor, only_if_due=True)
             if version is not None:
                 done.rotated.append(version)
     return done
 
 
-def _rotate_if_due(key: MasterKey, actor: Any) -> MasterKeyVersion | None:
-    with doing(Operation.ROTATE, key, actor) as done:
-        # Another operator may have been faster.
-        due = _is_due(done.key, done.key.current_version.created_at)
-        return _rotate(done) if due else None
+def _rotated(key: Key, actor: Any, *, only_if_due: bool = False) -> MasterKeyVersion | None:
+    """Make a version and store it, unless another operator rotated a key that was due.
+
+    It is wrapped before the transaction, for the number that is next then. An operator who was
+    faster has taken the number, and it is wrapped again.
+    """
+    for _ in range(_TRIES):
+        version = _wrapped(key, actor)
+        with performing(Operation.ROTATE, key, actor) as done:
+            state_after(Operation.ROTATE, done.key)
+            newest = _newest(done.key)
+            if only_if_due and not _is_due(done.key, newest.created_at):
+                return None
+            if (version.master_key_id, version.number) == (done.key.pk, newest.number + 1):
+                _store(version, done)
+                return version
+    raise MasterKeyUnusable(f"Others are rotating the master key {key} all the time. Try again.")
 
 
-def _rotate(done: Doing) -> MasterKeyVersion:
-    state_after(Operation.ROTATE, done.key)
-    newest = done.key.versions.using(done.using).aggregate(Max("number"))["number__max"] or 0
-    version = new_version(done.key, newest + 1)
+def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
+    """Make the next version of a key, if that is allowed now."""
+    using = configuration().database
+    row = found_key(using, key)
+    required(Operation.ROTATE.action, row, actor, using)
+    state_after(Operation.ROTATE, row)
+    return new_version(row, _newest(row).number + 1)
+
+
+def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
+    """Make a version of a key, its material wrapped by the root key; it is not saved.
+
+    Call it outside of the transaction that saves it: the root key may take long.
+    """
+    now = timezone.now()
+    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
+    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
+
+
+def _store(version: MasterKeyVersion, done: OperationContext) -> None:
+    before = done.key.current_version.number
     version.save(using=done.using, force_insert=True)
-    done.record(Operation.ROTATE, {"current_version": newest}, {"current_version": version.number})
-    return version
+    after = {"current_version": version.number if version.opened_at else before}
+    if version.opened_at is None:
+        after["unopened_version"] = version.number
+    done.record(Operation.ROTATE, {"current_version": before}, after)
+
+
+def _newest(key: MasterKey) -> MasterKeyVersion:
+    return key.versions.using(configuration().database).order_by("-number")[0]
 
 
 def _with_periods() -> list[MasterKey]:
@@ -114,3 +160,38 @@ def _with_periods() -> list[MasterKey]:
 def _is_due(key: MasterKey, newest: datetime) -> bool:
     due = due_at(key.rotation_period, newest)
     return due is not None and due <= timezone.now()
+
+
+_NEVER_ROTATED = (KeyState.PENDING_DELETION, KeyState.DESTROYED)
+
+
+class _DaysLater(Func):
+    """A moment, some days later; each database has a syntax of its own for it."""
+
+    output_field = DateTimeField()
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **context: Any) -> Any:
+        template, joiner = database_of(connection).DAYS_LATER
+        return super().as_sql(compiler, connection, None, template, joiner, **context)
+
+
+def with_versions(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
+    """Add `version_count`, `current_number`, `rotated_at` and `due_at` to keys.
+
+    The numbers of a key's versions have no gaps, so the newest says how many there are.
+    """
+    versions = MasterKeyVersion.objects.using(keys.db).filter(master_key=OuterRef("pk"))
+    newest = versions.order_by("-number")
+    return keys.annotate(
+        version_count=Subquery(newest.values("number")[:1]),
+        current_number=Coalesce(
+            Subquery(newest.filter(opened_at__isnull=False).values("number")[:1]), 1
+        ),
+        rotated_at=Subquery(newest.values("created_at")[:1]),
+        due_at=_DaysLater(F("rotated_at"), F("rotation_period")),
+    )
+
+
+def due_keys(keys: QuerySet[MasterKey]) -> QuerySet[MasterKey]:
+    """Pick the keys whose rotation period is over."""
+    return keys.filter(Q(due_at__lte=timezone.now())).exclude(state__in=_NEVER_ROTATED)

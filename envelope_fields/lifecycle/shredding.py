@@ -1,7 +1,7 @@
 """Crypto-shredding: a key is destroyed together with the values under it, on purpose.
 
 Disable, wait until every process knows, count, destroy; and a certificate of it. In a web request
-nobody waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
+no one waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle import under_way
-from envelope_fields.lifecycle.acts import Row, doing, required, tell
-from envelope_fields.lifecycle.cache_bound import known_everywhere
+from envelope_fields.lifecycle import other_processes
 from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
     ShredConfirmation,
@@ -25,26 +23,27 @@ from envelope_fields.lifecycle.certificates import (
     check_agreed,
     counted_fields,
     issue,
+    name_of,
 )
-from envelope_fields.lifecycle.confirmation import name_of
-from envelope_fields.lifecycle.destruction import destroy
-from envelope_fields.lifecycle.locking import (
-    KeyOrVersion,
+from envelope_fields.lifecycle.context import (
     expecting,
-    find_master_key,
-    found,
+    performing,
     refuse_transaction_around,
+    required,
+    update_known,
 )
-from envelope_fields.lifecycle.occupancy import values_under
-from envelope_fields.lifecycle.operations import Operation, performs
-from envelope_fields.lifecycle.representation import as_text, named, state_content
-from envelope_fields.lifecycle.transitions import state_after
+from envelope_fields.lifecycle.destruction import destroy
+from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
+from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.other_processes import known_everywhere
+from envelope_fields.lifecycle.representation import Row, as_text, named, state_content
+from envelope_fields.lifecycle.witnesses import values_under
 from envelope_fields.models import KeyState
 from envelope_fields.policy import Action
 
 Confirm = ShredConfirmation | str | None
 
-PATIENCE = 60  # seconds that `shred` waits for transactions; whoever finishes waits for a few
+WAIT_SECONDS = 60  # seconds that `shred` waits for transactions; `finish_shredding` waits for a few
 
 
 @performs(Operation.SHRED)
@@ -66,7 +65,7 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
 
     Raises:
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the version is the current one, the key was deleted before, somebody
+        MasterKeyUnusable: the version is the current one, the key was deleted before, another user
             changed its state meanwhile, a transaction is open that could take all back, or one in
             which values may have been written does not end.
         KeyAccessDenied: the actor may not.
@@ -77,7 +76,7 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
         key = find_master_key(key)
     ready = begin_shredding(key, confirm=confirm, actor=actor)
     time.sleep(max((ready - clock.now()).total_seconds(), 0))
-    return _finish(key, confirm, actor, ready, PATIENCE)
+    return _finish(key, confirm, actor, ready, WAIT_SECONDS)
 
 
 def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
@@ -94,10 +93,10 @@ def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
 def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> datetime:
     """Disable what is to be shredded, and return from when on `finish_shredding` destroys it.
 
-    Arguments and errors are those of `shred`. Whoever thinks better of it enables the key.
+    Arguments and errors are those of `shred`. Enabling the key takes it back.
     """
     refuse_transaction_around("shred a key")
-    with doing(Operation.SHRED, key, actor) as done:
+    with performing(Operation.SHRED, key, actor) as done:
         if _is_shredded(done.row):
             return clock.now()
         state_after(Operation.SHRED, done.row)
@@ -130,22 +129,22 @@ def finish_shredding(
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
     refuse_transaction_around("shred a key")
-    return _finish(key, confirm, actor, clock.now(), under_way.SECONDS)
+    return _finish(key, confirm, actor, clock.now(), other_processes.WAIT_SECONDS)
 
 
 def _finish(
-    key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime, patience: float
+    key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime, seconds: float
 ) -> ShredCertificate:
-    with doing(Operation.SHRED, key, actor) as done:
+    with performing(Operation.SHRED, key, actor) as done:
         earlier = certificate_of(done.row) if _is_shredded(done.row) else None
         if earlier is not None:
             return earlier
         state_after(Operation.SHRED, done.row)
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
-    row, unseen = done.row, _unseen(done.row, patience)
+    row, unseen = done.row, _unseen(done.row, seconds)
     fields = counted_fields(values_under(row))
-    with expecting(lambda _: None), doing(Operation.SHRED, row, actor) as done:
+    with expecting(lambda _: None), performing(Operation.SHRED, row, actor) as done:
         if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
             raise MasterKeyUnusable(
                 f"The state of {named(done.row)} was changed while the values under it were "
@@ -154,25 +153,25 @@ def _finish(
         check_agreed(confirm, done.row, fields)
         certificate = issue(done, fields, last_use_by_kms(done.row), unseen)
         destroy(done)
-    tell(key, done.row)
+    update_known(key, done.row)
     return certificate
 
 
-def _unseen(row: Row, patience: float) -> list[NotCounted]:
+def _unseen(row: Row, seconds: float) -> list[NotCounted]:
     """Return what cannot be counted, once no transaction is open that may hold older values.
 
     Raises:
         MasterKeyUnusable: there is one.
     """
     known = known_everywhere(row.state_changed_at)
-    left = under_way.older(lambda: (clock.now() - known).total_seconds(), patience)
-    if left.still_open:
+    waited = other_processes.wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
+    if waited.still_open:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: transactions are open in which values may have been "
-            f"written before every process knew: {', '.join(map(str, left.still_open))}. Try "
+            f"written before every process knew: {', '.join(map(str, waited.still_open))}. Try "
             "again when they have ended."
         )
-    return [*left.unseen, *not_counted()]
+    return [*waited.unseen, *not_counted()]
 
 
 def _is_shredded(row: Row) -> bool:

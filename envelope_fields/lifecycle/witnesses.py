@@ -1,19 +1,89 @@
-"""What is known of a key beside the count of its values: its last use, and what was not counted."""
+"""Witnesses of what would be lost with a key: stored values, and the last use (law 7)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from envelope_fields.audit.uses import last_sign, to_the_second
-from envelope_fields.census import NotCounted, not_counted
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.census.text_copies import TextCopies, text_copies
-from envelope_fields.lifecycle import under_way
-from envelope_fields.lifecycle.confirmation import quoting
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.certificates import quoting
+from envelope_fields.lifecycle.other_processes import wait_for_writers
 from envelope_fields.lifecycle.representation import Row, as_utc, named
-from envelope_fields.models import MasterKey
+from envelope_fields.models import MasterKey, MasterKeyVersion
+
+
+class KeyInUse(EnvelopeError):
+    """Values are stored under a key or version that is to be deleted.
+
+    Attributes:
+        rows: the rows of the census that say where, and how many.
+    """
+
+    def __init__(self, row: MasterKey | MasterKeyVersion, rows: Sequence[CensusRow]) -> None:
+        self.rows = tuple(rows)
+        super().__init__(
+            f"{named(row)[0].upper()}{named(row)[1:]} is not deleted: values are stored under it: "
+            f"{counts_text(rows)}. {_way_out(row)}"
+        )
+
+
+def counts_text(rows: Iterable[CensusRow]) -> str:
+    """Return in one line in which fields values are, and how many."""
+    counts: Counter[str] = Counter()
+    history: Counter[str] = Counter()
+    for row in rows:
+        counts[row.place] += row.values
+        history[row.place] += row.history
+    return ", ".join(
+        f"{path} ({values:,}{_in_history(history[path])})" for path, values in counts.items()
+    )
+
+
+def _in_history(values: int) -> str:
+    """Say that no rotation moves some of the values, and what does away with them."""
+    return f", {values:,} in the past alone, for DELETE HISTORY to remove" if values else ""
+
+
+def refuse_if_in_use(row: MasterKey | MasterKeyVersion, rows: Iterable[CensusRow]) -> None:
+    """Raise if one of the rows of a census counts values under a key or version.
+
+    Raises:
+        KeyInUse: with these rows.
+    """
+    found = [each for each in rows if is_under(each, row)]
+    if found:
+        raise KeyInUse(row, found)
+
+
+def values_under(row: MasterKey | MasterKeyVersion) -> list[CensusRow]:
+    """Count what is stored under a key or version, in every primary database.
+
+    Raises:
+        CensusFailed: a column or a database could not be counted.
+    """
+    return census(row)
+
+
+def is_under(counted: CensusRow, row: MasterKey | MasterKeyVersion) -> bool:
+    """Whether a row of a census counts values of this key or version."""
+    if isinstance(row, MasterKeyVersion):
+        return counted.version_id == bytes(row.version_id)
+    return counted.version is not None and counted.version.key_id == row.pk
+
+
+def _way_out(row: MasterKey | MasterKeyVersion) -> str:
+    move = (
+        "Write them again, so that they move to the current version"
+        if isinstance(row, MasterKeyVersion)
+        else "Move them to another key, or delete them"
+    )
+    return f"{move}; to destroy them together with the key, use envelope_fields.lifecycle.shred()."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +131,12 @@ class Witnesses:
             self, last_use=last_sign(self.row), last_use_by_kms=last_sign(self.row, "kms")
         )
 
-    def as_said(self) -> dict[str, Any]:
-        """Return what the audit event says of them, for `Confirmed` to read."""
+    def content(self) -> dict[str, Any]:
+        """Return what the audit event holds of them, for `Confirmed` to read."""
         return {
             "last_use": _text(self.last_use),
             "last_use_by_kms": _text(self.last_use_by_kms),
-            "copies": [[*_place(each), each.rows] for each in self.copies],
+            "copies": [[*_column(each), each.rows] for each in self.copies],
             "not_counted": [list(_unseen(each)) for each in self.unseen],
         }
 
@@ -82,24 +152,24 @@ def witnesses_of(row: Row, unseen: tuple[NotCounted, ...]) -> Witnesses:
     )
 
 
-def unseen_places() -> tuple[NotCounted, ...]:
-    """Return what cannot be counted now: places, and transactions that do not end.
+def uncounted_now() -> tuple[NotCounted, ...]:
+    """Return what cannot be counted now: columns, and transactions that do not end.
 
     It waits for writers that are under way; so call it before values are counted.
 
     Raises:
         CensusFailed: a database could not be looked at.
     """
-    left = under_way.writers()
+    waited = wait_for_writers()
     writing = [
         NotCounted(
             each.database,
             f"the transaction of process {each.process}",
             "it is under way, and what it wrote shows when it is committed: try again then",
         )
-        for each in left.still_open
+        for each in waited.still_open
     ]
-    return (*not_counted(), *left.unseen, *writing)
+    return (*not_counted(), *waited.unseen, *writing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +178,13 @@ class Confirmed:
 
     Attributes:
         at: when that was.
-        said: what its audit event says.
+        recorded: what its audit event holds.
     """
 
     at: datetime
-    said: Mapping[str, Any]
+    recorded: Mapping[str, Any]
 
-    def news(self, now: Witnesses) -> Iterator[str]:
+    def later(self, now: Witnesses) -> Iterator[str]:
         """Yield, in sentences, what was not known then and is now."""
         if self._is_used_since(now):
             assert now.last_use is not None  # noqa: S101 - it was
@@ -122,7 +192,7 @@ class Confirmed:
                 f"It was used, or an attempt to use it was refused, last on "
                 f"{as_utc(now.last_use)}, which was not known yet when its deletion was scheduled."
             )
-        copies = [each for each in now.copies if each.rows > self._copies().get(_place(each), 0)]
+        copies = [each for each in now.copies if each.rows > self._copies().get(_column(each), 0)]
         if copies:
             yield f"Values under it were copied as text since: {', '.join(map(str, copies))}."
         unseen = [each for each in now.unseen if _unseen(each) not in self._unseen()]
@@ -136,16 +206,16 @@ class Confirmed:
         return by_kms is not None and as_utc(by_kms) > self._known_of_kms()
 
     def _known_of_kms(self) -> str:
-        if "last_use" in self.said:
-            return self.said["last_use_by_kms"] or ""
+        if "last_use" in self.recorded:
+            return self.recorded["last_use_by_kms"] or ""
         # Nothing had to be confirmed; an earlier release says only that there was a confirmation.
-        return as_utc(self.at) if "confirmed" in self.said else ""
+        return as_utc(self.at) if "confirmed" in self.recorded else ""
 
     def _copies(self) -> dict[tuple[str, ...], int]:
-        return {tuple(place): rows for *place, rows in self.said.get("copies", ())}
+        return {tuple(path): rows for *path, rows in self.recorded.get("copies", ())}
 
     def _unseen(self) -> set[tuple[str, ...]]:
-        return {tuple(each) for each in self.said.get("not_counted", ())}
+        return {tuple(each) for each in self.recorded.get("not_counted", ())}
 
 
 def _version_ids(row: Row) -> list[bytes]:
@@ -155,7 +225,7 @@ def _version_ids(row: Row) -> list[bytes]:
     return [bytes(row.version_id)]
 
 
-def _place(copies: TextCopies) -> tuple[str, ...]:
+def _column(copies: TextCopies) -> tuple[str, ...]:
     schema = copies.schema or ""
     return copies.database, schema, copies.model, copies.field, copies.version_id.hex()
 

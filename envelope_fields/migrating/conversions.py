@@ -1,6 +1,6 @@
 """Refuses to migrate where a column would become encrypted, or plain, around its values.
 
-`AlterField` changes the type of a column. Every database casts text to bytes without a word, so
+`AlterField` changes the type of a column. Every database casts text to bytes silently, so
 that the plain values would stay, in a column that says it is encrypted.
 
 Values are counted twice: before a plan runs, while nothing has happened yet; and right before the
@@ -25,7 +25,13 @@ from django.db.models.signals import pre_migrate
 
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page
-from envelope_fields.migrating.plan import Conversion, Place, Plan, conversions, is_encrypted
+from envelope_fields.migrating.plan import (
+    Conversion,
+    FieldPath,
+    Plan,
+    conversions,
+    is_encrypted,
+)
 
 _HOW_TO = documentation_page("how-to/encrypt-an-existing-column")
 
@@ -52,11 +58,11 @@ def _refuse(*, using: str, plan: Plan | None = None, apps: Any = installed_apps,
 
 
 def _refusal_beforehand(conversion: Conversion, apps: Any, using: str) -> str:
-    place = conversion.place
-    # An operation of somebody's own may convert what is in the column.
-    if place is None or not isinstance(conversion.operation, AlterField):
+    path = conversion.path
+    # An operation of the project's own may convert what is in the column.
+    if path is None or not isinstance(conversion.operation, AlterField):
         return ""
-    field = apps.get_model(place.app_label, place.model_name)._meta.get_field(place.field_name)
+    field = apps.get_model(path.app_label, path.model_name)._meta.get_field(path.field_name)
     # The types are those that the column will have by then.
     return _refusal(conversion, field, conversion.was, conversion.becomes, using)
 
@@ -89,7 +95,7 @@ def _look_again(conversion: Conversion) -> None:
 
 @contextmanager
 def _looking(schema_editor: Any, conversion: Conversion) -> Iterator[None]:
-    """Have a schema editor look at each field that it alters, whoever tells it to."""
+    """Have a schema editor look at each field that it alters, by whatever operation."""
     alter_field = schema_editor.alter_field
 
     def look_and_alter(
@@ -114,9 +120,9 @@ def _raise_refusal(
         raise ConversionRefused(refusal)
 
 
-def _field_at(place: Place, state: ProjectState) -> Field[Any, Any]:
-    model = state.apps.get_model(place.app_label, place.model_name)
-    field: Field[Any, Any] = model._meta.get_field(place.field_name)
+def _field_at(path: FieldPath, state: ProjectState) -> Field[Any, Any]:
+    model = state.apps.get_model(path.app_label, path.model_name)
+    field: Field[Any, Any] = model._meta.get_field(path.field_name)
     return field
 
 

@@ -47,7 +47,7 @@ def _refuse(*, using: str, plan: list[tuple[Migration, bool]] | None = None, **_
 
 
 def values_that_stay(using: str) -> str:
-    """Say where values would be left whose keys go when a database is flushed; empty if nowhere.
+    """Return where values would stay whose keys go when a database is flushed; empty if nowhere.
 
     Raises:
         CensusFailed: that could not be counted.
@@ -58,7 +58,7 @@ def values_that_stay(using: str) -> str:
     if using != configuration().database or MasterKey._meta.db_table not in emptied:
         return ""
     unseen = [each for each in not_counted() if each.database != using]
-    return _said(
+    return _values_text(
         [each for each in census() if each.database != using or not _is_emptied(each, emptied)],
         [each for each in _copies() if each.database != using or not _is_emptied(each, emptied)],
         [*undeclared(using), *unseen],
@@ -71,17 +71,17 @@ def _is_emptied(found: CensusRow | TextCopies, tables: Iterable[str]) -> bool:
 
 
 def _values_under_keys() -> str:
-    return _said(census(), _copies(), undeclared())
+    return _values_text(census(), _copies(), undeclared())
 
 
 def _copies() -> list[TextCopies]:
     return text_copies(version.version_id for version in key_versions())
 
 
-def _said(
+def _values_text(
     rows: Iterable[CensusRow], copies: Iterable[TextCopies], unseen: Iterable[NotCounted]
 ) -> str:
-    """Say where there are values, and how many; those of unknown versions have no keys to lose."""
+    """Return where there are values, and how many, but for those of unknown versions."""
     counts: Counter[str] = Counter()
     for row in rows:
         if row.version is not None:

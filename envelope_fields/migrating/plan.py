@@ -21,7 +21,7 @@ _Fields = dict[str, Any]  # by name
 _Models = dict[tuple[str, str], _Fields]  # by app label and lower-cased name
 
 
-class Place(NamedTuple):
+class FieldPath(NamedTuple):
     """Where the state of a migration has a field."""
 
     app_label: str
@@ -33,8 +33,8 @@ class Place(NamedTuple):
 class Column:
     """A column on its way through a plan, under whichever names."""
 
-    first: Place | None  # None: the plan makes it
-    last: Place | None = None  # None: the plan removes it
+    first: FieldPath | None  # None: the plan makes it
+    last: FieldPath | None = None  # None: the plan removes it
 
 
 class Conversion(NamedTuple):
@@ -48,13 +48,13 @@ class Conversion(NamedTuple):
     migration: Migration
     operation: Operation
     column: Column
-    at: Place
+    at: FieldPath
     before: Field[Any, Any]
     after: Field[Any, Any]
     backwards: bool
 
     @property
-    def place(self) -> Place | None:
+    def path(self) -> FieldPath | None:
         """Where the column is at present; None if it is made only by the plan itself."""
         return self.column.last if self.backwards else self.column.first
 
@@ -84,8 +84,8 @@ def conversions(plan: Plan, using: str) -> list[Conversion]:
     for migration in reversed(migrations) if backwards else migrations:
         for operation in migration.operations:
             walk.follow(operation, migration, migration.app_label)
-    for place, column in walk.columns.items():
-        column.last = place
+    for path, column in walk.columns.items():
+        column.last = path
     return walk.found
 
 
@@ -107,7 +107,7 @@ def _state_without(migrations: list[Migration], using: str) -> ProjectState:
     left_out = {(migration.app_label, migration.name) for migration in migrations}
     loader = MigrationLoader(connections[using])
     if not left_out <= loader.graph.nodes.keys():
-        # Migrations are being reversed that others replace: these said the same once more.
+        # Migrations are being reversed that others replace: these do the same once more.
         loader.replace_migrations = False  # type: ignore[attr-defined]  # not in the stubs
         loader.build_graph()
         left_out |= loader.replacements.keys()
@@ -126,7 +126,7 @@ class _Walk:
         self._state = state
         self._backwards = backwards
         self._models = _models(state)
-        self.columns = {place: Column(first=place) for place, _ in _places(self._models)}
+        self.columns = {path: Column(first=path) for path, _ in _field_paths(self._models)}
         self.found: list[Conversion] = []
 
     def follow(self, operation: Any, migration: Migration, app_label: str) -> None:
@@ -159,30 +159,30 @@ class _Walk:
         self,
         operation: Operation,
         migration: Migration,
-        before: dict[Place, Field[Any, Any]],
-        after: dict[Place, Field[Any, Any]],
+        before: dict[FieldPath, Field[Any, Any]],
+        after: dict[FieldPath, Field[Any, Any]],
     ) -> None:
-        for place in before.keys() & after.keys():
-            was, becomes = before[place], after[place]
+        for path in before.keys() & after.keys():
+            was, becomes = before[path], after[path]
             if is_encrypted(was) != is_encrypted(becomes):
-                column = self.columns[place]
+                column = self.columns[path]
                 self.found.append(
-                    Conversion(migration, operation, column, place, was, becomes, self._backwards)
+                    Conversion(migration, operation, column, path, was, becomes, self._backwards)
                 )
 
     def _rename(
-        self, before: dict[Place, Field[Any, Any]], after: dict[Place, Field[Any, Any]]
+        self, before: dict[FieldPath, Field[Any, Any]], after: dict[FieldPath, Field[Any, Any]]
     ) -> None:
-        """Move columns to their new places.
+        """Move columns to their new paths.
 
         Where the field or its model is renamed, the field's object stays; where it is altered, its
-        place does.
+        path does.
         """
-        there = {place: self.columns.pop(place) for place in before}
-        by_object = {id(field): there[place] for place, field in before.items()}
-        for place, field in after.items():
-            known = by_object.get(id(field)) or there.get(place)
-            self.columns[place] = known or Column(first=None)
+        there = {path: self.columns.pop(path) for path in before}
+        by_object = {id(field): there[path] for path, field in before.items()}
+        for path, field in after.items():
+            known = by_object.get(id(field)) or there.get(path)
+            self.columns[path] = known or Column(first=None)
 
 
 class _Followed:
@@ -203,12 +203,12 @@ def _models(state: ProjectState) -> _Models:
 
 def _changed(
     before: _Models, after: _Models
-) -> tuple[dict[Place, Field[Any, Any]], dict[Place, Field[Any, Any]]]:
+) -> tuple[dict[FieldPath, Field[Any, Any]], dict[FieldPath, Field[Any, Any]]]:
     """Return the fields, before and after, of the models that differ."""
     same = {key for key in before.keys() & after.keys() if _is_same(before[key], after[key])}
     return (
-        dict(_places({key: fields for key, fields in before.items() if key not in same})),
-        dict(_places({key: fields for key, fields in after.items() if key not in same})),
+        dict(_field_paths({key: fields for key, fields in before.items() if key not in same})),
+        dict(_field_paths({key: fields for key, fields in after.items() if key not in same})),
     )
 
 
@@ -219,10 +219,10 @@ def _is_same(before: _Fields, after: _Fields) -> bool:
     )
 
 
-def _places(models: _Models) -> Iterator[tuple[Place, Field[Any, Any]]]:
+def _field_paths(models: _Models) -> Iterator[tuple[FieldPath, Field[Any, Any]]]:
     for (app_label, model_name), fields in models.items():
         for name, field in fields.items():
-            yield Place(app_label, model_name, name), field
+            yield FieldPath(app_label, model_name, name), field
 
 
 def is_encrypted(field: Any) -> bool:

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.db import migrations
 
-from envelope_fields.default_key import create_default_key
+from envelope_fields.lifecycle.on_demand import create_default_key
 
 
 def create(apps: Any, schema_editor: Any) -> None:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models.key_rows import (
+from envelope_fields.models.keys import (
     PRINCIPAL_ID_LENGTH,
     PRINCIPAL_TYPE_LENGTH,
     VersionIdField,
@@ -145,7 +145,7 @@ class AuditEvent(models.Model):
 
 
 class AuditHead(models.Model):
-    """The one row that says which event is the last; whoever appends locks it."""
+    """The one row that says which event is the last; it is locked to append another one."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     last = models.OneToOneField(
@@ -174,7 +174,7 @@ class AuditHead(models.Model):
 class AuditKey(models.Model):
     """The key of the trail's MACs, wrapped by a root key as a master key version is.
 
-    It is no master key: nobody rotates, disables or destroys it, and nothing else is done with it.
+    It is not a master key: it is not rotated, disabled or destroyed, and serves nothing else.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)

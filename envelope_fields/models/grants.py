@@ -9,14 +9,9 @@ from django.db.models.signals import post_delete
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields import key_changes
-from envelope_fields.models.key_rows import (
-    PRINCIPAL_ID_LENGTH,
-    PRINCIPAL_TYPE_LENGTH,
-    KeyRowQuerySet,
-    announce_saved,
-)
-from envelope_fields.models.keys import MasterKey
+from envelope_fields.models import key_changes
+from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
+from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
 class KeyGrant(models.Model):

@@ -9,8 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.models.key_rows import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
-from envelope_fields.models.keys import MasterKey
+from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
 class RotationKind(models.TextChoices):
@@ -23,7 +22,7 @@ class RotationKind(models.TextChoices):
 class RotationState(models.TextChoices):
     """How far a run is."""
 
-    PENDING = "pending", _("pending")  # nobody works on it yet
+    PENDING = "pending", _("pending")  # no process works on it yet
     RUNNING = "running", _("running")
     PAUSED = "paused", _("paused")
     COMPLETED = "completed", _("completed")
@@ -35,21 +34,20 @@ ACTIVE_STATES = (RotationState.PENDING, RotationState.RUNNING, RotationState.PAU
 
 
 class RotationRun(models.Model):
-    """One run that moves the values under a master key; it outlives the processes that work on it.
+    """One run that moves values under master keys; it outlives the processes that work on it.
 
-    What remains to be done is what the census says: this row and those below only tell of it.
+    What remains to be done is what the census says: this row and those below only record it.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(_("kind"), max_length=16, choices=RotationKind)
     master_key = models.ForeignKey(
         MasterKey,
+        null=True,  # where it is about several keys, or none: `keys` has them
         on_delete=models.DO_NOTHING,  # keys are never deleted
         related_name="runs",
         verbose_name=_("master key"),
     )
-    # The key's id while the run is not over: by it the database itself refuses a second run.
-    active_key = models.UUIDField(null=True, unique=True, editable=False)
     state = models.CharField(
         _("state"), max_length=16, choices=RotationState, default=RotationState.PENDING
     )
@@ -60,16 +58,16 @@ class RotationRun(models.Model):
     actor_type = models.CharField(_("actor type"), max_length=PRINCIPAL_TYPE_LENGTH)
     actor_id = models.CharField(_("actor id"), max_length=PRINCIPAL_ID_LENGTH, blank=True)
     actor_name = models.CharField(_("actor"), max_length=254, blank=True)
-    sweep = models.PositiveIntegerField(_("sweep"), default=1)  # the how manieth over the tables
-    is_planned = models.BooleanField(_("is planned"), default=False)  # all ranges of the sweep
+    pass_number = models.PositiveIntegerField(_("pass"), default=1)  # over its columns, from 1
+    is_planned = models.BooleanField(_("is planned"), default=False)  # all ranges of the pass
     created_at = models.DateTimeField(_("created at"), default=timezone.now)
     resumed_at = models.DateTimeField(_("resumed at"), null=True)
     moved_before = models.BigIntegerField(_("moved before"), default=0)  # it was resumed
-    seen_at = models.DateTimeField(_("seen at"), null=True)  # when somebody last worked on it
+    heartbeat_at = models.DateTimeField(_("heartbeat at"), null=True)  # of its workers
     finished_at = models.DateTimeField(_("finished at"), null=True)
     error = models.TextField(_("error"), blank=True)
-    # By them a start that is sent again is known; see `rotation.idempotency`. NULL where it is not
-    # to be: only that may be there twice.
+    # By them a start that is sent again is known; see `jobs.dispatch`. NULL where it is not to be:
+    # only that may be there twice.
     start_token = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 - so
     start_digest = models.CharField(max_length=64, blank=True, editable=False)
 
@@ -88,10 +86,36 @@ class RotationRun(models.Model):
         return self.state in ACTIVE_STATES
 
 
-class RotationPlace(models.Model):
-    """A field of one database that a run moves the values of."""
+class RotationKey(models.Model):
+    """A master key that a run is about."""
 
-    run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="places")
+    run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="keys")
+    master_key = models.ForeignKey(
+        MasterKey,
+        on_delete=models.DO_NOTHING,  # keys are never deleted
+        related_name="+",
+        verbose_name=_("master key"),
+    )
+    # The key's id while the run is not over: by it the database itself refuses a second run.
+    active_key = models.UUIDField(null=True, unique=True, editable=False)
+    # Of a run about several keys: by the census as it began, and at its last look.
+    total = models.BigIntegerField(_("total"), default=0)
+    remaining = models.BigIntegerField(_("remaining"), default=0)
+
+    class Meta:
+        verbose_name = _("key of a rotation")
+        verbose_name_plural = _("keys of rotations")
+        default_permissions = ()
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return str(self.master_key)
+
+
+class RotationColumn(models.Model):
+    """A column of one database that a run goes over: where it is, by the names of its field."""
+
+    run = models.ForeignKey(RotationRun, on_delete=models.CASCADE, related_name="columns")
     database = models.CharField(_("database"), max_length=100)
     schema = models.CharField(_("schema"), max_length=63, blank=True, default="")  # of PostgreSQL
     model = models.CharField(_("model"), max_length=200)  # app_label.Model
@@ -99,8 +123,8 @@ class RotationPlace(models.Model):
     total = models.BigIntegerField(_("total"), default=0)  # by the census, as the run began
 
     class Meta:
-        verbose_name = _("place of a rotation")
-        verbose_name_plural = _("places of rotations")
+        verbose_name = _("column of a rotation")
+        verbose_name_plural = _("columns of rotations")
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -115,16 +139,16 @@ class RotationPlace(models.Model):
 class RotationRange(models.Model):
     """Rows between two primary keys, which one worker goes through, batch by batch."""
 
-    place = models.ForeignKey(RotationPlace, on_delete=models.CASCADE, related_name="ranges")
-    sweep = models.PositiveIntegerField(_("sweep"))
+    column = models.ForeignKey(RotationColumn, on_delete=models.CASCADE, related_name="ranges")
+    pass_number = models.PositiveIntegerField(_("pass"))
     number = models.PositiveIntegerField(_("number"))
-    # Primary keys as the database driver has them, in the text of `rotation.primary_keys`.
+    # Primary keys as the database driver has them, as text (`jobs.job`).
     after = models.TextField(_("after"), blank=True)  # empty: from the first row
     until = models.TextField(_("until"))
     claimed_at = models.DateTimeField(_("claimed at"), null=True)
     done_at = models.DateTimeField(_("done at"), null=True)
     moved = models.BigIntegerField(_("moved"), default=0)
-    skipped = models.BigIntegerField(_("skipped"), default=0)  # somebody else wrote or locked them
+    skipped = models.BigIntegerField(_("skipped"), default=0)  # others wrote or locked them
     kept = models.BigIntegerField(_("kept"), default=0)  # they are where they belong
     failed = models.BigIntegerField(_("failed"), default=0)
 
@@ -134,12 +158,12 @@ class RotationRange(models.Model):
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["place", "sweep", "number"], name="envelope_rotation_range"
+                fields=["column", "pass_number", "number"], name="envelope_rotation_range"
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.place}, sweep {self.sweep}, range {self.number}"
+        return f"{self.column}, pass {self.pass_number}, range {self.number}"
 
 
 class RotationFailure(models.Model):
@@ -158,4 +182,4 @@ class RotationFailure(models.Model):
         ordering: ClassVar = ["pk"]
 
     def __str__(self) -> str:
-        return f"{self.range.place} {self.row}: {self.cause}"
+        return f"{self.range.column} {self.row}: {self.cause}"

@@ -1,39 +1,40 @@
-"""Who may do what with a key: the one check that every door passes.
+"""Who may do what with a key: one decider, and one authorization of the keyring.
 
-Rooms: `principals` are on whose behalf a key is used, `acting` binds one to the code, `requests`
-counts what is in flight and `origin` says where each came from, `people` asks the database for
-users, `facts` are what is known of keys, grants and people until there is `news`, `decisions` are
-made on them, `asking` says beforehand what they would be, `serving` whether fields may write under
-a key, and `admission` is the keyring's door. Who listens is told of `denials`.
+`principals` are on whose behalf a key is used, and which is bound to code; `requests` counts what
+is in flight, and knows where each came from; `users` are asked of the database, and their changes
+notified; `data` is what is known of keys, grants and users; `decisions` are made on it; and by its
+`authorization` the keyring reads and writes values. Listeners are notified of `denials`.
 """
 
-from envelope_fields.policy.acting import acting_as, current_principal
 from envelope_fields.policy.actions import DATA_ACTIONS, Action
-from envelope_fields.policy.asking import allowed_actions, keys_open_to
+from envelope_fields.policy.authorization import KeyVersionState
+from envelope_fields.policy.authorization import check_state as authorize
 from envelope_fields.policy.decisions import (
     CREATE_KEY,
+    allowed_actions,
+    keys_open_to,
     require,
     require_application,
     require_creator,
 )
-from envelope_fields.policy.denials import Denial, on_denied, tell
-from envelope_fields.policy.origin import Origin, origin
+from envelope_fields.policy.denials import Denial, notify, on_denied
 from envelope_fields.policy.principals import (
     ANONYMOUS,
     APPLICATION,
-    NOBODY,
+    UNBOUND,
     Principal,
+    acting_as,
+    current_principal,
     principal_of,
 )
-from envelope_fields.policy.versions import KeyVersionState
-from envelope_fields.policy.versions import check_state as authorize
+from envelope_fields.policy.requests import Origin, origin
 
 __all__ = [
     "ANONYMOUS",
     "APPLICATION",
     "CREATE_KEY",
     "DATA_ACTIONS",
-    "NOBODY",
+    "UNBOUND",
     "Action",
     "Denial",
     "KeyVersionState",
@@ -44,11 +45,11 @@ __all__ = [
     "authorize",
     "current_principal",
     "keys_open_to",
+    "notify",
     "on_denied",
     "origin",
     "principal_of",
     "require",
     "require_application",
     "require_creator",
-    "tell",
 ]

@@ -1,4 +1,4 @@
-"""What is refused, and who is told of it."""
+"""Attempts that were refused, and who is notified of them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Denial:
     """An attempt that the policy refused.
 
     Attributes:
-        principal: whoever tried; `NOBODY` where nobody was bound to the code.
+        principal: who tried; `UNBOUND` where no principal was bound to the code.
         action: what they tried: an `Action`, or `create_key`.
         key_id: the master key; None where there is none yet.
         key_alias: its alias; None if it has none any more.
-        place: `app.model.field`, for the value of a field; else empty.
+        field_path: `app.model.field`, for the value of a field; else empty.
     """
 
     principal: Principal
     action: Action | str
     key_id: UUID | None
     key_alias: str | None
-    place: str = ""
+    field_path: str = ""
 
     def __str__(self) -> str:
         key = repr(self.key_alias) if self.key_alias else str(self.key_id or "")
         key = f"master key {key}".rstrip()
-        where = f" for {self.place}" if self.place else ""
+        where = f" for {self.field_path}" if self.field_path else ""
         return f"{self.principal} may not {self.action} with {key}{where}"
 
 
@@ -45,7 +45,7 @@ def on_denied(listener: Listener) -> None:
         _listeners.append(listener)
 
 
-def tell(denial: Denial) -> None:
-    """Tell everybody who listens."""
+def notify(denial: Denial) -> None:
+    """Notify the listeners."""
     for listener in _listeners:
         listener(denial)

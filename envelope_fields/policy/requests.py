@@ -1,8 +1,8 @@
-"""The requests that this process is handling.
+"""The requests that this process is handling, and where each came from.
 
-While there is one, code that nobody is bound to is refused: it may be doing what a user asked.
-The count is of the process, because the context is lost where it matters: under ASGI, signals are
-sent in a task of their own, and a bare thread begins with an empty context.
+While there is one, unbound code is refused: it may be doing what a user asked. The count is of the
+process, because the context is lost where it matters: under ASGI, signals are sent in a task of
+their own, and a bare thread begins with an empty context.
 """
 
 from __future__ import annotations
@@ -10,17 +10,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started, setting_changed
 
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The address and id of a request; both empty outside requests."""
+
+    address: str = ""
+    request_id: str = ""
+
+
+NOWHERE = Origin()
+
+current_origin: ContextVar[Origin] = ContextVar("envelope_fields.origin", default=NOWHERE)
+
+
+def origin() -> Origin:
+    """Return where the request came from that is handled in this context."""
+    return current_origin.get()
+
+
+@contextmanager
+def coming_from(where: Origin) -> Iterator[None]:
+    """Let `origin()` return this inside."""
+    before = current_origin.get()
+    current_origin.set(where)
+    try:
+        yield
+    finally:
+        current_origin.set(before)
+
+
 _KEY = "envelope_fields.handling"  # in the WSGI environ or the ASGI scope
 
 # The ids of what is in flight. Every value that is read or written looks whether it is empty.
 in_flight: set[int] = set()
-_told_by_signals: set[int] = set()  # those among them of whose start Django has told
+_by_signal: set[int] = set()  # those among them of whose start Django has told
 
 
 class Handling:
@@ -30,18 +61,18 @@ class Handling:
         self,
         outer: Handling | None = None,
         by_test_client: bool = False,
-        told_by_signal: bool = False,
+        by_signal: bool = False,
     ) -> None:
         self.by_test_client = by_test_client
         # Weak, like every reference of ours: a request whose end nobody tells must not last.
         self.outer = _no_handling if outer is None else ref(outer)
         in_flight.add(id(self))
-        if told_by_signal:
-            _told_by_signals.add(id(self))
+        if by_signal:
+            _by_signal.add(id(self))
 
     def end(self) -> None:
         in_flight.discard(id(self))
-        _told_by_signals.discard(id(self))
+        _by_signal.discard(id(self))
 
     def __del__(self) -> None:
         self.end()
@@ -66,8 +97,8 @@ def handled() -> Iterator[None]:
 
 def end_with(request: Any, response: Any) -> None:
     """Let a request end when its response is closed, where signals told of its start."""
-    carrier = getattr(request, "scope", request.META)
-    handling = carrier.get(_KEY)
+    scope_or_meta = getattr(request, "scope", request.META)
+    handling = scope_or_meta.get(_KEY)
     if handling is None:
         return
     if response.streaming and handling.by_test_client:
@@ -90,10 +121,10 @@ def count_requests() -> None:
 
 def _started(*, sender: Any = None, environ: Any = None, scope: Any = None, **_: Any) -> None:
     by_test_client = getattr(sender, "__module__", "") == "django.test.client"
-    handling = Handling(_here.get()(), by_test_client, told_by_signal=True)
-    carrier = scope if environ is None else environ
-    if carrier is not None:
-        carrier[_KEY] = handling
+    handling = Handling(_here.get()(), by_test_client, by_signal=True)
+    scope_or_meta = scope if environ is None else environ
+    if scope_or_meta is not None:
+        scope_or_meta[_KEY] = handling
     _here.set(ref(handling))
 
 
@@ -102,11 +133,11 @@ def _finished(*, sender: Any = None, **_: Any) -> None:
     if handling is not None:
         handling.end()
         _here.set(handling.outer)
-    elif len(_told_by_signals) == 1 and not _is_wsgi(sender):
+    elif len(_by_signal) == 1 and not _is_wsgi(sender):
         # Under ASGI, of a request that did not come to our middleware. It is still counted
         # itself, so if there is but one, it is that.
-        in_flight.difference_update(_told_by_signals)
-        _told_by_signals.clear()
+        in_flight.difference_update(_by_signal)
+        _by_signal.clear()
 
 
 def _is_wsgi(handler: Any) -> bool:

@@ -134,7 +134,7 @@ def _found(request: HttpRequest | None, frame: FrameType | None) -> Found:
 
 
 def _reported_exception() -> BaseException | None:
-    """Return the exception that is reported, which Django does not tell its filter."""
+    """Return the exception that is reported, which Django does not pass to its filter."""
     caller = sys._getframe()
     for _ in range(10):
         reporter = caller.f_locals.get("self")

@@ -76,5 +76,7 @@ def _cleansed(part: Any, value: Any, found: Found) -> Any:
 def _only_what_is_needed(event: Event, error: Exception) -> Event:
     """Return what tells that something went wrong, where the rest could not be looked through."""
     kept = ("event_id", "timestamp", "level", "platform", "transaction", "environment", "release")
-    said = f"envelope_fields.reporting could not look through this event ({type(error).__name__})."
-    return {**{name: event[name] for name in kept if name in event}, "message": said}
+    message = (
+        f"envelope_fields.reporting could not look through this event ({type(error).__name__})."
+    )
+    return {**{name: event[name] for name in kept if name in event}, "message": message}

@@ -1,19 +1,15 @@
 """Moving stored values to newer key versions, online, and knowing what is stored under which.
 
-Rooms: a run has a `scope`; `runs` are started, paused, resumed and cancelled by people; `working`
-goes over the tables in `sweeps`, cut into `ranges`; `batches` move values by `rewrapping` or
-`re_encrypting` them, with the SQL of `statements` and within `limits`; `recording` writes down
-what was done, `numbers` adds it up, and `progress` tells it.
+A run has a `scope`: its kind, the versions of its keys, and columns. `runs` starts it; what is done
+with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`, which reads them all.
+`forecast` says beforehand what a run would do, and `representation` what it has done.
 """
 
-from envelope_fields.census import CensusFailed, CensusRow, census
-from envelope_fields.census.versions import KeyVersion
-from envelope_fields.models import RotationKind, RotationRun, RotationState
-from envelope_fields.rotation.forecast import Forecast, forecast
-from envelope_fields.rotation.limits import Limits
-from envelope_fields.rotation.progress import FieldProgress, Progress, failures, progress
-from envelope_fields.rotation.running import run
-from envelope_fields.rotation.runs import (
+from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
+from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.passes import NoSuchField
+from envelope_fields.jobs.progress import FieldProgress, Progress, failures, progress
+from envelope_fields.jobs.runs import (
     NoSuchRun,
     RotationUnderWay,
     RunNotPossible,
@@ -23,9 +19,10 @@ from envelope_fields.rotation.runs import (
     limit,
     pause,
     resume,
-    start,
 )
-from envelope_fields.rotation.scope import NoSuchField
+from envelope_fields.models import RotationKind, RotationRun, RotationState
+from envelope_fields.rotation.forecast import Forecast, forecast
+from envelope_fields.rotation.runs import run, start
 
 __all__ = [
     "CensusFailed",

@@ -1,25 +1,19 @@
-"""What a run would do, and about how long it would take; nothing is written."""
+"""What a run would do, about how long it would take, and what none moves; nothing is written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from django.db import connections
-
-from envelope_fields.census import count_versions
 from envelope_fields.census.columns import Column
-from envelope_fields.census.versions import Key, of_key
+from envelope_fields.census.values import counted
+from envelope_fields.census.versions import Key
+from envelope_fields.databases import database as database_of
+from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.statements import statements
 from envelope_fields.models import RotationKind
-from envelope_fields.rotation.batches import mover
-from envelope_fields.rotation.limits import BATCH_SIZE
-from envelope_fields.rotation.scope import chosen_columns, scope
-from envelope_fields.rotation.statements import statements
-
-# How much longer a batch takes than to read and to wrap it: that it is written is most of the
-# work. As measured by bench/rotation.py; a machine with slow disks takes longer.
-_WITH_WRITING = {"postgresql": 4.0, "mysql": 5.0, "sqlite": 1.6}
+from envelope_fields.rotation.scope import RotationScope, chosen_columns, scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +35,25 @@ class Forecast:
     schema: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PlainValues:
+    """The values of a field that are no envelopes, such as plaintext from before: none is moved.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        schema: the schema of the table, as the census has it.
+        field: `app_label.Model.field`.
+        values: how many there are, at least 1.
+        cause: what they are.
+    """
+
+    database: str
+    schema: str | None
+    field: str
+    values: int
+    cause: str = "not an envelope"
+
+
 def forecast(
     key: Key,
     *,
@@ -54,25 +67,38 @@ def forecast(
     Raises:
         EnvelopeError, ImproperlyConfigured: as `start` and `run` do.
     """
-    wanted = scope(RotationKind(kind), of_key(key), versions)
+    wanted = scope(kind, [key], versions, fields, database)
     found = []
-    for column in chosen_columns(fields, database):
-        version_ids = wanted.version_ids(column)
-        values = count_versions(column, version_ids)
+    for column in wanted.columns():
+        values = wanted.count(column).total()
         if values:
-            seconds = values * _seconds_a_value(column, wanted.kind, version_ids)
+            seconds = values * _seconds_a_value(column, wanted)
             found.append(Forecast(column.database, str(column), values, seconds, column.schema))
     return found
 
 
-def _seconds_a_value(column: Column, kind: str, version_ids: list[bytes]) -> float:
+def plain_values(fields: Sequence[str] = (), database: str = "") -> list[PlainValues]:
+    """Count the values that are no envelopes; arguments are those of `start`.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+        CensusFailed: a column could not be counted.
+    """
+    return [
+        PlainValues(column.database, column.schema, str(column), group.values)
+        for column in chosen_columns(fields, database)
+        for group in counted(column, history=False)
+        if group.version_id is None
+    ]
+
+
+def _seconds_a_value(column: Column, wanted: RotationScope) -> float:
     """Try it with the first batch, without writing."""
-    ask = statements(column)
-    moves = mover(column, kind, ask)
+    ask, job, version_ids = statements(column), wanted.job(column), wanted.version_ids(column)
     began = perf_counter()
     stored = ask.heads(version_ids, None, None, BATCH_SIZE)
     some = [value for value in stored if value.version_id in version_ids]
     if some:
-        moves.moves(some)
+        job.process(some)
     took = perf_counter() - began
-    return took / max(len(stored), 1) * _WITH_WRITING.get(connections[column.database].vendor, 1)
+    return took / max(len(stored), 1) * database_of(column.database).WITH_WRITING

@@ -1,47 +1,74 @@
-"""What a run is about: columns, and the key versions whose values it moves."""
+"""What a rotation is about: columns, and the key versions whose values it moves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from uuid import UUID
 
 from django.db import connections
 
-from envelope_fields.census.columns import Column, encrypted_columns, located
-from envelope_fields.census.values import tables_of
-from envelope_fields.census.versions import KeyVersion, of_key
+from envelope_fields.census import census
+from envelope_fields.census.columns import Column, encrypted_columns
+from envelope_fields.census.values import count_by_version, tables_of
+from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
+from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
-from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
-from envelope_fields.models import DEFAULT_ALIAS, RotationKind, RotationPlace, RotationRun
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.jobs import job
+from envelope_fields.jobs.passes import NoSuchField
+from envelope_fields.jobs.runs import key_ids_of
+from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
+from envelope_fields.rotation.re_encrypt import ReEncrypt
+from envelope_fields.rotation.rewrap import Rewrap
 
 
-class NoSuchField(EnvelopeError):
-    """No encrypted field has the name that was given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
+class RotationScope(job.Scope):
     """What a run moves.
 
-    Attributes:
+    Args:
         kind: a `RotationKind`.
-        versions: all versions of the master key, of which the last is current.
+        versions: all versions of each master key, of which the last is current.
         only: the numbers of those whose values are moved; empty is every one that is not current.
+        fields, database: those of `chosen_columns`.
     """
 
-    kind: str
-    versions: Sequence[KeyVersion]
-    only: frozenset[int] = frozenset()
+    def __init__(
+        self,
+        kind: str,
+        versions: Mapping[UUID, Sequence[KeyVersion]],
+        only: Iterable[int] = (),
+        fields: Iterable[str] = (),
+        database: str = "",
+    ) -> None:
+        self.kind = kind
+        self.versions = versions
+        self._only = frozenset(only)
+        self._fields = fields
+        self._database = database
+
+    def columns(self) -> list[Column]:
+        return chosen_columns(self._fields, self._database)
 
     def version_ids(self, column: Column) -> list[bytes]:
-        """Return the versions whose values in a column have to be looked at."""
-        also_current = self.sees_only_by_looking(column) or self._is_left(column)
-        return [each.version_id for each in self._chosen() if also_current or not each.is_current]
+        looks = self._looks_at_current(column)
+        return [
+            each.version_id
+            for each in self._chosen
+            if not each.is_current or looks or self._leaves(column, each)
+        ]
 
-    def left_in_the_end(self, column: Column) -> list[bytes]:
-        """Return the versions that no value in a column is to be under in the end."""
-        is_left = self._is_left(column)
-        return [each.version_id for each in self._chosen() if is_left or not each.is_current]
+    def count(self, column: Column) -> Counter[UUID | None]:
+        return self._by_key(column, self.version_ids(column))
+
+    def count_remaining(self, column: Column) -> Counter[UUID | None]:
+        in_the_end = [
+            each.version_id
+            for each in self._chosen
+            if not each.is_current or self._leaves(column, each)
+        ]
+        return self._by_key(column, in_the_end)
 
     def sees_only_by_looking(self, column: Column) -> bool:
         """Whether some values under the current version move, which no header tells.
@@ -49,47 +76,118 @@ class Scope:
         A rewrap binds what was written before a field was renamed; a re-encryption moves what was
         written before its row got another key.
         """
+        return self._looks_at_current(column) and any(each.is_current for each in self._chosen)
+
+    def job(self, column: Column) -> job.Job:
+        kind = Rewrap if self.kind == RotationKind.REWRAP else ReEncrypt
+        return kind(column, about_one_key=len(self.versions) == 1)
+
+    def _looks_at_current(self, column: Column) -> bool:
         field = column.encrypted_field
-        if not any(each.is_current for each in self._chosen()):
-            return False
         if self.kind == RotationKind.REWRAP:
             return bool(field.previous_contexts)
         return callable(field.key)
 
-    def _is_left(self, column: Column) -> bool:
+    def _leaves(self, column: Column, version: KeyVersion) -> bool:
         """Whether the field writes under another key now, so that all values leave this one."""
-        key, alias = column.encrypted_field.key, self.versions[-1].key_alias
+        key = column.encrypted_field.key
         if self.kind == RotationKind.REWRAP or callable(key):
             return False
-        return (key or DEFAULT_ALIAS) != alias
+        return bool((key or DEFAULT_ALIAS) != version.key_alias)
 
+    def _by_key(self, column: Column, version_ids: Sequence[bytes]) -> Counter[UUID | None]:
+        found: Counter[UUID | None] = Counter()
+        for version_id, values in count_by_version(column, version_ids).items():
+            found[self._key_of[version_id]] += values
+        return found
+
+    @cached_property
+    def _key_of(self) -> dict[bytes, UUID]:
+        return {each.version_id: each.key_id for each in self._chosen}
+
+    @cached_property
     def _chosen(self) -> list[KeyVersion]:
-        return [each for each in self.versions if not self.only or each.number in self.only]
+        return [
+            each
+            for versions in self.versions.values()
+            for each in versions
+            if not self._only or each.number in self._only
+        ]
 
 
-def scope_of(run: RotationRun) -> Scope:
+def register() -> None:
+    """Say what runs of our kinds are about."""
+    for kind in RotationKind:
+        job.register(kind, scope_of)
+
+
+def scope_of(run: RotationRun) -> RotationScope:
     """Return what a run moves, by the key versions that there are now.
 
     Raises:
-        MasterKeyNotFound: its key is not there any more.
+        MasterKeyNotFound: one of its keys is not there any more.
     """
-    return scope(run.kind, of_key(run.master_key_id), run.only_versions)
+    if run.master_key_id is not None:
+        keys = [run.master_key_id]
+        return scope(run.kind, keys, run.only_versions, run.only_fields, run.only_database)
+    versions = by_master_key(key_versions(ids=key_ids_of(run)))
+    return RotationScope(run.kind, versions, run.only_versions, run.only_fields, run.only_database)
 
 
-def scope(kind: str, versions: Sequence[KeyVersion], only: Iterable[int] = ()) -> Scope:
-    """Return what is moved of a master key with these versions.
+def scope(
+    kind: str,
+    keys: Sequence[Key],
+    only: Iterable[int] = (),
+    fields: Iterable[str] = (),
+    database: str = "",
+) -> RotationScope:
+    """Return what is moved of some master keys, at least one.
 
     Raises:
-        MasterKeyNotFound: it has no version of one of the numbers.
+        MasterKeyNotFound: there is no such key, or it has no version of one of the numbers.
     """
-    numbers = {version.number for version in versions}
-    unknown = sorted(set(only) - numbers)
-    if unknown:
-        raise MasterKeyNotFound(
-            f"The master key {versions[0].key_alias or versions[0].key_id} has no version "
-            f"{unknown[0]}; it has {', '.join(map(str, sorted(numbers)))}."
-        )
-    return Scope(kind, versions, frozenset(only))
+    known = of_key(keys[0]) if len(keys) == 1 else key_versions(*keys)
+    only, by_key = frozenset(only), by_master_key(known)
+    for versions in by_key.values() if only else ():
+        numbers = {version.number for version in versions}
+        unknown = sorted(only - numbers)
+        if unknown:
+            raise MasterKeyNotFound(
+                f"The master key {versions[0].key_alias or versions[0].key_id} has no version "
+                f"{unknown[0]}; it has {', '.join(map(str, sorted(numbers)))}."
+            )
+    return RotationScope(RotationKind(kind), by_key, only, fields, database)
+
+
+def by_master_key(versions: Iterable[KeyVersion]) -> dict[UUID, list[KeyVersion]]:
+    """Return versions by the ids of their keys."""
+    found = defaultdict(list)
+    for version in versions:
+        found[version.key_id].append(version)
+    return dict(found)
+
+
+def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") -> list[MasterKey]:
+    """Return the keys that have values for a run of this kind to look at, by alias.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+        CensusFailed: a column could not be counted.
+    """
+    columns = {
+        (str(column), column.database): column for column in declared_columns(fields, database)
+    }
+    rows = census(database=database or None)
+    versions, found = by_master_key(key_versions()), set()
+    for row in rows:
+        column = columns.get((f"{row.model}.{row.field}", row.database))
+        if column is None or row.version is None:
+            continue
+        key_id = row.version.key_id
+        if row.version_id in RotationScope(kind, {key_id: versions[key_id]}).version_ids(column):
+            found.add(key_id)
+    keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
+    return [key for key in keys if key.pk in found] if found else []
 
 
 def chosen_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
@@ -133,24 +231,6 @@ def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Col
             f"{unknown[0]!r} is not an encrypted field. The encrypted fields are: {listed}."
         )
     return [column for column in columns if names & _names(column)]
-
-
-def column_of(place: RotationPlace) -> Column:
-    """Return the column that a place of a run tells of.
-
-    Raises:
-        NoSuchField: the model or its field is not there any more, or the schema is not.
-        Error: the database cannot be looked at.
-    """
-    named = (each for each in encrypted_columns(place.database) if str(each) == str(place))
-    for column in located(named):
-        if (column.relation.schema or "") == place.schema:
-            return column
-    where = f"the schema {place.schema!r} of the database" if place.schema else "the database"
-    raise NoSuchField(
-        f"{place} is not an encrypted field in {where} {place.database!r} any more. Cancel the "
-        "run and start another."
-    )
 
 
 def _can_be_written(relation: Relation) -> bool:

@@ -6,7 +6,7 @@ envelope at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -26,11 +26,12 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
+from envelope_fields.jobs.batches import Batches
+from envelope_fields.jobs.job import BatchResult, Failed, Job, Outcome, Stored, displayed_key
+from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
-from envelope_fields.rotation import primary_keys
-from envelope_fields.rotation.portions import BYTES_AT_ONCE
 from envelope_fields.rotation.scope import chosen_columns
-from envelope_fields.rotation.statements import Key, Statements, statements
 
 ROWS_AT_ONCE = 1000
 SECONDS_BETWEEN_LOOKS = 1
@@ -46,7 +47,7 @@ class Unreadable:
         row: the primary key, as text.
         version_id: the key version that it names, in hexadecimal; empty if it is no envelope.
         cause: the class of the error.
-        message: the error; it tells nothing of the value.
+        message: the error; it says nothing of the value.
         schema: the schema of the table, as the census has it.
     """
 
@@ -83,47 +84,16 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
         RowsHidden: rows of a table are hidden from this role.
         Error: another database cannot.
     """
-    versions = _Versions()
+    versions = KnownVersions()
     for column in chosen_columns(fields, database):
         if not _has_table(column):
             continue  # models may live in more databases than they do
-        database_of(column.database).refuse_hidden(column.table_sql)
-        for values in _values(statements(column)):
-            found = [
-                _unreadable(column, key, value, error)
-                for key, value in values
-                if (error := _error(column, value, versions)) is not None
-            ]
-            yield Verified(column, len(values), found)
+        batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
+        for result in batches.between(None, None, None):
+            yield _verified(column, result)
 
 
-def _has_table(column: Column) -> bool:
-    try:
-        with transaction.atomic(using=column.database):
-            statements(column).sizes(None, 1)
-    except DatabaseError as error:
-        if not says_no_table(error):
-            raise
-        return False
-    return True
-
-
-def _values(ask: Statements) -> Iterator[list[tuple[Key, Any]]]:
-    """Yield the values of a column in the order of their keys, not too many bytes at once."""
-    after: Key | None = None
-    while sizes := ask.sizes(after, ROWS_AT_ONCE):
-        size, upto = 0, 0
-        for upto, (_, length) in enumerate(sizes, start=1):  # noqa: B007 - used after
-            size += length
-            if size >= BYTES_AT_ONCE:
-                break
-        keys = [key for key, _ in sizes[:upto]]
-        after = keys[-1]
-        found = ask.values(keys)
-        yield [(key, found[key]) for key in keys if found.get(key) is not None]
-
-
-class _Versions:
+class KnownVersions:
     """The key versions that there are: asking for each value that names another takes long."""
 
     def __init__(self) -> None:
@@ -147,20 +117,63 @@ class _Versions:
             raise no_version(version_id)
 
 
-def _error(column: Column, value: Any, versions: _Versions) -> EnvelopeError | None:
+class Verification(Job):
+    """Reads the values of a column, and changes none.
+
+    Args:
+        column: the column.
+        versions: the key versions that are known.
+    """
+
+    writes = False
+    reads_payloads = True
+
+    def __init__(self, column: Column, versions: KnownVersions) -> None:
+        self._column = column
+        self._versions = versions
+        self._statements = statements(column)
+
+    def process(self, stored: Sequence[Stored]) -> Outcome:
+        outcome = Outcome()
+        values = self._statements.values([each.key for each in stored])
+        for each in stored:
+            value = values.get(each.key)
+            if value is None:
+                continue  # it was deleted meanwhile
+            error = self._error(value)
+            if error is None:
+                outcome.kept += 1
+            else:
+                outcome.fail(each, error)
+        return outcome
+
+    def _error(self, value: Any) -> EnvelopeError | None:
+        column = self._column
+        try:
+            self._versions.check(value)
+        except MasterKeyNotFound as error:
+            return named(column.field, error)
+        except MalformedEnvelope:
+            pass  # reading it says so
+        try:
+            read = column.codec.read(column, value)
+        except EnvelopeError as error:
+            if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
+                raise  # that is about no value, and met with each
+            return error
+        return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
+
+
+def _has_table(column: Column) -> bool:
     try:
-        versions.check(value)
-    except MasterKeyNotFound as error:
-        return named(column.field, error)
-    except MalformedEnvelope:
-        pass  # reading it says so
-    try:
-        read = column.encrypted_field.verifier(value, None, None)
-    except EnvelopeError as error:
-        if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
-            raise  # that is about no value, and met with each
-        return error
-    return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
+        with transaction.atomic(using=column.database):
+            statements(column).heads(None, None, None, 1)
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
+        return False
+    database_of(column.database).refuse_hidden(column.table_sql)
+    return True
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -170,17 +183,21 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _unreadable(column: Column, key: Key, value: Any, error: EnvelopeError) -> Unreadable:
-    try:
-        version_id = layout.parse(value).version_id.hex()
-    except MalformedEnvelope:
-        version_id = ""
+def _verified(column: Column, result: BatchResult) -> Verified:
+    unreadable = [_unreadable(column, each) for each in result.failed]
+    return Verified(column, result.kept + len(unreadable), unreadable)
+
+
+def _unreadable(column: Column, failed: Failed) -> Unreadable:
+    head = failed.stored.head
+    is_envelope = head.startswith(column.codec.marker)
+    names_version = is_envelope and failed.stored.size >= column.codec.shortest
     return Unreadable(
         database=column.database,
         field=str(column),
-        row=primary_keys.shown(key),
-        version_id=version_id,
-        cause=type(error).__name__,
-        message=str(error),
+        row=displayed_key(failed.stored.key),
+        version_id=failed.stored.version_id.hex() if names_version else "",
+        cause=failed.cause,
+        message=failed.message,
         schema=column.schema,
     )

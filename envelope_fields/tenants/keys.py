@@ -13,8 +13,8 @@ from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.lifecycle import AliasTaken, create_master_key, find_master_key, on_demand
 from envelope_fields.models import KeyManager, MasterKey
 from envelope_fields.policy import APPLICATION
-from envelope_fields.policy.facts import KeyPolicy
-from envelope_fields.policy.serving import check_serves_fields
+from envelope_fields.policy.authorization import check_serves_fields
+from envelope_fields.policy.data import KeyPolicy
 from envelope_fields.tenants.aliases import AliasTemplate, tenant_column, tenant_value
 
 

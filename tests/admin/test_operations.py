@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from envelope_fields import kms, rotation
+from envelope_fields.admin import operations
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations import RotationRunAdmin
@@ -22,6 +23,7 @@ from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
+    Operation,
     create_master_key,
     disable,
     rotate_master_key,
@@ -33,6 +35,8 @@ from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
 from tests.admin import last_event, officer, page_of, said
 from tests.models import TenantNote
+from tests.root_keys.backends import WrapsAlone
+from tests.root_keys.backends import entry as backend
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
@@ -124,6 +128,22 @@ def test_rotate(client, key):
     assert (last_event().action, last_event().actor_name) == ("rotate", "olga")
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_version_that_no_process_has_opened(client, settings, monkeypatch):
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", True)
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": backend("WrapsAlone")}}
+    key = create_master_key("lab")
+    client.force_login(officer("rita", key=key))
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", False)
+    response = client.post(url("rotate", key), follow=True)
+    assert "has version 2, which this process may not open" in said(response)[0]
+    assert "open_master_key_versions" in said(response)[0]
+    page = client.get(page_of(key)).text
+    assert "enabled, not opened yet" in page
+    assert page.count("enabled, current") == 1
+    assert "Version 3 is made" in client.get(url("rotate", key)).text
+
+
 def test_disable_and_enable(client, key):
     note = TenantNote.objects.create(tenant="tenant", text="a")
     assert "1 stored value cannot be read" in client.get(url("disable", key)).text
@@ -134,6 +154,17 @@ def test_disable_and_enable(client, key):
     client.post(url("enable", key))
     note.refresh_from_db()
     assert note.text == "a"
+
+
+def test_one_that_has_no_page_of_its_own(client, key, monkeypatch):
+    """It is asked about in the words of the registry."""
+    monkeypatch.delitem(operations._PAGES, Operation.DISABLE)
+    page = client.get(url("disable", key)).text
+    assert "Afterwards, tenant is disabled." in page
+    assert 'value="Disable"' in page
+    assert said(client.post(url("disable", key), follow=True)) == ["tenant is disabled."]
+    key.refresh_from_db()
+    assert key.state == "disabled"
 
 
 def test_a_version_alone(client, key):

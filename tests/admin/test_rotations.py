@@ -12,19 +12,19 @@ from django.utils import timezone
 from envelope_fields import keyring, rotation
 from envelope_fields.admin.rotation_progress import FAILURES_SHOWN
 from envelope_fields.admin.words import duration_text
+from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
     MasterKey,
+    RotationColumn,
     RotationFailure,
-    RotationPlace,
     RotationRange,
     RotationRun,
     RotationState,
 )
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.workers.process import ProcessWorker
 from tests.admin import last_event, officer, page_of, said
 from tests.models import LabNote, TenantNote
 from tests.rotation import interrupted, left, put, with_worker
@@ -418,7 +418,7 @@ class TestActs:
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
         assert "resume" not in acts_of(client, run)
         long_ago = timezone.now() - timedelta(minutes=10)
-        RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, seen_at=long_ago)
+        RotationRun.objects.update(created_at=long_ago, resumed_at=long_ago, heartbeat_at=long_ago)
         told = client.get(run_url(run, "progress")).json()
         assert "No worker has been seen on it for 10 minutes" in told["texts"]["note"]
         assert told["operations"] == ["pause", "resume", "cancel"]
@@ -430,7 +430,7 @@ class TestActs:
         limits = Limits(batch_size=600, max_rate=1)  # rests for ten minutes
         run = interrupted(rotation.start(key, limits=limits))
         ago = timezone.now() - timedelta(minutes=9)
-        RotationRun.objects.update(created_at=ago, resumed_at=ago, seen_at=ago)
+        RotationRun.objects.update(created_at=ago, resumed_at=ago, heartbeat_at=ago)
         assert "resume" not in acts_of(client, run)
 
     def test_what_there_is_not(self, client, key):
@@ -503,10 +503,10 @@ class TestPage:
 
     def test_the_list_of_what_failed_has_an_end(self, client, key):
         run = interrupted(rotation.start(key, limits=Limits(batch_size=2)))
-        stretch = RotationRange.objects.filter(place__run=run).first()
-        RotationRange.objects.filter(pk=stretch.pk).update(failed=1000)
+        chunk = RotationRange.objects.filter(column__run=run).first()
+        RotationRange.objects.filter(pk=chunk.pk).update(failed=1000)
         RotationFailure.objects.bulk_create(
-            RotationFailure(range=stretch, row=str(n), version_id="0" * 16, cause="X", message="")
+            RotationFailure(range=chunk, row=str(n), version_id="0" * 16, cause="X", message="")
             for n in range(100)
         )
         told = client.get(run_url(run, "progress")).json()
@@ -515,19 +515,17 @@ class TestPage:
 
     def test_one_that_failed_says_why(self, client, key):
         run = rotation.start(key)
-        RotationRun.objects.update(
-            state="failed", active_key=None, error="<b>Why</b>", finished_at=timezone.now()
-        )
+        RotationRun.objects.update(state="failed", error="<b>Why</b>", finished_at=timezone.now())
         page = client.get(run_url(run)).text
         assert "&lt;b&gt;Why&lt;/b&gt;" in page
         assert "Finished at" in page
 
     def test_numbers_in_another_language(self, client, key, settings):
         run = rotation.start(key)
-        place = RotationPlace.objects.create(
+        column = RotationColumn.objects.create(
             run=run, database="default", model="tests.TenantNote", field="text", total=12_345
         )
-        RotationRange.objects.create(place=place, sweep=1, number=0, until="", moved=1_234)
+        RotationRange.objects.create(column=column, pass_number=1, number=0, until="", moved=1_234)
         settings.USE_THOUSAND_SEPARATOR = True
         settings.LANGUAGE_CODE = "de"
         page = client.get(run_url(run)).text
@@ -540,13 +538,13 @@ class TestPage:
         urls = (page_of(key), run_url(run), run_url(run, "progress"))
         few = [queries(client, url) for url in urls]
         for number in range(20):
-            place = RotationPlace.objects.create(
+            column = RotationColumn.objects.create(
                 run=run, database="default", model="tests.Note", field=f"f{number}", total=9
             )
             RotationRange.objects.bulk_create(
-                RotationRange(place=place, sweep=sweep, number=n, until="")
+                RotationRange(column=column, pass_number=pass_number, number=n, until="")
                 for n in range(5)
-                for sweep in (1, 2)
+                for pass_number in (1, 2)
             )
         many = [queries(client, url) for url in urls]
         assert many == few
@@ -599,12 +597,13 @@ class TestList:
             RotationRun(kind="rewrap", master_key=key, state="completed", actor_type="application")
             for _ in range(120)
         )
-        places = RotationPlace.objects.bulk_create(
-            RotationPlace(run=run, database="default", model="tests.Note", field="text", total=9)
+        columns = RotationColumn.objects.bulk_create(
+            RotationColumn(run=run, database="default", model="tests.Note", field="text", total=9)
             for run in runs
         )
         RotationRange.objects.bulk_create(
-            RotationRange(place=place, sweep=1, number=0, until="", moved=9) for place in places
+            RotationRange(column=column, pass_number=1, number=0, until="", moved=9)
+            for column in columns
         )
         assert client.get(LIST).context["cl"].result_count == 121
         assert queries(client, LIST) <= few[0]

@@ -7,8 +7,8 @@ from django.utils import timezone
 from envelope_fields import audit, rotation
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
+    RotationColumn,
     RotationFailure,
-    RotationPlace,
     RotationRange,
     RotationRun,
     RotationState,
@@ -176,10 +176,10 @@ class TestWatching:
         RotationRun.objects.filter(pk=run.pk).update(
             state=RotationState.RUNNING, resumed_at=timezone.now(), is_planned=True
         )
-        place = RotationPlace.objects.create(
+        column = RotationColumn.objects.create(
             run=run, database="default", model="tests.TenantNote", field="text", total=ROWS
         )
-        RotationRange.objects.create(place=place, sweep=1, number=0, until="")
+        RotationRange.objects.create(column=column, pass_number=1, number=0, until="")
         return run
 
     @pytest.fixture
@@ -196,7 +196,7 @@ class TestWatching:
             move(run, moved)
             wait_for_bar(watched, moved - 1)
         RotationRun.objects.filter(pk=run.pk).update(
-            state=RotationState.COMPLETED, active_key=None, finished_at=timezone.now()
+            state=RotationState.COMPLETED, finished_at=timezone.now()
         )
         wait_for_state(watched, "completed")
         assert visible_acts(watched) == []
@@ -205,11 +205,11 @@ class TestWatching:
 
     def test_what_fails_is_listed_as_it_happens(self, watched, run):
         assert not watched.is_visible("#envelope-failures")
-        stretch = RotationRange.objects.get(place__run=run)
+        chunk = RotationRange.objects.get(column__run=run)
         RotationFailure.objects.create(
-            range=stretch, row="<i>7</i>", version_id="0" * 16, cause="UnwrapFailed", message="x"
+            range=chunk, row="<i>7</i>", version_id="0" * 16, cause="UnwrapFailed", message="x"
         )
-        RotationRange.objects.filter(pk=stretch.pk).update(failed=1)
+        RotationRange.objects.filter(pk=chunk.pk).update(failed=1)
         watched.wait_for_selector("#envelope-failures tbody tr", timeout=30_000)
         assert "<i>7</i>" in watched.inner_text("#envelope-failures tbody")
         assert watched.inner_text("[data-rotation=failed]") == "1"
@@ -287,8 +287,8 @@ class TestWatching:
 
 
 def move(run, moved):
-    RotationRange.objects.filter(place__run=run).update(moved=moved)
-    RotationRun.objects.filter(pk=run.pk).update(seen_at=timezone.now())
+    RotationRange.objects.filter(column__run=run).update(moved=moved)
+    RotationRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now())
 
 
 def look_away(page, *, is_hidden):

@@ -74,7 +74,7 @@ class TestActs:
         for _ in range(2):
             api.post(run_url(run, "resume"))
         assert worker.told == [run.pk] * 3
-        RotationRun.objects.update(seen_at=timezone.now())
+        RotationRun.objects.update(heartbeat_at=timezone.now())
         api.post(run_url(run, "resume"))
         assert worker.told == [run.pk] * 3
 

@@ -88,7 +88,7 @@ class TestStarting:
         rotation.cancel(worker.told[0])
         with_worker(settings, "Unreachable")
         problem(start(api), 503, "worker_unreachable")
-        assert not RotationRun.objects.filter(active_key__isnull=False).exists()
+        assert not RotationRun.objects.filter(keys__active_key__isnull=False).exists()
 
     def test_takes_what_the_command_takes(self, api, key, notes):
         response = start(
@@ -222,14 +222,14 @@ class TestBadInput:
 
 class TestReading:
     def test_progress(self, api, notes, monkeypatch):
-        monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 5)
+        monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 5)
         alter(notes[0])
         run = rotation.start("tenant", limits=Limits(batch_size=5))
         rotation.run(run, watch=lambda tally: rotation.pause(run))
         assert run.state == "paused"
-        seen = run.seen_at - timedelta(minutes=1)  # whoever works on it says so each second
+        seen = run.heartbeat_at - timedelta(minutes=1)  # whoever works on it says so each second
         RotationRun.objects.update(
-            resumed_at=seen - timedelta(seconds=1), seen_at=seen, state="running"
+            resumed_at=seen - timedelta(seconds=1), heartbeat_at=seen, state="running"
         )
         said = api.get(run_url(run)).json()
         assert (said["total"], said["moved"], said["failed"], said["left"]) == (ROWS, 4, 1, 7)

@@ -5,8 +5,8 @@ from threading import Thread
 from django.db import connections
 
 from envelope_fields import rotation
-from envelope_fields.rotation.workers.base import RotationWorker
-from envelope_fields.rotation.working import work
+from envelope_fields.jobs.work import work
+from envelope_fields.jobs.workers import RotationWorker
 
 
 class Patient(RotationWorker):

@@ -14,8 +14,7 @@ from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey
 from envelope_fields.policy import acting_as
-from envelope_fields.policy.origin import Origin, coming_from
-from envelope_fields.policy.requests import handled
+from envelope_fields.policy.requests import Origin, coming_from, handled
 from tests.models import LabNote
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -56,7 +55,7 @@ def test_a_value(key, user):
     with acting_as(user), pytest.raises(KeyAccessDenied):
         _ = LabNote.objects.get().text
     (event,) = events()
-    assert (event.action, event.after) == ("decrypt", {"place": "tests.labnote.text"})
+    assert (event.action, event.after) == ("decrypt", {"field": "tests.labnote.text"})
 
 
 def test_in_a_transaction_that_is_rolled_back(key, user):
@@ -149,14 +148,14 @@ def test_each_management_act_is_a_line_of_the_log(key, user, caplog):
     assert len([line for line in caplog.records if line.getMessage().startswith("denied")]) == 3
 
 
-@pytest.mark.parametrize("actor", ["anonymous", "inactive", "gone", "nobody"])
+@pytest.mark.parametrize("actor", ["anonymous", "inactive", "gone", "unbound"])
 def test_a_key_that_is_not_made(user, actor):
     if actor == "inactive":
         user.is_active = False
         user.save()
     elif actor == "gone":
         type(user).objects.get(pk=user.pk).delete()
-    actors = {"anonymous": AnonymousUser(), "nobody": None}
+    actors = {"anonymous": AnonymousUser(), "unbound": None}
     with handled(), pytest.raises(KeyAccessDenied):
         create_master_key("new", actor=actors.get(actor, user))
     assert not MasterKey.objects.filter(alias="new").exists()

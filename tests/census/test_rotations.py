@@ -10,11 +10,12 @@ from django.db import connection
 from envelope_fields import keyring
 from envelope_fields.census import census, not_counted
 from envelope_fields.databases import RowsHidden
+from envelope_fields.jobs.batches import Batches
+from envelope_fields.jobs.limits import Limits
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import MasterKey, RotationPlace
+from envelope_fields.models import MasterKey, RotationColumn
 from envelope_fields.rotation import RotationState, progress, run
-from envelope_fields.rotation.batches import Batches
-from envelope_fields.rotation.limits import Limits
+from envelope_fields.rotation.rewrap import Rewrap
 from envelope_fields.rotation.scope import chosen_columns
 from envelope_fields.rotation.verification import verify
 from tests.census.schemas import TABLE, as_bound_role, execute, hide_rows, make_schema
@@ -60,7 +61,7 @@ def test_in_one_schema_it_has_no_name():
     rotate_master_key("default")
     done = run("default")
     assert [each.schema for each in progress(done).fields] == [None]
-    assert RotationPlace.objects.get().schema == "public"
+    assert RotationColumn.objects.get().schema == "public"
 
 
 def test_a_schema_that_is_made_meanwhile_does_not_confuse_a_run():
@@ -73,7 +74,7 @@ def test_a_schema_that_is_made_meanwhile_does_not_confuse_a_run():
 
     done = run("default", watch=make)
     assert done.state == RotationState.COMPLETED
-    assert RotationPlace.objects.count() == 1
+    assert RotationColumn.objects.count() == 1
 
 
 def connection_has(schema):
@@ -184,7 +185,7 @@ def test_rows_that_become_hidden_meanwhile_are_not_passed_over():
     hide_rows()
     column = next(column for column in chosen_columns() if str(column) == "tests.Note.text")
     with as_bound_role():
-        batches = Batches(column, "rewrap", Limits())
+        batches = Batches(column, Rewrap(column), Limits())
         with pytest.raises(RowsHidden, match=r'hides rows of "public"\."tests_note"'):
             next(batches.between([b"12345678"], None, (1,)))
         with pytest.raises(RowsHidden):

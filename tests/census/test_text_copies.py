@@ -14,6 +14,7 @@ from envelope_fields.census import CensusFailed
 from envelope_fields.census import text_copies as module
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.crypto.format import encode_text
+from envelope_fields.databases import VENDORS
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import MasterKey, MasterKeyVersion
@@ -102,9 +103,8 @@ class TestText:
         def fail(*_):
             raise DatabaseError("no")
 
-        monkeypatch.setitem(module._HOLDS, "postgresql", "nothing_like_it({column}, %s)")
-        monkeypatch.setitem(module._HOLDS, "mysql", "nothing_like_it({column}, %s)")
-        monkeypatch.setitem(module._HOLDS, "sqlite", "nothing_like_it({column}, %s)")
+        for vendor in VENDORS.values():
+            monkeypatch.setattr(vendor, "HOLDS", "nothing_like_it({column}, %s)")
         with pytest.raises(CensusFailed, match="could not be searched"):
             found(default.current_version)
 
@@ -151,10 +151,10 @@ class TestSchemas:
         """However many there were in another."""
         key = create_master_key("tenant")
         known = [copies("north", 1), copies("south", 5)]
-        confirmed = Confirmed(timezone.now(), Witnesses(key, None, None, known, ()).as_said())
-        assert [*confirmed.news(Witnesses(key, None, None, known, ()))] == []
+        confirmed = Confirmed(timezone.now(), Witnesses(key, None, None, known, ()).content())
+        assert [*confirmed.later(Witnesses(key, None, None, known, ()))] == []
         later = [copies("north", 2), copies("south", 5)]
-        [news] = confirmed.news(Witnesses(key, None, None, later, ()))
+        [news] = confirmed.later(Witnesses(key, None, None, later, ()))
         assert "copied as text since" in news
         assert "south" not in news
 

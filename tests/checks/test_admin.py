@@ -10,6 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 
 from envelope_fields.checks.admin import check_admin
+from envelope_fields.fields.admin import EncryptedAdminMixin
 from tests.models import Child, Note
 
 pytestmark = pytest.mark.any_database
@@ -45,7 +46,8 @@ def site():
 
 
 def reported(site, model=Note, **options):
-    site.register(model, type("CheckedAdmin", (admin.ModelAdmin,), options))
+    bases = (EncryptedAdminMixin, admin.ModelAdmin)
+    site.register(model, type("CheckedAdmin", bases, options))
     return check_admin()
 
 
@@ -94,6 +96,14 @@ def test_an_unsound_admin_is_reported_once(options, number, site):
     (message,) = reported(site, **options)
     assert message.id == f"envelope_fields.{number}"
     assert message.obj.__name__ == "CheckedAdmin"
+
+
+def test_lists_without_the_mixin(site):
+    options = {"list_display": ["title", "text"], "sortable_by": ["title"]}
+    site.register(Note, type("CheckedAdmin", (admin.ModelAdmin,), options))
+    (message,) = check_admin()
+    assert message.id == "envelope_fields.W046"
+    assert "tests.Note.text" in message.msg
 
 
 def test_relations_are_followed_forwards(site):

@@ -60,6 +60,10 @@ UNSOUND = [
     ({"context": ""}, "E017"),
     ({"context": 5}, "E017"),
     ({"context": b"ward.patient.notes"}, "E017"),
+    ({"copy_of": "notes"}, "E025"),
+    ({"copy_of": "tests.Missing.notes"}, "E025"),
+    ({"copy_of": "tests.Patient.missing"}, "E025"),
+    ({"copy_of": "tests.Patient.born"}, "E025"),
     ({"previous_contexts": [5]}, "E018"),
     ({"previous_contexts": [None]}, "E018"),
     ({"previous_contexts": [""]}, "E018"),
@@ -81,6 +85,22 @@ def test_a_sound_field_is_silent(kind, options, registry, ids):
 def test_an_unsound_field_is_reported_once(kind, options, number, registry, ids):
     declare(kind(**options))
     assert [reported for reported in ids() if reported != "W002"] == [number]
+
+
+def test_a_history_that_cannot_have_what_is_masked(registry, ids):
+    class Patient(models.Model):
+        notes = EncryptedTextField(key="lab", on_denied="mask")
+
+    def history(**options):
+        field = EncryptedTextField(**options)
+        registry.all_models["tests"].pop("history", None)
+        attributes = {"__module__": __name__, "instance_type": Patient, "notes": field}
+        type("History", (models.Model,), attributes)
+        return [number for number in ids() if number != "W002"]
+
+    assert history() == ["E026"]
+    assert history(null=True) == []
+    assert history(copy_of="tests.Patient.notes") == []
 
 
 def test_a_collation_is_reported(registry, ids):

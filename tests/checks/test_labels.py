@@ -40,6 +40,16 @@ def test_two_fields_of_one_model_with_one_label_are_an_error(registry, report):
     assert message.obj is model._meta.get_field("more")
 
 
+def test_declared_copies_may_read_what_they_copied(registry, ids):
+    declare("Patient", notes=EncryptedTextField())
+    copies = {"copy_of": "tests.Patient.notes"}
+    declare("Event", notes=EncryptedTextField(context="tests.patient.notes", **copies))
+    declare("Log", notes=EncryptedTextField(previous_contexts=["tests.patient.notes"], **copies))
+    assert ids() == []
+    declare("Other", notes=EncryptedTextField(context="tests.patient.notes"))
+    assert sorted(ids()) == ["E030", "E031"]
+
+
 def test_a_pinned_label_that_another_field_derives_is_an_error(registry, ids):
     declare("Patient", notes=EncryptedTextField())
     declare("Nurse", notes=EncryptedTextField(context="tests.patient.notes"))

@@ -10,7 +10,8 @@ from django.db import connection, connections
 
 from envelope_fields import checks
 from envelope_fields.checks.settings import check_driver, check_worker
-from envelope_fields.rotation.workers import RotationWorker
+from envelope_fields.databases.postgresql import PostgreSQL
+from envelope_fields.jobs.workers import RotationWorker
 from tests.rotation import with_worker
 
 
@@ -27,7 +28,7 @@ class Unwilling(RotationWorker):
 class TestDriver:
     @pytest.fixture
     def psycopg2(self, monkeypatch):
-        monkeypatch.setattr("envelope_fields.checks.settings._is_psycopg3", lambda: False)
+        monkeypatch.setattr(PostgreSQL, "returns_bytes", lambda self: False)
 
     def test_psycopg_3(self):
         assert check_driver() == []
@@ -80,16 +81,14 @@ class TestWorker:
     @pytest.mark.skipif(django.VERSION >= (6,), reason="it has tasks of its own")
     def test_tasks_of_django(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "django_tasks", None)
-        monkeypatch.delitem(
-            sys.modules, "envelope_fields.rotation.workers.django_tasks", raising=False
-        )
+        monkeypatch.delitem(sys.modules, "envelope_fields.jobs.workers.django_tasks", raising=False)
         with_worker(settings, "django_tasks.DjangoTasksWorker")
         (message,) = check_worker()
         assert "needs Django 6.0, or the package django-tasks" in message.msg
 
     def test_celery(self, settings, monkeypatch):
         monkeypatch.setitem(sys.modules, "celery", None)
-        monkeypatch.delitem(sys.modules, "envelope_fields.rotation.workers.celery", raising=False)
+        monkeypatch.delitem(sys.modules, "envelope_fields.jobs.workers.celery", raising=False)
         with_worker(settings, "celery.CeleryWorker")
         (message,) = check_worker()
         assert "django-envelope-fields[celery]" in message.msg

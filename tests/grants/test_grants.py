@@ -282,7 +282,7 @@ class TestDepartures:
         assert KeyGrant.objects.get() == kept
         (event,) = events("revoke_grant")
         assert event.before["principal"] == f"auth.user {number} (ann)"
-        assert event.actor_type == "nobody"
+        assert event.actor_type == "unbound"
         eve = User.objects.create(pk=number, username="eve")
         with pytest.raises(KeyAccessDenied):
             require(Action.MANAGE_GRANTS, lab, eve, using="default")

@@ -8,13 +8,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
-from envelope_fields import key_changes, keyring, kms
+from envelope_fields import keyring, kms
 from envelope_fields.databases import database
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.keyring import materials, snapshots
 from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.models import MasterKey, MasterKeyVersion, key_changes
 from tests.at_once import at_once
 from tests.models import Note, TenantNote
 from tests.stored import stored, version_of

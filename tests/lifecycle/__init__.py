@@ -7,6 +7,7 @@ from django.conf import settings
 from django.test import override_settings
 from django.utils import timezone
 
+from envelope_fields.databases import Database
 from envelope_fields.lifecycle import (
     cancel_deletion,
     create_master_key,
@@ -14,7 +15,6 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
     schedule_deletion,
     shred,
-    under_way,
 )
 from envelope_fields.models import AuditEvent, KeyCacheBound
 
@@ -55,11 +55,11 @@ def known_at_once():
 
 def ending(transaction):
     """Return what pauses, and lets a transaction end, as soon as that was seen."""
-    pause = under_way._pause
+    pause = Database.pause
 
-    def pause_and_end(connection):
+    def pause_and_end(database):
         transaction.may_end.set()
-        pause(connection)
+        pause(database)
 
     return pause_and_end
 

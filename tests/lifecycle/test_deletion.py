@@ -266,7 +266,7 @@ class TestWhatKmsGaveOut:
         then = timezone.now()
         used = then - timedelta(days=1)
         now = Witnesses(key_in("enabled"), used, used, (), ())
-        assert bool(list(Confirmed(then, said).news(now))) == is_news
+        assert bool(list(Confirmed(then, said).later(now))) == is_news
 
 
 class TestAttempts:

@@ -7,6 +7,8 @@ from django.db import connection, connections, transaction
 
 from envelope_fields import kms
 from envelope_fields.census import CensusFailed, NotCounted
+from envelope_fields.databases import Database
+from envelope_fields.databases.mysql import MySQL
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import (
     ConfirmationRequired,
@@ -15,9 +17,8 @@ from envelope_fields.lifecycle import (
     destroy_due_keys,
     disable,
     expecting,
-    occupancy,
+    other_processes,
     schedule_deletion,
-    under_way,
     witnesses,
 )
 from envelope_fields.models import AuditEvent, MasterKey
@@ -30,13 +31,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 def while_counting(monkeypatch, function):
     """Call a function in another thread, with its own connections, while values are counted."""
-    count, seen = occupancy.census, []
+    count, seen = witnesses.census, []
 
     def counting(row):
         seen.extend(at_once(function))
         return count(row)
 
-    monkeypatch.setattr(occupancy, "census", counting)
+    monkeypatch.setattr(witnesses, "census", counting)
     return seen
 
 
@@ -79,7 +80,7 @@ class TestTheStateBack:
         def fail(_):
             raise CensusFailed("no")
 
-        monkeypatch.setattr(occupancy, "census", fail)
+        monkeypatch.setattr(witnesses, "census", fail)
         with pytest.raises(CensusFailed):
             schedule_deletion(key)
         key.refresh_from_db()
@@ -93,7 +94,7 @@ class TestTheStateBack:
             raise SystemExit  # and nothing is put back
 
         with monkeypatch.context() as patch:
-            patch.setattr(occupancy, "census", die)
+            patch.setattr(witnesses, "census", die)
             patch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
             with pytest.raises(SystemExit):
                 schedule_deletion(key, 7, confirm="tenant")
@@ -167,14 +168,14 @@ class TestWritersUnderWay:
         key = key_in("enabled")
         with writer() as late:
             # It ends as soon as it was seen.
-            monkeypatch.setattr(under_way, "_pause", ending(late))
+            monkeypatch.setattr(Database, "pause", ending(late))
             with pytest.raises(KeyInUse):
                 schedule_deletion(key)
         assert TenantNote.objects.get().text == "late"
 
     def test_one_that_stays_is_named(self, monkeypatch):
         key = key_in("enabled")
-        monkeypatch.setattr(under_way, "SECONDS", 0)
+        monkeypatch.setattr(other_processes, "WAIT_SECONDS", 0)
         with writer(), pytest.raises(ConfirmationRequired) as caught:
             schedule_deletion(key)
         assert "the transaction of process" in str(caught.value)
@@ -184,7 +185,7 @@ class TestWritersUnderWay:
 
     def test_one_that_reads_is_not_waited_for(self, monkeypatch):
         key = key_in("enabled")
-        monkeypatch.setattr(under_way, "SECONDS", 0)
+        monkeypatch.setattr(other_processes, "WAIT_SECONDS", 0)
 
         def reading():
             with transaction.atomic():
@@ -199,14 +200,14 @@ class TestWritersUnderWay:
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="it alone has such partitions")
 def test_who_writes_to_a_partition_is_under_way(monkeypatch):
-    monkeypatch.setattr(under_way, "SECONDS", 0)
+    monkeypatch.setattr(other_processes, "WAIT_SECONDS", 0)
     table = TenantNote._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE part_of_it () INHERITS ({table})")
     try:
         with Transaction(lambda: execute("DELETE FROM part_of_it")):
-            assert len(under_way.writers().still_open) == 1
-        assert under_way.writers().still_open == []
+            assert len(other_processes.wait_for_writers().still_open) == 1
+        assert other_processes.wait_for_writers().still_open == []
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE part_of_it")
@@ -222,7 +223,7 @@ def test_sqlite_waits_for_its_writer():
     key_in("enabled")
     with writer() as late:
         Thread(target=late.may_end.set).start()
-        left = under_way.writers()
+        left = other_processes.wait_for_writers()
     assert (left.still_open, left.unseen) == ([], [])
 
 
@@ -230,17 +231,17 @@ def test_sqlite_waits_for_its_writer():
 def test_what_was_before_is_not_taken_for_now(monkeypatch):
     """It is shown as long as anybody asks every tenth of a second, in this test by a stand-in."""
     key_in("enabled")
-    monkeypatch.setattr(under_way, "SECONDS", 0)
-    asked = under_way._asked
+    monkeypatch.setattr(other_processes, "WAIT_SECONDS", 0)
+    shown = MySQL._shown
 
-    def as_before(connection, sql, mark, *parameters):
-        return asked(connection, sql, "%as before%", *parameters)
+    def as_before(database, sql, mark, *parameters):
+        return shown(database, sql, "%as before%", *parameters)
 
     with writer():
-        assert len(under_way.writers().still_open) == 1
-        monkeypatch.setattr(under_way, "_asked", as_before)
-        monkeypatch.setattr(under_way, "_pause", lambda connection: None)
-        left = under_way.writers()
+        assert len(other_processes.wait_for_writers().still_open) == 1
+        monkeypatch.setattr(MySQL, "_shown", as_before)
+        monkeypatch.setattr(MySQL, "pause", lambda database: None)
+        left = other_processes.wait_for_writers()
     assert left.still_open == []
     assert {unseen.database for unseen in left.unseen} == {"default", "other"}
     assert "INNODB_TRX" in left.unseen[0].reason
@@ -257,7 +258,7 @@ def test_without_the_right_it_is_named(monkeypatch):
         with monkeypatch.context() as patch:
             for setting, value in (("USER", "ef_no_process"), ("PASSWORD", "x"), ("NAME", name)):
                 patch.setitem(there, setting, value)
-            [left] = at_once(under_way.writers)
+            [left] = at_once(other_processes.wait_for_writers)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP USER ef_no_process@'%'")

@@ -15,8 +15,9 @@ from envelope_fields.models import (
     KeyUse,
     MasterKey,
     MasterKeyVersion,
+    RotationColumn,
     RotationFailure,
-    RotationPlace,
+    RotationKey,
     RotationRange,
     RotationRun,
 )
@@ -44,10 +45,13 @@ def fill(using):
     run = RotationRun.objects.using(using).create(
         kind="rewrap", master_key=lab, state="completed", actor_type="application", created_at=NOW
     )
-    place = RotationPlace.objects.using(using).create(
+    RotationKey.objects.using(using).create(run=run, master_key=lab)
+    column = RotationColumn.objects.using(using).create(
         run=run, database="default", model="tests.Note", field="text", total=1
     )
-    part = RotationRange.objects.using(using).create(place=place, sweep=1, number=1, until="9")
+    part = RotationRange.objects.using(using).create(
+        column=column, pass_number=1, number=1, until="9"
+    )
     RotationFailure.objects.using(using).create(
         range=part, row="7", version_id="00" * 8, cause="DecryptionFailed", message="altered"
     )

@@ -130,7 +130,7 @@ def test_what_migrations_import():
             elif isinstance(node, ast.Import):
                 imported |= {each.name for each in node.names}
     assert {name for name in imported if name.startswith("envelope_fields")} == {
-        "envelope_fields.default_key.create_default_key",
+        "envelope_fields.lifecycle.on_demand.create_default_key",
         "envelope_fields.models",
     }
 

@@ -13,9 +13,9 @@ from django.db import connections, migrations
 from django.test import override_settings
 
 from envelope_fields import keyring
-from envelope_fields.default_key import create_default_key
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.lifecycle.on_demand import create_default_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.migrating.columns import patient
 from tests.migrating.conftest import keys_in

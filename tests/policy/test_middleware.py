@@ -19,7 +19,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.policy import APPLICATION, acting_as, current_principal, origin
-from envelope_fields.policy.acting import bound_actor
+from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import handled, in_flight
 from tests.policy import views
 
@@ -353,7 +353,7 @@ class TestOrigin:
 
 def unbound():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("envelope_fields.policy.acting.bound_actor", lambda: None)
+        patched.setattr("envelope_fields.policy.principals.bound_actor", lambda: None)
         return current_principal()
 
 

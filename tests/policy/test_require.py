@@ -16,14 +16,14 @@ from envelope_fields.policy import (
     Principal,
     acting_as,
     allowed_actions,
+    data,
     decisions,
-    facts,
     keys_open_to,
     principal_of,
     require,
 )
-from envelope_fields.policy.people import Person
 from envelope_fields.policy.requests import handled
+from envelope_fields.policy.users import Person
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +78,7 @@ def test_whoever_is_bound_is_asked(key, ann, granted):
 def test_nobody_while_a_request_is_handled(key, heard):
     with handled():
         refused(Action.ROTATE, key)
-    assert heard[0].principal == decisions.NOBODY
+    assert heard[0].principal == decisions.UNBOUND
 
 
 @pytest.mark.parametrize("actor", [AnonymousUser(), ANONYMOUS])
@@ -106,7 +106,7 @@ def test_a_group_is_not_the_user_with_its_number(key, ann, granted):
 @pytest.mark.parametrize("other", ["ANN", "ann ", "änn", "an"])
 def test_a_name_that_the_database_takes_for_the_same(key, other, monkeypatch):
     """Where primary keys are text: MariaDB compares without case, accents and spaces at the end."""
-    monkeypatch.setattr(facts, "known_person", lambda _: Person(True, False, ("staff",)))
+    monkeypatch.setattr(data, "known_person", lambda _: Person(True, False, ("staff",)))
     principal = Principal("auth.user", "ann")
 
     def may():

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from envelope_fields.policy import statements
-from envelope_fields.policy.statements import _Tables, _Watcher
+from envelope_fields.policy import users
+from envelope_fields.policy.users import _Tables, _Watcher
 
 TABLES = _Tables(("auth_user_groups", "auth_group"), ("auth_user",), ("is_active", "is_superuser"))
 OTHERS = _Tables((), ("person", "staff"), ())  # whoever is active, a property says
@@ -52,7 +52,7 @@ def test_a_connection_is_looked_at_once(db):
 )
 def test_it_is_said_when_it_is_done(monkeypatch, sql, told):
     heard = []
-    monkeypatch.setattr(statements.key_changes, "announce_people", heard.append)
+    monkeypatch.setattr(users.key_changes, "announce_users", heard.append)
     watcher = _Watcher(TABLES)
     context = {"connection": connection}
     assert watcher.look(lambda *given: len(heard), sql, (), False, context) == 0
@@ -67,5 +67,5 @@ def test_it_is_said_when_it_is_done(monkeypatch, sql, told):
 
 
 def test_a_project_without_groups(monkeypatch):
-    monkeypatch.setattr(statements, "group_model", lambda: None)
-    assert statements._tables().members == ()
+    monkeypatch.setattr(users, "group_model", lambda: None)
+    assert users._tables().members == ()

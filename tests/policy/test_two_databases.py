@@ -9,7 +9,7 @@ from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.grants import grant, list_grants, revoke
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import acting_as, facts
+from envelope_fields.policy import acting_as, data
 from tests.models import LabNote
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -80,7 +80,7 @@ def test_before_the_migration_that_has_policies(note, monkeypatch, ann):
         with transaction.atomic("other"), transaction.atomic():
             assert read(note, ann) == "value"
             assert kms.encrypt("lab", b"x", {})
-            assert facts.key_policy(note_key(), "other") == facts.BEFORE_POLICIES
+            assert data.key_policy(note_key(), "other") == data.BEFORE_POLICIES
             assert connection.is_usable()
     finally:
         with connections["other"].schema_editor() as editor:

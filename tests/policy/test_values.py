@@ -18,7 +18,7 @@ from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.lifecycle import disable
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import APPLICATION, NOBODY, Action, Principal, acting_as, facts
+from envelope_fields.policy import APPLICATION, UNBOUND, Action, Principal, acting_as, data
 from envelope_fields.policy.requests import handled
 from tests.models import LabNote, Note
 from tests.other_process import OtherProcess
@@ -68,9 +68,9 @@ class TestTheDefaultKey:
             assert_denied(read_note, match="tests.Note.text: Nobody is bound")
             with pytest.raises(KeyAccessDenied):
                 note.save()
-        assert [(denial.principal.type, denial.place) for denial in heard] == [
-            ("nobody", "tests.note.text"),
-            ("nobody", "tests.note.text"),
+        assert [(denial.principal.type, denial.field_path) for denial in heard] == [
+            ("unbound", "tests.note.text"),
+            ("unbound", "tests.note.text"),
         ]
 
     def test_nobody_has_to_be_looked_up(self, django_assert_num_queries):
@@ -78,7 +78,7 @@ class TestTheDefaultKey:
             def principal(self):
                 raise AssertionError("asked")
 
-        from envelope_fields.policy.acting import bound
+        from envelope_fields.policy.principals import bound
 
         note = Note.objects.create(text="value")
         for forget in (keyring.forget, lambda: None):
@@ -234,7 +234,7 @@ class TestWhatIsTold:
         (denial,) = heard
         assert denial.principal.name == "ann"
         assert (denial.action, denial.key_id, denial.key_alias) == ("decrypt", lab.pk, "lab")
-        assert denial.place == "tests.labnote.text"
+        assert denial.field_path == "tests.labnote.text"
         assert "may not decrypt with master key 'lab' for tests.labnote.text" in str(denial)
 
     def test_a_thousand_values_are_one_denial(self, note, ann, bob, heard):
@@ -257,7 +257,7 @@ class TestWhatIsTold:
         )
         denied(request).close()
         (denial,) = heard
-        assert (denial.principal, denial.place) == (NOBODY, "tests.labnote.text")
+        assert (denial.principal, denial.field_path) == (UNBOUND, "tests.labnote.text")
 
     def test_nothing_of_the_value(self, note, ann):
         with acting_as(ann):
@@ -489,7 +489,7 @@ class TestWhatCannotBeRead:
         def fails(*_):
             raise DatabaseError("gone")
 
-        monkeypatch.setattr(facts, "person", fails)
+        monkeypatch.setattr(data, "person", fails)
         with acting_as(ann), pytest.raises(MasterKeyUnusable, match="nobody may use the key"):
             read(note)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from envelope_fields import conf
+from envelope_fields.conf.backends import load
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys import RootKey
@@ -139,4 +139,4 @@ def test_it_does_not_show_its_key():
 )
 def test_make(backend, options, message):
     with pytest.raises(ValueError, match=message):
-        conf.load(backend, options, RootKey)
+        load(backend, options, RootKey)

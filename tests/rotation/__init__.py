@@ -75,5 +75,5 @@ def put(row, name, value):
 
 def with_worker(settings, path, /, **options):
     """Let the settings name one of our workers."""
-    entry = {"BACKEND": f"envelope_fields.rotation.workers.{path}", "OPTIONS": options}
+    entry = {"BACKEND": f"envelope_fields.jobs.workers.{path}", "OPTIONS": options}
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}

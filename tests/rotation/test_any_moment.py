@@ -57,7 +57,7 @@ class Statements:
 )
 def test_at_any_statement(kind, how, first, monkeypatch):
     monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Note))
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 2)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 2)
     for each in connections.all():
         # PostgreSQL's own cursor would not be noticed.
         monkeypatch.setattr(each, "force_debug_cursor", True)
@@ -79,7 +79,7 @@ def test_at_any_statement(kind, how, first, monkeypatch):
         assert [note.text for note in Note.objects.order_by("pk")] == ["0", "1", "2"]
     assert not ended
     assert at > 30
-    assert not RotationRun.objects.exclude(active_key=None).exists()
+    assert not RotationRun.objects.filter(keys__active_key__isnull=False).exists()
     assert len(notes) == 3
 
 

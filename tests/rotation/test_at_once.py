@@ -35,11 +35,11 @@ def no_row_locks():
 
 def test_what_is_written_between_reading_and_swapping_stays(monkeypatch):
     """When a rotation has read a batch, somebody else saves, updates and deletes."""
-    from envelope_fields.rotation.rewrapping import Rewrap
+    from envelope_fields.rotation.rewrap import Rewrap
 
     rows = notes(4)
     rotate_master_key("default")
-    moves, done = Rewrap.moves, []
+    moves, done = Rewrap.process, []
 
     def interrupted(self, values):
         if not done:
@@ -54,11 +54,11 @@ def test_what_is_written_between_reading_and_swapping_stays(monkeypatch):
         Note.objects.filter(pk=rows[1].pk).update(text="updated")
         Note.objects.filter(pk=rows[2].pk).delete()
 
-    monkeypatch.setattr(Rewrap, "moves", interrupted)
+    monkeypatch.setattr(Rewrap, "process", interrupted)
     run = rotation.run("default")
     assert run.state == RotationState.COMPLETED
     told = rotation.progress(run)
-    assert (told.moved, told.skipped, told.left) == (1, 3, 0)
+    assert (told.moved, told.skipped, told.remaining) == (1, 3, 0)
     assert list(Note.objects.order_by("pk").values_list("text", flat=True)) == [
         "saved", "updated", "3",
     ]  # fmt: skip
@@ -66,7 +66,7 @@ def test_what_is_written_between_reading_and_swapping_stays(monkeypatch):
 
 
 def test_values_under_the_old_version_that_come_later(monkeypatch):
-    """A process that has not heard of the rotation writes behind the back of the sweep."""
+    """A process that has not heard of the rotation writes behind the back of the pass."""
     rows = notes(3)
     stale = keyring.derived.wrapping_key("default", "default")
     rotate_master_key("default")
@@ -82,14 +82,14 @@ def test_values_under_the_old_version_that_come_later(monkeypatch):
             put(rows[0], "text", encrypt(stale, b"late", field.contexts[0]))
 
     run = rotation.run("default", watch=write_late)
-    assert (run.state, run.sweep) == (RotationState.COMPLETED, 2)
+    assert (run.state, run.pass_number) == (RotationState.COMPLETED, 2)
     assert left("default") == 0
     assert Note.objects.get(pk=rows[0].pk).text == "late"
 
 
 def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
     """Nobody counts what is not committed: it must not come under a version that is destroyed."""
-    from envelope_fields.rotation.batches import Batches
+    from envelope_fields.jobs.batches import Batches
 
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0.2}
     rows = notes(3)
@@ -104,7 +104,7 @@ def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
 
     monkeypatch.setattr(Batches, "_swap", waited)
     run = rotation.run("default")
-    assert [certificate.places for certificate in done] == [()]
+    assert [certificate.fields for certificate in done] == [()]
     assert (run.state, rotation.progress(run).skipped) == (RotationState.COMPLETED, len(rows))
     assert sorted(note.text for note in Note.objects.all()) == ["0", "1", "2"]
     assert left("default") == 0

@@ -8,10 +8,12 @@ from envelope_fields import lifecycle, rotation
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.grants import grant, revoke
+from envelope_fields.jobs import statements
+from envelope_fields.jobs.batches import Batches
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationFailure, RotationState
-from envelope_fields.rotation import Limits, statements
-from envelope_fields.rotation.batches import Batches
+from envelope_fields.rotation import Limits
+from envelope_fields.rotation.rewrap import Rewrap
 from tests.models import LabNote, Note, TenantNote
 from tests.rotation import left, numbers_of, put
 from tests.stored import stored, version_of
@@ -214,7 +216,7 @@ class TestSQLite:
         old = version_of(before[0])
         rotate_master_key("default")
         (column,) = [each for each in encrypted_columns("utf16") if str(each) == "tests.Note.text"]
-        (tally,) = Batches(column, "rewrap", Limits()).between([old], None, (20,))
+        (tally,) = Batches(column, Rewrap(column), Limits()).between([old], None, (20,))
         assert tally.moved == 19
         notes = list(Note.objects.using("utf16").order_by("pk"))
         assert [note.text for note in notes] == ["x" * number for number in range(1, 20)]

@@ -10,10 +10,11 @@ from django.db import connection
 
 from envelope_fields import keyring, rotation
 from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.jobs import passes
+from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationRun
-from envelope_fields.rotation import Limits, ranges
-from envelope_fields.rotation.working import begun, move_range
+from envelope_fields.rotation import Limits
 from tests.models import LabNote, Note, keyed
 from tests.rotation import left, put
 from tests.stored import stored
@@ -177,8 +178,8 @@ class TestRewrap:
 
     def test_what_moved_the_last_value_and_was_killed(self, notes):
         run = begun(rotation.start("default"))
-        for stretch in ranges.unfinished(run):
-            move_range(stretch)
+        for chunk in passes.unfinished(run):
+            move_range(chunk)
         assert left("default") == 0
         assert f"Run {run.pk}: completed" in said("rewrap")
 
@@ -222,7 +223,7 @@ class TestRuns:
     def test_one_that_nobody_works_on_any_more(self, notes):
         run = begun(rotation.start("default"))
         assert "nobody" not in said("rotation_runs")
-        RotationRun.objects.update(seen_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+        RotationRun.objects.update(heartbeat_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
         assert "0 of 10, nobody at it since 2026-01-02 03:04:05 UTC\n" in said("rotation_runs")
         (told,) = json.loads(said("rotation_runs", json=True))
         assert told["seen_at"] == "2026-01-02T03:04:05+00:00"
@@ -319,7 +320,7 @@ class TestVerify:
 
     def test_more_than_a_batch(self, notes, monkeypatch):
         monkeypatch.setattr("envelope_fields.rotation.verification.ROWS_AT_ONCE", 3)
-        monkeypatch.setattr("envelope_fields.rotation.verification.BYTES_AT_ONCE", 150)
+        monkeypatch.setattr("envelope_fields.jobs.batches.BYTES_AT_ONCE", 150)
         assert said("verify_envelopes") == "Values read: 10 of 10.\n"
 
     def test_a_disabled_version(self, notes):

@@ -7,9 +7,10 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from envelope_fields import rotation
+from envelope_fields.databases import errors
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
-from envelope_fields.rotation import Limits, patience
+from envelope_fields.rotation import Limits
 from tests.at_once import at_once
 from tests.models import Note
 from tests.rotation import left
@@ -62,8 +63,8 @@ def test_a_deadlock_is_survived(ended, held, seconds_of_batch, seconds_of_writer
     rotate_master_key("default")
     holds = threading.Event()
     met = []
-    told = patience._code
-    monkeypatch.setattr(patience, "_code", lambda error: met.append(told(error)) or met[-1])
+    code_of = errors.error_code
+    monkeypatch.setattr(errors, "error_code", lambda error: met.append(code_of(error)) or met[-1])
 
     def write():
         look_for_deadlocks_after(seconds_of_writer)

@@ -129,7 +129,7 @@ def test_of_a_database(notes, small_disk):
 
 def test_a_batch_that_finds_no_room(notes, monkeypatch):
     """The database refuses a write in the middle: what was moved stays, and the rest can follow."""
-    from envelope_fields.rotation.batches import Batches
+    from envelope_fields.jobs.batches import Batches
 
     swap, swaps = Batches._swap_once, []
 

@@ -8,11 +8,12 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from envelope_fields import keyring, rotation
+from envelope_fields.jobs import work
+from envelope_fields.jobs.batches import deferred_signals
+from envelope_fields.jobs.limits import RateLimit
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun, RotationState
-from envelope_fields.rotation import Limits, working
-from envelope_fields.rotation.interruption import put_off
-from envelope_fields.rotation.limits import Pace
+from envelope_fields.rotation import Limits
 from tests.models import Note, keyed
 from tests.rotation import left, numbers_of
 
@@ -74,13 +75,13 @@ def rewrap():
 
 
 def test_in_a_rest(notes, monkeypatch):
-    monkeypatch.setattr(Pace, "after", first_time(interrupt))
+    monkeypatch.setattr(RateLimit, "after", first_time(interrupt))
     rewrap()
     assert_goes_on()
 
 
 def test_in_a_rest_with_keys_elsewhere(keys_elsewhere, notes, monkeypatch):
-    monkeypatch.setattr(Pace, "after", first_time(interrupt))
+    monkeypatch.setattr(RateLimit, "after", first_time(interrupt))
     rewrap()
     assert_goes_on("other")
 
@@ -88,11 +89,11 @@ def test_in_a_rest_with_keys_elsewhere(keys_elsewhere, notes, monkeypatch):
 @pytest.mark.parametrize("alias", ["default", "other"])
 def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
     """Each commits for itself, and nothing comes between them."""
-    commit, moved = connections[alias].commit, working.moved
+    commit, moved = connections[alias].commit, work.record_moved
     counted, interrupted = [], first_time(interrupt)
 
-    def counts(stretch, values):
-        moved(stretch, values)
+    def counts(chunk, values):
+        moved(chunk, values)
         counted.append(values)
 
     def commits():
@@ -100,7 +101,7 @@ def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
         if counted:
             interrupted()
 
-    monkeypatch.setattr(working, "moved", counts)
+    monkeypatch.setattr(work, "record_moved", counts)
     monkeypatch.setattr(connections[alias], "commit", commits)
     rewrap()
     assert_goes_on("other")
@@ -109,11 +110,11 @@ def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
 def test_where_a_later_value_stops_the_run(notes, monkeypatch):
     """What was moved before is counted, too."""
     from envelope_fields.exceptions import MasterKeyUnusable
-    from envelope_fields.rotation.rewrapping import Rewrap
+    from envelope_fields.rotation.rewrap import Rewrap
 
-    moves = Rewrap.moves
+    moves = Rewrap.process
     monkeypatch.setattr(
-        "envelope_fields.rotation.batches.portions",
+        "envelope_fields.jobs.batches.portions",
         lambda stored, by_size: [stored[:2], stored[2:]],
     )
 
@@ -123,7 +124,7 @@ def test_where_a_later_value_stops_the_run(notes, monkeypatch):
         return moves(self, stored)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rewrap, "moves", stops)
+        patch.setattr(Rewrap, "process", stops)
         with pytest.raises(MasterKeyUnusable):
             rotation.run("default", limits=Limits(batch_size=5))
     assert rotation.progress(RotationRun.objects.get()).moved == 2 == ROWS - left("default")
@@ -138,24 +139,24 @@ class TestPutOff:
         signal.signal(signal.SIGTERM, before)
 
     def test_until_the_end(self, came):
-        with put_off():
+        with deferred_signals():
             interrupt()
             assert came == []
         assert came == [signal.SIGTERM]
 
     def test_also_after_an_error(self, came):
         handler = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(ValueError, match="of the block"), put_off():
+        with pytest.raises(ValueError, match="of the block"), deferred_signals():
             raise ValueError("of the block")
         assert signal.getsignal(signal.SIGTERM) is handler
 
     def test_what_came_before_an_error_is_not_forgotten(self, came):
-        with pytest.raises(ValueError, match="of the block"), put_off():
+        with pytest.raises(ValueError, match="of the block"), deferred_signals():
             interrupt()
             raise ValueError("of the block")
         assert came == [signal.SIGTERM]
 
     def test_what_ends_the_process_is_left_alone(self, came):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with put_off():
+        with deferred_signals():
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

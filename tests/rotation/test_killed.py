@@ -7,11 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from envelope_fields import own_process, rotation
+from envelope_fields import rotation
+from envelope_fields.jobs.work import begun, work_in_processes
+from envelope_fields.jobs.workers import process
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.processes import work_in_processes
-from envelope_fields.rotation.working import begun
 from tests.child import Command
 from tests.rotation import are_all_there, interrupted, left, notes_left, numbered_notes
 from tests.sizes import size
@@ -70,7 +70,7 @@ def test_a_polite_end(notes, number):
 
 def test_an_end_in_the_middle_of_a_query(notes, monkeypatch):
     """What is being read must not be in the way of writing down that the run is paused."""
-    from envelope_fields.rotation.statements import Statements
+    from envelope_fields.jobs.statements import Statements
 
     asked = []
 
@@ -91,17 +91,17 @@ def test_an_end_in_the_middle_of_a_query(notes, monkeypatch):
 
 
 def test_several_processes(notes, monkeypatch):
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 20)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 20)
     call_command("rewrap", workers=2, verbosity=0)
     run = RotationRun.objects.get()
     assert run.state == RotationState.COMPLETED
-    assert run.places.get().ranges.count() == ROWS // 20
+    assert run.columns.get().ranges.count() == ROWS // 20
     assert (left("default"), are_all_there(ROWS)) == (0, True)
 
 
 def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 10)
-    made, pool, killed = [], own_process.pool, []
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 10)
+    made, pool, killed = [], process.pool, []
 
     def remembered(workers):
         made.append(pool(workers))
@@ -112,7 +112,7 @@ def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
             killed.append(next(iter(made[-1]._processes.values())))
             killed[0].kill()
 
-    monkeypatch.setattr(own_process, "pool", remembered)
+    monkeypatch.setattr(process, "pool", remembered)
     run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.01))
     work_in_processes(run, 2, look)
     assert killed
@@ -139,7 +139,7 @@ def is_there(pid):
 def shared_out(notes):
     """A run in ranges that are small, which two processes share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("envelope_fields.rotation.ranges.SMALLEST", 50)
+        patch.setattr("envelope_fields.jobs.passes.SMALLEST", 50)
         run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
         begun(run)
     with Command("rewrap", "--workers", "2") as process:

@@ -7,10 +7,10 @@ import pytest
 from django.db import connection
 
 from envelope_fields import rotation
+from envelope_fields.jobs.limits import BatchSize, RateLimit
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.limits import BatchSize, Pace
 from tests.at_once import at_once
 from tests.models import Note, keyed
 from tests.rotation import left, numbers_of
@@ -29,11 +29,11 @@ def only_notes(monkeypatch):
 
 def test_rests():
     rests = []
-    pace = Pace(Limits(max_rate=100), rests.append)
+    pace = RateLimit(Limits(max_rate=100), rests.append)
     pace.after(50)
-    Pace(Limits(sleep=3), rests.append).after(1)
-    Pace(Limits(sleep=3, max_rate=1), rests.append).after(10)
-    Pace(Limits(), rests.append).after(1000)
+    RateLimit(Limits(sleep=3), rests.append).after(1)
+    RateLimit(Limits(sleep=3, max_rate=1), rests.append).after(10)
+    RateLimit(Limits(), rests.append).after(1000)
     assert rests == [pytest.approx(0.5, abs=0.2), 3, pytest.approx(10, abs=0.2)]
 
 
@@ -140,7 +140,11 @@ class TestServers:
         finally:
             with connection.cursor() as cursor:
                 cursor.execute(AT_ONCE[connection.vendor])
-        assert (run.state, run.sweep, numbers_of(run)) == (RotationState.COMPLETED, 1, (8, 8, 0))
+        assert (run.state, run.pass_number, numbers_of(run)) == (
+            RotationState.COMPLETED,
+            1,
+            (8, 8, 0),
+        )
         assert [tally.skipped for tally in batches] == [0] * len(batches)
 
     def test_a_table_that_nobody_may_write(self):

@@ -8,10 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.jobs.statements import statements
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey
-from envelope_fields.rotation.rewrapping import Rewrap
-from envelope_fields.rotation.statements import statements
+from envelope_fields.rotation.rewrap import Rewrap
 from tests.models import Note, UuidKeyed
 from tests.stored import stored, version_of
 
@@ -93,9 +93,9 @@ def test_a_batch_of_values_that_are_stored_apart(ask):
     versions = MasterKey.objects.get(alias="default").versions
     old = bytes(versions.get(number=2).version_id)
     stored = ask.heads([old], (note.pk + 5_000,), None, 2_000)
-    changes = Rewrap(ask.column).moves(stored).changes
+    changes = Rewrap(ask.column).process(stored).changes
     plans = [
-        plan_of(lambda: ask.swap(changes, whole=False))[0],
+        plan_of(lambda: ask.swap(changes, replaces_payload=False))[0],
         plan_of(lambda: ask.lock_what_is_free([change.key for change in changes]))[0],
         plan_of(lambda: ask.values([change.key for change in changes[:500]]))[0],
     ]
@@ -135,12 +135,12 @@ def test_what_goes_over_the_wire_does_not_grow_with_values():
         old = [bytes(each.version_id) for each in versions.order_by("number")][:-1]
         ask = statements(column)
         stored = ask.heads(old, None, None, 10)
-        changes = Rewrap(column).moves(stored).changes
+        changes = Rewrap(column).process(stored).changes
         assert len(changes) == 5
         sizes.append(
             [len(value.head) for value in stored]
             + [len(change.head) + len(change.new) for change in changes]
         )
-        assert ask.swap(changes, whole=False) == 5
+        assert ask.swap(changes, replaces_payload=False) == 5
         assert {note.text for note in Note.objects.all()} == {"x" * length}
     assert sizes[0] == sizes[1]

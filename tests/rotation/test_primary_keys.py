@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 
 from envelope_fields import rotation
 from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.jobs.statements import KeysOutOfOrder
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.statements import KeysOutOfOrder
 from tests.models import keyed
 from tests.rotation import left, numbers_of, put
 from tests.stored import stored, version_of
@@ -92,7 +92,7 @@ def rows_of(model):
 @pytest.fixture(params=[*KEYS, keyed.RelationKeyed, keyed.MixedKeyed], ids=lambda m: m.__name__)
 def rows(request, monkeypatch):
     only(request.param, monkeypatch)
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 3)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 3)
     found = rows_of(request.param)
     for number, row in enumerate(found):
         row.text = f"{number}"
@@ -104,7 +104,7 @@ def test_every_row_is_moved_and_read(rows):
     for kind in ("rewrap", "re_encrypt"):
         rotate_master_key("default")
         run = rotation.run("default", kind=kind, limits=Limits(batch_size=2))
-        assert (run.state, run.sweep) == (RotationState.COMPLETED, 1)
+        assert (run.state, run.pass_number) == (RotationState.COMPLETED, 1)
         assert numbers_of(run) == (len(rows), len(rows), 0)
         assert left("default") == 0
     model = type(rows[0])
@@ -225,7 +225,7 @@ REMOVED = {
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_tables_of_other_programs(subtests, monkeypatch):
     only(keyed.Foreign, monkeypatch)
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 2)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 2)
     for kind, keys in FOREIGN[connection.vendor].items():
         with subtests.test(kind), connection.cursor() as cursor:
             if kind in ADDED:
@@ -241,7 +241,7 @@ def test_keys_that_do_not_go_back_as_they_came_end_the_run(rows, monkeypatch):
     if connection.vendor != "mysql":
         pytest.skip("the driver of MariaDB alone does so")
     only(keyed.Foreign, monkeypatch)
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", rows)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", rows)
     with connection.cursor() as cursor, pytest.raises(KeysOutOfOrder, match=r"keyed\.Foreign"):
         _moved_and_read(cursor, "bit(3)", ["b'101'", "b'001'", "b'010'"])
     assert "KeysOutOfOrder" in RotationRun.objects.get().error
@@ -260,7 +260,7 @@ def _moved_and_read(cursor, kind, keys):
         for how in ("rewrap", "re_encrypt"):
             rotate_master_key("default")
             run = rotation.run("default", kind=how, limits=Limits(batch_size=2))
-            assert (run.state, run.sweep) == (RotationState.COMPLETED, 1)
+            assert (run.state, run.pass_number) == (RotationState.COMPLETED, 1)
             assert numbers_of(run) == (len(keys), len(keys), 0)
             assert left("default") == 0
         cursor.execute(f"SELECT text FROM {table}", ())

@@ -129,7 +129,7 @@ def test_a_payload_that_was_altered_is_reported():
 
 
 def test_large_values_go_in_portions(monkeypatch):
-    monkeypatch.setattr("envelope_fields.rotation.portions.BYTES_AT_ONCE", 3000)
+    monkeypatch.setattr("envelope_fields.jobs.batches.BYTES_AT_ONCE", 3000)
     for n in range(7):
         Note.objects.create(text=f"{n}" * 1000, data=None)
     rotate_master_key("default")

@@ -94,13 +94,13 @@ def test_batches_of_any_size(batch_size):
 
 
 def test_many_ranges(monkeypatch):
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 3)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 3)
     Note.objects.bulk_create([Note(text=f"{number}", data=None) for number in range(20)])
     Note.objects.filter(text__isnull=False).order_by("pk").first().delete()
     rotate_master_key("default")
     run = rotation.run("default")
     assert numbers_of(run) == (19, 19, 0)
-    assert run.places.get().ranges.count() == 7
+    assert run.columns.get().ranges.count() == 7
 
 
 def test_several_rotations_behind():
@@ -251,7 +251,7 @@ class TestBadRows:
         assert stored(notes[2], "text") == value
         failure = RotationFailure.objects.get()
         assert (failure.row, failure.cause) == (str(notes[2].pk), "UnwrapFailed")
-        assert str(failure.range.place) == "tests.Note.text"
+        assert str(failure.range.column) == "tests.Note.text"
         assert failure.version_id == version_of(value).hex()
         assert [each.row for each in rotation.failures(run)] == [failure.row]
         assert left("default") == 1
@@ -356,7 +356,7 @@ class TestRuns:
         assert run.state == RotationState.PAUSED
         assert left("default") == 7
         told = rotation.progress(run)
-        assert (told.total, told.moved, told.left) == (10, 3, 7)
+        assert (told.total, told.moved, told.remaining) == (10, 3, 7)
         assert rotation.run(run).state == RotationState.COMPLETED
         assert left("default") == 0
 

@@ -16,10 +16,10 @@ from hypothesis.stateful import (
 )
 
 from envelope_fields import rotation
+from envelope_fields.jobs.batches import Batches
 from envelope_fields.lifecycle import disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, RotationState
 from envelope_fields.rotation import Limits
-from envelope_fields.rotation.batches import Batches
 from tests.models import Keyword, keyed
 from tests.rotation import Killed, left
 from tests.sizes import size

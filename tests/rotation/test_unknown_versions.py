@@ -43,7 +43,7 @@ def test_however_many_there_are(version_ids, monkeypatch):
 
 def test_a_version_that_is_made_meanwhile_is_known(monkeypatch):
     monkeypatch.setattr(verification, "SECONDS_BETWEEN_LOOKS", 0)
-    versions = verification._Versions()
+    versions = verification.KnownVersions()
     Note.objects.create(text="a", data=None)
     before = MasterKeyVersion.objects.get()
     versions.check(b"\x01" + bytes(before.version_id) + bytes(88))

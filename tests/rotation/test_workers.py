@@ -15,10 +15,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from envelope_fields import rotation
+from envelope_fields.jobs import dispatch
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.work import begin_task, move_task
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationRange, RotationRun, RotationState
-from envelope_fields.rotation import Limits, tasks, workers
-from envelope_fields.rotation.elsewhere import resume_elsewhere, start_elsewhere
+from envelope_fields.rotation import Limits
+from envelope_fields.rotation.runs import start_dispatched
 from tests import child
 from tests.brokers import BROKERS, answers
 from tests.celery_conf import conf
@@ -33,7 +36,7 @@ ROWS = 120
 
 @pytest.fixture
 def notes(monkeypatch):
-    monkeypatch.setattr("envelope_fields.rotation.ranges.SMALLEST", 10)
+    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 10)
     found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
     rotate_master_key("default")
     return found
@@ -51,9 +54,9 @@ def all_there():
 
 
 def test_without_a_worker(notes):
-    assert not workers.is_there()
-    with pytest.raises(workers.NoWorker, match="ROTATION_WORKER"):
-        workers.send(rotation.start("default"))
+    assert not dispatch.has_worker()
+    with pytest.raises(dispatch.NoWorker, match="ROTATION_WORKER"):
+        dispatch.send(rotation.start("default"))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_without_a_worker(notes):
 def test_settings_that_cannot_be_meant(settings, entry):
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "ROTATION_WORKER": entry}
     with pytest.raises(ImproperlyConfigured, match="ROTATION_WORKER"):
-        workers.worker()
+        dispatch.worker()
 
 
 class TestOutOfReach:
@@ -80,8 +83,8 @@ class TestOutOfReach:
         app.close()
 
     def test_a_start_fails(self, broker):
-        with pytest.raises(workers.WorkerUnreachable) as caught:
-            start_elsewhere("default")
+        with pytest.raises(dispatch.WorkerUnreachable) as caught:
+            start_dispatched("default")
         run = rotation.find_run(caught.value.run)
         assert (run.state, caught.value.cause) == (RotationState.FAILED, "OperationalError")
         assert "hunter2" not in str(caught.value) + run.error
@@ -89,31 +92,31 @@ class TestOutOfReach:
 
     def test_one_that_rested_rests(self, broker):
         run = rotation.pause(rotation.start("default"))
-        with pytest.raises(workers.WorkerUnreachable, match="which is paused now"):
-            resume_elsewhere(run)
+        with pytest.raises(dispatch.WorkerUnreachable, match="which is paused now"):
+            dispatch_resume(run)
         assert state(run) == RotationState.PAUSED
 
     def test_one_that_others_work_on_goes_on(self, broker):
         run = rotation.resume(rotation.start("default"))
-        assert resume_elsewhere(run).state == RotationState.RUNNING  # nobody has to be told
+        assert dispatch_resume(run).state == RotationState.RUNNING  # nobody has to be told
         RotationRun.objects.update(resumed_at=timezone.now() - timedelta(seconds=11))
-        with pytest.raises(workers.WorkerUnreachable, match="which is running now"):
-            resume_elsewhere(run)
+        with pytest.raises(dispatch.WorkerUnreachable, match="which is running now"):
+            dispatch_resume(run)
         assert state(run) == RotationState.RUNNING
 
     def test_in_a_transaction_it_is_the_commit_that_fails(self, broker):
         begun = []
-        with pytest.raises(workers.WorkerUnreachable), transaction.atomic():
-            begun.append(start_elsewhere("default"))
+        with pytest.raises(dispatch.WorkerUnreachable), transaction.atomic():
+            begun.append(start_dispatched("default"))
             assert state(begun[0]) == RotationState.PENDING
         assert state(begun[0]) == RotationState.FAILED
 
     def test_without_a_worker_nothing_is_made(self):
-        with pytest.raises(workers.NoWorker):
-            start_elsewhere("default")
+        with pytest.raises(dispatch.NoWorker):
+            start_dispatched("default")
         run = rotation.pause(rotation.start("default"))
-        with pytest.raises(workers.NoWorker):
-            resume_elsewhere(run)
+        with pytest.raises(dispatch.NoWorker):
+            dispatch_resume(run)
         assert state(run) == RotationState.PAUSED
         assert RotationRun.objects.count() == 1
 
@@ -123,54 +126,54 @@ class TestTasks:
 
     def test_the_last_range_ends_the_run(self, notes):
         run = rotation.start("default")
-        ranges = tasks.begin(run.pk)
+        ranges = begin_task(run.pk)
         assert len(ranges) == ROWS // 10
-        assert [tasks.move(each) for each in ranges] == [None] * len(ranges)
+        assert [move_task(each) for each in ranges] == [None] * len(ranges)
         assert state(run) == RotationState.COMPLETED
         assert (left("default"), all_there()) == (0, True)
 
     def test_twice_is_as_good_as_once(self, notes):
         run = rotation.start("default")
-        ranges = tasks.begin(run.pk)
+        ranges = begin_task(run.pk)
         for each in ranges[:3] * 2:
-            tasks.move(each)
-        assert tasks.begin(run.pk) == ranges[3:]
+            move_task(each)
+        assert begin_task(run.pk) == ranges[3:]
         for each in reversed(ranges):
-            tasks.move(each)
+            move_task(each)
         assert state(run) == RotationState.COMPLETED
-        assert tasks.move(ranges[0]) is None
-        assert tasks.begin(run.pk) == []
+        assert move_task(ranges[0]) is None
+        assert begin_task(run.pk) == []
 
-    def test_another_sweep(self, notes):
+    def test_another_pass(self, notes):
         from envelope_fields import keyring
         from envelope_fields.crypto.envelope import encrypt
         from tests.rotation import put
 
         run = rotation.start("default")
-        ranges = tasks.begin(run.pk)
+        ranges = begin_task(run.pk)
         for each in ranges[:-1]:
-            tasks.move(each)
+            move_task(each)
         with rotated_back():
             stale = keyring.derived.wrapping_key("default", "default")
         context = Note._meta.get_field("text").contexts[0]
         put(notes[0], "text", encrypt(stale, b"0", context))
-        assert tasks.move(ranges[-1]) == run.pk
-        for each in tasks.begin(run.pk):
-            tasks.move(each)
+        assert move_task(ranges[-1]) == run.pk
+        for each in begin_task(run.pk):
+            move_task(each)
         assert state(run) == RotationState.COMPLETED
         assert (left("default"), all_there()) == (0, True)
 
     def test_a_paused_run_is_left(self, notes):
         run = rotation.start("default")
-        ranges = tasks.begin(run.pk)
+        ranges = begin_task(run.pk)
         rotation.pause(run)
-        assert tasks.move(ranges[0]) is None
+        assert move_task(ranges[0]) is None
         assert left("default") == ROWS
         rotation.resume(run)
-        assert tasks.begin(run.pk) == ranges
+        assert begin_task(run.pk) == ranges
 
     def test_a_range_that_is_not_there(self):
-        assert tasks.move(4711) is None
+        assert move_task(4711) is None
 
 
 def rotated_back():
@@ -240,9 +243,9 @@ class TestCelery:
 
     def test_two_workers_of_which_one_is_killed(self, notes, environment, worker, sending):
         run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
-        tasks.begin(run.pk)  # cuts ranges that are small, which a worker would not
+        begin_task(run.pk)  # cuts ranges that are small, which a worker would not
         first = worker()
-        workers.send(run)
+        dispatch.send(run)
         until(lambda: notes_left() < ROWS)
         second = worker()
         until(lambda: RotationRange.objects.filter(done_at__isnull=False).count() >= 2)
@@ -251,7 +254,7 @@ class TestCelery:
         if environment["ENVELOPE_TEST_BROKER"].startswith("redis"):
             # RabbitMQ gives the lost task to the other worker at once. Redis does so late, or
             # never if the first was killed at a bad moment: resuming sends what is not done.
-            workers.send(rotation.resume(run))
+            dispatch.send(rotation.resume(run))
         until(lambda: state(run) == RotationState.COMPLETED)
         assert second.poll() is None
         assert (left("default"), all_there()) == (0, True)
@@ -271,7 +274,7 @@ class TestDjangoTasks:
         }
         with_worker(settings, "django_tasks.DjangoTasksWorker")
         run = rotation.start("default")
-        workers.send(run)
+        dispatch.send(run)
         assert state(run) == RotationState.COMPLETED
         assert (left("default"), all_there()) == (0, True)
 
@@ -281,7 +284,7 @@ class TestDjangoTasks:
         settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"}}
         with_worker(settings, "django_tasks.DjangoTasksWorker")
         run = rotation.start("default")
-        workers.send(run)
+        dispatch.send(run)
         assert state(run) == RotationState.PENDING
         (result,) = default_task_backend.results
         assert result.args == [str(run.pk), "default"]
@@ -289,7 +292,7 @@ class TestDjangoTasks:
     def test_a_backend_that_is_not_there(self, settings):
         with_worker(settings, "django_tasks.DjangoTasksWorker", backend="nope")
         with pytest.raises(ImproperlyConfigured, match="nope"):
-            workers.worker()
+            dispatch.worker()
 
 
 class TestProcess:
@@ -297,7 +300,7 @@ class TestProcess:
         started = child.of_workers(monkeypatch)
         with_worker(settings, "process.ProcessWorker", workers=1)
         run = rotation.start("default")
-        workers.send(run)
+        dispatch.send(run)
         until(lambda: state(run) == RotationState.COMPLETED)
         assert (left("default"), all_there()) == (0, True)
         started[0].wait(timeout=30)

@@ -1,13 +1,18 @@
 """What `rewrap` says: beforehand, afterwards, and about what could not be moved."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
+from envelope_fields.jobs.runs import run_title
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, Progress
-from envelope_fields.rotation.plain_values import PlainValues
+from envelope_fields.rotation.forecast import PlainValues
+from envelope_fields.rotation.representation import (
+    forecast_content,
+    key_contents,
+    plain_values_content,
+)
 
 Forecasts = Mapping[MasterKey, Sequence[Forecast]]
 
@@ -33,11 +38,7 @@ def forecasts_as_text(found: Forecasts, workers: int) -> str:
 
 def forecasts_as_json(found: Forecasts, workers: int) -> list[dict[str, Any]]:
     """Return the same for programs; seconds are those of one process."""
-    return [
-        {"key": {"id": str(key.pk), "alias": key.alias}, **asdict(each)}
-        for key, forecasts in found.items()
-        for each in forecasts
-    ]
+    return [forecast_content(key, each) for key, forecasts in found.items() for each in forecasts]
 
 
 def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
@@ -52,27 +53,44 @@ def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
 
 def plain_as_json(found: Sequence[PlainValues]) -> list[dict[str, Any]]:
     """Return the same for programs, as what follows the runs; nothing where there are none."""
-    return [{"not_envelopes": [asdict(each) for each in found]}] if found else []
+    return [{"not_envelopes": list(map(plain_values_content, found))}] if found else []
 
 
-def run_as_text(done: RotationRun, told: Progress) -> str:
-    """Return what became of a run."""
+def run_as_text(done: RotationRun, progress: Progress) -> list[str]:
+    """Return what became of a run; where it was about several keys, with a line for each."""
+    by_key = [] if done.master_key is not None else key_contents(done)
+    stayed = "failed" if done.state == RotationState.COMPLETED else "left"
+    lines = [
+        f"{key['alias'] or key['id']}: {key['total'] - key['left']:,} values {_WORDS[done.kind]}, "
+        f"{key['left']:,} {stayed}."
+        for key in by_key
+    ]
     text = (
-        f"{done.master_key}: {told.moved:,} values {_WORDS[done.kind]}, {told.failed:,} failed. "
-        f"Run {done.pk}: {done.state}."
+        f"{run_title(done)}: {progress.moved:,} values {_WORDS[done.kind]}, "
+        f"{progress.failed:,} failed. Run {done.pk}: {done.state}."
     )
-    return text if not told.rate else f"{text} {told.rate:,.0f} values a second."
+    if progress.rate:
+        text += f" {progress.rate:,.0f} values a second."
+    return [*lines, text]
 
 
-def problems(done: RotationRun, told: Progress, failures: Iterable[RotationFailure]) -> list[str]:
+def unusable(key: MasterKey) -> str:
+    """Return why the values under a key were not moved with those under others."""
+    state = key.state.replace("_", " ")
+    return f"The values under {key} were not moved: it is {state}. Enable the key."
+
+
+def problems(
+    done: RotationRun, progress: Progress, failures: Iterable[RotationFailure]
+) -> list[str]:
     """Return a line for everything that is not as it should be after a run."""
     lines = [
-        f"{failure.range.place} {failure.row}{_with_schema(failure)}: {failure.cause}: "
+        f"{failure.range.column} {failure.row}{_with_schema(failure)}: {failure.cause}: "
         f"{failure.message}"
         for failure in failures
     ]
-    if told.failed > len(lines):
-        lines.append(f"and {told.failed - len(lines):,} more under {done.master_key}")
+    if progress.failed > len(lines):
+        lines.append(f"and {progress.failed - len(lines):,} more under {run_title(done)}")
     if done.state != RotationState.COMPLETED:
         lines.append(f"The run {done.pk} is {done.state}. {done.error}".rstrip())
     return lines
@@ -84,7 +102,7 @@ def in_schema(schema: str | None) -> str:
 
 
 def _with_schema(failure: RotationFailure) -> str:
-    schema = failure.range.place.named_schema
+    schema = failure.range.column.named_schema
     return "" if schema is None else f" in the schema {schema!r}"
 
 

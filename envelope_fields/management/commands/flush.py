@@ -1,14 +1,12 @@
 """`manage.py flush`: Django's, which does not take the keys of values that stay elsewhere."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import flush
-from django.db import connections
 from django.test import utils
 
+from envelope_fields.databases import database as database_of
 from envelope_fields.management.commands._command import reported
 from envelope_fields.migrating.keys import values_that_stay
 
@@ -30,28 +28,12 @@ class Command(flush.Command):
                     f"stored under them where they would stay: {there}. None could be read again. "
                     "Delete these values first, or shred their keys."
                 )
-        with _truncate_allowed(database):
+        # In the transaction that does it and in no other: a pool of connections would hand a
+        # setting of the session to another user of it.
+        with database_of(database).truncating(_ALLOW, _REFUSE):
             super().handle(**options)
 
 
 def _is_test_run() -> bool:
     """Whether Django's test environment is set up: then databases are made to be thrown away."""
     return hasattr(getattr(utils, "_TestState", None), "saved_data")
-
-
-@contextmanager
-def _truncate_allowed(database: str) -> Iterator[None]:
-    """Have PostgreSQL empty tables of keys, in the transaction that does it and in no other.
-
-    A pool of connections would hand a setting of the session to another user of it.
-    """
-    ops: Any = connections[database].ops
-    if connections[database].vendor != "postgresql":
-        yield
-        return
-    execute = ops.execute_sql_flush
-    ops.execute_sql_flush = lambda statements: execute([_ALLOW, *statements, _REFUSE])
-    try:
-        yield
-    finally:
-        del ops.execute_sql_flush

@@ -4,20 +4,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.core.management import CommandError, CommandParser
 from django.db import connections
 
+from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.runs import active_runs, is_same_request, keys_of, run_title
+from envelope_fields.jobs.work import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands import _rewrap_text as text
-from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
+from envelope_fields.management.commands._command import EnvelopeCommand, run_id
 from envelope_fields.management.commands._progress import (
     NoBar,
     ending_as_interrupts,
     progress_bar,
     stopped,
 )
-from envelope_fields.models import MasterKey, RotationKind, RotationRun
+from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import (
     Limits,
     RotationUnderWay,
@@ -30,13 +34,10 @@ from envelope_fields.rotation import (
     run,
     start,
 )
-from envelope_fields.rotation.contents import failure_content, run_content
-from envelope_fields.rotation.limits import BATCH_SIZE
-from envelope_fields.rotation.plain_values import PlainValues, plain_values
-from envelope_fields.rotation.processes import work_in_processes
-from envelope_fields.rotation.running import resumed
-from envelope_fields.rotation.runs import active_runs, is_asked_for
-from envelope_fields.rotation.waiting import keys_with_work
+from envelope_fields.rotation.forecast import PlainValues, plain_values
+from envelope_fields.rotation.representation import failure_content, run_content
+from envelope_fields.rotation.runs import resumed
+from envelope_fields.rotation.scope import keys_with_work
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 _LISTED = 20  # failures, of those that are stored
@@ -72,13 +73,14 @@ class Command(EnvelopeCommand):
         add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
         super().add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
+    def perform(self, **options: Any) -> None:
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
         if options["key_version"] and not options["key"]:
             raise CommandError("--key-version needs --key: numbers are those of one key.")
         self._options = options
-        with reported(), self._values_named():
+        self._unusable: list[MasterKey] = []
+        with self._values_named():
             if options["dry_run"]:
                 self._foretell()
             else:
@@ -99,7 +101,7 @@ class Command(EnvelopeCommand):
         for begun in self._runs():
             done.append(self._work(begun))
             if not self._options["json"]:
-                self.stdout.write(text.run_as_text(done[-1], progress(done[-1])))
+                self.stdout.write("\n".join(text.run_as_text(done[-1], progress(done[-1]))))
         plain = self._plain()
         if self._options["json"]:
             contents = [self._content(each) for each in done]
@@ -112,24 +114,33 @@ class Command(EnvelopeCommand):
         if self._options["run"]:
             yield self._limited(find_run(run_id(self._options["run"])))
             return
+        free: list[MasterKey] = []
+        under_way: dict[UUID, RotationRun] = {}
         for key in self._keys():
-            under_way = active_run(key)
-            if under_way is None:
-                yield start(key, limits=Limits(**self._limits()), **self._asked_for())
-            elif is_asked_for(under_way, **self._asked_for()):
-                # One that was killed is still there; to go on with it is what is wanted.
-                yield self._limited(under_way)
+            found = active_run(key)
+            if found is None:
+                free.append(key)
+            elif is_same_request(found, **self._asked_for()):
+                under_way[found.pk] = found
             else:
-                raise RotationUnderWay(key, under_way)
+                raise RotationUnderWay(key, found)
+        # One that was killed is still there; to go on with it is what is wanted.
+        yield from map(self._limited, under_way.values())
+        usable = [key for key in free if key.state == KeyState.ENABLED]
+        if len(usable) < len(free) == 1:
+            usable = free  # to start it says what is wrong
+        self._unusable = [key for key in free if key not in usable]
+        if usable:
+            yield start(usable, limits=Limits(**self._limits()), **self._asked_for())
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
         if asked["key"]:
             return [named_key(asked["key"])]
         found = keys_with_work(self._kind(), asked["field"], asked["database"])
-        # Whoever was killed may have moved the last value, and not said so.
-        under_way = [run for run in active_runs() if is_asked_for(run, **self._asked_for())]
-        return [*found, *(run.master_key for run in under_way if run.master_key not in found)]
+        # A process that was killed may have moved the last value, and not said so.
+        under_way = [run for run in active_runs() if is_same_request(run, **self._asked_for())]
+        return list(dict.fromkeys([*found, *(key for run in under_way for key in keys_of(run))]))
 
     def _asked_for(self) -> dict[str, Any]:
         asked = self._options
@@ -148,12 +159,12 @@ class Command(EnvelopeCommand):
         return {name: value for name, value in given.items() if value is not None}
 
     def _limited(self, run: RotationRun) -> RotationRun:
-        """Have a run that is there go on as politely as it is asked for now."""
+        """Have a run that is there go on within the limits that are asked for now."""
         given = self._limits()
         return limit(run, Limits(**{**run.limits, **given})) if given else run
 
     def _work(self, begun: RotationRun) -> RotationRun:
-        bar = progress_bar(str(begun.master_key), wanted=not self._options["json"])
+        bar = progress_bar(run_title(begun), wanted=not self._options["json"])
         try:
             with bar, ending_as_interrupts():
                 done = self._work_on(begun, partial(_show_if_due, bar))
@@ -186,7 +197,7 @@ class Command(EnvelopeCommand):
             for each in done
             for line in text.problems(each, progress(each), failures(each)[:_LISTED])
         ]
-        problems += text.plain_as_text(plain)
+        problems += text.plain_as_text(plain) + list(map(text.unusable, self._unusable))
         if problems:
             raise CommandError("\n".join(problems))
 
@@ -199,8 +210,8 @@ class Command(EnvelopeCommand):
 
 
 def _show(bar: NoBar, now: RotationRun) -> None:
-    told = progress(now)
-    bar.show(told.total - told.left, told.total)
+    found = progress(now)
+    bar.show(found.total - found.remaining, found.total)
 
 
 def _show_if_due(bar: NoBar, now: RotationRun) -> None:

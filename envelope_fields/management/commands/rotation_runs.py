@@ -6,12 +6,12 @@ from typing import Any
 from django.core.management import CommandParser
 from django.utils import timezone
 
-from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
+from envelope_fields.jobs.runs import active_runs, all_runs, run_title
+from envelope_fields.management.commands._command import EnvelopeCommand, run_id
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
-from envelope_fields.rotation.contents import run_content
-from envelope_fields.rotation.runs import active_runs, all_runs
+from envelope_fields.rotation.representation import run_content
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
@@ -30,31 +30,30 @@ class Command(EnvelopeCommand):
         parser.add_argument("--all", action="store_true", help="list those that are over, too")
         super().add_arguments(parser)
 
-    def handle(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
-        with reported():
-            chosen = [
-                act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
-            ] or list(all_runs() if all else active_runs())
-            if json:
-                self.write_json([run_content(run) for run in chosen])
-            else:
-                self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
+    def perform(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
+        chosen = [
+            act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
+        ] or list(all_runs() if all else active_runs())
+        if json:
+            self.write_json([run_content(run) for run in chosen])
+        else:
+            self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
 
 
 def _line(run: RotationRun) -> str:
     told = progress(run)
     line = (
-        f"{run.pk}  {run.master_key}  {run.kind}  {run.state}  "
-        f"{told.total - told.left:,} of {told.total:,}"
+        f"{run.pk}  {run_title(run)}  {run.kind}  {run.state}  "
+        f"{told.total - told.remaining:,} of {told.total:,}"
     )
     if told.failed:
         line += f", {told.failed:,} failed"
-    if told.time_left is not None:
-        line += f", {duration(told.time_left.total_seconds())} left"
+    if told.time_remaining is not None:
+        line += f", {duration(told.time_remaining.total_seconds())} left"
     if run.state == RotationState.RUNNING and _is_silent(run):
-        line += f", nobody at it since {run.seen_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+        line += f", nobody at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line
 
 
 def _is_silent(run: RotationRun) -> bool:
-    return run.seen_at is not None and timezone.now() - run.seen_at > _SILENT
+    return run.heartbeat_at is not None and timezone.now() - run.heartbeat_at > _SILENT

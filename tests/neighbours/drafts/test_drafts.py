@@ -159,7 +159,7 @@ class TestNothingElseOpens:
         letter = Letter(text="x")
         data = {**letter.serializable_data(), "pk": None, "secret": envelope}
         with pytest.raises(Exception, match=r"Letter\.secret"):
-            Letter.from_serializable_data(data)
+            _ = Letter.from_serializable_data(data).secret
 
 
 class TestPages:

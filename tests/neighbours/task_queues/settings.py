@@ -5,7 +5,5 @@ INSTALLED_APPS = [*INSTALLED_APPS, "django_tasks", "tests.neighbours.task_queues
 TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
 ENVELOPE_FIELDS = {
     **ENVELOPE_FIELDS,
-    "ROTATION_WORKER": {
-        "BACKEND": "envelope_fields.rotation.workers.django_tasks.DjangoTasksWorker"
-    },
+    "ROTATION_WORKER": {"BACKEND": "envelope_fields.jobs.workers.django_tasks.DjangoTasksWorker"},
 }

@@ -1,0 +1,280 @@
+"""The settings of this package, `ENVELOPE_FIELDS`: the only place that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
+from django.utils.module_loading import import_string
+
+from envelope_fields.conf.backends import BackendSettings, valid
+
+SETTING = "ENVELOPE_FIELDS"
+BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
+API_ENTRIES = ("DATA_OPERATIONS",)
+ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
+
+
+class Schemas:
+    """In which schemas of a database encrypted columns are counted and moved: in all."""
+
+    def of(self, database: str) -> Container[str]:
+        """Return the schemas of a database, by its alias.
+
+        Raises:
+            ImproperlyConfigured: nobody can say.
+        """
+        return _Everything()
+
+    def check(self) -> None:
+        """Raise if nobody could be asked.
+
+        Raises:
+            ImproperlyConfigured: that is so.
+        """
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+class _NamedSchemas(Schemas):
+    """Those of a list."""
+
+    def __init__(self, names: Any) -> None:
+        self._names = _schema_names(names)
+
+    def of(self, database: str) -> Container[str]:
+        return self._names
+
+
+class _SchemasOfFunction(Schemas):
+    """Those that a function names. It may need models, which are loaded after the settings."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def of(self, database: str) -> Container[str]:
+        return _schema_names(self._function()(database))
+
+    def check(self) -> None:
+        self._function()
+
+    def _function(self) -> Callable[[str], Any]:
+        try:
+            found = import_string(self._path)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
+            ) from error
+        if not callable(found):
+            raise ImproperlyConfigured(
+                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
+            )
+        return cast("Callable[[str], Any]", found)
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """What the HTTP API offers."""
+
+    data_operations: bool = False
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
+
+    root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    database: str = DEFAULT_DB_ALIAS
+    key_cache_seconds: float = 60
+    require_principal: bool = False
+    superusers_bypass_policy: bool = False
+    api: ApiSettings = field(default_factory=ApiSettings)
+    rotation_worker: BackendSettings | None = None
+    schemas: Schemas = field(default_factory=Schemas)
+
+    @property
+    def wrapping_root_key(self) -> str:
+        """The name of the root key that wraps new master key versions: the first."""
+        for name in self.root_keys:
+            return name
+        raise ImproperlyConfigured(
+            f'{SETTING}["ROOT_KEYS"] names no root key, and master keys are stored only wrapped by '
+            "one. Add one, and run `python manage.py generate_root_key` to make its value."
+        )
+
+    def root_key(self, name: str) -> BackendSettings:
+        """Return the entry of the root key `name`.
+
+        Raises:
+            ImproperlyConfigured: the settings have none of that name.
+        """
+        try:
+            return self.root_keys[name]
+        except KeyError:
+            raise ImproperlyConfigured(
+                f'{SETTING}["ROOT_KEYS"] has no root key {name!r}, by which stored master keys are '
+                f"wrapped. {valid(self.root_keys)} Keep a root key until nothing is wrapped by it."
+            ) from None
+
+
+@cache
+def configuration() -> Configuration:
+    """Return the settings in force.
+
+    Raises:
+        ImproperlyConfigured: an unknown entry, or a value that cannot be meant.
+    """
+    try:
+        return _read()
+    except ImproperlyConfigured as error:
+        problem = str(error)
+    # Raised from here, since an error report shows the variables of the frames that an error
+    # passed: options may hold a key.
+    raise ImproperlyConfigured(problem)
+
+
+def keys_database() -> str:
+    """Return the database of the keys, also where the settings are wrong.
+
+    For what is imported or set up before the checks run, which say what is wrong with them.
+    """
+    try:
+        return configuration().database
+    except ImproperlyConfigured:
+        return DEFAULT_DB_ALIAS
+
+
+def _read() -> Configuration:
+    given = getattr(settings, SETTING, {})
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
+    _refuse_unknown(given, SETTING, _READERS)
+    values: dict[str, Any] = {}
+    for name, (attribute, read) in _READERS.items():
+        if name in given:
+            values[attribute] = read(given[name])
+    return Configuration(**values)
+
+
+def _root_keys(given: Any) -> dict[str, BackendSettings]:
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
+    for name in given:
+        if not isinstance(name, str) or not 0 < len(name) <= ROOT_KEY_NAME_LENGTH:
+            raise ImproperlyConfigured(
+                f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
+                f"{ROOT_KEY_NAME_LENGTH} characters."
+            )
+    return {
+        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]') for name, entry in given.items()
+    }
+
+
+def _rotation_worker(given: Any) -> BackendSettings | None:
+    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
+
+
+def _backend(entry: Any, where: str) -> BackendSettings:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+        raise ImproperlyConfigured(
+            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+        )
+    _refuse_unknown(entry, where, BACKEND_ENTRIES)
+    options = entry.get("OPTIONS", {})
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
+    return BackendSettings(where, entry["BACKEND"], options)
+
+
+def _database(given: Any) -> str:
+    if not isinstance(given, str) or given not in settings.DATABASES:
+        raise ImproperlyConfigured(
+            f'{SETTING}["DATABASE"] is {given!r}, which is not in DATABASES. '
+            f"{valid(settings.DATABASES)}"
+        )
+    return str(given)
+
+
+def _key_cache_seconds(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < 86_400:
+        raise ImproperlyConfigured(
+            f'{SETTING}["KEY_CACHE_SECONDS"] must be a number of seconds from 0 to below 86400.'
+        )
+    return given
+
+
+def _schemas(given: Any) -> Schemas:
+    if given is None:
+        return Schemas()
+    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+
+
+def _schema_names(given: Any) -> frozenset[str]:
+    """Return names of schemas, if that is what they are."""
+    # In a text, each part of a name would be found.
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
+        names = list(given)
+        if all(isinstance(name, str) and name for name in names):
+            return frozenset(names)
+    raise ImproperlyConfigured(
+        f'{SETTING}["SCHEMAS"] must be a list of names of schemas, or the dotted path of a '
+        "function that is given the alias of a database and returns such a list."
+    )
+
+
+def _api(given: Any) -> ApiSettings:
+    where = f'{SETTING}["API"]'
+    if not isinstance(given, Mapping):
+        raise ImproperlyConfigured(f"{where} must be a dictionary.")
+    _refuse_unknown(given, where, API_ENTRIES)
+    read = _flag('API"]["DATA_OPERATIONS')
+    return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
+
+
+def _flag(name: str) -> Callable[[Any], bool]:
+    def read(given: Any) -> bool:
+        if isinstance(given, bool):
+            return given
+        # "False" from an environment variable would be true.
+        raise ImproperlyConfigured(f'{SETTING}["{name}"] must be True or False.')
+
+    return read
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "ROOT_KEYS": ("root_keys", _root_keys),
+    "DATABASE": ("database", _database),
+    "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
+    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
+    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
+    "SUPERUSERS_BYPASS_POLICY": (
+        "superusers_bypass_policy",
+        _flag("SUPERUSERS_BYPASS_POLICY"),
+    ),
+    "API": ("api", _api),
+    "SCHEMAS": ("schemas", _schemas),
+}
+
+
+def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
+    unknown = [str(name) for name in given if name not in names]
+    if unknown:
+        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in (SETTING, "DATABASES"):
+        configuration.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="envelope_fields.conf")

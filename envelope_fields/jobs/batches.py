@@ -1,0 +1,274 @@
+"""Batches: read what is in front of the payloads, process it, and swap what is still the same.
+
+A batch locks rows for one UPDATE, and nothing while it reads or computes. Killed anywhere, it has
+happened and is counted, or it has not: how many values were moved is written in the same
+transaction, or in one that is committed right after, where keys are in another database.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from time import monotonic
+from typing import Any, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from envelope_fields.census.columns import Column
+from envelope_fields.conf import configuration
+from envelope_fields.databases import database
+from envelope_fields.databases.errors import Transient, is_about_rows, transient
+from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
+from envelope_fields.jobs.limits import (
+    BatchSize,
+    Limits,
+    RateLimit,
+    rest_before_retry,
+    retry,
+)
+from envelope_fields.jobs.statements import statements
+
+_Answer = TypeVar("_Answer")
+
+# Where whole values are in memory at once, and go to the database in one statement: MySQL's and
+# MariaDB's max_allowed_packet may be as low as 4 MiB, and some bytes are escaped.
+BYTES_AT_ONCE = 2 * 2**20
+
+_TOO_LARGE = (
+    "ValueTooLarge",
+    "It is larger than max_allowed_packet of the server, which would cut it. Raise that first.",
+)
+
+
+def _unrecorded(moved: int) -> None:
+    """Record nothing."""
+
+
+class Batches:
+    """Goes through rows of one column in the order of their primary keys.
+
+    Args:
+        column: the column.
+        job: what is done with its values.
+        limits: what it asks of the database at most.
+        record: writes to the keys' database how many more were moved, where that and the move are
+            committed together.
+    """
+
+    def __init__(
+        self,
+        column: Column,
+        job: Job,
+        limits: Limits,
+        record: Callable[[int], object] = _unrecorded,
+    ) -> None:
+        self.column = column
+        self._job = job
+        self._record = record
+        self._statements = statements(column)
+        self._using = column.database
+        if job.writes:
+            _refuse_without_autocommit(self._statements.connection)
+        self._limits = limits
+        self._rate = RateLimit(limits)
+        self._size = BatchSize(limits)
+
+    def between(
+        self, version_ids: Sequence[bytes] | None, after: Key | None, until: Key | None
+    ) -> Iterator[BatchResult]:
+        """Process the values under these versions, in rows behind `after` and up to `until`.
+
+        Yields once for each batch, when it is committed, and rests after that.
+
+        Args:
+            version_ids: the key versions; None for every value, whatever it is.
+            after: the key to begin behind; None is the first.
+            until: the key to end with; None is the last.
+
+        Raises:
+            EnvelopeError, ImproperlyConfigured: no value can be processed, or the rows are hidden.
+            Error: the database failed, and it was not for a reason that passes.
+        """
+        self._retried(self._refuse_hidden)
+        while True:
+            rows = self._size.rows
+            stored = self._retried(self._reading(version_ids, after, until, rows))
+            if not stored:
+                return
+            result = self._processed(self._statements.only(version_ids, stored))
+            yield result
+            self._rate.after(result.values)
+            if len(stored) < rows:
+                return
+            after = stored[-1].key
+
+    def _refuse_hidden(self) -> None:
+        database(self._using).refuse_hidden(self.column.table_sql)
+
+    def _reading(
+        self, version_ids: Sequence[bytes] | None, after: Key | None, until: Key | None, rows: int
+    ) -> Callable[[], list[Stored]]:
+        return lambda: self._statements.heads(version_ids, after, until, rows)
+
+    def _processed(self, stored: list[Stored]) -> BatchResult:
+        began = monotonic()
+        result = BatchResult()
+        fitting = self._fitting(stored, result) if self._job.writes else stored
+        for portion in portions(fitting, by_size=self._job.reads_payloads):
+            outcome = self._job.process(portion)
+            result.kept += outcome.kept
+            result.failed += outcome.failed
+            self._swap(outcome.changes, result)
+        result.skipped = len(stored) - result.moved - result.kept - len(result.failed)
+        self._size.took(monotonic() - began)
+        return result
+
+    def _fitting(self, stored: list[Stored], result: BatchResult) -> list[Stored]:
+        """Report the values that are too large for the database as it is set up now."""
+        largest = self._statements.largest(replaces_payload=self._job.replaces_payload)
+        if largest is None:
+            return stored
+        large = [value for value in stored if value.size > largest]
+        result.failed += [Failed(value, *_TOO_LARGE) for value in large]
+        return [value for value in stored if value.size <= largest] if large else stored
+
+    def _swap(self, changes: Sequence[Change], result: BatchResult) -> None:
+        """Swap what is still the same; halve it where it is refused, or takes too long.
+
+        What another transaction has locked all along stays: the next pass comes by again.
+        """
+        parts, errors = [changes] if changes else [], 0
+        while parts and errors < self._limits.tries:
+            part = parts.pop()
+            try:
+                result.moved += self._swap_once(part, only_free=errors > 0)
+            except Error as error:
+                if is_about_rows(error):
+                    parts += _halves(part) if len(part) > 1 else _refused(part, error, result)
+                    continue
+                what = self._rest(error, errors)
+                errors += 1
+                if what is Transient.SLOW:
+                    self._size.shrink()
+                parts += _halves(part) if what is Transient.SLOW and len(part) > 1 else [part]
+
+    def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
+        began, replaces_payload = monotonic(), self._job.replaces_payload
+        ask = self._statements
+        with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
+            ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
+            if only_free:
+                free = ask.lock_what_is_free([change.key for change in changes])
+                changes = [change for change in changes if change.key in free]
+            moved = 0
+            if changes:
+                stored = ask.stored_changes(changes, replaces_payload=replaces_payload)
+                moved = ask.swap(stored, replaces_payload=replaces_payload)
+            if not self._job.may_still_write(began):  # the next pass does it, under other keys
+                transaction.set_rollback(True, using=self._using)
+                return 0
+            if moved:
+                at_last.enter_context(deferred_signals())
+                self._record(moved)
+            return moved
+
+    def _other_transaction(self) -> AbstractContextManager[Any]:
+        """Return the transaction of the keys' database, where that is another one."""
+        keys = configuration().database
+        return nullcontext() if keys == self._using else transaction.atomic(keys)
+
+    def _retried(self, ask: Callable[[], _Answer]) -> _Answer:
+        return retry(ask, self._limits.tries, self._rest)
+
+    def _rest(self, error: Error, attempt: int) -> Transient:
+        """Rest, so that the next try may go better; raise what will not pass."""
+        connection = self._statements.connection
+        what = transient(error, connection)
+        is_last = attempt == self._limits.tries - 1
+        if what is None or connection.in_atomic_block or (what is Transient.LOST and is_last):
+            raise error
+        if what is Transient.LOST:
+            connection.close()
+        rest_before_retry(attempt)
+        return what
+
+
+def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:
+    """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
+    if not by_size:
+        if stored:
+            yield stored
+        return
+    portion: list[Stored] = []
+    size = 0
+    for value in stored:
+        if portion and size + value.size > BYTES_AT_ONCE:
+            yield portion
+            portion, size = [], 0
+        portion.append(value)
+        size += value.size
+    if portion:
+        yield portion
+
+
+def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise ImproperlyConfigured(
+            f"The database {connection.alias!r} has autocommit switched off, so no batch would be "
+            "committed before the last. Switch it on for the rotation."
+        )
+
+
+def _halves(changes: Sequence[Change]) -> list[Sequence[Change]]:
+    middle = len(changes) // 2
+    return [changes[middle:], changes[:middle]]
+
+
+def _refused(
+    changes: Sequence[Change], error: Error, result: BatchResult
+) -> list[Sequence[Change]]:
+    """Report a row that the database does not let change; nothing of it is left to be done."""
+    result.failed += [
+        Failed(
+            Stored(change.key, change.head, 0),
+            type(error).__name__,
+            "The database refused the new value: a constraint or a trigger of its table does.",
+        )
+        for change in changes
+    ]
+    return []
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+_Handler = Callable[[int, Any], Any]
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Have a handler of SIGINT or SIGTERM, which may raise, called when the block is over.
+
+    Handlers run in the main thread, between any two of its steps; other threads are not disturbed.
+    """
+    came: list[tuple[int, Any]] = []
+    handlers = _handlers()
+    try:
+        for number in handlers:
+            signal.signal(number, lambda *given: came.append(given))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in came:
+            handlers[number](number, frame)
+
+
+def _handlers() -> dict[int, _Handler]:
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {int(number): signal.getsignal(number) for number in _ENDING}
+    return {number: handler for number, handler in found.items() if callable(handler)}

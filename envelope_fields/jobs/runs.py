@@ -1,0 +1,321 @@
+"""Runs: found, paused, resumed, cancelled and limited; ended by themselves.
+
+Each act has its audit event, in the same transaction (law 9). A run is about one key, several, or
+none: who acts on it needs the right to re-encrypt on each of its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
+
+from envelope_fields import audit
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.jobs.limits import Limits, error_text
+from envelope_fields.lifecycle.context import key_transaction, locked_key, required
+from envelope_fields.models import (
+    ACTIVE_STATES,
+    MasterKey,
+    RotationKey,
+    RotationRun,
+    RotationState,
+)
+from envelope_fields.policy import Action, Principal, current_principal, principal_of
+
+RunOrId = RotationRun | UUID
+
+HEARTBEAT_EVERY = timedelta(seconds=1)  # how often a process that works on a run says so
+
+
+class RotationUnderWay(EnvelopeError):
+    """The key has a run that is not over; `run` is it."""
+
+    def __init__(self, key: MasterKey, run: RotationRun | None) -> None:
+        named = f": {run.pk}, {run.state}" if run else ""
+        super().__init__(
+            f"The master key {key} has a run that is not over{named}. Let it finish, resume it, or "
+            "cancel it: `python manage.py rewrap --run ID`, `rotation_runs --cancel ID`."
+        )
+        self.run = run
+
+
+class NoSuchRun(EnvelopeError):
+    """There is no run with that id."""
+
+
+class RunNotPossible(EnvelopeError):
+    """The state of the run does not allow that."""
+
+
+# Finding
+
+
+def all_runs() -> QuerySet[RotationRun]:
+    """Return the runs, from where keys live."""
+    return RotationRun.objects.using(configuration().database).select_related("master_key")
+
+
+def active_runs() -> QuerySet[RotationRun]:
+    """Return the runs that are not over."""
+    return all_runs().filter(state__in=ACTIVE_STATES)
+
+
+def active_run(key: MasterKey) -> RotationRun | None:
+    """Return the run of a key that is not over."""
+    return all_runs().filter(keys__active_key=key.pk).first()
+
+
+def runs_of(keys: QuerySet[MasterKey]) -> QuerySet[RotationRun]:
+    """Return the runs that are about keys of a queryset alone, and about one at least."""
+    ids = keys.values("pk")
+    about = RotationKey.objects.using(configuration().database).filter(run=OuterRef("pk"))
+    several = Q(master_key=None) & Exists(about) & ~Exists(about.exclude(master_key__in=ids))
+    return all_runs().filter(Q(master_key__in=ids) | several)
+
+
+def runs_about(
+    key: MasterKey | UUID, runs: QuerySet[RotationRun] | None = None
+) -> QuerySet[RotationRun]:
+    """Return the runs that a key is one of, of some or of all."""
+    about = RotationKey.objects.using(configuration().database)
+    which = Q(master_key=key) | Q(pk__in=about.filter(master_key=key).values("run"))
+    return (all_runs() if runs is None else runs).filter(which)
+
+
+def find_run(run: RunOrId) -> RotationRun:
+    """Return a run as it is now.
+
+    Raises:
+        NoSuchRun: there is none.
+    """
+    pk = run.pk if isinstance(run, RotationRun) else run
+    found = all_runs().filter(pk=pk).first()
+    if found is None:
+        raise NoSuchRun(f"There is no rotation run {pk}.")
+    return found
+
+
+def keys_of(run: RotationRun) -> list[MasterKey]:
+    """Return the master keys that a run is about, in the order of their ids."""
+    if run.master_key is not None:
+        return [run.master_key]
+    keys = MasterKey.objects.using(configuration().database)
+    return list(keys.filter(pk__in=key_ids_of(run)).order_by("pk"))
+
+
+def key_ids_of(run: RotationRun) -> QuerySet[RotationKey, UUID]:
+    """Return the ids of the master keys that a run is about, in their order."""
+    rows = RotationKey.objects.using(configuration().database).filter(run=run.pk)
+    return rows.order_by("master_key_id").values_list("master_key_id", flat=True)
+
+
+def run_title(run: RotationRun) -> str:
+    """Name what a run is about: its key, or how many there are."""
+    if run.master_key is not None:
+        return str(run.master_key)
+    keys = RotationKey.objects.using(configuration().database).filter(run=run.pk).count()
+    return f"{keys:,} keys"
+
+
+def is_same_request(
+    run: RotationRun, *, kind: str, versions: Iterable[int], fields: Iterable[str], database: str
+) -> bool:
+    """Whether a run does what `start` with these arguments would have done."""
+    names = {name.lower() for name in fields}
+    return (kind, sorted(set(versions)), names, database) == (
+        run.kind,
+        run.only_versions,
+        {name.lower() for name in run.only_fields},
+        run.only_database,
+    )
+
+
+def principal_of_run(run: RotationRun) -> Principal:
+    """Return on whose behalf a run was started."""
+    return Principal(run.actor_type, run.actor_id, run.actor_name)
+
+
+# Acts of users
+
+
+def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """Let a run rest after the batches that are under way.
+
+    Raises:
+        NoSuchRun: there is none.
+        RunNotPossible: it is over.
+        KeyAccessDenied: the actor may not.
+    """
+    return _become(run, RotationState.PAUSED, "pause_rotation", actor)
+
+
+def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """Let a run that was paused go on, to be worked on; errors as for `pause`."""
+    return _become(run, RotationState.RUNNING, "resume_rotation", actor)
+
+
+def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
+    """End a run where it is. What was moved stays moved; errors as for `pause`.
+
+    One that is cancelled already stays so.
+    """
+    return _become(run, RotationState.CANCELLED, "cancel_rotation", actor)
+
+
+def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
+    """Change what a run asks of a database, from the next batches on; errors as for `pause`."""
+    with _locked(run, actor) as (now, principal, using):
+        before, after = now.limits, limits.as_json()
+        changed = [name for name in after if after[name] != before.get(name)]
+        if changed:
+            now.limits = after
+            now.save(using=using, update_fields=["limits"])
+            record(
+                "limit_rotation", now, principal, using,
+                before={name: str(before.get(name)) for name in changed},
+                after={name: str(after[name]) for name in changed},
+            )  # fmt: skip
+    _refresh(run, using)
+    return now
+
+
+def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> RotationRun:
+    with _locked(run, actor, already=state) as (now, principal, using):
+        if now.state != state:
+            before = {"state": str(now.state)}
+            _write_state(now, using, state)
+            record(act, now, principal, using, before=before, after={"state": str(state)})
+    _refresh(run, using)
+    return now
+
+
+@contextmanager
+def _locked(
+    run: RunOrId, actor: Any, already: RotationState | None = None
+) -> Iterator[tuple[RotationRun, Principal, str]]:
+    """Lock a run; yield it as it is now, the principal who acts, and the keys' database."""
+    known = find_run(run)  # before the transaction, which begins with a write
+    with key_transaction() as using:
+        lock(known, using)
+        principal = required_of_all(keys_of(known), actor, using)
+        now = find_run(known)
+        if not now.is_active and now.state != already:
+            raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
+        yield now, principal, using
+
+
+def lock(run: RotationRun, using: str) -> None:
+    """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
+    first = run.master_key_id or key_ids_of(run).first()
+    if first is not None:
+        locked_key(using, first)
+    RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
+
+
+def required_of_all(keys: Iterable[MasterKey], actor: Any, using: str) -> Principal:
+    """Return the principal who acts, if it may re-encrypt under each of some keys.
+
+    Raises:
+        KeyAccessDenied: it may not.
+    """
+    principals = [required(Action.RE_ENCRYPT, key, actor, using) for key in keys]
+    if principals:
+        return principals[0]
+    return current_principal() if actor is None else principal_of(actor)
+
+
+def record(
+    act: str,
+    run: RotationRun,
+    principal: Principal,
+    using: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Append the audit event of an act: one, which names the keys where there are several."""
+    about: dict[str, Any] = {"run": str(run.pk)}
+    if run.master_key is None:
+        about["keys"] = list(map(str, key_ids_of(run)))
+    audit.record(
+        act,
+        actor=principal,
+        using=using,
+        key=run.master_key,
+        before=before,
+        after={**about, **(after or {})},
+    )
+
+
+def _refresh(run: RunOrId, using: str) -> None:
+    """Let the row that the caller holds say what the database says."""
+    if isinstance(run, RotationRun):
+        run.refresh_from_db(using=using)
+
+
+# Ends
+
+
+def never_begun(run: RotationRun, error: str) -> RotationRun:
+    """End a run that no worker could be given, as failed: the same start may be sent again."""
+    return ended(run, RotationState.FAILED, error, expected=RotationState.PENDING)
+
+
+def ended(
+    run: RotationRun,
+    state: RotationState,
+    error: str = "",
+    *,
+    expected: RotationState = RotationState.RUNNING,
+    **numbers: int,
+) -> RotationRun:
+    """End a run by itself, completed or failed, unless its state was changed meanwhile."""
+    with key_transaction() as using:
+        lock(run, using)
+        now = find_run(run)
+        if now.state == expected:
+            if expected == RotationState.PENDING:
+                now.start_token = None
+            _write_state(now, using, state, error=error)
+            act = "complete_rotation" if state == RotationState.COMPLETED else "fail_rotation"
+            after = {**numbers, **({"error": error} if error else {})}
+            record(act, now, principal_of_run(now), using, after=after)
+    return now
+
+
+@contextmanager
+def failing(run: RotationRun) -> Iterator[None]:
+    """End a run as failed when the block raises what no other range would be spared."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(Exception):  # the database may have failed
+            ended(run, RotationState.FAILED, error_text(error))
+        raise
+
+
+_WRITTEN = ("state", "error", "resumed_at", "moved_before", "finished_at", "start_token")
+
+
+def _write_state(run: RotationRun, using: str, state: RotationState, error: str = "") -> None:
+    """Write what a run becomes, and why; its keys are free for another one when it is over."""
+    now = timezone.now()
+    run.state, run.error = state, error
+    if state == RotationState.RUNNING:
+        run.resumed_at, run.moved_before = now, _moved_so_far(run)
+    if not run.is_active:
+        run.finished_at = now
+        run.keys.using(using).update(active_key=None)
+    run.save(using=using, update_fields=_WRITTEN)  # processes that work on it write the others
+
+
+def _moved_so_far(run: RotationRun) -> int:
+    columns = run.columns.using(configuration().database)
+    return columns.aggregate(moved=Sum("ranges__moved"))["moved"] or 0

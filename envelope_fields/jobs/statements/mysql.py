@@ -1,0 +1,86 @@
+"""MariaDB: one UPDATE a batch, which joins the rows of the batch as a derived table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from envelope_fields.jobs.job import Change, Key
+from envelope_fields.jobs.statements.base import Statements
+
+_BATCH = "envelope_fields_batch"  # no table of the project is called so
+
+
+class MySQL(Statements):
+    """MariaDB, and MySQL where it says the same."""
+
+    _waiting = ""
+
+    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+        new = f"{_BATCH}.new"
+        if not replaces_payload:
+            new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"
+        row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
+        # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
+        # and their collations, without which texts would not compare.
+        batch = " UNION ALL ".join(
+            [
+                f"SELECT {self.aliased_keys}, _binary '' AS head, _binary '' AS new "
+                f"FROM {self.table} WHERE FALSE",
+                *[f"SELECT {row}"] * len(changes),
+            ]
+        )
+        # The batch comes first: a table that is scanned would have all its rows locked.
+        joined = " AND ".join(
+            f"{key} = {_BATCH}.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
+        )
+        params = [item for change in changes for item in (*change.key, change.head, change.new)]
+        swap = (
+            f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
+            f"SET {self.value} = {new} "
+            f"WHERE SUBSTR({self.value}, 1, {self.head_bytes}) = {_BATCH}.head "
+            # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
+            f"AND LENGTH({self.value}) <= @@max_allowed_packet"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._impatiently(swap), params)
+            return int(cursor.rowcount)
+
+    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
+        if getattr(self.connection, "mysql_is_mariadb", False):
+            whole_seconds = max(1, round(lock_seconds))
+            # The first is for rows, the second for the table, while it is altered.
+            self._waiting = (
+                f"SET STATEMENT innodb_lock_wait_timeout={whole_seconds:d}, "
+                f"lock_wait_timeout={whole_seconds:d}, max_statement_time={seconds:.3f} FOR "
+            )
+
+    def _impatiently(self, statement: str) -> str:
+        return f"{self._waiting}{statement}"
+
+    def largest(self, *, replaces_payload: bool) -> int:
+        # Where the value is in the statement, some of its bytes are escaped.
+        return self._packet * 15 // 16 if replaces_payload else self._packet
+
+    @cached_property
+    def _packet(self) -> int:
+        return int(self._fetch("SELECT @@max_allowed_packet", ())[0][0])
+
+    def _compared(self, keys: Sequence[str], operator: str) -> str:
+        # Neither MySQL nor MariaDB finds a range of an index by comparing rows.
+        alternatives = []
+        for position, key in enumerate(keys):
+            last = position == len(keys) - 1
+            same = [f"{earlier} = %s" for earlier in keys[:position]]
+            alternatives.append(
+                " AND ".join([*same, f"{key} {operator if last else operator[0]} %s"])
+            )
+        return f"({' OR '.join(alternatives)})"
+
+    def _operands(self, key: Key) -> list[Any]:
+        return [item for length in range(1, len(key) + 1) for item in key[:length]]
+
+    @staticmethod
+    def _mark(item: Any) -> str:
+        return "_binary %s" if isinstance(item, bytes) else "%s"

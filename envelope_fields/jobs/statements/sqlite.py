@@ -1,0 +1,56 @@
+"""SQLite: one statement, prepared once and run for each row: no way to a server is to be saved."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from envelope_fields.jobs.job import Change, Key
+from envelope_fields.jobs.statements.base import Statements
+
+
+class SQLite(Statements):
+    """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
+
+    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+        new = (
+            "%s"
+            if replaces_payload
+            else self._joined(f"substr({self.value}, {self.head_bytes + 1})")
+        )
+        where = " AND ".join(f"{key} = %s" for key in self.keys)
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {self.table} SET {self.name} = {new} "
+                f"WHERE {where} AND substr({self.value}, 1, {self.head_bytes}) = %s",
+                [(change.new, *change.key, change.head) for change in changes],
+            )
+            return int(cursor.rowcount)
+
+    def _joined(self, payload: str) -> str:
+        if self._encoding == "UTF-8":
+            # || makes a text of two blobs, of the very bytes; it is a blob again after.
+            return f"CAST(%s || {payload} AS BLOB)"
+        # A text of UTF-16 has an even number of bytes, so || would drop the last.
+        connection: Any = self.connection.connection
+        connection.create_function("envelope_joined", 2, operator.add, deterministic=True)
+        return f"envelope_joined(%s, {payload})"
+
+    @cached_property
+    def _encoding(self) -> str:
+        return str(self._fetch("PRAGMA encoding", ())[0][0])
+
+    def _read(self, keys: Sequence[str]) -> str:
+        # The sign changes nothing, and hides the declared type, by which Django would make an
+        # object that its driver does not take back.
+        return ", ".join(f"+{key}" for key in keys)
+
+    def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+        where, params = super()._among(keys)
+        # Rows are compared with a table of rows, not with a list of them.
+        return (where.replace(" IN (", " IN (VALUES ") if len(self.keys) > 1 else where), params
+
+    def lock_what_is_free(self, keys: Sequence[Key]) -> set[Key]:
+        return set(keys)  # who writes has locked the whole database

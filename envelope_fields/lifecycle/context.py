@@ -1,0 +1,238 @@
+"""The context of an operation: a transaction, the lock, the policy's decision, and the audit event.
+
+The lock is on the row of the master key, also where a version of it is meant: all operations on one
+key follow each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.models import F
+
+from envelope_fields import audit
+from envelope_fields.conf import configuration
+from envelope_fields.databases import clock
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.lifecycle.keys import Key, KeyOrVersion, condition, existing, same_case
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import Row, named
+from envelope_fields.models import AuditEvent, AuditKey, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy import Action, Principal, require
+
+_expectation: ContextVar[Callable[[MasterKey], None] | None] = ContextVar(
+    "envelope_fields.expectation", default=None
+)
+
+
+@contextmanager
+def expecting(check: Callable[[MasterKey], None]) -> Iterator[None]:
+    """Have operations inside call `check` with each key that they lock, before they do anything.
+
+    It raises if the key is not what the caller has seen, so that of two users who have seen
+    the same, one learns that the other was faster.
+    """
+    before = _expectation.get()
+    _expectation.set(check)
+    try:
+        yield
+    finally:
+        _expectation.set(before)
+
+
+@contextmanager
+def key_transaction() -> Iterator[str]:
+    """Open a transaction in the keys' database and yield its alias.
+
+    Where keys have a database of their own, no transaction around it may take the change back
+    after values in another database were written under it (law 3).
+    """
+    using = configuration().database
+    durable = using != DEFAULT_DB_ALIAS
+    connection = connections[using]
+    if durable and not connection.in_atomic_block and not connection.get_autocommit():
+        raise MasterKeyUnusable(
+            f"Keys change only in transactions of their own, and the database {using!r} has "
+            "autocommit switched off. Switch it on for the change."
+        )
+    try:
+        with audit.prepared(using), transaction.atomic(using=using, durable=durable):
+            yield using
+    except KeyAccessDenied:
+        # On SQLite the attempt could not be stored beside the transaction that is over now.
+        audit.store_denied()
+        raise
+
+
+def refuse_transaction_around(what: str) -> None:
+    """Raise if what is done now could still be taken back, by more than the end of a test.
+
+    Raises:
+        MasterKeyUnusable: a transaction is open in the keys' database.
+    """
+    connection = connections[configuration().database]
+    blocks: list[Any] = connection.atomic_blocks
+    open_blocks = [block for block in blocks if not block._from_testcase]
+    if open_blocks or not (connection.in_atomic_block or connection.get_autocommit()):
+        raise MasterKeyUnusable(
+            f"Cannot {what} inside a transaction in the database {connection.alias!r}, which "
+            "could be rolled back. Do it outside atomic(); in a view, use "
+            "transaction.non_atomic_requests."
+        )
+
+
+def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion | None]:
+    """Lock a master key until the transaction ends; return its row, and that of a version.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+        MasterKeyUnusable: the version is the current one.
+    """
+    if isinstance(key, MasterKeyVersion):
+        row = locked_key(using, key.master_key_id)
+        return row, _older_version(using, row, key)
+    return locked_key(using, key), None
+
+
+def locked_key(using: str, key: Key) -> MasterKey:
+    """Return the row of a master key as it is now, locked until the transaction ends."""
+    which = condition(key)
+    rows = MasterKey.objects.using(using)
+    # SQLite has no row locks: a first write takes its one lock, before anything is read.
+    rows.filter(**which).update(state=F("state"))
+    row = existing(same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    check = _expectation.get()
+    if check is not None:
+        check(row)
+    return row
+
+
+def _older_version(using: str, key: MasterKey, version: MasterKeyVersion) -> MasterKeyVersion:
+    row = existing(key.versions.using(using).filter(pk=version.pk).first(), using, version)
+    row.master_key = key
+    if row.number == key.current_version.number:
+        raise MasterKeyUnusable(
+            f"{row} is the current one. Rotate the key first, or change the state of the key."
+        )
+    return row
+
+
+_STATE = ("state", "state_changed_at", "deletion_at", "destroyed_at")
+
+
+@dataclass(slots=True)
+class OperationContext:
+    """An operation on a key or version whose row is locked.
+
+    Attributes:
+        using: the keys' database.
+        principal: on whose behalf.
+        key: the row of the master key.
+        version: the row of the version that is meant, or None for the key.
+    """
+
+    using: str
+    principal: Principal
+    key: MasterKey
+    version: MasterKeyVersion | None = None
+
+    @property
+    def row(self) -> Row:
+        return self.version or self.key
+
+    def set(self, **columns: Any) -> None:
+        """Write columns of the row."""
+        for name, value in columns.items():
+            setattr(self.row, name, value)
+        self.row.save(using=self.using, update_fields=list(columns))
+
+    def become(self, state: KeyState, *, wait: timedelta | None = None) -> None:
+        """Write another state, when that was, and where it is one of waiting, until when."""
+        # Until the commit, readers find the state as it was, so there must be little to wait for.
+        audit.hold(self.using)
+        now = clock.now()
+        self.set(
+            state=state, state_changed_at=now, deletion_at=None if wait is None else now + wait
+        )
+
+    def record(self, action: str, before: dict[str, Any], after: dict[str, Any]) -> AuditEvent:
+        """Append the audit event to the same transaction (law 9)."""
+        return audit.record(
+            action,
+            actor=self.principal,
+            using=self.using,
+            key=self.key,
+            version=self.version,
+            before=before,
+            after=after,
+        )
+
+
+@contextmanager
+def performing(
+    operation: Operation, key: KeyOrVersion, actor: Any, action: Action | None = None
+) -> Iterator[OperationContext]:
+    """Lock a key, ask the policy, and let the block do it; then update the caller's row.
+
+    Args:
+        operation: what is done.
+        key: to which key or version.
+        actor: on whose behalf; None is the current principal.
+        action: what the principal needs, where it is not the operation's.
+
+    Raises:
+        MasterKeyNotFound, MasterKeyUnusable, TypeError: as `locked` does.
+        KeyAccessDenied: the principal may not.
+    """
+    with key_transaction() as using:
+        row, version = locked(using, key)
+        principal = required(action or operation.action, row, actor, using)
+        yield (done := OperationContext(using, principal, row, version))
+    update_known(key, done.row)
+
+
+def required(action: Action, key: MasterKey, actor: Any, using: str) -> Principal:
+    """Ask the policy, inside the transaction and with the locked row."""
+    return require(action, key, actor, using=using)
+
+
+def update_known(known: object, row: Row) -> None:
+    """Let the row that the caller holds have what the database has."""
+    if isinstance(known, MasterKey | MasterKeyVersion):
+        for name in (*_STATE, "alias", "serves_fields") if isinstance(known, MasterKey) else _STATE:
+            setattr(known, name, getattr(row, name))
+
+
+KeyRow = MasterKey | MasterKeyVersion | AuditKey
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key or version that something was not done to, and why."""
+
+    row: KeyRow
+    error: Exception
+
+    def __str__(self) -> str:
+        if isinstance(self.error, EnvelopeError):
+            return str(self.error)
+        return f"{named(self.row)}: {type(self.error).__name__}: {self.error}"
+
+
+@contextmanager
+def collecting(refused: list[Refused], row: KeyRow) -> Iterator[None]:
+    """Add what the block raises to `refused`."""
+    try:
+        yield
+    except Exception as error:
+        _logger.warning("%s: %s", named(row), error, exc_info=not isinstance(error, EnvelopeError))
+        refused.append(Refused(row, error))

@@ -1,0 +1,186 @@
+"""Policy data: what decisions are made on, read from the database as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Q
+from django.db.transaction import TransactionManagementError
+
+from envelope_fields.databases.errors import says_no_column
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.models import KeyGrant, KeyManager, MasterKey
+from envelope_fields.policy.principals import Principal
+from envelope_fields.policy.users import Person, group_model, person
+
+
+class KeyPolicy(NamedTuple):
+    """What a key itself says of who may use it."""
+
+    managed_by: str
+    application_use: bool
+    serves_fields: bool = True
+
+
+# What there is since migration 0009, and since 0003: values are written while these are applied.
+_COLUMNS = (KeyPolicy._fields, KeyPolicy._fields[:2])
+
+# Before migration 0003 there are no policies, and every key serves the application.
+BEFORE_POLICIES = KeyPolicy(KeyManager.APPLICATION, True)
+
+
+class Grant(NamedTuple):
+    """A `KeyGrant`, as decisions need it."""
+
+    actions: frozenset[str]
+    context: str
+    expires_at: datetime | None
+
+
+def key_policy(key_id: UUID, using: str) -> KeyPolicy:
+    """Return what the row of a key says, or `BEFORE_POLICIES` where it has no such columns yet.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    rows = MasterKey.objects.using(using).filter(pk=key_id)
+    for names in _COLUMNS:
+        try:
+            with _explained("The policy of a master key", using), _savepoint(using):
+                columns = rows.values_list(*names).first()
+        except MasterKeyUnusable as error:
+            if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
+                continue
+            raise
+        if columns is None:
+            raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
+        return KeyPolicy(*columns)
+    return BEFORE_POLICIES
+
+
+def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]:
+    """Return what the rows of some keys say, in one query; none where a column is missing yet.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    rows = MasterKey.objects.using(using).filter(pk__in=key_ids)
+    try:
+        with _explained("The policies of master keys", using), _savepoint(using):
+            found = list(rows.values_list("pk", *_COLUMNS[0]))
+    except MasterKeyUnusable as error:
+        if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
+            return {}
+        raise
+    return {key_id: KeyPolicy(*columns) for key_id, *columns in found}
+
+
+def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: str) -> list[Grant]:
+    """Return the grants on a key that name a user, or one of these groups.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    names = names_of(principal, groups)
+    rows = KeyGrant.objects.using(using).filter(naming(names), master_key_id=key_id).order_by()
+    columns = rows.values_list(*NAME, "actions", "context", "expires_at")
+    with _explained("The grants on a master key", using):
+        return [
+            Grant(listed(actions), context.lower(), expires_at)
+            for *name, actions, context, expires_at in columns
+            if tuple(name) in names
+        ]
+
+
+NAME = ("principal_type", "principal_id")
+
+
+def names_of(principal: Principal, groups: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """Return the types and ids by which grants name a user or one of these groups."""
+    model = group_model()
+    of_groups = {(model._meta.label_lower, group) for group in groups} if model else set()
+    return {(principal.type, principal.id), *of_groups}
+
+
+def naming(names: set[tuple[str, ...]]) -> Q:
+    """Return the condition on grants that have one of these names.
+
+    Look at them once more: a database may compare without case, or without spaces at the end.
+    """
+    which = Q()
+    for principal_type, principal_id in names:
+        which |= Q(principal_type=principal_type, principal_id=principal_id)
+    return which
+
+
+def known_person(principal: Principal) -> Person:
+    """Return the user that a principal is.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    with _explained(f"The user {principal}", ""):
+        return person(principal)
+
+
+def listed(actions: Any) -> frozenset[str]:
+    """Return the actions in a column that holds any JSON."""
+    listed = actions if isinstance(actions, list) else []
+    return frozenset(action for action in listed if isinstance(action, str))
+
+
+def _savepoint(using: str) -> Any:
+    """Keep a transaction of PostgreSQL usable when a query fails in it."""
+    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
+
+
+@contextmanager
+def _explained(what: str, using: str) -> Iterator[None]:
+    try:
+        yield
+    except TransactionManagementError:
+        raise
+    except DatabaseError as error:
+        where = f" from the database {using!r}" if using else ""
+        raise MasterKeyUnusable(
+            f"{what} could not be read{where} ({type(error).__name__}), and without it nobody may "
+            "use the key. Is it reachable, and migrated with `python manage.py migrate`?"
+        ) from error
+
+
+class PolicyData:
+    """What was read since some moment; the keyring keeps it, and drops it when any of it changes.
+
+    Attributes:
+        admitted: who may do what with which key version and where, until anything changes.
+        refused: denials that were told, so that a list of a thousand values is one denial.
+    """
+
+    __slots__ = ("_grants", "_people", "admitted", "refused")
+
+    def __init__(self) -> None:
+        self._people: dict[Principal, Person] = {}
+        self._grants: dict[tuple[Principal, UUID], list[Grant]] = {}
+        self.admitted: set[Any] = set()
+        self.refused: set[Any] = set()
+
+    def person(self, principal: Principal) -> Person:
+        """Return the user that a principal is; errors as `known_person` raises them."""
+        known = self._people.get(principal)
+        if known is None:
+            known = self._people[principal] = known_person(principal)
+        return known
+
+    def grants(self, principal: Principal, key_id: UUID, using: str) -> list[Grant]:
+        """Return the grants that name a user or their groups; errors as `grants` raises them."""
+        which = (principal, key_id)
+        known = self._grants.get(which)
+        if known is None:
+            groups = self.person(principal).groups
+            known = self._grants[which] = grants(principal, groups, key_id, using)
+        return known

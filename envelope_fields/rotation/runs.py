@@ -1,0 +1,224 @@
+"""A rotation is started, once on each key that has none, and worked on in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
+from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
+from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.runs import (
+    RotationUnderWay,
+    active_run,
+    find_run,
+    record,
+    required_of_all,
+    resume,
+)
+from envelope_fields.jobs.work import Watcher, unwatched, work
+from envelope_fields.lifecycle.context import key_transaction, locked_key
+from envelope_fields.lifecycle.keys import Key
+from envelope_fields.models import (
+    KeyState,
+    MasterKey,
+    RotationKey,
+    RotationKind,
+    RotationRun,
+    RotationState,
+)
+from envelope_fields.policy import Principal
+from envelope_fields.rotation.scope import declared_columns, scope
+
+Keys = Key | Sequence[MasterKey]
+
+
+def start(
+    key: Keys,
+    *,
+    kind: str = RotationKind.REWRAP,
+    versions: Iterable[int] = (),
+    fields: Iterable[str] = (),
+    database: str = "",
+    limits: Limits | None = None,
+    idempotency_key: IdempotencyKey = NOT_REPEATED,
+    actor: Any = None,
+) -> RotationRun:
+    """Make a run that moves the stored values under master keys, to be worked on.
+
+    `run()` does it in this process.
+
+    Args:
+        key: the master key, its id or its alias; or several keys, whose values are moved in the
+            same passes.
+        kind: `rewrap`, which leaves data keys and payloads as they are; or `re_encrypt`, after a
+            leak, or when a field got another master key.
+        versions: the numbers of the key's versions whose values are moved; by default every one
+            that is not current.
+        fields: `app_label.Model.field`, or `app_label.Model`; by default all.
+        database: only values in this one of `DATABASES`.
+        limits: what it asks of databases at most.
+        idempotency_key: by which a start that comes again is known, and answered with the first
+            run.
+        actor: on whose behalf; None is the current principal. Needs the right to re-encrypt, then
+            and while the run goes on.
+
+    Raises:
+        MasterKeyNotFound: there is no such key or version.
+        MasterKeyUnusable: a key is not enabled.
+        RotationUnderWay: it has a run that is not over.
+        NoSuchField: no encrypted field has such a name.
+        IdempotencyKeyReused: something else was started with the same one.
+        KeyAccessDenied: the actor may not.
+        ValueError: no such kind, or no key.
+    """
+    kind, names, numbers = RotationKind(kind), sorted(set(fields)), sorted(set(versions))
+    declared_columns(names, database)
+    with key_transaction() as using:
+        keys = _locked_keys(key, using)
+        principal = required_of_all(keys, actor, using)
+        first = idempotency_key.first_run()
+        if first is not None:
+            return first
+        for each in keys:
+            _refuse_unless_enabled(each)
+        if numbers or len(keys) == 1:
+            scope(kind, keys, numbers)
+        run = RotationRun(
+            kind=kind,
+            master_key=keys[0] if len(keys) == 1 else None,
+            only_versions=numbers,
+            only_fields=names,
+            only_database=database,
+            limits=(limits or Limits()).as_json(),
+            start_token=idempotency_key.token,
+            start_digest=idempotency_key.digest,
+        )
+        if not _saved(run, keys, principal, using):
+            # A start on another key, which the lock of this one does not keep out.
+            first = idempotency_key.first_run()
+            if first is None:
+                raise _under_way(keys)
+            return first
+        record("start_rotation", run, principal, using, after=_asked_for(run))
+    return run
+
+
+def start_dispatched(
+    key: Keys, *, idempotency_key: IdempotencyKey = NOT_REPEATED, **options: Any
+) -> RotationRun:
+    """Make a run and have the worker of the settings work on it.
+
+    Args:
+        key, idempotency_key, **options: those of `start`.
+
+    Raises:
+        EnvelopeError: as `start` and `jobs.dispatch.dispatch_start` do.
+    """
+    make = partial(start, key, idempotency_key=idempotency_key, **options)
+    return dispatch_start(make, idempotency_key)
+
+
+def run(
+    run_or_key: RotationRun | Keys, *, watch: Watcher = unwatched, **options: Any
+) -> RotationRun:
+    """Work on a run in this process until it is over; a key gets a new run first.
+
+    Args:
+        run_or_key: a run, which is resumed if it was paused; or what `start` takes.
+        watch: called after each batch, with its `BatchResult`.
+        **options: with a key, those of `start`.
+
+    Returns:
+        The run: completed, or paused or cancelled meanwhile.
+
+    Raises:
+        EnvelopeError: as `start` does; or the run cannot go on, and is failed: the principal may
+            not move the values, or their key cannot be used.
+        Error: the database failed, and it was not for a reason that passes.
+    """
+    if not isinstance(run_or_key, RotationRun):
+        return work(start(run_or_key, **options), watch)
+    return work(resumed(run_or_key), watch)
+
+
+def resumed(run: RotationRun) -> RotationRun:
+    """Return a run as it is now; one that was paused goes on."""
+    now = find_run(run)
+    return resume(now) if now.state == RotationState.PAUSED else now
+
+
+def _locked_keys(key: Keys, using: str) -> list[MasterKey]:
+    """Lock the keys that are named, several in the order of their ids; return them.
+
+    Raises:
+        MasterKeyNotFound: one is not there.
+    """
+    if isinstance(key, Key):
+        return [locked_key(using, key)]
+    wanted = sorted({each.pk for each in key})
+    if len(wanted) < 2:
+        return [locked_key(using, pk) for pk in wanted] or _refuse_none()
+    rows = MasterKey.objects.using(using)
+    found: list[MasterKey] = []
+    for start in range(0, len(wanted), KEYS_IN_A_QUERY):
+        some = rows.filter(pk__in=wanted[start : start + KEYS_IN_A_QUERY])
+        some.update(state=F("state"))  # SQLite has no row locks: a first write takes its one lock
+        found += some.order_by("pk").select_for_update()
+    if len(found) < len(wanted):
+        raise MasterKeyNotFound(f"{len(wanted) - len(found):,} of the keys are not there any more.")
+    return found
+
+
+def _refuse_none() -> list[MasterKey]:
+    raise ValueError("a rotation is about one key at least")
+
+
+def _refuse_unless_enabled(key: MasterKey) -> None:
+    if key.state != KeyState.ENABLED:
+        raise MasterKeyUnusable(
+            f"Cannot move the values under the master key {key}: it is "
+            f"{key.state.replace('_', ' ')}. A leaked version is disabled alone: enable the key."
+        )
+
+
+def _saved(run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str) -> bool:
+    """Save a run with its keys; return whether it was, and no other one is in its way.
+
+    Raises:
+        RotationUnderWay: a key has a run that is not over.
+    """
+    taken = active_run(keys[0]) if len(keys) == 1 else None
+    if taken is not None:
+        raise RotationUnderWay(keys[0], taken)
+    run.actor_type, run.actor_id = principal.type, principal.id
+    run.actor_name = principal.name[:254]
+    about = [RotationKey(run=run, master_key=key, active_key=key.pk) for key in keys]
+    try:
+        with transaction.atomic(using=using):
+            run.save(using=using, force_insert=True)
+            RotationKey.objects.using(using).bulk_create(about, batch_size=KEYS_IN_A_QUERY)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _under_way(keys: Sequence[MasterKey]) -> RotationUnderWay:
+    """Return the error that names the run of the first key that has one."""
+    found = ((key, active_run(key)) for key in keys)
+    key, run = next(((key, run) for key, run in found if run), (keys[0], None))
+    return RotationUnderWay(key, run)
+
+
+def _asked_for(run: RotationRun) -> dict[str, Any]:
+    asked = {
+        "versions": run.only_versions,
+        "fields": run.only_fields,
+        "database": run.only_database,
+    }
+    return {"kind": str(run.kind), **{k: v for k, v in asked.items() if v}}

@@ -1,0 +1,180 @@
+"""What pages and answers show for a value that cannot be opened, and what is posted back."""
+
+import pytest
+from django.contrib import admin
+from django.core.exceptions import FieldError, ValidationError
+from django.db import transaction
+from django.forms.models import model_to_dict
+from django.utils.translation import override
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import ModelSerializer
+
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.admin import EncryptedAdminMixin
+from envelope_fields.fields.masks import Unopened, shown
+from envelope_fields.fields.rest_framework import EncryptedSerializerMixin
+from envelope_fields.lifecycle import create_master_key, disable, enable
+from envelope_fields.policy import APPLICATION, acting_as
+from tests.models import LabNote, Note
+from tests.stored import store, stored
+
+pytestmark = pytest.mark.django_db
+
+WORDS = "⚠ cannot be opened"
+
+
+class NoteAdmin(EncryptedAdminMixin, admin.ModelAdmin):
+    list_display = ("title", "text")
+    sortable_by = ("title",)
+
+
+class NoteSerializer(EncryptedSerializerMixin, ModelSerializer):
+    class Meta:
+        model = Note
+        fields = ("id", "title", "text", "data")
+
+
+@pytest.fixture
+def rows():
+    fine = Note.objects.create(title="fine", text="value", data={"a": 1})
+    bad = Note.objects.create(title="bad", text="value", data={"a": 1})
+    for name in ("text", "data"):
+        envelope = stored(bad, name)
+        store(bad, name, envelope[:-1] + bytes([envelope[-1] ^ 1]))
+    return fine, bad
+
+
+@pytest.fixture
+def pages(rf, admin_user, settings):
+    site = admin.AdminSite(name="admin")
+    site.register(Note, NoteAdmin)
+    made = site._registry[Note]
+    settings.ROOT_URLCONF = "tests.fields.test_unopened"
+
+    def get(view, *args, data=None):
+        request = rf.get("/") if data is None else rf.post("/", data)
+        request.user = admin_user
+        request._dont_enforce_csrf_checks = True
+        request.session, request._messages = {}, Messages()
+        with acting_as(admin_user):
+            response = getattr(made, view)(request, *args)
+            return response.render().content.decode() if hasattr(response, "render") else response
+
+    return get
+
+
+class Messages(list):
+    def add(self, *args):
+        self.append(args)
+
+
+site = admin.AdminSite(name="admin")
+site.register(Note, NoteAdmin)
+urlpatterns: list = []
+
+
+class TestTheAdmin:
+    @pytest.fixture(autouse=True)
+    def _urls(self, monkeypatch):
+        from django.urls import path
+
+        monkeypatch.setattr("tests.fields.test_unopened.urlpatterns", [path("admin/", site.urls)])
+
+    def test_a_list(self, rows, pages):
+        page = pages("changelist_view")
+        assert "value" in page
+        assert f"{WORDS}: tests.Note.text" in page  # the user may view the key
+
+    def test_a_form_is_disabled_and_saves_the_rest(self, rows, pages):
+        _, bad = rows
+        page = pages("change_view", str(bad.pk))
+        assert WORDS in page
+        assert page.count(" disabled") >= 2
+        before = stored(bad, "text"), stored(bad, "data")
+        response = pages("change_view", str(bad.pk), data={"title": "new"})
+        assert response.status_code == 302
+        assert (stored(bad, "text"), stored(bad, "data")) == before
+        assert Note.objects.values_list("title", flat=True).get(pk=bad.pk) == "new"
+
+    def test_one_that_opens_by_the_time_it_is_posted(self, pages):
+        note = Note.objects.create(title="t", text="value", data={"a": 1})
+        disable("default")
+        assert WORDS in pages("change_view", str(note.pk))
+        enable("default")
+        assert pages("change_view", str(note.pk), data={"title": "new"}).status_code == 302
+        assert Note.objects.get().text == "value"
+        data = {"title": "new", "text": WORDS, "data": '{"b": 1}'}
+        assert pages("change_view", str(note.pk), data=data).status_code == 302
+        assert Note.objects.get().text == "value"
+
+
+class TestSerializers:
+    def test_answers(self, rows):
+        fine, bad = NoteSerializer(Note.objects.order_by("pk"), many=True).data
+        assert (fine["text"], fine["data"]) == ("value", {"a": 1})
+        assert bad["text"].startswith(WORDS)
+        assert bad["data"].startswith(WORDS)
+        assert WORDS.encode() in JSONRenderer().render([bad])
+
+    def test_input(self, rows):
+        serializer = NoteSerializer(data={"title": "t", "text": WORDS, "data": {}})
+        assert not serializer.is_valid()
+        assert "text" in serializer.errors
+
+
+class TestTheCause:
+    def test_for_those_who_may_view_the_key(self, django_user_model):
+        create_master_key("lab")
+        user = django_user_model.objects.create_user("nora")
+        with acting_as(APPLICATION):
+            LabNote.objects.create(text="value")
+        note = LabNote.objects.get()
+        with acting_as(user), shown(note):
+            assert str(note.text) == WORDS
+        disable("lab")
+        with acting_as(APPLICATION), shown(note):
+            assert str(note.text).startswith(f"{WORDS}: tests.LabNote.text: ")
+
+    def test_only_while_it_is_shown(self, rows):
+        note = Note.objects.get(pk=rows[1].pk)
+        with shown(note):
+            assert isinstance(note.text, Unopened)
+        with pytest.raises(EnvelopeError):
+            _ = note.text
+
+
+class TestTheWords:
+    @pytest.mark.parametrize("text", [WORDS, f" {WORDS}\n", f"{WORDS}: tests.Note.text: altered"])
+    def test_are_refused_as_a_value(self, rows, text):
+        note = Note.objects.get(pk=rows[0].pk)
+        assert note.text
+        note.text = text
+        with pytest.raises(FieldError, match="cannot be opened"), transaction.atomic():
+            note.save()
+        with pytest.raises(ValidationError):
+            note.full_clean()
+        with pytest.raises(FieldError), transaction.atomic():
+            Note.objects.create(text=text)
+
+    def test_do_not_replace_what_was_not_opened(self, rows):
+        note = Note.objects.get(pk=rows[1].pk)
+        before = stored(note, "text")
+        note.text = WORDS
+        note.save()
+        assert stored(note, "text") == before
+
+    def test_in_another_language(self, rows, monkeypatch):
+        with override("de"):
+            Note.objects.create(text="cannot be opened")  # words of a person
+            with pytest.raises(FieldError), transaction.atomic():
+                Note.objects.create(text=WORDS)
+
+    def test_an_unopened_value_is_written_nowhere_else(self, rows):
+        note = Note.objects.get(pk=rows[1].pk)
+        with shown(note):
+            unopened = note.text
+        with pytest.raises(FieldError), transaction.atomic():
+            Note.objects.create(text=unopened)
+        with pytest.raises(FieldError), transaction.atomic():
+            Note.objects.create(title=unopened)
+        assert model_to_dict(rows[0])["text"] == "value"
