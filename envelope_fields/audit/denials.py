@@ -128,7 +128,7 @@ class _Denials(WriteBehind):
         while self.waiting:
             attempt = self.waiting.popleft()
             try:
-                with transaction.atomic(using=using):
+                with trail.prepared(using), transaction.atomic(using=using):
                     trail.append(attempt.event(), using)
             except BaseException:
                 self.waiting.appendleft(attempt)

@@ -71,7 +71,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
 
 
 def undeclared(database: str | None = None) -> list[NotCounted]:
-    """Name, of what is not counted, the tables that nobody declared and that hold values.
+    """Name, of what is not counted, the tables that no model declares and that hold values.
 
     Arguments and errors are those of `not_counted`.
     """
@@ -148,7 +148,7 @@ def _nowhere(
 def _others(
     alias: str, declared: Iterable[Column], counted: Iterable[Column]
 ) -> Iterator[NotCounted]:
-    """Name the tables that nobody declared, and that hold values under known key versions."""
+    """Name the tables that no model declares, and that hold values under known key versions."""
     ask = database_of(alias)
     relations = [_relation(ask, column) for column in counted]
     seen = {ask.identity(relation) for relation in relations}
