@@ -49,7 +49,8 @@ class KeyOfRunFilter(admin.SimpleListFilter):
     parameter_name = "key"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        keys = model_admin.get_queryset(request).order_by("master_key__alias", "master_key")
+        runs = model_admin.get_queryset(request).filter(master_key__isnull=False)
+        keys = runs.order_by("master_key__alias", "master_key")
         found = keys.values_list("master_key", "master_key__alias").distinct()[:KEYS_OFFERED]
         return [(str(pk), alias or str(pk)) for pk, alias in found]
 
