@@ -13,6 +13,7 @@ from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
+from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
@@ -46,6 +47,7 @@ _CACHED = (
     "verifier",
     "row_names",
     "has_drafts",
+    CACHED_AS,
 )
 
 KeyChoice = str | Callable[[Any], str] | None
@@ -56,7 +58,7 @@ drafts.watch()  # models are declared before any application is ready
 
 
 class EncryptedFieldMixin(
-    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field
+    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
@@ -152,9 +154,6 @@ class EncryptedFieldMixin(
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         return [*super().check(**kwargs), *field_checks.check(self)]
 
-    def get_internal_type(self) -> str:
-        return "BinaryField"
-
     # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
     # columns of applications and migrations, objects for what they hold until they are saved.
     @property
@@ -209,8 +208,7 @@ class EncryptedFieldMixin(
         if isinstance(value, Kept | StoredEnvelope):
             return self.stored_by(value, connection)
         refuse_mask(self, value)
-        if placeholder.is_empty_text(self, value):
-            value = ""
+        value = placeholder.meant(self, value)
         carrier = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):
