@@ -34,7 +34,7 @@ from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.fields import row_keys
 from envelope_fields.keyring import snapshots
 from envelope_fields.lifecycle.aliases import AliasTaken
-from envelope_fields.lifecycle.creation import create_master_key
+from envelope_fields.lifecycle.master_keys import create_master_key
 from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage, key_changes
 from envelope_fields.policy import APPLICATION
 
