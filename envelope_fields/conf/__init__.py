@@ -29,12 +29,12 @@ class Schemas:
         """Return the schemas of a database, by its alias.
 
         Raises:
-            ImproperlyConfigured: nobody can say.
+            ImproperlyConfigured: that cannot be found out.
         """
         return _Everything()
 
     def check(self) -> None:
-        """Raise if nobody could be asked.
+        """Raise if it could not be found out.
 
         Raises:
             ImproperlyConfigured: that is so.

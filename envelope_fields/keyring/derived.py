@@ -108,7 +108,7 @@ def wrapping_key(
         MasterKeyUnusable: its state forbids it or could not be read; or the version is not
             committed and the value would outlive its rollback; or the key serves no fields, or is
             managed otherwise.
-        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
@@ -140,7 +140,7 @@ def wrapping_key_for(
         rows.lock_for_writing(using)
     table = current_table()
     facts = table.facts
-    # What `kms` wraps goes to places that nobody here knows: each has a prefix of its own.
+    # What `kms` wraps goes to places that are not known here: each has a prefix of its own.
     budgeted = table.wrapping_key(key, place) if purpose is WRITE_FIELD else None
     if budgeted is None:
         rows.lock_for_writing(using)
@@ -203,7 +203,7 @@ def admit(
         errand: what the key is needed for.
 
     Raises:
-        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
         MasterKeyUnusable: the state forbids it, or something could not be read.
     """
     policy = table.policy(version.key_id)

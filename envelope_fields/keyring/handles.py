@@ -42,7 +42,7 @@ class Handle:
         table: what was known of keys then; the handle lives as long as that is valid.
         facts: what was known of users and grants then; None in a transaction that sees the past.
         row: the key version.
-        admitted: the principal whom the policy admitted, by its key; None if it was nobody.
+        admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.
         uses: of the key version; not set before a value is opened.
     """

@@ -154,7 +154,7 @@ class Transfer:
     def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
 
-        Whoever shreds a version waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
+        To shred a version, one waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
         under it, and destroys it. A batch that had to wait longer reads the states anew.
 
         Args:
@@ -212,7 +212,7 @@ def _seconds_to_write() -> float:
     """
     try:
         return 0.9 * cache_seconds()
-    except MasterKeyUnusable:  # whoever reads keys next says so
+    except MasterKeyUnusable:  # the next read of keys says so
         return 0
 
 

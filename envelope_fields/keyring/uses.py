@@ -1,7 +1,7 @@
 """What key versions are used for, how often and when last: counted without a write, and harvested.
 
-An attempt that the state of a version refuses is not a use, and is counted beside them: what is
-under it is still needed.
+An attempt that the state of a version refuses is no use, and is counted beside them: something
+still needs what is under it.
 """
 
 from __future__ import annotations

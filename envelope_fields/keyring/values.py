@@ -145,7 +145,7 @@ def decrypt(envelope: bytes, contexts: Sequence[bytes], place: str) -> bytes:
         DecryptionFailed: it does not open.
         MasterKeyNotFound: no key version has the id that it names.
         MasterKeyUnusable: its state forbids it, or could not be read.
-        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
