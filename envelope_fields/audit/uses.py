@@ -32,7 +32,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import clock, transactions
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import Errand
+from envelope_fields.keyring import Purpose
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 CHANNELS = ("fields", "kms")  # rotations and verifications come through another one
@@ -64,7 +64,7 @@ class _Uses(WriteBehind):
                 each.used.times, _moment(each.used), each.refused.times, _moment(each.refused)
             )
             when = latest(day.used_at, day.refused_at) or timezone.now()
-            which = each.version_id, when.date(), each.action, each.door
+            which = each.version_id, when.date(), each.action, each.channel
             self.days.setdefault(which, Day()).add(day)
         return self.days
 
@@ -169,7 +169,7 @@ def to_the_second(moment: datetime | None) -> datetime | None:
     return moment and moment.replace(microsecond=0)
 
 
-def record(version_id: bytes, errand: Errand) -> None:
+def record(version_id: bytes, purpose: Purpose) -> None:
     """Record a use by `kms`, unless one of this day by this process is recorded already.
 
     Raises:
@@ -180,7 +180,7 @@ def record(version_id: bytes, errand: Errand) -> None:
         return
     using = configuration().database
     now = timezone.now()
-    days = {_which(version_id, errand, now): Day(used_at=now)}
+    days = {_which(version_id, purpose, now): Day(used_at=now)}
     try:
         if _written(days, using):
             recorded.add(version_id)
@@ -206,14 +206,14 @@ def _written(days: dict[Which, Day], using: str) -> bool:
     return not connections[using].in_atomic_block
 
 
-def _record_refused(version_id: bytes, errand: Errand) -> None:
+def _record_refused(version_id: bytes, purpose: Purpose) -> None:
     """Record an attempt that was refused, where that is possible at once; never raises."""
     seen = buffer.refusals_seen
-    if errand.door not in CHANNELS or monotonic() < seen.get(version_id, 0):
+    if purpose.channel not in CHANNELS or monotonic() < seen.get(version_id, 0):
         return
     seen[version_id] = monotonic() + REFUSAL_SECONDS
     now = timezone.now()
-    days = {_which(version_id, errand, now): Day(refused_at=now)}
+    days = {_which(version_id, purpose, now): Day(refused_at=now)}
     try:
         using = configuration().database
         if not transactions.in_transaction(using):
@@ -224,11 +224,11 @@ def _record_refused(version_id: bytes, errand: Errand) -> None:
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
 
 
-def _which(version_id: bytes, errand: Errand, now: datetime) -> Which:
-    return version_id, now.date(), str(errand.action), errand.door
+def _which(version_id: bytes, purpose: Purpose, now: datetime) -> Which:
+    return version_id, now.date(), str(purpose.action), purpose.channel
 
 
-def _moment(tally: keyring.Tally) -> datetime | None:
+def _moment(tally: keyring.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
     if not tally.times:
         return None

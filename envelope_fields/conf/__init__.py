@@ -34,7 +34,7 @@ class Schemas:
         return _Everything()
 
     def check(self) -> None:
-        """Raise if that could not be found out.
+        """Raise if it could not be found out.
 
         Raises:
             ImproperlyConfigured: that is so.

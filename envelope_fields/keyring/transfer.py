@@ -20,8 +20,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, rows, snapshots
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -164,7 +165,7 @@ class Transfer:
             return True
         now = monotonic()
         seconds = _seconds_to_write()
-        as_of = now if snapshots.table() is None else since
+        as_of = now if table_of_transaction() is None else since
         wanted = self._wrapped_under
         try:
             found = rows.matching(Q(version_id__in=wanted))
