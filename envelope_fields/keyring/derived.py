@@ -134,7 +134,7 @@ def wrapping_key_for(
     place: str = "",
     managed_by: str | None = None,
 ) -> WrappingKey:
-    """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    """Return what wraps a data key, for any purpose; see `wrapping_key`."""
     here.came = True
     if monotonic() >= known.table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
@@ -200,7 +200,7 @@ def admit(
         facts: what is known of people, as the table had it before anything was read.
         version: the key version.
         place: `app.model.field`, for the value of a field.
-        errand: what the key is needed for.
+        purpose: what the key is needed for.
 
     Raises:
         KeyAccessDenied: the principal may not, or the code is unbound where it must not be.

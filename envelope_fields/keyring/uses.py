@@ -35,7 +35,7 @@ Which = tuple[bytes, Purpose]
 
 
 class Uses:
-    """The uses of a key version for one errand: who makes one sets `at`, and takes the next count.
+    """The uses of a key version for one purpose: who makes one sets `at`, and takes the next count.
 
     `next` on a count is one step for all threads. `at` is of `monotonic`.
     """
@@ -112,7 +112,7 @@ def on_refused(listener: Callable[[bytes, Purpose], None]) -> None:
 
 
 def counted(version_id: bytes, purpose: Purpose) -> Uses:
-    """Return the uses of a key version for an errand, for the caller to count its own."""
+    """Return the uses of a key version for a purpose, for the caller to count its own."""
     uses = _counts.get((version_id, purpose))
     if uses is None:
         uses = _counts.setdefault((version_id, purpose), Uses())

@@ -159,10 +159,10 @@ def decrypt_for(
     place: str = "",
     record: Record | None = None,
 ) -> bytes:
-    """Return the plaintext of an envelope, for any errand; errors as `decrypt` raises them.
+    """Return the plaintext of an envelope, for any purpose; errors as `decrypt` raises them.
 
     Args:
-        errand: what it is opened for.
+        purpose: what it is opened for.
         envelope, contexts, place: as for `decrypt`.
         record: called before it is opened.
     """
@@ -226,7 +226,7 @@ def encrypt_for(
     """Return an envelope for other code than fields; errors as `encrypt` raises them.
 
     Args:
-        errand: what it is made for.
+        purpose: what it is made for.
         key: the master key's alias, or its id.
         plaintext: what is encrypted.
         context: what the data key is bound to.
