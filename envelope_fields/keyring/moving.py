@@ -1,4 +1,4 @@
-"""The narrow door of a rotation: keys that move stored values from one version to another.
+"""The keys of a rotation, which move stored values from one version to another.
 
 A version that has leaked is disabled, and its values have to leave it all the same. So a rotation,
 and nothing else, may unwrap under a disabled version, as long as the master key itself is enabled.
