@@ -216,8 +216,8 @@ def _which(version_id: bytes, purpose: Purpose, now: datetime) -> Which:
     return version_id, now.date(), str(purpose.action), purpose.channel
 
 
-def _moment(total: keyring.Total) -> datetime | None:
+def _moment(counted: keyring.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
-    if not total.times:
+    if not counted.times:
         return None
-    return timezone.now() - timedelta(seconds=max(monotonic() - total.at, 0))
+    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))

@@ -3,8 +3,8 @@
 Rooms: `rows` reads key versions from the database, `wrapping` asks root keys, `materials` has the
 plaintext, and a `table` holds what follows from both for `KEY_CACHE_SECONDS`, or until a key
 changes in this process; the `cache` has the table of the process. Keys are `derived` when the
-policy admits a caller, their `uses` are counted, and `values` are encrypted and decrypted with
-them.
+policy admits a caller, where `uses` are counted, and `values` are encrypted and
+decrypted with them.
 """
 
 from envelope_fields.keyring.bound import BOUND, cache_seconds
@@ -16,7 +16,7 @@ from envelope_fields.keyring.uses import (
     WRITE_FIELD,
     Harvest,
     Purpose,
-    Total,
+    UseCount,
     harvest,
     harvest_uses,
     here,
@@ -47,7 +47,7 @@ __all__ = [
     "Handle",
     "Harvest",
     "Purpose",
-    "Total",
+    "UseCount",
     "cache_seconds",
     "check_root_key",
     "check_version",

@@ -41,7 +41,7 @@ class Table:
     """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
 
     Its time runs from before the first query, so what it knows is never older than it says; see
-    `snapshots` for transactions that see the past.
+    the `cache` for transactions that see the past.
 
     Attributes:
         deadline: until when it is valid, as `monotonic` tells the time.

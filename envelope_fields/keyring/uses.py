@@ -35,7 +35,7 @@ Which = tuple[bytes, Purpose]
 
 
 class Uses:
-    """The uses of a key version for one purpose: a use sets `at`, and takes the next count.
+    """The uses of a key version for one purpose: who makes one sets `at`, and takes the next count.
 
     `next` on a count is one step for all threads. `at` is of `monotonic`.
     """
@@ -53,7 +53,7 @@ class Uses:
 
 
 @dataclass(slots=True)
-class Total:
+class UseCount:
     """How often something was done, and when last, as `monotonic` tells the time."""
 
     times: int = 0
@@ -78,22 +78,22 @@ class Harvest:
     version_id: bytes
     action: str
     channel: str
-    used: Total
-    refused: Total
+    used: UseCount
+    refused: UseCount
 
 
 # Counts outlive tables, so forgetting what is known of keys loses no use.
 _counts: dict[Which, Uses] = {}
 _harvested: dict[Which, int] = {}
-_many: dict[Which, Total] = {}  # what was counted in one go
-_refused: dict[Which, Total] = {}
+_many: dict[Which, UseCount] = {}  # what was counted in one go
+_refused: dict[Which, UseCount] = {}
 _lock = Lock()
 _first_uses: list[Callable[[], None]] = []
 _refusing: list[Callable[[bytes, Purpose], None]] = []
 
 
 class _Here(local):
-    """Whether this thread has come for a key since it began what it is at."""
+    """Whether this thread has used a key since its request or task began."""
 
     came = False
 
@@ -112,7 +112,7 @@ def on_refused(listener: Callable[[bytes, Purpose], None]) -> None:
 
 
 def counted(version_id: bytes, purpose: Purpose) -> Uses:
-    """Return the uses of a key version for an purpose, for the caller to count its own."""
+    """Return the uses of a key version for a purpose, for the caller to count its own."""
     uses = _counts.get((version_id, purpose))
     if uses is None:
         uses = _counts.setdefault((version_id, purpose), Uses())
@@ -124,36 +124,36 @@ def counted(version_id: bytes, purpose: Purpose) -> Uses:
 def count_many(version_id: bytes, purpose: Purpose, uses: int) -> None:
     """Count several uses of a key version at once."""
     with _lock:
-        _many.setdefault((version_id, purpose), Total()).add(uses, monotonic())
+        _many.setdefault((version_id, purpose), UseCount()).add(uses, monotonic())
 
 
 def refused(version_id: bytes, purpose: Purpose) -> None:
     """Count an attempt that the state of a version, or of its key, refuses."""
     with _lock:
-        _refused.setdefault((version_id, purpose), Total()).add(1, monotonic())
+        _refused.setdefault((version_id, purpose), UseCount()).add(1, monotonic())
     for listener in _refusing:
         listener(version_id, purpose)
 
 
 def harvest() -> list[Harvest]:
     """Return what was counted in this process since this was last asked."""
-    found: dict[Which, tuple[Total, Total]] = {}
+    found: dict[Which, tuple[UseCount, UseCount]] = {}
     with _lock:
         for which, uses in list(_counts.items()):
             now = next(uses.count)
             times = now - _harvested.get(which, 0)
             _harvested[which] = now + 1  # asking is a step of the count, too
             if times:
-                found[which] = Total(times, uses.at), Total()
-        for which, total in _many.items():
-            found.setdefault(which, (Total(), Total()))[0].add(total.times, total.at)
-        for which, total in _refused.items():
-            found.setdefault(which, (Total(), Total()))[1].add(total.times, total.at)
+                found[which] = UseCount(times, uses.at), UseCount()
+        for which, tally in _many.items():
+            found.setdefault(which, (UseCount(), UseCount()))[0].add(tally.times, tally.at)
+        for which, tally in _refused.items():
+            found.setdefault(which, (UseCount(), UseCount()))[1].add(tally.times, tally.at)
         _many.clear()
         _refused.clear()
     return [
-        Harvest(version_id, str(purpose.action), purpose.channel, *totals)
-        for (version_id, purpose), totals in found.items()
+        Harvest(version_id, str(purpose.action), purpose.channel, *tallies)
+        for (version_id, purpose), tallies in found.items()
     ]
 
 
