@@ -165,5 +165,5 @@ def note(denial: Denial) -> None:
 
 def _log(attempt: Attempt) -> None:
     extra = {**trail.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
-    del extra["audit_number"], extra["audit_head"]  # it is no event yet
+    del extra["audit_number"]  # it is no event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)
