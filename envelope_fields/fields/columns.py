@@ -122,9 +122,9 @@ def _refuse_around(field: Any) -> None:
     Raises:
         FieldError: as `_refuse_computing` does; or a row would be inserted with an envelope.
     """
-    frame = sys._getframe(2)  # of whoever makes SQL of the column
+    frame = sys._getframe(2)  # of the code that makes SQL of the column
     while frame is not None:
-        # Nobody else's variables are looked at.
+        # The variables of no other code are looked at.
         if frame.f_globals.get("__name__") == SQLCompiler.__module__:
             compiler = frame.f_locals.get("self")
             if isinstance(compiler, SQLInsertCompiler):

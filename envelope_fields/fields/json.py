@@ -11,7 +11,7 @@ from django.db import models
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 from envelope_fields.fields.types import Options, Typed
 
-# Databases refuse NaN and Infinity in a `JSONField`; nobody but us sees what is in an envelope.
+# Databases refuse NaN and Infinity in a `JSONField`; they do not see what is in an envelope.
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 

@@ -176,7 +176,7 @@ class Command(EnvelopeCommand):
 
     def _work_on(self, begun: RotationRun, look: Callable[[RotationRun], None]) -> RotationRun:
         if self._options["workers"] == 1:
-            return run(begun, watch=lambda tally: look(begun))
+            return run(begun, watch=lambda result: look(begun))
         return work_in_processes(resumed(begun), self._options["workers"], look)
 
     def _content(self, done: RotationRun) -> dict[str, Any]:

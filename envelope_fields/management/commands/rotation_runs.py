@@ -51,7 +51,7 @@ def _line(run: RotationRun) -> str:
     if told.time_remaining is not None:
         line += f", {duration(told.time_remaining.total_seconds())} left"
     if run.state == RotationState.RUNNING and _is_silent(run):
-        line += f", nobody at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+        line += f", no process at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line
 
 
