@@ -18,9 +18,8 @@ import logging
 from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic, time
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.core.signals import request_started
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
@@ -51,6 +50,7 @@ class _Uses(WriteBehind):
     def clear(self) -> None:
         super().clear()
         self.due_at = monotonic() + WRITE_SECONDS
+        self.is_empty = False  # the keyring counts, and does not say when
         self.lock = Lock()
         self.days: dict[Which, Day] = {}
         self.recorded: set[bytes] = set()  # versions, on this day since 1970
@@ -92,26 +92,14 @@ class _Uses(WriteBehind):
         return self.recorded
 
 
-buffer = _Uses(_logger)
+buffer = _Uses(_logger, keyring.here)
 
 
 def connect() -> None:
     """Write what was counted when there is time, and record what is refused."""
-    request_started.connect(_begin_request, dispatch_uid="envelope_fields.audit.uses")
-    keyring.on_beginning(buffer.belongs_here)
+    keyring.on_first_use(buffer.belongs_here)
     keyring.on_refused(_record_refused)
-    buffer.connect(after_request=_end_request)
-
-
-def _begin_request(**_: Any) -> None:
-    keyring.here.came = False
-
-
-def _end_request(**_: Any) -> None:
-    """Write after a request that used a key: others may have nothing to do with a database."""
-    if keyring.here.came:
-        keyring.here.came = False
-        buffer.write_if_due()
+    buffer.connect()
 
 
 def flush() -> None:
@@ -228,8 +216,8 @@ def _which(version_id: bytes, purpose: Purpose, now: datetime) -> Which:
     return version_id, now.date(), str(purpose.action), purpose.channel
 
 
-def _moment(tally: keyring.UseCount) -> datetime | None:
+def _moment(counted: keyring.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
-    if not tally.times:
+    if not counted.times:
         return None
-    return timezone.now() - timedelta(seconds=max(monotonic() - tally.at, 0))
+    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))

@@ -20,7 +20,7 @@ from envelope_fields.keyring.uses import (
     harvest,
     harvest_uses,
     here,
-    on_beginning,
+    on_first_use,
     on_refused,
     refused,
 )
@@ -67,7 +67,7 @@ __all__ = [
     "here",
     "load_handle",
     "mac",
-    "on_beginning",
+    "on_first_use",
     "on_refresh",
     "on_refused",
     "open_audit_key",

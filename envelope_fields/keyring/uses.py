@@ -88,7 +88,7 @@ _harvested: dict[Which, int] = {}
 _many: dict[Which, UseCount] = {}  # what was counted in one go
 _refused: dict[Which, UseCount] = {}
 _lock = Lock()
-_beginning: list[Callable[[], None]] = []
+_first_uses: list[Callable[[], None]] = []
 _refusing: list[Callable[[bytes, Purpose], None]] = []
 
 
@@ -101,9 +101,9 @@ class _Here(local):
 here = _Here()
 
 
-def on_beginning(listener: Callable[[], None]) -> None:
+def on_first_use(listener: Callable[[], None]) -> None:
     """Call `listener` when this process begins to use a version for something."""
-    _beginning.append(listener)
+    _first_uses.append(listener)
 
 
 def on_refused(listener: Callable[[bytes, Purpose], None]) -> None:
@@ -116,7 +116,7 @@ def counted(version_id: bytes, purpose: Purpose) -> Uses:
     uses = _counts.get((version_id, purpose))
     if uses is None:
         uses = _counts.setdefault((version_id, purpose), Uses())
-        for listener in _beginning:
+        for listener in _first_uses:
             listener()
     return uses
 
