@@ -4,8 +4,6 @@ At the end the wrapped material is overwritten, and the rows stay as a tombstone
 ScheduleKeyDeletion, CancelKeyDeletion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy

@@ -3,8 +3,6 @@
 KMS: CreateKey and CreateAlias, UpdateKeyDescription, EnableKeyRotation, EnableKey, DisableKey.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db import IntegrityError
