@@ -51,7 +51,7 @@ class _Question:
         """Wait for the answer, and raise the error if it is one."""
         self._answered.wait()
         if self._error is not None:
-            raise copy(self._error)
+            raise _copied(self._error)
 
     def ask(self, row: rows.KeyRow) -> KeyBuffer:
         """Return the material, of which no other thread knows yet; errors as `used` raises them."""
@@ -77,6 +77,14 @@ class _Question:
             if _questions.get(context) is self:
                 del _questions[context]
         self._answered.set()
+
+
+def _copied(error: Exception) -> Exception:
+    """Return an error for another thread, which adds frames of its own to it, if possible."""
+    try:
+        return copy(error)
+    except Exception:  # that of a client library, which is made of more than its message
+        return error
 
 
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
