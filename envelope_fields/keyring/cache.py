@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from threading import RLock
 from time import monotonic
 from typing import Any
 
@@ -35,6 +36,9 @@ class _OfProcess:
 
 
 known = _OfProcess()
+# Of what is known, so that no table is lost: it has to end, too. Keys may be forgotten while they
+# are, by what is collected as garbage.
+_lock = RLock()
 _refresh_listeners: list[Callable[[], None]] = []
 
 
@@ -51,10 +55,8 @@ def current_table(at_half_life: bool = False) -> Table:
         return own
     table = known.table
     if monotonic() >= (table.half_life if at_half_life else table.deadline):
-        valid = [each for each in (*known.previous, table) if monotonic() < each.deadline]
-        fresh = table_now()
-        known.previous, known.table = valid, fresh
-        table = fresh
+        table = table_now()
+        _replace_by(table)
         for listener in _refresh_listeners:
             listener()
     return table
@@ -72,6 +74,17 @@ def table_to_load_by() -> Table:
         raise
 
 
+def _replace_by(table: Table) -> None:
+    """Have a table serve the process; those before it are kept for what was loaded by them."""
+    with _lock:
+        before = [*known.previous, known.table]
+        known.table = table
+        known.previous = [each for each in before if monotonic() < each.deadline]
+    for each in before:
+        if each not in known.previous:
+            each.end()
+
+
 def on_refresh(listener: Callable[[], None]) -> None:
     """Call `listener` when keys are about to be read anew, about every `KEY_CACHE_SECONDS`."""
     _refresh_listeners.append(listener)
@@ -79,9 +92,11 @@ def on_refresh(listener: Callable[[], None]) -> None:
 
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
-    for table in (known.table, *known.previous):
+    with _lock:
+        before = known.table, *known.previous
+        known.table, known.previous = Table(seconds=0), []
+    for table in before:
         table.end()
-    known.table = Table(seconds=0)
     snapshots.forget()
 
 
@@ -98,7 +113,9 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
 
 
 def _users_changed() -> None:
-    for table in (known.table, *known.previous):
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
         table.facts = PolicyData()  # who is deciding now keeps the old one
     snapshots.forget()
 
@@ -106,5 +123,12 @@ def _users_changed() -> None:
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
-# Two processes must not share a nonce prefix and its count.
-os.register_at_fork(after_in_child=forget)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held it
+    forget()  # two processes must not share a nonce prefix and its count
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -53,11 +53,13 @@ def table() -> Table | None:
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
     if _own.hooks is not hooks or _own.epoch != _epoch:
-        _own.sees_the_past, _own.table = database_of(connection).sees_the_past(), None
+        _drop()
+        _own.sees_the_past = database_of(connection).sees_the_past()
         _own.hooks, _own.epoch = hooks, _epoch
     if not _own.sees_the_past:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
+        _drop()
         _own.table = table_now()
         _own.table.is_of_transaction = True
     return _own.table
@@ -82,4 +84,11 @@ def forget() -> None:
     """Drop the tables of all threads."""
     global _epoch
     _epoch += 1
-    _own.hooks = _own.table = None
+    _own.hooks = None
+    _drop()
+
+
+def _drop() -> None:
+    if _own.table is not None:
+        _own.table.end()
+    _own.table = None
