@@ -3,8 +3,8 @@
 `keys`, `grants`, `events` and `rotations` are the resources, and `key_pages` is what a key's page
 has beside its form. `confirmation` is the page that asks before anything is done: `operations`,
 `deletion`, `rotation_start` and `grants` say what. `counts` knows how many values are stored, and
-`rotation_progress` how many were moved. `permissions` decides what a user sees, `etags` finds out
-whether a page is stale, and `words` names things for people.
+`rotation_progress` how many were moved. `requests` decides what a user sees, and whether their page
+is stale; `words` names things for people.
 """
 
 from django.contrib import admin

@@ -21,7 +21,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts
-from envelope_fields.admin.etags import ChangedMeanwhile, etag_of, if_unchanged
+from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchanged
 from envelope_fields.admin.words import name_of
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import audit
-from envelope_fields.admin.permissions import ReadOnlyAdmin
+from envelope_fields.admin.requests import ReadOnlyAdmin
 from envelope_fields.audit.representation import actor_text, head_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound

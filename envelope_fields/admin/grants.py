@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, text_input
-from envelope_fields.admin.permissions import may_view
+from envelope_fields.admin.requests import may_view
 from envelope_fields.admin.words import all_in_words
 from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke

@@ -12,11 +12,11 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from envelope_fields.admin import counts, grants, permissions
+from envelope_fields.admin import counts, grants, requests
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
 from envelope_fields.admin.counts import chart, field_path
 from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
-from envelope_fields.admin.permissions import page_url
+from envelope_fields.admin.requests import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
 from envelope_fields.audit import uses as key_uses
@@ -41,7 +41,7 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_view_permission(request, obj):
             return False
-        return obj is None or Action.DESCRIBE in permissions.policy_allows(request, obj)
+        return obj is None or Action.DESCRIBE in requests.policy_allows(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -109,7 +109,7 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         back = self._url("change", key)
 
         def url(run: RotationRun) -> str:
-            seen = permissions.may_view_runs(request, key)
+            seen = requests.may_view_runs(request, key)
             return (seen and url_of_run(request, run)) or back
 
         return self._confirm(StartRotation(request, key, back, url), key)
@@ -129,8 +129,8 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
     def _permitted(self, request: HttpRequest, pk: Any, operation: Operation) -> MasterKey:
         """Return a key to which the user may do something."""
         key = self._described(request, pk)
-        if not permissions.may(request, operation, key):
-            raise permissions.refuse(request, operation.action, key)
+        if not requests.may(request, operation, key):
+            raise requests.refuse(request, operation.action, key)
         return key
 
     def _described(self, request: HttpRequest, pk: Any) -> MasterKey:
@@ -140,11 +140,11 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         """
         key = found_key(pk)
         if not self.has_view_permission(request):
-            raise permissions.refuse(request, Action.DESCRIBE, key)
+            raise requests.refuse(request, Action.DESCRIBE, key)
         if key is None:
             raise Http404
-        if Action.DESCRIBE not in permissions.policy_allows(request, key):
-            raise permissions.refuse(request, Action.DESCRIBE, key)
+        if Action.DESCRIBE not in requests.policy_allows(request, key):
+            raise requests.refuse(request, Action.DESCRIBE, key)
         return key
 
     def _url(self, name: str, key: MasterKey, *args: Any) -> str:
@@ -165,7 +165,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
     """Return what the template of the page needs beside the form."""
     count = counts.for_a_page()
     rows = count.under(key)
-    may_grant = permissions.may(request, Operation.CREATE_GRANT, key)
+    may_grant = requests.may(request, Operation.CREATE_GRANT, key)
     return {
         "operations": _buttons(request, key, key, lambda name: url("operation", key, name)),
         "versions": _versions(request, key, count, url),
@@ -190,7 +190,7 @@ def _buttons(
     return [
         {"url": url(name), "name": name, "text": str(operation.button)}
         for name, operation in KEY_OPERATIONS.items()
-        if operation in possible and permissions.may(request, operation, key)
+        if operation in possible and requests.may(request, operation, key)
     ]
 
 
@@ -220,7 +220,7 @@ def _of_version(
 
 
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
-    if not permissions.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
+    if not requests.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
     shown = [{"event": event, "actor": actor_text(event)} for event in events[:EVENTS_SHOWN]]
@@ -235,9 +235,9 @@ def _events_url(request: HttpRequest, key: MasterKey) -> str:
 
 def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]] | None:
     """Return the grants on a key; None where the user may not see them."""
-    if not permissions.may_view(request, "keygrant", key):
+    if not requests.may_view(request, "keygrant", key):
         return None
-    may_revoke = permissions.may(request, Operation.REVOKE_GRANT, key)
+    may_revoke = requests.may(request, Operation.REVOKE_GRANT, key)
     return [
         {**each, "revoke_url": url("revoke", key, each["grant"].pk) if may_revoke else ""}
         for each in grants.listed_on(key)

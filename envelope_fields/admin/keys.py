@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 
 from envelope_fields import lifecycle
-from envelope_fields.admin import counts, permissions
+from envelope_fields.admin import counts, requests
 from envelope_fields.admin.confirmation import errors_as_messages
-from envelope_fields.admin.etags import NAME, etag_of, if_unchanged
 from envelope_fields.admin.key_pages import KeyPages, content, found_key
+from envelope_fields.admin.requests import NAME, etag_of, if_unchanged
 from envelope_fields.admin.words import number_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
@@ -129,7 +129,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
         if obj is None:
             return super().has_change_permission(request, obj)
         is_over = obj.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED)
-        return not is_over and permissions.may(request, Operation.UPDATE, obj)
+        return not is_over and requests.may(request, Operation.UPDATE, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -137,7 +137,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return ()
-        if Action.MANAGE_GRANTS in permissions.policy_allows(request, obj):
+        if Action.MANAGE_GRANTS in requests.policy_allows(request, obj):
             return ("alias", *self._READ)
         return ("alias", *self._READ, "application_use")
 
@@ -195,7 +195,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
             raise
         except PermissionDenied:
             action = CREATE_KEY if object_id is None else Operation.UPDATE.action
-            raise permissions.refuse(request, action, key) from None
+            raise requests.refuse(request, action, key) from None
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from envelope_fields.admin import permissions
-from envelope_fields.admin.permissions import page_url
+from envelope_fields.admin import requests
+from envelope_fields.admin.requests import page_url
 from envelope_fields.admin.rotation_start import can_start
 from envelope_fields.admin.words import duration_text, number_text
 from envelope_fields.audit.representation import actor_text
@@ -84,8 +84,8 @@ def is_quiet(run: RotationRun) -> bool:
 def key_rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
     """Return the latest runs of a key, the one that is not over, and where another is started."""
     may_see, may_start = (
-        permissions.may_view_runs(request, key),
-        permissions.may(request, Operation.START_ROTATION, key),
+        requests.may_view_runs(request, key),
+        requests.may(request, Operation.START_ROTATION, key),
     )
     runs = _latest(request, key) if may_see else []
     active = next((each for each in runs if not each["is_over"]), None)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
-from envelope_fields.admin.etags import etag_of_rotations
+from envelope_fields.admin.requests import etag_of_rotations
 from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns

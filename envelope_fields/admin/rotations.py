@@ -17,10 +17,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.admin import permissions
+from envelope_fields.admin import requests
 from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations, run_page
-from envelope_fields.admin.permissions import ReadOnlyAdmin
+from envelope_fields.admin.requests import ReadOnlyAdmin
 from envelope_fields.admin.rotation_progress import (
     FAILURES_SHOWN,
     done_text,
@@ -122,7 +122,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
                 "is_hidden": name not in shown["operations"],
             }
             for name, operation in RUN_OPERATIONS.items()
-            if all(permissions.may(request, operation, key) for key in keys_of(run))
+            if all(requests.may(request, operation, key) for key in keys_of(run))
         ]
         more = {
             "subtitle": run_text(run),
@@ -206,8 +206,8 @@ class RotationRunAdmin(ReadOnlyAdmin):
             raise Http404
         run = self._seen(request, pk)
         for key in keys_of(run):
-            if not permissions.may(request, operation, key):
-                raise permissions.refuse(request, operation.action, key)
+            if not requests.may(request, operation, key):
+                raise requests.refuse(request, operation.action, key)
         request.current_app = self.admin_site.name
         page = run_page(operation)(operation, request, run, url_of_run(request, run))
         return confirm(
@@ -229,7 +229,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
             raise Http404
         refused = self._refused_key(request, run)
         if refused is not None:
-            raise permissions.refuse(request, Action.DESCRIBE, refused)
+            raise requests.refuse(request, Action.DESCRIBE, refused)
         return run
 
     @staticmethod
@@ -238,7 +238,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
         refused = (
             key
             for key in keys_of(run)
-            if Action.DESCRIBE not in permissions.policy_allows(request, key)
+            if Action.DESCRIBE not in requests.policy_allows(request, key)
         )
         return next(refused, None)
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from envelope_fields import census
 from envelope_fields.api import requests, views
-from envelope_fields.api.fields import DateTime
+from envelope_fields.api.fields import time_field
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.census.representation import (
@@ -47,7 +47,7 @@ _EXAMPLE = {
     "not_counted": [
         {
             "database": "default",
-            "place": "clinic_patient_2019.notes",
+            "location": "clinic_patient_2019.notes",
             "reason": (
                 "a table that no model declares, such as a detached partition or a copy; it holds "
                 "3 values under key versions that are known"
@@ -85,7 +85,7 @@ class NotCounted(serializers.Serializer[Any]):
     """A place that may hold values, and that could not be counted, or not fully."""
 
     database = serializers.CharField()
-    place = serializers.CharField(
+    location = serializers.CharField(
         allow_blank=True, help_text="Empty where it is about the whole database."
     )
     reason = serializers.CharField()
@@ -98,8 +98,8 @@ class CensusContent(serializers.Serializer[Any]):
     rows = FieldCount(many=True)
     totals = VersionTotal(many=True)
     total = serializers.IntegerField()
-    last_use = DateTime(allow_null=True)
-    last_use_by_kms = DateTime(allow_null=True)
+    last_use = time_field(allow_null=True)
+    last_use_by_kms = time_field(allow_null=True)
     not_counted = NotCounted(
         many=True, help_text="What may hold values of any key, and was not counted for certain."
     )

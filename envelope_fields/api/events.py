@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from envelope_fields import audit
 from envelope_fields.api import views
-from envelope_fields.api.fields import DateTime, KeyName, Text
+from envelope_fields.api.fields import DateTime, KeyName, Text, time_field
 from envelope_fields.api.requests import EventPages, EventQuery
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit.representation import event_content
@@ -46,7 +46,7 @@ class EventContent(serializers.Serializer[Any]):
     """An event of the audit trail; `head` is what `verify_audit_trail --head` takes."""
 
     number = serializers.IntegerField()
-    occurred_at = DateTime()
+    occurred_at = time_field()
     action = serializers.CharField()
     outcome = serializers.ChoiceField(AuditOutcome.choices)
     actor_type = serializers.CharField()

@@ -229,13 +229,15 @@ class Boolean(serializers.BooleanField):
         return bool(data)
 
 
+def time_field(**options: Any) -> serializers.DateTimeField:
+    """Return a field that shows a date and a time in UTC (RFC 3339)."""
+    return serializers.DateTimeField(format="iso-8601", default_timezone=UTC, **options)
+
+
 class DateTime(serializers.DateTimeField):
-    """A date and a time with its offset (RFC 3339); shown in UTC."""
+    """A date and a time with its offset (RFC 3339)."""
 
     default_error_messages = {"format": "Write it as 2030-12-31T18:00:00Z, with the offset."}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(format="iso-8601", default_timezone=UTC, **kwargs)
 
     def to_internal_value(self, value: Any) -> datetime:
         if not isinstance(value, str) or not _TIME.match(value):

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from envelope_fields import grants
 from envelope_fields.api import views
-from envelope_fields.api.fields import DateTime, Query, Strict, Text
+from envelope_fields.api.fields import DateTime, Query, Strict, Text, time_field
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
 from envelope_fields.grants.grantees import named_grantee
@@ -48,7 +48,7 @@ class GrantContent(serializers.Serializer[Any]):
     name = serializers.CharField(allow_blank=True)
     actions = serializers.ListField(child=serializers.CharField())
     context = serializers.CharField(allow_blank=True)  # type: ignore[assignment]  # its name outside
-    expires_at = DateTime(allow_null=True)
+    expires_at = time_field(allow_null=True)
     void = serializers.CharField(allow_blank=True)
 
 

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from envelope_fields import lifecycle
 from envelope_fields.api import views
-from envelope_fields.api.fields import Boolean, DateTime, Integer, Strict, Text
+from envelope_fields.api.fields import Boolean, Integer, Strict, Text, time_field
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
@@ -57,12 +57,12 @@ class KeyContent(serializers.Serializer[Any]):
         help_text="Whether fields that name its alias may write under it."
     )
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
-    next_rotation = DateTime(allow_null=True)
+    next_rotation = time_field(allow_null=True)
     current_version = serializers.IntegerField(help_text="Its number; values are written under it.")
-    rotated_at = DateTime()
-    created_at = DateTime()
-    deletion_at = DateTime(allow_null=True)
-    destroyed_at = DateTime(allow_null=True)
+    rotated_at = time_field()
+    created_at = time_field()
+    deletion_at = time_field(allow_null=True)
+    destroyed_at = time_field(allow_null=True)
 
 
 @extend_schema_serializer(
@@ -76,9 +76,9 @@ class VersionContent(serializers.Serializer[Any]):
     state = serializers.ChoiceField(KeyState.choices)
     current = serializers.BooleanField()
     root_key = serializers.CharField()
-    created_at = DateTime()
-    deletion_at = DateTime(allow_null=True)
-    destroyed_at = DateTime(allow_null=True)
+    created_at = time_field()
+    deletion_at = time_field(allow_null=True)
+    destroyed_at = time_field(allow_null=True)
 
 
 class Alias(Text):

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from envelope_fields import lifecycle
 from envelope_fields.api import keys, views
-from envelope_fields.api.fields import DateTime, Empty, Integer, Strict, Text
+from envelope_fields.api.fields import Empty, Integer, Strict, Text, time_field
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, ShredConfirmation
@@ -84,8 +84,8 @@ class Shredded(serializers.Serializer[Any]):
     name = serializers.CharField()
     fields = FieldContent(many=True)  # type: ignore[assignment]  # its name outside
     total = serializers.IntegerField()
-    last_use_by_kms = DateTime(allow_null=True)
-    ready_at = DateTime(allow_null=True)
+    last_use_by_kms = time_field(allow_null=True)
+    ready_at = time_field(allow_null=True)
 
 
 @extend_schema_serializer(
@@ -115,7 +115,7 @@ class Certificate(serializers.Serializer[Any]):
     versions = serializers.DictField(child=serializers.CharField())
     fields = FieldContent(many=True)  # type: ignore[assignment]  # its name outside
     total = serializers.IntegerField()
-    destroyed_at = DateTime()
+    destroyed_at = time_field()
     actor = serializers.CharField()
     last_use_by_kms = serializers.CharField(allow_null=True)
     not_counted = serializers.ListField(child=serializers.CharField())
@@ -131,7 +131,7 @@ _READY = OpenApiExample(
 class Waiting(serializers.Serializer[Any]):
     """It is disabled; from `ready_at` on, the same call destroys it."""
 
-    ready_at = DateTime()
+    ready_at = time_field()
 
 
 class AgreedField(Strict):

@@ -8,12 +8,12 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from envelope_fields.api.fields import DateTime, Integer, KeyName, Number, Strict, Text, in_ecma
+from envelope_fields.api.fields import Integer, KeyName, Number, Strict, Text, in_ecma, time_field
 from envelope_fields.api.problems import IDEMPOTENCY_KEY
 from envelope_fields.api.requests import PageQuery
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
 from envelope_fields.jobs.limits import BATCH_SIZE
-from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
+from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
 from envelope_fields.policy import current_principal
 
@@ -74,7 +74,7 @@ class RunKeyNumbers(RunKey):
     """One of several keys whose values are moved."""
 
     total = serializers.IntegerField(help_text="Values to look at, as it began.")
-    left = serializers.IntegerField(help_text="Values that it had left when last counted.")
+    remaining = serializers.IntegerField(help_text="Values that were there when last counted.")
 
 
 class RunActor(serializers.Serializer[Any]):
@@ -115,9 +115,9 @@ class RunContent(serializers.Serializer[Any]):
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
     database = serializers.CharField(allow_null=True)
     actor = RunActor()
-    created_at = DateTime()
-    seen_at = DateTime(allow_null=True, help_text="When it was last worked on.")
-    finished_at = DateTime(allow_null=True)
+    created_at = time_field()
+    seen_at = time_field(allow_null=True, help_text="When it was last worked on.")
+    finished_at = time_field(allow_null=True)
     error = serializers.CharField(allow_null=True)
     total = serializers.IntegerField()
     moved = serializers.IntegerField()

@@ -151,6 +151,8 @@ class ApiView(GenericAPIView[Any]):
 
 def checked(known: type[Strict], given: Any) -> dict[str, Any]:
     """Return what a serializer takes from outside."""
+    if known in (Empty, Query) and isinstance(given, dict) and not given:
+        return {}
     serializer = known(data=given)
     serializer.is_valid(raise_exception=True)
     return dict(serializer.validated_data)

@@ -8,8 +8,7 @@
 
 from envelope_fields.audit.denials import store as store_denied
 from envelope_fields.audit.events import record
-from envelope_fields.audit.mac_key import AuditTrailBroken, prepared
-from envelope_fields.audit.trail import Head, head, hold
+from envelope_fields.audit.trail import AuditTrailBroken, Head, head, hold, prepared
 from envelope_fields.audit.verification import Cause, Problem, Verification, verify
 
 __all__ = [

@@ -5,34 +5,54 @@ other. A transaction that is rolled back takes its events with it, and leaves no
 is committed goes to the logger `envelope_fields.audit` and to a signal, with the head of the trail
 as it was then. Kept where the database's writers cannot reach, lines of the log prove what the
 trail was: `verify_audit_trail --head`.
+
+The key of the MACs is a row of its own, wrapped by the root key, made at the first event.
+`rewrap_master_keys` has to move this row as well: an `AuditKey` is wrapped like a version of a
+master key, bound to `keyring.rows.of_audit_key(row).context`. Its material does not change, so the
+trail goes on.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from functools import partial
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from copy import copy
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring
-from envelope_fields.audit import canonical, mac_key
-from envelope_fields.audit.mac_key import AuditTrailBroken
-from envelope_fields.audit.representation import event_content
+from envelope_fields.audit import canonical
 from envelope_fields.conf import configuration
-from envelope_fields.models import AuditEvent, AuditHead, AuditOutcome
+from envelope_fields.databases import transactions
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome, key_changes
 from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
-HEAD = 1
+# By these an event is chained; the head has them for all before it.
+_OF_CHAIN = ("previous_id", "mac_version", "mac")
+
+HEAD = MAC_KEY = 1
 _HEAD = re.compile(  # in docs/spec
     rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
 )
+
+
+_failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
+
+
+class AuditTrailBroken(EnvelopeError):
+    """The audit trail cannot be continued: its key or its last event is not what it was."""
 
 
 class Head(NamedTuple):
@@ -86,7 +106,7 @@ def append(event: AuditEvent, using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    key = mac_key.current(using, trail_is_empty=row.last_id is None)
+    key = _mac_key(using, trail_is_empty=row.last_id is None)
     event.number = row.number + 1
     event.previous_id = row.last_id
     event.mac_version = bytes(key.version_id)
@@ -101,7 +121,7 @@ def append(event: AuditEvent, using: str) -> None:
         ) from error
     row.last_id, row.mac = event.number, event.mac
     row.save(using=using, update_fields=["last", "mac"])
-    transaction.on_commit(partial(notify, event), using=using, robust=True)
+    transaction.on_commit(_notification(event), using=using, robust=True)
 
 
 def hold(using: str) -> None:
@@ -112,7 +132,7 @@ def hold(using: str) -> None:
 def is_held(using: str) -> bool:
     """Whether this thread's transaction has appended an event, so that others wait for its end."""
     hooks: list[Any] = connections[using].run_on_commit
-    return any(getattr(hook, "func", None) is notify for _, hook, *_ in hooks)
+    return any(getattr(hook, "appended", False) for _, hook, *_ in hooks)
 
 
 def _locked_head(using: str) -> AuditHead:
@@ -132,9 +152,104 @@ def stored_bytes(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
 
 
+@contextmanager
+def prepared(using: str) -> Iterator[None]:
+    """Have the key here before a transaction in which events are added.
+
+    So no root key is asked while the transaction holds locks. Where the root key fails, the first
+    event inside raises its error: an operation that adds none does without.
+
+    Args:
+        using: the keys' database.
+    """
+    failure: Exception | None = None
+    try:
+        _prepare(using)
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        failure = error
+    token = _failure.set(failure)
+    try:
+        yield
+    finally:
+        _failure.reset(token)
+
+
+def _prepare(using: str) -> None:
+    if keyring.has_audit_key(using):
+        return
+    key = AuditKey.objects.using(using).filter(number=MAC_KEY).first()
+    if key is None and not AuditEvent.objects.using(using).exists():
+        key = _committed_mac_key(using)
+    if key is not None:
+        keyring.open_audit_key(key, using)
+
+
+def _committed_mac_key(using: str) -> AuditKey | None:
+    """Make the key in a transaction of its own; None inside of another, whose events make it."""
+    connection = connections[using]
+    if connection.in_atomic_block or not transactions.autocommits(connection):
+        return None
+    key = _generated_mac_key()
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        key.save(using=using, force_insert=True)
+        return key
+    return AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
+
+
+def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
+    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
+
+    Args:
+        using: the keys' database.
+        trail_is_empty: whether there are no events yet, so that the key may be missing.
+
+    Raises:
+        AuditTrailBroken: there are events and no key, so that they cannot be continued.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it, or
+            did not open it before this transaction.
+    """
+    failure = _failure.get()
+    if failure is not None:
+        raise copy(failure)
+    # Locked: a transaction that sees a snapshot would not find what another one has made.
+    key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
+    if key is not None:
+        return key
+    if not trail_is_empty:
+        raise AuditTrailBroken(
+            f"The key of the audit trail is missing in the database {using!r}, so no event can be "
+            "added, and nothing that needs one can be done. Restore the table of audit keys from a "
+            "backup of the keys."
+        )
+    return _new_mac_key(using)
+
+
+def _new_mac_key(using: str) -> AuditKey:
+    key = _generated_mac_key()
+    key.save(using=using, force_insert=True)
+    # Until this is committed, no cache keeps its material.
+    key_changes.announce(using, [key.version_id])
+    return key
+
+
+def _generated_mac_key() -> AuditKey:
+    key_id = uuid.uuid4()
+    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
+
+
+def _notification(event: AuditEvent) -> Callable[[], None]:
+    """Return what notifies of an event: a function, since Django names a hook that fails."""
+
+    def notification() -> None:
+        notify(event)
+
+    vars(notification)["appended"] = True
+    return notification
+
+
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
-    fields = log_fields(event)
+    fields = {**log_fields(event), "audit_head": str(Head(event.number, bytes(event.mac)))}
     level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
     logger.log(
         level,
@@ -147,7 +262,8 @@ def notify(event: AuditEvent) -> None:
 
 
 def log_fields(event: AuditEvent) -> dict[str, Any]:
-    """Return what a log record has for a SIEM; no column of an event is secret."""
-    fields = {f"audit_{name}": value for name, value in event_content(event).items()}
+    """Return what a log record has for a SIEM: the columns of an event, none of which is secret."""
+    columns = (field.attname for field in event._meta.concrete_fields)
+    fields = {f"audit_{name}": getattr(event, name) for name in columns if name not in _OF_CHAIN}
     occurred_at, key_id = event.occurred_at.isoformat(), str(event.key_id or "")
     return {**fields, "audit_occurred_at": occurred_at, "audit_key_id": key_id}

@@ -10,8 +10,7 @@ from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring
 from envelope_fields.audit import canonical, trail
-from envelope_fields.audit.mac_key import MAC_KEY
-from envelope_fields.audit.trail import EMPTY, Head, stored_bytes
+from envelope_fields.audit.trail import EMPTY, MAC_KEY, Head, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
     DEFAULT_ALIAS,

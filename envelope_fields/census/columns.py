@@ -49,7 +49,7 @@ class Column:
         return f"{self.model._meta.label}.{self.field.name}"
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The table and its column, with the schema where there is one, for messages."""
         if self.relation is UNLOCATED:
             return f"{self.model._meta.db_table}.{self.field.column}"

@@ -59,9 +59,9 @@ def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:
     return {**content, "rows": copies.rows}
 
 
-def not_counted_content(place: NotCounted) -> dict[str, Any]:
+def not_counted_content(found: NotCounted) -> dict[str, Any]:
     """Return what was not counted, and why."""
-    return asdict(place)
+    return asdict(found)
 
 
 def version_content(version_id: bytes | None, version: KeyVersion | None) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class TextCopies:
 
     def __str__(self) -> str:
         schema = "" if self.schema is None else f"the schema {self.schema!r} of "
-        place = f"{schema}the database {self.database!r}"
-        return f"{self.model}.{self.field} in {place} ({self.rows:,})"
+        where = f"{schema}the database {self.database!r}"
+        return f"{self.model}.{self.field} in {where} ({self.rows:,})"
 
 
 def text_copies(version_ids: Iterable[bytes], *, database: str | None = None) -> list[TextCopies]:

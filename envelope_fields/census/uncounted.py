@@ -26,18 +26,18 @@ class NotCounted:
 
     Attributes:
         database: the alias in `DATABASES`.
-        place: its table and column, with the schema where the database has schemas; empty where it
-            is about the whole database.
-        reason: what the place is, without a full stop.
+        location: its table and column, with the schema where the database has schemas; empty where
+            it is about the whole database.
+        reason: what it is, without a full stop.
     """
 
     database: str
-    place: str
+    location: str
     reason: str
 
     def __str__(self) -> str:
-        place = f"{self.place} in the database" if self.place else "the database"
-        return f"{place} {self.database!r}: {self.reason}"
+        location = f"{self.location} in the database" if self.location else "the database"
+        return f"{location} {self.database!r}: {self.reason}"
 
 
 def not_counted(database: str | None = None) -> list[NotCounted]:
@@ -71,7 +71,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
 
 
 def undeclared(database: str | None = None) -> list[NotCounted]:
-    """Name, of what is not counted, the tables that nobody declared and that hold values.
+    """Name, of what is not counted, the tables that no model declares and that hold values.
 
     Arguments and errors are those of `not_counted`.
     """
@@ -142,13 +142,13 @@ def _nowhere(
     for column in {str(column): column for column in absent if str(column) not in there}.values():
         alias = router.db_for_write(column.model)
         if not column.model._meta.swapped and database in (None, alias):
-            yield NotCounted(alias, column.place, f"{column} has no table in any database")
+            yield NotCounted(alias, column.location, f"{column} has no table in any database")
 
 
 def _others(
     alias: str, declared: Iterable[Column], counted: Iterable[Column]
 ) -> Iterator[NotCounted]:
-    """Name the tables that nobody declared, and that hold values under known key versions."""
+    """Name the tables that no model declares, and that hold values under known key versions."""
     ask = database_of(alias)
     relations = [_relation(ask, column) for column in counted]
     seen = {ask.identity(relation) for relation in relations}

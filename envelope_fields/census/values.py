@@ -58,7 +58,7 @@ class CensusRow:
     history: int = 0
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the values are, for messages."""
         schema = "" if self.schema is None else f"the schema {self.schema!r} of "
         return f"{self.model}.{self.field} in {schema}the database {self.database!r}"
@@ -276,7 +276,7 @@ def _counted(column: Column, sql: str) -> Counter[bytes | None]:
     try:
         return grouped(ask, column.codec, sql)
     except DatabaseError as error:
-        if says_no_table(error) and not _is_elsewhere(ask, column):
+        if says_no_table(error) and not _was_renamed(ask, column):
             return Counter()
         raise CensusFailed(
             f"{column} could not be counted in the database {column.database!r}: "
@@ -284,7 +284,7 @@ def _counted(column: Column, sql: str) -> Counter[bytes | None]:
         ) from error
 
 
-def _is_elsewhere(ask: Database, column: Column) -> bool:
+def _was_renamed(ask: Database, column: Column) -> bool:
     """Whether a table that is not there any more was renamed since it was found."""
     return column.relation is not UNLOCATED and ask.is_there(column.relation)
 
@@ -304,6 +304,6 @@ def _reason(column: Column, error: DatabaseError) -> str:
     if says_no_table(error):
         return f"{relation} was renamed meanwhile. Count again."
     return (
-        f"{type(error).__name__} at {column.place}. Is it reachable, and migrated with "
+        f"{type(error).__name__} at {column.location}. Is it reachable, and migrated with "
         "`python manage.py migrate`?"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import says_no_table
@@ -40,12 +41,13 @@ class KeyVersion:
     is_current: bool
 
 
-def key_versions(*keys: Key) -> list[KeyVersion]:
+def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[KeyVersion]:
     """Return every key version, also those that nothing is stored under, key by key.
 
     Args:
         keys: return the versions of these keys alone; one that is not there has none. Of a
             version, all versions of its key are returned.
+        ids: the same, by a query for the ids of keys.
     """
     using = configuration().database
     rows = MasterKeyVersion.objects.using(using).values_list(
@@ -56,7 +58,7 @@ def key_versions(*keys: Key) -> list[KeyVersion]:
         with transaction.atomic(using=using):
             found = [
                 row
-                for which in _chunks(keys)
+                for which in ([Q(master_key__in=ids)] if ids is not None else _chunks(keys))
                 for row in rows.filter(which).order_by(
                     "master_key__alias", "master_key_id", "number"
                 )

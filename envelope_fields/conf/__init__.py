@@ -1,4 +1,4 @@
-"""The settings of this package, `ENVELOPE_FIELDS`: the only place that reads them."""
+"""The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Schemas:
         """Return the schemas of a database, by its alias.
 
         Raises:
-            ImproperlyConfigured: nobody can say.
+            ImproperlyConfigured: that cannot be found out.
         """
         return _Everything()
 
     def check(self) -> None:
-        """Raise if nobody could be asked.
+        """Raise if it could not be found out.
 
         Raises:
             ImproperlyConfigured: that is so.

@@ -113,6 +113,23 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         data_key[:] = _DATA_KEY_ZEROS
 
 
+class _Suffixes:
+    """Nonce suffixes of some values, drawn at once.
+
+    Attributes:
+        draw: returns the next one.
+    """
+
+    __slots__ = ("draw",)
+
+    def __init__(self, values: int) -> None:
+        self.refill(values)
+
+    def refill(self, values: int) -> None:
+        drawn = iter_unpack(f"{_NONCE_SUFFIX_BYTES}s", urandom(values * _NONCE_SUFFIX_BYTES))
+        self.draw = map(itemgetter(0), drawn).__next__
+
+
 class Rewrapper:
     """Wraps the data keys of some envelopes anew, all under one wrapping key; for one thread.
 
@@ -128,22 +145,46 @@ class Rewrapper:
         values: how many envelopes at most.
     """
 
-    __slots__ = ("_additional_data", "_data_key", "_draw_suffix", "_encrypt", "_leading")
+    __slots__ = (
+        "_additional_data",
+        "_context",
+        "_data_key",
+        "_encrypt",
+        "_leading",
+        "_suffixes",
+    )
 
     def __init__(self, wrapping_key: WrappingKey, context: bytes, values: int) -> None:
-        header, prefix, aead = wrapping_key
-        self._leading = header + prefix
-        self._additional_data = header + context
-        self._encrypt = aead.encrypt
+        self._wrap_under(wrapping_key, context)
         self._data_key = bytearray(layout.DATA_KEY_BYTES)
-        suffixes = iter_unpack(f"{_NONCE_SUFFIX_BYTES}s", urandom(values * _NONCE_SUFFIX_BYTES))
-        self._draw_suffix = map(itemgetter(0), suffixes).__next__
+        self._suffixes = _Suffixes(values)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         _cover_traces()
+
+    def under(self, wrapping_key: WrappingKey) -> Self:
+        """Return one that wraps under another key, for values of those that were announced.
+
+        Both draw the same nonces, one after the other, and end together.
+        """
+        other = object.__new__(type(self))
+        other._wrap_under(wrapping_key, self._context)
+        other._data_key, other._suffixes = self._data_key, self._suffixes
+        return other
+
+    def announce(self, values: int) -> None:
+        """Announce how many envelopes come next, for this one and those that `under` returned."""
+        self._suffixes.refill(values)
+
+    def _wrap_under(self, wrapping_key: WrappingKey, context: bytes) -> None:
+        header, prefix, aead = wrapping_key
+        self._context = context
+        self._leading = header + prefix
+        self._additional_data = header + context
+        self._encrypt = aead.encrypt
 
     def rewrap(self, unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         """Return the 81 bytes that go in front of an envelope's payload.
@@ -165,7 +206,7 @@ class Rewrapper:
                 envelope[_HEADER] + context,
                 data_key,
             )
-            suffix: bytes = self._draw_suffix()
+            suffix: bytes = self._suffixes.draw()
             wrapped = self._encrypt(suffix, data_key, self._additional_data)
             return self._leading + suffix + wrapped
         except InvalidTag:

@@ -11,7 +11,7 @@ from django.db.models import Model
 
 
 class _Carrier:
-    """Must not be taken for the value: whoever makes text of it would store or show that."""
+    """Must not be taken for the value: code that makes text of it would store or show that."""
 
     __slots__ = ()
 

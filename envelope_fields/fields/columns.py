@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db.models import Count, Exists, F, Q, Subquery
+from django.db.models import Count, Exists, ExpressionWrapper, F, Q, Subquery
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Ref
 from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
+from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.errors import refuse
 from envelope_fields.keyring import here
 
@@ -31,6 +32,8 @@ def is_column(expression: Any) -> bool:
         return is_column(expression.get_source_expressions()[0])
     if isinstance(expression, Subquery):
         return is_column(expression.query)
+    if type(expression) is ExpressionWrapper:
+        return isinstance(expression.expression, Query) and is_column(expression.expression)
     if isinstance(expression, Query):
         selected = [*expression.select, *expression.annotation_select.values()]
         return len(selected) == 1 and is_column(selected[0])
@@ -55,6 +58,12 @@ class EncryptedCol(Col):
     loads_objects = True
     sealed_as: Any = None
 
+    def __init__(self, alias: str, target: Any, output_field: Any = None) -> None:
+        # Of both, Django asks what the database has: the column, and not the type of its values.
+        column = target.binary
+        is_own = output_field is None or output_field == column
+        super().__init__(alias, column, column if is_own else output_field)
+
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if self.loads_objects:
             self.loads_objects = _loads_objects(compiler.query, self)
@@ -66,10 +75,9 @@ class EncryptedCol(Col):
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
-        if self.output_field == self.target:
-            if self.loads_objects:
-                return [self.target.sealer(self.sealed_as)]
-            return [self.target.converter]
+        values: Any = self.target.values
+        if self.output_field is self.target:
+            return [values.sealer(self.sealed_as) if self.loads_objects else values.converter]
         return super().get_db_converters(connection)
 
     # Expressions ask their sources for this when they have no output field of their own (Max,
@@ -114,9 +122,9 @@ def _refuse_around(field: Any) -> None:
     Raises:
         FieldError: as `_refuse_computing` does; or a row would be inserted with an envelope.
     """
-    frame = sys._getframe(2)  # of whoever makes SQL of the column
+    frame = sys._getframe(2)  # of the code that makes SQL of the column
     while frame is not None:
-        # Nobody else's variables are looked at.
+        # The variables of no other code are looked at.
         if frame.f_globals.get("__name__") == SQLCompiler.__module__:
             compiler = frame.f_locals.get("self")
             if isinstance(compiler, SQLInsertCompiler):
@@ -156,11 +164,23 @@ def _is_selected(expression: Any) -> bool:
     """Whether an expression is no more than a column, perhaps of another query."""
     if isinstance(expression, EncryptedCol | F):
         return True
-    # Django 6.1 makes a Query of a Subquery.
-    if type(expression) not in (Subquery, Query) or not is_column(expression):
+    # Django 6.1 makes a Query of a Subquery, and wraps it where it has an output field.
+    if type(expression) not in (Subquery, Query, ExpressionWrapper) or not is_column(expression):
         return False
-    # With a type of its own, it would give out envelopes as values of that.
-    return type(expression) is Query or expression.output_field == expression.query.output_field
+    return type(expression) is Query or _has_type_of_column(expression)
+
+
+def _has_type_of_column(subquery: Any) -> bool:
+    """Whether the output field that a subquery was given is that of its column.
+
+    With a type of its own, it would give out envelopes as values of that.
+    """
+    column = subquery.get_source_expressions()[0].output_field
+    if subquery.output_field != column:
+        return False
+    if isinstance(column, BinaryColumn):
+        subquery.output_field = column  # not the field, by whose type a database would convert
+    return True
 
 
 def _inside(expression: Any, query: Query) -> Any:

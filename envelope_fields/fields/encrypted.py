@@ -13,6 +13,7 @@ from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
+from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.carrying import CarryingMixin
@@ -20,12 +21,13 @@ from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.histories import is_history
-from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
+from envelope_fields.fields.masking import MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.raw_saves import prepare_saves_of
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
 from envelope_fields.fields.sealed import EncryptedAttribute, SealedValue, sealed_in
+from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import decrypt_to_verify
 
@@ -46,17 +48,15 @@ _CACHED = (
     "verifier",
     "row_names",
     "has_drafts",
+    CACHED_AS,
 )
-
-KeyChoice = str | Callable[[Any], str] | None
-
 
 sealed.watch_models()
 drafts.watch()  # models are declared before any application is ready
 
 
 class EncryptedFieldMixin(
-    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, _Field
+    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
@@ -95,7 +95,7 @@ class EncryptedFieldMixin(
         context: str | None = None,
         previous_contexts: Iterable[str] = (),
         copy_of: str | None = None,
-        on_denied: str = RAISE,
+        on_denied: OnDenied = "raise",
         **kwargs: Any,
     ) -> None:
         self.key = key
@@ -152,9 +152,6 @@ class EncryptedFieldMixin(
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         return [*super().check(**kwargs), *field_checks.check(self)]
 
-    def get_internal_type(self) -> str:
-        return "BinaryField"
-
     # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
     # columns of applications and migrations, objects for what they hold until they are saved.
     @property
@@ -209,8 +206,7 @@ class EncryptedFieldMixin(
         if isinstance(value, Kept | StoredEnvelope):
             return self.stored_by(value, connection)
         refuse_mask(self, value)
-        if placeholder.is_empty_text(self, value):
-            value = ""
+        value = placeholder.meant(self, value)
         carrier = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
             if not guard.is_json_null(self, value):

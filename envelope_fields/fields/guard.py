@@ -56,14 +56,14 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
     if kind is Case:
         expression.cases = [admit(field, case, json_null) for case in expression.cases]
         expression.default = admit(field, expression.default, json_null)
-        return expression
+        return _typed(expression, field)
     if kind is When:
         expression.result = admit(field, expression.result, json_null)
-        return expression
+        return _typed(expression, field)
     if kind is Cast and expression.output_field == field:
         sources = [admit(field, source, json_null) for source in expression.source_expressions]
         expression.set_source_expressions(sources)
-        return expression
+        return _typed(expression, field)
     raise FieldError(
         f"{field} is encrypted: the database would store the result of {kind.__name__}() as it "
         f"is. Assign plain Python values; inside an expression, write "
@@ -80,6 +80,15 @@ def _output_field(value: Any) -> Any:
     return value._output_field_or_none
 
 
+def _typed(expression: Any, field: Any) -> Any:
+    """Return an expression that databases compile as the bytes that it gives.
+
+    SQLite casts what is of a numeric type, and PostgreSQL what is a UUID or a time.
+    """
+    expression.output_field = field.binary
+    return expression
+
+
 def _carrying(value: Value, field: Field[Any, Any]) -> Value:
     """Return a value that is told from a default which a migration asks for, and no row will hold.
 
@@ -87,9 +96,9 @@ def _carrying(value: Value, field: Field[Any, Any]) -> Value:
     """
     content = value.value
     if content is None or isinstance(content, Unencrypted | StoredEnvelope | Mask):
-        return value
+        return value if _output_field(value) is None else _value(content, field)
     return _value(Unencrypted(content, None), field)
 
 
-def _value(content: Any, field: Field[Any, Any]) -> Value:
-    return Value(content, output_field=field).resolve_expression(for_save=True)
+def _value(content: Any, field: Any) -> Value:
+    return Value(content, output_field=field.binary).resolve_expression(for_save=True)

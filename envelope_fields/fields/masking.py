@@ -117,7 +117,7 @@ class _MaskingFormField(forms.Field):
         return super().get_bound_field(form, field_name)
 
     def _was_masked(self, form: Any, field_name: str) -> bool:
-        """Whether somebody filled a form that showed dots, and may read the value by now.
+        """Whether a user filled a form that showed dots, and may read the value by now.
 
         A browser posts nothing for a field that is disabled, and that does not mean no value.
         """

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
-from django.db.models import Model
+from django.db.models import DateTimeField, Model
+from django.utils.timezone import is_naive, make_aware
 
 from envelope_fields.databases import database_of
 from envelope_fields.databases.tables import has_rows
@@ -47,12 +50,23 @@ def for_no_row(field: Any, connection: BaseDatabaseWrapper) -> None:
     connection.execute_wrappers.insert(0, _Watch(field, connection))
 
 
-def is_empty_text(field: Any, value: Any) -> bool:
-    """Whether this is what the schema editor has a binary column default to: no bytes.
+def meant(field: Any, value: Any) -> Any:
+    """Return what is meant by the default that the schema editor has for a binary column.
 
-    It asks the fields of migrations; from anywhere else, bytes are a mistake.
+    It has no bytes where a text may be blank, and a time without a zone for `auto_now`. It asks
+    the fields of migrations; from anywhere else, both are a mistake.
     """
-    return type(value) is bytes and not value and is_historical(field.model)
+    if not is_historical(field.model):
+        return value
+    if type(value) is bytes and not value:
+        return ""
+    if settings.USE_TZ and type(value) is datetime and _is_made_now(field):
+        return make_aware(value) if is_naive(value) else value
+    return value
+
+
+def _is_made_now(field: Any) -> bool:
+    return isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
 
 
 def advice(model: type[Model]) -> str:

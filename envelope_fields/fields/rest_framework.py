@@ -31,7 +31,7 @@ class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]
         source = self.source_attrs[-1] if self.source_attrs else ""
         if _is_masked(instance, source):
             raise SkipField
-        if is_dots(data):  # whoever saw them may read the value by now
+        if is_dots(data):  # the user who saw them may read the value by now
             if instance is None:
                 raise serializers.ValidationError(DOTS_ARE_NO_VALUE)
             raise SkipField

@@ -55,7 +55,7 @@ class RowKey(ABC):
 
 
 def make_default_by(maker: Maker) -> None:
-    """Set what makes the key `default`: nobody else knows how, down here."""
+    """Set what makes the key `default`: nothing else down here knows how."""
     global _make_default
     _make_default = maker
 

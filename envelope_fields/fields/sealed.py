@@ -2,7 +2,7 @@
 
 An object that is loaded holds the envelope of each value, and a handle of its key version. The
 attribute opens the envelope when it is read, for the principal who reads it, and keeps the value
-in the object from then on. What nobody reads costs next to nothing, and is saved by leaving its
+in the object from then on. What is not read costs next to nothing, and is saved by leaving its
 column alone.
 """
 
@@ -133,7 +133,7 @@ class SealedValue:
     __hash__ = None  # type: ignore[assignment]  # what is equal to a list has no hash
 
     def __reduce__(self) -> Any:
-        # No handle: whoever loads the pickle is asked for again.
+        # No handle: the principal who loads the pickle is asked for again.
         row = None if self.row is _MISSING else (self.row,)
         names = self.field.model._meta.label, self.field.name
         return _unpickled, (type(self), names, self.envelope, row)

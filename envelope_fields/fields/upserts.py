@@ -2,7 +2,7 @@
 
 A value is encrypted for the object that is given, and may come into a row that is there already.
 So the key must follow from columns that are the same in both: the row was found by them, or gets
-them with the value. Otherwise the value would lie under the key of somebody else, and be gone with
+them with the value. Otherwise the value would be under the key of another owner, and be lost with
 that one.
 """
 

@@ -13,14 +13,15 @@ from functools import cached_property
 from itertools import islice, pairwise
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.job import Key, key_as_text, key_from_text, scope_of
+from envelope_fields.jobs.job import Job, Key, key_as_text, key_from_text, scope_of
 from envelope_fields.jobs.progress import Numbers, numbers_of
 from envelope_fields.jobs.runs import all_runs, ended, failing, find_run
 from envelope_fields.jobs.statements import statements
@@ -57,6 +58,7 @@ class Pass:
         self.number = run.pass_number
         self.scope = scope_of(run)
         self._columns: dict[int, Column] = {}
+        self._jobs: dict[int, Job] = {}
 
     def is_of(self, run: RotationRun) -> bool:
         """Whether it is the pass that a run is at."""
@@ -72,6 +74,12 @@ class Pass:
         if row.pk not in self._columns:
             self._columns[row.pk] = _located(row)
         return self._columns[row.pk]
+
+    def job(self, row: RotationColumn) -> Job:
+        """Return the job for the column of one of the run's rows, the same for all its ranges."""
+        if row.pk not in self._jobs:
+            self._jobs[row.pk] = self.scope.job(self.column(row))
+        return self._jobs[row.pk]
 
     def plan(self, remaining: Mapping[Column, int] | None = None) -> None:
         """Cut what the pass goes over into ranges; those that another process has cut stay.
@@ -191,12 +199,22 @@ def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:
     """Write how many values there are under each key, of a run about several."""
     if run.master_key_id is not None:
         return
-    rows = RotationKey.objects.using(configuration().database)
-    changed = list(rows.filter(run=run.pk))
-    for row in changed:
-        for name in names:
-            setattr(row, name, values[row.master_key_id])
-    rows.bulk_update(changed, names, batch_size=500)
+    using = configuration().database
+    rows = RotationKey.objects.using(using).filter(run=run.pk)
+    rows.update(**dict.fromkeys(names, 0))
+    changed = [
+        RotationKey(pk=pk, run=run, master_key_id=key_id, **dict.fromkeys(names, values[key_id]))
+        for pk, key_id in rows.values_list("pk", "master_key_id")
+        if values[key_id]
+    ]
+    names_target = connections[using].features.supports_update_conflicts_with_target
+    RotationKey.objects.using(using).bulk_create(
+        changed,
+        update_conflicts=True,
+        update_fields=names,
+        unique_fields=["pk"] if names_target else None,
+        batch_size=KEYS_IN_A_QUERY,
+    )
 
 
 # Ranges

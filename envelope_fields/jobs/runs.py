@@ -107,8 +107,13 @@ def keys_of(run: RotationRun) -> list[MasterKey]:
     if run.master_key is not None:
         return [run.master_key]
     keys = MasterKey.objects.using(configuration().database)
-    about = RotationKey.objects.using(configuration().database).filter(run=run.pk)
-    return list(keys.filter(pk__in=about.values("master_key")).order_by("pk"))
+    return list(keys.filter(pk__in=key_ids_of(run)).order_by("pk"))
+
+
+def key_ids_of(run: RotationRun) -> QuerySet[RotationKey, UUID]:
+    """Return the ids of the master keys that a run is about, in their order."""
+    rows = RotationKey.objects.using(configuration().database).filter(run=run.pk)
+    return rows.order_by("master_key_id").values_list("master_key_id", flat=True)
 
 
 def run_title(run: RotationRun) -> str:
@@ -208,8 +213,7 @@ def _locked(
 
 def lock(run: RotationRun, using: str) -> None:
     """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
-    keys = RotationKey.objects.using(using).filter(run=run.pk).order_by("master_key_id")
-    first = run.master_key_id or keys.values_list("master_key_id", flat=True).first()
+    first = run.master_key_id or key_ids_of(run).first()
     if first is not None:
         locked_key(using, first)
     RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
@@ -239,7 +243,7 @@ def record(
     """Append the audit event of an act: one, which names the keys where there are several."""
     about: dict[str, Any] = {"run": str(run.pk)}
     if run.master_key is None:
-        about["keys"] = [str(key.pk) for key in keys_of(run)]
+        about["keys"] = list(map(str, key_ids_of(run)))
     audit.record(
         act,
         actor=principal,

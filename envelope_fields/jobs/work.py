@@ -67,7 +67,11 @@ def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
         EnvelopeError, ImproperlyConfigured, Error: the run cannot go on, and says so.
     """
     current = None
-    while is_open(run := begun(run)):
+    while True:
+        run, planned = _begun(run)
+        current = planned or current
+        if not is_open(run):
+            return run
         chunk = claim(run)
         if chunk is None:
             finish(run)
@@ -76,19 +80,24 @@ def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
             with failing(run):
                 current = Pass(run)
         move_range(chunk, watch, current=current)
-    return run
 
 
 def begun(run: RotationRun) -> RotationRun:
     """Return a run as it is now, with the ranges of its pass; begin it if it has not begun."""
+    return _begun(run)[0]
+
+
+def _begun(run: RotationRun) -> tuple[RotationRun, Pass | None]:
+    """Return a run as it is now, and its pass where that was planned here."""
     which = all_runs().filter(pk=run.pk, state=RotationState.PENDING)
     which.update(state=RotationState.RUNNING, resumed_at=timezone.now())
     now = find_run(run)
-    if is_open(now) and not now.is_planned:
-        with failing(now):
-            Pass(now).plan()
-        now = find_run(run)
-    return now
+    if not is_open(now) or now.is_planned:
+        return now, None
+    with failing(now):
+        planned = Pass(now)
+        planned.plan()
+    return find_run(run), planned
 
 
 def is_open(run: RotationRun) -> bool:
@@ -138,7 +147,7 @@ def _moved(
 ) -> bool:
     """Go through a range; return whether to the end, or the run has changed meanwhile."""
     column = current.column(chunk.column)
-    batches = Batches(column, current.scope.job(column), limits, partial(record_moved, chunk))
+    batches = Batches(column, current.job(chunk.column), limits, partial(record_moved, chunk))
     version_ids = current.scope.version_ids(column)
     begin_range(chunk)
     for result in batches.between(

@@ -1,22 +1,29 @@
 """What this process knows of keys: the table that serves all threads, until its time is over.
 
 While this thread's connection has uncommitted key changes nothing is kept at all (law 3); a
-transaction that sees a `snapshot` of the past keeps what it learns to itself.
+transaction that sees the database as it was when it began keeps what it learns to itself. That may
+be older than `KEY_CACHE_SECONDS`, or than a change that this process has made since, and no other
+thread and no later transaction goes by it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from threading import RLock
+from threading import RLock, local
 from time import monotonic
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.conf import SETTING
+from envelope_fields.conf import SETTING, configuration
+from envelope_fields.databases import database_of
+from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, snapshots
+from envelope_fields.keyring import materials
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
 from envelope_fields.models import key_changes
@@ -50,7 +57,7 @@ def current_table(at_half_life: bool = False) -> Table:
     """
     if uncommitted and key_changes.uncommitted():
         return Table(seconds=0)
-    own = snapshots.table()
+    own = table_of_transaction()
     if own is not None:
         return own
     table = known.table
@@ -78,11 +85,83 @@ def _replace_by(table: Table) -> None:
     """Have a table serve the process; those before it are kept for what was loaded by them."""
     with _lock:
         before = [*known.previous, known.table]
-        known.table = table
-        known.previous = [each for each in before if monotonic() < each.deadline]
+        valid = [each for each in before if monotonic() < each.deadline]
+        known.table, known.previous = table, valid
     for each in before:
-        if each not in known.previous:
+        if each not in valid:
             each.end()
+
+
+class _OfThread(local):
+    """The table of this thread's transaction, and the commit hooks by which that is known."""
+
+    checked: tuple[BaseDatabaseWrapper, int] | None = None  # of what connection, and when
+    hooks: list[Any] | None = None
+    epoch = -1
+    sees_the_past = False
+    table: Table | None = None
+
+
+_own = _OfThread()
+_epoch = 0
+
+
+def table_of_transaction() -> Table | None:
+    """Return the table of this thread's transaction, or None where it sees the present.
+
+    Raises:
+        ImproperlyConfigured: it sees what others have not committed, and may still take back.
+    """
+    connection = connections[configuration().database]
+    if _own.checked != (connection, _epoch):
+        _check_isolation(connection)
+        _own.checked = connection, _epoch
+    if not connection.in_atomic_block:
+        # Without autocommit, nothing tells one transaction from the next.
+        has_autocommit = connection.autocommit or autocommits(connection)
+        return None if has_autocommit else Table(seconds=0)
+    # Django begins a new list of hooks whenever a transaction ends.
+    hooks = connection.run_on_commit
+    if _own.hooks is not hooks or _own.epoch != _epoch:
+        _end_table_of_transaction()
+        _own.sees_the_past = database_of(connection).sees_the_past()
+        _own.hooks, _own.epoch = hooks, _epoch
+    if not _own.sees_the_past:
+        return None
+    if _own.table is None or monotonic() >= _own.table.deadline:
+        _end_table_of_transaction()
+        _own.table = table_now()
+        _own.table.is_of_transaction = True
+    return _own.table
+
+
+def _check_isolation(connection: BaseDatabaseWrapper) -> None:
+    if database_of(connection).reads_uncommitted():
+        raise ImproperlyConfigured(
+            f"The database {connection.alias!r} holds keys and is read with the isolation level "
+            '"read uncommitted": values would be stored under key versions that are never '
+            'committed. Set "isolation_level": "read committed" in its OPTIONS.'
+        )
+
+
+def holds(table: Table) -> bool:
+    """Whether a table is that of this thread's transaction, as far as it is known."""
+    hooks = connections[configuration().database].run_on_commit
+    return _own.table is table and _own.hooks is hooks and _own.epoch == _epoch
+
+
+def _forget_transactions() -> None:
+    """Drop the tables of all threads."""
+    global _epoch
+    _epoch += 1
+    _own.hooks = None
+    _end_table_of_transaction()
+
+
+def _end_table_of_transaction() -> None:
+    table, _own.table = _own.table, None
+    if table is not None:
+        table.end()
 
 
 def on_refresh(listener: Callable[[], None]) -> None:
@@ -97,7 +176,7 @@ def forget() -> None:
         known.table, known.previous = Table(seconds=0), []
     for table in before:
         table.end()
-    snapshots.forget()
+    _forget_transactions()
 
 
 def evict() -> None:
@@ -117,7 +196,7 @@ def _users_changed() -> None:
         tables = known.table, *known.previous
     for table in tables:
         table.facts = PolicyData()  # who is deciding now keeps the old one
-    snapshots.forget()
+    _forget_transactions()
 
 
 key_changes.on_change(forget)

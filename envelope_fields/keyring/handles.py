@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.keyring import rows, snapshots
+from envelope_fields.keyring import cache, rows
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
 from envelope_fields.policy import authorization
@@ -47,7 +47,7 @@ class Handle:
         table: what was known of keys then; the handle lives as long as that is valid.
         facts: what was known of users and grants then; None in a transaction that sees the past.
         row: the key version.
-        admitted: the principal whom the policy admitted, by its key; None if it was nobody.
+        admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.
         uses: of the key version; not set before a value is opened.
     """
@@ -86,7 +86,7 @@ class Handle:
         table = self.table
         if monotonic() >= table.deadline:
             return False
-        if not (snapshots.holds(table) if self.facts is None else self.facts is table.facts):
+        if not (cache.holds(table) if self.facts is None else self.facts is table.facts):
             return False
         # Where none is bound, it opens for the principal who was admitted.
         return self.admitted is not None if bound_actor() is None else self.admits()

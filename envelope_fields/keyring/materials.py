@@ -1,4 +1,4 @@
-"""Plaintext material: made, unwrapped, used and wiped here. It is returned to nobody.
+"""Plaintext material: unwrapped, used and wiped here. It is never returned.
 
 The root key is asked once per version and process; what it opened stays until it is evicted or
 the process ends. Threads that need a version which one of them asks for wait for its answer, and no
@@ -213,7 +213,7 @@ def _unwrap(row: rows.KeyRow) -> KeyBuffer:
 def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it
-    _questions.clear()  # nobody is left who asks them
+    _questions.clear()  # no thread is left that asks them
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -28,7 +28,7 @@ HANDLES = 16384
 # count is one step for all threads.
 
 # Whom a derived key serves without asking the policy: its uses for fields; whether
-# it serves every principal; whether it serves code that nobody is bound to, outside of requests;
+# it serves every principal; whether it serves unbound code, outside of requests;
 # and the version that it is derived from.
 Serving = tuple[Uses, bool, bool, KeyVersionState]
 # A derived key that opens data keys.
@@ -41,7 +41,7 @@ class Table:
     """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
 
     Its time runs from before the first query, so what it knows is never older than it says; see
-    `snapshots` for transactions that see the past.
+    the `cache` for transactions that see the past.
 
     Attributes:
         deadline: until when it is valid, as `monotonic` tells the time.

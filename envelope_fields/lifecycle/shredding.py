@@ -32,7 +32,7 @@ from envelope_fields.lifecycle.context import (
     required,
     update_known,
 )
-from envelope_fields.lifecycle.destruction import destroy
+from envelope_fields.lifecycle.deletion import destroy
 from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.other_processes import known_everywhere

@@ -38,8 +38,8 @@ def counts_text(rows: Iterable[CensusRow]) -> str:
     counts: Counter[str] = Counter()
     history: Counter[str] = Counter()
     for row in rows:
-        counts[row.place] += row.values
-        history[row.place] += row.history
+        counts[row.location] += row.values
+        history[row.location] += row.history
     return ", ".join(
         f"{path} ({values:,}{_in_history(history[path])})" for path, values in counts.items()
     )
@@ -230,8 +230,8 @@ def _column(copies: TextCopies) -> tuple[str, ...]:
     return copies.database, schema, copies.model, copies.field, copies.version_id.hex()
 
 
-def _unseen(place: NotCounted) -> tuple[str, ...]:
-    return place.database, place.place, place.reason
+def _unseen(each: NotCounted) -> tuple[str, ...]:
+    return each.database, each.location, each.reason
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -85,8 +85,8 @@ def _values_text(
     counts: Counter[str] = Counter()
     for row in rows:
         if row.version is not None:
-            counts[row.place] += row.values
-    counted = [f"{place} ({values})" for place, values in counts.items()]
+            counts[row.location] += row.values
+    counted = [f"{location} ({values})" for location, values in counts.items()]
     return ", ".join([*counted, *map(str, copies), *map(str, unseen)])
 
 

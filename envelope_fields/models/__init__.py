@@ -9,14 +9,16 @@ from envelope_fields.models.audit import (
     AuditOutcome,
 )
 from envelope_fields.models.grants import KeyGrant
-from envelope_fields.models.key_rows import (
+from envelope_fields.models.key_changes import KeyRowProtected
+from envelope_fields.models.keys import (
+    DEFAULT_ALIAS,
     KeyManager,
-    KeyRowProtected,
     KeyState,
     KeyUsage,
+    MasterKey,
+    MasterKeyVersion,
     VersionIdField,
 )
-from envelope_fields.models.keys import DEFAULT_ALIAS, MasterKey, MasterKeyVersion
 from envelope_fields.models.rotations import (
     ACTIVE_STATES,
     RotationColumn,

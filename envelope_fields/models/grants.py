@@ -10,13 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.models import key_changes
-from envelope_fields.models.key_rows import (
-    PRINCIPAL_ID_LENGTH,
-    PRINCIPAL_TYPE_LENGTH,
-    KeyRowQuerySet,
-    announce_saved,
-)
-from envelope_fields.models.keys import MasterKey
+from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
+from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
 class KeyGrant(models.Model):

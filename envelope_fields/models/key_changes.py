@@ -1,4 +1,4 @@
-"""Rows that a connection has changed and not yet committed, and who is notified (law 3).
+"""Rows of keys that a connection has changed and not yet committed, and who is notified (law 3).
 
 Rows of keys and grants, since what is cached of keys follows from them; and those of users and
 their groups, maybe in another database, on which decisions about users are made.
@@ -14,16 +14,20 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import chain
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.signals import post_save, pre_delete
 
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import EnvelopeError
 
 live: set[int] = set()  # the ids of key changes; every value that is read or written looks at it
 _live_users: set[int] = set()
+_Row = TypeVar("_Row", bound=models.Model)
+
 _listeners: list[Callable[[], None]] = []
 _user_listeners: list[Callable[[], None]] = []
 
@@ -181,6 +185,73 @@ def _forget() -> None:
 def _forget_users() -> None:
     for listener in _user_listeners:
         listener()
+
+
+class KeyRowProtected(models.ProtectedError, EnvelopeError):
+    """Key rows are never deleted: values under them could not be read any more."""
+
+    def __init__(self, row: models.Model) -> None:
+        super().__init__(
+            f"{row} cannot be deleted: every value stored under it would be lost. "
+            "Disable it instead, with envelope_fields.lifecycle.disable().",
+            {row},
+        )
+
+
+class KeyRowQuerySet(models.QuerySet[_Row]):
+    """Announces the changes that send no signal."""
+
+    def update(self, **kwargs: Any) -> int:
+        self._refuse_written_once(kwargs)
+        changed = super().update(**kwargs)
+        announce(self.db)
+        return changed
+
+    def bulk_create(
+        self,
+        objs: Any,
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Any = None,
+        unique_fields: Any = None,
+    ) -> list[_Row]:
+        self._refuse_written_once(update_fields or ())
+        rows = super().bulk_create(
+            objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+        )
+        announce(self.db, _new_versions(*rows))
+        return rows
+
+    def _refuse_written_once(self, names: Iterable[str]) -> None:
+        final = set(names) & getattr(self.model, "WRITTEN_ONCE", frozenset())
+        if final:
+            raise EnvelopeError(f"{', '.join(sorted(final))}: who made a key is written once.")
+
+
+def _new_versions(*rows: models.Model) -> list[bytes]:
+    """Return the ids of those rows that are key versions."""
+    return [bytes(row.version_id) for row in rows if hasattr(row, "version_id")]
+
+
+def _announce_saved(*, instance: models.Model, created: bool, using: str, **_: Any) -> None:
+    announce(using, _new_versions(instance) if created else ())
+
+
+def _refuse_deletion(*, instance: models.Model, **_: Any) -> None:
+    # QuerySet.delete() and cascades do not call Model.delete(); they do send this signal.
+    raise KeyRowProtected(instance)
+
+
+def announce_saved(model: type[models.Model]) -> None:
+    """Announce what is saved of a model's rows."""
+    post_save.connect(_announce_saved, sender=model, dispatch_uid="envelope_fields.announce")
+
+
+def protect(model: type[models.Model]) -> None:
+    """Announce what is saved of a model's rows, and refuse to delete them."""
+    announce_saved(model)
+    pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.protect")
 
 
 def _after_fork() -> None:

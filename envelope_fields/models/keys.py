@@ -7,23 +7,61 @@ from typing import Any, ClassVar
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
-from envelope_fields.models.key_rows import (
-    PRINCIPAL_ID_LENGTH,
-    PRINCIPAL_TYPE_LENGTH,
-    KeyManager,
-    KeyRowQuerySet,
-    KeyState,
-    KeyUsage,
-    VersionIdField,
-    protect,
-)
+from envelope_fields.databases import database_of
+from envelope_fields.models.key_changes import KeyRowQuerySet, protect
 
+PRINCIPAL_TYPE_LENGTH = 100
+PRINCIPAL_ID_LENGTH = 64
 DEFAULT_ALIAS = "default"
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 90, 2560  # days; KMS: RotationPeriodInDays
+
+
+class KeyState(models.TextChoices):
+    """The states of a master key and of each of its versions, as KMS names them."""
+
+    ENABLED = "enabled", _("enabled")
+    DISABLED = "disabled", _("disabled")
+    PENDING_DELETION = "pending_deletion", _("pending deletion")
+    DESTROYED = "destroyed", _("destroyed")
+
+
+class KeyUsage(models.TextChoices):
+    """What the material of a master key is for; it is bound into the wrapping (KMS KeyUsage)."""
+
+    ENCRYPT_DECRYPT = "encrypt_decrypt", _("encrypt and decrypt")
+    GENERATE_VERIFY_MAC = "generate_verify_mac", _("generate and verify MACs")
+
+
+class KeyManager(models.TextChoices):
+    """Whose a master key is (KMS: KeyManager).
+
+    One that the application manages serves all who have access to the application, as an
+    AWS-managed key serves its service. One of a customer serves the grantees of its grants.
+    """
+
+    APPLICATION = "application", _("the application")
+    CUSTOMER = "customer", _("a customer")
+
+
+class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
+    """The 8 bytes by which an envelope names its key version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_length"] = 8
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_length"]
+        return name, path, args, kwargs
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        return database_of(connection).indexed_bytes(8) or super().db_type(connection)
 
 
 class MasterKey(models.Model):

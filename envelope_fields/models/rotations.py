@@ -9,8 +9,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.models.key_rows import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH
-from envelope_fields.models.keys import MasterKey
+from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
 class RotationKind(models.TextChoices):

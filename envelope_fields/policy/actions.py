@@ -28,6 +28,6 @@ DATA_ACTIONS = frozenset(
     {Action.ENCRYPT, Action.DECRYPT, Action.GENERATE_DATA_KEY, Action.RE_ENCRYPT}
 )
 
-# What users may do without a grant where a key is managed by the application: in AWS, too, whoever
-# has access to an account may use and see the keys that AWS manages in it.
+# What users may do without a grant where a key is managed by the application: in AWS, too, users
+# with access to an account may use and see the keys that AWS manages in it.
 OPEN_ACTIONS = DATA_ACTIONS | {Action.DESCRIBE}

@@ -84,12 +84,12 @@ def check_serves_fields(policy: KeyPolicy, alias: str | None, managed_by: str | 
 
 
 def serves_everybody(policy: KeyPolicy) -> bool:
-    """Whether a key is open to every principal, whoever it is."""
+    """Whether a key is open to every principal."""
     return policy.managed_by == KeyManager.APPLICATION
 
 
 def serves_unbound_code(policy: KeyPolicy) -> bool:
-    """Whether a key is open to code that nobody is bound to, while no request is handled."""
+    """Whether a key is open to unbound code, while no request is handled."""
     open_to_application = serves_everybody(policy) or policy.application_use
     return open_to_application and not configuration().require_principal
 
@@ -101,7 +101,7 @@ def known_actor() -> str | None:
         return None
     try:
         return actor.key if isinstance(actor, Principal) else actor.principal().key
-    except KeyAccessDenied:  # somebody whom no grant can name: whoever decides says so
+    except KeyAccessDenied:  # a user whom no grant can name: the decision says so
         return None
 
 
@@ -117,7 +117,7 @@ def is_allowed(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: st
 
 
 def admit(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: str) -> bool:
-    """Return if whoever is bound to this code may do that with data; and whether to keep that.
+    """Return if the bound principal may do that with data; and whether to keep that.
 
     Args:
         attempt: what it is.
@@ -126,12 +126,12 @@ def admit(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: str) ->
         using: the database of the keys.
 
     Raises:
-        KeyAccessDenied: the principal may not, or nobody is bound and somebody must be.
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
         MasterKeyUnusable: users or grants could not be read.
     """
     bound = bound_actor() is not None
     if bound and serves_everybody(policy):
-        return False  # and nobody has to look up who it is
+        return False  # without a look at who it is
     principal = acting_principal(attempt)
     in_doubt = users.uncommitted()
     if in_doubt:

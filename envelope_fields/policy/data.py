@@ -148,7 +148,7 @@ def _explained(what: str, using: str) -> Iterator[None]:
     except DatabaseError as error:
         where = f" from the database {using!r}" if using else ""
         raise MasterKeyUnusable(
-            f"{what} could not be read{where} ({type(error).__name__}), and without it nobody may "
+            f"{what} could not be read{where} ({type(error).__name__}), and without it no user may "
             "use the key. Is it reachable, and migrated with `python manage.py migrate`?"
         ) from error
 

@@ -41,7 +41,7 @@ CREATE_KEY = "create_key"  # no grant names it: there is no key yet that could h
 
 
 class Attempt(NamedTuple):
-    """What somebody wants to do, with which key, and where.
+    """What a principal wants to do, with which key, and where.
 
     Attributes:
         action: the action.
@@ -71,7 +71,7 @@ def acting_principal(attempt: Attempt) -> Principal:
     """Return the principal on whose behalf this code runs.
 
     Raises:
-        KeyAccessDenied: nobody is bound, and somebody must be; whoever listens was told.
+        KeyAccessDenied: the code is unbound where it must not be; listeners were notified.
     """
     try:
         return current_principal()
@@ -120,11 +120,11 @@ def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) ->
     Args:
         action: the action.
         key: the row of the key, locked.
-        actor: the user on whose behalf it is done; None is whoever is bound.
+        actor: the user on whose behalf it is done; None is the bound principal.
         using: the database of the keys.
 
     Raises:
-        KeyAccessDenied: it may not; whoever listens was told.
+        KeyAccessDenied: it may not; listeners were notified.
         MasterKeyUnusable: users or grants could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
@@ -142,10 +142,10 @@ def require_creator(alias: str, actor: Any = None) -> Principal:
 
     Args:
         alias: of the key.
-        actor: the user on whose behalf it is made; None is whoever is bound.
+        actor: the user on whose behalf it is made; None is the bound principal.
 
     Raises:
-        KeyAccessDenied: anybody else; whoever listens was told.
+        KeyAccessDenied: any other; listeners were notified.
         MasterKeyUnusable: the user could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
@@ -167,10 +167,10 @@ def require_application(action: str, key: MasterKey, actor: Any = None) -> Princ
     Args:
         action: the name of the act.
         key: the row of the key.
-        actor: the user on whose behalf it is done; None is whoever is bound.
+        actor: the user on whose behalf it is done; None is the bound principal.
 
     Raises:
-        KeyAccessDenied: it is anybody else; whoever listens was told.
+        KeyAccessDenied: it is any other; listeners were notified.
         TypeError: the actor is neither a user nor a principal.
     """
     try:

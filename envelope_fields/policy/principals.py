@@ -100,7 +100,7 @@ _entered: ContextVar[_Entered] = ContextVar("envelope_fields.bindings", default=
 class acting_as:
     """Bind a principal to the code inside: `with acting_as(user):`, or as a decorator.
 
-    Do not `yield` inside: whoever iterates would act as that principal, too.
+    Do not `yield` inside: the code that iterates would act as that principal, too.
 
     Args:
         actor: a saved user, `AnonymousUser`, or a principal such as `APPLICATION`.
@@ -187,7 +187,7 @@ def _bind(actor: Actor | None, entered: _Entered) -> None:
 
 
 def application_by_default() -> Any:
-    """Bind the application where nobody is bound and no request is handled: for commands."""
+    """Bind the application where the code is unbound and no request is handled: for commands."""
     return acting_as(APPLICATION) if bound_actor() is None and not in_flight else nullcontext()
 
 
@@ -195,7 +195,7 @@ def current_principal() -> Principal:
     """Return the principal on whose behalf this code runs.
 
     Raises:
-        KeyAccessDenied: nobody is bound, and somebody must be: a request is being handled, or the
+        KeyAccessDenied: the code is unbound where it must not be: a request is handled, or the
             setting `REQUIRE_PRINCIPAL` says so.
     """
     actor = bound_actor()
@@ -207,13 +207,13 @@ def current_principal() -> Principal:
 def _unbound() -> Principal:
     if in_flight:
         raise KeyAccessDenied(
-            "Nobody is bound to this code while a request is handled. Hand a thread its context: "
-            "copy_context().run(...). Where the application itself acts, say so: "
+            "No principal is bound to this code while a request is handled. Hand a thread its "
+            "context: copy_context().run(...). Where the application itself acts, say so: "
             "with acting_as(APPLICATION)."
         )
     if configuration().require_principal:
         raise KeyAccessDenied(
-            f'Nobody is bound to this code, and {SETTING}["REQUIRE_PRINCIPAL"] requires a '
-            "principal: with acting_as(user), or acting_as(APPLICATION)."
+            f'No principal is bound to this code, and {SETTING}["REQUIRE_PRINCIPAL"] requires '
+            "one: with acting_as(user), or acting_as(APPLICATION)."
         )
     return APPLICATION

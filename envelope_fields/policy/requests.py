@@ -64,7 +64,7 @@ class Handling:
         by_signal: bool = False,
     ) -> None:
         self.by_test_client = by_test_client
-        # Weak, like every reference of ours: a request whose end nobody tells must not last.
+        # Weak, like every reference of ours: a request whose end is not signalled must not last.
         self.outer = _no_handling if outer is None else ref(outer)
         in_flight.add(id(self))
         if by_signal:
@@ -87,7 +87,7 @@ _here: ContextVar[Any] = ContextVar("envelope_fields.handling", default=_no_hand
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Count a request while the code inside runs, whoever runs it."""
+    """Count a request while the code inside runs, in whatever thread."""
     handling = Handling()
     try:
         yield
@@ -102,7 +102,7 @@ def end_with(request: Any, response: Any) -> None:
     if handling is None:
         return
     if response.streaming and handling.by_test_client:
-        # Nobody closes a stream that a test does not read, and the test goes on.
+        # A stream that a test does not read is not closed, and the test goes on.
         handling.end()
         return
 
@@ -145,7 +145,7 @@ def _is_wsgi(handler: Any) -> bool:
 
 
 def _middleware_changed(*, setting: str, **_: Any) -> None:
-    if setting == "MIDDLEWARE":  # whoever is loaded next connects again
+    if setting == "MIDDLEWARE":  # what is loaded next connects again
         request_started.disconnect(dispatch_uid="envelope_fields.requests")
         request_finished.disconnect(dispatch_uid="envelope_fields.requests")
 

@@ -52,11 +52,11 @@ def plain_values_content(found: PlainValues) -> dict[str, Any]:
 def key_contents(run: RotationRun) -> list[dict[str, Any]]:
     """Return what became of each key of a run about several, of the first: by the census.
 
-    `total` are the values that it began with, `left` those that were there at its last look.
+    `total` are the values that it began with, `remaining` those that were there at its last look.
     """
     rows = RotationKey.objects.using(configuration().database).filter(run=run.pk)
     return [
-        {**_key_content(row.master_key), "total": row.total, "left": row.remaining}
+        {**_key_content(row.master_key), "total": row.total, "remaining": row.remaining}
         for row in rows.select_related("master_key").order_by("master_key__alias")[:KEYS_SHOWN]
     ]
 

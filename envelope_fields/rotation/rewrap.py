@@ -5,9 +5,9 @@ The payload is neither read nor changed, so the cost does not depend on the size
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from uuid import UUID
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core.exceptions import ImproperlyConfigured
@@ -17,10 +17,17 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Change, Job, Outcome, Stored, stops
-from envelope_fields.keyring.moving import Transfer
+from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX, Transfer
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 _VERSION_ID = slice(1, layout.HEADER_BYTES)
+
+
+class Target(NamedTuple):
+    """What the values of a version are rewrapped by, and the header that they have then."""
+
+    rewrapper: Rewrapper
+    header: bytes
 
 
 class Rewrap(Job):
@@ -36,84 +43,47 @@ class Rewrap(Job):
         field = column.encrypted_field
         self._contexts = field.contexts
         self._transfer = Transfer(column.database, field.place)
+        self._targets = _Targets(self._transfer, self._contexts[0])
         self._about_one_key = about_one_key
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
-        self._transfer.begin()
-        outcome, opened_under = Outcome(), Counter[bytes]()
+        values = Counter(value.head[_VERSION_ID] for value in stored)
+        self._targets.begin(values)
         if self._about_one_key:  # if its current version is unusable, no value can be moved
-            key_id = self._transfer.key_of(stored[0].version_id)
-            self._rewrap(stored, key_id, outcome, opened_under)
+            self._targets.of(stored[0].version_id)
         else:
-            self._rewrap_by_key(stored, outcome, opened_under)
-        self._transfer.count(opened_under)
+            self._transfer.prepare(values)
+        try:
+            outcome = self._rewrapped(stored)
+        finally:
+            self._targets.end()
+        self._transfer.count(Counter(change.head[_VERSION_ID] for change in outcome.changes))
         return outcome
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
 
-    def _rewrap_by_key(
-        self, stored: Sequence[Stored], outcome: Outcome, opened_under: Counter[bytes]
-    ) -> None:
-        self._transfer.prepare({value.version_id for value in stored})
-        for key_id, values in self._by_key(stored, outcome).items():
-            try:
-                self._rewrap(values, key_id, outcome, opened_under)
-            except (EnvelopeError, ImproperlyConfigured) as error:
-                self._fail(values, error, outcome)
-        order = {value.key: number for number, value in enumerate(stored)}
-        outcome.changes.sort(key=lambda change: order[change.key])
-
-    def _by_key(self, stored: Sequence[Stored], outcome: Outcome) -> dict[UUID, list[Stored]]:
-        found = defaultdict(list)
-        for value in stored:
-            try:
-                found[self._transfer.key_of(value.version_id)].append(value)
-            except EnvelopeError as error:
-                self._fail([value], error, outcome)
-        return found
-
-    def _fail(self, values: Iterable[Stored], error: Exception, outcome: Outcome) -> None:
-        if stops(error, about_one_key=self._about_one_key):
-            raise error
-        for value in values:
-            outcome.fail(value, error)
-
-    def _rewrap(
-        self,
-        stored: Sequence[Stored],
-        key_id: UUID,
-        outcome: Outcome,
-        opened_under: Counter[bytes],
-    ) -> None:
-        """Rewrap values under the current version of their one master key."""
-        to = self._transfer.wrapping_key(key_id)
-        with Rewrapper(to, self._contexts[0], len(stored)) as rewrapper:
-            part = self._rewrapped(stored, rewrapper, to.header)
-        outcome.changes += part.changes
-        outcome.failed += part.failed
-        outcome.kept += part.kept
-        opened_under.update(change.head[_VERSION_ID] for change in part.changes)
-
-    def _rewrapped(self, stored: Sequence[Stored], rewrapper: Rewrapper, header: bytes) -> Outcome:
-        present = self._contexts[0]
-        rewrap, opens = rewrapper.rewrap, self._transfer.unwrapping_key
-        outcome = Outcome()
-        derivation, opened_by = b"", None
+    def _rewrapped(self, stored: Sequence[Stored]) -> Outcome:
+        outcome, present = Outcome(), self._contexts[0]
+        opens, target_of = self._transfer.unwrapping_key, self._targets.of
+        derivation = b"\0"  # no envelope begins so
         for value in stored:  # the path of every value, so it is written flat
             head = value.head
             try:
-                if opened_by is None or not head.startswith(derivation):  # mostly that of the last
+                if not head.startswith(derivation):  # mostly that of the last
                     opened_by = opens(head[_DERIVATION])
-                    derivation = head[_DERIVATION]
+                    rewrapper, header = target_of(head[_VERSION_ID])
+                    derivation, rewrap = head[_DERIVATION], rewrapper.rewrap
                 try:
                     new = rewrap(opened_by, head, present)
                     is_kept = head.startswith(header)
                 except UnwrapFailed:
                     new = self._from_previous(opened_by, head, rewrapper)
                     is_kept = False
-            except EnvelopeError as error:
-                self._fail([value], error, outcome)
+            except (EnvelopeError, ImproperlyConfigured) as error:
+                if stops(error, about_one_key=self._about_one_key):
+                    raise
+                outcome.fail(value, error)
                 continue
             if is_kept:
                 outcome.kept += 1
@@ -129,3 +99,64 @@ class Rewrap(Job):
             except UnwrapFailed:
                 continue
         raise UnwrapFailed("its data key does not open: altered, or moved here from another place")
+
+
+class _Targets:
+    """The targets of versions, found out as values need them, and kept as long as their keys are.
+
+    Args:
+        transfer: has their keys.
+        context: what data keys will be bound to.
+    """
+
+    def __init__(self, transfer: Transfer, context: bytes) -> None:
+        self._transfer = transfer
+        self._context = context
+        self._found: dict[bytes, Target | Exception] = {}
+        self._wrapped: dict[bytes, int] = {}
+        self._first: Rewrapper | None = None
+        self._values = 0
+
+    def begin(self, values: Counter[bytes]) -> None:
+        """Begin a batch, with so many values under each version."""
+        if self._transfer.begin():
+            self._found.clear()
+        self._values = values.total()
+        if self._first is not None:
+            self._first.announce(self._values)
+        for version_id, count in values.items():
+            wrapped = self._wrapped.get(version_id, 0) + count
+            if wrapped > WRAPS_PER_PREFIX:  # it takes another nonce prefix
+                self._found.pop(version_id, None)
+            self._wrapped[version_id] = wrapped if version_id in self._found else count
+
+    def of(self, version_id: bytes) -> Target:
+        """Return the target of the values under a version.
+
+        Raises:
+            EnvelopeError, ImproperlyConfigured: the current version of its key cannot be used.
+        """
+        found = self._found.get(version_id)
+        if found is None:
+            try:
+                found = self._new(version_id)
+            except (EnvelopeError, ImproperlyConfigured) as error:
+                found = error
+            self._found[version_id] = found
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def end(self) -> None:
+        """Leave no data key of the batch behind."""
+        if self._first is not None:
+            self._first.__exit__()
+
+    def _new(self, version_id: bytes) -> Target:
+        key_id = self._transfer.key_of(version_id)
+        to = self._transfer.wrapping_key(key_id, values=WRAPS_PER_PREFIX)
+        if self._first is None:
+            self._first = rewrapper = Rewrapper(to, self._context, self._values)
+        else:
+            rewrapper = self._first.under(to)
+        return Target(rewrapper, to.header)

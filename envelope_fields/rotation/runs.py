@@ -87,7 +87,8 @@ def start(
             return first
         for each in keys:
             _refuse_unless_enabled(each)
-        scope(kind, keys, numbers)
+        if numbers or len(keys) == 1:
+            scope(kind, keys, numbers)
         run = RotationRun(
             kind=kind,
             master_key=keys[0] if len(keys) == 1 else None,

@@ -18,7 +18,7 @@ from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.jobs import job
 from envelope_fields.jobs.passes import NoSuchField
-from envelope_fields.jobs.runs import keys_of
+from envelope_fields.jobs.runs import key_ids_of
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt
 from envelope_fields.rotation.rewrap import Rewrap
@@ -127,8 +127,11 @@ def scope_of(run: RotationRun) -> RotationScope:
     Raises:
         MasterKeyNotFound: one of its keys is not there any more.
     """
-    keys = [key.pk for key in keys_of(run)]
-    return scope(run.kind, keys, run.only_versions, run.only_fields, run.only_database)
+    if run.master_key_id is not None:
+        keys = [run.master_key_id]
+        return scope(run.kind, keys, run.only_versions, run.only_fields, run.only_database)
+    versions = by_master_key(key_versions(ids=key_ids_of(run)))
+    return RotationScope(run.kind, versions, run.only_versions, run.only_fields, run.only_database)
 
 
 def scope(
@@ -138,14 +141,12 @@ def scope(
     fields: Iterable[str] = (),
     database: str = "",
 ) -> RotationScope:
-    """Return what is moved of some master keys.
+    """Return what is moved of some master keys, at least one.
 
     Raises:
         MasterKeyNotFound: there is no such key, or it has no version of one of the numbers.
     """
-    known = key_versions(*keys) if keys else []
-    if len(keys) == 1:
-        known = of_key(keys[0], known)
+    known = of_key(keys[0]) if len(keys) == 1 else key_versions(*keys)
     only, by_key = frozenset(only), by_master_key(known)
     for versions in by_key.values() if only else ():
         numbers = {version.number for version in versions}

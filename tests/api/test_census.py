@@ -44,7 +44,7 @@ def test_what_was_not_counted_is_named(api, key, monkeypatch):
     place = census.NotCounted("other", "clinic_patient.notes", "a view")
     monkeypatch.setattr(census, "not_counted", lambda: [place])
     assert api.get(key_url(key, "census")).json()["not_counted"] == [
-        {"database": "other", "place": "clinic_patient.notes", "reason": "a view"}
+        {"database": "other", "location": "clinic_patient.notes", "reason": "a view"}
     ]
 
 

@@ -51,7 +51,7 @@ def also(monkeypatch):
 
 
 def named(place):
-    return [each for each in not_counted() if place in each.place]
+    return [each for each in not_counted() if place in each.location]
 
 
 def literal(note):
@@ -113,7 +113,7 @@ class TestCommitting:
         Note.objects.create(text="a", data=None)
         with made("TABLE", "odd_copy", f"SELECT * FROM {TABLE}"):
             (found,) = named("odd_copy")
-            assert found.place.endswith("odd_copy.text")
+            assert found.location.endswith("odd_copy.text")
             assert "holds 1 values under key versions that are known" in found.reason
             with connection.cursor() as cursor:
                 cursor.execute("UPDATE odd_copy SET text = 'plain'")
@@ -169,7 +169,7 @@ class TestPartitions:
         self.make()
         execute(f"ALTER TABLE {TABLE} DETACH PARTITION notes_2024")
         assert census() == []
-        assert [each.place for each in not_counted()] == [
+        assert [each.location for each in not_counted()] == [
             "public.notes_2024.data",
             "public.notes_2024.text",
         ]
@@ -225,7 +225,7 @@ class TestElsewhere:
         execute(SILENT, "CREATE SERVER far FOREIGN DATA WRAPPER silent",
                 f"CREATE FOREIGN TABLE far PARTITION OF {TABLE} "
                 "FOR VALUES FROM (100000000) TO (200000000) SERVER far")  # fmt: skip
-        assert {each.place for each in not_counted()} == {"public.far.text", "public.far.data"}
+        assert {each.location for each in not_counted()} == {"public.far.text", "public.far.data"}
         with pytest.raises(CensusFailed, match=r"tests\.Note"):
             census()
 
@@ -296,7 +296,7 @@ class TestMariaDB:
         fetch = type(self)._fetch
         monkeypatch.setattr("envelope_fields.databases.mysql.MySQL.fetch", fetch)
         (found, other) = not_counted()
-        assert (found.database, found.place) == ("default", "")
+        assert (found.database, found.location) == ("default", "")
         assert other.database == "other"
         assert "XA RECOVER" in found.reason
 

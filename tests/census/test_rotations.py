@@ -121,7 +121,7 @@ def test_views_in_other_schemas_are_not_written():
     assert run("default").state == RotationState.COMPLETED
     assert versions()["reports", 2] == 3
     assert versions()["stale", 1] == 1, "until it is refreshed, no key is destroyed"
-    assert {each.place for each in not_counted()} == {
+    assert {each.location for each in not_counted()} == {
         f"{schema}.{TABLE}.{column}"
         for schema in ("reports", "stale")
         for column in ("text", "data")

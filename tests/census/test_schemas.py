@@ -6,7 +6,7 @@ from django.test.utils import override_settings
 
 from envelope_fields.census import CensusFailed, census, not_counted
 from envelope_fields.lifecycle import ConfirmationRequired, KeyInUse, schedule_deletion
-from envelope_fields.lifecycle.creation import create_master_key
+from envelope_fields.lifecycle.master_keys import create_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.testing import stored
 from tests.census.schemas import TABLE, as_bound_role, execute, make_schema
@@ -90,7 +90,7 @@ def test_a_column_that_was_not_renamed_yet_is_named():
     make_schema("north", texts=["a"])
     execute(f"ALTER TABLE north.{TABLE} RENAME COLUMN text TO words")
     (found,) = not_counted()
-    assert found.place == f"north.{TABLE}.words"
+    assert found.location == f"north.{TABLE}.words"
     assert "not migrated yet; it holds 1 values" in found.reason
     with pytest.raises(ConfirmationRequired, match="not migrated yet"):
         schedule_deletion("default")
@@ -112,7 +112,9 @@ def test_a_schema_that_may_not_be_read_is_named_and_refuses():
             census()
         with limited_to("public"):
             assert census() == []
-            (left_out,) = [each for each in not_counted() if each.place == "acme.tests_note.text"]
+            (left_out,) = [
+                each for each in not_counted() if each.location == "acme.tests_note.text"
+            ]
     assert "could not be counted" in left_out.reason
 
 
@@ -132,7 +134,7 @@ def test_settings_limit_the_schemas_and_what_they_leave_out_is_named():
     with limited_to("public", "corp"):
         assert counts() == {("corp", 1)}
         (left_out,) = not_counted()
-    assert (left_out.database, left_out.place) == ("default", "acme.tests_note.text")
+    assert (left_out.database, left_out.location) == ("default", "acme.tests_note.text")
     assert 'left out by ENVELOPE_FIELDS["SCHEMAS"]; it holds 1 values' in left_out.reason
 
 

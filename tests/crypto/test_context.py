@@ -104,4 +104,10 @@ def test_version_context_binds_each_of_its_parts():
         context.KeyVersionContext(key_id, b"version1", 1, "mac").encode(),
     }
     assert len(contexts) == 5
+    assert context.KeyVersionContext(key_id, b"version1", 12, "encrypt_decrypt").pairs() == {
+        "master_key": "00000000-0000-0000-0000-000000000001",
+        "version_id": "76657273696f6e31",
+        "number": "12",
+        "usage": "encrypt_decrypt",
+    }
     assert {decoded(one)[0] for one in contexts} == {b"master-key-version"}

@@ -431,7 +431,7 @@ class TestCommands:
 
     def test_but_not_in_a_request(self, lab, ann):
         with handled():
-            with pytest.raises(CommandError, match="Nobody is bound"):
+            with pytest.raises(CommandError, match="No principal is bound"):
                 self.run("grant_key", *TO_ANN)
             with acting_as(ann), pytest.raises(CommandError, match="may not manage_grants"):
                 self.run("grant_key", *TO_ANN)

@@ -263,5 +263,5 @@ def test_without_the_right_it_is_named(monkeypatch):
         with connection.cursor() as cursor:
             cursor.execute("DROP USER ef_no_process@'%'")
     [unseen] = left.unseen
-    assert (unseen.database, unseen.place) == ("other", "transactions that are under way")
+    assert (unseen.database, unseen.location) == ("other", "transactions that are under way")
     assert "PROCESS" in unseen.reason

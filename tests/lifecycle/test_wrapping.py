@@ -5,7 +5,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connection
 
 from envelope_fields import audit, keyring
-from envelope_fields.exceptions import MasterKeyUnusable, RootKeyUnavailable
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable, RootKeyUnavailable
 from envelope_fields.lifecycle import (
     create_master_key,
     disable,
@@ -61,6 +61,15 @@ class TestNoTransactionIsOpen:
         watching.clear()
         disable(key)
         assert watching == [("unwrap", False)]  # the key of the trail
+
+    def test_while_a_denial_is_stored(self, watching, django_user_model):
+        key = create_master_key("lab")
+        keyring.evict()
+        watching.clear()
+        with pytest.raises(KeyAccessDenied):
+            disable(key, actor=django_user_model.objects.create_user("x"))
+        assert AuditEvent.objects.filter(outcome="denied").exists()
+        assert self.asked(watching) == []
 
     def test_while_keys_are_moved(self, watching):
         create_master_key("lab")

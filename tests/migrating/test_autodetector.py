@@ -8,9 +8,9 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 
-from tests.models import Declared, LabNote, Note, OddNames, Renamed, TenantNote
+from tests.models import Birth, Declared, LabNote, Note, OddNames, Renamed, TenantNote
 
-MODELS = (Declared, LabNote, Note, OddNames, Renamed, TenantNote)
+MODELS = (Birth, Declared, LabNote, Note, OddNames, Renamed, TenantNote)
 
 
 def state_of(*models):

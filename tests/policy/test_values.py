@@ -65,7 +65,7 @@ class TestTheDefaultKey:
     def test_but_not_nobody(self, heard):
         note = Note.objects.create(text="value")
         with handled():
-            assert_denied(read_note, match="tests.Note.text: Nobody is bound")
+            assert_denied(read_note, match="tests.Note.text: No principal is bound")
             with pytest.raises(KeyAccessDenied):
                 note.save()
         assert [(denial.principal.type, denial.field_path) for denial in heard] == [
@@ -490,7 +490,7 @@ class TestWhatCannotBeRead:
             raise DatabaseError("gone")
 
         monkeypatch.setattr(data, "person", fails)
-        with acting_as(ann), pytest.raises(MasterKeyUnusable, match="nobody may use the key"):
+        with acting_as(ann), pytest.raises(MasterKeyUnusable, match="no user may use the key"):
             read(note)
 
     @pytest.mark.parametrize("table", ["KeyGrant", "MasterKey"])
@@ -506,7 +506,7 @@ class TestContexts:
     def test_a_bare_thread_while_a_request_is_handled(self, lab, note, ann, granted):
         granted(lab, ann, Action.DECRYPT)
         with handled(), acting_as(ann), ThreadPoolExecutor(1) as pool:
-            assert_denied(pool.submit(read, note).result, match="Nobody is bound")
+            assert_denied(pool.submit(read, note).result, match="No principal is bound")
             assert pool.submit(copy_context().run, read, note).result() == "blood group A"
             pool.submit(lambda: connection.close()).result()
 

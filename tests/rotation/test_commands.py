@@ -224,7 +224,7 @@ class TestRuns:
         run = begun(rotation.start("default"))
         assert "nobody" not in said("rotation_runs")
         RotationRun.objects.update(heartbeat_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-        assert "0 of 10, nobody at it since 2026-01-02 03:04:05 UTC\n" in said("rotation_runs")
+        assert "0 of 10, no process at it since 2026-01-02 03:04:05 UTC\n" in said("rotation_runs")
         (told,) = json.loads(said("rotation_runs", json=True))
         assert told["seen_at"] == "2026-01-02T03:04:05+00:00"
         rotation.pause(run)

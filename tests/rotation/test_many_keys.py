@@ -208,7 +208,7 @@ class TestWhatIsSaid:
         keys = tenants(2)
         content = run_content(rotation.run(keys))
         assert content["key"] is None
-        assert [(each["alias"], each["total"], each["left"]) for each in content["keys"]] == [
+        assert [(each["alias"], each["total"], each["remaining"]) for each in content["keys"]] == [
             ("tenant-0", 3, 0), ("tenant-1", 3, 0),
         ]  # fmt: skip
         assert "keys" not in run_content(rotation.run(keys[0]))

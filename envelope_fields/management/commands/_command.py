@@ -38,8 +38,69 @@ class EnvelopeCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help=f"print {self.prints}")
 
+    def handle(self, **options: Any) -> None:
+        with reported():
+            self.perform(**options)
+
+    def perform(self, *args: Any, **options: Any) -> None:
+        """Do what the command is for, as the application; errors end it without a traceback."""
+        raise NotImplementedError(f"{type(self).__module__} does nothing")
+
     def write_json(self, content: Any) -> None:
         self.stdout.write(as_json(content))
+
+
+class ManyKeysCommand(EnvelopeCommand):
+    """Goes through many keys: what is refused for one keeps none of the others from it."""
+
+    def report(
+        self, content: dict[str, Any], text: str, refused: Sequence[Refused], *, json: bool
+    ) -> None:
+        """Write what was done and refused.
+
+        Raises:
+            CommandError: something was refused; with each reason on a line.
+        """
+        if json:
+            listed = [{**row_content(each.row), "error": str(each)} for each in refused]
+            self.write_json({**content, "refused": listed})
+        else:
+            self.stdout.write(text)
+        if refused:
+            raise CommandError("\n".join(map(str, refused)))
+
+
+class GrantCommand(EnvelopeCommand):
+    """Names a user or a group."""
+
+    @staticmethod
+    def add_grantee(parser: CommandParser, *, required: bool) -> None:
+        """Let a command take the name of a user or of a group."""
+        grantee = parser.add_mutually_exclusive_group(required=required)
+        grantee.add_argument("--user", metavar="USERNAME", help="the user's name, as for the login")
+        grantee.add_argument("--group", metavar="NAME", help="the group's name")
+
+    @staticmethod
+    def grantee(user: str | None, group: str | None) -> Any:
+        """Return the user or group of that name, or None if neither is named.
+
+        Raises:
+            CommandError: there is none.
+        """
+        if user is None and group is None:
+            return None
+        kind, name = ("group", group or "") if user is None else ("user", user)
+        try:
+            return grantees.named_grantee(kind, name)
+        except ValidationError:
+            raise CommandError(f"There is no {kind} {name!r}.") from None
+
+    @staticmethod
+    def until(moment: datetime | None) -> str:
+        """Return when a grant ends, in the project's time zone."""
+        if moment is None:
+            return ""
+        return f" until {template_localtime(moment):%Y-%m-%d %H:%M %Z}".rstrip()
 
 
 class OperationCommand(EnvelopeCommand):
@@ -69,16 +130,15 @@ class OperationCommand(EnvelopeCommand):
             _add_argument(parser, parameter)
         super().add_arguments(parser)
 
-    def handle(self, *, key: str, json: bool = False, **options: Any) -> None:
-        with reported():
-            row = named_row(key, options.get("key_version"))
-            given = self.given(**options)
-            text = self.text(row, self.operation.perform(row, **given), **given)
-            if json:
-                after = row if isinstance(row, MasterKey) else row.master_key
-                self.write_json(key_content_with_versions(named_key(str(after.pk))))
-            else:
-                self.stdout.write(text)
+    def perform(self, *, key: str, json: bool = False, **options: Any) -> None:
+        row = named_row(key, options.get("key_version"))
+        given = self.given(**options)
+        text = self.text(row, self.operation.perform(row, **given), **given)
+        if json:
+            after = row if isinstance(row, MasterKey) else row.master_key
+            self.write_json(key_content_with_versions(named_key(str(after.pk))))
+        else:
+            self.stdout.write(text)
 
     def given(self, **options: Any) -> dict[str, Any]:
         """Return what the operation is given beside the key."""
@@ -171,54 +231,10 @@ def run_id(text: str) -> UUID:
         raise CommandError(f"{text!r} is not the id of a run.") from None
 
 
-def add_grantee_arguments(parser: CommandParser, *, required: bool) -> None:
-    """Let a command take the name of a user or of a group."""
-    grantee = parser.add_mutually_exclusive_group(required=required)
-    grantee.add_argument("--user", metavar="USERNAME", help="the user's name, as for the login")
-    grantee.add_argument("--group", metavar="NAME", help="the group's name")
-
-
-def named_grantee(user: str | None, group: str | None) -> Any:
-    """Return the user or group of that name, or None if neither is named.
-
-    Raises:
-        CommandError: there is none.
-    """
-    if user is None and group is None:
-        return None
-    kind, name = ("group", group or "") if user is None else ("user", user)
-    try:
-        return grantees.named_grantee(kind, name)
-    except ValidationError:
-        raise CommandError(f"There is no {kind} {name!r}.") from None
-
-
 # -- Words -----------------------------------------------------------------------------------------
-
-
-def until(moment: datetime | None) -> str:
-    """Return when a grant ends, in the project's time zone."""
-    if moment is None:
-        return ""
-    return f" until {template_localtime(moment):%Y-%m-%d %H:%M %Z}".rstrip()
 
 
 def current_text(version: MasterKeyVersion) -> str:
     """Return under which version values are written from now on."""
     number, version_id = version.number, version_id_of(version)
     return f"Version {number} ({version_id}) is current: values are written under it."
-
-
-def refused_content(refused: Sequence[Refused]) -> list[dict[str, Any]]:
-    """Return what was refused, and why, as plain data."""
-    return [{**row_content(each.row), "error": str(each)} for each in refused]
-
-
-def fail_if_refused(refused: Sequence[Refused]) -> None:
-    """End a command that goes through many keys with exit code 1 where something was refused.
-
-    Raises:
-        CommandError: with each reason on a line.
-    """
-    if refused:
-        raise CommandError("\n".join(map(str, refused)))

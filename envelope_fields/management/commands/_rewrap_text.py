@@ -61,8 +61,8 @@ def run_as_text(done: RotationRun, progress: Progress) -> list[str]:
     by_key = [] if done.master_key is not None else key_contents(done)
     stayed = "failed" if done.state == RotationState.COMPLETED else "left"
     lines = [
-        f"{key['alias'] or key['id']}: {key['total'] - key['left']:,} values {_WORDS[done.kind]}, "
-        f"{key['left']:,} {stayed}."
+        f"{key['alias'] or key['id']}: {key['total'] - key['remaining']:,} values "
+        f"{_WORDS[done.kind]}, {key['remaining']:,} {stayed}."
         for key in by_key
     ]
     text = (

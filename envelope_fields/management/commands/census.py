@@ -19,7 +19,7 @@ from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.versions import KeyVersion, key_versions
 from envelope_fields.census.versions import of_key as versions_of
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyState
 
 _KEY_HEADINGS = ("key", "version", "version id")
@@ -40,7 +40,7 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self,
         *,
         database: str | None = None,
@@ -49,12 +49,11 @@ class Command(EnvelopeCommand):
         json: bool = False,
         **options: Any,
     ) -> None:
-        with reported():
-            of_key = None if key is None else named_key(key)
-            rows = census(of_key, database=database)
-            versions = key_versions() if of_key is None else versions_of(of_key)
-            doubts = not_counted(database)
-            copies = _copies_of(versions, database) if text else None
+        of_key = None if key is None else named_key(key)
+        rows = census(of_key, database=database)
+        versions = key_versions() if of_key is None else versions_of(of_key)
+        doubts = not_counted(database)
+        copies = _copies_of(versions, database) if text else None
         found = totals(rows, versions)
         if json:
             self.write_json(_content(rows, found, doubts, copies))

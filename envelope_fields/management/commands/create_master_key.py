@@ -6,7 +6,7 @@ from django.core.management import CommandParser
 
 from envelope_fields.lifecycle import Operation, create_master_key
 from envelope_fields.lifecycle.representation import key_content_with_versions
-from envelope_fields.management.commands._command import EnvelopeCommand, current_text, reported
+from envelope_fields.management.commands._command import EnvelopeCommand, current_text
 
 
 class Command(EnvelopeCommand):
@@ -29,7 +29,7 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self,
         *,
         alias: str,
@@ -39,15 +39,14 @@ class Command(EnvelopeCommand):
         json: bool = False,
         **options: Any,
     ) -> None:
-        with reported():
-            key = create_master_key(
-                alias,
-                description=description,
-                rotation_period=rotation_period,
-                application_use=not no_application_use,
-            )
-            if json:
-                self.write_json(key_content_with_versions(key))
-            else:
-                current = current_text(key.current_version)
-                self.stdout.write(f"Made the master key {key.alias!r}. {current}")
+        key = create_master_key(
+            alias,
+            description=description,
+            rotation_period=rotation_period,
+            application_use=not no_application_use,
+        )
+        if json:
+            self.write_json(key_content_with_versions(key))
+        else:
+            current = current_text(key.current_version)
+            self.stdout.write(f"Made the master key {key.alias!r}. {current}")

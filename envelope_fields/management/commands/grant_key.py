@@ -10,23 +10,17 @@ from django.utils.dateparse import parse_datetime
 from envelope_fields.grants import ListedGrant, grant
 from envelope_fields.grants.representation import described, grant_content
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import (
-    EnvelopeCommand,
-    add_grantee_arguments,
-    named_grantee,
-    reported,
-    until,
-)
+from envelope_fields.management.commands._command import GrantCommand
 from envelope_fields.policy import Action
 
 
-class Command(EnvelopeCommand):
+class Command(GrantCommand):
     help = "Let a user, or the users of a group, do something with a master key."
     prints = "the grant as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key", metavar="KEY", help="the master key's alias, or its id")
-        add_grantee_arguments(parser, required=True)
+        self.add_grantee(parser, required=True)
         parser.add_argument(
             "--action",
             dest="actions",
@@ -43,7 +37,7 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self,
         *,
         key: str,
@@ -56,10 +50,9 @@ class Command(EnvelopeCommand):
         **options: Any,
     ) -> None:
         end = expires and _time(expires)
-        with reported():
-            to = named_grantee(user, group)
-            made = grant(named_key(key), to, actions, context=context, expires_at=end or None)
-            (listed,) = described([made])
+        to = self.grantee(user, group)
+        made = grant(named_key(key), to, actions, context=context, expires_at=end or None)
+        (listed,) = described([made])
         if json:
             self.write_json(grant_content(listed))
         else:
@@ -71,7 +64,7 @@ def _text(listed: ListedGrant, group: str | None) -> str:
     who = f"The {'user' if group is None else 'group'} {listed.name!r}"
     where = f" in the context {made.context}" if made.context else ""
     what = ", ".join(made.actions)
-    limits = f"{where}{until(made.expires_at)}"
+    limits = f"{where}{GrantCommand.until(made.expires_at)}"
     return f"Grant {made.pk}: {who} may {what} with {str(made.master_key)!r}{limits}."
 
 

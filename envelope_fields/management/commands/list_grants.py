@@ -7,24 +7,18 @@ from django.core.management import CommandParser
 from envelope_fields.grants import ListedGrant, list_grants
 from envelope_fields.grants.representation import grant_content, grantee_text
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import (
-    EnvelopeCommand,
-    add_grantee_arguments,
-    named_grantee,
-    reported,
-    until,
-)
+from envelope_fields.management.commands._command import GrantCommand
 
 
-class Command(EnvelopeCommand):
+class Command(GrantCommand):
     help = "List who may do what with master keys."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--key", help="those on this master key alone, by its alias or id")
-        add_grantee_arguments(parser, required=False)
+        self.add_grantee(parser, required=False)
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self,
         *,
         key: str | None = None,
@@ -33,9 +27,8 @@ class Command(EnvelopeCommand):
         json: bool = False,
         **options: Any,
     ) -> None:
-        with reported():
-            of_key = None if key is None else named_key(key)
-            found = list_grants(of_key, named_grantee(user, group))
+        of_key = None if key is None else named_key(key)
+        found = list_grants(of_key, self.grantee(user, group))
         if json:
             self.write_json([grant_content(listed) for listed in found])
         elif not found:
@@ -48,5 +41,6 @@ def _text(listed: ListedGrant) -> str:
     grant = listed.grant
     where = f" in {grant.context}" if grant.context else ""
     void = f" (void: {listed.void})" if listed.void else ""
-    what = f"{grantee_text(listed)}: {', '.join(grant.actions)}{where}{until(grant.expires_at)}"
+    until = GrantCommand.until(grant.expires_at)
+    what = f"{grantee_text(listed)}: {', '.join(grant.actions)}{where}{until}"
     return f"{grant.pk}  {grant.master_key}  {what}{void}"

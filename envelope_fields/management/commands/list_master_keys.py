@@ -7,7 +7,7 @@ from django.db.models import Count, Max, Prefetch
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle.representation import key_content_with_versions
-from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 
@@ -18,20 +18,19 @@ class Command(EnvelopeCommand):
         parser.add_argument("--state", choices=KeyState.values, help="only those in this state")
         super().add_arguments(parser)
 
-    def handle(self, *, state: str | None = None, json: bool = False, **options: Any) -> None:
+    def perform(self, *, state: str | None = None, json: bool = False, **options: Any) -> None:
         keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
         if state is not None:
             keys = keys.filter(state=state)
-        with reported():
-            if json:
-                by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
-                listed = keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
-                self.write_json([key_content_with_versions(key, key.by_number) for key in listed])
-                return
-            for key in keys.annotate(
-                count=Count("versions"), newest=Max("versions__created_at")
-            ).iterator():
-                self.stdout.write(_line(key))
+        if json:
+            by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
+            listed = keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
+            self.write_json([key_content_with_versions(key, key.by_number) for key in listed])
+            return
+        for key in keys.annotate(
+            count=Count("versions"), newest=Max("versions__created_at")
+        ).iterator():
+            self.stdout.write(_line(key))
 
 
 def _line(key: Any) -> str:

@@ -7,7 +7,7 @@ from django.core.management import CommandError, CommandParser
 from envelope_fields.conf import configuration
 from envelope_fields.grants import revoke
 from envelope_fields.grants.representation import described, grant_content
-from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyGrant
 
 
@@ -24,16 +24,15 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self, *, grant: int, override: str | None = None, json: bool = False, **options: Any
     ) -> None:
-        with reported():
-            rows = KeyGrant.objects.using(configuration().database)
-            row = rows.select_related("master_key").filter(pk=grant).first()
-            if row is None:
-                raise CommandError(f"There is no grant {grant}. `list_grants` lists them.")
-            (listed,) = described([row])
-            revoke(row, override=override)
+        rows = KeyGrant.objects.using(configuration().database)
+        row = rows.select_related("master_key").filter(pk=grant).first()
+        if row is None:
+            raise CommandError(f"There is no grant {grant}. `list_grants` lists them.")
+        (listed,) = described([row])
+        revoke(row, override=override)
         if json:
             self.write_json(grant_content(listed))
         else:

@@ -14,7 +14,7 @@ from envelope_fields.jobs.runs import active_runs, is_same_request, keys_of, run
 from envelope_fields.jobs.work import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands import _rewrap_text as text
-from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
+from envelope_fields.management.commands._command import EnvelopeCommand, run_id
 from envelope_fields.management.commands._progress import (
     NoBar,
     ending_as_interrupts,
@@ -73,14 +73,14 @@ class Command(EnvelopeCommand):
         add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
         super().add_arguments(parser)
 
-    def handle(self, **options: Any) -> None:
+    def perform(self, **options: Any) -> None:
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
         if options["key_version"] and not options["key"]:
             raise CommandError("--key-version needs --key: numbers are those of one key.")
         self._options = options
         self._unusable: list[MasterKey] = []
-        with reported(), self._values_named():
+        with self._values_named():
             if options["dry_run"]:
                 self._foretell()
             else:
@@ -176,7 +176,7 @@ class Command(EnvelopeCommand):
 
     def _work_on(self, begun: RotationRun, look: Callable[[RotationRun], None]) -> RotationRun:
         if self._options["workers"] == 1:
-            return run(begun, watch=lambda tally: look(begun))
+            return run(begun, watch=lambda result: look(begun))
         return work_in_processes(resumed(begun), self._options["workers"], look)
 
     def _content(self, done: RotationRun) -> dict[str, Any]:

@@ -4,27 +4,17 @@ from typing import Any
 
 from envelope_fields.lifecycle import rotate_due_keys
 from envelope_fields.lifecycle.representation import row_content
-from envelope_fields.management.commands._command import (
-    EnvelopeCommand,
-    fail_if_refused,
-    refused_content,
-    reported,
-)
+from envelope_fields.management.commands._command import ManyKeysCommand
 
 
-class Command(EnvelopeCommand):
+class Command(ManyKeysCommand):
     help = (
         "Rotate the master keys whose rotation period is over. One that cannot be rotated, such as "
         "a disabled one, is reported with exit code 1."
     )
 
-    def handle(self, *, json: bool = False, **options: Any) -> None:
-        with reported():
-            done = rotate_due_keys()
-        if json:
-            rotated = [row_content(version) for version in done.rotated]
-            self.write_json({"rotated": rotated, "refused": refused_content(done.refused)})
-        else:
-            lines = [f"Rotated to {version}." for version in done.rotated]
-            self.stdout.write("\n".join(lines) or "Nothing was rotated.")
-        fail_if_refused(done.refused)
+    def perform(self, *, json: bool = False, **options: Any) -> None:
+        done = rotate_due_keys()
+        rotated = [row_content(version) for version in done.rotated]
+        lines = [f"Rotated to {version}." for version in done.rotated] or ["Nothing was rotated."]
+        self.report({"rotated": rotated}, "\n".join(lines), done.refused, json=json)

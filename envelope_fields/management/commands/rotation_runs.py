@@ -7,7 +7,7 @@ from django.core.management import CommandParser
 from django.utils import timezone
 
 from envelope_fields.jobs.runs import active_runs, all_runs, run_title
-from envelope_fields.management.commands._command import EnvelopeCommand, reported, run_id
+from envelope_fields.management.commands._command import EnvelopeCommand, run_id
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
@@ -30,15 +30,14 @@ class Command(EnvelopeCommand):
         parser.add_argument("--all", action="store_true", help="list those that are over, too")
         super().add_arguments(parser)
 
-    def handle(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
-        with reported():
-            chosen = [
-                act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
-            ] or list(all_runs() if all else active_runs())
-            if json:
-                self.write_json([run_content(run) for run in chosen])
-            else:
-                self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
+    def perform(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
+        chosen = [
+            act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
+        ] or list(all_runs() if all else active_runs())
+        if json:
+            self.write_json([run_content(run) for run in chosen])
+        else:
+            self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
 
 
 def _line(run: RotationRun) -> str:
@@ -52,7 +51,7 @@ def _line(run: RotationRun) -> str:
     if told.time_remaining is not None:
         line += f", {duration(told.time_remaining.total_seconds())} left"
     if run.state == RotationState.RUNNING and _is_silent(run):
-        line += f", nobody at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
+        line += f", no process at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line
 
 

@@ -13,7 +13,7 @@ from envelope_fields.lifecycle import (
     shred_confirmation,
 )
 from envelope_fields.lifecycle.representation import Row, as_utc, capitalized
-from envelope_fields.management.commands._command import OperationCommand, named_row, reported
+from envelope_fields.management.commands._command import OperationCommand, named_row
 
 
 class Command(OperationCommand):
@@ -26,17 +26,16 @@ class Command(OperationCommand):
             "--confirm", metavar="NAME", help="the key's name, instead of being asked for it"
         )
 
-    def handle(
+    def perform(
         self, *, key: str, json: bool = False, confirm: str | None = None, **options: Any
     ) -> None:
-        with reported():
-            row = named_row(key, options.get("key_version"))
-            agreed = shred_confirmation(row)
-            self.stderr.write(_consequence(row, agreed))
-            name = _typed(agreed.name) if confirm is None else confirm
-            if name != agreed.name:
-                raise CommandError("Nothing was destroyed: that is not the name of the key.")
-            certificate = self.operation.perform(row, confirm=agreed)
+        row = named_row(key, options.get("key_version"))
+        agreed = shred_confirmation(row)
+        self.stderr.write(_consequence(row, agreed))
+        name = _typed(agreed.name) if confirm is None else confirm
+        if name != agreed.name:
+            raise CommandError("Nothing was destroyed: that is not the name of the key.")
+        certificate = self.operation.perform(row, confirm=agreed)
         if json:
             self.write_json(_content(certificate))
         else:

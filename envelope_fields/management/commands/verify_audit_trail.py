@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields import audit
-from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._command import EnvelopeCommand
 
 SHOWN = 20
 
@@ -26,9 +26,10 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(self, *, head: audit.Head | None = None, json: bool = False, **options: Any) -> None:
-        with reported():
-            found = audit.verify(head)
+    def perform(
+        self, *, head: audit.Head | None = None, json: bool = False, **options: Any
+    ) -> None:
+        found = audit.verify(head)
         if json:
             self.write_json(_content(found))
         else:

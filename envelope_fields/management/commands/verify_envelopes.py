@@ -9,7 +9,7 @@ from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.management.commands._command import EnvelopeCommand, reported
+from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.management.commands._progress import progress_bar
 from envelope_fields.management.commands._rewrap_text import in_schema
 from envelope_fields.rotation.scope import declared_columns
@@ -31,12 +31,12 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def handle(
+    def perform(
         self, *, field: list[str], database: str = "", json: bool = False, **options: Any
     ) -> None:
         report: _Report = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
         values = unreadable = 0
-        with reported(), progress_bar("verifying", wanted=not json) as bar:
+        with progress_bar("verifying", wanted=not json) as bar:
             total = _total(field, database)
             for verified in verify(field, database):
                 values += verified.values

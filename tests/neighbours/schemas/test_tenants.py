@@ -70,7 +70,7 @@ def test_one_tenant_is_named_too():
 
 
 def test_without_a_tenant_the_declared_table_is_nowhere():
-    assert {each.place for each in not_counted()} == {
+    assert {each.location for each in not_counted()} == {
         "clinic_note.text", "clinic_note.added", "clinic_note.own"
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The narrow door of a rotation: keys that move stored values from one version to another.
+"""The keys of a rotation, which move stored values from one version to another.
 
 A version that has leaked is disabled, and its values have to leave it all the same. So a rotation,
 and nothing else, may unwrap under a disabled version, as long as the master key itself is enabled.
@@ -20,8 +20,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, rows, snapshots
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -43,25 +44,26 @@ class Transfer:
 
     Args:
         using: the database whose values are moved.
-        place: `app.model.field`, of the values.
+        field_path: `app.model.field`, of the values.
     """
 
-    def __init__(self, using: str, place: str) -> None:
+    def __init__(self, using: str, field_path: str) -> None:
         self._using = using
-        self._place = place
+        self._field_path = field_path
         self._derived: dict[bytes, AESGCM] = {}
-        self._wrapping: dict[UUID | str, WrappingKey] = {}
+        self._wrapping: dict[UUID | str, tuple[WrappingKey, int]] = {}  # and what it has wrapped
         self._read_anew()
 
-    def begin(self) -> None:
-        """Begin a batch of at most `WRAPS_PER_PREFIX` values.
+    def begin(self) -> bool:
+        """Begin a batch; return whether its keys have to be asked for anew.
 
-        Keys are read anew when a second has passed, or this process has changed any.
+        They are read anew when a second has passed, or this process has changed any.
         """
-        self._wrapping = {}
         has_changed = self._last_change is not _last_change or key_changes.live
         if has_changed or monotonic() >= self._known_until:
             self._read_anew()
+            return True
+        return False
 
     def _read_anew(self) -> None:
         now = monotonic()
@@ -71,6 +73,8 @@ class Transfer:
         self._write_until = now + seconds
         self._table = Table(seconds=0)
         self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
+        self._writable: dict[UUID | str, rows.KeyRow] = {}  # what values may be written under
+        self._wrapped_under: set[bytes] = set()  # the versions of these
 
     def prepare(self, version_ids: Collection[bytes]) -> None:
         """Read versions and their keys in a few queries, where a batch has values under many.
@@ -109,37 +113,49 @@ class Transfer:
             self._derived[derivation] = key
         return key
 
-    def wrapping_key(self, key: UUID | str, managed_by: str | None = None) -> WrappingKey:
-        """Return what wraps the data keys of this batch under a master key's current version.
+    def wrapping_key(
+        self, key: UUID | str, managed_by: str | None = None, *, values: int = 1
+    ) -> WrappingKey:
+        """Return what wraps data keys under a master key's current version, until `begin` says so.
 
         Args:
             key: the master key's id, or the alias by which a field names it.
-            managed_by: who manages the key, by the declaration of the field; None is anybody.
+            managed_by: who manages the key, by the declaration of the field; None is any.
+            values: how many it is to wrap, at most `WRAPS_PER_PREFIX`.
 
         Raises:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        known = self._wrapping.get(key)
-        if known is None:
-            row = self._table.current_version(key)
-            self._admit(row.state)
-            if isinstance(key, str):
-                policy = self._table.policy(row.state.key_id)
-                check_serves_fields(policy, row.state.alias, managed_by)
-            refuse_uncommitted(row.state, self._using)
-            # A nonce prefix for this batch alone, which has no more values than one may serve.
+        row = self._writable.get(key)
+        if row is None:
+            row = self._writable[key] = self._admitted_version(key, managed_by)
+        version_id = row.state.version_id
+        known, wrapped = self._wrapping.get(key, (None, 0))
+        is_other = known is None or known.header[1:] != version_id
+        if known is None or is_other or wrapped + values > WRAPS_PER_PREFIX:
             prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
             aead = materials.derived(row, prefix)
-            known = WrappingKey(layout.header(row.state.version_id), prefix, aead)
-            self._wrapping[key] = known
+            known, wrapped = WrappingKey(layout.header(version_id), prefix, aead), 0
+        self._wrapping[key] = known, wrapped + values
+        self._wrapped_under.add(version_id)
         return known
+
+    def _admitted_version(self, key: UUID | str, managed_by: str | None) -> rows.KeyRow:
+        """Return the current version of a master key, if values may be written under it."""
+        row = self._table.current_version(key)
+        self._admit(row.state)
+        if isinstance(key, str):
+            policy = self._table.policy(row.state.key_id)
+            check_serves_fields(policy, row.state.alias, managed_by)
+        refuse_uncommitted(row.state, self._using)
+        return row
 
     def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
 
-        Whoever shreds a version waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
-        under it, and destroys it. A batch that had to wait longer reads the states anew.
+        A shredding disables a version, waits for `KEY_CACHE_SECONDS`, counts what is under it, and
+        destroys it. A batch that had to wait longer reads the states anew.
 
         Args:
             since: when the transaction began, on the clock of `monotonic`: one that sees a
@@ -149,8 +165,8 @@ class Transfer:
             return True
         now = monotonic()
         seconds = _seconds_to_write()
-        as_of = now if snapshots.table() is None else since
-        wanted = {known.header[1:] for known in self._wrapping.values()}
+        as_of = now if table_of_transaction() is None else since
+        wanted = self._wrapped_under
         try:
             found = rows.matching(Q(version_id__in=wanted))
             for row in found:
@@ -176,7 +192,7 @@ class Transfer:
             count_many(version_id, MOVE_VALUE, values)
 
     def _admit(self, version: KeyVersionState) -> None:
-        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)
+        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
         table = self._table
         policy = table.policy(version.key_id)
         authorization.admit(attempt, policy, table.facts, configuration().database)
@@ -196,7 +212,7 @@ def _seconds_to_write() -> float:
     """
     try:
         return 0.9 * cache_seconds()
-    except MasterKeyUnusable:  # whoever reads keys next says so
+    except MasterKeyUnusable:  # the next read of keys raises it
         return 0
 
 
