@@ -97,11 +97,6 @@ def opened(row: rows.KeyRow) -> None:
     used(row, lambda material: None)
 
 
-def is_open(context: KeyVersionContext) -> bool:
-    """Whether material is kept for the process."""
-    return context in _plaintext
-
-
 def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
     """Return what `use` makes of the material of a version, which it does not keep.
 

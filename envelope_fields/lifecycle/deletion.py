@@ -4,14 +4,12 @@ At the end the wrapped material is overwritten, and the rows stay as a tombstone
 ScheduleKeyDeletion, CancelKeyDeletion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -121,7 +119,7 @@ def schedule_deletion(
 def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
     """Take a deletion back, which leaves the key or version disabled (KMS: CancelKeyDeletion).
 
-    OperationContext it twice does nothing. Arguments and errors are those of `disable`.
+    Doing it twice does nothing. Arguments and errors are those of `disable`.
     """
     with performing(Operation.CANCEL_DELETION, key, actor) as done:
         to = state_after(Operation.CANCEL_DELETION, done.row)
@@ -192,13 +190,6 @@ def _same_date(done: OperationContext, wait: timedelta) -> datetime:
 OVERWRITTEN = b""
 
 
-class _Count(NamedTuple):
-    """What was not counted, asked before, and what was."""
-
-    unseen: tuple[NotCounted, ...]
-    rows: list[CensusRow]
-
-
 @dataclass(slots=True)
 class Destructions:
     """What `destroy_due_keys` did.
@@ -229,13 +220,12 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
         return done
     # One count for all. Each has been unusable for days, so nothing comes under it now; and what
     # made one usable again since has moved its date, which is looked at under the lock.
-    counted: list[_Count] = []
+    counted: tuple[tuple[NotCounted, ...], list[CensusRow]] | None = None
     for row in due:
         with collecting(done.refused, row):
-            if not counted:
-                counted.append(_Count(uncounted_now(), census()))
-            refuse_if_in_use(row, counted[0].rows)
-            if _destroy_if_due(row, witnesses_of(row, counted[0].unseen), actor):
+            counted = counted or (uncounted_now(), census())
+            refuse_if_in_use(row, counted[1])
+            if _destroy_if_due(row, witnesses_of(row, counted[0]), actor):
                 done.destroyed.append(row)
     return done
 

@@ -3,8 +3,6 @@
 KMS: CreateKey and CreateAlias, UpdateKeyDescription, EnableKeyRotation, EnableKey, DisableKey.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db import IntegrityError
@@ -218,7 +216,7 @@ def _update(done: OperationContext, given: dict[str, Any]) -> None:
 def enable(key: KeyOrVersion, *, actor: Any = None) -> None:
     """Make a disabled master key, or a disabled version of one, usable again (KMS: EnableKey).
 
-    OperationContext it twice does nothing. Arguments and errors are those of `disable`.
+    Doing it twice does nothing. Arguments and errors are those of `disable`.
     """
     _switch(Operation.ENABLE, key, actor)
 
@@ -228,7 +226,7 @@ def disable(key: KeyOrVersion, *, actor: Any = None) -> None:
     """Make a master key, or a version that is not current, unusable (KMS: DisableKey).
 
     Nothing is encrypted or decrypted under it until it is enabled: at once in this process, in
-    others within `KEY_CACHE_SECONDS`. OperationContext it twice does nothing.
+    others within `KEY_CACHE_SECONDS`. Doing it twice does nothing.
 
     Args:
         key: a master key, its id, its alias, or a `MasterKeyVersion`.

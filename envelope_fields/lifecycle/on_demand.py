@@ -10,8 +10,6 @@ The default key is made by migration `0002`, and made again when it is gone. A f
 may need it; some test cases flush and send nothing, so that the key is made when a field needs it.
 """
 
-from __future__ import annotations
-
 import uuid
 from contextlib import suppress
 from typing import Any

@@ -4,8 +4,6 @@ Disable, wait until every process knows, count, destroy; and a certificate of it
 no one waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from typing import Any
