@@ -9,6 +9,7 @@ decrypted with them.
 
 from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
+from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version
@@ -71,6 +72,7 @@ __all__ = [
     "on_refresh",
     "on_refused",
     "open_audit_key",
+    "refuse_uncommitted",
     "refused",
     "rewrapped",
     "version_of",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from threading import local
+from threading import RLock, local
 from time import monotonic
 from typing import Any
 
@@ -43,6 +43,9 @@ class _OfProcess:
 
 
 known = _OfProcess()
+# Of what is known, so that no table is lost: it has to end, too. Keys may be forgotten while they
+# are, by what is collected as garbage.
+_lock = RLock()
 _refresh_listeners: list[Callable[[], None]] = []
 
 
@@ -59,10 +62,8 @@ def current_table(at_half_life: bool = False) -> Table:
         return own
     table = known.table
     if monotonic() >= (table.half_life if at_half_life else table.deadline):
-        valid = [each for each in (*known.previous, table) if monotonic() < each.deadline]
-        fresh = table_now()
-        known.previous, known.table = valid, fresh
-        table = fresh
+        table = table_now()
+        _replace_by(table)
         for listener in _refresh_listeners:
             listener()
     return table
@@ -78,6 +79,17 @@ def table_to_load_by() -> Table:
         if monotonic() < known.table.deadline:
             return known.table
         raise
+
+
+def _replace_by(table: Table) -> None:
+    """Have a table serve the process; those before it are kept for what was loaded by them."""
+    with _lock:
+        before = [*known.previous, known.table]
+        valid = [each for each in before if monotonic() < each.deadline]
+        known.table, known.previous = table, valid
+    for each in before:
+        if each not in valid:
+            each.end()
 
 
 class _OfThread(local):
@@ -111,11 +123,13 @@ def table_of_transaction() -> Table | None:
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
     if _own.hooks is not hooks or _own.epoch != _epoch:
-        _own.sees_the_past, _own.table = database_of(connection).sees_the_past(), None
+        _end_table_of_transaction()
+        _own.sees_the_past = database_of(connection).sees_the_past()
         _own.hooks, _own.epoch = hooks, _epoch
     if not _own.sees_the_past:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
+        _end_table_of_transaction()
         _own.table = table_now()
         _own.table.is_of_transaction = True
     return _own.table
@@ -140,7 +154,14 @@ def _forget_transactions() -> None:
     """Drop the tables of all threads."""
     global _epoch
     _epoch += 1
-    _own.hooks = _own.table = None
+    _own.hooks = None
+    _end_table_of_transaction()
+
+
+def _end_table_of_transaction() -> None:
+    table, _own.table = _own.table, None
+    if table is not None:
+        table.end()
 
 
 def on_refresh(listener: Callable[[], None]) -> None:
@@ -150,9 +171,11 @@ def on_refresh(listener: Callable[[], None]) -> None:
 
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
-    for table in (known.table, *known.previous):
+    with _lock:
+        before = known.table, *known.previous
+        known.table, known.previous = Table(seconds=0), []
+    for table in before:
         table.end()
-    known.table = Table(seconds=0)
     _forget_transactions()
 
 
@@ -169,7 +192,9 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
 
 
 def _users_changed() -> None:
-    for table in (known.table, *known.previous):
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
         table.facts = PolicyData()  # who is deciding now keeps the old one
     _forget_transactions()
 
@@ -177,5 +202,12 @@ def _users_changed() -> None:
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
-# Two processes must not share a nonce prefix and its count.
-os.register_at_fork(after_in_child=forget)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held it
+    forget()  # two processes must not share a nonce prefix and its count
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -117,7 +117,8 @@ def _decrypt_slowly(
 ) -> bytes:
     """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
-    if handle is not None and not uncommitted and handle.opens():
+    # Another thread may be changing keys, which is no concern of this one until it commits.
+    if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
         if opening is None and not materials.is_cached(handle.row):
