@@ -98,8 +98,9 @@ format: $(DEV) ## let ruff repair what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-types: $(DEV) ## mypy, strict
+types: $(DEV) ## mypy, strict; and what mypy and pyright see of the fields in a project
 	$(PY) -m mypy
+	$(PY) -m pytest -q -p no:randomly tests/fields/test_types.py
 
 imports: $(TEST) ## the layers of the package
 	@$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'

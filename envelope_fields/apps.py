@@ -25,8 +25,8 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         from envelope_fields import checks
         from envelope_fields.audit import denials, uses
-        from envelope_fields.fixtures import envelopes, formats
         from envelope_fields.fixtures import keys as key_fixtures
+        from envelope_fields.fixtures import serializers
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import on_demand
@@ -39,13 +39,13 @@ class EnvelopeFieldsConfig(AppConfig):
         on_demand.connect()
         denials.connect()
         grants.connect()
-        envelopes.connect()
+        serializers.connect()
         key_fixtures.connect()
         key_tables.connect(self)
         uses.connect()
         conversions.connect(self)
         users.connect()
-        formats.register()
+        serializers.register()
         dispatch.register()
         scope.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):

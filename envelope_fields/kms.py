@@ -17,7 +17,7 @@ from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
 from envelope_fields.crypto.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
-from envelope_fields.keyring import Errand
+from envelope_fields.keyring import Purpose
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 
@@ -32,10 +32,10 @@ __all__ = [
 
 PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
 
-_GENERATE = Errand(Action.GENERATE_DATA_KEY, "kms")
-_ENCRYPT = Errand(Action.ENCRYPT, "kms")
-_DECRYPT = Errand(Action.DECRYPT, "kms")
-_RE_ENCRYPT = Errand(Action.RE_ENCRYPT, "kms")
+_GENERATE = Purpose(Action.GENERATE_DATA_KEY, "kms")
+_ENCRYPT = Purpose(Action.ENCRYPT, "kms")
+_DECRYPT = Purpose(Action.DECRYPT, "kms")
+_RE_ENCRYPT = Purpose(Action.RE_ENCRYPT, "kms")
 
 Key = MasterKey | UUID | str
 EncryptionContext = Mapping[str, str]
@@ -134,14 +134,14 @@ def re_encrypt(
 
 
 def _decrypt(
-    ciphertext: bytes, context: EncryptionContext, key: Key | None, errand: Errand
+    ciphertext: bytes, context: EncryptionContext, key: Key | None, purpose: Purpose
 ) -> bytes:
     bound_to = _context(context)
     version_id = layout.parse(ciphertext).version_id
     if key is not None:
         _require_key(version_id, key)
     try:
-        return keyring.decrypt_for(errand, ciphertext, (bound_to,), record=uses.record)
+        return keyring.decrypt_for(purpose, ciphertext, (bound_to,), record=uses.record)
     except DecryptionFailed as failure:
         cause = str(failure)
     raise DecryptionFailed(
@@ -168,11 +168,11 @@ def _encrypt(
     key: Key,
     plaintext: bytes | bytearray | memoryview,
     context: EncryptionContext,
-    errand: Errand,
+    purpose: Purpose,
 ) -> bytes:
     try:
         bound_to = _context(context)
-        return keyring.encrypt_for(errand, _name(key), plaintext, bound_to, uses.record)
+        return keyring.encrypt_for(purpose, _name(key), plaintext, bound_to, uses.record)
     except BaseException:
         del plaintext
         raise

@@ -88,6 +88,11 @@ class _Repeats:
             self._seen[which] = _Window(monotonic() + FOLD_SECONDS, attempt)
             return 0 if window is None else window.repeats
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no denial is within its time."""
+        return not self._seen
+
     def over(self, now: float) -> Iterator[Attempt]:
         """Yield the last of each denial that was repeated, when its time is over."""
         with self._lock:
@@ -111,6 +116,7 @@ class _Denials(WriteBehind):
 
     def is_waiting(self, *, last: bool = False) -> bool:
         self.waiting.extend(self.repeats.over(inf if last else monotonic()))
+        self.is_empty = not self.waiting and self.repeats.is_empty
         return bool(self.waiting)
 
     def may_write(self, using: str) -> bool:
@@ -142,14 +148,14 @@ store = buffer.write_now
 def connect() -> None:
     """Listen to what the policy denies, and store what has to wait as soon as that is possible."""
     policy.on_denied(note)
-    buffer.connect(after_request=buffer.write_if_due)
+    buffer.connect()
 
 
 def note(denial: Denial) -> None:
     """Log a denied attempt, and store it now or later."""
-    buffer.belongs_here()
     attempt = Attempt(denial, now(), policy.origin())
     repeated = buffer.repeats.counted(attempt)
+    buffer.belongs_here()
     if repeated is not None or denial.action not in DATA_ACTIONS:
         _log(attempt)  # of values there may be thousands
     if repeated is not None:
@@ -159,5 +165,5 @@ def note(denial: Denial) -> None:
 
 def _log(attempt: Attempt) -> None:
     extra = {**trail.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
-    del extra["audit_number"], extra["audit_head"]  # it is no event yet
+    del extra["audit_number"]  # it is no event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)

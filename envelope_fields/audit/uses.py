@@ -18,9 +18,8 @@ import logging
 from datetime import datetime, timedelta
 from threading import Lock
 from time import monotonic, time
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.core.signals import request_started
 from django.db import DatabaseError, connections
 from django.utils import timezone
 
@@ -32,7 +31,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import clock, transactions
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import Errand
+from envelope_fields.keyring import Purpose
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 CHANNELS = ("fields", "kms")  # rotations and verifications come through another one
@@ -51,6 +50,7 @@ class _Uses(WriteBehind):
     def clear(self) -> None:
         super().clear()
         self.due_at = monotonic() + WRITE_SECONDS
+        self.is_empty = False  # the keyring counts, and does not say when
         self.lock = Lock()
         self.days: dict[Which, Day] = {}
         self.recorded: set[bytes] = set()  # versions, on this day since 1970
@@ -64,7 +64,7 @@ class _Uses(WriteBehind):
                 each.used.times, _moment(each.used), each.refused.times, _moment(each.refused)
             )
             when = latest(day.used_at, day.refused_at) or timezone.now()
-            which = each.version_id, when.date(), each.action, each.door
+            which = each.version_id, when.date(), each.action, each.channel
             self.days.setdefault(which, Day()).add(day)
         return self.days
 
@@ -92,26 +92,14 @@ class _Uses(WriteBehind):
         return self.recorded
 
 
-buffer = _Uses(_logger)
+buffer = _Uses(_logger, keyring.here)
 
 
 def connect() -> None:
     """Write what was counted when there is time, and record what is refused."""
-    request_started.connect(_begin_request, dispatch_uid="envelope_fields.audit.uses")
-    keyring.on_beginning(buffer.belongs_here)
+    keyring.on_first_use(buffer.belongs_here)
     keyring.on_refused(_record_refused)
-    buffer.connect(after_request=_end_request)
-
-
-def _begin_request(**_: Any) -> None:
-    keyring.here.came = False
-
-
-def _end_request(**_: Any) -> None:
-    """Write after a request that used a key: others may have nothing to do with a database."""
-    if keyring.here.came:
-        keyring.here.came = False
-        buffer.write_if_due()
+    buffer.connect()
 
 
 def flush() -> None:
@@ -169,7 +157,7 @@ def to_the_second(moment: datetime | None) -> datetime | None:
     return moment and moment.replace(microsecond=0)
 
 
-def record(version_id: bytes, errand: Errand) -> None:
+def record(version_id: bytes, purpose: Purpose) -> None:
     """Record a use by `kms`, unless one of this day by this process is recorded already.
 
     Raises:
@@ -180,7 +168,7 @@ def record(version_id: bytes, errand: Errand) -> None:
         return
     using = configuration().database
     now = timezone.now()
-    days = {_which(version_id, errand, now): Day(used_at=now)}
+    days = {_which(version_id, purpose, now): Day(used_at=now)}
     try:
         if _written(days, using):
             recorded.add(version_id)
@@ -206,14 +194,14 @@ def _written(days: dict[Which, Day], using: str) -> bool:
     return not connections[using].in_atomic_block
 
 
-def _record_refused(version_id: bytes, errand: Errand) -> None:
+def _record_refused(version_id: bytes, purpose: Purpose) -> None:
     """Record an attempt that was refused, where that is possible at once; never raises."""
     seen = buffer.refusals_seen
-    if errand.door not in CHANNELS or monotonic() < seen.get(version_id, 0):
+    if purpose.channel not in CHANNELS or monotonic() < seen.get(version_id, 0):
         return
     seen[version_id] = monotonic() + REFUSAL_SECONDS
     now = timezone.now()
-    days = {_which(version_id, errand, now): Day(refused_at=now)}
+    days = {_which(version_id, purpose, now): Day(refused_at=now)}
     try:
         using = configuration().database
         if not transactions.in_transaction(using):
@@ -224,12 +212,12 @@ def _record_refused(version_id: bytes, errand: Errand) -> None:
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
 
 
-def _which(version_id: bytes, errand: Errand, now: datetime) -> Which:
-    return version_id, now.date(), str(errand.action), errand.door
+def _which(version_id: bytes, purpose: Purpose, now: datetime) -> Which:
+    return version_id, now.date(), str(purpose.action), purpose.channel
 
 
-def _moment(tally: keyring.Tally) -> datetime | None:
+def _moment(counted: keyring.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
-    if not tally.times:
+    if not counted.times:
         return None
-    return timezone.now() - timedelta(seconds=max(monotonic() - tally.at, 0))
+    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))

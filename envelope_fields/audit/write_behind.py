@@ -20,7 +20,7 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import request_finished
+from django.core.signals import request_finished, request_started
 from django.db import connections
 
 from envelope_fields import keyring
@@ -32,17 +32,24 @@ PAUSE_SECONDS = 10  # after a failure, or each request would wait for a database
 class WriteBehind(ABC):
     """A buffer that is written as soon as that is possible; nothing that goes wrong is raised.
 
+    Args:
+        logger: where that is logged.
+        here: of a thread: `came` says whether its request has put something here; the others may
+            have nothing to do with a database. Without it, every request writes.
+
     Attributes:
         database: that of the keys when something was put here; tests change it under a process.
         due_at: before this time, of `monotonic`, requests write nothing.
+        is_empty: whether there is surely nothing; most requests end so.
     """
 
     SECONDS: ClassVar[float] = 0  # from one time to the next
     FAILED: ClassVar[str]
     LEVEL: ClassVar[int] = logging.WARNING
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, here: Any = None) -> None:
         self._logger = logger
+        self._here = here
         self.clear()
         os.register_at_fork(after_in_child=self.clear)  # it is the parent's to write
 
@@ -50,6 +57,7 @@ class WriteBehind(ABC):
         """Drop everything."""
         self.database: Any = None
         self.due_at = -inf
+        self.is_empty = True
 
     @abstractmethod
     def is_waiting(self, *, last: bool = False) -> bool:
@@ -63,23 +71,34 @@ class WriteBehind(ABC):
     def write(self, using: str) -> None:
         """Write everything; what could not be written is kept."""
 
-    def connect(self, after_request: Callable[..., None]) -> None:
-        """Write when there is time.
-
-        Args:
-            after_request: a receiver of `request_finished`.
-        """
-        request_finished.connect(after_request, dispatch_uid=(type(self), "write_behind"))
+    def connect(self) -> None:
+        """Write when there is time."""
+        request_started.connect(self._begin_request, dispatch_uid=(type(self), "write_behind"))
+        request_finished.connect(self._end_request, dispatch_uid=(type(self), "write_behind"))
         keyring.on_refresh(self.write_if_due)
         at_process_end(self.at_end)
+
+    def _begin_request(self, **_: Any) -> None:
+        if self._here is not None:
+            self._here.came = False
+
+    def _end_request(self, **_: Any) -> None:
+        if self._here is None:
+            self.write_if_due()
+        elif self._here.came:
+            self._here.came = False
+            self.write_if_due()
 
     def belongs_here(self) -> None:
         """Note that what is gathered from now on belongs to the present database of the keys."""
         self.database = _database_name()
+        self.is_empty = False
         cover_process_end()
 
     def write_if_due(self, **_: Any) -> None:
         """Write where that may be done by now, and it is time."""
+        if self.is_empty:
+            return
         with self._quietly():
             self.database = _database_name()
             if monotonic() >= self.due_at and self.is_waiting():

@@ -1,4 +1,4 @@
-"""The settings of this package, `ENVELOPE_FIELDS`: the only place that reads them."""
+"""The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from envelope_fields.databases.base import Database, as_django_has_it
 from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
-_ELSEWHERE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
+_REMOTE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 LOOKS = 10
 
@@ -320,6 +320,6 @@ class MySQL(Database):
 
 
 def _kind(table_type: str, engine: Any) -> Kind:
-    if str(engine).upper() in _ELSEWHERE:
+    if str(engine).upper() in _REMOTE:
         return Kind.FOREIGN_TABLE
     return _KINDS.get(table_type, Kind.TABLE)

@@ -83,7 +83,10 @@ class BindingMixin(_Field):
 
     def row_of(self, instance: Model) -> Any:
         """Return the primary key that an object has in the table of this field."""
-        return self.row_in(instance.__dict__)
+        data, name = instance.__dict__, self.row_names[0]
+        if name not in data and instance._meta.concrete_model is not self.model:
+            return getattr(instance, name)  # of a parent, by the link to it: no query is made
+        return self.row_in(data)
 
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:

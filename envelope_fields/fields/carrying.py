@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -55,16 +55,22 @@ class CarryingMixin(BindingMixin):
         """Return what a prepared value that is no plain one puts into the column."""
         if isinstance(carrier, Kept):
             return self._kept_by(carrier, connection)
-        return storable(self, self._own(carrier))
+        return storable(self, self._own(carrier), connection.alias)
 
     def _kept_by(self, carrier: Kept, connection: BaseDatabaseWrapper) -> bytes | StoredCol:
         """Return the column itself for a sealed value, or its envelope for another database."""
         instance = carrier.instance
-        if connection.alias == router.db_for_write(type(instance), instance=instance):
-            return StoredCol(self.model._meta.db_table, self)
-        opened = Unencrypted(carrier.sealed.open(), instance)
+        encrypted_anew = partial(self._encrypted_anew, carrier, connection.alias)
+        if connection.alias != router.db_for_write(type(instance), instance=instance):
+            return encrypted_anew()
+        column = StoredCol(self.model._meta.db_table, self)
+        column.encrypted_anew = encrypted_anew
+        return column
+
+    def _encrypted_anew(self, carrier: Kept, using: str) -> bytes:
+        opened = Unencrypted(carrier.sealed.open(), carrier.instance)
         refuse_mask(self, opened.value)
-        envelope: bytes = self.writer(opened, connection.alias)
+        envelope: bytes = self.writer(opened, using)
         return envelope
 
     def _own(self, stored: StoredEnvelope) -> StoredEnvelope:

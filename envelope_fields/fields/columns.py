@@ -23,7 +23,7 @@ from envelope_fields.fields.errors import refuse
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
-OPENED = "envelope_fields_opened"  # in a query: the names of fields that it opens when it loads
+OPENED = "envelope_fields_opened"  # in a query: where the fields are that it opens when it loads
 
 
 def is_column(expression: Any) -> bool:
@@ -94,7 +94,7 @@ def _loads_objects(query: Any, column: EncryptedCol) -> bool:
     ):
         return False
     opened = vars(query).get(OPENED)
-    return opened is None or column.target.name not in opened
+    return opened is None or column.target.values.place not in opened
 
 
 def _refuse_computing(compiler: Any) -> None:

@@ -21,12 +21,13 @@ from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.histories import is_history
-from envelope_fields.fields.masking import RAISE, MaskingMixin, refuse_mask
+from envelope_fields.fields.masking import MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.raw_saves import prepare_saves_of
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
 from envelope_fields.fields.sealed import EncryptedAttribute, SealedValue, sealed_in
+from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import decrypt_to_verify
 
@@ -49,9 +50,6 @@ _CACHED = (
     "has_drafts",
     CACHED_AS,
 )
-
-KeyChoice = str | Callable[[Any], str] | None
-
 
 sealed.watch_models()
 drafts.watch()  # models are declared before any application is ready
@@ -97,7 +95,7 @@ class EncryptedFieldMixin(
         context: str | None = None,
         previous_contexts: Iterable[str] = (),
         copy_of: str | None = None,
-        on_denied: str = RAISE,
+        on_denied: OnDenied = "raise",
         **kwargs: Any,
     ) -> None:
         self.key = key

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.types import Options, Typed
 
 # Databases refuse NaN and Infinity in a `JSONField`; they do not see what is in an envelope.
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
-class EncryptedJSONField(EncryptedFieldMixin, models.JSONField):
+class EncryptedJSONField(Typed[Any, Any], EncryptedFieldMixin, models.JSONField):
     """A `JSONField` whose values are stored encrypted, as UTF-8 JSON.
 
     `None` is SQL's NULL; JSON null is written as for `JSONField`, by `Value(None, JSONField())`
     or, from Django 6.1, `JSONNull()`.
     """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            verbose_name: Any = ...,
+            name: str | None = ...,
+            encoder: type[json.JSONEncoder] | None = ...,
+            decoder: type[json.JSONDecoder] | None = ...,
+            *,
+            null: bool = ...,
+            **options: Unpack[Options],
+        ) -> None: ...
 
     def to_plaintext(self, value: Any) -> bytes:
         if hasattr(value, "as_sql"):  # JSON null, the one expression that comes this far

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import Field, Model
 
 from envelope_fields.exceptions import EnvelopeError
@@ -68,7 +68,7 @@ def _opens(held: SealedValue) -> bool:
     """Whether a value opens for the principal who is bound to this code."""
     try:
         return not isinstance(held.open(), Mask)
-    except EnvelopeError:
+    except (EnvelopeError, ImproperlyConfigured):
         return False
 
 

@@ -6,17 +6,18 @@ it cannot be written anywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
+from django.db.models.sql.compiler import SQLInsertCompiler
 from django.utils.translation import gettext_lazy, override
 
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
 from envelope_fields.fields.columns import SEALED_AS, EncryptedCol
 from envelope_fields.fields.sealed import SealedValue, encrypted_fields
 from envelope_fields.keyring import version_of
@@ -109,6 +110,8 @@ class ShownValue(SealedValue):
     def open(self) -> Any:
         try:
             return super().open()
+        except OpeningNeedsThread:
+            raise  # nothing is wrong with the value
         except (EnvelopeError, ImproperlyConfigured) as error:
             return Unopened(self, str(error) if may_view_key(self.envelope) else "")
 
@@ -185,7 +188,16 @@ class StoredValue:
 
 
 class StoredCol(EncryptedCol):
-    """The column itself, written back into itself."""
+    """The column itself, written back into itself.
+
+    Attributes:
+        encrypted_anew: what gives the envelope of a new row, where a raw save inserts one: it does
+            not say so before.
+    """
+
+    encrypted_anew: Callable[[], bytes]
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if isinstance(compiler, SQLInsertCompiler):
+            return "%s", [self.encrypted_anew()]
         return Col.as_sql(self, compiler, connection)

@@ -89,4 +89,4 @@ def _encrypted(model: Any, name: str) -> str:
     field = model._meta.get_field(name)
     if not hasattr(field, "to_plaintext"):
         raise FieldError(f"{field} is not an encrypted field, so it is not opened().")
-    return str(field.name)
+    return str(field.place)

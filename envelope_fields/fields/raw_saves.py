@@ -59,8 +59,9 @@ def _prepared(field: Any, value: Any, instance: Model) -> Any:
     if isinstance(value, BroughtValue):
         return value.prepared(field, instance, add=True)
     if isinstance(value, SealedValue):
-        if isinstance(value.prepared(field, instance, add=False), Kept):
-            return StoredEnvelope(value.envelope, field.label)  # the same bytes once more
+        prepared = value.prepared(field, instance, add=False)
+        if prepared is not None:
+            return prepared
         value = value.open()
     is_prepared = value is None or isinstance(value, StoredEnvelope | Unencrypted | Kept)
     if is_prepared or hasattr(value, "resolve_expression"):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from envelope_fields.crypto import envelope, format
 from envelope_fields.exceptions import (
     DecryptionFailed,
@@ -21,31 +23,43 @@ from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedValue, log_failure
 from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, load_handle
+from envelope_fields.policy.principals import bound_actor
 
 Reader = Callable[[Any, Any, Any], Any]
 Decrypt = Callable[[bytes, Sequence[bytes], str], bytes]
 
 _header = slice(format.HEADER_BYTES)
+_UNASKED: Any = object()
 
 
 def sealer(field: Any, kind: type[SealedValue]) -> Reader:
     """Return the converter by which one query loads objects: it opens nothing, and raises nothing.
 
-    Handles are kept for the query, so that a value costs no more than a look into a dictionary.
+    Handles are kept for the query, so that a value costs no more than a look into a dictionary;
+    and for the one who loads, who may be another by the next row.
     """
     place = field.place
-    known: dict[Any, tuple[Handle | None, float]] = {}
+    known: dict[Any, Handle | None] = {}
+    loader = bound_actor()
 
     def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
+        nonlocal loader
         if value is None:
             return None
+        if bound_actor() is not loader:
+            known.clear()
+            loader = bound_actor()
         header = value[_header] if type(value) is bytes else None  # SQLite stores any type
-        found = known.get(header)
-        if found is None or monotonic() >= found[1]:
-            handle = load_handle(header, place)
-            until = float("inf") if handle is None else handle.table.half_life
-            found = known[header] = handle, until
-        return kind(field, value, found[0])
+        handle = known.get(header, _UNASKED)
+        if handle is _UNASKED or (
+            handle is not None
+            and (
+                monotonic() >= handle.table.half_life
+                or (handle.facts is not None and handle.facts is not handle.table.facts)
+            )
+        ):
+            handle = known[header] = load_handle(header, place)
+        return kind(field, value, handle)
 
     return seal
 
@@ -62,6 +76,8 @@ def opener(field: Any) -> Callable[[SealedValue], Any]:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(sealed)
             raise _unopened(sealed, error) from error
+        except Exception as error:  # settings, a broken transaction: they are logged, too
+            raise _told(sealed, error) from error.__cause__
         try:
             return from_plaintext(plaintext)
         except Exception as error:  # a decoder may raise anything, with the plaintext in it
@@ -104,8 +120,9 @@ def reader(field: Any, decrypt: Decrypt = decrypt) -> Reader:
 def _unopened(sealed: SealedValue, error: Exception) -> Exception:
     """Return the error for a sealed value that a caller looked at."""
     problem = _unread(sealed.field, sealed.envelope, error)
-    if isinstance(error, KeyAccessDenied) and sealed.handle is not None:
-        return _told(sealed, problem, f" The object was loaded by {sealed.handle.loaded_by}.")
+    loaded_by = None if sealed.handle is None else sealed.handle.loaded_by
+    if isinstance(error, KeyAccessDenied) and loaded_by is not None:
+        return _told(sealed, problem, f" The object was loaded by {loaded_by}.")
     if isinstance(error, OpeningNeedsThread):
         name = sealed.field.name
         return _told(sealed, problem, f" Use `await obj.arefresh_from_db(fields=[{name!r}])`.")
@@ -114,7 +131,9 @@ def _unopened(sealed: SealedValue, error: Exception) -> Exception:
 
 def _told(sealed: SealedValue, error: Exception, what: str = "") -> Exception:
     """Return an error that says in which row the value is, and log it."""
-    if isinstance(error, EnvelopeError):
+    if isinstance(error, ImproperlyConfigured):
+        error = type(error)(f"{sealed.field}: {error}")
+    if isinstance(error, EnvelopeError | ImproperlyConfigured):
         error = type(error)(f"{error}{what}{sealed.where()}")
     log_failure(error)
     return error

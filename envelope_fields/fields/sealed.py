@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from copy import deepcopy
+from functools import partial
 from typing import Any, NoReturn
 
 from django.apps import apps
+from django.db import DatabaseError
 from django.db.models import Model
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import class_prepared, post_init
@@ -103,9 +106,11 @@ class SealedValue:
             return False
         alias = field.key(instance)
         try:
-            return bool(version_of(self.envelope[1 : layout.HEADER_BYTES]).alias != alias)
-        except EnvelopeError:  # it cannot be read, and so it stays
-            return False
+            return bool(version_of(layout.parse(self.envelope).version_id).alias != alias)
+        except EnvelopeError as error:
+            if isinstance(error.__cause__, DatabaseError):
+                raise  # it may have another key, and would be gone with its own
+            return False  # it cannot be read, and so it stays
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.field}>"
@@ -117,7 +122,13 @@ class SealedValue:
             if (self.field, self.envelope) == (other.field, other.envelope):
                 return True
             other = other.open()
-        return False if other is None else self.open() == other
+        if other is None:
+            return False
+        try:
+            return self.open() == other
+        except BaseException:
+            del other  # error reports show variables
+            raise
 
     __hash__ = None  # type: ignore[assignment]  # what is equal to a list has no hash
 
@@ -142,6 +153,16 @@ class SealedValue:
     __str__ = __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __format__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _refuse
     __bytes__ = _refuse
+
+
+class AssignedValue(SealedValue):
+    """A sealed value that code has taken from an object and assigned: it is written."""
+
+    __slots__ = ()
+
+    def prepared(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope | None:
+        prepared = super().prepared(field, instance, add)
+        return None if isinstance(prepared, Kept) else prepared
 
 
 class BroughtValue(SealedValue):
@@ -180,6 +201,14 @@ class BroughtValue(SealedValue):
 
     def as_text(self, field: Any, instance: Model) -> str | None:
         return None if self._is_changed() else layout.encode_text(self.envelope)
+
+    def __deepcopy__(self, memo: Any) -> SealedValue:
+        copied: Any = self.as_kind(type(self))
+        copied._seen.extend(deepcopy(self._seen, memo))
+        return copied  # type: ignore[no-any-return]  # of this class
+
+    def __reduce__(self) -> Any:
+        return *super().__reduce__(), (None, {"_seen": self._seen})  # it may have been changed
 
     def saved(self, row: Any) -> Any:
         """Return what an object holds in its place when its row has been written."""
@@ -223,7 +252,8 @@ class EncryptedAttribute(DeferredAttribute):
             return self
         data, name = instance.__dict__, self._name
         held = data.get(name, _MISSING)
-        if type(held) is SealedValue and not self._masks:  # most are, and it is the fast way
+        # Most are, and it is the fast way. That of another field may be a mask.
+        if type(held) is SealedValue and held.field is self.field and not self._masks:
             value = data[name] = held.field.opened(held)
             return value
         if held is _MISSING:
@@ -244,6 +274,8 @@ class EncryptedAttribute(DeferredAttribute):
         elif issubclass(kind, SealedValue):
             if value.row is _MISSING:
                 value.belongs_to(data)
+            elif kind is SealedValue and self._is_assigned(instance, value):
+                value = value.as_kind(AssignedValue)
         elif kind is StoredEnvelope:
             value = BroughtValue(self.field, value.envelope)
         else:
@@ -252,6 +284,12 @@ class EncryptedAttribute(DeferredAttribute):
                 return  # what was shown in the place of the value does not replace it
             value = self.field.unmasked(value)
         data[self._name] = value
+
+    def _is_assigned(self, instance: Any, value: SealedValue) -> bool:
+        """Whether code assigns a value, rather than Django which makes an object of a row."""
+        if instance._state.adding and self._name not in instance.__dict__:
+            return False
+        return instance.__dict__.get(self._name) is not value
 
     def __delete__(self, instance: Any) -> None:
         try:
@@ -262,7 +300,7 @@ class EncryptedAttribute(DeferredAttribute):
     def fetch_many(self, instances: Iterable[Any]) -> None:
         """Load the values of several objects at once, and open none (Django 6.1)."""
         lacking = [
-            each for each in instances if self._name not in each.__dict__ and each.pk is not None
+            each for each in instances if self._name not in each.__dict__ and each._is_pk_set()
         ]
         if not lacking:
             return
@@ -290,23 +328,32 @@ def _prepared(*, sender: Any, **_: Any) -> None:
     Elsewhere the attribute does, which takes a fraction of the time.
     """
     names = [field.attname for field in sender._meta.concrete_fields]
+    later = []
     for field in sender._meta.concrete_fields:
         if not hasattr(field, "row_names"):
             continue
         position = names.index(field.attname)
-        if len(field.row_names) == 1 and names.index(field.row_names[0]) < position:
-            attribute = getattr(sender, field.attname, None)
-            if isinstance(attribute, EncryptedAttribute):
-                attribute.row_name = field.row_names[0]
-        else:
-            post_init.connect(_note_rows, sender=sender, dispatch_uid="envelope_fields.sealed.rows")
+        comes_before = len(field.row_names) == 1 and names.index(field.row_names[0]) < position
+        attribute = getattr(sender, field.attname, None)
+        if comes_before and isinstance(attribute, EncryptedAttribute):
+            attribute.row_name = field.row_names[0]
+        # `only()` leaves out the primary key of a parent, which an object has in its link, too.
+        if not comes_before or field.model._meta.concrete_model is not sender._meta.concrete_model:
+            later.append(field)
+    if later:
+        post_init.connect(
+            partial(_note_rows, later),
+            sender=sender,
+            weak=False,
+            dispatch_uid="envelope_fields.sealed.rows",
+        )
 
 
-def _note_rows(*, instance: Model, **_: Any) -> None:
-    for field in encrypted_fields(instance):
+def _note_rows(fields: list[Any], *, instance: Model, **_: Any) -> None:
+    for field in fields:
         sealed = sealed_in(instance, field)
         if sealed is not None and sealed.row is _MISSING:
-            sealed.belongs_to(instance.__dict__)
+            sealed.row = field.row_of(instance)
 
 
 def log_failure(error: Exception) -> None:

@@ -8,24 +8,30 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields.carriers import StoredEnvelope
 from envelope_fields.fields.errors import named
-from envelope_fields.keyring import WRITE_FIELD, refused, version_of
+from envelope_fields.keyring import WRITE_FIELD, refuse_uncommitted, refused, version_of
 from envelope_fields.models import KeyState
 
 _LOST = (KeyState.PENDING_DELETION, KeyState.DESTROYED)
 
 
-def storable(field: Any, stored: StoredEnvelope) -> bytes:
+def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
     """Return an envelope that is to be stored as it is.
 
     Its key may come later in the fixture. One that is there, and is about to be destroyed or gone,
     would take the value with it: the count of what is under it is over. The attempt is recorded.
 
+    Args:
+        field: the field whose column it goes to.
+        stored: the envelope.
+        using: the database that it goes to.
+
     Raises:
-        MasterKeyUnusable: its key or version is pending deletion or destroyed; or the keys'
-            database could not be read.
+        MasterKeyUnusable: its key or version is pending deletion or destroyed; or the version is
+            not committed, and goes to another database; or the keys' database could not be read.
     """
     try:
         version = version_of(layout.parse(stored.envelope).version_id)
+        refuse_uncommitted(version, using)
     except MasterKeyNotFound:
         return stored.envelope
     except MasterKeyUnusable as error:

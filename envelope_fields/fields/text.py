@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.types import Get, Set, TextOptions, Typed
 
 
-class EncryptedTextField(EncryptedFieldMixin, models.TextField):  # type: ignore[type-arg]
+class EncryptedTextField(Typed[Set, Get], EncryptedFieldMixin, models.TextField):  # type: ignore[type-arg,misc]
     """A `TextField` whose values are stored encrypted, as UTF-8."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str  # for the plugin of django-stubs
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedTextField[str, str],
+            verbose_name: Any = ...,
+            name: str | None = ...,
+            *,
+            null: Literal[False] = ...,
+            **options: Unpack[TextOptions],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedTextField[str | None, str | None],
+            verbose_name: Any = ...,
+            name: str | None = ...,
+            *,
+            null: bool,
+            **options: Unpack[TextOptions],
+        ) -> None: ...
+        @overload  # for subclasses, and what they call of this one
+        def __init__(
+            self,
+            verbose_name: Any = ...,
+            name: str | None = ...,
+            *,
+            null: bool = ...,
+            **options: Unpack[TextOptions],
+        ) -> None: ...
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def to_plaintext(self, value: Any) -> bytes:
         # What is text is stored as it is, and most is: Django's preparing would only say so again.

@@ -272,7 +272,7 @@ def _remove(deleted: Grantee, name: str) -> None:
     """Remove the grants of a grantee, also a last one, which is void."""
     using = configuration().database
     rows = KeyGrant.objects.using(using).filter(granted_to(deleted)).select_related("master_key")
-    with transaction.atomic(using=using):
+    with audit.prepared(using), transaction.atomic(using=using):
         # All of them before the first event: `revoke` locks one before the head of the trail, too.
         named = [grant for grant in rows.order_by("pk") if grantee(grant) == deleted]
         gone = [grant for grant in named if _is_removed(grant, using)]

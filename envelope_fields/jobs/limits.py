@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.keyring.moving import WRAPS_PER_PREFIX
+from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 
 BATCH_SIZE = 2000
 

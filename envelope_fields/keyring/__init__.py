@@ -3,24 +3,25 @@
 Rooms: `rows` reads key versions from the database, `wrapping` asks root keys, `materials` has the
 plaintext, and a `table` holds what follows from both for `KEY_CACHE_SECONDS`, or until a key
 changes in this process; the `cache` has the table of the process. Keys are `derived` when the
-policy admits a caller at the `door`, where `uses` are counted, and `values` are encrypted and
+policy admits a caller, where `uses` are counted, and `values` are encrypted and
 decrypted with them.
 """
 
 from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
+from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version
 from envelope_fields.keyring.uses import (
     WRITE_FIELD,
-    Errand,
     Harvest,
-    Tally,
+    Purpose,
+    UseCount,
     harvest,
     harvest_uses,
     here,
-    on_beginning,
+    on_first_use,
     on_refused,
     refused,
 )
@@ -44,10 +45,10 @@ from envelope_fields.keyring.wrapping import (
 __all__ = [
     "BOUND",
     "WRITE_FIELD",
-    "Errand",
     "Handle",
     "Harvest",
-    "Tally",
+    "Purpose",
+    "UseCount",
     "cache_seconds",
     "check_root_key",
     "check_version",
@@ -67,10 +68,11 @@ __all__ = [
     "here",
     "load_handle",
     "mac",
-    "on_beginning",
+    "on_first_use",
     "on_refresh",
     "on_refused",
     "open_audit_key",
+    "refuse_uncommitted",
     "refused",
     "rewrapped",
     "version_of",

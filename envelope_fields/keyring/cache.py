@@ -1,21 +1,29 @@
 """What this process knows of keys: the table that serves all threads, until its time is over.
 
 While this thread's connection has uncommitted key changes nothing is kept at all (law 3); a
-transaction that sees a `snapshot` of the past keeps what it learns to itself.
+transaction that sees the database as it was when it began keeps what it learns to itself. That may
+be older than `KEY_CACHE_SECONDS`, or than a change that this process has made since, and no other
+thread and no later transaction goes by it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from threading import RLock, local
 from time import monotonic
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.conf import SETTING
+from envelope_fields.conf import SETTING, configuration
+from envelope_fields.databases import database_of
+from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, snapshots
+from envelope_fields.keyring import materials
 from envelope_fields.keyring.bound import table_now
 from envelope_fields.keyring.table import Table
 from envelope_fields.models import key_changes
@@ -35,6 +43,9 @@ class _OfProcess:
 
 
 known = _OfProcess()
+# Of what is known, so that no table is lost: it has to end, too. Keys may be forgotten while they
+# are, by what is collected as garbage.
+_lock = RLock()
 _refresh_listeners: list[Callable[[], None]] = []
 
 
@@ -46,15 +57,13 @@ def current_table(at_half_life: bool = False) -> Table:
     """
     if uncommitted and key_changes.uncommitted():
         return Table(seconds=0)
-    own = snapshots.table()
+    own = table_of_transaction()
     if own is not None:
         return own
     table = known.table
     if monotonic() >= (table.half_life if at_half_life else table.deadline):
-        valid = [each for each in (*known.previous, table) if monotonic() < each.deadline]
-        fresh = table_now()
-        known.previous, known.table = valid, fresh
-        table = fresh
+        table = table_now()
+        _replace_by(table)
         for listener in _refresh_listeners:
             listener()
     return table
@@ -72,6 +81,89 @@ def table_to_load_by() -> Table:
         raise
 
 
+def _replace_by(table: Table) -> None:
+    """Have a table serve the process; those before it are kept for what was loaded by them."""
+    with _lock:
+        before = [*known.previous, known.table]
+        valid = [each for each in before if monotonic() < each.deadline]
+        known.table, known.previous = table, valid
+    for each in before:
+        if each not in valid:
+            each.end()
+
+
+class _OfThread(local):
+    """The table of this thread's transaction, and the commit hooks by which that is known."""
+
+    checked: tuple[BaseDatabaseWrapper, int] | None = None  # of what connection, and when
+    hooks: list[Any] | None = None
+    epoch = -1
+    sees_the_past = False
+    table: Table | None = None
+
+
+_own = _OfThread()
+_epoch = 0
+
+
+def table_of_transaction() -> Table | None:
+    """Return the table of this thread's transaction, or None where it sees the present.
+
+    Raises:
+        ImproperlyConfigured: it sees what others have not committed, and may still take back.
+    """
+    connection = connections[configuration().database]
+    if _own.checked != (connection, _epoch):
+        _check_isolation(connection)
+        _own.checked = connection, _epoch
+    if not connection.in_atomic_block:
+        # Without autocommit, nothing tells one transaction from the next.
+        has_autocommit = connection.autocommit or autocommits(connection)
+        return None if has_autocommit else Table(seconds=0)
+    # Django begins a new list of hooks whenever a transaction ends.
+    hooks = connection.run_on_commit
+    if _own.hooks is not hooks or _own.epoch != _epoch:
+        _end_table_of_transaction()
+        _own.sees_the_past = database_of(connection).sees_the_past()
+        _own.hooks, _own.epoch = hooks, _epoch
+    if not _own.sees_the_past:
+        return None
+    if _own.table is None or monotonic() >= _own.table.deadline:
+        _end_table_of_transaction()
+        _own.table = table_now()
+        _own.table.is_of_transaction = True
+    return _own.table
+
+
+def _check_isolation(connection: BaseDatabaseWrapper) -> None:
+    if database_of(connection).reads_uncommitted():
+        raise ImproperlyConfigured(
+            f"The database {connection.alias!r} holds keys and is read with the isolation level "
+            '"read uncommitted": values would be stored under key versions that are never '
+            'committed. Set "isolation_level": "read committed" in its OPTIONS.'
+        )
+
+
+def holds(table: Table) -> bool:
+    """Whether a table is that of this thread's transaction, as far as it is known."""
+    hooks = connections[configuration().database].run_on_commit
+    return _own.table is table and _own.hooks is hooks and _own.epoch == _epoch
+
+
+def _forget_transactions() -> None:
+    """Drop the tables of all threads."""
+    global _epoch
+    _epoch += 1
+    _own.hooks = None
+    _end_table_of_transaction()
+
+
+def _end_table_of_transaction() -> None:
+    table, _own.table = _own.table, None
+    if table is not None:
+        table.end()
+
+
 def on_refresh(listener: Callable[[], None]) -> None:
     """Call `listener` when keys are about to be read anew, about every `KEY_CACHE_SECONDS`."""
     _refresh_listeners.append(listener)
@@ -79,10 +171,12 @@ def on_refresh(listener: Callable[[], None]) -> None:
 
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
-    for table in (known.table, *known.previous):
+    with _lock:
+        before = known.table, *known.previous
+        known.table, known.previous = Table(seconds=0), []
+    for table in before:
         table.end()
-    known.table = Table(seconds=0)
-    snapshots.forget()
+    _forget_transactions()
 
 
 def evict() -> None:
@@ -98,13 +192,22 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
 
 
 def _users_changed() -> None:
-    for table in (known.table, *known.previous):
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
         table.facts = PolicyData()  # who is deciding now keeps the old one
-    snapshots.forget()
+    _forget_transactions()
 
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
-# Two processes must not share a nonce prefix and its count.
-os.register_at_fork(after_in_child=forget)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held it
+    forget()  # two processes must not share a nonce prefix and its count
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -23,7 +23,7 @@ from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import (
     READ_FIELD,
     WRITE_FIELD,
-    Errand,
+    Purpose,
     counted,
     here,
     refused,
@@ -71,17 +71,17 @@ def known_key(derivation: bytes, place: str) -> AESGCM | None:
     return key if is_admitted(table, version, place, READ_FIELD) else None
 
 
-def unwrapping_key_for(errand: Errand, derivation: Any, place: str) -> AESGCM:
+def unwrapping_key_for(purpose: Purpose, derivation: Any, place: str) -> AESGCM:
     """Return the key that opens a data key; errors as above."""
     here.came = True
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = current_table()
     facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
-    admit(table, facts, row.state, place, errand)
+    admit(table, facts, row.state, place, purpose)
     opening = table.unwrapping.get(derivation)
     key = derived(table, row, derivation) if opening is None else opening[0]
-    counted(row.state.version_id, errand).one()
+    counted(row.state.version_id, purpose).one()
     return key
 
 
@@ -128,30 +128,30 @@ def wrapping_key(
 
 
 def wrapping_key_for(
-    errand: Errand,
+    purpose: Purpose,
     key: str | UUID,
     using: str | None,
     place: str = "",
     managed_by: str | None = None,
 ) -> WrappingKey:
-    """Return what wraps a data key, for any errand; see `wrapping_key`."""
+    """Return what wraps a data key, for any purpose; see `wrapping_key`."""
     here.came = True
     if monotonic() >= known.table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
     table = current_table()
     facts = table.facts
     # What `kms` wraps goes to places that are not known here: each has a prefix of its own.
-    budgeted = table.wrapping_key(key, place) if errand is WRITE_FIELD else None
+    budgeted = table.wrapping_key(key, place) if purpose is WRITE_FIELD else None
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
-    admit(table, facts, row.state, place, errand)
-    if errand is WRITE_FIELD:
+    admit(table, facts, row.state, place, purpose)
+    if purpose is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
-    if errand is WRITE_FIELD and budgeted is None:
+    if purpose is WRITE_FIELD and budgeted is None:
         table.keep_wrapping_key(key, place, wrapping_key, serving(table, row, WRITE_FIELD))
-    counted(row.state.version_id, errand).one()
+    counted(row.state.version_id, purpose).one()
     return wrapping_key
 
 
@@ -181,17 +181,17 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
         )
 
 
-def is_admitted(table: Table, version: KeyVersionState, place: str, errand: Errand) -> bool:
+def is_admitted(table: Table, version: KeyVersionState, place: str, purpose: Purpose) -> bool:
     """Whether it is known already that this actor may come through, and is counted."""
     actor = authorization.known_actor()
-    if (actor, errand, version.version_id, place) not in table.facts.admitted:
+    if (actor, purpose, version.version_id, place) not in table.facts.admitted:
         return False
-    counted(version.version_id, errand).one()
+    counted(version.version_id, purpose).one()
     return True
 
 
 def admit(
-    table: Table, facts: PolicyData, version: KeyVersionState, place: str, errand: Errand
+    table: Table, facts: PolicyData, version: KeyVersionState, place: str, purpose: Purpose
 ) -> None:
     """Ask the policy, then whether the state allows it: who may not is not told the state.
 
@@ -200,29 +200,29 @@ def admit(
         facts: what is known of people, as the table had it before anything was read.
         version: the key version.
         place: `app.model.field`, for the value of a field.
-        errand: what the key is needed for.
+        purpose: what the key is needed for.
 
     Raises:
         KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
         MasterKeyUnusable: the state forbids it, or something could not be read.
     """
     policy = table.policy(version.key_id)
-    attempt = Attempt(errand.action, version.key_id, version.alias, place)
+    attempt = Attempt(purpose.action, version.key_id, version.alias, place)
     lasts = authorization.admit(attempt, policy, facts, configuration().database)
     try:
-        check_state(errand.action, version)
+        check_state(purpose.action, version)
     except MasterKeyUnusable:
-        refused(version.version_id, errand)
+        refused(version.version_id, purpose)
         raise
     if lasts:
-        facts.admitted.add((authorization.known_actor(), errand, version.version_id, place))
+        facts.admitted.add((authorization.known_actor(), purpose, version.version_id, place))
 
 
-def serving(table: Table, row: rows.KeyRow, errand: Errand) -> Serving:
+def serving(table: Table, row: rows.KeyRow, purpose: Purpose) -> Serving:
     """Return what a table keeps with a derived key: whom it serves without being asked."""
     policy = table.policy(row.state.key_id)
     return (
-        counted(row.state.version_id, errand),
+        counted(row.state.version_id, purpose),
         authorization.serves_everybody(policy),
         authorization.serves_unbound_code(policy),
         row.state,

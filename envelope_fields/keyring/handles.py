@@ -21,14 +21,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.keyring import rows, snapshots
+from envelope_fields.keyring import cache, rows
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
 from envelope_fields.policy import authorization
 from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy, PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.principals import Actor, Principal, bound_actor
+from envelope_fields.policy.principals import (
+    Actor,
+    Principal,
+    bound_actor,
+    current_principal,
+)
 from envelope_fields.policy.requests import in_flight
 
 # For keys that every principal may use it is never looked up who that is.
@@ -55,18 +60,19 @@ class Handle:
         self.row = row
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.facts = None if table.is_of_transaction else facts
-        self._loaded_by = bound_actor()
+        actor = self._loaded_by = bound_actor()
         policy = table.policy(row.state.key_id)
         self.serves_everybody = authorization.serves_everybody(policy)
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
         check_state(READ_FIELD.action, row.state)
         self.admitted: str | None
-        if self._loaded_by is None:
+        if actor is None:
             is_open = authorization.serves_unbound_code(policy) and not in_flight
             self.admitted = _ANY_PRINCIPAL if is_open else None
         elif self.serves_everybody:
             self.admitted = _ANY_PRINCIPAL
         else:
+            self._loaded_by = current_principal()  # a login changes who is behind an actor
             may = authorization.is_allowed(attempt, policy, facts, configuration().database)
             self.admitted = authorization.known_actor() if may else None
 
@@ -80,7 +86,7 @@ class Handle:
         table = self.table
         if monotonic() >= table.deadline:
             return False
-        if not (snapshots.holds(table) if self.facts is None else self.facts is table.facts):
+        if not (cache.holds(table) if self.facts is None else self.facts is table.facts):
             return False
         # Where none is bound, it opens for the principal who was admitted.
         return self.admitted is not None if bound_actor() is None else self.admits()
@@ -92,9 +98,10 @@ class Handle:
         return self.admitted is not None and self.admitted == authorization.known_actor()
 
     @property
-    def loaded_by(self) -> str:
-        """Who loaded the value, for messages."""
-        return described(self._loaded_by)
+    def loaded_by(self) -> str | None:
+        """Who loaded the value, for messages; None where one handle serves all who load."""
+        is_shared = self.serves_everybody and self._loaded_by is not None
+        return None if is_shared else described(self._loaded_by)
 
 
 def described(actor: Actor | None) -> str:
@@ -124,8 +131,10 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
 
     Returns:
         A handle; None where the key is not known or may not be used: it is asked for again, and
-        an error raised, when a caller looks at the value.
+        an error raised, when a caller looks at the value. None, too, where nothing is kept.
     """
+    if monotonic() >= table.deadline:
+        return None
     try:
         with _transaction_kept_usable():
             row = table.version(version_id)

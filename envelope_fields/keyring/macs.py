@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from envelope_fields.crypto.buffers import KeyBuffer
-from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.keyring import materials, rows
 from envelope_fields.models import AuditKey, KeyUsage
 from envelope_fields.policy.authorization import check_state
@@ -43,7 +42,7 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
     return materials.used(row, made)
 
 
-_of_trails: dict[str, KeyVersionContext] = {}  # what was opened, by the database of the trail
+_of_trails: dict[str, rows.KeyRow] = {}  # what was opened, by the database of the trail
 
 
 def open_audit_key(key: AuditKey, using: str) -> None:
@@ -58,13 +57,13 @@ def open_audit_key(key: AuditKey, using: str) -> None:
     """
     row = rows.of_audit_key(key)
     materials.opened(row)
-    _of_trails[using] = row.context
+    _of_trails[using] = row
 
 
 def has_audit_key(using: str) -> bool:
     """Whether the key of the audit trail is here, so that no root key has to be asked for it."""
-    context = _of_trails.get(using)
-    return context is not None and materials.is_open(context)
+    row = _of_trails.get(using)
+    return row is not None and materials.is_cached(row)
 
 
 def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:

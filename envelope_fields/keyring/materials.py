@@ -1,4 +1,4 @@
-"""Plaintext material: made, unwrapped, used and wiped here. It is never returned.
+"""Plaintext material: unwrapped, used and wiped here. It is never returned.
 
 The root key is asked once per version and process; what it opened stays until it is evicted or
 the process ends. Threads that need a version which one of them asks for wait for its answer, and no
@@ -51,7 +51,7 @@ class _Question:
         """Wait for the answer, and raise the error if it is one."""
         self._answered.wait()
         if self._error is not None:
-            raise copy(self._error)
+            raise _copied(self._error)
 
     def ask(self, row: rows.KeyRow) -> KeyBuffer:
         """Return the material, of which no other thread knows yet; errors as `used` raises them."""
@@ -79,6 +79,14 @@ class _Question:
         self._answered.set()
 
 
+def _copied(error: Exception) -> Exception:
+    """Return an error for another thread, which adds frames of its own to it, if possible."""
+    try:
+        return copy(error)
+    except Exception:  # that of a client library, which is made of more than its message
+        return error
+
+
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
     """Return the key that a version's material gives with a nonce prefix.
 
@@ -95,11 +103,6 @@ def opened(row: rows.KeyRow) -> None:
     For those who are about to begin a transaction in which it is needed.
     """
     used(row, lambda material: None)
-
-
-def is_open(context: KeyVersionContext) -> bool:
-    """Whether material is kept for the process."""
-    return context in _plaintext
 
 
 def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
@@ -213,7 +216,7 @@ def _unwrap(row: rows.KeyRow) -> KeyBuffer:
 def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it
-    _questions.clear()  # the threads that asked them are not there
+    _questions.clear()  # no thread is left that asks them
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -187,13 +187,10 @@ def _of_opened(
     versions: QuerySet[MasterKeyVersion], read: Callable[[QuerySet[MasterKeyVersion]], _Read]
 ) -> _Read:
     """Read those versions that were opened."""
-    opened = versions.filter(opened_at__isnull=False)
     connection = connections[versions.db]
-    if connection in _with_opened_at:
-        return read(opened)
     try:
         with _unbroken(connection):
-            found = read(opened)
+            found = read(versions.filter(opened_at__isnull=False))
     except MasterKeyUnusable as error:
         if not (isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__)):
             raise
@@ -204,8 +201,8 @@ def _of_opened(
 
 def _unbroken(connection: BaseDatabaseWrapper) -> Any:
     """Keep a transaction whole where the column may not be there yet."""
-    in_block = connection.in_atomic_block
-    return transaction.atomic(using=connection.alias) if in_block else nullcontext()
+    may_fail = connection.in_atomic_block and connection not in _with_opened_at
+    return transaction.atomic(using=connection.alias) if may_fail else nullcontext()
 
 
 def matching(which: Q) -> list[KeyRow]:

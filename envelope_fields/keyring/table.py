@@ -41,7 +41,7 @@ class Table:
     """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
 
     Its time runs from before the first query, so what it knows is never older than it says; see
-    `snapshots` for transactions that see the past.
+    the `cache` for transactions that see the past.
 
     Attributes:
         deadline: until when it is valid, as `monotonic` tells the time.
@@ -124,25 +124,30 @@ class Table:
         self, key: str | UUID, place: str, wrapping_key: WrappingKey, serving: Serving
     ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
-        with self._lock:
-            if len(self.wrapping) >= WRAPPING_KEYS:
-                self.wrapping.pop(next(iter(self.wrapping)))
-            self.wrapping[key, place] = (wrapping_key, *serving, count(1))
+        budgeted = (wrapping_key, *serving, count(1))
+        self._keep(self.wrapping, WRAPPING_KEYS, (key, place), budgeted)
 
     def keep_handle(self, which: tuple[bytes, str, str | None], handle: Any) -> None:
-        """Keep what objects that are loaded hold, and let the oldest go where there are many."""
-        with self._lock:
-            if len(self.handles) >= HANDLES:
-                self.handles.pop(next(iter(self.handles)))
-            self.handles[which] = handle
+        """Keep what objects that are loaded hold."""
+        self._keep(self.handles, HANDLES, which, handle)
 
     def end(self) -> None:
-        """Be valid no longer: what was loaded by it asks again."""
-        self.deadline = self.half_life = 0
+        """Be valid no longer: what was loaded by it asks again.
+
+        Objects that were loaded by it may live long, and refer to it. It keeps no key for them.
+        """
+        self.deadline = self.half_life = 0  # first: nothing is kept in it from here on
+        self.unwrapping, self.wrapping, self.handles = {}, {}, {}
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
-        """Keep a key that readers will want again, and let the oldest go where there are many."""
+        """Keep a key that readers will want again."""
+        self._keep(self.unwrapping, UNWRAPPING_KEYS, derivation, opening)
+
+    def _keep(self, kept: dict[Any, Any], most: int, which: Any, what: Any) -> None:
+        """Keep something, and let the oldest go where there are many."""
         with self._lock:
-            if len(self.unwrapping) >= UNWRAPPING_KEYS:
-                self.unwrapping.pop(next(iter(self.unwrapping)))
-            self.unwrapping[derivation] = opening
+            if not self.deadline:  # it ended meanwhile
+                return
+            if len(kept) >= most:
+                kept.pop(next(iter(kept)))
+            kept[which] = what

@@ -16,26 +16,26 @@ from time import monotonic
 from envelope_fields.policy import Action
 
 
-class Errand:
-    """What somebody comes for, and through which door: `fields`, `kms` or `rotation`."""
+class Purpose:
+    """What a key is used for, and through which channel: `fields`, `kms` or `rotation`."""
 
-    __slots__ = ("action", "door")
+    __slots__ = ("action", "channel")
 
-    def __init__(self, action: Action, door: str) -> None:
+    def __init__(self, action: Action, channel: str) -> None:
         self.action = action
-        self.door = door
+        self.channel = channel
 
 
-READ_FIELD = Errand(Action.DECRYPT, "fields")
-WRITE_FIELD = Errand(Action.ENCRYPT, "fields")
-MOVE_VALUE = Errand(Action.RE_ENCRYPT, "rotation")
-VERIFY_VALUE = Errand(Action.DECRYPT, "rotation")
+READ_FIELD = Purpose(Action.DECRYPT, "fields")
+WRITE_FIELD = Purpose(Action.ENCRYPT, "fields")
+MOVE_VALUE = Purpose(Action.RE_ENCRYPT, "rotation")
+VERIFY_VALUE = Purpose(Action.DECRYPT, "rotation")
 
-Which = tuple[bytes, Errand]
+Which = tuple[bytes, Purpose]
 
 
 class Uses:
-    """The uses of a key version for one errand: who makes one sets `at`, and takes the next count.
+    """The uses of a key version for one purpose: who makes one sets `at`, and takes the next count.
 
     `next` on a count is one step for all threads. `at` is of `monotonic`.
     """
@@ -53,7 +53,7 @@ class Uses:
 
 
 @dataclass(slots=True)
-class Tally:
+class UseCount:
     """How often something was done, and when last, as `monotonic` tells the time."""
 
     times: int = 0
@@ -70,30 +70,30 @@ class Harvest:
 
     Attributes:
         version_id: of the version. Its making may have been rolled back.
-        action, door: what it was wanted for, and through which door.
+        action, channel: what it was wanted for, and through which channel.
         used: the uses.
         refused: the attempts that its state, or that of its key, refused.
     """
 
     version_id: bytes
     action: str
-    door: str
-    used: Tally
-    refused: Tally
+    channel: str
+    used: UseCount
+    refused: UseCount
 
 
 # Counts outlive tables, so forgetting what is known of keys loses no use.
 _counts: dict[Which, Uses] = {}
 _harvested: dict[Which, int] = {}
-_many: dict[Which, Tally] = {}  # what was counted in one go
-_refused: dict[Which, Tally] = {}
+_many: dict[Which, UseCount] = {}  # what was counted in one go
+_refused: dict[Which, UseCount] = {}
 _lock = Lock()
-_beginning: list[Callable[[], None]] = []
-_refusing: list[Callable[[bytes, Errand], None]] = []
+_first_uses: list[Callable[[], None]] = []
+_refusing: list[Callable[[bytes, Purpose], None]] = []
 
 
 class _Here(local):
-    """Whether this thread has come for a key since it began what it is at."""
+    """Whether this thread has used a key since its request or task began."""
 
     came = False
 
@@ -101,69 +101,69 @@ class _Here(local):
 here = _Here()
 
 
-def on_beginning(listener: Callable[[], None]) -> None:
+def on_first_use(listener: Callable[[], None]) -> None:
     """Call `listener` when this process begins to use a version for something."""
-    _beginning.append(listener)
+    _first_uses.append(listener)
 
 
-def on_refused(listener: Callable[[bytes, Errand], None]) -> None:
+def on_refused(listener: Callable[[bytes, Purpose], None]) -> None:
     """Call `listener` with each attempt that the state of a version has refused."""
     _refusing.append(listener)
 
 
-def counted(version_id: bytes, errand: Errand) -> Uses:
-    """Return the uses of a key version for an errand, for the caller to count its own."""
-    uses = _counts.get((version_id, errand))
+def counted(version_id: bytes, purpose: Purpose) -> Uses:
+    """Return the uses of a key version for a purpose, for the caller to count its own."""
+    uses = _counts.get((version_id, purpose))
     if uses is None:
-        uses = _counts.setdefault((version_id, errand), Uses())
-        for listener in _beginning:
+        uses = _counts.setdefault((version_id, purpose), Uses())
+        for listener in _first_uses:
             listener()
     return uses
 
 
-def count_many(version_id: bytes, errand: Errand, uses: int) -> None:
+def count_many(version_id: bytes, purpose: Purpose, uses: int) -> None:
     """Count several uses of a key version at once."""
     with _lock:
-        _many.setdefault((version_id, errand), Tally()).add(uses, monotonic())
+        _many.setdefault((version_id, purpose), UseCount()).add(uses, monotonic())
 
 
-def refused(version_id: bytes, errand: Errand) -> None:
+def refused(version_id: bytes, purpose: Purpose) -> None:
     """Count an attempt that the state of a version, or of its key, refuses."""
     with _lock:
-        _refused.setdefault((version_id, errand), Tally()).add(1, monotonic())
+        _refused.setdefault((version_id, purpose), UseCount()).add(1, monotonic())
     for listener in _refusing:
-        listener(version_id, errand)
+        listener(version_id, purpose)
 
 
 def harvest() -> list[Harvest]:
     """Return what was counted in this process since this was last asked."""
-    found: dict[Which, tuple[Tally, Tally]] = {}
+    found: dict[Which, tuple[UseCount, UseCount]] = {}
     with _lock:
         for which, uses in list(_counts.items()):
             now = next(uses.count)
             times = now - _harvested.get(which, 0)
             _harvested[which] = now + 1  # asking is a step of the count, too
             if times:
-                found[which] = Tally(times, uses.at), Tally()
+                found[which] = UseCount(times, uses.at), UseCount()
         for which, tally in _many.items():
-            found.setdefault(which, (Tally(), Tally()))[0].add(tally.times, tally.at)
+            found.setdefault(which, (UseCount(), UseCount()))[0].add(tally.times, tally.at)
         for which, tally in _refused.items():
-            found.setdefault(which, (Tally(), Tally()))[1].add(tally.times, tally.at)
+            found.setdefault(which, (UseCount(), UseCount()))[1].add(tally.times, tally.at)
         _many.clear()
         _refused.clear()
     return [
-        Harvest(version_id, str(errand.action), errand.door, *tallies)
-        for (version_id, errand), tallies in found.items()
+        Harvest(version_id, str(purpose.action), purpose.channel, *tallies)
+        for (version_id, purpose), tallies in found.items()
     ]
 
 
 def harvest_uses() -> dict[tuple[bytes, str, str], int]:
     """Return how often each key version was used in this process since this was last asked.
 
-    By version id, action and door; what was not used is left out.
+    By version id, action and channel; what was not used is left out.
     """
     return {
-        (each.version_id, each.action, each.door): each.used.times
+        (each.version_id, each.action, each.channel): each.used.times
         for each in harvest()
         if each.used.times
     }

@@ -27,12 +27,12 @@ from envelope_fields.keyring.derived import (
     wrapping_key_for,
 )
 from envelope_fields.keyring.handles import Handle
-from envelope_fields.keyring.uses import VERIFY_VALUE, Errand, here
+from envelope_fields.keyring.uses import VERIFY_VALUE, Purpose, here
 from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.principals import bound_actor
 
-Record = Callable[[bytes, Errand], None]  # given the version id, and what it is used for
+Record = Callable[[bytes, Purpose], None]  # given the version id, and what it is used for
 _Prepared = TypeVar("_Prepared")
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
@@ -117,7 +117,8 @@ def _decrypt_slowly(
 ) -> bytes:
     """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
-    if handle is not None and not uncommitted and handle.opens():
+    # Another thread may be changing keys, which is no concern of this one until it commits.
+    if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
         if opening is None and not materials.is_cached(handle.row):
@@ -153,22 +154,22 @@ def decrypt(envelope: bytes, contexts: Sequence[bytes], place: str) -> bytes:
 
 
 def decrypt_for(
-    errand: Errand,
+    purpose: Purpose,
     envelope: bytes,
     contexts: Sequence[bytes],
     place: str = "",
     record: Record | None = None,
 ) -> bytes:
-    """Return the plaintext of an envelope, for any errand; errors as `decrypt` raises them.
+    """Return the plaintext of an envelope, for any purpose; errors as `decrypt` raises them.
 
     Args:
-        errand: what it is opened for.
+        purpose: what it is opened for.
         envelope, contexts, place: as for `decrypt`.
         record: called before it is opened.
     """
-    key = unwrapping_key_for(errand, envelope[_DERIVATION], place)
+    key = unwrapping_key_for(purpose, envelope[_DERIVATION], place)
     if record is not None:
-        record(envelope[1 : layout.HEADER_BYTES], errand)
+        record(envelope[1 : layout.HEADER_BYTES], purpose)
     return _decrypted(key, envelope, contexts)
 
 
@@ -217,7 +218,7 @@ def encrypt(
 
 
 def encrypt_for(
-    errand: Errand,
+    purpose: Purpose,
     key: str | UUID,
     plaintext: bytes | Buffer,
     context: bytes,
@@ -226,15 +227,15 @@ def encrypt_for(
     """Return an envelope for other code than fields; errors as `encrypt` raises them.
 
     Args:
-        errand: what it is made for.
+        purpose: what it is made for.
         key: the master key's alias, or its id.
         plaintext: what is encrypted.
         context: what the data key is bound to.
         record: called before it is made.
     """
     try:
-        found = wrapping_key_for(errand, key, None)
-        record(found.header[1:], errand)
+        found = wrapping_key_for(purpose, key, None)
+        record(found.header[1:], purpose)
         return encrypt_envelope(found, plaintext, context)
     except BaseException:
         del plaintext  # error reports show the variables of each frame

@@ -180,7 +180,7 @@ def rewrapped(row: WrappedRow, to_root_key: str) -> dict[str, Any]:
     if not wrapped.is_opened:
         raise MasterKeyUnusable(
             f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that it "
-            "could not be known whether what it wrapped opens. Move keys where it may do both."
+            "cannot see whether what was wrapped opens. Move keys where it may do both."
         )
     return _columns(wrapped, to_root_key)
 

@@ -13,16 +13,22 @@ from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
     ShredConfirmation,
 )
-from envelope_fields.lifecycle.changes import adopt, disable, enable, update_master_key
 from envelope_fields.lifecycle.context import Refused, expecting
-from envelope_fields.lifecycle.creation import create_master_key
 from envelope_fields.lifecycle.deletion import (
     BadWaitingPeriod,
+    Destructions,
     cancel_deletion,
+    destroy_due_keys,
     schedule_deletion,
 )
-from envelope_fields.lifecycle.destruction import Destructions, destroy_due_keys
 from envelope_fields.lifecycle.keys import find_master_key
+from envelope_fields.lifecycle.master_keys import (
+    adopt,
+    create_master_key,
+    disable,
+    enable,
+    update_master_key,
+)
 from envelope_fields.lifecycle.operations import Operation, possible_operations
 from envelope_fields.lifecycle.other_processes import (
     key_cache_bound,

@@ -1,7 +1,5 @@
 """Aliases, which fields name, moved from one key to another (KMS: UpdateAlias)."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """What is agreed to before a key is destroyed, and what is certified afterwards."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The lock is on the row of the master key, also where a version of it is meant: a
 key follow each other.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

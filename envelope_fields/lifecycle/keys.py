@@ -4,8 +4,6 @@ The admin and the API ask here what to show, and what to try: a permission of Dj
 policy of the key. An operation asks the policy again, under its lock.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from contextlib import suppress

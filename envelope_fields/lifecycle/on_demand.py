@@ -10,8 +10,6 @@ The default key is made by migration `0002`, and made again when it is gone. A f
 may need it; some test cases flush and send nothing, so that the key is made when a field needs it.
 """
 
-from __future__ import annotations
-
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -32,9 +30,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.fields import row_keys
-from envelope_fields.keyring import snapshots
+from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.lifecycle.aliases import AliasTaken
-from envelope_fields.lifecycle.creation import create_master_key
+from envelope_fields.lifecycle.master_keys import create_master_key
 from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage, key_changes
 from envelope_fields.policy import APPLICATION
 
@@ -150,7 +148,11 @@ def _made_beside(create: Any, database: str) -> bool:
     A transaction that has changed keys itself holds locks that the autonomous one would wait for;
     one that sees a snapshot would not see the key.
     """
-    if not transactions.has_autonomous(database) or key_changes.uncommitted() or snapshots.table():
+    if (
+        not transactions.has_autonomous(database)
+        or key_changes.uncommitted()
+        or table_of_transaction()
+    ):
         return False
     try:
         transactions.autonomous(create, database)

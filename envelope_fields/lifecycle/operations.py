@@ -8,12 +8,10 @@ AWS KMS has the same states for its keys ("Key states of AWS KMS keys"). What is
 refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from django.utils.translation import gettext_lazy as _
 
@@ -86,7 +84,7 @@ class Operation(StrEnum):
     segment: str
     command: str
 
-    def __new__(cls, name: str, entry: _Entry = _Entry(label="")) -> Operation:
+    def __new__(cls, name: str, entry: _Entry = _Entry(label="")) -> Self:
         operation = str.__new__(cls, name)
         operation._value_ = name
         for attribute in _Entry.__dataclass_fields__:

@@ -5,8 +5,6 @@ those that start with more; see `envelope_fields.keyring.bound`. What is written
 not counted before it is committed, so there is a wait for those that are open.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """What operations on keys are given beside the key, and what confirms them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any

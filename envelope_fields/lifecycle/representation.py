@@ -1,7 +1,5 @@
 """Keys and key versions as the admin, the API, commands and the audit trail show them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

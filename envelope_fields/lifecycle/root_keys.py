@@ -3,8 +3,6 @@
 KMS has no such operations. Everything goes on meanwhile.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """New versions of master keys: on demand, and when their period is over."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any

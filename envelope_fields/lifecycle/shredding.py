@@ -4,8 +4,6 @@ Disable, wait until every process knows, count, destroy; and a certificate of it
 no one waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
 """
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from typing import Any
@@ -32,7 +30,7 @@ from envelope_fields.lifecycle.context import (
     required,
     update_known,
 )
-from envelope_fields.lifecycle.destruction import destroy
+from envelope_fields.lifecycle.deletion import destroy
 from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.lifecycle.other_processes import known_everywhere

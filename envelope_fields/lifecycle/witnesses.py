@@ -1,12 +1,10 @@
 """Witnesses of what would be lost with a key: stored values, and the last use (law 7)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from envelope_fields.audit.uses import last_sign, to_the_second
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
@@ -125,7 +123,7 @@ class Witnesses:
         if self.unseen:
             yield f"Not everything could be counted: {'; '.join(map(str, self.unseen))}."
 
-    def with_latest_use(self) -> Witnesses:
+    def with_latest_use(self) -> Self:
         """Return the same with the uses that are known by now."""
         return replace(
             self, last_use=last_sign(self.row), last_use_by_kms=last_sign(self.row, "kms")

@@ -5,8 +5,6 @@ alias first would be given what is written under it. So a key serves fields if t
 it and gave it its alias, or has adopted it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Policy data: what decisions are made on, read from the database as it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime

@@ -4,8 +4,6 @@ What is asked for, for buttons, pages and lists, is not recorded; an operation a
 lock.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any, NamedTuple

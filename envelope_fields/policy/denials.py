@@ -1,7 +1,5 @@
 """Attempts that were refused, and who is notified of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID

@@ -5,8 +5,6 @@ thread has a context of its own, in which none is bound, unless it is handed one
 `copy_context().run(...)`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar

@@ -5,8 +5,6 @@ process, because the context is lost where it matters: under ASGI, signals are s
 their own, and a bare thread begins with an empty context.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -59,7 +57,7 @@ class Handling:
 
     def __init__(
         self,
-        outer: Handling | None = None,
+        outer: "Handling | None" = None,
         by_test_client: bool = False,
         by_signal: bool = False,
     ) -> None:

@@ -7,8 +7,6 @@ at once in this process. Other processes hear of neither: there it takes effect 
 `KEY_CACHE_SECONDS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -5,10 +5,10 @@ name of an encrypted field (variables, keyword arguments, form data), what rows 
 hold, and each copy of these values that is met anywhere else in the report.
 """
 
-from envelope_fields.reporting.pages import (
+from envelope_fields.reporting.reports import (
     EncryptedFieldsReporter,
     EncryptedFieldsReporterFilter,
+    before_send,
 )
-from envelope_fields.reporting.trackers import before_send
 
 __all__ = ["EncryptedFieldsReporter", "EncryptedFieldsReporterFilter", "before_send"]

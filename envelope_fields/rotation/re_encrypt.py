@@ -25,7 +25,7 @@ from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.row_keys import managed_by
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.moving import Transfer
+from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import DEFAULT_ALIAS
 
 

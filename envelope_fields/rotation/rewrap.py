@@ -17,7 +17,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Change, Job, Outcome, Stored, stops
-from envelope_fields.keyring.moving import WRAPS_PER_PREFIX, Transfer
+from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX, Transfer
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 _VERSION_ID = slice(1, layout.HEADER_BYTES)

@@ -6,7 +6,7 @@ from django.test.utils import override_settings
 
 from envelope_fields.census import CensusFailed, census, not_counted
 from envelope_fields.lifecycle import ConfirmationRequired, KeyInUse, schedule_deletion
-from envelope_fields.lifecycle.creation import create_master_key
+from envelope_fields.lifecycle.master_keys import create_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.testing import stored
 from tests.census.schemas import TABLE, as_bound_role, execute, make_schema

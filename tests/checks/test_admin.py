@@ -11,7 +11,7 @@ from django.db.models.functions import Lower
 
 from envelope_fields.checks.admin import check_admin
 from envelope_fields.fields.admin import EncryptedAdminMixin
-from tests.models import Child, Note
+from tests.models import Birth, Child, Note
 
 pytestmark = pytest.mark.any_database
 
@@ -104,6 +104,12 @@ def test_lists_without_the_mixin(site):
     (message,) = check_admin()
     assert message.id == "envelope_fields.W046"
     assert "tests.Note.text" in message.msg
+
+
+def test_a_date_hierarchy_of_encrypted_dates(site):
+    """Django takes the field for one of dates, as it is to forms."""
+    messages = reported(site, Birth, date_hierarchy="day")
+    assert [message.id for message in messages] == ["envelope_fields.E043"]
 
 
 def test_relations_are_followed_forwards(site):

@@ -10,7 +10,7 @@ from django.db import connection, connections, transaction
 
 from envelope_fields import grants, keyring, lifecycle, rotation
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.keyring.moving import Transfer
+from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.policy import APPLICATION, acting_as
@@ -111,7 +111,7 @@ def test_a_batch_that_waits_while_its_key_is_shredded(monkeypatch, settings):
 
 
 def test_a_key_that_another_process_disables_meanwhile(monkeypatch):
-    monkeypatch.setattr("envelope_fields.keyring.moving.SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr("envelope_fields.keyring.transfer.SECONDS_BETWEEN_LOOKS", 0.05)
     notes(4)
     rotate_master_key("default")
 
@@ -159,7 +159,7 @@ def let_user_go(user, grant):
 @pytest.mark.parametrize("act", [disable_key, take_right_away, let_user_go])
 def test_what_this_process_changes_holds_at_once(act, monkeypatch, settings):
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 1000}
-    monkeypatch.setattr("envelope_fields.keyring.moving.SECONDS_BETWEEN_LOOKS", 1000)
+    monkeypatch.setattr("envelope_fields.keyring.transfer.SECONDS_BETWEEN_LOOKS", 1000)
     key = lifecycle.create_master_key("tenant")
     user = get_user_model().objects.create_user("olga")
     grant = grants.grant(key, user, ["re_encrypt"])

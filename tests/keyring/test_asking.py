@@ -161,6 +161,22 @@ def test_an_error_is_told_to_all_who_wait_and_not_kept(keys):
     assert gate.asked == 2
 
 
+class Unusual(Exception):
+    """An error of a client library, which cannot be copied."""
+
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+
+
+def test_an_error_that_cannot_be_copied_is_told_as_it_is(keys):
+    gate = closed(keys[0])
+    gate.error = Unusual(503, "try again")
+    threads = [Thread(lambda: write_under("one")) for _ in range(2)]
+    until(lambda: waiting_for_an_answer() == 1)
+    gate.may_answer.set()
+    assert [str(thread.end()) for thread in threads] == ["503: try again"] * 2
+
+
 def test_what_is_evicted_before_it_came_is_not_kept(keys, unwrapped):
     gate = closed(keys[0])
     slow = Thread(lambda: write_under("one"))

@@ -11,7 +11,7 @@ from django.test import TransactionTestCase
 from envelope_fields import keyring, kms
 from envelope_fields.databases import database
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring import materials, snapshots
+from envelope_fields.keyring import materials
 from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, MasterKeyVersion, key_changes
@@ -332,15 +332,15 @@ def test_a_snapshot_keeps_what_it_reads_of_keys_to_itself(default_key, monkeypat
     with transaction.atomic():
         assert Note.objects.get(pk=note.pk).text == "warm"
         Note.objects.create(text="inside")
-        first = snapshots.table()
+        first = keyring.cache.table_of_transaction()
         assert first.unwrapping
-        assert first is snapshots.table()
+        assert first is keyring.cache.table_of_transaction()
         assert not keyring.cache.known.table.unwrapping
         assert not keyring.cache.known.table.wrapping
         if connection.vendor != "sqlite":  # where nobody else can write now
             in_thread(lambda: disable(default_key) or True)
     with transaction.atomic():
-        assert snapshots.table() is not first
+        assert keyring.cache.table_of_transaction() is not first
     if connection.vendor != "sqlite":
         with transaction.atomic(), pytest.raises(MasterKeyUnusable):
             _ = Note.objects.get(pk=note.pk).text

@@ -273,11 +273,11 @@ class TestHiddenKeys:
             move_alias("secret", own, actor=mallory)
 
     def test_one_that_is_made_meanwhile(self, mallory, hidden, monkeypatch):
-        from envelope_fields.lifecycle import creation
+        from envelope_fields.lifecycle import master_keys
 
         found = iter([None])
-        known = creation.alias_problem
-        monkeypatch.setattr(creation, "alias_problem", lambda *given: next(found, known(*given)))
+        known = master_keys.alias_problem
+        monkeypatch.setattr(master_keys, "alias_problem", lambda *given: next(found, known(*given)))
         with pytest.raises(AliasRefused) as caught:
             create_master_key("secret", actor=mallory)
         assert isinstance(caught.value.__cause__.__cause__, IntegrityError)

@@ -6,8 +6,8 @@ from django.db import connections, transaction
 from envelope_fields import audit, keyring
 from envelope_fields.checks.keys import check_aliases
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import MasterKey
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy import Principal
 
 
@@ -33,6 +33,24 @@ def test_there_and_back(project):
     assert keyring.derived.wrapping_key("ours", "scratch", "a.b.c")
     with pytest.raises(MasterKeyUnusable, match="adopt_master_key theirs"):
         keyring.derived.wrapping_key("theirs", "scratch", "a.b.c")
+
+
+def test_versions_that_are_there_were_opened_when_they_were_made(project):
+    """Migration 0011: until then none was stored that its root key did not open."""
+    project.migrate()
+    rotate_master_key(create_master_key("ours"))
+    project.migrate("envelope_fields", "0010")
+    keyring.evict()
+    with transaction.atomic("scratch"):
+        assert keyring.derived.wrapping_key("ours", "scratch", "a.b.c")
+    project.migrate()
+    keyring.evict()
+    versions = MasterKeyVersion.objects.using("scratch")
+    assert versions.count() == 3
+    assert all(version.opened_at == version.created_at for version in versions)
+    current = MasterKey.objects.using("scratch").get(alias="ours").current_version
+    header = keyring.derived.wrapping_key("ours", "scratch", "a.b.c").header
+    assert (current.number, header[1:]) == (2, bytes(current.version_id))
 
 
 def test_a_process_of_an_earlier_release_can_make_keys(project):

@@ -1,4 +1,4 @@
-"""Uses are counted for each key version, action and door, and none is lost."""
+"""Uses are counted for each key version, action and channel, and none is lost."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The keyring's door: who reads and writes values, and what becomes of it when rights change."""
+"""The authorization of the keyring: who reads and writes values, also when rights change."""
 
 import threading
 import traceback

@@ -365,7 +365,7 @@ def test_the_message_of_one_that_cannot_be_looked_through(client, note, monkeypa
     def fail(*args):
         raise RecursionError
 
-    monkeypatch.setattr("envelope_fields.reporting.pages._cleanse", fail)
+    monkeypatch.setattr("envelope_fields.reporting.reports._cleanse", fail)
     assert client.get("/own/").status_code == 500
     assert "Exception Value: <hidden: looking through it raised RecursionError>" in reported()
 
@@ -393,7 +393,7 @@ def test_what_cannot_be_looked_through_is_hidden(client, note, monkeypatch):
     def fail(*args):
         raise RecursionError
 
-    monkeypatch.setattr("envelope_fields.reporting.pages.without_secrets", fail)
+    monkeypatch.setattr("envelope_fields.reporting.reports.without_secrets", fail)
     assert client.get("/own/").status_code == 500
     assert "looking through it raised RecursionError" in reported()
 

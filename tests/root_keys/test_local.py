@@ -6,10 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from envelope_fields.conf.backends import load
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.root_keys import RootKey
 from envelope_fields.root_keys.local import LocalRootKey, generate
 
 MATERIAL = bytes(range(32))
@@ -124,19 +122,3 @@ def test_it_does_not_show_its_key():
     key = generate()
     assert key not in repr(LocalRootKey(key=key))
     assert key not in str(vars(LocalRootKey(env="A_ROOT_KEY")))
-
-
-@pytest.mark.parametrize(
-    ("backend", "options", "message"),
-    [
-        ("envelope_fields.root_keys.local.LocalRootKey", {"envv": "A"}, "Valid: env, file, key"),
-        ("envelope_fields.root_keys.local.Nothing", {}, "cannot be imported"),
-        ("nowhere.Nothing", {}, "cannot be imported"),
-        ("Nothing", {}, "cannot be imported"),
-        (".local.LocalRootKey", {}, "cannot be imported"),
-        ("builtins.dict", {}, "not a subclass"),
-    ],
-)
-def test_make(backend, options, message):
-    with pytest.raises(ValueError, match=message):
-        load(backend, options, RootKey)

@@ -13,17 +13,9 @@ from django.utils.timezone import template_localtime  # type: ignore[attr-define
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grantees
-from envelope_fields.lifecycle import Operation, Refused
+from envelope_fields.lifecycle import Operation, Refused, representation
 from envelope_fields.lifecycle.keys import named_key, numbered_version
 from envelope_fields.lifecycle.parameters import Kind, Parameter
-from envelope_fields.lifecycle.representation import (
-    Row,
-    as_json,
-    capitalized,
-    key_content_with_versions,
-    row_content,
-    version_id_of,
-)
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy.principals import application_by_default
 
@@ -47,7 +39,7 @@ class EnvelopeCommand(BaseCommand):
         raise NotImplementedError(f"{type(self).__module__} does nothing")
 
     def write_json(self, content: Any) -> None:
-        self.stdout.write(as_json(content))
+        self.stdout.write(representation.as_json(content))
 
 
 class ManyKeysCommand(EnvelopeCommand):
@@ -62,7 +54,9 @@ class ManyKeysCommand(EnvelopeCommand):
             CommandError: something was refused; with each reason on a line.
         """
         if json:
-            listed = [{**row_content(each.row), "error": str(each)} for each in refused]
+            listed = [
+                {**representation.row_content(each.row), "error": str(each)} for each in refused
+            ]
             self.write_json({**content, "refused": listed})
         else:
             self.stdout.write(text)
@@ -136,7 +130,7 @@ class OperationCommand(EnvelopeCommand):
         text = self.text(row, self.operation.perform(row, **given), **given)
         if json:
             after = row if isinstance(row, MasterKey) else row.master_key
-            self.write_json(key_content_with_versions(named_key(str(after.pk))))
+            self.write_json(representation.key_content_with_versions(named_key(str(after.pk))))
         else:
             self.stdout.write(text)
 
@@ -145,9 +139,9 @@ class OperationCommand(EnvelopeCommand):
         names = (parameter.name for parameter in self.operation.parameters)
         return {name: options[name] for name in names if name in options}
 
-    def text(self, row: Row, result: Any, **given: Any) -> str:
+    def text(self, row: representation.Row, result: Any, **given: Any) -> str:
         """Return what the user reads afterwards."""
-        return f"{capitalized(row)} is {self.operation.past}."
+        return f"{representation.capitalized(row)} is {self.operation.past}."
 
 
 def _add_argument(parser: CommandParser, parameter: Parameter) -> None:
@@ -203,7 +197,7 @@ def _messages(error: ValidationError) -> str:
 # -- Names -----------------------------------------------------------------------------------------
 
 
-def named_row(key: str, version: int | None = None) -> Row:
+def named_row(key: str, version: int | None = None) -> representation.Row:
     """Return a key by its id or alias, or a version of it by its number.
 
     Raises:
@@ -236,5 +230,5 @@ def run_id(text: str) -> UUID:
 
 def current_text(version: MasterKeyVersion) -> str:
     """Return under which version values are written from now on."""
-    number, version_id = version.number, version_id_of(version)
+    number, version_id = version.number, representation.version_id_of(version)
     return f"Version {number} ({version_id}) is current: values are written under it."

@@ -7,14 +7,7 @@ from django.core.management import CommandParser
 from django.db import connections
 
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
-from envelope_fields.census.representation import (
-    Total,
-    copies_content,
-    not_counted_content,
-    row_content,
-    total_content,
-    totals,
-)
+from envelope_fields.census import representation as shown
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.versions import KeyVersion, key_versions
 from envelope_fields.census.versions import of_key as versions_of
@@ -54,7 +47,7 @@ class Command(EnvelopeCommand):
         versions = key_versions() if of_key is None else versions_of(of_key)
         doubts = not_counted(database)
         copies = _copies_of(versions, database) if text else None
-        found = totals(rows, versions)
+        found = shown.totals(rows, versions)
         if json:
             self.write_json(_content(rows, found, doubts, copies))
         else:
@@ -64,19 +57,21 @@ class Command(EnvelopeCommand):
 
 def _content(
     rows: Iterable[CensusRow],
-    found: Iterable[Total],
+    found: Iterable[shown.Total],
     doubts: Iterable[NotCounted],
     copies: Sequence[_Copies] | None,
 ) -> dict[str, Any]:
     return {
-        "rows": [row_content(row) for row in rows],
-        "totals": [total_content(total) for total in found],
-        "not_counted": [not_counted_content(each) for each in doubts],
-        **({} if copies is None else {"text": [copies_content(*each) for each in copies]}),
+        "rows": [shown.row_content(row) for row in rows],
+        "totals": [shown.total_content(total) for total in found],
+        "not_counted": [shown.not_counted_content(each) for each in doubts],
+        **({} if copies is None else {"text": [shown.copies_content(*each) for each in copies]}),
     }
 
 
-def _text(rows: Sequence[CensusRow], totals: Sequence[Total], doubts: Sequence[NotCounted]) -> str:
+def _text(
+    rows: Sequence[CensusRow], totals: Sequence[shown.Total], doubts: Sequence[NotCounted]
+) -> str:
     """Return two tables, and below them what is wrong and what to do about it."""
     headings = (*_headings(rows), "field")
     stored = [

@@ -1,4 +1,4 @@
-"""Django's reports: the page of `DEBUG`, and what is sent to `ADMINS`."""
+"""Reports of errors: Django's page of `DEBUG`, what is sent to `ADMINS`, and events of trackers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import ItemsView
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.http import HttpRequest, QueryDict
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
@@ -158,3 +159,78 @@ def _passed(error: BaseException | None, frame: FrameType) -> bool:
 
 def _not_looked_through(error: Exception) -> Shown:
     return Shown(f"<hidden: looking through it raised {type(error).__name__}>")
+
+
+# -- Error trackers: Sentry's SDK, and those that took over its events -------------------------
+
+Event = dict[str, Any]
+
+# Where an event has what the program has: the names in it are the program's. Elsewhere they are
+# the tracker's, and `data` or `message` may be the name of an encrypted field, too.
+_OF_THE_PROGRAM = ("vars", "extra", "params")
+
+# Source code and names of it, which would be unreadable if a word in them were a value.
+_SOURCE = (
+    *("abs_path", "filename", "function", "module", "modules", "sdk"),
+    *("context_line", "pre_context", "post_context"),
+)
+
+
+def before_send(event: Event, hint: dict[str, Any]) -> Event:
+    """Return an event of an error tracker without the values of encrypted fields.
+
+    For `sentry_sdk.init(before_send=…)`; call it from one's own, if there is one.
+
+    Args:
+        event: what is about to be sent.
+        hint: what it was made of: `exc_info`, or the `log_record`.
+    """
+    try:
+        found = _found_in_event(event, hint)
+        return {part: _cleansed_part(part, inside, found) for part, inside in event.items()}
+    except Exception as error:
+        return _only_what_is_needed(event, error)
+
+
+def _found_in_event(event: Event, hint: dict[str, Any]) -> Found:
+    found, is_of_error = Found(), False
+    record = hint.get("log_record")
+    for info in (hint.get("exc_info"), getattr(record, "exc_info", None)):
+        if isinstance(info, tuple) and len(info) == 3:
+            found.look_into_exception(info[1])
+            found.look_into_traceback(info[2])
+            is_of_error = True
+    if not is_of_error:  # a message, from where it is sent
+        found.look_into_stack(sys._getframe())
+    request = event.get("request")
+    if isinstance(request, dict):
+        found.look_into_data(request.get("data"))
+    return found
+
+
+def _cleansed_part(part: Any, value: Any, found: Found) -> Any:
+    if part in _SOURCE:
+        return value
+    if part in _OF_THE_PROGRAM:
+        return without_secrets(None, value, found.secrets)
+    if part == "query_string" and isinstance(value, str):
+        names = [name for name, _ in parse_qsl(value, keep_blank_values=True)]
+        return SUBSTITUTE if any(name in found.secrets.names for name in names) else value
+    if part == "data" and isinstance(value, dict) and not is_form(value):
+        return SUBSTITUTE
+    if part == "data" and isinstance(value, dict | list):  # of a request or of a breadcrumb
+        return without_secrets(None, value, found.secrets)
+    if isinstance(value, dict):
+        return {name: _cleansed_part(name, inside, found) for name, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleansed_part(None, inside, found) for inside in value]
+    return found.secrets.cleansed(value) if isinstance(value, str) else value
+
+
+def _only_what_is_needed(event: Event, error: Exception) -> Event:
+    """Return what tells that something went wrong, where the rest could not be looked through."""
+    kept = ("event_id", "timestamp", "level", "platform", "transaction", "environment", "release")
+    message = (
+        f"envelope_fields.reporting could not look through this event ({type(error).__name__})."
+    )
+    return {**{name: event[name] for name in kept if name in event}, "message": message}

@@ -1,4 +1,4 @@
-"""Which statements may change what the policy knows of people."""
+"""Which statements may change what the policy knows of users."""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,4 @@
-"""The narrow door of a rotation: keys that move stored values from one version to another.
+"""The keys of a rotation, which move stored values from one version to another.
 
 A version that has leaked is disabled, and its values have to leave it all the same. So a rotation,
 and nothing else, may unwrap under a disabled version, as long as the master key itself is enabled.
@@ -20,8 +20,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, rows, snapshots
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.bound import cache_seconds
+from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -43,12 +44,12 @@ class Transfer:
 
     Args:
         using: the database whose values are moved.
-        place: `app.model.field`, of the values.
+        field_path: `app.model.field`, of the values.
     """
 
-    def __init__(self, using: str, place: str) -> None:
+    def __init__(self, using: str, field_path: str) -> None:
         self._using = using
-        self._place = place
+        self._field_path = field_path
         self._derived: dict[bytes, AESGCM] = {}
         self._wrapping: dict[UUID | str, tuple[WrappingKey, int]] = {}  # and what it has wrapped
         self._read_anew()
@@ -153,8 +154,8 @@ class Transfer:
     def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
 
-        To shred a version, one waits for `KEY_CACHE_SECONDS` after disabling it, counts what is
-        under it, and destroys it. A batch that had to wait longer reads the states anew.
+        A shredding disables a version, waits for `KEY_CACHE_SECONDS`, counts what is under it, and
+        destroys it. A batch that had to wait longer reads the states anew.
 
         Args:
             since: when the transaction began, on the clock of `monotonic`: one that sees a
@@ -164,7 +165,7 @@ class Transfer:
             return True
         now = monotonic()
         seconds = _seconds_to_write()
-        as_of = now if snapshots.table() is None else since
+        as_of = now if table_of_transaction() is None else since
         wanted = self._wrapped_under
         try:
             found = rows.matching(Q(version_id__in=wanted))
@@ -191,7 +192,7 @@ class Transfer:
             count_many(version_id, MOVE_VALUE, values)
 
     def _admit(self, version: KeyVersionState) -> None:
-        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._place)
+        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
         table = self._table
         policy = table.policy(version.key_id)
         authorization.admit(attempt, policy, table.facts, configuration().database)
@@ -211,7 +212,7 @@ def _seconds_to_write() -> float:
     """
     try:
         return 0.9 * cache_seconds()
-    except MasterKeyUnusable:  # the next read of keys says so
+    except MasterKeyUnusable:  # the next read of keys raises it
         return 0
 
 

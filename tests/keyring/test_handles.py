@@ -1,0 +1,218 @@
+"""What loaded values keep of the keyring: whom it serves, and when it ends."""
+
+import asyncio
+import logging
+import threading
+from contextlib import closing
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from envelope_fields import keyring
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, OpeningNeedsThread
+from envelope_fields.fields.masks import shown
+from envelope_fields.grants import grant
+from envelope_fields.keyring import cache
+from envelope_fields.lifecycle import create_master_key
+from envelope_fields.policy import APPLICATION, acting_as
+from envelope_fields.policy.principals import bound, principal_of
+from envelope_fields.policy.requests import handled
+from tests.models import LabNote, Note
+from tests.stored import store
+
+pytestmark = pytest.mark.django_db
+
+VALUE = "The patient is fine."
+
+
+@pytest.fixture
+def note():
+    return Note.objects.create(title="t", text=VALUE, data={"a": [1]})
+
+
+@pytest.fixture
+def users(django_user_model):
+    create_master_key("lab")
+    ann, ben = (django_user_model.objects.create_user(name) for name in ("ann", "ben"))
+    grant("lab", ann, ["encrypt", "decrypt"])
+    with acting_as(ann):
+        for _ in range(3):
+            LabNote.objects.create(text=VALUE)
+    return ann, ben
+
+
+def in_event_loop(look):
+    async def run():
+        return look()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.django_db(transaction=True)
+class TestWhoLoads:
+    def test_another_principal_from_one_row_to_the_next(self, users):
+        ann, ben = users
+        with handled(), closing(LabNote.objects.iterator()) as notes:
+            with acting_as(ann):
+                first = next(notes)
+            with acting_as(ben):
+                second = next(notes)
+                with pytest.raises(KeyAccessDenied, match=r"loaded by .*ben"):
+                    _ = second.text
+            with pytest.raises(KeyAccessDenied):  # unbound: ben was not admitted
+                _ = second.text
+            assert first.text == VALUE
+
+    def test_another_user_behind_an_actor_by_now(self, users):
+        class Login:
+            user = users[1]
+
+            def principal(self):
+                return principal_of(self.user)
+
+        login = Login()
+        with bound(login):
+            found = LabNote.objects.first()
+            login.user = users[0]
+            assert found.text == VALUE
+            login.user = users[1]
+            found = LabNote.objects.first()
+        login.user = users[0]
+        with acting_as(users[1]), pytest.raises(KeyAccessDenied, match=r"loaded by .*ben"):
+            _ = found.text
+
+
+class TestItsEnd:
+    def test_while_rows_are_loaded(self, note):
+        Note.objects.create(text="second")
+        with closing(Note.objects.order_by("pk").iterator()) as notes:
+            next(notes)
+            keyring.forget()
+            found = next(notes)
+        assert in_event_loop(lambda: found.text) == "second"
+
+    def test_no_key_outlives_it(self, note):
+        assert Note.objects.get().text == VALUE
+        found = Note.objects.get()
+        table = vars(found)["text"].handle.table
+        assert table.unwrapping
+        keyring.evict()
+        for kept in (table.unwrapping, table.wrapping, table.handles):
+            assert not kept
+        assert found.text == VALUE
+        assert not table.unwrapping
+
+    def test_no_key_outlives_its_time(self, note, monkeypatch):
+        keyring.forget()
+        found = Note.objects.get()
+        assert found.text == VALUE
+        table = cache.known.table
+        assert table.unwrapping
+        now = table.deadline + 1
+        for module in (cache, keyring.bound, keyring.derived, keyring.handles, keyring.values):
+            monkeypatch.setattr(module, "monotonic", lambda: now)
+        assert Note.objects.get().text == VALUE
+        assert cache.known.table is not table
+        assert not table.unwrapping
+
+    def test_two_threads_refresh_at_once(self, note, monkeypatch):
+        keyring.forget()
+        made = []
+
+        def table_now(original=cache.table_now):
+            if not made:
+                made.append(None)
+                cache.current_table(at_half_life=True)  # as another thread, meanwhile
+                made.append(cache.known.table)
+            return original()
+
+        monkeypatch.setattr(cache, "table_now", table_now)
+        cache.current_table(at_half_life=True)
+        assert made[1] is not cache.known.table
+        keyring.forget()
+        assert made[1].deadline == 0
+
+    @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has one writer at a time")
+    @pytest.mark.django_db(transaction=True)
+    def test_not_with_what_another_thread_has_not_committed(self, note):
+        made, done = threading.Event(), threading.Event()
+
+        def change():
+            try:
+                with transaction.atomic():
+                    create_master_key("of-another-thread")
+                    made.set()
+                    done.wait(30)
+            finally:
+                made.set()
+                connections.close_all()
+
+        assert Note.objects.get().text == VALUE
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            made.wait(30)
+            found = Note.objects.get()
+            assert Note.objects.get().text == VALUE
+            assert in_event_loop(lambda: found.text) == VALUE
+        finally:
+            done.set()
+            thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_loading_asks_nothing_where_nothing_is_kept(note, settings):
+    Note.objects.create(text="second")
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    with CaptureQueriesContext(connection) as queries:
+        found = list(Note.objects.order_by("pk"))
+    assert len(queries) == 1
+    assert [each.text for each in found] == [VALUE, "second"]
+
+
+class TestFailures:
+    def test_settings_that_are_wrong_are_logged(self, note, settings, caplog):
+        found = Note.objects.get()
+        keyring.evict()
+        root_key = {
+            "BACKEND": "envelope_fields.root_keys.local.LocalRootKey",
+            "OPTIONS": {"key": "A" * 43 + "="},
+        }
+        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"another": root_key}}
+        match = rf"tests\.Note\.text: .* primary key {note.pk}\."
+        with caplog.at_level(logging.ERROR), pytest.raises(ImproperlyConfigured, match=match):
+            _ = found.text
+        assert "could not be opened" in caplog.text
+        before = vars(found)["text"]
+        found.text = "⚠ cannot be opened"
+        assert vars(found)["text"] is before
+
+    def test_an_event_loop_is_no_damage(self, note):
+        found = Note.objects.get()
+        keyring.evict()
+        with shown(found), pytest.raises(OpeningNeedsThread):
+            in_event_loop(lambda: found.text)
+
+    def test_a_comparison_shows_no_value_in_an_error_report(self, note):
+        other = vars(Note.objects.get())["text"]
+        store(note, "text", b"\1" + b"x" * 150)
+        damaged = vars(Note.objects.get())["text"]
+        for value in (other, VALUE):
+            with pytest.raises(EnvelopeError) as caught:
+                _ = damaged == value
+            ours = [
+                entry.frame.f_locals
+                for entry in caught.traceback
+                if entry.frame.f_globals["__name__"].startswith("envelope_fields.")
+            ]
+            assert ours
+            assert VALUE not in repr(ours)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_the_keys_of_another_principal(self, users):
+        with acting_as(APPLICATION):
+            found = LabNote.objects.first()
+        with acting_as(users[1]), pytest.raises(KeyAccessDenied, match="loaded by application"):
+            _ = found.text
