@@ -16,10 +16,11 @@ from envelope_fields.admin.rotation_start import can_start
 from envelope_fields.admin.words import duration_text, number_text
 from envelope_fields.audit.representation import actor_text
 from envelope_fields.jobs.progress import progress_of
-from envelope_fields.jobs.runs import run_title, runs_about
+from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
+from envelope_fields.rotation.representation import run_title
 
 FAILURES_SHOWN = 50
 RUNS_SHOWN = 5

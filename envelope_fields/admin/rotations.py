@@ -32,11 +32,12 @@ from envelope_fields.admin.words import number_text
 from envelope_fields.audit.representation import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.jobs.progress import progress_of
-from envelope_fields.jobs.runs import all_runs, keys_of, run_title, runs_about, runs_of
+from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
+from envelope_fields.rotation.representation import run_title
 
 KEYS_OFFERED = 30
 
@@ -48,7 +49,8 @@ class KeyOfRunFilter(admin.SimpleListFilter):
     parameter_name = "key"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        keys = model_admin.get_queryset(request).order_by("master_key__alias", "master_key")
+        runs = model_admin.get_queryset(request).filter(master_key__isnull=False)
+        keys = runs.order_by("master_key__alias", "master_key")
         found = keys.values_list("master_key", "master_key__alias").distinct()[:KEYS_OFFERED]
         return [(str(pk), alias or str(pk)) for pk, alias in found]
 

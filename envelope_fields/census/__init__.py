@@ -5,8 +5,9 @@ key version a stored value names and what a rewrap replaces; `values` counts; `v
 the keys' database says of the versions; `text_copies` and `uncounted` name what is elsewhere.
 """
 
+from envelope_fields.census.columns import CensusFailed
 from envelope_fields.census.uncounted import NotCounted, not_counted
-from envelope_fields.census.values import CensusFailed, CensusRow, census, count_versions
+from envelope_fields.census.values import CensusRow, census, count_versions
 from envelope_fields.census.versions import KeyVersion
 
 __all__ = [

@@ -9,16 +9,25 @@ from itertools import groupby
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from django.apps import apps
-from django.db import connections, router
+from django.db import Error, connections, router
 from django.db.models import Field, Model
 
 from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
 from envelope_fields.databases import UNLOCATED, Relation, is_configured
 from envelope_fields.databases import database as database_of
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.models import DEFAULT_ALIAS
+
+
+class CensusFailed(EnvelopeError):
+    """A column could not be counted, so the census would not be complete."""
+
+
+class NoSuchField(EnvelopeError):
+    """No encrypted field has the name that was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,44 @@ def located(columns: Iterable[Column]) -> Iterator[Column]:
         for relation in database.relations(names):
             found[relation.table, relation.column].append(relation)
         yield from in_schemas(zip(declared, (found[key] for key in keys), strict=True))
+
+
+def tables_of(columns: Iterable[Column]) -> list[Column]:
+    """Find where the tables of columns are, as `located` does.
+
+    Raises:
+        CensusFailed: a database could not be asked.
+    """
+    try:
+        return list(located(columns))
+    except Error as error:
+        raise CensusFailed(
+            "The tables of encrypted fields could not be looked up in a database "
+            f"({type(error).__name__}). Is it reachable?"
+        ) from error
+
+
+def find_column(database: str, field_path: str, schema: str = "") -> Column:
+    """Return a column by where it was found before.
+
+    Args:
+        database: the alias in `DATABASES`.
+        field_path: `app_label.Model.field`.
+        schema: the schema of its table; empty where the database has none.
+
+    Raises:
+        NoSuchField: the model or its field is not there any more, or the schema is not.
+        Error: the database cannot be looked at.
+    """
+    named = (each for each in encrypted_columns(database) if str(each) == field_path)
+    for column in located(named):
+        if (column.relation.schema or "") == schema:
+            return column
+    where = f"the schema {schema!r} of the database" if schema else "the database"
+    raise NoSuchField(
+        f"{field_path} is not an encrypted field in {where} {database!r} any more. Cancel the run "
+        "and start another."
+    )
 
 
 class Located(Protocol):

@@ -19,8 +19,7 @@ from django.apps import apps
 from django.db import DatabaseError, connections, router
 from django.db.models import Field, Model
 
-from envelope_fields.census import CensusFailed
-from envelope_fields.census.columns import in_schemas
+from envelope_fields.census.columns import CensusFailed, in_schemas
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Relation
 from envelope_fields.databases import database as database_of

@@ -17,17 +17,12 @@ from typing import Any
 from django.db import DatabaseError, Error
 
 from envelope_fields.census.codecs import Codec
-from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, tables_of
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, Database, database
 from envelope_fields.databases.errors import says_no_table
-from envelope_fields.exceptions import EnvelopeError
 
 VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
-
-
-class CensusFailed(EnvelopeError):
-    """A column could not be counted, so the census would not be complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +183,6 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
         Group(version_id, values, max(values - present[version_id], 0))
         for version_id, values in everything.items()
     ]
-
-
-def tables_of(columns: Iterable[Column]) -> list[Column]:
-    """Find where the tables of columns are, as `located` does.
-
-    Raises:
-        CensusFailed: a database could not be asked.
-    """
-    try:
-        return list(located(columns))
-    except Error as error:
-        raise CensusFailed(
-            "The tables of encrypted fields could not be looked up in a database "
-            f"({type(error).__name__}). Is it reachable?"
-        ) from error
 
 
 def refuse_prepared(alias: str) -> None:

@@ -138,7 +138,7 @@ class Scope(ABC):
 
     @abstractmethod
     def columns(self) -> Sequence[Column]:
-        """Return the columns that the run goes over.
+        """Return the columns that the run goes over, located (`census.columns.tables_of`).
 
         Raises:
             EnvelopeError: one that is named is not there, or a database cannot be looked at.

@@ -17,10 +17,9 @@ from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from envelope_fields.census.columns import Column, encrypted_columns, located
+from envelope_fields.census.columns import Column, find_column
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Job, Key, key_as_text, key_from_text, scope_of
 from envelope_fields.jobs.progress import Numbers, numbers_of
 from envelope_fields.jobs.runs import all_runs, ended, failing, find_run
@@ -40,10 +39,6 @@ _AT_ONCE = 100
 _COLUMN = ("database", "schema", "model", "field")
 
 ByKey = Counter[UUID | None]
-
-
-class NoSuchField(EnvelopeError):
-    """No encrypted field has the name that was given."""
 
 
 class Pass:
@@ -72,7 +67,7 @@ class Pass:
             Error: the database cannot be looked at.
         """
         if row.pk not in self._columns:
-            self._columns[row.pk] = _located(row)
+            self._columns[row.pk] = find_column(row.database, str(row), row.schema)
         return self._columns[row.pk]
 
     def job(self, row: RotationColumn) -> Job:
@@ -181,18 +176,6 @@ def _where(column: Column) -> tuple[str, ...]:
     """Return what the row of a column has of it."""
     schema = column.relation.schema or ""
     return (column.database, schema, column.model._meta.label, column.field.name)
-
-
-def _located(row: RotationColumn) -> Column:
-    named = (each for each in encrypted_columns(row.database) if str(each) == str(row))
-    for column in located(named):
-        if (column.relation.schema or "") == row.schema:
-            return column
-    where = f"the schema {row.schema!r} of the database" if row.schema else "the database"
-    raise NoSuchField(
-        f"{row} is not an encrypted field in {where} {row.database!r} any more. Cancel the run and "
-        "start another."
-    )
 
 
 def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:

@@ -116,27 +116,6 @@ def key_ids_of(run: RotationRun) -> QuerySet[RotationKey, UUID]:
     return rows.order_by("master_key_id").values_list("master_key_id", flat=True)
 
 
-def run_title(run: RotationRun) -> str:
-    """Name what a run is about: its key, or how many there are."""
-    if run.master_key is not None:
-        return str(run.master_key)
-    keys = RotationKey.objects.using(configuration().database).filter(run=run.pk).count()
-    return f"{keys:,} keys"
-
-
-def is_same_request(
-    run: RotationRun, *, kind: str, versions: Iterable[int], fields: Iterable[str], database: str
-) -> bool:
-    """Whether a run does what `start` with these arguments would have done."""
-    names = {name.lower() for name in fields}
-    return (kind, sorted(set(versions)), names, database) == (
-        run.kind,
-        run.only_versions,
-        {name.lower() for name in run.only_fields},
-        run.only_database,
-    )
-
-
 def principal_of_run(run: RotationRun) -> Principal:
     """Return on whose behalf a run was started."""
     return Principal(run.actor_type, run.actor_id, run.actor_name)

@@ -6,8 +6,8 @@ with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`, w
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
+from envelope_fields.census.columns import NoSuchField
 from envelope_fields.jobs.limits import Limits
-from envelope_fields.jobs.passes import NoSuchField
 from envelope_fields.jobs.progress import FieldProgress, Progress, failures, progress
 from envelope_fields.jobs.runs import (
     NoSuchRun,

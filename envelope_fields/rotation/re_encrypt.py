@@ -153,7 +153,7 @@ class RowAliases:
         row = rows.get(self._as_loaded(key))
         if row is None:
             raise RowNotLoaded("The row could not be loaded to ask for the key of its values.")
-        assert callable(self._key)  # noqa: S101 - or nobody asks
+        assert callable(self._key)  # noqa: S101 - or it is not asked
         chosen = self._key(row)
         if not isinstance(chosen, str):
             raise TypeError(f"key= returned {type(chosen).__name__} instead of an alias")

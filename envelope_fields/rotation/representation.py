@@ -14,6 +14,14 @@ from envelope_fields.rotation.forecast import Forecast, PlainValues
 KEYS_SHOWN = 100  # of a run about many
 
 
+def run_title(run: RotationRun) -> str:
+    """Name what a run is about: its key, or how many there are."""
+    if run.master_key is not None:
+        return str(run.master_key)
+    keys = RotationKey.objects.using(configuration().database).filter(run=run.pk).count()
+    return f"{keys:,} keys"
+
+
 def run_content(run: RotationRun) -> dict[str, Any]:
     """Return what a run is to do, by whom, and how far it is."""
     return run_contents([run])[0]

@@ -147,6 +147,19 @@ def run(
     return work(resumed(run_or_key), watch)
 
 
+def is_same_request(
+    run: RotationRun, *, kind: str, versions: Iterable[int], fields: Iterable[str], database: str
+) -> bool:
+    """Whether a run does what `start` with these arguments would have done."""
+    names = {name.lower() for name in fields}
+    return (kind, sorted(set(versions)), names, database) == (
+        run.kind,
+        run.only_versions,
+        {name.lower() for name in run.only_fields},
+        run.only_database,
+    )
+
+
 def resumed(run: RotationRun) -> RotationRun:
     """Return a run as it is now; one that was paused goes on."""
     now = find_run(run)

@@ -10,14 +10,18 @@ from uuid import UUID
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.census.columns import Column, encrypted_columns
-from envelope_fields.census.values import count_by_version, tables_of
+from envelope_fields.census.columns import (
+    Column,
+    NoSuchField,
+    encrypted_columns,
+    tables_of,
+)
+from envelope_fields.census.values import count_by_version
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.jobs import job
-from envelope_fields.jobs.passes import NoSuchField
 from envelope_fields.jobs.runs import key_ids_of
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt

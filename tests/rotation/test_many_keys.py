@@ -88,7 +88,7 @@ def test_more_keys_than_a_query_names(monkeypatch):
 def test_a_key_is_in_one_run_at_a_time():
     first, second, third = tenants(3)
     run = rotation.start([first, second])
-    assert keys_of(run) == sorted([first, second], key=lambda key: key.pk)
+    assert sorted(map(str, keys_of(run))) == ["tenant-0", "tenant-1"]
     assert rotation.active_run(second) == run
     with pytest.raises(RotationUnderWay, match=str(run.pk)):
         rotation.start(second)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from envelope_fields.jobs.runs import run_title
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, Progress
 from envelope_fields.rotation.forecast import PlainValues
@@ -12,6 +11,7 @@ from envelope_fields.rotation.representation import (
     forecast_content,
     key_contents,
     plain_values_content,
+    run_title,
 )
 
 Forecasts = Mapping[MasterKey, Sequence[Forecast]]

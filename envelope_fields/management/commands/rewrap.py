@@ -10,7 +10,7 @@ from django.core.management import CommandError, CommandParser
 from django.db import connections
 
 from envelope_fields.jobs.limits import BATCH_SIZE
-from envelope_fields.jobs.runs import active_runs, is_same_request, keys_of, run_title
+from envelope_fields.jobs.runs import active_runs, keys_of
 from envelope_fields.jobs.work import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands import _rewrap_text as text
@@ -35,8 +35,8 @@ from envelope_fields.rotation import (
     start,
 )
 from envelope_fields.rotation.forecast import PlainValues, plain_values
-from envelope_fields.rotation.representation import failure_content, run_content
-from envelope_fields.rotation.runs import resumed
+from envelope_fields.rotation.representation import failure_content, run_content, run_title
+from envelope_fields.rotation.runs import is_same_request, resumed
 from envelope_fields.rotation.scope import keys_with_work
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")

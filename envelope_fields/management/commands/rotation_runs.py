@@ -6,12 +6,12 @@ from typing import Any
 from django.core.management import CommandParser
 from django.utils import timezone
 
-from envelope_fields.jobs.runs import active_runs, all_runs, run_title
+from envelope_fields.jobs.runs import active_runs, all_runs
 from envelope_fields.management.commands._command import EnvelopeCommand, run_id
 from envelope_fields.management.commands._rewrap_text import duration
 from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.rotation import cancel, pause, progress, resume
-from envelope_fields.rotation.representation import run_content
+from envelope_fields.rotation.representation import run_content, run_title
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
