@@ -1,16 +1,21 @@
 """What loaded values keep of the keyring: whom it serves, and when it ends."""
 
 import asyncio
+import gc
 import logging
 import os
 import pickle
 import threading
+import time
 from contextlib import closing
+from datetime import timedelta
+from weakref import ref
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.exceptions import (
@@ -89,6 +94,33 @@ class TestWhoLoads:
         login.user = users[0]
         with acting_as(users[1]), pytest.raises(KeyAccessDenied, match=r"loaded by .*ben"):
             _ = found.text
+
+    def test_no_request_is_kept(self, note):
+        class Request:
+            def principal(self):
+                return APPLICATION
+
+        request = Request()
+        with bound(request):
+            found = Note.objects.get()
+        gone = ref(request)
+        del request
+        gc.collect()
+        assert gone() is None
+        assert found.text == VALUE
+
+    def test_a_grant_that_ends(self, users):
+        ends = timezone.now() + timedelta(seconds=1)
+        grant("lab", users[1], ["decrypt"], expires_at=ends)
+        with handled():
+            with acting_as(users[1]):
+                first, second = LabNote.objects.all()[:2]
+                assert first.text == VALUE
+            with pytest.raises(KeyAccessDenied):  # it is asked for each time
+                _ = second.text
+            time.sleep(1.1)
+            with acting_as(users[1]), pytest.raises(KeyAccessDenied):
+                _ = second.text
 
 
 class TestItsEnd:
@@ -237,6 +269,16 @@ class TestFailures:
         before = vars(found)["text"]
         found.text = "⚠ cannot be opened"
         assert vars(found)["text"] is before
+
+    def test_a_user_who_would_have_to_be_asked_for(self, note):
+        class Lazy:
+            def principal(self):
+                Note.objects.exists()
+                return APPLICATION
+
+        found = pickle.loads(pickle.dumps(Note.objects.get()))
+        with bound(Lazy()), pytest.raises(OpeningNeedsThread, match="arefresh_from_db"):
+            in_event_loop(lambda: found.text)
 
     def test_an_event_loop_is_no_damage(self, note):
         found = Note.objects.get()
