@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import pickle
 import threading
 from contextlib import closing
 
@@ -11,11 +13,16 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from envelope_fields import keyring
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, OpeningNeedsThread
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    KeyAccessDenied,
+    MasterKeyUnusable,
+    OpeningNeedsThread,
+)
 from envelope_fields.fields.masks import shown
 from envelope_fields.grants import grant
 from envelope_fields.keyring import cache
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.principals import bound, principal_of
 from envelope_fields.policy.requests import handled
@@ -160,6 +167,48 @@ class TestItsEnd:
         finally:
             done.set()
             thread.join()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestElsewhere:
+    def test_in_a_process_that_was_forked(self, note):
+        found = Note.objects.get()
+        assert Note.objects.get().text == VALUE
+        pickled = pickle.dumps(found)
+        connections.close_all()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                opened = [found.text, pickle.loads(pickled).text]
+                found.title = "of the child"
+                found.save()
+                uses = sum(keyring.harvest_uses().values())
+                os.write(writer, repr((opened, uses)).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        assert os.read(reader, 1000).decode() == repr(([VALUE, VALUE], 3))
+        os.close(reader)
+        os.waitpid(child, 0)
+        assert Note.objects.get().title == "of the child"
+
+    @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has no such level")
+    def test_of_a_transaction_that_sees_the_past(self, note):
+        keyring.evict()
+        with transaction.atomic():
+            if connection.vendor == "postgresql":  # the default of MariaDB
+                connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            first, second, third = (Note.objects.get() for _ in range(3))
+            with CaptureQueriesContext(connection) as queries:
+                assert first.text == VALUE
+            assert len(queries) == 0
+            table = vars(second)["text"].handle.table
+        assert second.text == VALUE
+        disable("default")
+        with pytest.raises(MasterKeyUnusable):
+            _ = third.text
+        assert not table.unwrapping
 
 
 @pytest.mark.django_db(transaction=True)
