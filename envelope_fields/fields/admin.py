@@ -5,8 +5,6 @@ that orders by it, and asks no field whether it can. The order would be refused 
 and the page be an error. This is so for every admin class; a mixin shows what cannot be opened.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any

@@ -5,8 +5,6 @@ the principal whom the policy admitted then. It ends with the table that it was 
 eviction, with a refusal, with a change of a key, of grants or of users, and with time.
 """
 
-from __future__ import annotations
-
 import os
 from asyncio import get_running_loop
 from collections.abc import Iterator
