@@ -5,8 +5,6 @@ setting is Django's own `ImproperlyConfigured`. No message and no attribute ever
 plaintext or a key.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation

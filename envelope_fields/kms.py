@@ -4,8 +4,6 @@ Ciphertexts are envelopes, as in encrypted fields; their context is of a domain 
 that neither opens the other's. Operations and their names follow the KMS API reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID

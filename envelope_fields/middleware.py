@@ -4,8 +4,6 @@
 serves beside Django, such as websockets.
 """
 
-from __future__ import annotations
-
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping

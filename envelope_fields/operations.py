@@ -1,7 +1,5 @@
 """Operations for the migrations of projects."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db import models

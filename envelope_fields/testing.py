@@ -12,8 +12,6 @@ and in a test::
     testing.assert_encrypted(patient, "notes")
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -4,8 +4,6 @@ One page serves the operations on keys and rotations, and grants. GET shows it, 
 does what it asked about, unless that has changed since it was shown.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property

@@ -5,8 +5,6 @@ takes seconds, which a list that is opened all day must not cost each time. So a
 long is kept for a while, in Django's cache, and a page says when it was made.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

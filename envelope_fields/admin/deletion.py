@@ -5,8 +5,6 @@ counted and the key is destroyed; a user who confirms agrees to the number that 
 to no more.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """The audit trail, to be read: no user adds, changes or deletes here, superusers neither."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Grants on the page of a key: made and revoked by `envelope_fields.grants`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django import forms

@@ -1,7 +1,5 @@
 """What a key has beside its form: operations, versions, values, rotations, grants and events."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode

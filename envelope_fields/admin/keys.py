@@ -1,7 +1,5 @@
 """Master keys: the list, and the form of each on its page."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Operations that are confirmed: on keys and their versions, and on rotations."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 from django.utils.translation import gettext as _

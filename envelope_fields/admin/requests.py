@@ -9,8 +9,6 @@ sent twice. It is to the admin what `If-Match` is to the API; a request without 
 it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """How far a rotation is, in words: for its page, for the page of its key, and for their script."""
 
-from __future__ import annotations
-
 from typing import Any
 from urllib.parse import urlencode
 

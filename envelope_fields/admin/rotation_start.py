@@ -1,7 +1,5 @@
 """The start of a rotation: which values are to be moved, and what that will do, in numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any

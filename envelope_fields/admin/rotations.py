@@ -1,7 +1,5 @@
 """Rotations of stored values: the list of runs, and the page of each, where it is watched."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Keys, actions, numbers and times as people read them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from math import ceil
 

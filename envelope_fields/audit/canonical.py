@@ -1,7 +1,5 @@
 """The bytes of an event that its MAC is made over (`docs/spec/audit-trail-v1.md`)."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any

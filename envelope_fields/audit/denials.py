@@ -7,8 +7,6 @@ address within a minute, as by a query over many rows, is one event. A second on
 last and how often before: when the minute is over, it is tried again, or the process ends.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ A user name that is too long, or has characters that a database refuses, must no
 being recorded, and so from being done. What was cut ends in an ellipsis.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Events of the audit trail as the admin, the API and commands show them."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from envelope_fields.models import AuditEvent

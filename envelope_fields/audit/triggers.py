@@ -9,8 +9,6 @@ goes on working. Triggers name the columns of the table, and SQLite drops them w
 remakes it. So they are made anew after each migration of ours, and where they are missing.
 """
 
-from __future__ import annotations
-
 import logging
 from contextlib import nullcontext
 from typing import Any

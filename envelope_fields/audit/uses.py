@@ -12,8 +12,6 @@ recorded in an autonomous one. On SQLite, which lets one write at a time, they a
 transaction, and go with it.
 """
 
-from __future__ import annotations
-
 import logging
 from datetime import datetime, timedelta
 from threading import Lock

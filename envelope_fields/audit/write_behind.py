@@ -6,8 +6,6 @@ Celery's prefork pool ends one of its processes. A process that is killed takes 
 gathered.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

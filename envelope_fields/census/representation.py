@@ -1,7 +1,5 @@
 """What is said of a census, as plain data: the same in commands, the admin and the API."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict

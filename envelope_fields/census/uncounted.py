@@ -1,7 +1,5 @@
 """What may hold values and is no encrypted column that can be counted for certain: by name."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

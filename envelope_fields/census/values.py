@@ -7,8 +7,6 @@ row-level security, hides none from the census: it counts them, or fails, or nam
 what it did not see.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What the keys' database says of key versions, for counting and for moving values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

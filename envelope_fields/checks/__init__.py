@@ -4,8 +4,6 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 `envelope_fields.fields.field_checks`.
 """
 
-from __future__ import annotations
-
 from django.core.checks import Tags
 from django.core.checks import register as _register
 

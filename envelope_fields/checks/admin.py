@@ -1,7 +1,5 @@
 """Admin classes that search, filter or order by an encrypted column: most would be an error 500."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The keys' database: master keys against root keys and fields, and the audit trail's triggers."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any

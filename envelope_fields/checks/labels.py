@@ -1,7 +1,5 @@
 """Labels: each belongs to one column, so that an envelope moved to another is not read there."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Models that ask the database to compare, order or compute on an encrypted column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

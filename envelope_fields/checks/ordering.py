@@ -1,7 +1,5 @@
 """Views of Django REST framework whose `OrderingFilter` may be asked for an encrypted column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

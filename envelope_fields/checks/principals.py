@@ -1,7 +1,5 @@
 """The middleware that binds requests and connections to their users: missing, or out of order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any

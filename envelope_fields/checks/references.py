@@ -1,7 +1,5 @@
 """What a declaration refers to: the columns behind names, paths and expressions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any

@@ -1,7 +1,5 @@
 """What the settings name: root keys, workers, the database driver and serializers."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

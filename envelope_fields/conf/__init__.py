@@ -1,7 +1,5 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache

@@ -1,7 +1,5 @@
 """Classes that settings name by `BACKEND` and `OPTIONS`: root keys, and workers of rotations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module

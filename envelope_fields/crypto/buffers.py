@@ -4,8 +4,6 @@
 OpenSSL do beyond these buffers is named in `docs/explanation/memory.md`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 from collections.abc import Callable, Iterator

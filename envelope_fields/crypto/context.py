@@ -5,8 +5,6 @@ integers (`docs/spec/envelope-v1.md`, section "Context"). Its first part is the 
 a context of one kind is never equal to one of another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID

@@ -1,7 +1,5 @@
 """A data key in the hands of other code."""
 
-from __future__ import annotations
-
 from types import TracebackType
 from typing import NoReturn, Self
 

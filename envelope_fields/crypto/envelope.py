@@ -4,8 +4,6 @@ The functions take keys that are ready to use; where those come from is the keyr
 This is the path of every value, so it is written flat.
 """
 
-from __future__ import annotations
-
 from operator import itemgetter
 from os import urandom
 from struct import iter_unpack

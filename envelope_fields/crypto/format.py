@@ -3,8 +3,6 @@
 Every offset of `docs/spec/envelope-v1.md` (section "Layout") stands here once.
 """
 
-from __future__ import annotations
-
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from typing import NamedTuple

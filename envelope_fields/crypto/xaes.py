@@ -4,8 +4,6 @@ Specified by C2SP (c2sp.org/XAES-256-GCM). The derivation is KBKDF in counter mo
 AES-CMAC (NIST SP 800-108r1, section 4.1), which `cryptography` has; nothing is invented here.
 """
 
-from __future__ import annotations
-
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFCMAC, CounterLocation, Mode

@@ -4,8 +4,6 @@
 tables that may not be there yet, and `transactions` are those around code, and beside it.
 """
 
-from __future__ import annotations
-
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 

@@ -1,7 +1,5 @@
 """What is asked of every database, and what each says or does in its own way."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime

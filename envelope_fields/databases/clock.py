@@ -5,8 +5,6 @@ times that one process writes down for another to compare with, when a state was
 was used, are of this one.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from django.utils import timezone

@@ -1,7 +1,5 @@
 """What the errors of databases mean, whichever of them raised one, and which of them pass."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 from django.db import (

@@ -4,8 +4,6 @@ Triggers of tables to which rows are only added: DELETE is refused unless FOREIG
 off, as Django's `flush` has it. TRUNCATE is refused by the foreign keys of the head row.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime

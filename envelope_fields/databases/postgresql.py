@@ -4,8 +4,6 @@ Triggers of tables to which rows are only added: TRUNCATE is refused, too, unles
 emptied with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What stands under the name of a table: not always a table, and not always one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar

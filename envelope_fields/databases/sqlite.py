@@ -6,8 +6,6 @@ foreign keys, the trigger refuses DELETE. REPLACE, which asks neither, is refuse
 where there is an event already.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Transactions around the code that runs, and autonomous ones, which are committed beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context

@@ -5,12 +5,11 @@ that orders by it, and asks no field whether it can. The order would be refused 
 and the page be an error. This is so for every admin class; a mixin shows what cannot be opened.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any
 
+from django.db.models.constants import LOOKUP_SEP
 from django.db.models.sql import Query
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
@@ -26,8 +25,29 @@ class EncryptedAdminMixin:
     may view the key see the cause.
     """
 
+    model: Any
+    get_list_display: Any
+
     def get_queryset(self, request: Any) -> Any:
         return shown_by(super().get_queryset(request))  # type: ignore[misc]  # of the admin class
+
+    def get_list_select_related(self, request: Any) -> Any:
+        chosen = super().get_list_select_related(request)  # type: ignore[misc]  # as above
+        columns = [name for name in self.get_list_display(request) if isinstance(name, str)]
+        related = [name for name in columns if LOOKUP_SEP in name and self._is_encrypted(name)]
+        if not related:
+            return chosen
+        # What is loaded by itself, for `patient__notes`, would raise. True and False say that
+        # Django chooses: it takes the relations that are columns.
+        relations = chosen if isinstance(chosen, list | tuple) else self._relations_in(columns)
+        return [*relations, *(name.rpartition(LOOKUP_SEP)[0] for name in related)]
+
+    def _is_encrypted(self, name: str) -> bool:
+        return is_ordered_by_envelopes(name, Query(self.model))
+
+    def _relations_in(self, columns: list[str]) -> list[str]:
+        names = {field.name for field in self.model._meta.fields if field.many_to_one}
+        return [name for name in columns if name in names]
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         made = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]

@@ -3,8 +3,6 @@
 Django shows a failed statement's variables in its error reports; these show nothing.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import Model

@@ -1,7 +1,5 @@
 """What carriers of fixtures are to an encrypted field: objects hold them until they are saved."""
 
-from __future__ import annotations
-
 from functools import cached_property, partial
 from typing import Any
 

@@ -4,8 +4,6 @@ Everything else would compare or compute on envelopes. It is refused when SQL is
 then all parts of a query are known, by looking at what stands around the column.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -6,8 +6,6 @@ it as a value before. The object holds it as a sealed value, and opens it for th
 looks.
 """
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

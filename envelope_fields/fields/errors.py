@@ -1,7 +1,5 @@
 """What an encrypted field says when it cannot do what it was asked."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 from django.core.exceptions import FieldError

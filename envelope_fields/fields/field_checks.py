@@ -1,7 +1,5 @@
 """The rules that one encrypted field can break by its own declaration."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables of histories and events, which packages fill with copies of rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # Where the models that django-simple-history and django-pghistory make name the one they follow.

@@ -5,8 +5,6 @@ before our own tables exist; `update()` of a model of a migration does the same.
 no key: it is NULL, and the statement that it is for may meet no row.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime

@@ -4,8 +4,6 @@ No exception that leaves here holds a value: neither itself, nor one that it is 
 variable of a frame that it passed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

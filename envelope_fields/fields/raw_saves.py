@@ -3,8 +3,6 @@
 An object holds prepared values while it is saved as it is, and its own before and after.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import wraps

@@ -4,13 +4,11 @@ No exception that leaves here holds a plaintext: neither itself, nor one that it
 nor a variable of a frame that it passed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 
 from envelope_fields.crypto import envelope, format
 from envelope_fields.exceptions import (
@@ -76,6 +74,10 @@ def opener(field: Any) -> Callable[[SealedValue], Any]:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(sealed)
             raise _unopened(sealed, error) from error
+        except SynchronousOnlyOperation as error:  # to know the user takes a query, too
+            raise _unopened(
+                sealed, OpeningNeedsThread(f"its principal is not known: {error}")
+            ) from error
         except Exception as error:  # settings, a broken transaction: they are logged, too
             raise _told(sealed, error) from error.__cause__
         try:

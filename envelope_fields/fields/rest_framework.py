@@ -5,8 +5,6 @@ Nothing is ordered by encrypted columns.
 Imported only where the project has installed it.
 """
 
-from __future__ import annotations
-
 from functools import wraps
 from typing import Any
 

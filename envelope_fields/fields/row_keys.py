@@ -1,7 +1,5 @@
 """Keys that a field makes when it needs them: those that it chooses by the row, and `default`."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 Encrypted in the place of the value, each would be stored, and the value would be gone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Envelopes that come from outside, in fixtures and revisions, and go into a column as they are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields.crypto import format as layout

@@ -1,7 +1,5 @@
 """From a value to the bytes that are stored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Users and groups that are deleted take their grants with them. Otherwise a user 
 same primary key later would have them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The users and groups that grants name."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model

@@ -1,7 +1,5 @@
 """Grants as they are listed, and as the API, commands and the audit trail show them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ happened and is counted, or it has not: how many values were moved is written in
 transaction, or in one that is committed right after, where keys are in another database.
 """
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A job: what it is given of each value, what it answers, and what a run has it do."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections import Counter

@@ -5,8 +5,6 @@ old version, for `KEY_CACHE_SECONDS`. So the census says when a run is over, not
 each pass, the rows of a column are cut into ranges of primary keys, which are taken one by one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property

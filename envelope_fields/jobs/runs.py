@@ -4,8 +4,6 @@ Each act has its audit event, in the same transaction (law 9). A run is about on
 none: who acts on it needs the right to re-encrypt on each of its keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta

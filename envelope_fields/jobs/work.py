@@ -4,8 +4,6 @@ Any number of processes may work on a run at once, and any of them may die: a ra
 through twice is read twice, and its values are moved once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool

@@ -6,8 +6,6 @@ row in the keys' database. A process that starts with more raises it first, and 
 bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext

@@ -6,8 +6,6 @@ be older than `KEY_CACHE_SECONDS`, or than a change that this process has made s
 thread and no later transaction goes by it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from threading import RLock, local

@@ -4,8 +4,6 @@ A caller who wants one is authorized first: the policy is asked for each value, 
 counted. Derived keys serve all callers; decisions are made for one principal, action and place.
 """
 
-from __future__ import annotations
-
 import os
 from time import monotonic
 from typing import Any

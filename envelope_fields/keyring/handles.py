@@ -5,8 +5,6 @@ the principal whom the policy admitted then. It ends with the table that it was 
 eviction, with a refusal, with a change of a key, of grants or of users, and with time.
 """
 
-from __future__ import annotations
-
 import os
 from asyncio import get_running_loop
 from collections.abc import Iterator
@@ -29,7 +27,6 @@ from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy, PolicyData
 from envelope_fields.policy.decisions import Attempt
 from envelope_fields.policy.principals import (
-    Actor,
     Principal,
     bound_actor,
     current_principal,
@@ -60,19 +57,20 @@ class Handle:
         self.row = row
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.facts = None if table.is_of_transaction else facts
-        actor = self._loaded_by = bound_actor()
+        self._loaded_by: Principal | None = None
         policy = table.policy(row.state.key_id)
         self.serves_everybody = authorization.serves_everybody(policy)
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
         check_state(READ_FIELD.action, row.state)
         self.admitted: str | None
-        if actor is None:
+        if bound_actor() is None:
             is_open = authorization.serves_unbound_code(policy) and not in_flight
             self.admitted = _ANY_PRINCIPAL if is_open else None
         elif self.serves_everybody:
             self.admitted = _ANY_PRINCIPAL
         else:
-            self._loaded_by = current_principal()  # a login changes who is behind an actor
+            # A login changes who is behind an actor, and that refers to its request.
+            self._loaded_by = current_principal()
             may = authorization.is_allowed(attempt, policy, facts, configuration().database)
             self.admitted = authorization.known_actor() if may else None
 
@@ -100,18 +98,9 @@ class Handle:
     @property
     def loaded_by(self) -> str | None:
         """Who loaded the value, for messages; None where one handle serves all who load."""
-        is_shared = self.serves_everybody and self._loaded_by is not None
-        return None if is_shared else described(self._loaded_by)
-
-
-def described(actor: Actor | None) -> str:
-    """Return who an actor is, for messages; it may be known only now."""
-    if actor is None:
-        return "code that no principal was bound to"
-    try:
-        return str(actor if isinstance(actor, Principal) else actor.principal())
-    except EnvelopeError:
-        return "a principal that no grant can name"
+        if self.serves_everybody:
+            return None
+        return str(self._loaded_by or "code that no principal was bound to")
 
 
 def kept(table: Table, version_id: bytes, place: str) -> Handle | None:

@@ -1,7 +1,5 @@
 """MACs under keys of usage `generate_verify_mac`, and under the key of the audit trail."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256

@@ -1,7 +1,5 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, TypeVar

@@ -1,7 +1,5 @@
 """What a process knows of keys, as of one moment."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from itertools import count
 from threading import Lock

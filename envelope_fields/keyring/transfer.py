@@ -5,8 +5,6 @@ and nothing else, may unwrap under a disabled version, as long as the master key
 What it derives stays here: in the keyring's table, it would serve readers, too.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace

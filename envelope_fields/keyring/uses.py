@@ -4,8 +4,6 @@ An attempt that the state of a version refuses is no use, and is counted beside 
 still needs what is under it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

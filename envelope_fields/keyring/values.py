@@ -1,7 +1,5 @@
 """Values in and out of envelopes: what they are encrypted and decrypted with stays in here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar

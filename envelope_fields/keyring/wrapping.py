@@ -3,8 +3,6 @@
 No lock and no transaction of ours is held meanwhile, because an answer may take long.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

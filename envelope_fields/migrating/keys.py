@@ -3,8 +3,6 @@
 The keys in them are gone then, and with them every value that is stored under one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any

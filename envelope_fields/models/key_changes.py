@@ -8,8 +8,6 @@ savepoint, a transaction or a test that ends without a commit takes its changes 
 are added to its end and rolled back from its end, so a change stays at the index that it got.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from itertools import chain

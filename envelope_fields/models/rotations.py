@@ -1,7 +1,5 @@
 """Rotations of stored values: what was asked for, how far it is, and what could not be moved."""
 
-from __future__ import annotations
-
 import uuid
 from typing import ClassVar
 

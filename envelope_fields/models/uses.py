@@ -1,7 +1,5 @@
 """How often keys were used and when last, and for how long processes may go by what they know."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from django.db import models

@@ -4,8 +4,6 @@ Nothing is asked of an attribute, which might read a database or open a value: w
 is looked at where they hold it.
 """
 
-from __future__ import annotations
-
 import sys
 import sysconfig
 from collections import deque

@@ -4,8 +4,6 @@ Nothing is asked of an attribute, which might read a database or open a value: w
 is looked at where they hold it.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from types import MemberDescriptorType

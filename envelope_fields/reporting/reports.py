@@ -1,7 +1,5 @@
 """Reports of errors: Django's page of `DEBUG`, what is sent to `ADMINS`, and events of trackers."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import ItemsView
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The values that a report must not show, and how they are taken out of its texts."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """What a root key does, for those who write a backend."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A root key on this machine: 32 bytes from the environment, a file, or the project's own code."""
 
-from __future__ import annotations
-
 import os
 import stat
 from base64 import b64decode, b64encode

@@ -1,7 +1,5 @@
 """What a run would do, about how long it would take, and what none moves; nothing is written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter

@@ -1,7 +1,5 @@
 """What is said of a run, as plain data for JSON: the same in commands, the admin and the API."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -3,8 +3,6 @@
 The payload is neither read nor changed, so the cost does not depend on the size of a value.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple

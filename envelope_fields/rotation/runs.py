@@ -1,7 +1,5 @@
 """A rotation is started, once on each key that has none, and worked on in this process."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any

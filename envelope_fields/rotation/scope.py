@@ -1,7 +1,5 @@
 """What a rotation is about: columns, and the key versions whose values it moves."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property

@@ -4,8 +4,6 @@ What a rewrap does not look at, this does: payloads, values of unknown versions,
 envelope at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf

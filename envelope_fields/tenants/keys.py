@@ -1,7 +1,5 @@
 """The `key=` of a field whose values are under a key of their tenant."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

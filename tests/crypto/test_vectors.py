@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +15,7 @@ from envelope_fields.exceptions import (
     MasterKeyNotFound,
     RootKeyRefused,
 )
-from envelope_fields.fields import reading
+from envelope_fields.keyring import values
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.crypto import keys, reference
 from tests.vectors import make_envelope_vectors as generator
@@ -168,23 +167,23 @@ def test_invalid_root_wraps_are_refused(vector):
 
 @each("several_contexts")
 def test_several_contexts_are_tried_in_order(vector, monkeypatch):
-    """By the reader of a field, which is given its contexts and the key that the envelope names."""
+    """By the keyring, which is given a field's contexts and has the key that the envelope names."""
     tried, opened = [], envelope.decrypt
 
     def decrypt_and_note(key, stored, bound_to):
         tried.append(bound_to.hex())
         return opened(key, stored, bound_to)
 
-    monkeypatch.setattr(envelope, "decrypt", decrypt_and_note)
+    monkeypatch.setattr(values, "decrypt_envelope", decrypt_and_note)
     stored = Bytes(vector).envelope
-    field = SimpleNamespace(contexts=[bytes.fromhex(each) for each in vector["contexts"]])
+    contexts = [bytes.fromhex(each) for each in vector["contexts"]]
 
     def read():
         version_id = layout.parse(stored).version_id
         if version_id not in KEY_VERSIONS:
             raise MasterKeyNotFound(version_id.hex())
         key = xaes.derive(bytearray(KEY_VERSIONS[version_id]), stored[9:21])
-        return reading._open(field, key, stored)
+        return values._decrypted(key, stored, contexts)
 
     if "error" in vector:
         if vector["contexts"]:  # a field always has one

@@ -15,7 +15,7 @@ from envelope_fields.fields.masks import Unopened, shown
 from envelope_fields.fields.rest_framework import EncryptedSerializerMixin
 from envelope_fields.lifecycle import create_master_key, disable, enable
 from envelope_fields.policy import APPLICATION, acting_as
-from tests.models import LabNote, Note
+from tests.models import Child, LabNote, Note
 from tests.stored import store, stored
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +26,25 @@ WORDS = "⚠ cannot be opened"
 class NoteAdmin(EncryptedAdminMixin, admin.ModelAdmin):
     list_display = ("title", "text")
     sortable_by = ("title",)
+
+
+class ChildInline(EncryptedAdminMixin, admin.TabularInline):
+    model = Child
+    extra = 0
+
+
+class EditableAdmin(EncryptedAdminMixin, admin.ModelAdmin):
+    list_display = ("title", "text", "data")
+    list_editable = ("text",)
+    inlines = (ChildInline,)
+
+
+class ReadOnlyAdmin(EncryptedAdminMixin, admin.ModelAdmin):
+    readonly_fields = ("text", "data")
+
+
+class ChildAdmin(EncryptedAdminMixin, admin.ModelAdmin):
+    list_display = ("id", "note", "note__text")
 
 
 class NoteSerializer(EncryptedSerializerMixin, ModelSerializer):
@@ -46,12 +65,12 @@ def rows():
 
 @pytest.fixture
 def pages(rf, admin_user, settings):
-    site = admin.AdminSite(name="admin")
-    site.register(Note, NoteAdmin)
-    made = site._registry[Note]
     settings.ROOT_URLCONF = "tests.fields.test_unopened"
 
-    def get(view, *args, data=None):
+    def get(view, *args, data=None, by=NoteAdmin, model=Note):
+        site = admin.AdminSite(name="admin")
+        site.register(model, by)
+        made = site._registry[model]
         request = rf.get("/") if data is None else rf.post("/", data)
         request.user = admin_user
         request._dont_enforce_csrf_checks = True
@@ -70,6 +89,7 @@ class Messages(list):
 
 site = admin.AdminSite(name="admin")
 site.register(Note, NoteAdmin)
+site.register(Child, ChildAdmin)
 urlpatterns: list = []
 
 
@@ -106,6 +126,56 @@ class TestTheAdmin:
         data = {"title": "new", "text": WORDS, "data": '{"b": 1}'}
         assert pages("change_view", str(note.pk), data=data).status_code == 302
         assert Note.objects.get().text == "value"
+
+    def test_what_is_edited_in_the_list(self, rows, pages):
+        fine, bad = rows
+        assert WORDS in pages("changelist_view", by=EditableAdmin)
+        before = stored(bad, "text")
+        data = {
+            "form-TOTAL_FORMS": 2,
+            "form-INITIAL_FORMS": 2,
+            "form-0-id": bad.pk,
+            "form-1-id": fine.pk,
+            "form-1-text": "changed",
+            "_save": "Save",
+        }
+        assert pages("changelist_view", data=data, by=EditableAdmin).status_code == 302
+        assert stored(bad, "text") == before
+        assert Note.objects.get(pk=fine.pk).text == "changed"
+
+    def test_inlines(self, rows, pages):
+        _, bad = rows
+        child = Child.objects.create(note=bad, text="child")
+        store(child, "text", stored(bad, "text"))
+        assert pages("change_view", str(bad.pk), by=EditableAdmin).count(WORDS) >= 3
+        before = stored(child, "text"), stored(bad, "text"), stored(bad, "data")
+        data = {
+            "title": "new",
+            "children-TOTAL_FORMS": 2,
+            "children-INITIAL_FORMS": 1,
+            "children-0-id": child.pk,
+            "children-0-note": bad.pk,
+            "children-1-note": bad.pk,
+            "children-1-text": "second",
+        }
+        response = pages("change_view", str(bad.pk), data=data, by=EditableAdmin)
+        assert response.status_code == 302
+        assert (stored(child, "text"), stored(bad, "text"), stored(bad, "data")) == before
+        assert bad.children.count() == 2
+
+    def test_what_is_only_read(self, rows, pages):
+        fine, bad = rows
+        assert "value" in pages("change_view", str(fine.pk), by=ReadOnlyAdmin)
+        assert pages("change_view", str(bad.pk), by=ReadOnlyAdmin).count(WORDS) == 2
+
+    @pytest.mark.parametrize("chosen", [False, True, ("note",)])
+    def test_a_column_of_a_related_object(self, rows, pages, chosen, monkeypatch):
+        monkeypatch.setattr(ChildAdmin, "list_select_related", chosen)
+        for note in rows:
+            Child.objects.create(note=note, text="child")
+        page = pages("changelist_view", by=ChildAdmin, model=Child)
+        assert "value" in page
+        assert WORDS in page
 
 
 class TestSerializers:

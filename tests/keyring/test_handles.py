@@ -1,21 +1,33 @@
 """What loaded values keep of the keyring: whom it serves, and when it ends."""
 
 import asyncio
+import gc
 import logging
+import os
+import pickle
 import threading
+import time
 from contextlib import closing
+from datetime import timedelta
+from weakref import ref
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from envelope_fields import keyring
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, OpeningNeedsThread
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    KeyAccessDenied,
+    MasterKeyUnusable,
+    OpeningNeedsThread,
+)
 from envelope_fields.fields.masks import shown
 from envelope_fields.grants import grant
 from envelope_fields.keyring import cache
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.principals import bound, principal_of
 from envelope_fields.policy.requests import handled
@@ -82,6 +94,33 @@ class TestWhoLoads:
         login.user = users[0]
         with acting_as(users[1]), pytest.raises(KeyAccessDenied, match=r"loaded by .*ben"):
             _ = found.text
+
+    def test_no_request_is_kept(self, note):
+        class Request:
+            def principal(self):
+                return APPLICATION
+
+        request = Request()
+        with bound(request):
+            found = Note.objects.get()
+        gone = ref(request)
+        del request
+        gc.collect()
+        assert gone() is None
+        assert found.text == VALUE
+
+    def test_a_grant_that_ends(self, users):
+        ends = timezone.now() + timedelta(seconds=1)
+        grant("lab", users[1], ["decrypt"], expires_at=ends)
+        with handled():
+            with acting_as(users[1]):
+                first, second = LabNote.objects.all()[:2]
+                assert first.text == VALUE
+            with pytest.raises(KeyAccessDenied):  # it is asked for each time
+                _ = second.text
+            time.sleep(1.1)
+            with acting_as(users[1]), pytest.raises(KeyAccessDenied):
+                _ = second.text
 
 
 class TestItsEnd:
@@ -163,6 +202,48 @@ class TestItsEnd:
 
 
 @pytest.mark.django_db(transaction=True)
+class TestElsewhere:
+    def test_in_a_process_that_was_forked(self, note):
+        found = Note.objects.get()
+        assert Note.objects.get().text == VALUE
+        pickled = pickle.dumps(found)
+        connections.close_all()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                opened = [found.text, pickle.loads(pickled).text]
+                found.title = "of the child"
+                found.save()
+                uses = sum(keyring.harvest_uses().values())
+                os.write(writer, repr((opened, uses)).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        assert os.read(reader, 1000).decode() == repr(([VALUE, VALUE], 3))
+        os.close(reader)
+        os.waitpid(child, 0)
+        assert Note.objects.get().title == "of the child"
+
+    @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has no such level")
+    def test_of_a_transaction_that_sees_the_past(self, note):
+        keyring.evict()
+        with transaction.atomic():
+            if connection.vendor == "postgresql":  # the default of MariaDB
+                connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            first, second, third = (Note.objects.get() for _ in range(3))
+            with CaptureQueriesContext(connection) as queries:
+                assert first.text == VALUE
+            assert len(queries) == 0
+            table = vars(second)["text"].handle.table
+        assert second.text == VALUE
+        disable("default")
+        with pytest.raises(MasterKeyUnusable):
+            _ = third.text
+        assert not table.unwrapping
+
+
+@pytest.mark.django_db(transaction=True)
 def test_loading_asks_nothing_where_nothing_is_kept(note, settings):
     Note.objects.create(text="second")
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
@@ -188,6 +269,16 @@ class TestFailures:
         before = vars(found)["text"]
         found.text = "⚠ cannot be opened"
         assert vars(found)["text"] is before
+
+    def test_a_user_who_would_have_to_be_asked_for(self, note):
+        class Lazy:
+            def principal(self):
+                Note.objects.exists()
+                return APPLICATION
+
+        found = pickle.loads(pickle.dumps(Note.objects.get()))
+        with bound(Lazy()), pytest.raises(OpeningNeedsThread, match="arefresh_from_db"):
+            in_event_loop(lambda: found.text)
 
     def test_an_event_loop_is_no_damage(self, note):
         found = Note.objects.get()

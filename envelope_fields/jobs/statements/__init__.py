@@ -1,7 +1,5 @@
 """The SQL of jobs: what is read of a column, and how it is swapped, on each database."""
 
-from __future__ import annotations
-
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 

@@ -3,8 +3,6 @@
 Mostly what is in front of the payloads is read, in the order of the primary keys.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """MariaDB: one UPDATE a batch, which joins the rows of the batch as a derived table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

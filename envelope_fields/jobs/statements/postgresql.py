@@ -1,7 +1,5 @@
 """PostgreSQL: one UPDATE a batch, which joins arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property

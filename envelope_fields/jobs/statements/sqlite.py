@@ -1,7 +1,5 @@
 """SQLite: one statement, prepared once and run for each row: no way to a server is to be saved."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from functools import cached_property
