@@ -12,7 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
+from envelope_fields.fields import attribute, drafts, field_checks, guard, placeholder, upserts
+from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
@@ -26,7 +27,11 @@ from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.querying import QueryingMixin
 from envelope_fields.fields.raw_saves import prepare_saves_of
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
-from envelope_fields.fields.sealed import EncryptedAttribute, SealedValue, sealed_in
+from envelope_fields.fields.sealed import (
+    SealedEnvelope,
+    SealedValue,
+    sealed_in,
+)
 from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import decrypt_to_verify
@@ -45,13 +50,14 @@ _CACHED = (
     "reader",
     "writer",
     "opened",
+    "opener",
     "verifier",
     "row_names",
     "has_drafts",
     CACHED_AS,
 )
 
-sealed.watch_models()
+attribute.watch_models()
 drafts.watch()  # models are declared before any application is ready
 
 
@@ -265,11 +271,24 @@ class EncryptedFieldMixin(
     def opened(self) -> Callable[[SealedValue], Any]:
         """What opens a sealed value, when a caller looks at it."""
         if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
-            return opener(self)
+            return self.opener
         column = self.get_col(self.model._meta.db_table)  # a subclass has something to add
-        return lambda sealed: self.from_db_value(sealed.envelope, column, None)
+
+        def opened(sealed: SealedValue) -> Any:
+            if type(sealed.envelope) is not bytes:  # SQLite stores any type
+                return self.opener(sealed)
+            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
+
+        return opened
+
+    @cached_property
+    def opener(self) -> Callable[[SealedValue], Any]:
+        """The fast way to open one: a function for this field alone."""
+        return opener(self)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not is_column(expression):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
+        if type(value) is SealedEnvelope:
+            return self.opener(value.sealed)
         return self.reader(value, expression, connection)
