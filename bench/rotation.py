@@ -51,7 +51,7 @@ one value  a run that rewraps the one value of a key, beside as many rows that a
 many keys  one run that rewraps all values of as many keys, row by row another one's, beside a run
            over the same rows under one key; everything included, but for the rotations of the keys
 
-The fastest of {rounds} rounds; of three times as many for one value."""
+The fastest of {rounds} rounds, in which both take turns; of five runs in each for one value."""
 
 
 def main() -> None:

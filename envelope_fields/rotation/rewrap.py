@@ -19,6 +19,7 @@ from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX, Transfer
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 _VERSION_ID = slice(1, layout.HEADER_BYTES)
+READY_AT_ONCE = 10_000
 
 
 class Target(NamedTuple):
@@ -43,10 +44,13 @@ class Rewrap(Job):
         self._transfer = Transfer(column.database, field.place)
         self._targets = _Targets(self._transfer, self._contexts[0])
         self._about_one_key = about_one_key
+        # By the first 21 bytes of values: what opens their data keys, and their target.
+        self._ready: dict[bytes, tuple[AESGCM, Rewrapper, bytes]] = {}
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
         values = Counter(value.head[_VERSION_ID] for value in stored)
-        self._targets.begin(values)
+        if self._targets.begin(values) or len(self._ready) > READY_AT_ONCE:
+            self._ready.clear()
         if self._about_one_key:  # if its current version is unusable, no value can be moved
             self._targets.of(stored[0].version_id)
         else:
@@ -63,15 +67,15 @@ class Rewrap(Job):
 
     def _rewrapped(self, stored: Sequence[Stored]) -> Outcome:
         outcome, present = Outcome(), self._contexts[0]
-        opens, target_of = self._transfer.unwrapping_key, self._targets.of
+        ready_for, ready = self._ready.get, self._make_ready
         derivation = b"\0"  # no envelope begins so
         for value in stored:  # the path of every value, so it is written flat
             head = value.head
             try:
                 if not head.startswith(derivation):  # mostly that of the last
-                    opened_by = opens(head[_DERIVATION])
-                    rewrapper, header = target_of(head[_VERSION_ID])
-                    derivation, rewrap = head[_DERIVATION], rewrapper.rewrap
+                    found = head[_DERIVATION]
+                    opened_by, rewrapper, header = ready_for(found) or ready(found)
+                    derivation, rewrap = found, rewrapper.rewrap
                 try:
                     new = rewrap(opened_by, head, present)
                     is_kept = head.startswith(header)
@@ -88,6 +92,12 @@ class Rewrap(Job):
             else:
                 outcome.changes.append(Change(value.key, head, new))
         return outcome
+
+    def _make_ready(self, derivation: bytes) -> tuple[AESGCM, Rewrapper, bytes]:
+        opened_by = self._transfer.unwrapping_key(derivation)
+        target = self._targets.of(derivation[_VERSION_ID])
+        made = self._ready[derivation] = (opened_by, target.rewrapper, target.header)
+        return made
 
     def _from_previous(self, opened_by: AESGCM, head: bytes, rewrapper: Rewrapper) -> bytes:
         """Rewrap what was written under an earlier name of the field."""
@@ -115,9 +125,10 @@ class _Targets:
         self._first: Rewrapper | None = None
         self._values = 0
 
-    def begin(self, values: Counter[bytes]) -> None:
-        """Begin a batch, with so many values under each version."""
-        if self._transfer.begin():
+    def begin(self, values: Counter[bytes]) -> bool:
+        """Begin a batch, with so many values under each version; return whether any target went."""
+        is_gone = self._transfer.begin()
+        if is_gone:
             self._found.clear()
         self._values = values.total()
         if self._first is not None:
@@ -125,8 +136,9 @@ class _Targets:
         for version_id, count in values.items():
             wrapped = self._wrapped.get(version_id, 0) + count
             if wrapped > WRAPS_PER_PREFIX:  # it takes another nonce prefix
-                self._found.pop(version_id, None)
+                is_gone = self._found.pop(version_id, None) is not None or is_gone
             self._wrapped[version_id] = wrapped if version_id in self._found else count
+        return is_gone
 
     def of(self, version_id: bytes) -> Target:
         """Return the target of the values under a version.
