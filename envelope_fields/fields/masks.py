@@ -72,8 +72,8 @@ class Mask:
         # Django asks this of whatever is written or compared, before it makes text of it.
         raise FieldError(
             f"The value of {self.field_path} is masked: you may not read it, so it cannot be "
-            "written elsewhere or looked for. Saving the object that it is in leaves it as it is; for "
-            "bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
+            "written elsewhere or looked for. Saving the object that it is in leaves it as it is; "
+            "for bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
         )
 
 
