@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import class_prepared, post_init
 
-from envelope_fields.fields.carriers import StoredEnvelope
+from envelope_fields.fields.prepared import StoredEnvelope
 from envelope_fields.fields.sealed import (
     MISSING,
     AssignedValue,

@@ -12,26 +12,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import attribute, drafts, field_checks, guard, placeholder, upserts
+from envelope_fields.fields import (
+    attribute,
+    drafts,
+    expressions,
+    field_checks,
+    placeholder,
+    upserts,
+)
 from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
-from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.carrying import CarryingMixin
+from envelope_fields.fields.binding import BindingMixin, is_history
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
-from envelope_fields.fields.histories import is_history
+from envelope_fields.fields.lookups import LookupsMixin
 from envelope_fields.fields.masking import MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask, masked_in
-from envelope_fields.fields.querying import QueryingMixin
-from envelope_fields.fields.raw_saves import prepare_saves_of
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
 from envelope_fields.fields.sealed import (
     SealedEnvelope,
     SealedValue,
     sealed_in,
 )
+from envelope_fields.fields.storing import StoringMixin, prepare_saves_of
 from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import decrypt_to_verify
@@ -43,7 +48,7 @@ else:
 
 _CACHED = (
     "label",
-    "place",
+    "field_path",
     "contexts",
     "copied",
     "converter",
@@ -62,7 +67,7 @@ drafts.watch()  # models are declared before any application is ready
 
 
 class EncryptedFieldMixin(
-    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
+    DraftsMixin, StoringMixin, LookupsMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
@@ -199,7 +204,7 @@ class EncryptedFieldMixin(
             if self.null and is_history(self.model):
                 return None
             raise masked_in(self, instance, value, add)
-        if guard.is_json_null(self, value):
+        if expressions.is_json_null(self, value):
             # Still an expression: from 6.0 on, Django reads back what it stands for.
             return Value(Unencrypted(value, instance), output_field=self)
         return value
@@ -213,14 +218,14 @@ class EncryptedFieldMixin(
             return self.stored_by(value, connection)
         refuse_mask(self, value)
         value = placeholder.meant(self, value)
-        carrier = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
+        prepared = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
-            if not guard.is_json_null(self, value):
-                return guard.admit(self, value, carrier)
+            if not expressions.is_json_null(self, value):
+                return expressions.admit(self, value, prepared)
         elif placeholder.suffices(self, connection):
             return placeholder.for_no_row(self, connection)
         del value  # from here on the carrier alone holds it: error reports show variables
-        return self.writer(carrier, connection.alias)
+        return self.writer(prepared, connection.alias)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False

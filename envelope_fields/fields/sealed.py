@@ -19,7 +19,7 @@ from django.db.models import Model
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.keyring import Handle, version_of
 
 _logger = logging.getLogger(__name__)
