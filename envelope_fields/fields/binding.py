@@ -36,15 +36,15 @@ class BindingMixin(_Field):
         """
         source = self.__dict__.get("model")
         if source is not None and source is not cls and not source._meta.abstract:
-            self._copied = self.label, self.place
+            self._copied = self.label, self.field_path
 
     @cached_property
     def label(self) -> str:
         """What this field's values are bound to: `app_label.model.field`, or what is pinned."""
-        return self.context or self.place
+        return self.context or self.field_path
 
     @cached_property
-    def place(self) -> str:
+    def field_path(self) -> str:
         """Where this field is, as grants name it: `app_label.model.field`, whatever is pinned."""
         return f"{self.model._meta.label_lower}.{self.name}".lower()
 
@@ -54,7 +54,11 @@ class BindingMixin(_Field):
         if not self.copy_of:
             return self._copied
         original = self.original
-        return (self.copy_of.lower(),) * 2 if original is None else (original.label, original.place)
+        return (
+            (self.copy_of.lower(),) * 2
+            if original is None
+            else (original.label, original.field_path)
+        )
 
     @property
     def original(self) -> Any:
@@ -67,7 +71,7 @@ class BindingMixin(_Field):
 
     def is_copy_of(self, field: Any) -> bool:
         """Whether the values of this field are copies of those of another."""
-        return self.copied is not None and self.copied[1] == field.place
+        return self.copied is not None and self.copied[1] == field.field_path
 
     @cached_property
     def row_names(self) -> tuple[str, ...]:
@@ -93,3 +97,21 @@ class BindingMixin(_Field):
         """The contexts under which a value may be read; the first is the one to write with."""
         labels = (self.label, *self.previous_contexts, *(self.copied or ())[:1])
         return tuple(map(field_context, dict.fromkeys(labels)))
+
+
+# Where the models that django-simple-history and django-pghistory make name the one they follow.
+_MARKS = ("instance_type", "pgh_tracked_model")
+
+
+def tracked_model(model: Any) -> Any:
+    """Return the model whose rows another keeps as they were; None if it keeps none."""
+    for mark in _MARKS:
+        tracked = getattr(model, mark, None)
+        if hasattr(tracked, "_meta"):
+            return tracked
+    return None
+
+
+def is_history(model: Any) -> bool:
+    """Whether a model keeps what the rows of another were."""
+    return tracked_model(model) is not None

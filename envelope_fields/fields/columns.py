@@ -92,7 +92,7 @@ def _loads_objects(query: Any, column: EncryptedCol) -> bool:
     ):
         return False
     opened = vars(query).get(OPENED)
-    return opened is None or column.target.values.place not in opened
+    return opened is None or column.target.values.field_path not in opened
 
 
 def _refuse_computing(compiler: Any) -> None:

@@ -13,8 +13,8 @@ from django.db.models import Model
 from django.db.models.signals import class_prepared
 
 from envelope_fields.crypto import format
-from envelope_fields.fields.carriers import StoredEnvelope
 from envelope_fields.fields.masks import Mask, masked_in
+from envelope_fields.fields.prepared import StoredEnvelope
 from envelope_fields.fields.stand_ins import is_envelope
 
 

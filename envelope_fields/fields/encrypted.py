@@ -12,21 +12,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import drafts, field_checks, guard, placeholder, sealed, upserts
+from envelope_fields.fields import (
+    attribute,
+    drafts,
+    expressions,
+    field_checks,
+    placeholder,
+    upserts,
+)
+from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
-from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.carrying import CarryingMixin
+from envelope_fields.fields.binding import BindingMixin, is_history
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.drafts import DraftsMixin
 from envelope_fields.fields.errors import refuse
-from envelope_fields.fields.histories import is_history
+from envelope_fields.fields.lookups import LookupsMixin
 from envelope_fields.fields.masking import MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask, masked_in
-from envelope_fields.fields.querying import QueryingMixin
-from envelope_fields.fields.raw_saves import prepare_saves_of
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
-from envelope_fields.fields.sealed import EncryptedAttribute, SealedValue, sealed_in
+from envelope_fields.fields.sealed import (
+    SealedEnvelope,
+    SealedValue,
+    sealed_in,
+)
+from envelope_fields.fields.storing import StoringMixin, prepare_saves_of
 from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer
 from envelope_fields.keyring import decrypt_to_verify
@@ -38,25 +48,26 @@ else:
 
 _CACHED = (
     "label",
-    "place",
+    "field_path",
     "contexts",
     "copied",
     "converter",
     "reader",
     "writer",
     "opened",
+    "opener",
     "verifier",
     "row_names",
     "has_drafts",
     CACHED_AS,
 )
 
-sealed.watch_models()
+attribute.watch_models()
 drafts.watch()  # models are declared before any application is ready
 
 
 class EncryptedFieldMixin(
-    DraftsMixin, CarryingMixin, QueryingMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
+    DraftsMixin, StoringMixin, LookupsMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
@@ -193,7 +204,7 @@ class EncryptedFieldMixin(
             if self.null and is_history(self.model):
                 return None
             raise masked_in(self, instance, value, add)
-        if guard.is_json_null(self, value):
+        if expressions.is_json_null(self, value):
             # Still an expression: from 6.0 on, Django reads back what it stands for.
             return Value(Unencrypted(value, instance), output_field=self)
         return value
@@ -207,14 +218,14 @@ class EncryptedFieldMixin(
             return self.stored_by(value, connection)
         refuse_mask(self, value)
         value = placeholder.meant(self, value)
-        carrier = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
+        prepared = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
-            if not guard.is_json_null(self, value):
-                return guard.admit(self, value, carrier)
+            if not expressions.is_json_null(self, value):
+                return expressions.admit(self, value, prepared)
         elif placeholder.suffices(self, connection):
             return placeholder.for_no_row(self, connection)
         del value  # from here on the carrier alone holds it: error reports show variables
-        return self.writer(carrier, connection.alias)
+        return self.writer(prepared, connection.alias)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
@@ -265,11 +276,24 @@ class EncryptedFieldMixin(
     def opened(self) -> Callable[[SealedValue], Any]:
         """What opens a sealed value, when a caller looks at it."""
         if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
-            return opener(self)
+            return self.opener
         column = self.get_col(self.model._meta.db_table)  # a subclass has something to add
-        return lambda sealed: self.from_db_value(sealed.envelope, column, None)
+
+        def opened(sealed: SealedValue) -> Any:
+            if type(sealed.envelope) is not bytes:  # SQLite stores any type
+                return self.opener(sealed)
+            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
+
+        return opened
+
+    @cached_property
+    def opener(self) -> Callable[[SealedValue], Any]:
+        """The fast way to open one: a function for this field alone."""
+        return opener(self)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if not is_column(expression):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
+        if type(value) is SealedEnvelope:
+            return self.opener(value.sealed)
         return self.reader(value, expression, connection)

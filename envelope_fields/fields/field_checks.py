@@ -6,7 +6,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
 
-from envelope_fields.fields.histories import tracked_model
+from envelope_fields.fields.binding import tracked_model
 from envelope_fields.fields.masking import ON_DENIED
 from envelope_fields.fields.row_keys import RowKey
 from envelope_fields.models import MasterKey

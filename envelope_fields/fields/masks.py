@@ -45,25 +45,25 @@ class Mask:
         self.sealed = sealed
 
     @property
-    def place(self) -> str:
+    def field_path(self) -> str:
         """`app.model.field`, of the value."""
-        place: str = self.sealed.field.place
-        return place
+        field_path: str = self.sealed.field.field_path
+        return field_path
 
     def __str__(self) -> str:
         return DOTS
 
     def __repr__(self) -> str:
-        return f"<Mask of {self.place}: {DOTS}>"  # with what is refused as a value
+        return f"<Mask of {self.field_path}: {DOTS}>"  # with what is refused as a value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
             return False
         mine, others = self.sealed, other.sealed
-        return (self.place, mine.envelope) == (other.place, others.envelope)
+        return (self.field_path, mine.envelope) == (other.field_path, others.envelope)
 
     def __hash__(self) -> int:
-        return hash((self.place, self.sealed.envelope))
+        return hash((self.field_path, self.sealed.envelope))
 
     def __reduce__(self) -> Any:
         return Mask, (self.sealed,)
@@ -71,9 +71,9 @@ class Mask:
     def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
         # Django asks this of whatever is written or compared, before it makes text of it.
         raise FieldError(
-            f"The value of {self.place} is masked: you may not read it, so it cannot be written "
-            "elsewhere or looked for. Saving the object that it is in leaves it as it is; for "
-            "bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
+            f"The value of {self.field_path} is masked: you may not read it, so it cannot be "
+            "written elsewhere or looked for. Saving the object that it is in leaves it as it is; "
+            "for bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
         )
 
 
@@ -96,7 +96,7 @@ class Unopened(Mask):
         return f"{MARK}{CANNOT_BE_OPENED}" + (f": {self.cause}" if self.cause else "")
 
     def __repr__(self) -> str:
-        return f"<Unopened value of {self.place}>"
+        return f"<Unopened value of {self.field_path}>"
 
     def __reduce__(self) -> Any:
         return Unopened, (self.sealed, self.cause)
@@ -151,13 +151,13 @@ def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
 
 def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
     """Return the error for an object that would be saved with the mask of another value."""
-    if add and mask.place == field.place:
+    if add and mask.field_path == field.field_path:
         return FieldError(
             f"{field} is masked, and a copy of the row would need its value: a user who may "
             "read it can make one."
         )
     return FieldError(
-        f"{field} cannot take the masked value of {mask.place} from another object: you "
+        f"{field} cannot take the masked value of {mask.field_path} from another object: you "
         "may not read it, so it stays where it is."
     )
 

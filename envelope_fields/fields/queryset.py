@@ -8,10 +8,10 @@ from typing import Any, Self, TypeVar
 from django.core.exceptions import FieldError
 from django.db.models import Field, Model, QuerySet
 
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.columns import OPENED
-from envelope_fields.fields.guard import is_json_null
+from envelope_fields.fields.expressions import is_json_null
 from envelope_fields.fields.masks import Mask, StoredValue, masked_in
+from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import BroughtValue
 
 _Row = TypeVar("_Row", bound=Model)
@@ -67,18 +67,18 @@ def _prepared(field: Any, row: Any) -> Any:
     held = row.__dict__.get(field.attname)
     if isinstance(held, BroughtValue):
         return held.prepared(field, row, add=False)
-    carrier = Unencrypted(getattr(row, field.attname), row)
-    if isinstance(carrier.value, Mask):
-        if carrier.value.sealed.prepared(field, row, add=False) is None:
-            raise masked_in(field, row, carrier.value, add=False)
+    prepared = Unencrypted(getattr(row, field.attname), row)
+    if isinstance(prepared.value, Mask):
+        if prepared.value.sealed.prepared(field, row, add=False) is None:
+            raise masked_in(field, row, prepared.value, add=False)
         return StoredValue(field)
-    return carrier if _is_for_encryption(field, carrier) else carrier.value
+    return prepared if _is_for_encryption(field, prepared) else prepared.value
 
 
-def _is_for_encryption(field: Field[Any, Any], carrier: Unencrypted) -> bool:
-    if carrier.value is None or type(carrier.value) is StoredEnvelope:
+def _is_for_encryption(field: Field[Any, Any], prepared: Unencrypted) -> bool:
+    if prepared.value is None or type(prepared.value) is StoredEnvelope:
         return False
-    return is_json_null(field, carrier.value) or not hasattr(carrier.value, "resolve_expression")
+    return is_json_null(field, prepared.value) or not hasattr(prepared.value, "resolve_expression")
 
 
 def _encrypted_names(model: Any) -> list[str]:
@@ -89,4 +89,4 @@ def _encrypted(model: Any, name: str) -> str:
     field = model._meta.get_field(name)
     if not hasattr(field, "to_plaintext"):
         raise FieldError(f"{field} is not an encrypted field, so it is not opened().")
-    return str(field.place)
+    return str(field.field_path)

@@ -36,7 +36,7 @@ def sealer(field: Any, kind: type[SealedValue]) -> Reader:
     Handles are kept for the query, so that a value costs no more than a look into a dictionary;
     and for the one who loads, who may be another by the next row.
     """
-    place = field.place
+    field_path = field.field_path
     known: dict[Any, Handle | None] = {}
     loader = bound_actor()
 
@@ -56,7 +56,7 @@ def sealer(field: Any, kind: type[SealedValue]) -> Reader:
                 or (handle.facts is not None and handle.facts is not handle.table.facts)
             )
         ):
-            handle = known[header] = load_handle(header, place)
+            handle = known[header] = load_handle(header, field_path)
         return kind(field, value, handle)
 
     return seal
@@ -65,11 +65,11 @@ def sealer(field: Any, kind: type[SealedValue]) -> Reader:
 def opener(field: Any) -> Callable[[SealedValue], Any]:
     """Return what opens the sealed values of a field."""
     contexts, from_plaintext = field.contexts, field.from_plaintext
-    place, masks = field.place, field.masks
+    field_path, masks = field.field_path, field.masks
 
     def open_sealed(sealed: SealedValue) -> Any:
         try:
-            plaintext = decrypt_sealed(sealed.envelope, contexts, place, sealed.handle)
+            plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(sealed)
@@ -79,13 +79,13 @@ def opener(field: Any) -> Callable[[SealedValue], Any]:
                 sealed, OpeningNeedsThread(f"its principal is not known: {error}")
             ) from error
         except Exception as error:  # settings, a broken transaction: they are logged, too
-            raise _told(sealed, error) from error.__cause__
+            raise _located(sealed, error) from error.__cause__
         try:
             return from_plaintext(plaintext)
         except Exception as error:  # a decoder may raise anything, with the plaintext in it
             failure = type(error).__name__
         del plaintext
-        raise _told(sealed, _not_a_value(field, sealed.envelope, failure))
+        raise _located(sealed, _not_a_value(field, sealed.envelope, failure))
 
     return open_sealed
 
@@ -98,13 +98,13 @@ def reader(field: Any, decrypt: Decrypt = decrypt) -> Reader:
         decrypt: what asks the keyring.
     """
     contexts, from_plaintext = field.contexts, field.from_plaintext
-    place, masks = field.place, field.masks
+    field_path, masks = field.field_path, field.masks
 
     def read(value: Any, expression: Any, connection: Any) -> Any:
         if value is None:
             return None
         try:
-            plaintext = decrypt(value, contexts, place)
+            plaintext = decrypt(value, contexts, field_path)
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(SealedValue(field, value))
@@ -124,14 +124,14 @@ def _unopened(sealed: SealedValue, error: Exception) -> Exception:
     problem = _unread(sealed.field, sealed.envelope, error)
     loaded_by = None if sealed.handle is None else sealed.handle.loaded_by
     if isinstance(error, KeyAccessDenied) and loaded_by is not None:
-        return _told(sealed, problem, f" The object was loaded by {loaded_by}.")
+        return _located(sealed, problem, f" The object was loaded by {loaded_by}.")
     if isinstance(error, OpeningNeedsThread):
         name = sealed.field.name
-        return _told(sealed, problem, f" Use `await obj.arefresh_from_db(fields=[{name!r}])`.")
-    return _told(sealed, problem)
+        return _located(sealed, problem, f" Use `await obj.arefresh_from_db(fields=[{name!r}])`.")
+    return _located(sealed, problem)
 
 
-def _told(sealed: SealedValue, error: Exception, what: str = "") -> Exception:
+def _located(sealed: SealedValue, error: Exception, what: str = "") -> Exception:
     """Return an error that says in which row the value is, and log it."""
     if isinstance(error, ImproperlyConfigured):
         error = type(error)(f"{sealed.field}: {error}")

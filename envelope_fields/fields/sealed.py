@@ -11,23 +11,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from copy import deepcopy
-from functools import partial
 from typing import Any, NoReturn
 
 from django.apps import apps
 from django.db import DatabaseError
 from django.db.models import Model
-from django.db.models.query_utils import DeferredAttribute
-from django.db.models.signals import class_prepared, post_init
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.carriers import Kept, StoredEnvelope, Unencrypted
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.keyring import Handle, version_of
 
 _logger = logging.getLogger(__name__)
 
-_MISSING: Any = object()
+MISSING: Any = object()
 
 
 class SealedValue:
@@ -50,7 +47,7 @@ class SealedValue:
         self.field = field
         self.envelope = envelope
         self.handle = handle
-        self.row: Any = _MISSING
+        self.row: Any = MISSING
 
     def open(self) -> Any:
         """Return the value, or its mask, for the principal who is bound to this code.
@@ -73,7 +70,7 @@ class SealedValue:
 
     def where(self) -> str:
         """Return in which row it is, to end a message with."""
-        return "" if self.row is _MISSING else f" It is in the row with the primary key {self.row}."
+        return "" if self.row is MISSING else f" It is in the row with the primary key {self.row}."
 
     def prepared(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope | None:
         """Return what is written in its place without opening it; None if it has to be opened.
@@ -134,7 +131,7 @@ class SealedValue:
 
     def __reduce__(self) -> Any:
         # No handle: the principal who loads the pickle is asked for again.
-        row = None if self.row is _MISSING else (self.row,)
+        row = None if self.row is MISSING else (self.row,)
         names = self.field.model._meta.label, self.field.name
         return _unpickled, (type(self), names, self.envelope, row)
 
@@ -153,6 +150,23 @@ class SealedValue:
     __str__ = __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __format__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _refuse
     __bytes__ = _refuse
+
+
+class SealedEnvelope(bytes):
+    """The envelope of a sealed value, for the `from_db_value()` of a subclass of a field.
+
+    Attributes:
+        sealed: the value.
+    """
+
+    sealed: SealedValue
+
+    @classmethod
+    def of(cls, sealed: SealedValue) -> SealedEnvelope:
+        """Return the envelope of a value."""
+        envelope = cls(sealed.envelope)
+        envelope.sealed = sealed
+        return envelope
 
 
 class AssignedValue(SealedValue):
@@ -235,125 +249,10 @@ def _unpickled(
     return value
 
 
-class EncryptedAttribute(DeferredAttribute):
-    """The attribute of an encrypted field: it opens what the object holds, and keeps the value."""
-
-    field: Any
-
-    def __init__(self, field: Any) -> None:
-        super().__init__(field)
-        self._name = field.attname
-        self._masks = field.masks
-        # The attribute that has the primary key; none where it takes several, or comes later.
-        self.row_name: str | None = None
-
-    def __get__(self, instance: Any, cls: Any = None) -> Any:
-        if instance is None:
-            return self
-        data, name = instance.__dict__, self._name
-        held = data.get(name, _MISSING)
-        # Most are, and it is the fast way. That of another field may be a mask.
-        if type(held) is SealedValue and held.field is self.field and not self._masks:
-            value = data[name] = held.field.opened(held)
-            return value
-        if held is _MISSING:
-            super().__get__(instance, cls)  # it was deferred, and is loaded now
-            held = data[name]
-        if not isinstance(held, SealedValue):
-            return held
-        value = held.open()
-        if held.is_replaced and not self.field.is_mask(value):
-            data[name] = value
-        return value
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        data = instance.__dict__
-        kind = type(value)
-        if kind is SealedValue and value.row is _MISSING:  # it is being loaded
-            value.row = data.get(self.row_name, _MISSING)
-        elif issubclass(kind, SealedValue):
-            if value.row is _MISSING:
-                value.belongs_to(data)
-            elif kind is SealedValue and self._is_assigned(instance, value):
-                value = value.as_kind(AssignedValue)
-        elif kind is StoredEnvelope:
-            value = BroughtValue(self.field, value.envelope)
-        else:
-            held = data.get(self._name)
-            if isinstance(held, SealedValue) and self.field.is_shown_for(value, held):
-                return  # what was shown in the place of the value does not replace it
-            value = self.field.unmasked(value)
-        data[self._name] = value
-
-    def _is_assigned(self, instance: Any, value: SealedValue) -> bool:
-        """Whether code assigns a value, rather than Django which makes an object of a row."""
-        if instance._state.adding and self._name not in instance.__dict__:
-            return False
-        return instance.__dict__.get(self._name) is not value
-
-    def __delete__(self, instance: Any) -> None:
-        try:
-            del instance.__dict__[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
-
-    def fetch_many(self, instances: Iterable[Any]) -> None:
-        """Load the values of several objects at once, and open none (Django 6.1)."""
-        lacking = [
-            each for each in instances if self._name not in each.__dict__ and each._is_pk_set()
-        ]
-        if not lacking:
-            return
-        manager = self.field.model._base_manager.using(lacking[0]._state.db)
-        found = manager.only(self._name).in_bulk([each.pk for each in lacking])
-        for each in lacking:
-            if each.pk in found:
-                each.__dict__[self._name] = found[each.pk].__dict__[self._name]
-
-
 def sealed_in(instance: Model, field: Any) -> SealedValue | None:
     """Return the sealed value that an object holds for a field; None if it holds a plain one."""
     held = instance.__dict__.get(field.attname)
     return held if isinstance(held, SealedValue) else None
-
-
-def watch_models() -> None:
-    """Look at each model when it is declared."""
-    class_prepared.connect(_prepared, dispatch_uid="envelope_fields.sealed.prepared")
-
-
-def _prepared(*, sender: Any, **_: Any) -> None:
-    """Note rows at the end of loading where the primary key is loaded after a value.
-
-    Elsewhere the attribute does, which takes a fraction of the time.
-    """
-    names = [field.attname for field in sender._meta.concrete_fields]
-    later = []
-    for field in sender._meta.concrete_fields:
-        if not hasattr(field, "row_names"):
-            continue
-        position = names.index(field.attname)
-        comes_before = len(field.row_names) == 1 and names.index(field.row_names[0]) < position
-        attribute = getattr(sender, field.attname, None)
-        if comes_before and isinstance(attribute, EncryptedAttribute):
-            attribute.row_name = field.row_names[0]
-        # `only()` leaves out the primary key of a parent, which an object has in its link, too.
-        if not comes_before or field.model._meta.concrete_model is not sender._meta.concrete_model:
-            later.append(field)
-    if later:
-        post_init.connect(
-            partial(_note_rows, later),
-            sender=sender,
-            weak=False,
-            dispatch_uid="envelope_fields.sealed.rows",
-        )
-
-
-def _note_rows(fields: list[Any], *, instance: Model, **_: Any) -> None:
-    for field in fields:
-        sealed = sealed_in(instance, field)
-        if sealed is not None and sealed.row is _MISSING:
-            sealed.row = field.row_of(instance)
 
 
 def log_failure(error: Exception) -> None:

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.masks import DOTS, MARK, is_unopened
+from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
 
 DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
@@ -69,12 +69,12 @@ def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
     """
     masks = field.masks
 
-    def plaintext_of(carrier: Unencrypted) -> bytes:
+    def plaintext_of(prepared: Unencrypted) -> bytes:
         # Most values are text, and told from what stands for one by how it begins.
-        is_text = type(carrier.value) is str
-        if not is_text or carrier.value.lstrip().startswith(_BEGINNINGS):
-            refuse(field, carrier.value)
-        plaintext = to_plaintext(carrier.value)
+        is_text = type(prepared.value) is str
+        if not is_text or prepared.value.lstrip().startswith(_BEGINNINGS):
+            refuse(field, prepared.value)
+        plaintext = to_plaintext(prepared.value)
         found = None if is_text and not masks else _written(field, plaintext)
         if found is None:
             return plaintext

@@ -1,11 +1,30 @@
-"""Envelopes that come from outside, in fixtures and revisions, and go into a column as they are."""
+"""What objects hand on to be stored: envelopes that come from outside, and what fixtures bring.
 
+Envelopes of fixtures and revisions go into a column as they are. Their saves ask no field, but the
+attributes, for what to store; so an object holds prepared values while it is saved as it is, and
+its own before and after.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial, wraps
 from typing import Any
 
+from django.core.exceptions import FieldError
+from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from envelope_fields.crypto import format
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.fields.carriers import StoredEnvelope
+from envelope_fields.fields import stand_ins
+from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.errors import named
+from envelope_fields.fields.masking import refuse_mask
+from envelope_fields.fields.masks import StoredCol
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import BroughtValue, SealedValue, encrypted_fields, sealed_in
 from envelope_fields.keyring import WRITE_FIELD, refuse_uncommitted, refused, version_of
 from envelope_fields.models import KeyState
 
@@ -46,3 +65,143 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
                 ),
             )
     return stored.envelope
+
+
+class StoringMixin(BindingMixin):
+    """Takes envelopes that a fixture brings, and gives them to one that is dumped.
+
+    From elsewhere, nothing is taken that only stands for a value.
+    """
+
+    writer: Any
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        # Serializers have these alone, where forms have clean().
+        return [*super().validators, stand_ins.Validator(self)]
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, stand_ins.BYTES):  # Django would store their repr
+            stand_ins.refuse(self, value)
+        return super().to_python(value)
+
+    def clean(self, value: Any, model_instance: Model | None) -> Any:
+        if type(value) is StoredEnvelope:
+            return value
+        value = value.value if type(value) is Unencrypted else value
+        stand_ins.Validator(self)(value)
+        return super().clean(value, model_instance)
+
+    def value_from_object(self, obj: Model) -> Any:
+        value = super().value_from_object(obj)
+        return value.value if type(value) is Unencrypted else value
+
+    def stored_by(
+        self, prepared: StoredEnvelope | Kept, connection: BaseDatabaseWrapper
+    ) -> bytes | StoredCol:
+        """Return what a prepared value that is no plain one puts into the column."""
+        if isinstance(prepared, Kept):
+            return self._kept_by(prepared, connection)
+        return storable(self, self._own(prepared), connection.alias)
+
+    def _kept_by(self, prepared: Kept, connection: BaseDatabaseWrapper) -> bytes | StoredCol:
+        """Return the column itself for a sealed value, or its envelope for another database."""
+        instance = prepared.instance
+        encrypted_anew = partial(self._encrypted_anew, prepared, connection.alias)
+        if connection.alias != router.db_for_write(type(instance), instance=instance):
+            return encrypted_anew()
+        column = StoredCol(self.model._meta.db_table, self)
+        column.encrypted_anew = encrypted_anew
+        return column
+
+    def _encrypted_anew(self, prepared: Kept, using: str) -> bytes:
+        opened = Unencrypted(prepared.sealed.open(), prepared.instance)
+        refuse_mask(self, opened.value)
+        envelope: bytes = self.writer(opened, using)
+        return envelope
+
+    def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
+        if stored.label != self.label:
+            raise FieldError(
+                f"{self} cannot hold an envelope of {stored.label}: it would not open."
+            )
+        return stored
+
+    def value_to_string(self, obj: Model) -> Any:
+        """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
+        sealed = sealed_in(obj, self)
+        text = None if sealed is None else sealed.as_text(self, obj)
+        if text is not None:
+            return text
+        refuse_mask(self, self.value_from_object(obj))
+        prepared = Unencrypted(self.value_from_object(obj), obj)
+        if prepared.value is None:
+            return None
+        if type(prepared.value) is StoredEnvelope:
+            return format.encode_text(prepared.value.envelope)
+        # The text leaves the database, and must not outlive a key that is rolled back.
+        return format.encode_text(self.writer(prepared, None))
+
+
+def prepare_saves_of(model: Any) -> None:
+    """Have the fields of a model asked in raw saves, too, and fixtures' envelopes let go after any.
+
+    Nothing else tells when that is.
+    """
+    original = model._save_table
+    if getattr(original, "prepares", False):  # of a parent
+        return
+
+    @wraps(original)
+    def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
+        if raw:
+            with _prepared_values_in(self):
+                saved = original(self, raw, *args, **kwargs)
+        else:
+            saved = original(self, raw, *args, **kwargs)
+        if BroughtValue in map(type, self.__dict__.values()):
+            table = kwargs.get("cls", args[0] if args else None)
+            _let_go(self, table, kwargs.get("update_fields", args[4] if len(args) > 4 else None))
+        return saved
+
+    vars(_save_table)["prepares"] = True
+    model._save_table = _save_table
+
+
+@contextmanager
+def _prepared_values_in(instance: Model) -> Iterator[None]:
+    held = instance.__dict__
+    fields = [field for field in encrypted_fields(instance) if field.attname in held]
+    # As prepared values, since error reports show the variables of each frame.
+    before = {field.attname: Unencrypted(held[field.attname], instance) for field in fields}
+    for field in fields:
+        held[field.attname] = _prepared(field, held[field.attname], instance)
+    try:
+        yield
+    finally:
+        held.update((name, prepared.value) for name, prepared in before.items())
+
+
+def _prepared(field: Any, value: Any, instance: Model) -> Any:
+    if isinstance(value, BroughtValue):
+        return value.prepared(field, instance, add=True)
+    if isinstance(value, SealedValue):
+        prepared = value.prepared(field, instance, add=False)
+        if prepared is not None:
+            return prepared
+        value = value.open()
+    is_prepared = value is None or isinstance(value, StoredEnvelope | Unencrypted | Kept)
+    if is_prepared or hasattr(value, "resolve_expression"):
+        return value
+    return Unencrypted(value, instance)
+
+
+def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:
+    """Let an object hold what its row holds now, where a fixture or a draft had brought it."""
+    held = instance.__dict__
+    fields: tuple[Any, ...] = (table or instance)._meta.local_concrete_fields
+    for field in fields:
+        brought = held.get(field.attname)
+        is_written = not names or field.name in names or field.attname in names
+        if is_written and isinstance(brought, BroughtValue):
+            held[field.attname] = brought.saved(field.row_of(instance))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Every checker has it; the one of Python itself has default= from 3.13 on.
     from typing_extensions import TypeVar
 
-    from envelope_fields.fields.sealed import EncryptedAttribute
+    from envelope_fields.fields.attribute import EncryptedAttribute
 
     Set = TypeVar("Set", contravariant=True, default=Any)  # what may be assigned
     Get = TypeVar("Get", covariant=True, default=Any)  # what the attribute gives

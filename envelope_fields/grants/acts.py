@@ -234,7 +234,7 @@ def _field_path(model: type[Model], name: str, context: str) -> str:
     if not isinstance(field, EncryptedFieldMixin):
         what = _("%(context)r is not an encrypted field.")
         raise ValidationError({"context": what % {"context": context}})
-    return field.place
+    return field.field_path
 
 
 def _model_path(model: type[Model]) -> str:

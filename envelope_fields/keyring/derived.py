@@ -35,12 +35,12 @@ from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
 
 
-def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
+def unwrapping_key(derivation: bytes, field_path: str = "") -> AESGCM:
     """Return the key that opens the data key of a field's value.
 
     Args:
         derivation: the first 21 bytes of the envelope: header and nonce prefix.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
 
     Raises:
         MalformedEnvelope: they do not begin an envelope.
@@ -50,10 +50,12 @@ def unwrapping_key(derivation: bytes, place: str = "") -> AESGCM:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return known_key(derivation, place) or unwrapping_key_for(READ_FIELD, derivation, place)
+    return known_key(derivation, field_path) or unwrapping_key_for(
+        READ_FIELD, derivation, field_path
+    )
 
 
-def known_key(derivation: bytes, place: str) -> AESGCM | None:
+def known_key(derivation: bytes, field_path: str) -> AESGCM | None:
     """Return the key that opens a data key, if it is known that the caller may have it opened."""
     table, now = known.table, monotonic()
     if uncommitted or now >= table.deadline:
@@ -66,17 +68,17 @@ def known_key(derivation: bytes, place: str) -> AESGCM | None:
         uses.at = now
         next(uses.count)
         return key
-    return key if is_admitted(table, version, place, READ_FIELD) else None
+    return key if is_admitted(table, version, field_path, READ_FIELD) else None
 
 
-def unwrapping_key_for(purpose: Purpose, derivation: Any, place: str) -> AESGCM:
+def unwrapping_key_for(purpose: Purpose, derivation: Any, field_path: str) -> AESGCM:
     """Return the key that opens a data key; errors as above."""
     here.came = True
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = current_table()
     facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
-    admit(table, facts, row.state, place, purpose)
+    admit(table, facts, row.state, field_path, purpose)
     opening = table.unwrapping.get(derivation)
     key = derived(table, row, derivation) if opening is None else opening[0]
     counted(row.state.version_id, purpose).one()
@@ -91,14 +93,14 @@ def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
 
 
 def wrapping_key(
-    key: str | UUID, using: str | None, place: str = "", managed_by: str | None = None
+    key: str | UUID, using: str | None, field_path: str = "", managed_by: str | None = None
 ) -> WrappingKey:
     """Return what wraps the data key of a field's value under the current version of a master key.
 
     Args:
         key: the master key's alias, or its id.
         using: the database that the value goes to; None when it leaves for elsewhere.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
         managed_by: who manages the key, by the declaration of the field; None is anybody.
 
     Raises:
@@ -113,23 +115,23 @@ def wrapping_key(
     here.came = True
     table, now = known.table, monotonic()
     if not uncommitted and now < table.deadline:
-        budgeted = table.wrapping_key(key, place)
+        budgeted = table.wrapping_key(key, field_path)
         if budgeted is not None:
             found, uses, everybody, unbound, version, _ = budgeted
             if (unbound and not in_flight) if bound_actor() is None else everybody:
                 uses.at = now
                 next(uses.count)
                 return found
-            if is_admitted(table, version, place, WRITE_FIELD):
+            if is_admitted(table, version, field_path, WRITE_FIELD):
                 return found
-    return wrapping_key_for(WRITE_FIELD, key, using, place, managed_by)
+    return wrapping_key_for(WRITE_FIELD, key, using, field_path, managed_by)
 
 
 def wrapping_key_for(
     purpose: Purpose,
     key: str | UUID,
     using: str | None,
-    place: str = "",
+    field_path: str = "",
     managed_by: str | None = None,
 ) -> WrappingKey:
     """Return what wraps a data key, for any purpose; see `wrapping_key`."""
@@ -139,16 +141,16 @@ def wrapping_key_for(
     table = current_table()
     facts = table.facts
     # What `kms` wraps goes to places that are not known here: each has a prefix of its own.
-    budgeted = table.wrapping_key(key, place) if purpose is WRITE_FIELD else None
+    budgeted = table.wrapping_key(key, field_path) if purpose is WRITE_FIELD else None
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
-    admit(table, facts, row.state, place, purpose)
+    admit(table, facts, row.state, field_path, purpose)
     if purpose is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
     if purpose is WRITE_FIELD and budgeted is None:
-        table.keep_wrapping_key(key, place, wrapping_key, serving(table, row, WRITE_FIELD))
+        table.keep_wrapping_key(key, field_path, wrapping_key, serving(table, row, WRITE_FIELD))
     counted(row.state.version_id, purpose).one()
     return wrapping_key
 
@@ -179,17 +181,17 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
         )
 
 
-def is_admitted(table: Table, version: KeyVersionState, place: str, purpose: Purpose) -> bool:
+def is_admitted(table: Table, version: KeyVersionState, field_path: str, purpose: Purpose) -> bool:
     """Whether it is known already that this actor may come through, and is counted."""
     actor = authorization.known_actor()
-    if (actor, purpose, version.version_id, place) not in table.facts.admitted:
+    if (actor, purpose, version.version_id, field_path) not in table.facts.admitted:
         return False
     counted(version.version_id, purpose).one()
     return True
 
 
 def admit(
-    table: Table, facts: PolicyData, version: KeyVersionState, place: str, purpose: Purpose
+    table: Table, facts: PolicyData, version: KeyVersionState, field_path: str, purpose: Purpose
 ) -> None:
     """Ask the policy, then whether the state allows it: who may not is not told the state.
 
@@ -197,7 +199,7 @@ def admit(
         table: what is known of keys.
         facts: what is known of people, as the table had it before anything was read.
         version: the key version.
-        place: `app.model.field`, for the value of a field.
+        field_path: `app.model.field`, for the value of a field.
         purpose: what the key is needed for.
 
     Raises:
@@ -205,7 +207,7 @@ def admit(
         MasterKeyUnusable: the state forbids it, or something could not be read.
     """
     policy = table.policy(version.key_id)
-    attempt = Attempt(purpose.action, version.key_id, version.alias, place)
+    attempt = Attempt(purpose.action, version.key_id, version.alias, field_path)
     lasts = authorization.admit(attempt, policy, facts, configuration().database)
     try:
         check_state(purpose.action, version)
@@ -213,7 +215,7 @@ def admit(
         refused(version.version_id, purpose)
         raise
     if lasts:
-        facts.admitted.add((authorization.known_actor(), purpose, version.version_id, place))
+        facts.admitted.add((authorization.known_actor(), purpose, version.version_id, field_path))
 
 
 def serving(table: Table, row: rows.KeyRow, purpose: Purpose) -> Serving:

@@ -52,7 +52,7 @@ class Handle:
     uses: Uses
     __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table", "uses")
 
-    def __init__(self, table: Table, facts: PolicyData, row: rows.KeyRow, place: str) -> None:
+    def __init__(self, table: Table, facts: PolicyData, row: rows.KeyRow, field_path: str) -> None:
         self.table = table
         self.row = row
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
@@ -60,7 +60,7 @@ class Handle:
         self._loaded_by: Principal | None = None
         policy = table.policy(row.state.key_id)
         self.serves_everybody = authorization.serves_everybody(policy)
-        attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, place)
+        attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, field_path)
         check_state(READ_FIELD.action, row.state)
         self.admitted: str | None
         if bound_actor() is None:
@@ -103,20 +103,20 @@ class Handle:
         return str(self._loaded_by or "code that no principal was bound to")
 
 
-def kept(table: Table, version_id: bytes, place: str) -> Handle | None:
+def kept(table: Table, version_id: bytes, field_path: str) -> Handle | None:
     """Return the handle that serves the caller and was made before, if it is seen at a glance."""
     under = _ANY_PRINCIPAL if bound_actor() is not None else _under_unbound()
-    found: Handle | None = table.handles.get((version_id, place, under))
+    found: Handle | None = table.handles.get((version_id, field_path, under))
     return found if found is not None and found.facts is table.facts else None
 
 
-def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
+def handle(table: Table, version_id: bytes, field_path: str) -> Handle | None:
     """Return what a value that is loaded now is opened with.
 
     Args:
         table: what is known of keys; it may have to be read from the database.
         version_id: of the key version, as the envelope names it.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
 
     Returns:
         A handle; None where the key is not known or may not be used: it is asked for again, and
@@ -127,10 +127,10 @@ def handle(table: Table, version_id: bytes, place: str) -> Handle | None:
     try:
         with _transaction_kept_usable():
             row = table.version(version_id)
-            which = (version_id, place, _kept_under(table.policy(row.state.key_id)))
+            which = (version_id, field_path, _kept_under(table.policy(row.state.key_id)))
             found = table.handles.get(which)
             if found is None or found.facts not in (None, table.facts):
-                found = Handle(table, table.facts, row, place)
+                found = Handle(table, table.facts, row, field_path)
                 if which[-1] is not None:
                     table.keep_handle(which, found)
             return found

@@ -107,23 +107,23 @@ class Table:
             policy = self._policies[key_id] = key_policy(key_id, configuration().database)
         return policy
 
-    def wrapping_key(self, key: str | UUID, place: str) -> Budgeted | None:
+    def wrapping_key(self, key: str | UUID, field_path: str) -> Budgeted | None:
         """Return a master key's wrapping key for one value, if there is one with wraps left.
 
         Each field has its own, so that a row does not show which of its values one process wrote,
         and because what one may write under need not serve another.
         """
-        budgeted = self.wrapping.get((key, place))
+        budgeted = self.wrapping.get((key, field_path))
         if budgeted is not None and next(budgeted[-1]) < WRAPS_PER_PREFIX:
             return budgeted
         return None
 
     def keep_wrapping_key(
-        self, key: str | UUID, place: str, wrapping_key: WrappingKey, serving: Serving
+        self, key: str | UUID, field_path: str, wrapping_key: WrappingKey, serving: Serving
     ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
         budgeted = (wrapping_key, *serving, count(1))
-        self._keep(self.wrapping, WRAPPING_KEYS, (key, place), budgeted)
+        self._keep(self.wrapping, WRAPPING_KEYS, (key, field_path), budgeted)
 
     def keep_handle(self, which: tuple[bytes, str, str | None], handle: Any) -> None:
         """Keep what objects that are loaded hold."""

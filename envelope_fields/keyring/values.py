@@ -36,12 +36,12 @@ _Prepared = TypeVar("_Prepared")
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 
 
-def load_handle(header: Any, place: str) -> Handle | None:
+def load_handle(header: Any, field_path: str) -> Handle | None:
     """Return what a value that is loaded now is opened with later. It raises nothing.
 
     Args:
         header: the first 9 bytes of the envelope, or whatever is stored in its place.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
 
     Returns:
         A handle, which is alive for half of `KEY_CACHE_SECONDS` at least; None where the key is
@@ -54,10 +54,10 @@ def load_handle(header: Any, place: str) -> Handle | None:
         return None
     found = None
     if not uncommitted and monotonic() < known.table.half_life:
-        found = handles.kept(known.table, header[1:], place)
+        found = handles.kept(known.table, header[1:], field_path)
     if found is None:
         try:
-            found = handles.handle(table_to_load_by(), header[1:], place)
+            found = handles.handle(table_to_load_by(), header[1:], field_path)
         except (EnvelopeError, ImproperlyConfigured):
             return None
     if found is not None and found.admitted is not None and handles.event_loop_waits():
@@ -74,14 +74,14 @@ def _open_material(handle: Handle) -> None:
 
 
 def decrypt_sealed(
-    envelope: bytes, contexts: Sequence[bytes], place: str, handle: Handle | None
+    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
 ) -> bytes:
     """Return the plaintext of a value that was loaded before; errors as `decrypt` raises them.
 
     Args:
         envelope: the value as it was loaded.
         contexts: what it may be bound to.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
         handle: what `load_handle` returned.
 
     Raises:
@@ -107,11 +107,11 @@ def decrypt_sealed(
                     return decrypt_envelope(opening[0], envelope, contexts[0])
                 except UnwrapFailed:
                     return _decrypted(opening[0], envelope, contexts)
-    return _decrypt_slowly(envelope, contexts, place, handle)
+    return _decrypt_slowly(envelope, contexts, field_path, handle)
 
 
 def _decrypt_slowly(
-    envelope: bytes, contexts: Sequence[bytes], place: str, handle: Handle | None
+    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
 ) -> bytes:
     """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
@@ -124,20 +124,20 @@ def _decrypt_slowly(
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         handle.begin_uses().one()
         return _decrypted(key, envelope, contexts)
-    key_that_is_known = known_key(envelope[_DERIVATION], place)
+    key_that_is_known = known_key(envelope[_DERIVATION], field_path)
     if key_that_is_known is not None:
         return _decrypted(key_that_is_known, envelope, contexts)
     handles.refuse_in_event_loop()
-    return decrypt(envelope, contexts, place)
+    return decrypt(envelope, contexts, field_path)
 
 
-def decrypt(envelope: bytes, contexts: Sequence[bytes], place: str) -> bytes:
+def decrypt(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
     """Return the plaintext of a field's value.
 
     Args:
         envelope: the value as it is stored.
         contexts: what it may be bound to; they are tried in this order.
-        place: `app.model.field`.
+        field_path: `app.model.field`.
 
     Raises:
         MalformedEnvelope: it does not begin like an envelope.
@@ -148,32 +148,32 @@ def decrypt(envelope: bytes, contexts: Sequence[bytes], place: str) -> bytes:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return _decrypted(unwrapping_key(envelope[_DERIVATION], place), envelope, contexts)
+    return _decrypted(unwrapping_key(envelope[_DERIVATION], field_path), envelope, contexts)
 
 
 def decrypt_for(
     purpose: Purpose,
     envelope: bytes,
     contexts: Sequence[bytes],
-    place: str = "",
+    field_path: str = "",
     record: Record | None = None,
 ) -> bytes:
     """Return the plaintext of an envelope, for any purpose; errors as `decrypt` raises them.
 
     Args:
         purpose: what it is opened for.
-        envelope, contexts, place: as for `decrypt`.
+        envelope, contexts, field_path: as for `decrypt`.
         record: called before it is opened.
     """
-    key = unwrapping_key_for(purpose, envelope[_DERIVATION], place)
+    key = unwrapping_key_for(purpose, envelope[_DERIVATION], field_path)
     if record is not None:
         record(envelope[1 : layout.HEADER_BYTES], purpose)
     return _decrypted(key, envelope, contexts)
 
 
-def decrypt_to_verify(envelope: bytes, contexts: Sequence[bytes], place: str) -> bytes:
+def decrypt_to_verify(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
     """Return what `decrypt` does, for a look that is no use of the value."""
-    return decrypt_for(VERIFY_VALUE, envelope, contexts, place)
+    return decrypt_for(VERIFY_VALUE, envelope, contexts, field_path)
 
 
 def _decrypted(key: AESGCM, envelope: bytes, contexts: Sequence[bytes]) -> bytes:
@@ -194,7 +194,7 @@ def encrypt(
     prepared: _Prepared,
     context: bytes,
     using: str | None,
-    place: str = "",
+    field_path: str = "",
     managed_by: str | None = None,
 ) -> bytes:
     """Return the envelope of a field's value, under the current version of a master key.
@@ -205,13 +205,13 @@ def encrypt(
             traceback of ours has the plaintext in it.
         prepared: what that is called with.
         context: what the data key is bound to.
-        using, place, managed_by: as for `derived.wrapping_key`.
+        using, field_path, managed_by: as for `derived.wrapping_key`.
 
     Raises:
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied, ImproperlyConfigured,
         RootKeyRefused, RootKeyUnavailable: the key cannot be used.
     """
-    found = wrapping_key(key, using, place, managed_by)
+    found = wrapping_key(key, using, field_path, managed_by)
     return encrypt_envelope(found, plaintext_of(prepared), context)
 
 

@@ -219,9 +219,9 @@ def _granted(attempt: Attempt, principal: Principal, facts: PolicyData, using: s
     return best
 
 
-def _covers(context: str, place: str) -> bool:
-    """Whether a place is in a context: itself, or the model or application that it is of."""
-    return not context or f"{place}.".startswith(f"{context}.")
+def _covers(context: str, field_path: str) -> bool:
+    """Whether a field path is in a context: itself, or the model or application that it is of."""
+    return not context or f"{field_path}.".startswith(f"{context}.")
 
 
 def allowed_actions(

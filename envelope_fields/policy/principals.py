@@ -118,7 +118,7 @@ class acting_as:
 
     def __exit__(self, *_: object) -> None:
         entered = _entered.get()
-        places = [place for place, (binding, _) in enumerate(entered) if binding is self]
+        places = [field_path for field_path, (binding, _) in enumerate(entered) if binding is self]
         if not places:
             return  # a generator, left in another context: that one keeps whom it has
         outer, inner = entered[: places[-1]], entered[places[-1] + 1 :]

@@ -76,7 +76,7 @@ class Secrets:
 
 def _texts_of(value: Any, is_name: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield the texts that a value consists of, and whether they are names in JSON."""
-    from envelope_fields.fields.carriers import Unencrypted  # as for objects.is_encrypted
+    from envelope_fields.fields.prepared import Unencrypted  # as for objects.is_encrypted
     from envelope_fields.fields.sealed import BroughtValue
 
     kind = type(value)

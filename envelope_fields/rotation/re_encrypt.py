@@ -41,7 +41,7 @@ class ReEncrypt(Job):
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
         self._contexts: tuple[bytes, ...] = field.contexts
-        self._transfer = Transfer(column.database, field.place)
+        self._transfer = Transfer(column.database, field.field_path)
         self._statements = statements(column)
         self._aliases = RowAliases(column)
         self._managed_by = managed_by(field.key)

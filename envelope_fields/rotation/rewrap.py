@@ -41,7 +41,7 @@ class Rewrap(Job):
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
         self._contexts = field.contexts
-        self._transfer = Transfer(column.database, field.place)
+        self._transfer = Transfer(column.database, field.field_path)
         self._targets = _Targets(self._transfer, self._contexts[0])
         self._about_one_key = about_one_key
         # By the first 21 bytes of values: what opens their data keys, and their target.

@@ -7,7 +7,7 @@ from django.test.utils import isolate_apps
 
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.fields.carriers import StoredEnvelope
+from envelope_fields.fields.prepared import StoredEnvelope
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
 from tests.models import MaskedNote

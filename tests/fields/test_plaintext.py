@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 
 from envelope_fields.fields import EncryptedFieldMixin, EncryptedTextField
-from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.fields.prepared import Unencrypted
 from tests.models.keyed import apps
 
 SECRET = "diabetes mellitus"
@@ -67,7 +67,7 @@ def assert_holds_nothing(error):
     request = RequestFactory().get("/")
     reporter = ExceptionReporter(request, type(inside), inside, inside.__traceback__)
     report = html.unescape(reporter.get_traceback_html())
-    assert "carrier" in report
+    assert "prepared" in report
     assert SECRET not in report
 
 

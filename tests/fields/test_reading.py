@@ -1,5 +1,6 @@
 """Every way out: the value, or an error that names where and what, and nothing else."""
 
+import asyncio
 import json
 import pickle
 import traceback
@@ -25,11 +26,13 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Concat, Lower, Upper
 from django.test.utils import isolate_apps
 
+from envelope_fields import keyring
 from envelope_fields.exceptions import (
     DecryptionFailed,
     EnvelopeError,
     MalformedEnvelope,
     MasterKeyNotFound,
+    OpeningNeedsThread,
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField
 from tests.models import Child, Declared, FirstDated, Note, Renamed, SecondDated
@@ -220,6 +223,38 @@ def test_a_subclass_may_convert_values():
     (convert,) = column.get_db_converters(connection)
     assert convert(stored_value, column, connection) == "HELLO"
     assert field.reader(stored_value, column, connection) == "hello"
+
+
+@isolate_apps("tests")
+def test_a_subclass_that_converts_opens_values_as_others_do(caplog):
+    class Shout(models.Model):
+        text = ShoutingField()
+
+        class Meta:
+            app_label = "tests"
+            managed = False
+
+    field = Shout._meta.get_field("text")
+    seal = field.sealer()
+
+    def loaded(envelope):
+        return Shout.from_db("default", ["id", "text"], [5, seal(envelope, None, connection)])
+
+    envelope = field.get_db_prep_save("Hello", connection)
+    found, unseen = loaded(envelope), loaded(envelope)
+    assert found.text == "HELLO"
+    keyring.forget()
+
+    async def look():
+        return unseen.text
+
+    with pytest.raises(OpeningNeedsThread, match="arefresh_from_db"):
+        asyncio.run(look())
+    caplog.clear()
+    for damaged in (envelope[:-1] + bytes([envelope[-1] ^ 1]), "text", 5):
+        with pytest.raises(EnvelopeError, match="row with the primary key 5"):
+            _ = loaded(damaged).text
+    assert caplog.text.count("could not be opened") == 3
 
 
 class TrimmingField(EncryptedTextField):

@@ -8,8 +8,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.fields.carriers import StoredEnvelope
 from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.prepared import StoredEnvelope
 from envelope_fields.fields.sealed import BroughtValue, SealedValue
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key, rotate_master_key

@@ -26,7 +26,7 @@ from envelope_fields.exceptions import (
     OpeningNeedsThread,
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
-from envelope_fields.fields.carriers import Kept
+from envelope_fields.fields.prepared import Kept
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant, revoke
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.sites import all_sites
 from django.core.exceptions import FieldError, ValidationError
 from django.db import transaction
 from django.forms.models import model_to_dict
@@ -69,6 +70,7 @@ def pages(rf, admin_user, settings):
 
     def get(view, *args, data=None, by=NoteAdmin, model=Note):
         site = admin.AdminSite(name="admin")
+        all_sites.discard(site)
         site.register(model, by)
         made = site._registry[model]
         request = rf.get("/") if data is None else rf.post("/", data)
@@ -90,6 +92,7 @@ class Messages(list):
 site = admin.AdminSite(name="admin")
 site.register(Note, NoteAdmin)
 site.register(Child, ChildAdmin)
+all_sites.discard(site)  # tests of checks look at all there are
 urlpatterns: list = []
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from envelope_fields import rotation
-from envelope_fields.fields.carriers import Unencrypted
+from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.jobs.statements import KeysOutOfOrder
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState

@@ -68,7 +68,7 @@ def test_not_more_are_kept_than_fit(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_draws_its_own_for_every_field():
     Note.objects.create(text="parent", data=1)
-    places = [Note._meta.get_field(name).place for name in ("text", "data")]
+    places = [Note._meta.get_field(name).field_path for name in ("text", "data")]
     before = [keyring.derived.wrapping_key("default", "default", place).prefix for place in places]
     reading, writing = os.pipe()
     connections.close_all()  # a child must not use its parent's connections

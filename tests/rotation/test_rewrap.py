@@ -199,7 +199,7 @@ def test_a_rename_needs_a_rewrap_and_no_more():
     row = Renamed.objects.create(text="x")
     field = Renamed._meta.get_field("text")
     older = encrypt(
-        keyring.derived.wrapping_key("default", "default", field.place),
+        keyring.derived.wrapping_key("default", "default", field.field_path),
         b"written before",
         field.contexts[2],
     )

@@ -8,6 +8,7 @@ from simple_history.utils import bulk_create_with_history, bulk_update_with_hist
 
 from envelope_fields import rotation
 from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.reading import reader
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.policy import APPLICATION, acting_as
 from tests.neighbours.histories.models import Chart
@@ -102,4 +103,5 @@ def test_rotation_binds_what_was_copied_to_the_history(chart, user, monkeypatch)
     assert moves == {"moved": 3, "failed": 0}
     field = History._meta.get_field("secret")
     monkeypatch.setitem(vars(field), "contexts", field.contexts[:1])
+    monkeypatch.setitem(vars(field), "converter", reader(field))
     assert history() == [("t", "a", "hidden")] * 2

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 
 
-class _Carrier:
+class _PreparedValue:
     """Must not be taken for the value: code that makes text of it would store or show that."""
 
     __slots__ = ()
@@ -25,7 +25,7 @@ class _Carrier:
         return str(self)
 
 
-class Unencrypted(_Carrier):
+class Unencrypted(_PreparedValue):
     """A value on its way to be encrypted, and the row that it belongs to."""
 
     __slots__ = ("instance", "value")
@@ -35,7 +35,7 @@ class Unencrypted(_Carrier):
         self.instance = instance
 
 
-class Kept(_Carrier):
+class Kept(_PreparedValue):
     """A sealed value whose column is left alone when its object is saved."""
 
     __slots__ = ("instance", "sealed")
@@ -45,7 +45,7 @@ class Kept(_Carrier):
         self.instance = instance
 
 
-class StoredEnvelope(_Carrier):
+class StoredEnvelope(_PreparedValue):
     """An envelope that a fixture brings for a field, which goes into its column as it is."""
 
     __slots__ = ("envelope", "label")

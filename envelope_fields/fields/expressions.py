@@ -12,8 +12,8 @@ from django.db import models
 from django.db.models import Case, Field, JSONField, Value, When
 from django.db.models.functions import Cast
 
-from envelope_fields.fields.carriers import StoredEnvelope, Unencrypted
 from envelope_fields.fields.masks import Mask, StoredCol
+from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
 
 # Django 6.1 has an expression of its own for JSON null.
 _JSON_NULL = getattr(models, "JSONNull", None)
