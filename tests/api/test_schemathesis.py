@@ -10,7 +10,7 @@ import pytest
 from envelope_fields import audit, rotation
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import AuditEvent, RotationRun
+from envelope_fields.models import AuditEvent, RotationKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests import openapi
 from tests.admin import officer
@@ -45,7 +45,10 @@ def examples():
     grant("default", officer("olga", key=key), list(Action), actor=APPLICATION)
     reader("rita", key=key)
     run = rotation.start("billing")
-    RotationRun.objects.filter(pk=run.pk).update(id="7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55")
+    made_as, run.pk = run.pk, "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55"
+    run.save(force_insert=True)
+    RotationKey.objects.filter(run=made_as).update(run=run)
+    RotationRun.objects.filter(pk=made_as).delete()
 
 
 @pytest.mark.usefixtures("examples")
