@@ -3,12 +3,16 @@
 import gc
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from pytest_django.django_compat import is_django_unittest
 from pytest_django.plugin import blocking_manager_key
 
 # The fixtures that let a test have a database, besides the mark `django_db`.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "scratch"}
+
+
+_MODELS = pytest.StashKey()  # the names of the models that the tests have in common
 
 
 def pytest_itemcollected(item):
@@ -49,8 +53,9 @@ def worker_of(config):
     return getattr(config, "workerinput", {}).get("workerid")
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     """Have garbage looked for among what tests make, and not in all that was imported for them."""
+    session.config.stash[_MODELS] = set(apps.all_models["tests"])
     gc.collect()
     gc.freeze()
 
@@ -93,6 +98,16 @@ def django_db_setup(request, copying_worker, django_test_environment, django_db_
     if copying_worker is not None:
         with django_db_blocker.unblock():
             copies.drop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Let no test leave a model behind: migrations of later tests would make a row of it."""
+    yield
+    declared = apps.all_models["tests"].keys() - item.config.stash[_MODELS]
+    for name in declared:
+        del apps.all_models["tests"][name]
+    assert not declared, "a model was declared outside of isolate_apps()"
 
 
 def pytest_sessionfinish(session):

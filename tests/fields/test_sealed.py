@@ -178,6 +178,7 @@ class TestWaysToLoad:
             assert second.text == "other"
         assert uses() == 2
 
+    @isolate_apps("tests")
     def test_the_recipe_for_loaded_values(self, note):
         class Loaded(Note):
             class Meta:

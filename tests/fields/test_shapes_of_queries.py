@@ -5,6 +5,7 @@ import pickle
 import pytest
 from django.db import connection, models, transaction
 from django.db.models import F, Prefetch, prefetch_related_objects
+from django.test.utils import isolate_apps
 
 from envelope_fields.fields import EncryptedQuerySet
 from envelope_fields.fields.sealed import SealedValue
@@ -98,6 +99,7 @@ def test_refreshing_from_a_queryset():
         assert found.text == "one"
 
 
+@isolate_apps("tests")
 def test_from_db_and_init_of_a_model():
     class Upper(Note):
         class Meta:

@@ -277,6 +277,7 @@ class TestFailures:
                 return APPLICATION
 
         found = pickle.loads(pickle.dumps(Note.objects.get()))
+        keyring.forget()
         with bound(Lazy()), pytest.raises(OpeningNeedsThread, match="arefresh_from_db"):
             in_event_loop(lambda: found.text)
 
