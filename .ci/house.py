@@ -18,6 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from types import FrameType
+from typing import Any
 
 PACKAGE = "envelope_fields"
 LONGEST = 45
@@ -252,9 +254,9 @@ def entered(package: Path, action: Callable[[], object]) -> list[str]:
     found: set[str] = set()
     inside = str(package) + "/"
 
-    def note(frame: object, event: str, _: object) -> None:
+    def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
-            file = frame.f_code.co_filename  # type: ignore[attr-defined]
+            file = frame.f_code.co_filename
             if file.startswith(inside):
                 found.add(file.removeprefix(inside))
 
@@ -359,8 +361,8 @@ def everyday_actions() -> dict[str, tuple[Action, Action]]:
     }
 
 
-def expect(status: int, response: object) -> object:
-    if response.status_code not in (status, 201):  # type: ignore[attr-defined]
+def expect(status: int, response: Any) -> Any:
+    if response.status_code not in (status, 201):
         raise SystemExit(f"{response!r}: {getattr(response, 'content', b'')[:500]!r}")
     return response
 

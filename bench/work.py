@@ -39,7 +39,7 @@ def load(model: type[Model], using: str, values: Sequence[Any]) -> float:
 def look(model: type[Model], using: str, values: Sequence[Any]) -> float:
     """Load objects, and look at each value."""
     rows = model._base_manager.using(using).iterator()
-    return _exhaust((row.value for row in rows), len(values))  # type: ignore[attr-defined]
+    return _exhaust((row.value for row in rows), len(values))  # type: ignore[attr-defined]  # all have it
 
 
 def fill_singly(model: type[Model], using: str, values: Sequence[Any]) -> None:

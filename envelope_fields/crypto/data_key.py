@@ -18,12 +18,12 @@ class DataKey:
         ciphertext: an envelope.
     """
 
-    __slots__ = ("_buffer", "_lent", "ciphertext")
+    __slots__ = ("_buffer", "_handed_out", "ciphertext")
 
     def __init__(self, plaintext: bytearray, ciphertext: bytes) -> None:
         self._buffer = plaintext
         # Not the buffer itself: that would go on as a key of zeros when it is wiped.
-        self._lent: memoryview | None = memoryview(plaintext)
+        self._handed_out: memoryview | None = memoryview(plaintext)
         self.ciphertext = ciphertext
 
     @property
@@ -35,9 +35,9 @@ class DataKey:
         Raises:
             ValueError: the key is wiped.
         """
-        if self._lent is None:
+        if self._handed_out is None:
             raise ValueError(_WIPED)
-        return self._lent
+        return self._handed_out
 
     def __enter__(self) -> Self:
         return self
@@ -49,9 +49,9 @@ class DataKey:
         traceback: TracebackType | None,
     ) -> None:
         wipe(self._buffer)
-        lent, self._lent = self._lent, None
-        if lent is not None:
-            _release(lent)
+        handed_out, self._handed_out = self._handed_out, None
+        if handed_out is not None:
+            _release(handed_out)
 
     def __repr__(self) -> str:
         return "<DataKey>"
@@ -60,10 +60,10 @@ class DataKey:
         raise TypeError("a DataKey is not pickled: store its ciphertext, and decrypt() that")
 
 
-def _release(lent: memoryview) -> None:
+def _release(handed_out: memoryview) -> None:
     """Have a buffer that was handed out raise from now on."""
     try:
-        lent.release()
+        handed_out.release()
     except BufferError as error:
         raise BufferError(
             "the data key was wiped while something else holds its buffer, such as an array: what "

@@ -17,82 +17,8 @@ from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _REMOTE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-LOOKS = 10
+LOOKS = 10  # at most, for transactions that are shown as they are now
 
-# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
-# are further apart, and by chance, since others look, too.
-SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
-_BETWEEN_LOOKS = (0.05, 0.05)
-LOOKS = 10
-
-# Who writes to a partition by its own name locks nothing else.
-_POSTGRESQL_WRITERS = """
-    WITH RECURSIVE tables(oid) AS (
-        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
-        UNION
-        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
-    )
-    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN tables ON tables.oid = locks.relation
-    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
-    WHERE ours.datname = current_database() AND locks.granted
-    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-        'AccessExclusiveLock')
-    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-"""
-# Every transaction locks its own virtual id. Vacuum has no user.
-_POSTGRESQL_OLDER = """
-    SELECT locks.virtualxid, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
-    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
-    AND others.datname = current_database() AND others.usesysid IS NOT NULL
-    AND others.pid <> pg_catalog.pg_backend_pid()
-    AND (others.xact_start IS NULL
-        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
-"""
-# Ours is one of them, with this very statement, if they are shown as they are now.
-_OPEN = """
-    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
-        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
-    FROM information_schema.innodb_trx AS trx
-    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
-    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
-"""
-# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
-# are further apart, and by chance, since others look, too.
-SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
-_BETWEEN_LOOKS = (0.05, 0.05)
-LOOKS = 10
-
-# Who writes to a partition by its own name locks nothing else.
-_POSTGRESQL_WRITERS = """
-    WITH RECURSIVE tables(oid) AS (
-        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
-        UNION
-        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
-    )
-    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN tables ON tables.oid = locks.relation
-    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
-    WHERE ours.datname = current_database() AND locks.granted
-    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-        'AccessExclusiveLock')
-    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-"""
-# Every transaction locks its own virtual id. Vacuum has no user.
-_POSTGRESQL_OLDER = """
-    SELECT locks.virtualxid, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
-    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
-    AND others.datname = current_database() AND others.usesysid IS NOT NULL
-    AND others.pid <> pg_catalog.pg_backend_pid()
-    AND (others.xact_start IS NULL
-        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
-"""
 # Ours is one of them, with this very statement, if they are shown as they are now.
 _OPEN = """
     SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
@@ -102,48 +28,6 @@ _OPEN = """
     WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
 """
 _WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
-# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
-# are further apart, and by chance, since others look, too.
-SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
-_BETWEEN_LOOKS = (0.05, 0.05)
-LOOKS = 10
-
-# Who writes to a partition by its own name locks nothing else.
-_POSTGRESQL_WRITERS = """
-    WITH RECURSIVE tables(oid) AS (
-        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
-        UNION
-        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
-    )
-    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN tables ON tables.oid = locks.relation
-    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
-    WHERE ours.datname = current_database() AND locks.granted
-    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-        'AccessExclusiveLock')
-    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-"""
-# Every transaction locks its own virtual id. Vacuum has no user.
-_POSTGRESQL_OLDER = """
-    SELECT locks.virtualxid, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
-    WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
-    AND others.datname = current_database() AND others.usesysid IS NOT NULL
-    AND others.pid <> pg_catalog.pg_backend_pid()
-    AND (others.xact_start IS NULL
-        OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
-"""
-# Ours is one of them, with this very statement, if they are shown as they are now.
-_OPEN = """
-    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
-        CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
-    FROM information_schema.innodb_trx AS trx
-    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
-    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
-"""
-_OPEN_WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
 # It shows their beginnings in whole seconds.
 _OLDER = f"{_OPEN} TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
 _NO_RIGHT = 1227

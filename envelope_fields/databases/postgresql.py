@@ -87,36 +87,8 @@ BEGIN
     RETURN NULL;
 END $$
 """
-# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
-# are further apart, and by chance, since others look, too.
-SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
-_BETWEEN_LOOKS = (0.05, 0.05)
-LOOKS = 10
-
 # Who writes to a partition by its own name locks nothing else.
 _WRITERS = """
-    WITH RECURSIVE tables(oid) AS (
-        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
-        UNION
-        SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
-    )
-    SELECT DISTINCT locks.virtualtransaction, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN tables ON tables.oid = locks.relation
-    JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
-    WHERE ours.datname = current_database() AND locks.granted
-    AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
-        'AccessExclusiveLock')
-    AND locks.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-"""
-# MariaDB shows what it showed before until no connection has looked for 0.1 seconds: there, looks
-# are further apart, and by chance, since others look, too.
-SECONDS_BETWEEN_LOOKS = {"mysql": (0.2, 0.5)}
-_BETWEEN_LOOKS = (0.05, 0.05)
-LOOKS = 10
-
-# Who writes to a partition by its own name locks nothing else.
-_POSTGRESQL_WRITERS = """
     WITH RECURSIVE tables(oid) AS (
         SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
         UNION
