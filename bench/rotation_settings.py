@@ -3,13 +3,7 @@
 import os
 import tempfile
 
-from bench.settings import (  # noqa: F401 - the rest is the same
-    DEFAULT_AUTO_FIELD,
-    ENVELOPE_FIELDS,
-    INSTALLED_APPS,
-    SERVERS,
-    USE_TZ,
-)
+from bench.settings import DEFAULT_AUTO_FIELD, ENVELOPE_FIELDS, INSTALLED_APPS, SERVERS, USE_TZ  # noqa: F401 - the rest is the same
 
 # The processes of a run find both in their environment.
 NAME = os.environ.setdefault("ENVELOPE_BENCH_NAME", f"envelope_rotation_{os.getpid()}")

@@ -23,13 +23,11 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         from envelope_fields import checks
         from envelope_fields.audit import denials, uses
-        from envelope_fields.fixtures import keys as key_fixtures
-        from envelope_fields.fixtures import serializers
+        from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import on_demand
-        from envelope_fields.migrating import conversions
-        from envelope_fields.migrating import keys as key_tables
+        from envelope_fields.migrating import conversions, keys as key_tables
         from envelope_fields.policy import users
         from envelope_fields.rotation import scope
 

@@ -12,16 +12,19 @@ from typing import Any
 from django import forms
 from django.utils.formats import date_format
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields import lifecycle
 from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.words import name_of, values_text, when_it_holds
 from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
-from envelope_fields.lifecycle.certificates import FieldCount, ShredConfirmation, counted_fields
-from envelope_fields.lifecycle.certificates import name_of as confirmed_by
+from envelope_fields.lifecycle.certificates import (
+    FieldCount,
+    ShredConfirmation,
+    counted_fields,
+    name_of as confirmed_by,
+)
 from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.lifecycle.witnesses import Witnesses, uncounted_now, witnesses_of

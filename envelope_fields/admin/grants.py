@@ -6,8 +6,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, text_input
 from envelope_fields.admin.requests import may_view

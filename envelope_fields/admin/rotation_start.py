@@ -8,8 +8,7 @@ from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
@@ -23,13 +22,7 @@ from envelope_fields.jobs.limits import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
-from envelope_fields.rotation import (
-    Forecast,
-    Limits,
-    RotationUnderWay,
-    active_run,
-    forecast,
-)
+from envelope_fields.rotation import Forecast, Limits, RotationUnderWay, active_run, forecast
 from envelope_fields.rotation.runs import start_dispatched
 from envelope_fields.rotation.scope import declared_columns, scope
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable
 from math import ceil
 
 from django.utils.formats import number_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext as _, ngettext
 
 from envelope_fields.lifecycle import seconds_until_known
 from envelope_fields.lifecycle.operations import in_words

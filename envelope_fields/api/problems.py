@@ -5,15 +5,18 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.core.exceptions import ValidationError as DjangoValidationError
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+    ValidationError as DjangoValidationError,
+)
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 
-from envelope_fields import exceptions as ours
-from envelope_fields import grants, lifecycle, rotation
+from envelope_fields import exceptions as ours, grants, lifecycle, rotation
 from envelope_fields.api.fields import as_utf8
 from envelope_fields.census import CensusFailed
 from envelope_fields.jobs.dispatch import IdempotencyKeyReused, NoWorker, WorkerUnreachable

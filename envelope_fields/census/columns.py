@@ -14,8 +14,7 @@ from django.db.models import Field, Model
 
 from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
-from envelope_fields.databases import UNLOCATED, Relation, is_configured
-from envelope_fields.databases import database as database_of
+from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.row_keys import RowKey

@@ -21,8 +21,7 @@ from django.db.models import Field, Model
 
 from envelope_fields.census.columns import CensusFailed, in_schemas
 from envelope_fields.crypto import format as layout
-from envelope_fields.databases import UNLOCATED, Relation
-from envelope_fields.databases import database as database_of
+from envelope_fields.databases import UNLOCATED, Relation, database as database_of
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.models import MasterKey
 

@@ -10,8 +10,7 @@ from django.db import DatabaseError, Error, router
 from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, located
 from envelope_fields.census.values import counting_sql, grouped
 from envelope_fields.census.versions import key_versions
-from envelope_fields.databases import UNLOCATED, Database, Kind, Relation
-from envelope_fields.databases import database as database_of
+from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.models import KeyState
 

@@ -4,18 +4,9 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 `envelope_fields.fields.field_checks`.
 """
 
-from django.core.checks import Tags
-from django.core.checks import register as _register
+from django.core.checks import Tags, register as _register
 
-from envelope_fields.checks import (
-    admin,
-    keys,
-    labels,
-    models,
-    ordering,
-    principals,
-    settings,
-)
+from envelope_fields.checks import admin, keys, labels, models, ordering, principals, settings
 
 __all__ = ["register"]
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from django.apps import AppConfig
-from django.apps import apps as installed_apps
+from django.apps import AppConfig, apps as installed_apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import F, Model, Q
 from django.db.models.constants import LOOKUP_SEP

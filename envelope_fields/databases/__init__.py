@@ -10,13 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.databases.base import Database
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
-from envelope_fields.databases.relations import (
-    UNLOCATED,
-    AppendOnly,
-    Kind,
-    Relation,
-    RowsHidden,
-)
+from envelope_fields.databases.relations import UNLOCATED, AppendOnly, Kind, Relation, RowsHidden
 from envelope_fields.databases.sqlite import SQLite
 
 VENDORS: dict[str, type[Database]] = {

@@ -31,11 +31,7 @@ from envelope_fields.fields.masking import MaskingMixin, refuse_mask
 from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import Reader, opener, reader, sealer
-from envelope_fields.fields.sealed import (
-    SealedEnvelope,
-    SealedValue,
-    sealed_in,
-)
+from envelope_fields.fields.sealed import SealedEnvelope, SealedValue, sealed_in
 from envelope_fields.fields.storing import StoringMixin, prepare_saves_of
 from envelope_fields.fields.types import KeyChoice, OnDenied
 from envelope_fields.fields.writing import Writer, writer

@@ -15,8 +15,7 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from envelope_fields.crypto import format
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import format, format as layout
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields import stand_ins
 from envelope_fields.fields.binding import BindingMixin

@@ -21,13 +21,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, transient
 from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
-from envelope_fields.jobs.limits import (
-    BatchSize,
-    Limits,
-    RateLimit,
-    rest_before_retry,
-    retry,
-)
+from envelope_fields.jobs.limits import BatchSize, Limits, RateLimit, rest_before_retry, retry
 from envelope_fields.jobs.statements import statements
 
 _Answer = TypeVar("_Answer")

@@ -18,13 +18,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.limits import Limits, error_text
 from envelope_fields.lifecycle.context import key_transaction, locked_key, required
-from envelope_fields.models import (
-    ACTIVE_STATES,
-    MasterKey,
-    RotationKey,
-    RotationRun,
-    RotationState,
-)
+from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.policy import Action, Principal, current_principal, principal_of
 
 RunOrId = RotationRun | UUID

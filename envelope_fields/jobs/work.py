@@ -20,22 +20,9 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.job import BatchResult, key_from_text
 from envelope_fields.jobs.limits import Limits, rest_before_retry, retry
-from envelope_fields.jobs.passes import (
-    Pass,
-    are_unfinished,
-    claim,
-    find_range,
-    finish,
-    unfinished,
-)
+from envelope_fields.jobs.passes import Pass, are_unfinished, claim, find_range, finish, unfinished
 from envelope_fields.jobs.progress import begin_range, end_range, record_met, record_moved
-from envelope_fields.jobs.runs import (
-    HEARTBEAT_EVERY,
-    all_runs,
-    failing,
-    find_run,
-    principal_of_run,
-)
+from envelope_fields.jobs.runs import HEARTBEAT_EVERY, all_runs, failing, find_run, principal_of_run
 from envelope_fields.jobs.workers import process
 from envelope_fields.models import RotationRange, RotationRun, RotationState
 from envelope_fields.policy import acting_as

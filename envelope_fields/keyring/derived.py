@@ -18,14 +18,7 @@ from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.table import Serving, Table
-from envelope_fields.keyring.uses import (
-    READ_FIELD,
-    WRITE_FIELD,
-    Purpose,
-    counted,
-    here,
-    refused,
-)
+from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Purpose, counted, here, refused
 from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState, authorization
 from envelope_fields.policy.authorization import check_serves_fields, check_state

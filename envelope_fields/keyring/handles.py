@@ -26,11 +26,7 @@ from envelope_fields.policy import authorization
 from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy, PolicyData
 from envelope_fields.policy.decisions import Attempt
-from envelope_fields.policy.principals import (
-    Principal,
-    bound_actor,
-    current_principal,
-)
+from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 from envelope_fields.policy.requests import in_flight
 
 # For keys that every principal may use it is never looked up who that is.

@@ -16,13 +16,7 @@ from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
 from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import (
-    DEFAULT_ALIAS,
-    AuditKey,
-    KeyState,
-    KeyUsage,
-    MasterKeyVersion,
-)
+from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
 from envelope_fields.policy import KeyVersionState
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied. That

@@ -10,9 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import Buffer
-from envelope_fields.crypto.envelope import UnwrapFailed
-from envelope_fields.crypto.envelope import decrypt as decrypt_envelope
-from envelope_fields.crypto.envelope import encrypt as encrypt_envelope
+from envelope_fields.crypto.envelope import (
+    UnwrapFailed,
+    decrypt as decrypt_envelope,
+    encrypt as encrypt_envelope,
+)
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring import handles, materials
 from envelope_fields.keyring.cache import current_table, known, table_to_load_by, uncommitted

@@ -18,8 +18,7 @@ from django.utils import timezone
 
 from envelope_fields.conf import SETTING, WRAPPING_KEY_ID_LENGTH, configuration
 from envelope_fields.conf.backends import BackendSettings
-from envelope_fields.crypto import format as layout
-from envelope_fields.crypto import xaes
+from envelope_fields.crypto import format as layout, xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.exceptions import MasterKeyUnusable, RootKeyRefused
 from envelope_fields.models import KeyUsage

@@ -18,8 +18,14 @@ from envelope_fields.lifecycle.context import (
 from envelope_fields.lifecycle.keys import Key, found_key
 from envelope_fields.lifecycle.operations import Operation, performs, state_after
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import APPLICATION, Action, Denial, Principal, allowed_actions
-from envelope_fields.policy import notify as notify_denied
+from envelope_fields.policy import (
+    APPLICATION,
+    Action,
+    Denial,
+    Principal,
+    allowed_actions,
+    notify as notify_denied,
+)
 
 
 class AliasTaken(EnvelopeError):

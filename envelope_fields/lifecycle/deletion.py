@@ -42,13 +42,7 @@ from envelope_fields.lifecycle.witnesses import (
     values_under,
     witnesses_of,
 )
-from envelope_fields.models import (
-    AuditEvent,
-    AuditOutcome,
-    KeyState,
-    MasterKey,
-    MasterKeyVersion,
-)
+from envelope_fields.models import AuditEvent, AuditOutcome, KeyState, MasterKey, MasterKeyVersion
 
 
 class BadWaitingPeriod(EnvelopeError, ValueError):

@@ -21,9 +21,9 @@ from envelope_fields.policy import (
     allowed_actions,
     current_principal,
     keys_open_to,
+    notify as notify_denied,
     principal_of,
 )
-from envelope_fields.policy import notify as notify_denied
 
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from django.apps import AppConfig
-from django.apps import apps as installed_apps
+from django.apps import AppConfig, apps as installed_apps
 from django.db.migrations import AlterField
 from django.db.migrations.state import ProjectState
 from django.db.models import Field
@@ -25,13 +24,7 @@ from django.db.models.signals import pre_migrate
 
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page
-from envelope_fields.migrating.plan import (
-    Conversion,
-    FieldPath,
-    Plan,
-    conversions,
-    is_encrypted,
-)
+from envelope_fields.migrating.plan import Conversion, FieldPath, Plan, conversions, is_encrypted
 
 _HOW_TO = documentation_page("how-to/encrypt-an-existing-column")
 

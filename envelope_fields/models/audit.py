@@ -16,11 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models.keys import (
-    PRINCIPAL_ID_LENGTH,
-    PRINCIPAL_TYPE_LENGTH,
-    VersionIdField,
-)
+from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, VersionIdField
 
 _Row = TypeVar("_Row", bound=models.Model)
 

@@ -7,8 +7,7 @@ notified; `data` is what is known of keys, grants and users; `decisions` are mad
 """
 
 from envelope_fields.policy.actions import DATA_ACTIONS, Action
-from envelope_fields.policy.authorization import KeyVersionState
-from envelope_fields.policy.authorization import check_state as authorize
+from envelope_fields.policy.authorization import KeyVersionState, check_state as authorize
 from envelope_fields.policy.decisions import (
     CREATE_KEY,
     allowed_actions,

@@ -14,13 +14,7 @@ from envelope_fields.models import KeyManager, KeyState
 from envelope_fields.policy import users
 from envelope_fields.policy.actions import Action
 from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policy
-from envelope_fields.policy.decisions import (
-    Attempt,
-    Verdict,
-    acting_principal,
-    denied,
-    verdict,
-)
+from envelope_fields.policy.decisions import Attempt, Verdict, acting_principal, denied, verdict
 from envelope_fields.policy.denials import notify
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 

@@ -16,8 +16,7 @@ from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.census.columns import Column
-from envelope_fields.crypto import envelope
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError

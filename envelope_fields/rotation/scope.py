@@ -8,12 +8,7 @@ from uuid import UUID
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.census.columns import (
-    Column,
-    NoSuchField,
-    encrypted_columns,
-    tables_of,
-)
+from envelope_fields.census.columns import Column, NoSuchField, encrypted_columns, tables_of
 from envelope_fields.census.values import count_by_version
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.conf import configuration

@@ -9,15 +9,7 @@ from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
 from envelope_fields.policy import Action
 from tests.admin import officer
-from tests.admin.browsing import (
-    act,
-    brightness,
-    confirm,
-    in_a_browser,
-    log_in,
-    picture,
-    tab_to,
-)
+from tests.admin.browsing import act, brightness, confirm, in_a_browser, log_in, picture, tab_to
 from tests.models import TenantNote
 
 pytestmark = in_a_browser

@@ -6,8 +6,7 @@ from types import ModuleType
 
 import pytest
 from django.conf import settings as project
-from django.contrib.admin import AdminSite
-from django.contrib.admin import site as default_site
+from django.contrib.admin import AdminSite, site as default_site
 from django.contrib.auth.models import Group
 from django.db import connection, connections
 from django.urls import path, reverse
@@ -35,8 +34,7 @@ from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, RotationRun
 from envelope_fields.policy import Action
 from tests.admin import last_event, officer, page_of, said
 from tests.models import TenantNote
-from tests.root_keys.backends import WrapsAlone
-from tests.root_keys.backends import entry as backend
+from tests.root_keys.backends import WrapsAlone, entry as backend
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 

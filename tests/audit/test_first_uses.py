@@ -12,8 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection, connections, tr
 from django.test.testcases import DatabaseOperationForbidden
 
 from envelope_fields import keyring, kms
-from envelope_fields.audit import use_rows
-from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit import use_rows, uses as key_uses
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import KeyUse

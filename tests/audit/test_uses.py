@@ -9,8 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from envelope_fields import kms, rotation
-from envelope_fields.audit import use_rows
-from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit import use_rows, uses as key_uses
 from envelope_fields.audit.use_rows import Day
 from envelope_fields.fields import open_values
 from envelope_fields.lifecycle import create_master_key, rotate_master_key

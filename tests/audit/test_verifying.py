@@ -10,13 +10,7 @@ from django.db.models import QuerySet
 from envelope_fields import audit, keyring
 from envelope_fields.audit import canonical, verification
 from envelope_fields.audit.verification import Cause
-from envelope_fields.models import (
-    AuditEvent,
-    AuditHead,
-    AuditKey,
-    KeyGrant,
-    MasterKey,
-)
+from envelope_fields.models import AuditEvent, AuditHead, AuditKey, KeyGrant, MasterKey
 from envelope_fields.policy import Principal
 from tests.audit.events import record, tampering
 

@@ -10,8 +10,7 @@ from django.urls import path
 from django.utils import timezone
 
 from envelope_fields import keyring
-from envelope_fields.audit import denials, use_rows
-from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit import denials, use_rows, uses as key_uses
 from envelope_fields.audit.use_rows import Day
 from envelope_fields.audit.write_behind import _database_name
 from envelope_fields.fields import open_values

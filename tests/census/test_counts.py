@@ -16,15 +16,7 @@ from envelope_fields.lifecycle import create_master_key, disable, rotate_master_
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation import census
 from envelope_fields.testing import stored
-from tests.models import (
-    FirstDated,
-    Hidden,
-    Note,
-    Place,
-    PlaceProxy,
-    Restaurant,
-    SecondDated,
-)
+from tests.models import FirstDated, Hidden, Note, Place, PlaceProxy, Restaurant, SecondDated
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 

@@ -10,8 +10,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from envelope_fields.census import CensusFailed
-from envelope_fields.census import text_copies as module
+from envelope_fields.census import CensusFailed, text_copies as module
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.databases import VENDORS

@@ -10,8 +10,7 @@ from django.contrib import admin
 from django.core.checks import run_checks
 
 import envelope_fields
-from envelope_fields.audit import denials
-from envelope_fields.audit import uses as key_uses
+from envelope_fields.audit import denials, uses as key_uses
 
 ROOT = Path(envelope_fields.__file__).parent.parent
 MISTAKES = [

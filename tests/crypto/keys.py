@@ -4,8 +4,7 @@ from functools import cache
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from envelope_fields.crypto import envelope, xaes
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import envelope, format as layout, xaes
 from envelope_fields.crypto.envelope import Rewrapper, WrappingKey
 
 MASTER_KEY = bytes(range(32))

@@ -12,8 +12,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from envelope_fields.crypto import context, envelope, xaes
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import context, envelope, format as layout, xaes
 from envelope_fields.crypto.buffers import random_buffer, wipe
 from envelope_fields.crypto.envelope import Rewrapper, WrappingKey
 from envelope_fields.exceptions import DecryptionFailed

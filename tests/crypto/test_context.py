@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from envelope_fields.crypto import context
 from tests.crypto import reference

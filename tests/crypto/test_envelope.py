@@ -4,11 +4,9 @@ import pickle
 import traceback
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from envelope_fields.crypto import buffers, context, envelope
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import buffers, context, envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed
 from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, MalformedEnvelope
 from tests.crypto import keys, reference

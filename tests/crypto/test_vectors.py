@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from envelope_fields.crypto import context, envelope, xaes
-from envelope_fields.crypto import format as layout
+from envelope_fields.crypto import context, envelope, format as layout, xaes
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.exceptions import (
     DecryptionFailed,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import envelope_fields
-from envelope_fields.exceptions import DOCUMENTATION as URL
-from envelope_fields.exceptions import documentation_page
+from envelope_fields.exceptions import DOCUMENTATION as URL, documentation_page
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(envelope_fields.__path__[0])

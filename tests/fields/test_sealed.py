@@ -35,15 +35,7 @@ from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.requests import handled
 from envelope_fields.rotation import run
 from tests.at_once import at_once
-from tests.models import (
-    Child,
-    LabNote,
-    MaskedNote,
-    Note,
-    PlaceProxy,
-    Restaurant,
-    TenantNote,
-)
+from tests.models import Child, LabNote, MaskedNote, Note, PlaceProxy, Restaurant, TenantNote
 from tests.stored import store, stored, version_of
 
 pytestmark = pytest.mark.django_db

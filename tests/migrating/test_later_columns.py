@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError, connections, transaction
 
-from envelope_fields import audit
-from envelope_fields import migrations as ours
+from envelope_fields import audit, migrations as ours
 from envelope_fields.audit import triggers
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion

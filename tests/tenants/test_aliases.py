@@ -5,8 +5,7 @@ import uuid
 import pytest
 from django.core.exceptions import ValidationError
 from django.db.migrations.writer import MigrationWriter
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from envelope_fields.models import MasterKey
 from envelope_fields.tenants import TenantKey

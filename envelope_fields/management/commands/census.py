@@ -6,11 +6,15 @@ from typing import Any
 from django.core.management import CommandParser
 from django.db import connections
 
-from envelope_fields.census import CensusRow, NotCounted, census, not_counted
-from envelope_fields.census import representation as shown
+from envelope_fields.census import (
+    CensusRow,
+    NotCounted,
+    census,
+    not_counted,
+    representation as shown,
+)
 from envelope_fields.census.text_copies import TextCopies, text_copies
-from envelope_fields.census.versions import KeyVersion, key_versions
-from envelope_fields.census.versions import of_key as versions_of
+from envelope_fields.census.versions import KeyVersion, key_versions, of_key as versions_of
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyState
