@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, F, Max, Q, QuerySet, Value
+from django.db.models import DateTimeField, F, Max, QuerySet, Value
 from django.db.models.functions import Coalesce, Greatest
-from django.utils import timezone
 
 from envelope_fields.databases import clock
 from envelope_fields.models import KeyUse, MasterKeyVersion
@@ -96,10 +94,8 @@ def _make(table: QuerySet[KeyUse], wanted: list[dict[str, Any]]) -> None:
 def last_used(versions: Collection[MasterKeyVersion], using: str, **which: Any) -> datetime | None:
     """Return when rows that match say that versions were last used; None if never."""
     uses = KeyUse.objects.using(using).filter(version__in=versions, **which)
-    found = uses.aggregate(
-        at=Max("used_at"), day=Max("day", filter=Q(used_at__isnull=True, uses__gt=0))
-    )
-    return latest(found["at"], _end_of(found["day"]))
+    at: datetime | None = uses.aggregate(at=Max("used_at"))["at"]
+    return at
 
 
 def last_refused(
@@ -128,11 +124,3 @@ def _changes(added: Day) -> dict[str, Any]:
             value = Value(at, output_field=DateTimeField())
             changes[name] = Greatest(Coalesce(F(name), value), value)
     return changes
-
-
-def _end_of(day: date | None) -> datetime | None:
-    """Return the latest moment at which a process that tells days alone may have used a key."""
-    if day is None:
-        return None
-    end = datetime.combine(day, time.max)
-    return min(end.replace(tzinfo=UTC) if settings.USE_TZ else end, timezone.now())
