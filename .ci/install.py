@@ -3,7 +3,7 @@
     python .ci/install.py [arguments of `pip install`]
 
 They install the same; uv takes seconds where pip takes a minute. Where uv does not find the index
-that pip is set up for, pip goes on.
+that pip is set up for, pip goes on, and says what is wrong if it does not either.
 """
 
 import shutil
@@ -24,9 +24,9 @@ def main(arguments: list[str]) -> int:
     if path is not None:
         command = [path, "pip", "install", "--quiet", "--python", sys.executable]
         command += ["--compile-bytecode", *arguments]  # once, and not by every process of the tests
-        if subprocess.call(command) == 0:
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return 0
-        print("uv did not install this; pip tries.", flush=True)
+        print("uv does not find the packages; pip installs them, which takes longer.", flush=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     return subprocess.call([*pip, *arguments])
 

@@ -23,7 +23,7 @@ from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations
 from envelope_fields.lifecycle.keys import find_master_key, numbered_version
-from envelope_fields.lifecycle.representation import version_id_of
+from envelope_fields.lifecycle.representation import opening_text, version_content
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import Action
 
@@ -201,9 +201,9 @@ def _versions(
         row.master_key = key
     return [
         {
-            "version": row,
-            "version_id": version_id_of(row),
-            "is_current": row == current,
+            **version_content(row, is_current=row == current),
+            "state": row.get_state_display(),
+            "unopened": opening_text(row),
             "values": counts.total_under(count, row),
             "operations": [] if row == current else _of_version(request, key, row, url),
         }

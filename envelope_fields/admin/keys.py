@@ -115,7 +115,15 @@ class MasterKeyAdmin(KeyPages, KeyList):
     form = KeyForm
     change_form_template = "admin/envelope_fields/masterkey/change_form.html"
     fields = ("alias", "description", "rotation_period", "application_use")
-    _READ: ClassVar = ("id", "state", "managed_by", "creator", "in_service", "created_at")
+    _READ: ClassVar = (
+        "id",
+        "state",
+        "managed_by",
+        "creator",
+        "in_service",
+        "root_key",
+        "created_at",
+    )
 
     class Media:
         css: ClassVar = {"all": ["envelope_fields/admin.css"]}

@@ -33,11 +33,12 @@ _EXAMPLE = {
     "state": "enabled", "managed_by": "customer", "application_use": True,
     "creator_type": "application", "creator_id": "", "serves_fields": True,
     "rotation_period": 365, "next_rotation": "2031-03-01T09:30:00Z",
-    "current_version": 2, "rotated_at": "2030-03-01T09:30:00Z", **_TIMES,
+    "current_version": 2, "rotated_at": "2030-03-01T09:30:00Z", "root_key": None,
+    **_TIMES,
 }  # fmt: skip
 _VERSION_EXAMPLE = {
     "number": 2, "version_id": "5f0c1c1b9d8e7a42", "state": "enabled", "current": True,
-    "root_key": "default", **_TIMES,
+    "root_key": "default", "wrapping_key_id": "", "opened_at": "2030-03-01T09:30:00Z", **_TIMES,
 }  # fmt: skip
 
 
@@ -60,6 +61,9 @@ class KeyContent(serializers.Serializer[Any]):
     next_rotation = time_field(allow_null=True)
     current_version = serializers.IntegerField(help_text="Its number; values are written under it.")
     rotated_at = time_field()
+    root_key = serializers.CharField(
+        allow_null=True, help_text="What wraps its versions; null is the first of the settings."
+    )
     created_at = time_field()
     deletion_at = time_field(allow_null=True)
     destroyed_at = time_field(allow_null=True)
@@ -75,8 +79,16 @@ class VersionContent(serializers.Serializer[Any]):
     version_id = serializers.CharField(help_text="As envelopes name it, in hex.")
     state = serializers.ChoiceField(KeyState.choices)
     current = serializers.BooleanField()
-    root_key = serializers.CharField()
+    root_key = serializers.CharField(help_text="The name of the root key that wrapped it.")
+    wrapping_key_id = serializers.CharField(
+        allow_blank=True, help_text="What the root key says that it wrapped with."
+    )
     created_at = time_field()
+    opened_at = time_field(
+        allow_null=True,
+        help_text="When a process first opened it; null is not opened yet, and so not current: "
+        "run `open_master_key_versions` where the root key may decrypt.",
+    )
     deletion_at = time_field(allow_null=True)
     destroyed_at = time_field(allow_null=True)
 

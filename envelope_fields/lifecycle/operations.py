@@ -204,7 +204,9 @@ class Operation(StrEnum):
     COMPLETE_ROTATION = "complete_rotation", _Entry(label=_("complete rotation"))
     FAIL_ROTATION = "fail_rotation", _Entry(label=_("fail rotation"))
     REWRAP_MASTER_KEY = "rewrap_master_key", _Entry(label=_("rewrap master key"))
-    OPEN_VERSION = "open_version", _Entry(label=_("open version"))
+    OPEN_VERSION = "open_version", _Entry(
+        label=_("open version"), command="open_master_key_versions"
+    )
     REWRAP_AUDIT_KEY = "rewrap_audit_key", _Entry(label=_("rewrap audit key"))
     LOWER_KEY_CACHE_BOUND = "lower_key_cache_bound", _Entry(
         label=_("lower the bound of key caches"), command="lower_key_cache_bound"

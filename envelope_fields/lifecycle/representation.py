@@ -7,11 +7,14 @@ from typing import Any
 
 from django.db.models import Model
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.lifecycle.keys import current_of
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
 
 Row = MasterKey | MasterKeyVersion
+
+NOT_OPENED = _("not opened yet: run open_master_key_versions where the root key may decrypt")
 
 
 def key_content(
@@ -41,6 +44,7 @@ def key_content(
         "next_rotation": next_rotation_after(key, rotated_at),
         "current_version": current_version,
         "rotated_at": rotated_at,
+        "root_key": key.root_key,
         "created_at": key.created_at,
         "deletion_at": key.deletion_at,
         "destroyed_at": key.destroyed_at,
@@ -65,9 +69,11 @@ def version_content(version: MasterKeyVersion, *, is_current: bool) -> dict[str,
         "number": version.number,
         "version_id": version_id_of(version),
         "state": str(version.state),
-        "current": is_current,
+        "current": is_current and version.opened_at is not None,
         "root_key": version.root_key,
+        "wrapping_key_id": version.wrapping_key_id,
         "created_at": version.created_at,
+        "opened_at": version.opened_at,
         "deletion_at": version.deletion_at,
         "destroyed_at": version.destroyed_at,
     }
@@ -111,6 +117,13 @@ def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:
 
 
 # In sentences
+
+
+def opening_text(version: MasterKeyVersion) -> str:
+    """Say what a version lacks that no process has opened; empty where it lacks nothing."""
+    if version.opened_at is not None or version.state == KeyState.DESTROYED:
+        return ""
+    return str(NOT_OPENED)
 
 
 def named(row: Model) -> str:

@@ -137,9 +137,19 @@ def test_a_version_that_no_process_has_opened(client, settings, monkeypatch):
     assert "has version 2, which this process may not open" in said(response)[0]
     assert "open_master_key_versions" in said(response)[0]
     page = client.get(page_of(key)).text
-    assert "enabled, not opened yet" in page
+    assert "enabled, not opened yet: run open_master_key_versions where the root key may" in page
     assert page.count("enabled, current") == 1
     assert "Version 3 is made" in client.get(url("rotate", key)).text
+
+
+def test_what_wraps_a_version(client, key):
+    MasterKey.objects.filter(pk=key.pk).update(root_key="hsm")
+    key.versions.update(wrapping_key_id="lab-wrapping/5")
+    page = client.get(page_of(key)).text
+    assert "default (<code>lab-wrapping/5</code>)" in page
+    assert "not opened yet" not in page
+    assert '<th scope="col">First opened</th>' in page
+    assert '<div class="readonly">hsm</div>' in page
 
 
 def test_disable_and_enable(client, key):

@@ -35,6 +35,23 @@ class TestReading:
         assert said["next_rotation"] == due.isoformat().replace("+00:00", "Z")
         assert "material" not in response.text
 
+    def test_what_wraps_it(self, api, key):
+        MasterKey.objects.filter(pk=key.pk).update(root_key="hsm")
+        key.versions.update(wrapping_key_id="lab-wrapping/5")
+        opened = key.versions.get().opened_at.isoformat().replace("+00:00", "Z")
+        assert api.get(key_url(key)).json()["root_key"] == "hsm"
+        said = api.get(key_url(key, "versions", 1)).json()
+        wrapped_by = ("default", "lab-wrapping/5")
+        assert (said["root_key"], said["wrapping_key_id"]) == wrapped_by
+        assert (said["opened_at"], said["current"]) == (opened, True)
+
+    def test_a_version_that_no_process_has_opened(self, api, key):
+        key.versions.update(opened_at=None)
+        said = api.get(key_url(key, "versions", 1)).json()
+        assert (said["opened_at"], said["current"]) == (None, False)
+        [listed] = api.get(key_url(key, "versions")).json()["results"]
+        assert listed == said
+
     @pytest.mark.parametrize("alias", ["tenant", "a/b", "x/versions", "a.b:c@d-e_f"])
     def test_by_alias(self, api, olga, alias):
         if alias != "tenant":

@@ -11,6 +11,7 @@ from envelope_fields.models import MasterKey
 from tests.lifecycle import at, key_in
 from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
 from tests.models import TenantNote
+from tests.root_keys.backends import WrapsAlone, entry
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -101,6 +102,36 @@ class TestShredding:
     def test_json(self, run, key):
         said = json.loads(run("shred_master_key", "tenant", confirm="tenant", json=True))
         assert (said["name"], said["total"], said["key_id"]) == ("tenant", 0, str(key.pk))
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_versions_that_no_process_has_opened(run, settings, monkeypatch):
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", True)
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": entry("WrapsAlone")}}
+    key = create_master_key("lab")
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", False)
+    assert "is not opened yet: run open_master_key_versions" in run("rotate_master_key", "lab")
+    with pytest.raises(CommandError, match="may not unwrap"):
+        run("open_master_key_versions")
+    listed = run("list_master_keys")
+    assert listed.startswith("Nothing was opened.")
+    assert ", 1 of them not opened yet: run" in listed
+    monkeypatch.setattr(WrapsAlone, "may_unwrap", True)
+    [opened] = json.loads(run("open_master_key_versions", json=True))["opened"]
+    assert (opened["alias"], opened["version"]) == ("lab", 2)
+    assert key.current_version.number == 2
+    assert run("open_master_key_versions") == "Nothing was opened.\n"
+    rotated = run("rotate_master_key", "lab")
+    assert "is current: values are written under it." in rotated
+    key.versions.filter(number=3).update(opened_at=None, wrapping_key_id="lab-wrapping/5")
+    keys = {each["alias"]: each for each in json.loads(run("list_master_keys", json=True))}
+    listed = keys["lab"]
+    third = listed["versions"][2]
+    assert (third["opened_at"], third["current"]) == (None, False)
+    assert (third["root_key"], third["wrapping_key_id"]) == ("default", "lab-wrapping/5")
+    assert listed["root_key"] is None
+    opened = run("open_master_key_versions")
+    assert opened == "Version 3 of the master key lab is opened.\n"
 
 
 def test_periods_and_aliases(run, key, monkeypatch):

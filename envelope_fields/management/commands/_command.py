@@ -230,5 +230,6 @@ def run_id(text: str) -> UUID:
 
 def current_text(version: MasterKeyVersion) -> str:
     """Return under which version values are written from now on."""
-    number, version_id = version.number, representation.version_id_of(version)
-    return f"Version {number} ({version_id}) is current: values are written under it."
+    name = f"Version {version.number} ({representation.version_id_of(version)})"
+    unopened = representation.opening_text(version)
+    return f"{name} is {unopened or 'current: values are written under it'}."

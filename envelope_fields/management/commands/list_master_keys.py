@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.core.management import CommandParser
-from django.db.models import Count, Max, Prefetch
+from django.db.models import Count, Max, Prefetch, Q
 
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.representation import key_content_with_versions
+from envelope_fields.lifecycle.representation import NOT_OPENED, key_content_with_versions
 from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+
+_UNOPENED = Q(versions__opened_at=None) & ~Q(versions__state=KeyState.DESTROYED)
 
 
 class Command(EnvelopeCommand):
@@ -28,7 +30,9 @@ class Command(EnvelopeCommand):
             self.write_json([key_content_with_versions(key, key.by_number) for key in listed])
             return
         for key in keys.annotate(
-            count=Count("versions"), newest=Max("versions__created_at")
+            count=Count("versions"),
+            newest=Max("versions__created_at"),
+            unopened=Count("versions", filter=_UNOPENED),
         ).iterator():
             self.stdout.write(_line(key))
 
@@ -37,4 +41,6 @@ def _line(key: Any) -> str:
     versions = "1 version" if key.count == 1 else f"{key.count} versions"
     due = f", deletion {key.deletion_at:%Y-%m-%d}" if key.deletion_at else ""
     serves = "" if key.serves_fields else ", serves no fields"
-    return f"{key}  {key.state}  {versions}, newest of {key.newest:%Y-%m-%d}{due}{serves}"
+    unopened = f", {key.unopened} of them {NOT_OPENED}" if key.unopened else ""
+    newest = f"newest of {key.newest:%Y-%m-%d}"
+    return f"{key}  {key.state}  {versions}, {newest}{unopened}{due}{serves}"
