@@ -474,9 +474,10 @@ def confirmation_of(row):
 def told_late(key, channel="kms", **columns):
     """Store a use by kms, as a process does that had not heard of the deletion."""
     version = key.versions.get(number=1)
-    today = timezone.now().date()
+    now = timezone.now()
+    columns = {"uses": 1, "used_at": now, **columns}
     KeyUse.objects.create(
-        version=version, day=today, action="encrypt", channel=channel, uses=1, **columns
+        version=version, day=now.date(), action="encrypt", channel=channel, **columns
     )
 
 
