@@ -15,6 +15,8 @@ TEST    := .venv/.test
 DEV     := .venv/.dev
 # Other packages have an environment of their own.
 NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
+# So have the services of root keys, and their clients.
+ROOT_KEYS  := .venv-root-keys/.installed-$(PYTHON_VERSION)
 
 # Where pyenv is used, tox finds its interpreters behind those already on PATH.
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
@@ -23,7 +25,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo test test-long coverage neighbours tox lint format types imports house docs bench bench-rotation bench-peers wheel clean
+.PHONY: help driver demo test test-long coverage root-keys neighbours tox lint format types imports house docs bench bench-rotation bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +62,13 @@ $(NEIGHBOURS): requirements-neighbours.txt requirements-test.txt requirements-ru
 	@.venv-neighbours/bin/python .ci/mariadb_driver.py
 	@touch $@
 
+$(ROOT_KEYS): requirements-root-keys.txt requirements-test.txt requirements-runtime.txt
+	@echo "Installing requirements-root-keys.txt"
+	@"$(PYTHON)" -m venv --clear .venv-root-keys
+	@.venv-root-keys/bin/python $(INSTALL) -r requirements-root-keys.txt
+	@.venv-root-keys/bin/python .ci/mariadb_driver.py
+	@touch $@
+
 driver: $(TEST)
 	@$(PY) .ci/mariadb_driver.py
 
@@ -81,6 +90,9 @@ coverage: driver ## the tests once more, with the coverage of all databases toge
 	$(PY) -m coverage run -m tests.matrix $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
+
+root-keys: $(ROOT_KEYS) ## the tests of root keys in services, which start by themselves; ARGS for pytest
+	@.venv-root-keys/bin/python -m pytest -q tests/root_keys $(ARGS)
 
 neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
 	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)
@@ -128,6 +140,6 @@ bench-peers: driver ## the same work done by other packages, in an environment o
 	@$(PY) -m bench.peers
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-neighbours .tox build dist docs/_build htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-neighbours .venv-root-keys .tox build dist docs/_build htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

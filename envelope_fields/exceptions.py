@@ -19,6 +19,7 @@ __all__ = [
     "OpeningNeedsThread",
     "RootKeyRefused",
     "RootKeyUnavailable",
+    "WrappedKeyAltered",
 ]
 
 
@@ -78,11 +79,25 @@ class KeyAccessDenied(EnvelopeError, PermissionDenied):
 
 
 class RootKeyUnavailable(EnvelopeError):
-    """The root key cannot be reached right now; the same call may succeed later."""
+    """The root key cannot be asked right now; the same call may succeed later.
+
+    The network, the service, our own credentials and clock, and every error that no list names.
+    """
 
 
 class RootKeyRefused(EnvelopeError):
-    """The root key answered, and does not open this master key version. Trying again is no use."""
+    """The root key answered, and does not do this: it is disabled, or the right is not there.
+
+    Nothing that we hold is damaged; somewhere a decision was made, and can be unmade.
+    """
+
+
+class WrappedKeyAltered(RootKeyRefused):
+    """The stored bytes, or what they are bound to, are not what the root key wrapped.
+
+    Our data and not the service's key: a row was altered, or the settings name another root key
+    than the one that wrapped it. KMS calls this `InvalidCiphertextException`.
+    """
 
 
 class OpeningNeedsThread(EnvelopeError, SynchronousOnlyOperation):

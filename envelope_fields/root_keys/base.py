@@ -1,10 +1,15 @@
 """What a root key does, for those who write a backend."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Final, NamedTuple
 
+from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyRefused
+from envelope_fields.exceptions import RootKeyRefused, WrappedKeyAltered
+
+MATERIAL_BYTES: Final = 32
 
 
 class Wrapped(NamedTuple):
@@ -32,8 +37,14 @@ class RootKey(ABC):
 
     A backend is named in `ENVELOPE_FIELDS["ROOT_KEYS"][name]["BACKEND"]` and made with the
     `OPTIONS` beside it as keyword arguments, once for each process. Making one must be cheap and
-    touch nothing outside. Its methods are called by several threads at once. It must not know
-    Django.
+    touch nothing outside. Its methods are called by several threads at once, and by processes that
+    were forked after it was made. It must not know Django.
+
+    Its errors are of three classes, because material that is in use depends on them: with
+    `RootKeyUnavailable` and `WrappedKeyAltered` it stays in use for a while, with `RootKeyRefused`
+    it is dropped. A service's error is `RootKeyRefused` only where it is in a list of refusals;
+    what is in no list, and what is wrong with our own credentials, clock or network, is
+    `RootKeyUnavailable`. No message holds a secret; each says what to do next.
     """
 
     @abstractmethod
@@ -41,9 +52,10 @@ class RootKey(ABC):
         """Return `material` (32 bytes) encrypted and bound to `context`, as in KMS Encrypt.
 
         Raises:
-            RootKeyUnavailable: the root key cannot be reached; trying again may help.
+            RootKeyUnavailable: the root key cannot be asked; trying again may help.
             RootKeyRefused: the root key is there and does not allow this.
-            ValueError: the root key is missing or is not a key; the message says how to make one.
+            ValueError: the settings are wrong: the root key is missing, is not a key, or is one of
+                another kind; the message says what to change.
         """
 
     @abstractmethod
@@ -51,17 +63,65 @@ class RootKey(ABC):
         """Return the material that `wrap` was given, in a buffer that the caller wipes.
 
         Raises:
-            RootKeyRefused: this root key did not wrap it, or for another context.
+            WrappedKeyAltered: this root key did not wrap these bytes, or for another context.
             MayNotUnwrap: this process has the right to wrap alone.
-            RootKeyUnavailable, ValueError: as for `wrap`.
+            RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Raise what `wrap` would raise for a missing or unusable root key; wrap nothing."""
+        """Raise what `wrap` and `unwrap` would raise for a root key that cannot do both.
+
+        It stores nothing, and may ask the service: for `check --deploy`, and for probes of
+        readiness, never of liveness.
+
+        Raises:
+            MayNotUnwrap: this process has the right to wrap alone.
+            RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
+        """
+
+    def __reduce__(self) -> str:
+        raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
+
+    def refresh(self) -> None:
+        """Begin anew, with credentials that are read again: what was refused is asked once more."""
+        self.close()
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Let go of connections and sessions: the settings have changed, or the process ends."""
+        """Let go of connections and sessions: the settings have changed, or the process ends.
+
+        The next call begins new ones.
+        """
 
     def after_fork(self) -> None:  # noqa: B027
         """Forget what a forked process must not share with its parent; called in the child."""
+
+
+def with_digest(material: bytearray, context: KeyVersionContext) -> KeyBuffer:
+    """Return material and what it is bound to as one object, for services that bind nothing.
+
+    Returns:
+        `material` followed by SHA-256 of `context.encode()`, 64 bytes, which the caller wipes.
+    """
+    joined = KeyBuffer(2 * MATERIAL_BYTES)
+    joined[:MATERIAL_BYTES] = material
+    joined[MATERIAL_BYTES:] = sha256(context.encode()).digest()
+    return joined
+
+
+def without_digest(joined: bytearray, context: KeyVersionContext) -> KeyBuffer:
+    """Return the material of what `with_digest` made for the same context.
+
+    Args:
+        joined: what the service opened; the caller wipes it.
+        context: what it has to be bound to; compared in constant time.
+
+    Raises:
+        WrappedKeyAltered: it is bound to another context, or is no such object.
+    """
+    digest = sha256(context.encode()).digest()
+    if not compare_digest(bytes(memoryview(joined)[MATERIAL_BYTES:]), digest):
+        raise WrappedKeyAltered(
+            "what the root key opened is bound to another master key version: the row was altered"
+        )
+    return KeyBuffer(memoryview(joined)[:MATERIAL_BYTES])

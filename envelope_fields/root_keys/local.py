@@ -12,12 +12,11 @@ from cryptography.exceptions import InvalidTag
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.root_keys.base import RootKey, Wrapped
+from envelope_fields.exceptions import RootKeyUnavailable, WrappedKeyAltered
+from envelope_fields.root_keys.base import MATERIAL_BYTES, RootKey, Wrapped
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
-MATERIAL_BYTES: Final = 32
 _FILE_LIMIT: Final = 4096  # far more than a key takes
 MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
 
@@ -48,9 +47,6 @@ class LocalRootKey(RootKey):
     def __repr__(self) -> str:
         return f"<LocalRootKey from {self._place}>"
 
-    def __reduce__(self) -> str:
-        raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
-
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
         nonce = os.urandom(NONCE_BYTES)
         key = self._read()
@@ -67,7 +63,7 @@ class LocalRootKey(RootKey):
             xaes.open_into(key, nonce, ciphertext, context.encode(), material)
         except InvalidTag:
             wipe(material)
-            raise RootKeyRefused(
+            raise WrappedKeyAltered(
                 f"the root key from {self._place} does not open this master key version: "
                 "it is not the one that wrapped it, or the row was altered"
             ) from None
@@ -122,7 +118,7 @@ def generate() -> str:
 def _parse(wrapped: bytes) -> tuple[bytes, bytes]:
     expected = len(FORMAT) + NONCE_BYTES + MATERIAL_BYTES + 16
     if not wrapped.startswith(FORMAT) or len(wrapped) != expected:
-        raise RootKeyRefused("this master key version was not wrapped by a local root key")
+        raise WrappedKeyAltered("this master key version was not wrapped by a local root key")
     return wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
 
 

@@ -91,7 +91,7 @@ def test_with_and_without_the_root_key(empty):
     with process_on(empty, ENVELOPE_TEST_ROOT_KEY=another) as without:
         assert without("Note.objects.count()") == 2
         for attempt in (READ, "Note.objects.create(text='x').pk", "events.audit.verify().events"):
-            with pytest.raises(AssertionError, match="RootKeyRefused"):
+            with pytest.raises(AssertionError, match="WrappedKeyAltered"):
                 without(attempt)
 
     with process_on(empty) as restored:  # nothing was lost by that

@@ -9,6 +9,8 @@ import pytest
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.local import LocalRootKey, generate
+from tests.root_keys.contract import RootKeyContract
+from tests.root_keys.services import FAULTS, Service
 
 MATERIAL = bytes(range(32))
 CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
@@ -122,3 +124,29 @@ def test_it_does_not_show_its_key():
     key = generate()
     assert key not in repr(LocalRootKey(key=key))
     assert key not in str(vars(LocalRootKey(env="A_ROOT_KEY")))
+
+
+class LocalService(Service):
+    without = dict.fromkeys(FAULTS, "a local root key is in no service")
+
+    def __init__(self):
+        self._key = generate()
+        self.secrets = (self._key,)
+
+    def root_key(self):
+        return LocalRootKey(key=self._key)
+
+    def another_key(self):
+        return LocalRootKey(key=generate())
+
+    def unknown_key(self):
+        return LocalRootKey(env="A_VARIABLE_THAT_IS_NOT_SET")
+
+
+@pytest.fixture(scope="module")
+def service():
+    return LocalService()
+
+
+class TestContract(RootKeyContract):
+    pass

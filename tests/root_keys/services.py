@@ -1,0 +1,53 @@
+"""What the contract of root keys is tested against: a backend, its service, and how that fails."""
+
+from contextlib import contextmanager
+
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+
+# The ways in which a service fails, and what a backend says of each.
+FAULTS = {
+    "key_disabled": RootKeyRefused,
+    "right_revoked": RootKeyRefused,
+    "throttled": RootKeyUnavailable,
+    "timeout": RootKeyUnavailable,
+    "connection_reset": RootKeyUnavailable,
+    "unreachable": RootKeyUnavailable,
+    "credentials_expired": RootKeyUnavailable,
+    "credentials_missing": RootKeyUnavailable,
+}
+
+
+class Service:
+    """A service that runs for the tests, on loopback, and a key in it.
+
+    Attributes:
+        without: the faults that it cannot have, and why; nothing else is skipped.
+        secrets: what no message may hold, beside the material: tokens, PINs, passwords.
+    """
+
+    without = {}
+    secrets = ()
+
+    def root_key(self, **options):
+        """Return a new root key of the backend, under the service's key."""
+        raise NotImplementedError
+
+    def another_key(self):
+        """Return a root key under another key of the same service."""
+        raise NotImplementedError
+
+    def unknown_key(self):
+        """Return a root key under a key that the service does not have."""
+        raise NotImplementedError
+
+    @contextmanager
+    def fault(self, name):
+        """Have the service fail in one of the ways of `FAULTS` inside."""
+        raise NotImplementedError
+        yield
+
+    def restart(self):
+        """Stop the service and start it again, with the same keys; None where there is none."""
+
+    def close(self):
+        """Stop what was started."""
