@@ -3,7 +3,7 @@
 from typing import Any
 
 from envelope_fields.grants import list_grants
-from envelope_fields.grants.representation import grantee_text
+from envelope_fields.grants.grantees import grantee_text
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.representation import Row, capitalized
 from envelope_fields.management.commands._command import OperationCommand

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from envelope_fields.grants import ListedGrant, grant
-from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.grants.grantees import described, grant_content
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands._command import GrantCommand
 from envelope_fields.policy import Action

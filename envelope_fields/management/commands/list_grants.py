@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import CommandParser
 
 from envelope_fields.grants import ListedGrant, list_grants
-from envelope_fields.grants.representation import grant_content, grantee_text
+from envelope_fields.grants.grantees import grant_content, grantee_text
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands._command import GrantCommand
 

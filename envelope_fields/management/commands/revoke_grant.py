@@ -6,7 +6,7 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.conf import configuration
 from envelope_fields.grants import revoke
-from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.grants.grantees import described, grant_content
 from envelope_fields.management.commands._command import EnvelopeCommand
 from envelope_fields.models import KeyGrant
 
