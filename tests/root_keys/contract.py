@@ -8,18 +8,22 @@ class TestVault(RootKeyContract):
 import gc
 import os
 import pickle
+import signal
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import UUID
 
 import pytest
+import requests
 from django.views.debug import ExceptionReporter
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
+from tests.root_keys.prefork import WORKERS, preforked
 from tests.root_keys.services import FAULTS
+from tests.waiting import until
 
 MATERIAL = bytes(range(100, 132))
 CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
@@ -183,6 +187,29 @@ class RootKeyContract:
             assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
             again = root_key.wrap(material(), CONTEXT).material
             assert root_key.unwrap(again, CONTEXT) == MATERIAL
+
+    def test_workers_of_gunicorn(self, service):
+        """Real ones, forked after the root key was used, and one that takes a killed one's place."""
+        with preforked(service) as ask:
+            first = self._workers(ask, lambda pids: len(pids) == WORKERS)
+            killed = min(first)
+            os.kill(killed, signal.SIGKILL)
+            assert self._workers(ask, lambda pids: pids - first) - first
+
+    def _workers(self, ask, enough):
+        pids = set()
+
+        def answered():
+            try:
+                pid, *opened = ask()
+            except requests.ConnectionError:  # of a worker that was killed
+                return False
+            assert opened == [True, True]
+            pids.add(pid)
+            return enough(pids)
+
+        until(answered)
+        return pids
 
     def test_it_shows_and_pickles_nothing(self, service, root_key, wrapped):
         for secret in service.secrets:
