@@ -70,6 +70,13 @@ class RootKeyContract:
         assert type(wrapped.wrapping_key_id) is str
         assert len(wrapped.wrapping_key_id) <= 500
 
+    def test_what_it_opens_can_say_what_wrapped_it(self, root_key, wrapped):
+        opened = root_key.unwrap_identified(wrapped, CONTEXT)
+        assert opened.material == MATERIAL
+        assert type(opened.material) in (bytearray, KeyBuffer)
+        assert type(opened.wrapping_key_id) is str
+        assert len(opened.wrapping_key_id) <= 500
+
     def test_another_process_opens_it(self, service, wrapped):
         other = service.root_key()
         assert other.unwrap(wrapped, CONTEXT) == MATERIAL
@@ -189,7 +196,7 @@ class RootKeyContract:
             assert root_key.unwrap(again, CONTEXT) == MATERIAL
 
     def test_workers_of_gunicorn(self, service):
-        """Real ones, forked after the root key was used, and one that takes a killed one's place."""
+        """Real ones, forked after the root key was used; and one that replaces a killed one."""
         with preforked(service) as ask:
             first = self._workers(ask, lambda pids: len(pids) == WORKERS)
             killed = min(first)
