@@ -98,8 +98,9 @@ def unwrap_identified(
 
 def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
     """Return in a buffer of ours what a backend opened, and wipe what it gave."""
-    material, wrapping_key_id = answer if isinstance(answer, Unwrapped) else (None, None)
-    del answer  # error reports show the variables of each frame
+    given: Any = answer if isinstance(answer, Unwrapped) else (None, None)
+    material, wrapping_key_id = given
+    del answer, given  # error reports show the variables of each frame
     if _is_material(material) and _is_id(wrapping_key_id):
         buffer = KeyBuffer(material)
         wipe(material)
