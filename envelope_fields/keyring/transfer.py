@@ -26,8 +26,8 @@ from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Tab
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
-from envelope_fields.policy.decisions import Attempt
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 

@@ -362,7 +362,7 @@ class TestForWhom:
         assert found.text == VALUE
 
     def test_a_denial_is_recorded_when_somebody_looks(self, people):
-        from envelope_fields.policy.denials import _listeners
+        from envelope_fields.policy.attempts import _listeners
 
         _, ben = people
         heard = []
