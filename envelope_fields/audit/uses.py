@@ -17,15 +17,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from threading import Lock
 from time import monotonic, time
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.db import DatabaseError, connections, models, transaction
-from django.db.models import F, Max, Q, Value, functions
+from django.db.models import F, Max, Value, functions
 from django.utils import timezone
 
 from envelope_fields import keyring
@@ -177,12 +176,9 @@ def last_sign(
     using = configuration().database
     versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
     channels = channels or CHANNELS
-    days_alone = Q(used_at__isnull=True, uses__gt=0)
     stored = KeyUse.objects.using(using).filter(version__in=versions, channel__in=channels)
-    rows = stored.aggregate(
-        used=Max("used_at"), day=Max("day", filter=days_alone), refused=Max("refused_at")
-    )
-    found = [rows["used"], _end_of(rows["day"]), rows["refused"] if refused else None]
+    rows = stored.aggregate(used=Max("used_at"), refused=Max("refused_at"))
+    found = [rows["used"], rows["refused"] if refused else None]
     ids = {bytes(version.version_id) for version in versions}
     ahead = clock.ahead()
     with buffer.lock:
@@ -191,14 +187,6 @@ def last_sign(
                 day = day.later(ahead)
                 found += [day.used_at, day.refused_at if refused else None]
     return latest(*found)
-
-
-def _end_of(day: date | None) -> datetime | None:
-    """Return the latest moment at which a process that tells days alone may have used a key."""
-    if day is None:
-        return None
-    end = datetime.combine(day, datetime.max.time())
-    return min(end.replace(tzinfo=UTC) if settings.USE_TZ else end, timezone.now())
 
 
 def to_the_second(moment: datetime | None) -> datetime | None:

@@ -109,14 +109,6 @@ class TestLastUse:
         key_uses.write({which: earlier}, "default")
         assert (KeyUse.objects.get().uses, KeyUse.objects.get().used_at) == (3, use.used_at)
 
-    def test_a_process_of_an_earlier_release_tells_days_alone(self):
-        Note.objects.create(text="a", data=None)
-        key_uses.flush()
-        yesterday = (timezone.now() - timedelta(days=1)).date()
-        KeyUse.objects.update(day=yesterday, used_at=None)
-        seen = key_uses.last_use(MasterKey.objects.get())
-        assert f"{seen:%Y-%m-%d %H:%M:%S}" == f"{yesterday} 23:59:59"
-
     def test_rotation_and_verification_are_none(self):
         Note.objects.create(text="a", data=None)
         key_uses.flush()
