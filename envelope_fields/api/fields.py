@@ -1,4 +1,7 @@
-"""What is taken from outside, strictly: a text, a number and a name as they are; and examples of it.
+"""What is taken from outside, strictly: a text, a number and a name are taken as they are.
+
+And examples of it, and of answers, for the schema.
+"""
 
 import base64
 import re
