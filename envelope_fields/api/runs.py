@@ -12,7 +12,7 @@ from envelope_fields.api.fields import Integer, KeyName, Number, Strict, Text, i
 from envelope_fields.api.problems import IDEMPOTENCY_KEY
 from envelope_fields.api.requests import PageQuery
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationKind, RotationState
 from envelope_fields.policy import current_principal

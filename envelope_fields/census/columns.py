@@ -1,7 +1,13 @@
-"""The columns that hold encrypted values: each once, whatever the number of models that map it."""
+"""The columns that hold encrypted values, each once, and what their bytes mean.
+
+The census asks a column's codec which key version a stored value names, jobs ask it by what values
+are found and which bytes a rewrap replaces, and verification asks it whether a value can be read.
+An envelope is one kind of value; a column may hold others.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,8 +18,8 @@ from django.apps import apps
 from django.db import Error, connections, router
 from django.db.models import Field, Model
 
-from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
+from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
@@ -27,6 +33,79 @@ class CensusFailed(EnvelopeError):
 
 class NoSuchField(EnvelopeError):
     """No encrypted field has the name that was given."""
+
+
+class Codec(ABC):
+    """How the stored values of a column are read.
+
+    Attributes:
+        label_at: where in a value its label is, by which the values of a key version are found.
+        marker: the bytes that each label begins with; a value without them is of another kind.
+        shortest: how many bytes a value has at least.
+        head_bytes: how many bytes in front of a value a rewrap replaces; the others stay. 0 where
+            values of this kind are not rewrapped.
+    """
+
+    label_at: slice
+    marker: bytes
+    shortest: int
+    head_bytes: int
+
+    @property
+    def label_bytes(self) -> int:
+        """How many bytes a label has."""
+        return int(self.label_at.stop - self.label_at.start)
+
+    @abstractmethod
+    def label(self, version_id: bytes) -> bytes:
+        """Return the label of the values under a key version."""
+
+    @abstractmethod
+    def version_id(self, label: bytes) -> bytes:
+        """Return the id of the key version that a label names; the inverse of `label`."""
+
+    @abstractmethod
+    def envelope_head(self, head: bytes) -> bytes:
+        """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
+
+    @abstractmethod
+    def stored_head(self, envelope_head: bytes) -> bytes:
+        """Return what is written in front of a value; the inverse of `envelope_head`."""
+
+    @abstractmethod
+    def read(self, column: Column, value: Any) -> Any:
+        """Read a stored value as the application would, for verification.
+
+        Raises:
+            EnvelopeError: it cannot be read.
+        """
+
+
+class EnvelopeCodec(Codec):
+    """An envelope as bytes (docs/spec/envelope-v1.md, "Layout")."""
+
+    label_at = slice(0, layout.HEADER_BYTES)
+    marker = layout.FORMAT_VERSION
+    shortest = layout.OVERHEAD_BYTES
+    head_bytes = layout.PAYLOAD_AT
+
+    def label(self, version_id: bytes) -> bytes:
+        return layout.header(version_id)
+
+    def version_id(self, label: bytes) -> bytes:
+        return label[len(layout.FORMAT_VERSION) :]
+
+    def envelope_head(self, head: bytes) -> bytes:
+        return head
+
+    def stored_head(self, envelope_head: bytes) -> bytes:
+        return envelope_head
+
+    def read(self, column: Column, value: Any) -> Any:
+        return column.encrypted_field.verifier(value, None, None)
+
+
+ENVELOPE = EnvelopeCodec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +134,12 @@ class Column:
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """By what it is found again: its database, schema, model and field."""
+        schema = self.relation.schema or ""
+        return (self.database, schema, self.model._meta.label, self.field.name)
 
     @property
     def location(self) -> str:
@@ -105,26 +190,28 @@ def tables_of(columns: Iterable[Column]) -> list[Column]:
         ) from error
 
 
-def find_column(database: str, field_path: str, schema: str = "") -> Column:
-    """Return a column by where it was found before.
+def find_column(database: str, schema: str, model: str, field: str) -> Column:
+    """Return a column by its `names`, where it was found before.
 
     Args:
         database: the alias in `DATABASES`.
-        field_path: `app_label.Model.field`.
         schema: the schema of its table; empty where the database has none.
+        model: `app_label.Model`.
+        field: the name of the field.
 
     Raises:
         NoSuchField: the model or its field is not there any more, or the schema is not.
         Error: the database cannot be looked at.
     """
-    named = (each for each in encrypted_columns(database) if str(each) == field_path)
+    wanted = (model, field)
+    named = (each for each in encrypted_columns(database) if each.names[2:] == wanted)
     for column in located(named):
-        if (column.relation.schema or "") == schema:
+        if column.names[1] == schema:
             return column
     where = f"the schema {schema!r} of the database" if schema else "the database"
     raise NoSuchField(
-        f"{field_path} is not an encrypted field in {where} {database!r} any more. Cancel the run "
-        "and start another."
+        f"{model}.{field} is not an encrypted field in {where} {database!r} any more. Cancel the "
+        "run and start another."
     )
 
 

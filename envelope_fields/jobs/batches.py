@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,8 +20,17 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, transient
-from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
-from envelope_fields.jobs.limits import BatchSize, Limits, RateLimit, rest_before_retry, retry
+from envelope_fields.jobs.job import (
+    BatchResult,
+    BatchSize,
+    Change,
+    Failed,
+    Job,
+    Key,
+    Limits,
+    RateLimit,
+    Stored,
+)
 from envelope_fields.jobs.statements import statements
 
 _Answer = TypeVar("_Answer")
@@ -187,6 +196,34 @@ class Batches:
             connection.close()
         rest_before_retry(attempt)
         return what
+
+
+def retry(
+    attempt: Callable[[], _Answer],
+    tries: int,
+    handle: Callable[[Error, int], object],
+) -> _Answer:
+    """Return what a call returns, trying again where its database error passes.
+
+    Args:
+        attempt: the call.
+        tries: how often it is made at most.
+        handle: is given an error that is not the last, and how many there were before; it rests,
+            or raises what does not pass.
+    """
+    for number in range(tries):
+        try:
+            return attempt()
+        except Error as error:
+            if number == tries - 1:
+                raise
+            handle(error, number)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def rest_before_retry(number: int, seconds: float = 0.05) -> None:
+    """Rest longer after each failure: a second at most."""
+    sleep(min(seconds * 2**number, 1))
 
 
 def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:

@@ -10,14 +10,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.limits import Limits, error_text
-from envelope_fields.lifecycle.context import key_transaction, locked_key, required
+from envelope_fields.jobs.job import Limits
+from envelope_fields.lifecycle.context import key_transaction, locked_keys, required
 from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.policy import Action, Principal, current_principal, principal_of
 
@@ -184,9 +186,7 @@ def _locked(
 
 def lock(run: RotationRun, using: str) -> None:
     """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
-    first = run.master_key_id or key_ids_of(run).first()
-    if first is not None:
-        locked_key(using, first)
+    locked_keys(using, [run.master_key_id] if run.master_key_id else key_ids_of(run)[:1])
     RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
 
 
@@ -268,8 +268,17 @@ def failing(run: RotationRun) -> Iterator[None]:
         yield
     except Exception as error:
         with suppress(Exception):  # the database may have failed
-            ended(run, RotationState.FAILED, error_text(error))
+            ended(run, RotationState.FAILED, _error_text(error))
         raise
+
+
+def _error_text(error: Exception) -> str:
+    """Return what an error says, without the rows that some name in further lines."""
+    if isinstance(error, EnvelopeError | ImproperlyConfigured):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, Error):
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return type(error).__name__  # of whatever code, with whatever in it
 
 
 _WRITTEN = ("state", "error", "resumed_at", "moved_before", "finished_at", "start_token")
@@ -281,7 +290,7 @@ def _write_state(run: RotationRun, using: str, state: RotationState, error: str 
     run.state, run.error = state, error
     if state == RotationState.RUNNING:
         run.resumed_at, run.moved_before = now, _moved_so_far(run)
-    if not run.is_active:
+    if state not in ACTIVE_STATES:
         run.finished_at = now
         run.keys.using(using).update(active_key=None)
     run.save(using=using, update_fields=_WRITTEN)  # processes that work on it write the others

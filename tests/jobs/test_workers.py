@@ -17,7 +17,7 @@ from django.utils import timezone
 from envelope_fields import rotation
 from envelope_fields.jobs import dispatch
 from envelope_fields.jobs.dispatch import dispatch_resume
-from envelope_fields.jobs.work import begin_task, move_task
+from envelope_fields.jobs.tasks import begin_task, move_task
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationRange, RotationRun, RotationState
 from envelope_fields.rotation import Limits
@@ -36,7 +36,7 @@ ROWS = 120
 
 @pytest.fixture
 def notes(monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 10)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 10)
     found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
     rotate_master_key("default")
     return found

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
-from envelope_fields.jobs.statements.base import Statements
+from envelope_fields.jobs.statements import Statements
 
 _BATCH = "envelope_fields_batch"  # no table of the project is called so
 

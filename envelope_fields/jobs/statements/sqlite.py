@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
-from envelope_fields.jobs.statements.base import Statements
+from envelope_fields.jobs.statements import Statements
 
 
 class SQLite(Statements):

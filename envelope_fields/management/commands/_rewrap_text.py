@@ -6,13 +6,13 @@ from typing import Any
 
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, Progress
-from envelope_fields.rotation.forecast import PlainValues
 from envelope_fields.rotation.representation import (
     forecast_content,
     key_contents,
     plain_values_content,
     run_title,
 )
+from envelope_fields.rotation.scope import PlainValues
 
 Forecasts = Mapping[MasterKey, Sequence[Forecast]]
 

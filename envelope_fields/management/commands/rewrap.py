@@ -9,9 +9,9 @@ from uuid import UUID
 from django.core.management import CommandError, CommandParser
 from django.db import connections
 
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, keys_of
-from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management.commands import _rewrap_text as text
 from envelope_fields.management.commands._command import EnvelopeCommand, run_id
@@ -34,10 +34,9 @@ from envelope_fields.rotation import (
     run,
     start,
 )
-from envelope_fields.rotation.forecast import PlainValues, plain_values
 from envelope_fields.rotation.representation import failure_content, run_content, run_title
 from envelope_fields.rotation.runs import is_same_request, resumed
-from envelope_fields.rotation.scope import keys_with_work
+from envelope_fields.rotation.scope import PlainValues, keys_with_work, plain_values
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 _LISTED = 20  # failures, of those that are stored
