@@ -18,7 +18,7 @@ from envelope_fields.admin.requests import page_url
 from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
 from envelope_fields.admin.rotation_start import StartRotation
 from envelope_fields.audit import uses as key_uses
-from envelope_fields.audit.representation import actor_text
+from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, possible_operations

@@ -11,7 +11,7 @@ from envelope_fields.admin import requests
 from envelope_fields.admin.requests import page_url
 from envelope_fields.admin.rotation_start import can_start
 from envelope_fields.admin.words import duration_text, number_text
-from envelope_fields.audit.representation import actor_text
+from envelope_fields.audit.events import actor_text
 from envelope_fields.jobs.progress import progress_of
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation

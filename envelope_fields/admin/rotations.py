@@ -26,7 +26,7 @@ from envelope_fields.admin.rotation_progress import (
     url_of_run,
 )
 from envelope_fields.admin.words import number_text
-from envelope_fields.audit.representation import actor_text
+from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.jobs.progress import progress_of
 from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of

@@ -12,7 +12,7 @@ from envelope_fields.api import views
 from envelope_fields.api.fields import DateTime, KeyName, Text, time_field
 from envelope_fields.api.requests import EventPages, EventQuery
 from envelope_fields.api.schema import endpoint
-from envelope_fields.audit.representation import event_content
+from envelope_fields.audit.events import event_content
 from envelope_fields.lifecycle.keys import addressed_key, alias_in, open_keys
 from envelope_fields.models import AuditEvent, AuditOutcome
 from envelope_fields.policy import Action

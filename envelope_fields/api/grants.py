@@ -16,8 +16,7 @@ from envelope_fields.api import views
 from envelope_fields.api.fields import DateTime, Query, Strict, Text, time_field
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
-from envelope_fields.grants.grantees import named_grantee
-from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.grants.grantees import described, grant_content, named_grantee
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action

@@ -6,7 +6,6 @@ client agrees to the numbers that it was shown, and to no more.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cache
 from math import ceil
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from envelope_fields.api.fields import Empty, Integer, Strict, Text, time_field
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, ShredConfirmation
-from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount
+from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount, shred_content
 from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
@@ -165,7 +164,7 @@ class ShredView(OperationView):
         """Return the response that shows what would be destroyed, to agree to it."""
         confirmation = lifecycle.shred_confirmation(row)
         ready = lifecycle.ready_to_shred_at(row)
-        return Response(Shredded({**_with_fields(confirmation), "ready_at": ready}).data)
+        return Response(Shredded({**shred_content(confirmation), "ready_at": ready}).data)
 
     def do(self, row: Row, given: dict[str, Any]) -> Response:
         fields = tuple(FieldCount(**each) for each in given["fields"])
@@ -173,16 +172,11 @@ class ShredView(OperationView):
         ready = lifecycle.ready_to_shred_at(row)
         if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
             certificate = lifecycle.finish_shredding(row, confirm=agreed)
-            return Response(Certificate(_with_fields(certificate)).data)
+            return Response(Certificate(shred_content(certificate)).data)
         ready = lifecycle.begin_shredding(row, confirm=agreed)
         seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
         content = Waiting({"ready_at": ready}).data
         return Response(content, status=202, headers={"Retry-After": str(seconds)})
-
-
-def _with_fields(agreed: Any) -> dict[str, Any]:
-    fields = [each._asdict() for each in agreed.fields]
-    return {**asdict(agreed), "fields": fields, "total": agreed.total}
 
 
 # -- Views, made of what the registry has ----------------------------------------------------------

@@ -12,7 +12,7 @@ from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
-from envelope_fields.keyring.materials import check_version
+from envelope_fields.keyring.materials import check_version, identify_version
 from envelope_fields.keyring.uses import (
     WRITE_FIELD,
     Harvest,
@@ -66,6 +66,7 @@ __all__ = [
     "harvest_uses",
     "has_audit_key",
     "here",
+    "identify_version",
     "load_handle",
     "mac",
     "on_first_use",

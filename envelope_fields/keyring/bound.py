@@ -7,19 +7,14 @@ bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
 
 from django.db import DatabaseError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
-from envelope_fields.databases.errors import says_no_table
 from envelope_fields.keyring.rows import explained
 from envelope_fields.keyring.table import Table
 from envelope_fields.models import KeyCacheBound
@@ -30,12 +25,9 @@ _logger = logging.getLogger(__name__)
 
 
 class _OfProcess:
-    """What this process has said of itself, and knows of its connections."""
+    """What this process has said of itself."""
 
     raised_to: float | None = None  # its setting, once the bound is known to cover it
-
-    def __init__(self) -> None:
-        self.with_table: WeakSet[BaseDatabaseWrapper] = WeakSet()  # where the table was seen
 
 
 _process = _OfProcess()
@@ -52,14 +44,9 @@ def cache_seconds() -> float:
         return wanted
     using = configuration().database
     with explained(using):
-        try:
-            bound = _read(using)
-            if bound is None or (bound < wanted and _process.raised_to != wanted):
-                bound = _raise(using, wanted, bound or 0)
-        except DatabaseError as error:
-            if not says_no_table(error):
-                raise
-            return wanted  # not migrated yet, and nothing can be shredded by then
+        bound = _read(using)
+        if bound is None or (bound < wanted and _process.raised_to != wanted):
+            bound = _raise(using, wanted, bound or 0)
     return min(wanted, bound)
 
 
@@ -71,10 +58,7 @@ def table_now() -> Table:
 
 def _read(using: str) -> float | None:
     rows = KeyCacheBound.objects.using(using).filter(pk=BOUND)
-    with _unbroken(using):
-        bound = rows.values_list("seconds", flat=True).first()
-    _process.with_table.add(connections[using])
-    return bound
+    return rows.values_list("seconds", flat=True).first()
 
 
 def _raise(using: str, seconds: float, bound: float) -> float:
@@ -111,12 +95,3 @@ def _write(using: str, seconds: float) -> None:
 def _is_test(using: str) -> bool:
     blocks: list[Any] = connections[using].atomic_blocks
     return any(block._from_testcase for block in blocks)
-
-
-@contextmanager
-def _unbroken(using: str) -> Iterator[None]:
-    """Keep a transaction whole where the table may not be there yet."""
-    connection = connections[using]
-    may_fail = connection.in_atomic_block and connection not in _process.with_table
-    with transaction.atomic(using=using) if may_fail else nullcontext():
-        yield

@@ -202,14 +202,18 @@ def open_master_key_versions(*, actor: Any = None) -> Opened:
 
 def _opened(version: MasterKeyVersion, actor: Any) -> bool:
     """Open a version; return False where another process has done so."""
-    keyring.check_version(bytes(version.version_id))  # in no transaction
+    read = rows.with_version_id(bytes(version.version_id), usage=None)
+    wrapping_key_id = keyring.identify_version(read)  # in no transaction
     with key_transaction() as using:
         key = locked_key(using, version.master_key_id)
         principal = required(Operation.OPEN_VERSION.action, key, actor, using)
         before, now = key.current_version.number, timezone.now()
-        rows = MasterKeyVersion.objects.using(using).filter(pk=version.pk, opened_at__isnull=True)
-        if not rows.filter(state=KeyState.ENABLED).update(opened_at=now):
+        table = MasterKeyVersion.objects.using(using)
+        waiting = table.filter(pk=version.pk, opened_at__isnull=True, state=KeyState.ENABLED)
+        if not waiting.update(opened_at=now):
             return False
+        if wrapping_key_id:  # known only now, by a root key that says so when it opens
+            _swap(table, version, read, {"wrapping_key_id": wrapping_key_id})
         audit.record(
             Operation.OPEN_VERSION,
             actor=principal,

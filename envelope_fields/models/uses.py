@@ -24,7 +24,7 @@ class KeyUse(models.Model):
     action = models.CharField(_("action"), max_length=64)
     channel = models.CharField(_("channel"), max_length=16)  # fields, kms or rotation
     uses = models.BigIntegerField(_("uses"), default=0)
-    # NULL where a process of an earlier release counted the uses.
+    # NULL where it was only refused.
     used_at = models.DateTimeField(_("last used at"), null=True)
     # What the state of the version, or of its key, did not allow.
     refused = models.BigIntegerField(_("refused attempts"), default=0, db_default=0)

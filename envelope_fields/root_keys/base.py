@@ -25,6 +25,19 @@ class Wrapped(NamedTuple):
     wrapping_key_id: str = ""
 
 
+class Unwrapped(NamedTuple):
+    """What `RootKey.unwrap_identified` returns.
+
+    Attributes:
+        material: the material, in a buffer that the caller wipes.
+        wrapping_key_id: what the service says, when it opens the bytes, that it wrapped them with;
+            as in `Wrapped`, whose id it replaces. Empty where it does not say.
+    """
+
+    material: bytearray
+    wrapping_key_id: str = ""
+
+
 class MayNotUnwrap(RootKeyRefused):
     """This process may wrap with the root key, and may not unwrap.
 
@@ -67,6 +80,15 @@ class RootKey(ABC):
             MayNotUnwrap: this process has the right to wrap alone.
             RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
+
+    def unwrap_identified(self, wrapped: bytes, context: KeyVersionContext) -> Unwrapped:
+        """Return what `unwrap` returns, and what it was wrapped with.
+
+        For a service that names the version of its key when it decrypts and not when it encrypts,
+        as AWS KMS does (`KeyMaterialId`). It is asked once, right after `wrap`, or when a version
+        that was made by a process that may wrap alone is opened for the first time.
+        """
+        return Unwrapped(self.unwrap(wrapped, context))
 
     @abstractmethod
     def check(self) -> None:

@@ -50,7 +50,7 @@ class TestRewrap:
         """It asks how far the run is now and then, not after each batch."""
         asked = []
         monkeypatch.setattr(
-            "envelope_fields.management.commands.rewrap.progress",
+            "envelope_fields.management.terminal.progress",
             lambda run: asked.append(run) or rotation.progress(run),
         )
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)

@@ -1,14 +1,14 @@
-"""Triggers on the table of events, as it is after 0003.
+"""Triggers: events of the audit trail stay as they are, and PostgreSQL empties no table of keys.
 
-They are those of `audit.triggers` for these columns, written out: that module makes them for the
-columns of today. After each migration of ours `audit.triggers` makes them anew.
+Those on events are what `audit.triggers` makes, written out for the columns of 0001: that module
+makes them for the columns of today, and anew after each migration of ours.
 """
 
 # ruff: noqa: S608 - statements are made of the names of our own tables
 
 import logging
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import DatabaseError, migrations, router, transaction
 
@@ -79,9 +79,9 @@ _TRIGGERS = {
 }
 
 
-def create(apps: Any, schema_editor: Any) -> None:
+def keep_events(apps: Any, schema_editor: Any) -> None:
     connection = schema_editor.connection
-    if not _is_there(apps, connection):
+    if not _is_there(apps, connection, "AuditEvent"):
         return
     try:
         # MariaDB commits with each such statement, and knows no savepoint afterwards.
@@ -98,8 +98,8 @@ def create(apps: Any, schema_editor: Any) -> None:
         )  # fmt: skip
 
 
-def drop(apps: Any, schema_editor: Any) -> None:
-    if _is_there(apps, schema_editor.connection):
+def release_events(apps: Any, schema_editor: Any) -> None:
+    if _is_there(apps, schema_editor.connection, "AuditEvent"):
         _drop(schema_editor.connection)
 
 
@@ -113,19 +113,67 @@ def _drop(connection: Any) -> None:
         _execute(connection, [f"DROP FUNCTION IF EXISTS {_NAME}_{name}()" for name in functions])
 
 
+_KEYS = (
+    "envelope_fields_masterkey",
+    "envelope_fields_masterkeyversion",
+    "envelope_fields_auditkey",
+)
+_KEEP = "envelope_fields_keep_keys"
+
+
+def refuse_truncate(apps: Any, schema_editor: Any) -> None:
+    """Have PostgreSQL refuse to empty the tables of keys, unless the session allows it."""
+    if not _keeps_keys(apps, schema_editor.connection):
+        return
+    schema_editor.execute(
+        f"""
+        CREATE OR REPLACE FUNCTION {_KEEP}() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF pg_catalog.current_setting('envelope_fields.allow_truncate', true)
+                IS DISTINCT FROM 'on'
+            THEN
+                RAISE EXCEPTION 'envelope_fields: every value under the keys of % would be lost',
+                    TG_TABLE_NAME
+                USING ERRCODE = 'restrict_violation', HINT =
+                'If no value is left: SET envelope_fields.allow_truncate = ''on''';
+            END IF;
+            RETURN NULL;
+        END $$
+        """,
+        params=None,  # a percent sign means itself
+    )
+    for table in _KEYS:
+        schema_editor.execute(
+            f"CREATE TRIGGER {_KEEP} BEFORE TRUNCATE ON {table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {_KEEP}()"
+        )
+
+
+def allow_truncate(apps: Any, schema_editor: Any) -> None:
+    if _keeps_keys(apps, schema_editor.connection):
+        for table in _KEYS:
+            schema_editor.execute(f"DROP TRIGGER IF EXISTS {_KEEP} ON {table}")
+        schema_editor.execute(f"DROP FUNCTION IF EXISTS {_KEEP}()")
+
+
+def _keeps_keys(apps: Any, connection: Any) -> bool:
+    return connection.vendor == "postgresql" and _is_there(apps, connection, "MasterKey")
+
+
 def _execute(connection: Any, statements: Any) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
-def _is_there(apps: Any, connection: Any) -> bool:
-    return router.allow_migrate_model(
-        connection.alias, apps.get_model("envelope_fields", "AuditEvent")
-    )
+def _is_there(apps: Any, connection: Any, name: str) -> bool:
+    return router.allow_migrate_model(connection.alias, apps.get_model("envelope_fields", name))
 
 
 class Migration(migrations.Migration):
-    dependencies = [("envelope_fields", "0003_keys_under_control")]
+    dependencies: ClassVar = [("envelope_fields", "0002_default_master_key")]
 
-    operations = [migrations.RunPython(create, drop, elidable=False)]
+    operations: ClassVar = [
+        migrations.RunPython(keep_events, release_events, elidable=False),
+        migrations.RunPython(refuse_truncate, allow_truncate, elidable=False),
+    ]

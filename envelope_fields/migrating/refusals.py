@@ -1,30 +1,41 @@
-"""Refuses to migrate where a column would become encrypted, or plain, around its values.
+"""What is refused while `migrate` runs, and when a database is flushed, around values that stay.
 
-`AlterField` changes the type of a column. Every database casts text to bytes silently, so
-that the plain values would stay, in a column that says it is encrypted.
+A column that would become encrypted, or plain, around its values: `AlterField` changes the type of
+a column, and every database casts text to bytes silently, so that the plain values would stay, in a
+column that says it is encrypted. Values are counted twice: before a plan runs, while nothing has
+happened yet; and right before the operation, for what another migration of the plan has written
+into the column by then. Operations that are no `AlterField` may convert values by themselves; they
+are stopped where they have the schema editor alter a column around its values, as `AlterField`
+does. An empty column of a type that does not become bytes is refused as well, before the database
+does it.
 
-Values are counted twice: before a plan runs, while nothing has happened yet; and right before the
-operation, for what another migration of the plan has written into the column by then. Operations
-that are no `AlterField` may convert values by themselves; they are stopped where they have the
-schema editor alter a column around its values, as `AlterField` does. An empty
-column of a type that does not become bytes is refused as well, before the database does it.
+And the tables of keys, which going back to before migration `0001` would drop, and `flush` empties:
+with the keys in them goes every value that is stored under one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from django.apps import AppConfig, apps as installed_apps
-from django.db.migrations import AlterField
+from django.db import connections, router
+from django.db.migrations import AlterField, Migration
 from django.db.migrations.state import ProjectState
 from django.db.models import Field
 from django.db.models.signals import pre_migrate
 
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted
+from envelope_fields.census.text_copies import TextCopies, text_copies
+from envelope_fields.census.uncounted import undeclared
+from envelope_fields.census.versions import key_versions
+from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page
 from envelope_fields.migrating.plan import Conversion, FieldPath, Plan, conversions, is_encrypted
+from envelope_fields.models import MasterKey, MasterKeyVersion
 
 _HOW_TO = documentation_page("how-to/encrypt-an-existing-column")
 
@@ -36,12 +47,22 @@ class ConversionRefused(EnvelopeError):
     # only way there. Not a DatabaseError, which such code may catch and try again.
 
 
+class KeysInUse(EnvelopeError):
+    """Migrating back would drop keys that stored values are under."""
+
+
 def connect(app: AppConfig) -> None:
     """Look at each plan before it is run."""
-    pre_migrate.connect(_refuse, sender=app, dispatch_uid="envelope_fields.migrations")
+    for refuse in (_refuse_to_drop_keys, _refuse_conversions):
+        pre_migrate.connect(refuse, sender=app, dispatch_uid=f"envelope_fields.{refuse.__name__}")
 
 
-def _refuse(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any) -> None:
+# -- Columns that would become encrypted, or plain -------------------------------------------------
+
+
+def _refuse_conversions(
+    *, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any
+) -> None:
     found = conversions(plan or [], using)
     refusals = [_refusal_beforehand(conversion, apps, using) for conversion in found]
     if any(refusals):
@@ -154,3 +175,68 @@ def _of_the_past(field: Field[Any, Any], using: str) -> str:
     if not count_with_history(field.model, using):
         return ""
     return " Its table keeps rows of the past, which count, too; DELETE HISTORY removes these."
+
+
+# -- The tables of keys ----------------------------------------------------------------------------
+
+
+def _refuse_to_drop_keys(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    if not any(backwards and _makes_them(migration) for migration, backwards in plan or []):
+        return
+    if using != configuration().database or not router.allow_migrate_model(using, MasterKeyVersion):
+        return
+    there = _values_under_keys()
+    if there:
+        raise KeysInUse(
+            f"Reversing the first migration of envelope_fields would drop the keys of {using!r}, "
+            f"and values are stored under them: {there}. None could be read again. Delete these "
+            "values first, or drop their columns."
+        )
+
+
+def values_that_stay(using: str) -> str:
+    """Return where values would stay whose keys go when a database is flushed; empty if nowhere.
+
+    Raises:
+        CensusFailed: that could not be counted.
+    """
+    emptied = connections[using].introspection.django_table_names(
+        only_existing=True, include_views=False
+    )
+    if using != configuration().database or MasterKey._meta.db_table not in emptied:
+        return ""
+    unseen = [each for each in not_counted() if each.database != using]
+    return _values_text(
+        [each for each in census() if each.database != using or not _is_emptied(each, emptied)],
+        [each for each in _copies() if each.database != using or not _is_emptied(each, emptied)],
+        [*undeclared(using), *unseen],
+    )
+
+
+def _is_emptied(found: CensusRow | TextCopies, tables: Iterable[str]) -> bool:
+    """Whether values go with a flush, which empties the tables that the search path finds."""
+    return found.schema is None and installed_apps.get_model(found.model)._meta.db_table in tables
+
+
+def _values_under_keys() -> str:
+    return _values_text(census(), _copies(), undeclared())
+
+
+def _copies() -> list[TextCopies]:
+    return text_copies(version.version_id for version in key_versions())
+
+
+def _values_text(
+    rows: Iterable[CensusRow], copies: Iterable[TextCopies], unseen: Iterable[NotCounted]
+) -> str:
+    """Return where there are values, and how many, but for those of unknown versions."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if row.version is not None:
+            counts[row.location] += row.values
+    counted = [f"{location} ({values})" for location, values in counts.items()]
+    return ", ".join([*counted, *map(str, copies), *map(str, unseen)])
+
+
+def _makes_them(migration: Migration) -> bool:
+    return migration.app_label == MasterKeyVersion._meta.app_label and bool(migration.initial)
