@@ -7,12 +7,11 @@ An envelope is one kind of value; a column may hold others.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django.apps import apps
 from django.db import Error, connections, router
@@ -35,8 +34,8 @@ class NoSuchField(EnvelopeError):
     """No encrypted field has the name that was given."""
 
 
-class Codec(ABC):
-    """How the stored values of a column are read.
+class Codec:
+    """How the stored values of a column are read: an envelope as bytes, where no subclass differs.
 
     Attributes:
         label_at: where in a value its label is, by which the values of a key version are found.
@@ -46,90 +45,76 @@ class Codec(ABC):
             values of this kind are not rewrapped.
     """
 
-    label_at: slice
-    marker: bytes
-    shortest: int
-    head_bytes: int
+    label_at = slice(0, layout.HEADER_BYTES)
+    marker = layout.FORMAT_VERSION
+    shortest = layout.OVERHEAD_BYTES
+    head_bytes = layout.PAYLOAD_AT
 
     @property
     def label_bytes(self) -> int:
         """How many bytes a label has."""
         return int(self.label_at.stop - self.label_at.start)
 
-    @abstractmethod
     def label(self, version_id: bytes) -> bytes:
         """Return the label of the values under a key version."""
+        return layout.header(version_id)
 
-    @abstractmethod
     def version_id(self, label: bytes) -> bytes:
         """Return the id of the key version that a label names; the inverse of `label`."""
+        return label[len(layout.FORMAT_VERSION) :]
 
-    @abstractmethod
     def envelope_head(self, head: bytes) -> bytes:
         """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
+        return head
 
-    @abstractmethod
     def stored_head(self, envelope_head: bytes) -> bytes:
         """Return what is written in front of a value; the inverse of `envelope_head`."""
+        return envelope_head
 
-    @abstractmethod
     def read(self, column: Column, value: Any) -> Any:
         """Read a stored value as the application would, for verification.
 
         Raises:
             EnvelopeError: it cannot be read.
         """
-
-
-class EnvelopeCodec(Codec):
-    """An envelope as bytes (docs/spec/envelope-v1.md, "Layout")."""
-
-    label_at = slice(0, layout.HEADER_BYTES)
-    marker = layout.FORMAT_VERSION
-    shortest = layout.OVERHEAD_BYTES
-    head_bytes = layout.PAYLOAD_AT
-
-    def label(self, version_id: bytes) -> bytes:
-        return layout.header(version_id)
-
-    def version_id(self, label: bytes) -> bytes:
-        return label[len(layout.FORMAT_VERSION) :]
-
-    def envelope_head(self, head: bytes) -> bytes:
-        return head
-
-    def stored_head(self, envelope_head: bytes) -> bytes:
-        return envelope_head
-
-    def read(self, column: Column, value: Any) -> Any:
         return column.encrypted_field.verifier(value, None, None)
 
 
-ENVELOPE = EnvelopeCodec()
+ENVELOPE = Codec()
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The column of an encrypted field in one database.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table in one database.
 
     Attributes:
         database: the alias in `DATABASES`.
-        model: the model that owns the column.
-        field: its field.
-        table_sql, column_sql: their names in the database, quoted for SQL.
-        relation: what the catalogue of the database says of the table, where it was asked.
-        schema: the schema of the table; None where the database has none, or all its encrypted
-            columns are in one and are found without its name.
-        codec: what its bytes mean.
+        table_sql: its name in the database, quoted for SQL.
+        relation: what the catalogue of the database says of it, where that was asked.
+        schema: its schema; None where the database has none, or all that are looked for are in one
+            and are found without its name.
     """
 
     database: str
-    model: type[Model]
-    field: Field[Any, Any]
     table_sql: str
-    column_sql: str
     relation: Relation = UNLOCATED
     schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column(Table):
+    """The column of an encrypted field.
+
+    Attributes:
+        model: the model that owns the column.
+        field: its field.
+        column_sql: its name in the database, quoted for SQL.
+        codec: what its bytes mean.
+    """
+
+    model: type[Model]
+    field: Field[Any, Any]
+    column_sql: str
     codec: Codec = ENVELOPE
 
     def __str__(self) -> str:
@@ -215,23 +200,10 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
     )
 
 
-class Located(Protocol):
-    """A table, or a column of one: a dataclass with these attributes of `Column`."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def database(self) -> str: ...
-    @property
-    def table_sql(self) -> str: ...
-    @property
-    def relation(self) -> Relation: ...
+_Table = TypeVar("_Table", bound=Table)
 
 
-_Located = TypeVar("_Located", bound=Located)
-
-
-def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Located]:
+def in_schemas(found: Iterable[tuple[_Table, list[Relation]]]) -> list[_Table]:
     """Tell tables of one database where they are.
 
     Args:
@@ -244,7 +216,7 @@ def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Locate
     return located
 
 
-def _in_schemas(table: _Located, relations: list[Relation]) -> Iterator[_Located]:
+def _in_schemas(table: _Table, relations: list[Relation]) -> Iterator[_Table]:
     database = database_of(table.database)
     # A name that has its schema with it means no other.
     *schema, _ = database.names(table.table_sql)
@@ -280,7 +252,11 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
             names = quote(model._meta.db_table), quote(str(field.column))
             if names not in seen and _may_live_in(alias, model):
                 seen.add(names)
-                yield Column(alias, model, field, *names)
+                table_sql, column_sql = names
+                yield Column(
+                    database=alias, model=model, field=field,
+                    table_sql=table_sql, column_sql=column_sql,
+                )  # fmt: skip
 
 
 def named_by_fields(alias: str) -> bool:

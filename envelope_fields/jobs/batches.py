@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -94,10 +95,11 @@ class Batches:
             EnvelopeError, ImproperlyConfigured: no value can be processed, or the rows are hidden.
             Error: the database failed, and it was not for a reason that passes.
         """
-        self._retried(self._refuse_hidden)
+        hidden = partial(database(self._using).refuse_hidden, self.column.table_sql)
+        self._retried(hidden)
         while True:
             rows = self._size.rows
-            stored = self._retried(self._reading(version_ids, after, until, rows))
+            stored = self._retried(partial(self._statements.heads, version_ids, after, until, rows))
             if not stored:
                 return
             result = self._processed(self._statements.only(version_ids, stored))
@@ -106,14 +108,6 @@ class Batches:
             if len(stored) < rows:
                 return
             after = stored[-1].key
-
-    def _refuse_hidden(self) -> None:
-        database(self._using).refuse_hidden(self.column.table_sql)
-
-    def _reading(
-        self, version_ids: Sequence[bytes] | None, after: Key | None, until: Key | None, rows: int
-    ) -> Callable[[], list[Stored]]:
-        return lambda: self._statements.heads(version_ids, after, until, rows)
 
     def _processed(self, stored: list[Stored]) -> BatchResult:
         began = monotonic()
@@ -145,30 +139,29 @@ class Batches:
         parts, errors = [changes] if changes else [], 0
         while parts and errors < self._limits.tries:
             part = parts.pop()
+            middle = len(part) // 2
             try:
                 result.moved += self._swap_once(part, only_free=errors > 0)
             except Error as error:
-                if is_about_rows(error):
-                    parts += _halves(part) if len(part) > 1 else _refused(part, error, result)
+                is_halved = is_about_rows(error)
+                if is_halved and not middle:
+                    result.failed.append(_refused(part[0], error))
                     continue
-                what = self._rest(error, errors)
-                errors += 1
-                if what is Transient.SLOW:
-                    self._size.shrink()
-                parts += _halves(part) if what is Transient.SLOW and len(part) > 1 else [part]
+                if not is_halved:
+                    is_halved = self._rest(error, errors) is Transient.SLOW
+                    errors += 1
+                    if is_halved:
+                        self._size.shrink()
+                parts += [part[middle:], part[:middle]] if is_halved and middle else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
-        began, replaces_payload = monotonic(), self._job.replaces_payload
-        ask = self._statements
+        began, ask, replaces_payload = monotonic(), self._statements, self._job.replaces_payload
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free:
                 free = ask.lock_what_is_free([change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
-            moved = 0
-            if changes:
-                stored = ask.stored_changes(changes, replaces_payload=replaces_payload)
-                moved = ask.swap(stored, replaces_payload=replaces_payload)
+            moved = ask.swap(changes, replaces_payload=replaces_payload) if changes else 0
             if not self._job.may_still_write(began):  # the next pass does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
@@ -252,29 +245,13 @@ def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
         )
 
 
-def _halves(changes: Sequence[Change]) -> list[Sequence[Change]]:
-    middle = len(changes) // 2
-    return [changes[middle:], changes[:middle]]
-
-
-def _refused(
-    changes: Sequence[Change], error: Error, result: BatchResult
-) -> list[Sequence[Change]]:
-    """Report a row that the database does not let change; nothing of it is left to be done."""
-    result.failed += [
-        Failed(
-            Stored(change.key, change.head, 0),
-            type(error).__name__,
-            "The database refused the new value: a constraint or a trigger of its table does.",
-        )
-        for change in changes
-    ]
-    return []
-
-
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-
-_Handler = Callable[[int, Any], Any]
+def _refused(change: Change, error: Error) -> Failed:
+    """Report a row that the database does not let change."""
+    return Failed(
+        Stored(change.key, change.head, 0),
+        type(error).__name__,
+        "The database refused the new value: a constraint or a trigger of its table does.",
+    )
 
 
 @contextmanager
@@ -284,7 +261,10 @@ def deferred_signals() -> Iterator[None]:
     Handlers run in the main thread, between any two of its steps; other threads are not disturbed.
     """
     came: list[tuple[int, Any]] = []
-    handlers = _handlers()
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
     try:
         for number in handlers:
             signal.signal(number, lambda *given: came.append(given))
@@ -294,10 +274,3 @@ def deferred_signals() -> Iterator[None]:
             signal.signal(number, handler)
         for number, frame in came:
             handlers[number](number, frame)
-
-
-def _handlers() -> dict[int, _Handler]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    found = {int(number): signal.getsignal(number) for number in _ENDING}
-    return {number: handler for number, handler in found.items() if callable(handler)}

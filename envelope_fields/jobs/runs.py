@@ -155,7 +155,6 @@ def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
                 before={name: str(before.get(name)) for name in changed},
                 after={name: str(after[name]) for name in changed},
             )  # fmt: skip
-    _refresh(run, using)
     return now
 
 
@@ -165,7 +164,6 @@ def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> Rotatio
             before = {"state": str(now.state)}
             _write_state(now, using, state)
             record(act, now, principal, using, before=before, after={"state": str(state)})
-    _refresh(run, using)
     return now
 
 
@@ -173,7 +171,10 @@ def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> Rotatio
 def _locked(
     run: RunOrId, actor: Any, already: RotationState | None = None
 ) -> Iterator[tuple[RotationRun, Principal, str]]:
-    """Lock a run; yield it as it is now, the principal who acts, and the keys' database."""
+    """Lock a run; yield it as it is now, the principal who acts, and the keys' database.
+
+    The row that the caller holds says at the end what the database says.
+    """
     known = find_run(run)  # before the transaction, which begins with a write
     with key_transaction() as using:
         lock(known, using)
@@ -182,6 +183,8 @@ def _locked(
         if not now.is_active and now.state != already:
             raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
         yield now, principal, using
+    if isinstance(run, RotationRun):
+        run.refresh_from_db(using=using)
 
 
 def lock(run: RotationRun, using: str) -> None:
@@ -225,18 +228,7 @@ def record(
     )
 
 
-def _refresh(run: RunOrId, using: str) -> None:
-    """Let the row that the caller holds say what the database says."""
-    if isinstance(run, RotationRun):
-        run.refresh_from_db(using=using)
-
-
 # Ends
-
-
-def never_begun(run: RotationRun, error: str) -> RotationRun:
-    """End a run that no worker could be given, as failed: the same start may be sent again."""
-    return ended(run, RotationState.FAILED, error, expected=RotationState.PENDING)
 
 
 def ended(
@@ -247,7 +239,10 @@ def ended(
     expected: RotationState = RotationState.RUNNING,
     **numbers: int,
 ) -> RotationRun:
-    """End a run by itself, completed or failed, unless its state was changed meanwhile."""
+    """End a run by itself, completed or failed, unless its state was changed meanwhile.
+
+    One that has not begun may be started again by the same start.
+    """
     with key_transaction() as using:
         lock(run, using)
         now = find_run(run)
@@ -289,13 +284,10 @@ def _write_state(run: RotationRun, using: str, state: RotationState, error: str 
     now = timezone.now()
     run.state, run.error = state, error
     if state == RotationState.RUNNING:
-        run.resumed_at, run.moved_before = now, _moved_so_far(run)
+        run.resumed_at = now
+        moved = run.columns.using(using).aggregate(moved=Sum("ranges__moved"))["moved"]
+        run.moved_before = moved or 0
     if state not in ACTIVE_STATES:
         run.finished_at = now
         run.keys.using(using).update(active_key=None)
     run.save(using=using, update_fields=_WRITTEN)  # processes that work on it write the others
-
-
-def _moved_so_far(run: RotationRun) -> int:
-    columns = run.columns.using(configuration().database)
-    return columns.aggregate(moved=Sum("ranges__moved"))["moved"] or 0

@@ -133,7 +133,7 @@ def _moved(
     chunk: RotationRange, run: RotationRun, current: Pass, limits: Limits, watch: Watcher
 ) -> bool:
     """Go through a range; return whether to the end, or the run has changed meanwhile."""
-    column, job = current.column(chunk.column), current.job(chunk.column)
+    column, job = current.job(chunk.column)
     batches = Batches(column, job, limits, partial(ranges.record_moved, chunk))
     ranges.begin_range(chunk)
     for result in batches.between(current.scope.version_ids(column), *ranges.bounds(chunk)):
@@ -171,24 +171,18 @@ class Pass:
         self.run = run
         self.number = run.pass_number
         self.scope = scope_of(run)
-        self._columns: dict[int, Column] = {}
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, tuple[Column, Job]] = {}
 
-    def column(self, row: RotationColumn) -> Column:
-        """Return the column of one of the run's rows.
+    def job(self, row: RotationColumn) -> tuple[Column, Job]:
+        """Return the column of one of the run's rows, and its job, the same for all its ranges.
 
         Raises:
             NoSuchField: the model or its field is not there any more, or the schema is not.
             Error: the database cannot be looked at.
         """
-        if row.pk not in self._columns:
-            self._columns[row.pk] = find_column(row.database, row.schema, row.model, row.field)
-        return self._columns[row.pk]
-
-    def job(self, row: RotationColumn) -> Job:
-        """Return the job for the column of one of the run's rows, the same for all its ranges."""
         if row.pk not in self._jobs:
-            self._jobs[row.pk] = self.scope.job(self.column(row))
+            column = find_column(row.database, row.schema, row.model, row.field)
+            self._jobs[row.pk] = column, self.scope.job(column)
         return self._jobs[row.pk]
 
     def plan(self, remaining: Mapping[Column, int] | None = None) -> None:
@@ -223,12 +217,11 @@ class Pass:
         remaining = {column: values for column, (values, _) in found.items() if values}
         by_key = sum((each for _, each in found.values()), Counter())
         _record_by_key(self.run, by_key, "remaining")
-        numbers = {"moved": self._met.moved, "failed": self._met.failed}
+        lately = [each.moved for each in self._met if each.number >= self.number - 1]
+        end = partial(runs.ended, self.run, moved=self._met.moved, failed=self._met.failed)
         if not remaining:
-            runs.ended(self.run, RotationState.COMPLETED, **numbers)
-        elif self.number == 1 or any(
-            each.moved for each in self._met if each.number >= self.number - 1
-        ):
+            end(RotationState.COMPLETED)
+        elif self.number == 1 or any(lately):
             self._begin_next(remaining)
         else:
             error = (
@@ -236,7 +229,7 @@ class Pass:
                 "held locks on their rows all the time, or their key changed while they were "
                 "written. Run it again."
             )
-            runs.ended(self.run, RotationState.FAILED, error, **numbers)
+            end(RotationState.FAILED, error)
 
     def _begin_next(self, remaining: Mapping[Column, int]) -> None:
         here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number, is_planned=True)

@@ -134,7 +134,7 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
 
 def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
     # Not of the manager, which would announce a change of the keys.
-    rows = QuerySet(MasterKey, using=using).filter(**which)
+    rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
     rows.update(state=F("state"))
     return list(rows.order_by("pk").select_for_update())

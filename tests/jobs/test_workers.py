@@ -70,7 +70,7 @@ def test_settings_that_cannot_be_meant(settings, entry):
 
 
 class TestOutOfReach:
-    """Nobody could be told: no run waits for ever, and whoever asked for it knows."""
+    """No worker could be given the run: it does not wait, and the caller is informed."""
 
     @pytest.fixture
     def broker(self, settings):
@@ -98,7 +98,7 @@ class TestOutOfReach:
 
     def test_one_that_others_work_on_goes_on(self, broker):
         run = rotation.resume(rotation.start("default"))
-        assert dispatch_resume(run).state == RotationState.RUNNING  # nobody has to be told
+        assert dispatch_resume(run).state == RotationState.RUNNING  # no worker is given it
         RotationRun.objects.update(resumed_at=timezone.now() - timedelta(seconds=11))
         with pytest.raises(dispatch.WorkerUnreachable, match="which is running now"):
             dispatch_resume(run)

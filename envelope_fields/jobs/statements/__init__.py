@@ -168,28 +168,26 @@ class Statements(ABC):
         """Return how many bytes a value may have to be swapped; None is as many as it likes."""
         return None
 
-    @abstractmethod
     def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         """Write new heads in front of the payloads, or whole values; return how many rows changed.
 
         A row whose value does not begin with the head any more is left as it is.
 
         Args:
-            changes: in the order of their keys.
+            changes: at least one, in the order of their keys.
             replaces_payload: whether a change has the whole new value.
         """
+        if self.codec is not ENVELOPE:
+            stored = self.codec.stored_head
+            changes = [
+                Change(key, stored(head), new if replaces_payload else stored(new))
+                for key, head, new in changes
+            ]
+        return self._swap(changes, replaces_payload=replaces_payload)
 
-    def stored_changes(
-        self, changes: Sequence[Change], *, replaces_payload: bool
-    ) -> Sequence[Change]:
-        """Return changes with their heads as the column stores them."""
-        if self.codec is ENVELOPE:
-            return changes
-        stored = self.codec.stored_head
-        return [
-            Change(key, stored(head), new if replaces_payload else stored(new))
-            for key, head, new in changes
-        ]
+    @abstractmethod
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+        """Swap heads as the column stores them."""
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:  # noqa: B027 - on purpose
         """Have the rest of the transaction fail instead of waiting longer, for locks or at all.

@@ -15,7 +15,7 @@ class MySQL(Statements):
 
     _waiting = ""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         new = f"{_BATCH}.new"
         if not replaces_payload:
             new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"

@@ -21,7 +21,7 @@ _KNOWN_IN_BINARY = frozenset(
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         rows = [change.key for change in changes]
         keys = _arrays(rows)
         heads = b"".join(change.head for change in changes)

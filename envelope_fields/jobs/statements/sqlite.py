@@ -12,7 +12,7 @@ from envelope_fields.jobs.statements import Statements
 class SQLite(Statements):
     """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         new = (
             "%s"
             if replaces_payload
