@@ -7,12 +7,12 @@ policy admits a caller, where `uses` are counted, and `values` are encrypted and
 decrypted with them.
 """
 
-from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version, identify_version
+from envelope_fields.keyring.table import BOUND, cache_seconds
 from envelope_fields.keyring.uses import (
     WRITE_FIELD,
     Harvest,

@@ -1,7 +1,7 @@
 """Other processes: how long they go by what they knew of a key, and what they have not committed.
 
 Each goes by what it read of keys for its `KEY_CACHE_SECONDS`. The bound of them all is raised by
-those that start with more; see `envelope_fields.keyring.bound`. What is written in a transaction is
+those that start with more; see `envelope_fields.keyring.table`. What is written in a transaction is
 not counted before it is committed, so there is a wait for those that are open.
 """
 

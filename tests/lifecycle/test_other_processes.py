@@ -16,7 +16,7 @@ from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
 from envelope_fields.databases import Database, clock
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.keyring import bound, rows
+from envelope_fields.keyring import rows, table
 from envelope_fields.lifecycle import (
     begin_shredding,
     disable,
@@ -74,7 +74,7 @@ class TestRaising:
 
     def test_it_is_not_raised_where_that_fails(self, monkeypatch):
         """Then what the others rely on holds for this process, too."""
-        monkeypatch.setattr(bound, "_write", fail)
+        monkeypatch.setattr(table, "_write", fail)
         with starting_with(60):
             assert keyring.cache_seconds() == 0
             Note.objects.create(text="a", data=None)
@@ -212,7 +212,7 @@ class TestCommitted:
     def test_many_processes_start(self):
         def start(seconds):
             with connections["default"].cursor():
-                bound._write("default", seconds)
+                table._write("default", seconds)
 
         jobs = [lambda seconds=seconds: start(seconds) for seconds in (10, 60, 30)]
         if connection.vendor == "sqlite":
