@@ -1,8 +1,8 @@
 """Moving stored values to newer key versions, online, and knowing what is stored under which.
 
-A run has a `scope`: its kind, the versions of its keys, and columns. `runs` forecasts and starts it;
-what is done with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`, which
-reads them all. `representation` is what is said of a run.
+A run has a `scope`: its kind, the versions of its keys, and columns. `runs` forecasts it and starts
+it; what is done with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`,
+which reads them all. `representation` is what is said of a run.
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
