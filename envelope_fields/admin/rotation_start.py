@@ -18,7 +18,7 @@ from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import SETTING
 from envelope_fields.jobs import dispatch
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as

@@ -5,21 +5,28 @@ key follow each other.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from envelope_fields import audit
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    KeyAccessDenied,
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+)
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, condition, existing, same_case
 from envelope_fields.lifecycle.operations import Operation, state_after
 from envelope_fields.lifecycle.representation import Row, named, state_content
@@ -102,15 +109,43 @@ def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion |
 
 def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    which = condition(key)
-    rows = MasterKey.objects.using(using)
+    rows = _locked_rows(using, **condition(key))
+    row = existing(same_case(rows[0] if rows else None, key), using, key)
+    return _as_expected(row)
+
+
+def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
+    """Lock master keys in the order of their ids, until the transaction ends; return their rows.
+
+    Raises:
+        MasterKeyNotFound: one is not there.
+    """
+    wanted = sorted(set(key_ids))
+    found: list[MasterKey] = []
+    for start in range(0, len(wanted), KEYS_IN_A_QUERY):
+        found += _locked_rows(using, pk__in=wanted[start : start + KEYS_IN_A_QUERY])
+    if len(found) < len(wanted):
+        missing = sorted(set(wanted).difference(row.pk for row in found))
+        raise MasterKeyNotFound(
+            f"There is no master key {missing[0]} in the database {using!r}"
+            f"{f', nor {len(missing) - 1:,} others' if len(missing) > 1 else ''}."
+        )
+    return [_as_expected(row) for row in found]
+
+
+def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
+    # Not of the manager, which would announce a change of the keys.
+    rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
-    rows.filter(**which).update(state=F("state"))
-    row = existing(same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    rows.update(state=F("state"))
+    return list(rows.order_by("pk").select_for_update())
+
+
+def _as_expected(key: MasterKey) -> MasterKey:
     check = _expectation.get()
     if check is not None:
-        check(row)
-    return row
+        check(key)
+    return key
 
 
 def _older_version(using: str, key: MasterKey, version: MasterKeyVersion) -> MasterKeyVersion:

@@ -213,7 +213,7 @@ class TestWorkersThatFail:
         seen = {"shown": client.get(start_url(key)).context["shown"]}
         monkeypatch.setattr(ProcessWorker, "begin", begin)
         answer = client.post(start_url(key), {"kind": "rewrap", **seen}, follow=True)
-        assert "could not be told" in said(answer)[0]
+        assert "could not be given" in said(answer)[0]
 
     def test_one_that_cannot_be_reached(self, client, key, begun, monkeypatch):
         def begin(worker, run_id):
@@ -222,7 +222,7 @@ class TestWorkersThatFail:
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
             response = client.post(start_url(key), {"kind": "rewrap"}, follow=True)
-        assert "could not be told" in said(response)[0]
+        assert "could not be given" in said(response)[0]
         assert "hunter2" not in response.text
         run = RotationRun.objects.get()
         assert run.state == RotationState.FAILED  # so that it is in nobody's way
@@ -238,7 +238,7 @@ class TestWorkersThatFail:
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
             response = client.post(run_url(run, "operation", "resume"), follow=True)
-        assert "could not be told" in said(response)[0]
+        assert "could not be given" in said(response)[0]
         run.refresh_from_db()
         assert run.state == RotationState.PAUSED
 
