@@ -19,7 +19,7 @@ from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Database, clock, database
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.keyring import BOUND
+from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import APPLICATION, acting
