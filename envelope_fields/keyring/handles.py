@@ -23,9 +23,9 @@ from envelope_fields.keyring import cache, rows
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
 from envelope_fields.policy import authorization
+from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy, PolicyData
-from envelope_fields.policy.decisions import Attempt
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 from envelope_fields.policy.requests import in_flight
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.db import DatabaseError
@@ -25,6 +25,10 @@ class KeyPolicy(NamedTuple):
     managed_by: str
     application_use: bool
     serves_fields: bool = True
+
+    @classmethod
+    def of(cls, key: MasterKey) -> Self:
+        return cls(*(getattr(key, name) for name in cls._fields))
 
 
 class Grant(NamedTuple):
@@ -61,7 +65,9 @@ def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]
         }
 
 
-def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: str) -> list[Grant]:
+def grants(
+    principal: Principal, groups: tuple[str, ...], key_id: UUID | None, using: str
+) -> list[Grant]:
     """Return the grants on a key that name a user, or one of these groups.
 
     Raises:
@@ -134,25 +140,25 @@ class PolicyData:
 
     Attributes:
         admitted: who may do what with which key version and where, until anything changes.
-        refused: denials that were told, so that a list of a thousand values is one denial.
+        refused: of which listeners were notified: a list of a thousand values is one denial.
     """
 
-    __slots__ = ("_grants", "_people", "admitted", "refused")
+    __slots__ = ("_grants", "_users", "admitted", "refused")
 
     def __init__(self) -> None:
-        self._people: dict[Principal, Person] = {}
-        self._grants: dict[tuple[Principal, UUID], list[Grant]] = {}
+        self._users: dict[Principal, Person] = {}
+        self._grants: dict[tuple[Principal, UUID | None], list[Grant]] = {}
         self.admitted: set[Any] = set()
         self.refused: set[Any] = set()
 
     def person(self, principal: Principal) -> Person:
         """Return the user that a principal is; errors as `known_person` raises them."""
-        known = self._people.get(principal)
+        known = self._users.get(principal)
         if known is None:
-            known = self._people[principal] = known_person(principal)
+            known = self._users[principal] = known_person(principal)
         return known
 
-    def grants(self, principal: Principal, key_id: UUID, using: str) -> list[Grant]:
+    def grants(self, principal: Principal, key_id: UUID | None, using: str) -> list[Grant]:
         """Return the grants that name a user or their groups; errors as `grants` raises them."""
         which = (principal, key_id)
         known = self._grants.get(which)
