@@ -6,9 +6,9 @@ A database counts as found when a real connection to it succeeds; PGHOST, PGPORT
 PGPASSWORD and their MARIADB_ counterparts say where to look. What uses no database, or says the
 same on each, runs on the first of them, SQLite; the rest runs on all. The admin is tested in
 Chromium, and workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a
-component that is missing is a failure. With --on, the tests run on these databases alone: sqlite, postgresql
-or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere, what says
-the same on every database runs on each of them.
+component that is missing is a failure. With --on, the tests run on these databases alone: sqlite,
+postgresql or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere,
+what says the same on every database runs on each of them.
 """
 
 import argparse
