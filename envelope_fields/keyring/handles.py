@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.keyring import cache, rows
+from envelope_fields.keyring import cache, materials, rows
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
 from envelope_fields.policy import authorization
@@ -127,6 +127,7 @@ def handle(table: Table, version_id: bytes, field_path: str) -> Handle | None:
             found = table.handles.get(which)
             if found is None or found.facts not in (None, table.facts):
                 found = Handle(table, table.facts, row, field_path)
+                materials.renew_early(row)
                 if which[-1] is not None:
                     table.keep_handle(which, found)
             return found
