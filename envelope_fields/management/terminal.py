@@ -15,7 +15,7 @@ from django.db import connections
 
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress, representation
-from envelope_fields.rotation.forecast import PlainValues
+from envelope_fields.rotation.scope import PlainValues
 
 SECONDS_BETWEEN_LOOKS = 0.25
 _LISTED = 20  # failures, of those that are stored

@@ -8,14 +8,14 @@ from django.core.management import CommandError, CommandParser
 from django.db import connections
 
 from envelope_fields import rotation
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, keys_of
-from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand, run_id, terminal
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import Limits, representation, runs, scope
-from envelope_fields.rotation.forecast import PlainValues, plain_values
+from envelope_fields.rotation.scope import PlainValues, plain_values
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 
