@@ -12,19 +12,7 @@ from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version, identify_version
-from envelope_fields.keyring.table import BOUND, cache_seconds
-from envelope_fields.keyring.uses import (
-    WRITE_FIELD,
-    Harvest,
-    Purpose,
-    UseCount,
-    harvest,
-    harvest_uses,
-    here,
-    on_first_use,
-    on_refused,
-    refused,
-)
+from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, harvest_uses, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
@@ -43,13 +31,9 @@ from envelope_fields.keyring.wrapping import (
 )
 
 __all__ = [
-    "BOUND",
     "WRITE_FIELD",
     "Handle",
-    "Harvest",
     "Purpose",
-    "UseCount",
-    "cache_seconds",
     "check_root_key",
     "check_version",
     "decrypt",
@@ -62,16 +46,13 @@ __all__ = [
     "forget",
     "generate_audit_key",
     "generate_version",
-    "harvest",
     "harvest_uses",
     "has_audit_key",
     "here",
     "identify_version",
     "load_handle",
     "mac",
-    "on_first_use",
     "on_refresh",
-    "on_refused",
     "open_audit_key",
     "refuse_uncommitted",
     "refused",

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -27,8 +28,8 @@ from envelope_fields.exceptions import (
     MasterKeyUnusable,
 )
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, condition, existing, same_case
-from envelope_fields.lifecycle.operations import Operation
-from envelope_fields.lifecycle.representation import Row, named
+from envelope_fields.lifecycle.operations import Operation, state_after
+from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import AuditEvent, AuditKey, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
@@ -186,14 +187,42 @@ class OperationContext:
             setattr(self.row, name, value)
         self.row.save(using=self.using, update_fields=list(columns))
 
-    def become(self, state: KeyState, *, wait: timedelta | None = None) -> None:
-        """Write another state, when that was, and where it is one of waiting, until when."""
+    def become(
+        self, state: KeyState, operation: Operation, *, wait: timedelta | None = None, **more: Any
+    ) -> None:
+        """Write another state, when that was, and where it is one of waiting, until when.
+
+        Args:
+            state: the state.
+            operation: what the audit trail says that leads there.
+            wait: how long the key waits in it.
+            **more: what the trail says beside the state.
+        """
+        before = state_content(self.row)
         # Until the commit, readers find the state as it was, so there must be little to wait for.
         audit.hold(self.using)
         now = clock.now()
         self.set(
             state=state, state_changed_at=now, deletion_at=None if wait is None else now + wait
         )
+        self.record(operation, before, {**state_content(self.row), **more})
+
+    def is_as(self, read: Row) -> bool:
+        """Whether the state is still that of a row that was read before."""
+        row = self.row
+        return (row.state, row.state_changed_at) == (read.state, read.state_changed_at)
+
+    def refuse_unless_as(self, read: Row, advice: str = "") -> None:
+        """Raise if the state was changed since a row was read.
+
+        Raises:
+            MasterKeyUnusable: it was.
+        """
+        if not self.is_as(read):
+            raise MasterKeyUnusable(
+                f"The state of {named(self.row)} was changed while the values under it were "
+                f"counted: it is {self.row.state.replace('_', ' ')}.{advice}"
+            )
 
     def record(self, action: str, before: dict[str, Any], after: dict[str, Any]) -> AuditEvent:
         """Append the audit event to the same transaction (law 9)."""
@@ -229,6 +258,31 @@ def performing(
         principal = required(action or operation.action, row, actor, using)
         yield (done := OperationContext(using, principal, row, version))
     update_known(key, done.row)
+
+
+@contextmanager
+def performing_again(
+    operation: Operation, first: OperationContext, key: KeyOrVersion, actor: Any
+) -> Iterator[OperationContext]:
+    """Lock a key or version once more, after values were counted; see `performing`.
+
+    Args:
+        operation, actor: as for `performing`.
+        first: what was done to it before.
+        key: the caller's row.
+    """
+    which = copy(first.row)  # `performing` updates it
+    with expecting(lambda _: None), performing(operation, which, actor) as done:
+        yield done
+    update_known(key, done.row)
+
+
+def switch(operation: Operation, key: KeyOrVersion, actor: Any) -> None:
+    """Do an operation that changes the state and nothing else; errors as `performing` has them."""
+    with performing(operation, key, actor) as done:
+        to = state_after(operation, done.row)
+        if to != done.row.state:
+            done.become(to, operation)
 
 
 def required(action: Action, key: MasterKey, actor: Any, using: str) -> Principal:
