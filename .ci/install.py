@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
         command += ["--compile-bytecode", *arguments]  # once, and not by every process of the tests
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return 0
-        print("uv does not find the packages; pip installs them, which takes longer.", flush=True)
+        print("uv cannot install these here; pip does, which takes longer.", flush=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
     return subprocess.call([*pip, *arguments])
 

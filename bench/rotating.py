@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from bench.models import Encrypted
 from envelope_fields import rotation
 from envelope_fields.crypto.format import PAYLOAD_AT as HEAD
-from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle import rotate_master_key
 
 BATCH = 2_000

@@ -27,7 +27,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import on_demand
-        from envelope_fields.migrating import conversions, keys as key_tables
+        from envelope_fields.migrating import refusals
         from envelope_fields.policy import users
         from envelope_fields.rotation import scope
 
@@ -37,9 +37,8 @@ class EnvelopeFieldsConfig(AppConfig):
         grants.connect()
         serializers.connect()
         key_fixtures.connect()
-        key_tables.connect(self)
         uses.connect()
-        conversions.connect(self)
+        refusals.connect(self)
         users.connect()
         serializers.register()
         dispatch.register()

@@ -11,9 +11,8 @@ from uuid import UUID
 from envelope_fields import keyring
 from envelope_fields.audit import uses
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.buffers import random_buffer, wipe
+from envelope_fields.crypto.buffers import DataKey, random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
-from envelope_fields.crypto.data_key import DataKey
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.keyring import Purpose
 from envelope_fields.models import MasterKey

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields import audit
 from envelope_fields.admin.requests import ReadOnlyAdmin
-from envelope_fields.audit.representation import actor_text, head_text
+from envelope_fields.audit.events import Head, actor_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle.keys import named_key, open_keys
@@ -105,7 +105,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display(description=_("head"))
     def chained(self, event: AuditEvent) -> str:
         """Show what `verify_audit_trail --head` takes."""
-        return head_text(event)
+        return str(Head.of(event))
 
 
 def _as_text(state: Any) -> SafeString:

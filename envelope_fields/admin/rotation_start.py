@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
+from envelope_fields.admin.counts import duration_text, number_text, values_text
 from envelope_fields.admin.requests import etag_of_rotations
-from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import SETTING
 from envelope_fields.jobs import dispatch
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as

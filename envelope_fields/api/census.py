@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import census
 from envelope_fields.api import requests, views
-from envelope_fields.api.fields import time_field
+from envelope_fields.api.fields import answers, time_field
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.census.representation import (
@@ -91,7 +90,7 @@ class NotCounted(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
-@extend_schema_serializer(examples=[OpenApiExample("twelve values", _EXAMPLE, response_only=True)])
+@answers("twelve values", _EXAMPLE)
 class CensusContent(serializers.Serializer[Any]):
     """What is stored under a key. What kms gave out is not counted: see its last use."""
 

@@ -6,13 +6,12 @@ from traceback import extract_tb
 from typing import Any
 
 from django.http import HttpRequest
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import keyring, kms
 from envelope_fields.api import requests, views
-from envelope_fields.api.fields import Base64, EncryptionContext, KeyName, Strict
+from envelope_fields.api.fields import Base64, EncryptionContext, KeyName, Strict, answers, takes
 from envelope_fields.api.problems import no_address
 from envelope_fields.api.schema import endpoint
 from envelope_fields.conf import configuration
@@ -28,12 +27,7 @@ _PLAINTEXT = "eC1yYXk="
 _CIPHERTEXT = "AV8MHBudjnpC…"
 
 
-def _example(value: dict[str, Any], *, is_answer: bool = False) -> Any:
-    example = OpenApiExample("example", value, response_only=is_answer, request_only=not is_answer)
-    return extend_schema_serializer(examples=[example])
-
-
-@_example({"key": "alias:billing", "context": _CONTEXT})
+@takes({"example": {"key": "alias:billing", "context": _CONTEXT}})
 class ForKey(Strict):
     """Under which key, and what the result is bound to."""
 
@@ -43,14 +37,14 @@ class ForKey(Strict):
     )
 
 
-@_example({"key": "alias:billing", "plaintext": _PLAINTEXT, "context": _CONTEXT})
+@takes({"example": {"key": "alias:billing", "plaintext": _PLAINTEXT, "context": _CONTEXT}})
 class ToEncrypt(ForKey):
     """What is to be encrypted."""
 
     plaintext = Base64(most=PLAINTEXT_LIMIT, allow_blank=True)
 
 
-@_example({"ciphertext": _CIPHERTEXT, "context": _CONTEXT})
+@takes({"example": {"ciphertext": _CIPHERTEXT, "context": _CONTEXT}})
 class ToDecrypt(Strict):
     """What is to be decrypted; `key` is the one that it must be under."""
 
@@ -59,7 +53,15 @@ class ToDecrypt(Strict):
     key = KeyName(required=False)
 
 
-@_example({"ciphertext": _CIPHERTEXT, "context": _CONTEXT, "destination_key": "alias:archive"})
+@takes(
+    {
+        "example": {
+            "ciphertext": _CIPHERTEXT,
+            "context": _CONTEXT,
+            "destination_key": "alias:archive",
+        }
+    }
+)
 class ToReEncrypt(ToDecrypt):
     """What is to be moved, and where to; without a `destination_context` it keeps its own."""
 
@@ -73,35 +75,31 @@ class KeyUsed(serializers.Serializer[Any]):
     key_id = serializers.UUIDField()
 
 
-@_example({"key_id": _KEY_ID, "ciphertext": _CIPHERTEXT}, is_answer=True)
+@answers("example", {"key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
 class Encrypted(KeyUsed):
     """To be stored."""
 
     ciphertext = serializers.CharField(help_text="Base64.")
 
 
-@_example({"key_id": _KEY_ID, "plaintext": _PLAINTEXT}, is_answer=True)
+@answers("example", {"key_id": _KEY_ID, "plaintext": _PLAINTEXT})
 class Decrypted(KeyUsed):
     """To be used, and not stored."""
 
     plaintext = serializers.CharField(help_text="Base64.", allow_blank=True)
 
 
-@_example(
-    {
-        "key_id": _KEY_ID,
-        "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
-        "ciphertext": _CIPHERTEXT,
-    },
-    is_answer=True,
-)
+@answers("example", {
+    "key_id": _KEY_ID, "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
+    "ciphertext": _CIPHERTEXT,
+})  # fmt: skip
 class DataKey(Encrypted):
     """A data key, to encrypt with and to forget; and its ciphertext, to store."""
 
     plaintext = serializers.CharField(help_text="32 bytes in base64.")
 
 
-@_example({"key_id": _KEY_ID, "source_key_id": _KEY_ID, "ciphertext": _CIPHERTEXT}, is_answer=True)
+@answers("example", {"key_id": _KEY_ID, "source_key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
 class ReEncrypted(Encrypted):
     """To be stored instead."""
 

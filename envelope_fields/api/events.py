@@ -3,16 +3,16 @@
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields import audit
 from envelope_fields.api import views
-from envelope_fields.api.fields import DateTime, KeyName, Text, time_field
+from envelope_fields.api.fields import DateTime, KeyName, Text, answers, time_field
 from envelope_fields.api.requests import EventPages, EventQuery
 from envelope_fields.api.schema import endpoint
-from envelope_fields.audit.representation import event_content
+from envelope_fields.audit.events import event_content
 from envelope_fields.lifecycle.keys import addressed_key, alias_in, open_keys
 from envelope_fields.models import AuditEvent, AuditOutcome
 from envelope_fields.policy import Action
@@ -41,7 +41,7 @@ class State(serializers.JSONField):
     """What an event has of before and after."""
 
 
-@extend_schema_serializer(examples=[OpenApiExample("a rotation", _EXAMPLE, response_only=True)])
+@answers("a rotation", _EXAMPLE)
 class EventContent(serializers.Serializer[Any]):
     """An event of the audit trail; `head` is what `verify_audit_trail --head` takes."""
 

@@ -1,4 +1,7 @@
-"""What is taken from outside, strictly: a text, a number and a name are taken as they are."""
+"""What is taken from outside, strictly: a text, a number and a name are taken as they are.
+
+And examples of it, and of answers, for the schema.
+"""
 
 import base64
 import re
@@ -7,7 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.validators import RegexValidator
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    PolymorphicProxySerializer,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -19,6 +26,29 @@ BASE64 = (
     r"(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?\Z"
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
+
+
+# -- Examples, for the schema ----------------------------------------------------------------------
+
+
+def answers(name: str, value: Any, *statuses: int) -> Any:
+    """Give a serializer an example of an answer; without statuses, where something is read."""
+    codes = [str(status) for status in statuses] or None
+    example = OpenApiExample(name, value, response_only=True, status_codes=codes)
+    return extend_schema_serializer(examples=[example])
+
+
+def takes(examples: Mapping[str, Any]) -> Any:
+    """Give a serializer examples of a body, by what they are called."""
+    return extend_schema_serializer(
+        examples=[OpenApiExample(name, examples[name], request_only=True) for name in examples]
+    )
+
+
+def one_of(name: str, kinds: list[Any], examples: Mapping[str, Any]) -> Any:
+    """Return the body that is one of several kinds, with its examples."""
+    body = PolymorphicProxySerializer(name, kinds, resource_type_field_name=None)
+    return takes(examples)(body)
 
 
 # -- Objects of JSON, and queries, with known names alone ------------------------------------------

@@ -2,22 +2,16 @@
 
 from typing import Any
 
-from drf_spectacular.utils import (
-    OpenApiExample,
-    PolymorphicProxySerializer,
-    extend_schema_serializer,
-)
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import grants
 from envelope_fields.api import views
-from envelope_fields.api.fields import DateTime, Query, Strict, Text, time_field
+from envelope_fields.api.fields import DateTime, Query, Strict, Text, answers, one_of, time_field
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
-from envelope_fields.grants.grantees import named_grantee
-from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.grants.grantees import described, grant_content, named_grantee
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
@@ -36,7 +30,7 @@ _EXAMPLE = {
 }
 
 
-@extend_schema_serializer(examples=[OpenApiExample("a grant", _EXAMPLE, response_only=True)])
+@answers("a grant", _EXAMPLE)
 class GrantContent(serializers.Serializer[Any]):
     """A grant; `void` is why it is of no use."""
 
@@ -87,17 +81,14 @@ class RevokeQuery(Query):
     override = Text(required=False)
 
 
-_NEW: Any = PolymorphicProxySerializer(
-    "NewGrant", [GrantToUser, GrantToGroup], resource_type_field_name=None
+_NEW = one_of(
+    "NewGrant",
+    [GrantToUser, GrantToGroup],
+    {
+        "to a user": {"user": "bob", "actions": ["decrypt"]},
+        "to a group": {"group": "nurses", "actions": ["encrypt", "decrypt"]},
+    },
 )
-extend_schema_serializer(
-    examples=[
-        OpenApiExample("to a user", {"user": "bob", "actions": ["decrypt"]}, request_only=True),
-        OpenApiExample(
-            "to a group", {"group": "nurses", "actions": ["encrypt", "decrypt"]}, request_only=True
-        ),
-    ]
-)(_NEW)
 
 
 class Grants(views.ApiView):

@@ -5,18 +5,22 @@ from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import (
-    OpenApiExample,
-    PolymorphicProxySerializer,
-    extend_schema_serializer,
-)
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import lifecycle
 from envelope_fields.api import views
-from envelope_fields.api.fields import Boolean, Integer, Strict, Text, time_field
+from envelope_fields.api.fields import (
+    Boolean,
+    Integer,
+    Strict,
+    Text,
+    answers,
+    one_of,
+    takes,
+    time_field,
+)
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
@@ -42,7 +46,7 @@ _VERSION_EXAMPLE = {
 }  # fmt: skip
 
 
-@extend_schema_serializer(examples=[OpenApiExample("a key", _EXAMPLE, response_only=True)])
+@answers("a key", _EXAMPLE)
 class KeyContent(serializers.Serializer[Any]):
     """A master key, without its material."""
 
@@ -69,9 +73,7 @@ class KeyContent(serializers.Serializer[Any]):
     destroyed_at = time_field(allow_null=True)
 
 
-@extend_schema_serializer(
-    examples=[OpenApiExample("a version", _VERSION_EXAMPLE, response_only=True)]
-)
+@answers("a version", _VERSION_EXAMPLE)
 class VersionContent(serializers.Serializer[Any]):
     """A key version, without its material, wrapped neither."""
 
@@ -121,15 +123,9 @@ class AliasChange(Strict):
     alias = Alias()
 
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample(
-            "a key that rotates yearly",
-            {"alias": "billing", "description": "Invoices", "rotation_period": 365},
-            request_only=True,
-        )
-    ]
-)
+@takes({"a key that rotates yearly": {
+    "alias": "billing", "description": "Invoices", "rotation_period": 365,
+}})  # fmt: skip
 class NewKey(KeyChange):
     """A key to be made."""
 
@@ -145,15 +141,11 @@ class KeyQuery(PageQuery):
     search = Text(required=False, help_text="Part of the alias or the description.")
 
 
-_CHANGE: Any = PolymorphicProxySerializer(
-    "KeyPatch", [KeyChange, AliasChange], resource_type_field_name=None
+_CHANGE = one_of(
+    "KeyPatch",
+    [KeyChange, AliasChange],
+    {"rotate yearly": {"rotation_period": 365}, "another alias": {"alias": "invoices"}},
 )
-extend_schema_serializer(
-    examples=[
-        OpenApiExample("rotate yearly", {"rotation_period": 365}, request_only=True),
-        OpenApiExample("another alias", {"alias": "invoices"}, request_only=True),
-    ]
-)(_CHANGE)
 
 
 class Keys(views.ApiView):

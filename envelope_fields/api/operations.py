@@ -1,29 +1,29 @@
-"""Operations on a key, or on one of its versions that is not current: each is a POST.
+"""Operations on a key, on a version of it that is not current, or on a rotation: each is a POST.
 
 They are those of the registry that have a segment. Shredding takes two calls: the first disables
 the key; as soon as every process knows that, the second counts the values and destroys it. The
 client agrees to the numbers that it was shown, and to no more.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 from functools import cache
 from math import ceil
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import lifecycle
-from envelope_fields.api import keys, views
-from envelope_fields.api.fields import Empty, Integer, Strict, Text, time_field
+from envelope_fields import lifecycle, rotation
+from envelope_fields.api import keys, rotations, views
+from envelope_fields.api.fields import Empty, Integer, Strict, Text, answers, takes, time_field
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.databases import clock
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.runs import keys_of
 from envelope_fields.lifecycle import Operation, ShredConfirmation
-from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount
+from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount, shred_content
 from envelope_fields.lifecycle.parameters import Kind, Parameter
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
 
 Row = MasterKey | MasterKeyVersion
 
@@ -73,11 +73,7 @@ class FieldContent(serializers.Serializer[Any]):
     values = serializers.IntegerField()
 
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample("twelve values", {**_WHAT, "ready_at": None}, response_only=True),
-    ]
-)
+@answers("twelve values", {**_WHAT, "ready_at": None})
 class Shredded(serializers.Serializer[Any]):
     """What shredding would destroy; `ready_at` is null until the first call."""
 
@@ -88,24 +84,11 @@ class Shredded(serializers.Serializer[Any]):
     ready_at = time_field(allow_null=True)
 
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample(
-            "twelve values",
-            {
-                "event": 42,
-                "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
-                **_WHAT,
-                "versions": {"1": "5f0c1c1b9d8e7a42"},
-                "destroyed_at": "2030-03-01T09:30:00Z",
-                "actor": "olga",
-                "not_counted": [],
-                "remains": WHAT_REMAINS,
-            },
-            response_only=True,
-        )
-    ]
-)
+@answers("twelve values", {
+    "event": 42, "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", **_WHAT,
+    "versions": {"1": "5f0c1c1b9d8e7a42"}, "destroyed_at": "2030-03-01T09:30:00Z",
+    "actor": "olga", "not_counted": [], "remains": WHAT_REMAINS,
+})  # fmt: skip
 class Certificate(serializers.Serializer[Any]):
     """That a key was destroyed together with its values, as the audit trail has it."""
 
@@ -122,12 +105,7 @@ class Certificate(serializers.Serializer[Any]):
     remains = serializers.CharField()
 
 
-_READY = OpenApiExample(
-    "a minute", {"ready_at": "2030-03-01T09:31:00Z"}, response_only=True, status_codes=["202"]
-)
-
-
-@extend_schema_serializer(examples=[_READY])
+@answers("a minute", {"ready_at": "2030-03-01T09:31:00Z"}, 202)
 class Waiting(serializers.Serializer[Any]):
     """It is disabled; from `ready_at` on, the same call destroys it."""
 
@@ -143,11 +121,7 @@ class AgreedField(Strict):
     values = Integer(min_value=0, max_value=2**63 - 1)
 
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample("as shown", {"confirm": "billing", "fields": [_FIELD]}, request_only=True)
-    ]
-)
+@takes({"as shown": {"confirm": "billing", "fields": [_FIELD]}})
 class Agreement(Strict):
     """The key's name, and the fields as they were shown."""
 
@@ -165,7 +139,7 @@ class ShredView(OperationView):
         """Return the response that shows what would be destroyed, to agree to it."""
         confirmation = lifecycle.shred_confirmation(row)
         ready = lifecycle.ready_to_shred_at(row)
-        return Response(Shredded({**_with_fields(confirmation), "ready_at": ready}).data)
+        return Response(Shredded({**shred_content(confirmation), "ready_at": ready}).data)
 
     def do(self, row: Row, given: dict[str, Any]) -> Response:
         fields = tuple(FieldCount(**each) for each in given["fields"])
@@ -173,16 +147,11 @@ class ShredView(OperationView):
         ready = lifecycle.ready_to_shred_at(row)
         if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
             certificate = lifecycle.finish_shredding(row, confirm=agreed)
-            return Response(Certificate(_with_fields(certificate)).data)
+            return Response(Certificate(shred_content(certificate)).data)
         ready = lifecycle.begin_shredding(row, confirm=agreed)
         seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
         content = Waiting({"ready_at": ready}).data
         return Response(content, status=202, headers={"Retry-After": str(seconds)})
-
-
-def _with_fields(agreed: Any) -> dict[str, Any]:
-    fields = [each._asdict() for each in agreed.fields]
-    return {**asdict(agreed), "fields": fields, "total": agreed.total}
 
 
 # -- Views, made of what the registry has ----------------------------------------------------------
@@ -198,13 +167,13 @@ def operation_views(*, of_version: bool) -> Iterator[tuple[str, type[OperationVi
 
 
 def _view(operation: Operation, of_version: bool) -> type[OperationView]:
-    takes = _body(operation)
+    body = _body(operation)
     shown = keys.VersionContent if of_version else keys.KeyContent
 
     @endpoint(
         _name(operation, of_version),
         {200: shown},
-        body=takes,
+        body=body,
         refusals=REFUSALS,
         headers={200: ("ETag",)},
         parameters=(IF_MATCH,),
@@ -213,7 +182,7 @@ def _view(operation: Operation, of_version: bool) -> type[OperationView]:
         return self.perform(request, self.row(request, **named))
 
     post.__doc__ = operation.description
-    members = {"operation": operation, "takes": takes, "of_version": of_version, "post": post}
+    members = {"operation": operation, "takes": body, "of_version": of_version, "post": post}
     members["__doc__"] = operation.description
     return type(_class_name(operation), (OperationView,), members)
 
@@ -244,6 +213,44 @@ def _shred_view(operation: Operation, of_version: bool) -> type[OperationView]:
     return type("Shred", (ShredView,), {"of_version": of_version, "get": get, "post": post})
 
 
+_ACTS: dict[Operation, Callable[[RotationRun], object]] = {
+    Operation.PAUSE_ROTATION: rotation.pause,
+    Operation.RESUME_ROTATION: dispatch_resume,
+    Operation.CANCEL_ROTATION: rotation.cancel,
+}
+
+
+def run_operation_views() -> Iterator[tuple[str, type[views.ApiView]]]:
+    """Yield the segment and the view of each operation on rotations."""
+    for operation, act in _ACTS.items():
+        yield operation.segment, _run_view(operation, act)
+
+
+def _run_view(operation: Operation, act: Callable[[RotationRun], object]) -> type[views.ApiView]:
+    goes_on = operation is Operation.RESUME_ROTATION
+    status, more = (202, ("Location",)) if goes_on else (200, ())
+
+    @endpoint(
+        str(operation),
+        {status: rotations.RunContent},
+        refusals=(409, 412, 503) if goes_on else (409, 412),
+        headers={status: ("ETag", *more)},
+        parameters=(IF_MATCH,),
+    )
+    def post(self: views.ApiView, request: Any, run: str) -> Response:
+        found = rotations.seen_run(run, operation.action)
+        keys = keys_of(found)
+        for key in keys:
+            views.permit_operation(request, key, operation)
+        self.body(Empty)
+        with views.as_seen(request, keys[0], lambda: rotations.tag_of(rotation.find_run(found))):
+            act(found)
+        return rotations.accepted(request, found) if goes_on else rotations.shown(found)
+
+    post.__doc__ = operation.description
+    return type(operation.segment.title(), (views.ApiView,), {"post": post})
+
+
 def _name(operation: Operation, of_version: bool) -> str:
     """Name it as the commands are called: `schedule_key_deletion`."""
     verb, _, noun = operation.partition("_")
@@ -265,8 +272,7 @@ def _body(operation: Operation) -> type[Strict]:
         (Strict,),
         {"__doc__": _PARAMETERS, "__module__": __name__, **fields},
     )
-    shown = OpenApiExample("an example", example, request_only=True)
-    made: type[Strict] = extend_schema_serializer(examples=[shown])(body)
+    made: type[Strict] = takes({"an example": example})(body)
     return made
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -18,9 +18,10 @@ from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.versioning import NamespaceVersioning
 
 from envelope_fields.api.fields import IntegerInQuery, Query, printable
-from envelope_fields.api.problems import LARGEST_BODY, LengthRequired, TooLarge
+from envelope_fields.api.problems import IDEMPOTENCY_KEY, LARGEST_BODY, LengthRequired, TooLarge
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey
 from envelope_fields.middleware import RequestUser, origin_of
-from envelope_fields.policy import origin
+from envelope_fields.policy import current_principal, origin
 from envelope_fields.policy.principals import bound
 from envelope_fields.policy.requests import NOWHERE, coming_from, handled
 
@@ -142,6 +143,34 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError  # NaN and Infinity are not JSON
+
+
+# -- The name of a request that may be sent again --------------------------------------------------
+
+# A String of structured fields, as draft-ietf-httpapi-idempotency-key-header has it; or the same
+# without its quotes, as many clients send it.
+_QUOTED, _BARE = r'"(?:[ !#-\[\]-~]|\\["\\]){1,200}"', "[A-Za-z0-9._:/+=@-]{1,200}"
+NAME_OF_REQUEST = rf"\A(?:{_QUOTED}|{_BARE})\Z"
+
+
+def idempotency_key(request: Any, given: Mapping[str, Any]) -> IdempotencyKey:
+    """Return the name of a start, by which one that is sent again finds the first run.
+
+    Args:
+        request: has it in its header.
+        given: what is started.
+
+    Raises:
+        ValidationError: it is not such a name.
+    """
+    header = request.headers.get(IDEMPOTENCY_KEY)
+    if header is None:
+        return NOT_REPEATED
+    if not re.match(NAME_OF_REQUEST, header):
+        problem = 'Write it as "deploy-1742", with at most 200 characters of ASCII.'
+        raise ValidationError({IDEMPOTENCY_KEY: [problem]})
+    name = re.sub(r"\\(.)", r"\1", header[1:-1]) if header.startswith('"') else header
+    return IdempotencyKey.of(current_principal(), name, given)
 
 
 # -- Long lists in pages ---------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from rest_framework import serializers
 from rest_framework.settings import api_settings
 
 from envelope_fields.api.fields import Empty, Query, Strict, in_ecma
-from envelope_fields.api.problems import MEDIA_TYPE, phrase
-from envelope_fields.api.requests import V1
+from envelope_fields.api.problems import IDEMPOTENCY_KEY, MEDIA_TYPE, phrase
+from envelope_fields.api.requests import NAME_OF_REQUEST, V1
 from envelope_fields.lifecycle.keys import ADDRESS
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -59,6 +59,16 @@ IF_MATCH = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="The `ETag` that was seen; if it is another one by now, nothing is done (412).",
+)
+NAME_OF_START = OpenApiParameter(
+    IDEMPOTENCY_KEY,
+    {"type": "string", "pattern": in_ecma(NAME_OF_REQUEST)},
+    OpenApiParameter.HEADER,
+    description=(
+        "A name for this start. Sent again with the same body, it is answered with the first run; "
+        "with another body it is refused (422)."
+    ),
+    examples=[OpenApiExample("of a deployment", '"deploy-1742"')],
 )
 _HEADERS = {
     "ETag": "Changes with what is shown.",

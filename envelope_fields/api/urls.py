@@ -11,11 +11,11 @@ from django.http import HttpResponsePermanentRedirect
 from django.urls import Resolver404, path, re_path, register_converter, resolve
 from django.urls.converters import StringConverter
 from drf_spectacular import renderers
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields.api import census, data, events, grants, keys, operations, rotations, views
+from envelope_fields.api.fields import answers
 from envelope_fields.api.problems import no_address
 from envelope_fields.api.requests import url_of
 from envelope_fields.api.schema import document_for, endpoint
@@ -27,9 +27,7 @@ _NAMES = ("keys", "rotations", "events", "schema")
 _EXAMPLE = {name: f"https://example.com/api/v1/{name}/" for name in _NAMES}
 
 
-@extend_schema_serializer(
-    examples=[OpenApiExample("under api/v1/", _EXAMPLE, response_only=True)],
-)
+@answers("under api/v1/", _EXAMPLE)
 class RootContent(serializers.Serializer[Any]):
     """The addresses of the resources."""
 
@@ -127,7 +125,7 @@ urlpatterns = [
     path("rotations/<str:run>/failures/", rotations.Failures.as_view(), name="rotation-failures"),
     *(
         path(f"rotations/<str:run>/{name}/", view.as_view(), name=f"rotation-{name}")
-        for name, view in rotations.operation_views()
+        for name, view in operations.run_operation_views()
     ),
     path("keys/", keys.Keys.as_view(), name="keys"),
     *(

@@ -1,75 +1,38 @@
-"""Events: what is recorded of an act, in values that every database gives back as they were.
+"""Events: what is recorded of an act, the bytes that its MAC is made over, and how it is shown.
 
 A user name that is too long, or has characters that a database refuses, must not keep an act from
 being recorded, and so from being done. What was cut ends in an ellipsis.
 """
 
+from __future__ import annotations
+
+import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from django.db import connections
 from django.utils import timezone
 
 from envelope_fields import policy
-from envelope_fields.audit import trail
-from envelope_fields.models import AuditEvent, AuditOutcome, MasterKey, MasterKeyVersion
-from envelope_fields.policy import Principal
+from envelope_fields.conf import configuration
+from envelope_fields.crypto.context import encode
+from envelope_fields.models import AuditEvent
+from envelope_fields.models.audit import MAC_BYTES, NO_MAC
 
 ELLIPSIS = "…"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 LONGEST_TEXT = 2000  # within `before` and `after`
 LONGEST_INTEGER = 2**63 - 1
 _REFUSED = re.compile("[\0\ud800-\udfff]")  # NUL by PostgreSQL, lone surrogates by UTF-8
-
-
-def record(
-    action: str,
-    *,
-    actor: Principal,
-    using: str,
-    key: MasterKey | None = None,
-    version: MasterKeyVersion | None = None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> AuditEvent:
-    """Append an event to the audit trail, in the transaction of its act.
-
-    Call it last: the head row of the trail is locked until the transaction ends, and acts lock the
-    row of their key before.
-
-    Args:
-        action: what was done, as KMS names it, in snake case: `rotate`.
-        actor: on whose behalf.
-        using: the keys' database, with a transaction open.
-        key: the master key, where the act was on one.
-        version: its version, where the act was on one.
-        before: what it was; text, whole numbers, booleans, None, lists and dictionaries of these.
-        after: what it is now.
-
-    Raises:
-        TransactionManagementError: no transaction is open.
-        TypeError: `before` or `after` holds something else.
-        AuditTrailBroken: the trail cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: no MAC can be made.
-    """
-    if key is None and version is not None:
-        key = version.master_key
-    event = event_of(
-        action,
-        outcome=AuditOutcome.DONE,
-        at=now(),
-        actor=actor,
-        origin=policy.origin(),
-        key_id=key.pk if key else None,
-        key_alias=key.alias if key else None,
-        version_number=version.number if version else None,
-        before=before,
-        after=after,
-    )
-    trail.append(event, using)
-    return event
+_HEAD = re.compile(  # in docs/spec
+    rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
+)
+DOMAIN = b"audit-event-v1"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def event_of(
@@ -77,7 +40,7 @@ def event_of(
     *,
     outcome: str,
     at: datetime,
-    actor: Principal,
+    actor: policy.Principal,
     origin: policy.Origin,
     key_id: UUID | None,
     key_alias: str | None,
@@ -146,3 +109,136 @@ def _value(value: Any) -> Any:
         f"An audit event holds text, whole numbers of 64 bits, booleans, None, lists and "
         f"dictionaries, not {type(value).__name__}. Make it text."
     )
+
+
+# -- The bytes of the MAC (`docs/spec/audit-trail-v1.md`) ----------------------------------------
+
+
+def message(event: AuditEvent, predecessor: bytes) -> bytes:
+    """Return what the MAC of an event is made over.
+
+    Args:
+        event: the event, its MAC left out.
+        predecessor: the MAC of the event before, or 32 zero bytes.
+    """
+    return encode(
+        [
+            DOMAIN,
+            predecessor,
+            _integer(event.number),
+            _integer(_microseconds(event.occurred_at)),
+            event.action.encode(),
+            event.outcome.encode(),
+            event.actor_type.encode(),
+            event.actor_id.encode(),
+            event.actor_name.encode(),
+            b"" if event.key_id is None else event.key_id.bytes,
+            event.key_alias.encode(),
+            b"" if event.version_number is None else _integer(event.version_number),
+            _json(event.before),
+            _json(event.after),
+            event.address.encode(),
+            event.request_id.encode(),
+            bytes(event.mac_version),
+        ]
+    )
+
+
+def _json(value: Any) -> bytes:
+    # Databases order keys and space them as they like.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _microseconds(moment: datetime) -> int:
+    # Naive where the project has USE_TZ = False.
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=_zone_of_naive_times(), fold=1)
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _zone_of_naive_times() -> tzinfo:
+    """Return the zone in which the database takes times without one, and UTC where it has none.
+
+    PostgreSQL stores the moment, and takes a time that there is twice for the later one, as `fold`
+    does: the MAC is over what is stored, whatever USE_TZ and TIME_ZONE are when it is verified.
+    """
+    stores_zones = connections[configuration().database].features.supports_timezones
+    return timezone.get_default_timezone() if stores_zones else UTC
+
+
+def _integer(value: int) -> bytes:
+    return value.to_bytes(8, "little", signed=True)
+
+
+# -- The trail up to an event, and how events are shown -------------------------------------------
+
+
+class Head(NamedTuple):
+    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
+
+    Attributes:
+        number: of the event; 0 where there is none.
+        mac: of the event; zeros where there is none.
+    """
+
+    number: int
+    mac: bytes
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.mac.hex()}"
+
+    @classmethod
+    def of(cls, event: AuditEvent) -> Head:
+        """Return the head of a trail that ends with an event."""
+        return cls(event.number, bytes(event.mac))
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Return the head that `str` has made text of.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        number, _, mac = text.strip().partition(":")
+        if not _HEAD.fullmatch(text.strip()):
+            raise ValueError(
+                f"{text!r} is not the head of an audit trail: NUMBER:MAC, in hexadecimal"
+            )
+        return cls(int(number), bytes.fromhex(mac))
+
+
+EMPTY = Head(0, NO_MAC)
+
+
+class Acted(Protocol):
+    """A row that names who did something."""
+
+    actor_type: Any
+    actor_id: Any
+    actor_name: Any
+
+
+def event_content(event: AuditEvent) -> dict[str, Any]:
+    """Return an event as plain data; `head` is what `verify_audit_trail --head` takes."""
+    return {
+        "number": event.number,
+        "occurred_at": event.occurred_at,
+        "action": event.action,
+        "outcome": str(event.outcome),
+        "actor_type": event.actor_type,
+        "actor_id": event.actor_id,
+        "actor_name": event.actor_name,
+        "key_id": event.key_id,
+        "key_alias": event.key_alias,
+        "version_number": event.version_number,
+        "before": event.before,
+        "after": event.after,
+        "address": event.address,
+        "request_id": event.request_id,
+        "head": str(Head.of(event)),
+    }
+
+
+def actor_text(row: Acted) -> str:
+    """Return the name of the user who did something, or their type and id where they have none."""
+    return str(row.actor_name) or f"{row.actor_type} {row.actor_id}".strip()

@@ -15,26 +15,32 @@ trail goes on.
 from __future__ import annotations
 
 import logging
-import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import keyring
-from envelope_fields.audit import canonical
+from envelope_fields import keyring, policy
+from envelope_fields.audit.events import Head, event_of, message, now
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, AuditHead, AuditKey, AuditOutcome, key_changes
-from envelope_fields.models.audit import MAC_BYTES, NO_MAC
+from envelope_fields.models import (
+    AuditEvent,
+    AuditHead,
+    AuditKey,
+    AuditOutcome,
+    MasterKey,
+    MasterKeyVersion,
+    key_changes,
+)
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
@@ -43,9 +49,6 @@ logger = logging.getLogger("envelope_fields.audit")
 _OF_CHAIN = ("previous_id", "mac_version", "mac")
 
 HEAD = MAC_KEY = 1
-_HEAD = re.compile(  # in docs/spec
-    rf"0:0{{{2 * MAC_BYTES}}}|[1-9][0-9]{{0,18}}:[0-9a-f]{{{2 * MAC_BYTES}}}"
-)
 
 
 _failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
@@ -55,42 +58,58 @@ class AuditTrailBroken(EnvelopeError):
     """The audit trail cannot be continued: its key or its last event is not what it was."""
 
 
-class Head(NamedTuple):
-    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
-
-    Attributes:
-        number: of the event; 0 where there is none.
-        mac: of the event; zeros where there is none.
-    """
-
-    number: int
-    mac: bytes
-
-    def __str__(self) -> str:
-        return f"{self.number}:{self.mac.hex()}"
-
-    @classmethod
-    def parse(cls, text: str) -> Head:
-        """Return the head that `str` has made text of.
-
-        Raises:
-            ValueError: it is not one.
-        """
-        number, _, mac = text.strip().partition(":")
-        if not _HEAD.fullmatch(text.strip()):
-            raise ValueError(
-                f"{text!r} is not the head of an audit trail: NUMBER:MAC, in hexadecimal"
-            )
-        return cls(int(number), bytes.fromhex(mac))
-
-
-EMPTY = Head(0, NO_MAC)
-
-
 def head() -> Head:
     """Return the head of the trail as the database has it."""
     row = AuditHead.objects.using(configuration().database).filter(pk=HEAD).first() or AuditHead()
     return Head(row.number, stored_bytes(row.mac))
+
+
+def record(
+    action: str,
+    *,
+    actor: policy.Principal,
+    using: str,
+    key: MasterKey | None = None,
+    version: MasterKeyVersion | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEvent:
+    """Append an event to the audit trail, in the transaction of its act.
+
+    Call it last: the head row of the trail is locked until the transaction ends, and acts lock the
+    row of their key before.
+
+    Args:
+        action: what was done, as KMS names it, in snake case: `rotate`.
+        actor: on whose behalf.
+        using: the keys' database, with a transaction open.
+        key: the master key, where the act was on one.
+        version: its version, where the act was on one.
+        before: what it was; text, whole numbers, booleans, None, lists and dictionaries of these.
+        after: what it is now.
+
+    Raises:
+        TransactionManagementError: no transaction is open.
+        TypeError: `before` or `after` holds something else.
+        AuditTrailBroken: the trail cannot be continued.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: no MAC can be made.
+    """
+    if key is None and version is not None:
+        key = version.master_key
+    event = event_of(
+        action,
+        outcome=AuditOutcome.DONE,
+        at=now(),
+        actor=actor,
+        origin=policy.origin(),
+        key_id=key.pk if key else None,
+        key_alias=key.alias if key else None,
+        version_number=version.number if version else None,
+        before=before,
+        after=after,
+    )
+    append(event, using)
+    return event
 
 
 def append(event: AuditEvent, using: str) -> None:
@@ -110,7 +129,7 @@ def append(event: AuditEvent, using: str) -> None:
     event.number = row.number + 1
     event.previous_id = row.last_id
     event.mac_version = bytes(key.version_id)
-    event.mac = keyring.mac(key, canonical.message(event, bytes(row.mac)))
+    event.mac = keyring.mac(key, message(event, bytes(row.mac)))
     try:
         event.save(using=using, force_insert=True)
     except IntegrityError as error:
@@ -249,7 +268,7 @@ def _notification(event: AuditEvent) -> Callable[[], None]:
 
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
-    fields = {**log_fields(event), "audit_head": str(Head(event.number, bytes(event.mac)))}
+    fields = {**log_fields(event), "audit_head": str(Head.of(event))}
     level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
     logger.log(
         level,

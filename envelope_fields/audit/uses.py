@@ -12,35 +12,80 @@ recorded in an autonomous one. On SQLite, which lets one write at a time, they a
 transaction, and go with it.
 """
 
+from __future__ import annotations
+
 import logging
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from operator import itemgetter
 from threading import Lock
 from time import monotonic, time
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, models, transaction
+from django.db.models import F, Max, Value, functions
 from django.utils import timezone
 
 from envelope_fields import keyring
-from envelope_fields.audit import use_rows
-from envelope_fields.audit.use_rows import Day, Which, latest
 from envelope_fields.audit.write_behind import WriteBehind
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock, transactions
-from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.databases import clock, errors, transactions
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import Purpose
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.models import KeyUse, MasterKey, MasterKeyVersion
 
 CHANNELS = ("fields", "kms")  # rotations and verifications come through another one
 WRITE_SECONDS = REFUSAL_SECONDS = 60
-_SECONDS_OF_DAY = 86_400
 
+Which = tuple[bytes, date, str, str]  # version id, day, action and channel
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Day:
+    """What a version was used for on one day, and refused for; times as `timezone.now()` has them,
+    in memory, and by the clock of the keys' database in its rows.
+
+    Attributes:
+        uses, used_at: how often, and when last.
+        refused, refused_at: the same of attempts that its state did not allow.
+    """
+
+    uses: int = 0
+    used_at: datetime | None = None
+    refused: int = 0
+    refused_at: datetime | None = None
+
+    def add(self, other: Day) -> None:
+        self.uses += other.uses
+        self.refused += other.refused
+        self.used_at = latest(self.used_at, other.used_at)
+        self.refused_at = latest(self.refused_at, other.refused_at)
+
+    def later(self, by: timedelta) -> Day:
+        """Return the same with times that are so much later."""
+        used_at, refused_at = (at and at + by for at in (self.used_at, self.refused_at))
+        return replace(self, used_at=used_at, refused_at=refused_at)
+
+    def changes(self) -> dict[str, Any]:
+        """Return what a row is updated with, to have this added."""
+        counts = {"uses": self.uses, "refused": self.refused}
+        changes: dict[str, Any] = {name: F(name) + n for name, n in counts.items() if n}
+        for name, at in (("used_at", self.used_at), ("refused_at", self.refused_at)):
+            if at is not None:
+                # Of a NULL, MariaDB and SQLite make a NULL.
+                value = Value(at, output_field=models.DateTimeField())
+                changes[name] = functions.Greatest(functions.Coalesce(F(name), value), value)
+        return changes
+
+
+def latest(*moments: datetime | None) -> datetime | None:
+    """Return the latest of some moments, of which each may be missing."""
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
 class _Uses(WriteBehind):
-    """Uses that are not in the database yet, by version id, day, action and channel."""
+    """Uses that are not in the database yet."""
 
     SECONDS: ClassVar = WRITE_SECONDS
     FAILED: ClassVar = "Uses of keys could not be written yet: %s"
@@ -51,16 +96,14 @@ class _Uses(WriteBehind):
         self.is_empty = False  # the keyring counts, and does not say when
         self.lock = Lock()
         self.days: dict[Which, Day] = {}
-        self.recorded: set[bytes] = set()  # versions, on this day since 1970
-        self.recorded_day = 0.0
+        self.recorded: dict[bytes, float] = {}  # versions, and the day since 1970
         self.refusals_seen: dict[bytes, float] = {}  # versions, and until when
 
     def gather(self) -> dict[Which, Day]:
         """Take over what the keyring has counted; to be called with the lock."""
-        for each in keyring.harvest():
-            day = Day(
-                each.used.times, _moment(each.used), each.refused.times, _moment(each.refused)
-            )
+        for each in keyring.uses.harvest():
+            used, refused = each.used, each.refused
+            day = Day(used.times, _moment(used), refused.times, _moment(refused))
             when = latest(day.used_at, day.refused_at) or timezone.now()
             which = each.version_id, when.date(), each.action, each.channel
             self.days.setdefault(which, Day()).add(day)
@@ -75,19 +118,16 @@ class _Uses(WriteBehind):
 
     def write(self, using: str) -> None:
         with self.lock:
-            days, self.days = self.gather(), {}
-            try:
-                if days:
-                    use_rows.write(days, using)
-            except BaseException:
-                self.days = days
-                raise
+            if self.gather():
+                write(self.days, using)
+                self.days = {}
 
-    def recorded_on(self, day: float) -> set[bytes]:
-        """Return the versions whose use by kms this process has recorded on a day."""
-        if self.recorded_day != day:
-            self.recorded, self.recorded_day = set(), day
-        return self.recorded
+
+def _moment(counted: keyring.uses.UseCount) -> datetime | None:
+    """Return when something was last done, as far as it was done at all."""
+    if not counted.times:
+        return None
+    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))
 
 
 buffer = _Uses(_logger, keyring.here)
@@ -95,8 +135,8 @@ buffer = _Uses(_logger, keyring.here)
 
 def connect() -> None:
     """Write what was counted when there is time, and record what is refused."""
-    keyring.on_first_use(buffer.belongs_here)
-    keyring.on_refused(_record_refused)
+    keyring.uses.on_first_use(buffer.belongs_here)
+    keyring.uses.on_refused(_record_refused)
     buffer.connect()
 
 
@@ -136,10 +176,9 @@ def last_sign(
     using = configuration().database
     versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
     channels = channels or CHANNELS
-    found = [
-        use_rows.last_used(versions, using, channel__in=channels),
-        use_rows.last_refused(versions, using, channel__in=channels) if refused else None,
-    ]
+    stored = KeyUse.objects.using(using).filter(version__in=versions, channel__in=channels)
+    rows = stored.aggregate(used=Max("used_at"), refused=Max("refused_at"))
+    found = [rows["used"], rows["refused"] if refused else None]
     ids = {bytes(version.version_id) for version in versions}
     ahead = clock.ahead()
     with buffer.lock:
@@ -155,23 +194,57 @@ def to_the_second(moment: datetime | None) -> datetime | None:
     return moment and moment.replace(microsecond=0)
 
 
-def record(version_id: bytes, purpose: Purpose) -> None:
+def write(days: Mapping[Which, Day], using: str) -> bool:
+    """Add to the rows, all or none, and return whether all the versions are there.
+
+    Raises:
+        DatabaseError: it could not be written.
+    """
+    ids = {version_id for version_id, *_ in days}
+    versions = MasterKeyVersion.objects.using(using).filter(version_id__in=ids)
+    pks = {bytes(version_id): pk for pk, version_id in versions.values_list("pk", "version_id")}
+    ahead = clock.ahead()
+    rows = [  # in one order, so that two processes never wait for each other
+        ({"version_id": pks[version_id], "day": day, "action": action, "channel": channel}, added)
+        for (version_id, day, action, channel), added in sorted(days.items(), key=itemgetter(0))
+        if version_id in pks
+    ]
+    _make([names for names, _ in rows], using)
+    with transaction.atomic(using=using):
+        for names, added in rows:
+            KeyUse.objects.using(using).filter(**names).update(**added.later(ahead).changes())
+    return ids == set(pks)
+
+
+def _make(wanted: list[dict[str, Any]], using: str) -> None:
+    """Make the rows that are not there yet, outside of the transaction that changes them.
+
+    On MariaDB, two processes that meet in a row that they make would wait for each other there.
+    """
+    table = KeyUse.objects.using(using)
+    there = table.filter(version__in={names["version_id"] for names in wanted})
+    there = there.filter(day__in={names["day"] for names in wanted})
+    known = set(there.values_list("version_id", "day", "action", "channel"))
+    missing = [KeyUse(**names) for names in wanted if tuple(names.values()) not in known]
+    if missing:
+        table.bulk_create(missing, ignore_conflicts=True)
+
+
+def record(version_id: bytes, purpose: keyring.Purpose) -> None:
     """Record a use by `kms`, unless one of this day by this process is recorded already.
 
     Raises:
         MasterKeyUnusable: it could not be recorded.
     """
-    recorded = buffer.recorded_on(time() // _SECONDS_OF_DAY)
-    if version_id in recorded:
+    today = time() // 86_400
+    if buffer.recorded.get(version_id) == today:
         return
     using = configuration().database
-    now = timezone.now()
-    days = {_which(version_id, purpose, now): Day(used_at=now)}
     try:
-        if _written(days, using):
-            recorded.add(version_id)
+        if _written(_now(version_id, purpose, "used_at"), using):
+            buffer.recorded[version_id] = today
     except DatabaseError as error:
-        if says_no_table(error) or says_no_column(error):
+        if errors.says_no_table(error) or errors.says_no_column(error):
             return  # a migration that comes before ours: it is counted, and written later
         raise MasterKeyUnusable(
             f"The first use by kms of key version {version_id.hex()} on this day could not be "
@@ -184,38 +257,32 @@ def _written(days: dict[Which, Day], using: str) -> bool:
     """Write, and return whether that is committed."""
     if transactions.in_transaction(using) and transactions.has_autonomous(using):
         try:
-            if transactions.autonomous(lambda: use_rows.write(days, using), using):
+            if transactions.autonomous(lambda: write(days, using), using):
                 return True
         except DatabaseError as error:  # such as a lock that this very transaction holds
             _logger.info("The use of a key is recorded in its transaction: %s", error)
-    use_rows.write(days, using)
+    write(days, using)
     return not connections[using].in_atomic_block
 
 
-def _record_refused(version_id: bytes, purpose: Purpose) -> None:
+def _record_refused(version_id: bytes, purpose: keyring.Purpose) -> None:
     """Record an attempt that was refused, where that is possible at once; never raises."""
     seen = buffer.refusals_seen
     if purpose.channel not in CHANNELS or monotonic() < seen.get(version_id, 0):
         return
     seen[version_id] = monotonic() + REFUSAL_SECONDS
-    now = timezone.now()
-    days = {_which(version_id, purpose, now): Day(refused_at=now)}
+    days = _now(version_id, purpose, "refused_at")
     try:
         using = configuration().database
         if not transactions.in_transaction(using):
-            use_rows.write(days, using)
+            write(days, using)
         elif transactions.has_autonomous(using):
-            transactions.autonomous(lambda: use_rows.write(days, using), using)
+            transactions.autonomous(lambda: write(days, using), using)
     except Exception as error:  # the refusal itself is what the caller has to see
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
 
 
-def _which(version_id: bytes, purpose: Purpose, now: datetime) -> Which:
-    return version_id, now.date(), str(purpose.action), purpose.channel
-
-
-def _moment(counted: keyring.UseCount) -> datetime | None:
-    """Return when something was last done, as far as it was done at all."""
-    if not counted.times:
-        return None
-    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))
+def _now(version_id: bytes, purpose: keyring.Purpose, name: str) -> dict[Which, Day]:
+    now = timezone.now()
+    which = version_id, now.date(), str(purpose.action), purpose.channel
+    return {which: Day(**{name: now})}  # type: ignore[arg-type]  # by the name of a time

@@ -9,8 +9,9 @@ from enum import StrEnum
 from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring
-from envelope_fields.audit import canonical, trail
-from envelope_fields.audit.trail import EMPTY, MAC_KEY, Head, stored_bytes
+from envelope_fields.audit import trail
+from envelope_fields.audit.events import EMPTY, Head, message
+from envelope_fields.audit.trail import MAC_KEY, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -201,7 +202,7 @@ class _Walk:
         if isinstance(event, Unreadable) or self._key is None:
             return []
         try:
-            messages = [canonical.message(event, before) for before in self._predecessors]
+            messages = [message(event, before) for before in self._predecessors]
         except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
             return []  # a column holds what was never written there
         return [keyring.mac(self._key, message) for message in messages]

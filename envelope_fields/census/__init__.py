@@ -1,8 +1,8 @@
 """Which columns hold encrypted values, what their bytes mean, and how many values are in them.
 
-`columns` finds the columns, with the schema that each is in; a column's codec (`codecs`) says which
-key version a stored value names and what a rewrap replaces; `values` counts; `versions` has what
-the keys' database says of the versions; `text_copies` and `uncounted` name what is elsewhere.
+`columns` finds the columns, with the schema that each is in; a column's codec says which key
+version a stored value names and what a rewrap replaces; `values` counts; `versions` has what the
+keys' database says of the versions; `text_copies` and `uncounted` name what is elsewhere.
 """
 
 from envelope_fields.census.columns import CensusFailed

@@ -1,4 +1,9 @@
-"""The columns that hold encrypted values: each once, whatever the number of models that map it."""
+"""The columns that hold encrypted values, each once, and what their bytes mean.
+
+The census asks a column's codec which key version a stored value names, jobs ask it by what values
+are found and which bytes a rewrap replaces, and verification asks it whether a value can be read.
+An envelope is one kind of value; a column may hold others.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from django.apps import apps
 from django.db import Error, connections, router
 from django.db.models import Field, Model
 
-from envelope_fields.census.codecs import ENVELOPE, Codec
 from envelope_fields.conf import configuration
+from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
@@ -29,32 +34,97 @@ class NoSuchField(EnvelopeError):
     """No encrypted field has the name that was given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The column of an encrypted field in one database.
+class Codec:
+    """How the stored values of a column are read: an envelope as bytes, where no subclass differs.
+
+    Attributes:
+        label_at: where in a value its label is, by which the values of a key version are found.
+        marker: the bytes that each label begins with; a value without them is of another kind.
+        shortest: how many bytes a value has at least.
+        head_bytes: how many bytes in front of a value a rewrap replaces; the others stay. 0 where
+            values of this kind are not rewrapped.
+    """
+
+    label_at = slice(0, layout.HEADER_BYTES)
+    marker = layout.FORMAT_VERSION
+    shortest = layout.OVERHEAD_BYTES
+    head_bytes = layout.PAYLOAD_AT
+
+    @property
+    def label_bytes(self) -> int:
+        """How many bytes a label has."""
+        return int(self.label_at.stop - self.label_at.start)
+
+    def label(self, version_id: bytes) -> bytes:
+        """Return the label of the values under a key version."""
+        return layout.header(version_id)
+
+    def version_id(self, label: bytes) -> bytes:
+        """Return the id of the key version that a label names; the inverse of `label`."""
+        return label[len(layout.FORMAT_VERSION) :]
+
+    def envelope_head(self, head: bytes) -> bytes:
+        """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
+        return head
+
+    def stored_head(self, envelope_head: bytes) -> bytes:
+        """Return what is written in front of a value; the inverse of `envelope_head`."""
+        return envelope_head
+
+    def read(self, column: Column, value: Any) -> Any:
+        """Read a stored value as the application would, for verification.
+
+        Raises:
+            EnvelopeError: it cannot be read.
+        """
+        return column.encrypted_field.verifier(value, None, None)
+
+
+ENVELOPE = Codec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table in one database.
 
     Attributes:
         database: the alias in `DATABASES`.
-        model: the model that owns the column.
-        field: its field.
-        table_sql, column_sql: their names in the database, quoted for SQL.
-        relation: what the catalogue of the database says of the table, where it was asked.
-        schema: the schema of the table; None where the database has none, or all its encrypted
-            columns are in one and are found without its name.
-        codec: what its bytes mean.
+        table_sql: its name in the database, quoted for SQL.
+        relation: what the catalogue of the database says of it, where that was asked.
+        schema: its schema; None where the database has none, or all that are looked for are in one
+            and are found without its name.
     """
 
     database: str
-    model: type[Model]
-    field: Field[Any, Any]
     table_sql: str
-    column_sql: str
     relation: Relation = UNLOCATED
     schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column(Table):
+    """The column of an encrypted field.
+
+    Attributes:
+        model: the model that owns the column.
+        field: its field.
+        column_sql: its name in the database, quoted for SQL.
+        codec: what its bytes mean.
+    """
+
+    model: type[Model]
+    field: Field[Any, Any]
+    column_sql: str
     codec: Codec = ENVELOPE
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """By what it is found again: its database, schema, model and field."""
+        schema = self.relation.schema or ""
+        return (self.database, schema, self.model._meta.label, self.field.name)
 
     @property
     def location(self) -> str:
@@ -105,46 +175,35 @@ def tables_of(columns: Iterable[Column]) -> list[Column]:
         ) from error
 
 
-def find_column(database: str, field_path: str, schema: str = "") -> Column:
-    """Return a column by where it was found before.
+def find_column(database: str, schema: str, model: str, field: str) -> Column:
+    """Return a column by its `names`, where it was found before.
 
     Args:
         database: the alias in `DATABASES`.
-        field_path: `app_label.Model.field`.
         schema: the schema of its table; empty where the database has none.
+        model: `app_label.Model`.
+        field: the name of the field.
 
     Raises:
         NoSuchField: the model or its field is not there any more, or the schema is not.
         Error: the database cannot be looked at.
     """
-    named = (each for each in encrypted_columns(database) if str(each) == field_path)
+    wanted = (model, field)
+    named = (each for each in encrypted_columns(database) if each.names[2:] == wanted)
     for column in located(named):
-        if (column.relation.schema or "") == schema:
+        if column.names[1] == schema:
             return column
     where = f"the schema {schema!r} of the database" if schema else "the database"
     raise NoSuchField(
-        f"{field_path} is not an encrypted field in {where} {database!r} any more. Cancel the run "
-        "and start another."
+        f"{model}.{field} is not an encrypted field in {where} {database!r} any more. Cancel the "
+        "run and start another."
     )
 
 
-class Located(Protocol):
-    """A table, or a column of one: a dataclass with these attributes of `Column`."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def database(self) -> str: ...
-    @property
-    def table_sql(self) -> str: ...
-    @property
-    def relation(self) -> Relation: ...
+_Table = TypeVar("_Table", bound=Table)
 
 
-_Located = TypeVar("_Located", bound=Located)
-
-
-def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Located]:
+def in_schemas(found: Iterable[tuple[_Table, list[Relation]]]) -> list[_Table]:
     """Tell tables of one database where they are.
 
     Args:
@@ -157,7 +216,7 @@ def in_schemas(found: Iterable[tuple[_Located, list[Relation]]]) -> list[_Locate
     return located
 
 
-def _in_schemas(table: _Located, relations: list[Relation]) -> Iterator[_Located]:
+def _in_schemas(table: _Table, relations: list[Relation]) -> Iterator[_Table]:
     database = database_of(table.database)
     # A name that has its schema with it means no other.
     *schema, _ = database.names(table.table_sql)
@@ -193,7 +252,11 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
             names = quote(model._meta.db_table), quote(str(field.column))
             if names not in seen and _may_live_in(alias, model):
                 seen.add(names)
-                yield Column(alias, model, field, *names)
+                table_sql, column_sql = names
+                yield Column(
+                    database=alias, model=model, field=field,
+                    table_sql=table_sql, column_sql=column_sql,
+                )  # fmt: skip
 
 
 def named_by_fields(alias: str) -> bool:

@@ -19,9 +19,9 @@ from django.apps import apps
 from django.db import DatabaseError, connections, router
 from django.db.models import Field, Model
 
-from envelope_fields.census.columns import CensusFailed, in_schemas
+from envelope_fields.census.columns import CensusFailed, Table, in_schemas
 from envelope_fields.crypto import format as layout
-from envelope_fields.databases import UNLOCATED, Relation, database as database_of
+from envelope_fields.databases import Relation, database as database_of
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.models import MasterKey
 
@@ -78,16 +78,12 @@ def text_copies(version_ids: Iterable[bytes], *, database: str | None = None) ->
     return sorted(found, key=lambda each: str((each, each.version_id)))
 
 
-@dataclass(frozen=True, slots=True)
-class _TextTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TextTable(Table):
     """A table with its text columns: the names of fields, and their columns quoted for SQL."""
 
-    database: str
     label: str
-    table_sql: str
     columns: dict[str, str]
-    relation: Relation = UNLOCATED
-    schema: str | None = None
 
 
 def _text_tables(database: str | None) -> Iterator[_TextTable]:
@@ -108,7 +104,9 @@ def _declared(alias: str) -> Iterator[_TextTable]:
             seen |= {(model._meta.db_table, field.column) for field in model._meta.local_fields}
             if columns:
                 table_sql = quote(model._meta.db_table)
-                yield _TextTable(alias, model._meta.label, table_sql, columns)
+                yield _TextTable(
+                    database=alias, label=model._meta.label, table_sql=table_sql, columns=columns
+                )
 
 
 def _located(alias: str, tables: list[_TextTable]) -> list[_TextTable]:

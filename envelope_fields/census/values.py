@@ -14,8 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, Error
 
-from envelope_fields.census.codecs import Codec
-from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, tables_of
+from envelope_fields.census.columns import CensusFailed, Codec, Column, encrypted_columns, tables_of
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, Database, database
 from envelope_fields.databases.errors import says_no_table

@@ -6,7 +6,7 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 
 from django.core.checks import Tags, register as _register
 
-from envelope_fields.checks import admin, keys, labels, models, ordering, principals, settings
+from envelope_fields.checks import keys, labels, models, principals, settings, views
 
 __all__ = ["register"]
 
@@ -27,6 +27,6 @@ def register() -> None:
     _register(models.check_models, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
-    _register(admin.check_admin, Tags.admin)
-    _register(ordering.check_ordering, Tags.urls)
+    _register(views.check_admin, Tags.admin)
+    _register(views.check_ordering, Tags.urls)
     _register(settings.check_serializers, Tags.security)

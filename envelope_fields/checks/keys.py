@@ -11,7 +11,7 @@ from django.db.models import Model
 
 from envelope_fields import keyring
 from envelope_fields.audit import triggers
-from envelope_fields.checks.references import AppConfigs, checked_models, encrypted_fields
+from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
 from envelope_fields.checks.settings import unreachable
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable

@@ -15,12 +15,7 @@ from django.db.migrations.exceptions import (
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from envelope_fields.checks.references import (
-    AppConfigs,
-    all_models,
-    checked_models,
-    encrypted_fields,
-)
+from envelope_fields.checks.models import AppConfigs, all_models, checked_models, encrypted_fields
 from envelope_fields.fields import EncryptedFieldMixin
 
 

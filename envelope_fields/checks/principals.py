@@ -11,7 +11,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from envelope_fields.checks.keys import keys_database
-from envelope_fields.checks.references import AppConfigs, checked_models, encrypted_fields
+from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
 from envelope_fields.fields.keys import managed_by
 from envelope_fields.fields.masks import MASK
 from envelope_fields.middleware import PrincipalASGIMiddleware, PrincipalMiddleware

@@ -12,7 +12,7 @@ from django.core.serializers.xml_serializer import Serializer as XMLSerializer
 from django.db import connections
 
 from envelope_fields import keyring
-from envelope_fields.checks.references import AppConfigs, all_models, encrypted_fields
+from envelope_fields.checks.models import AppConfigs, all_models, encrypted_fields
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.databases import database
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable

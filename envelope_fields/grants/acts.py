@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from django.apps import apps
-from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import transaction
 from django.db.models import Model
@@ -21,20 +20,12 @@ from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.grants.grantees import (
-    Grantee,
-    granted_to,
-    grantee,
-    grantee_of,
-    is_effective,
-    name_of,
-    rows_of,
-)
-from envelope_fields.grants.representation import event_content
+from envelope_fields.grants import grantees
+from envelope_fields.grants.grantees import Grantee, grantee
 from envelope_fields.lifecycle.context import key_transaction, locked_key
 from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import KeyGrant, KeyState, MasterKey
-from envelope_fields.policy import UNBOUND, Action, Principal, current_principal, require, users
+from envelope_fields.policy import UNBOUND, Action, Principal, current_principal, require
 from envelope_fields.policy.users import models_of
 
 # What is done to the value of a field, and can be limited to a context.
@@ -79,7 +70,7 @@ def grant(
     named = _checked_actions(actions)
     path = _checked_context(context, named)
     end = _checked_time(expires_at)
-    named_grantee = grantee_of(to)
+    named_grantee = grantees.grantee_of(to)
     with key_transaction() as using:
         row = locked_key(using, key)
         principal = require(Action.MANAGE_GRANTS, row, actor, using=using)
@@ -101,7 +92,7 @@ def grant(
             actor=principal,
             using=using,
             key=row,
-            after=event_content(made, name_of(to)),
+            after=grantees.event_content(made, grantees.name_of(to)),
         )
     return made
 
@@ -136,7 +127,10 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
                 "Grant manage_grants to another user or group first; or name the key on purpose: "
                 f"override={str(key)!r}, or --override."
             )
-        before = event_content(row, name_of(rows_of({grantee(row)}).get(grantee(row))))
+        before = grantees.event_content(
+            row,
+            grantees.name_of(grantees.rows_of({grantee(row)}).get(grantee(row))),
+        )
         if key.grants.using(using).filter(pk=row.pk).delete()[0]:  # or its grantee was deleted
             audit.record("revoke_grant", actor=principal, using=using, key=key, before=before)
 
@@ -149,8 +143,8 @@ def _is_last(grant: KeyGrant, key: MasterKey, using: str) -> bool:
     if grant.pk not in {row.pk for row in managing}:
         return False
     lasting = [row for row in managing if _lasts_as_long(row, grant)]
-    grantees = rows_of({grantee(row) for row in lasting})
-    effective = {row.pk for row in lasting if is_effective(grantees.get(grantee(row)))}
+    known = grantees.rows_of({grantee(row) for row in lasting})
+    effective = {row.pk for row in lasting if grantees.is_effective(known.get(grantee(row)))}
     return effective == {grant.pk}
 
 
@@ -247,35 +241,32 @@ def _model_path(model: type[Model]) -> str:
 
 def connect() -> None:
     """Listen for users and groups that are deleted, once the models are there."""
-    if not apps.is_installed("django.contrib.auth"):
-        return
-    for model in models_of(get_user_model()):
-        post_delete.connect(_user_deleted, sender=model, dispatch_uid=_UID)
-    groups = users.group_model()
-    for model in models_of(groups) if groups else ():
-        post_delete.connect(_group_deleted, sender=model, dispatch_uid=_UID)
+    if apps.is_installed("django.contrib.auth"):
+        for model in grantees.models():
+            for each in models_of(model):
+                post_delete.connect(_deleted, sender=each, dispatch_uid=_UID)
 
 
-def _user_deleted(*, instance: Model, **_: Any) -> None:
-    _remove(Grantee(get_user_model()._meta.label_lower, str(instance.pk)), name_of(instance))
-
-
-def _group_deleted(*, instance: Model, **_: Any) -> None:
-    groups = users.group_model()
-    if groups is not None:
-        _remove(Grantee(groups._meta.label_lower, str(instance.pk)), name_of(instance))
+def _deleted(*, instance: Model, **_: Any) -> None:
+    deleted = grantees.named_by(instance)
+    if deleted is not None:
+        _remove(deleted, grantees.name_of(instance))
 
 
 def _remove(deleted: Grantee, name: str) -> None:
     """Remove the grants of a grantee, also a last one, which is void."""
     using = configuration().database
-    rows = KeyGrant.objects.using(using).filter(granted_to(deleted)).select_related("master_key")
+    rows = (
+        KeyGrant.objects.using(using)
+        .filter(grantees.granted_to(deleted))
+        .select_related("master_key")
+    )
     with audit.prepared(using), transaction.atomic(using=using):
         # All of them before the first event: `revoke` locks one before the head of the trail, too.
         named = [grant for grant in rows.order_by("pk") if grantee(grant) == deleted]
         gone = [grant for grant in named if _is_removed(grant, using)]
         for grant in gone:
-            before = event_content(grant, name)
+            before = grantees.event_content(grant, name)
             audit.record(
                 "revoke_grant", actor=_actor(), using=using, key=grant.master_key, before=before
             )

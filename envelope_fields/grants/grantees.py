@@ -1,13 +1,18 @@
-"""The users and groups that grants name."""
+"""The users and groups that grants name, and how grants are listed and shown with their names."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from envelope_fields.conf import configuration
+from envelope_fields.lifecycle.keys import Key, found_key
+from envelope_fields.lifecycle.representation import as_text
 from envelope_fields.models import KeyGrant
 from envelope_fields.policy import users
 
@@ -29,14 +34,24 @@ def grantee_of(to: Any) -> Grantee:
         TypeError: it is neither.
         ValidationError: its row is not in the database any more.
     """
-    for model in _models():
-        if isinstance(to, model) and to.pk is not None:
-            if not _rows(model).filter(pk=to.pk).exists():
-                what = _("There is no %(kind)s %(name)s any more.")
-                named = {"kind": to._meta.verbose_name, "name": name_of(to)}
-                raise ValidationError({"principal_id": what % named})
-            return Grantee(model._meta.label_lower, str(to.pk))
-    raise TypeError(f"{type(to).__name__} is neither a saved user nor a group that users are in")
+    named = named_by(to)
+    if named is None:
+        raise TypeError(
+            f"{type(to).__name__} is neither a saved user nor a group that users are in"
+        )
+    if not rows_of({named}):
+        what = _("There is no %(kind)s %(name)s any more.")
+        words = {"kind": to._meta.verbose_name, "name": name_of(to)}
+        raise ValidationError({"principal_id": what % words})
+    return named
+
+
+def named_by(row: Any) -> Grantee | None:
+    """Return how grants name a row; None where it is neither a saved user nor a group."""
+    for model in models():
+        if isinstance(row, model) and row.pk is not None:
+            return Grantee(model._meta.label_lower, str(row.pk))
+    return None
 
 
 def named_user(name: str) -> Any | None:
@@ -79,7 +94,7 @@ def _named(model: type[Model], column: str, name: str) -> Any | None:
 def rows_of(grantees: set[Grantee]) -> dict[Grantee, Any]:
     """Return the users and groups that are there, by their names."""
     found = {}
-    for model in _models():
+    for model in models():
         ids = [grantee.id for grantee in grantees if grantee.type == model._meta.label_lower]
         keys = [key for key in (_primary_key(model, text) for text in ids) if key is not None]
         for row in _rows(model).filter(pk__in=keys).only(*_columns(model)):
@@ -132,7 +147,8 @@ def grantee(grant: KeyGrant) -> Grantee:
     return Grantee(grant.principal_type, grant.principal_id)
 
 
-def _models() -> list[type[Model]]:
+def models() -> list[type[Model]]:
+    """Return the models whose rows grants name: that of users, and that of groups."""
     groups = users.group_model()
     return [get_user_model(), *([groups] if groups else [])]
 
@@ -152,3 +168,104 @@ def _primary_key(model: type[Model], text: str) -> Any:
         return model._meta.pk.to_python(text)
     except ValidationError:
         return None
+
+
+# -- Grants, for the admin, the API, commands and the audit trail ---------------------------------
+
+
+@dataclass(frozen=True)
+class ListedGrant:
+    """A grant, and what is known of its grantee.
+
+    Attributes:
+        grant: its row, with its master key.
+        name: the name of the user or group; empty where there is none any more.
+        void: why it is of no use: `expired`, `gone` or `inactive` (a group without an active user,
+            too); empty where it is.
+    """
+
+    grant: KeyGrant
+    name: str
+    void: str
+
+
+def list_grants(key: Key | None = None, to: Any = None) -> list[ListedGrant]:
+    """Return the grants on a key, or of a user or group, or all of them.
+
+    Args:
+        key: a master key, its id or its alias; None is every key.
+        to: a user or group; None is all of them.
+
+    Raises:
+        MasterKeyNotFound: there is no such key.
+        TypeError, ValidationError: `to` is neither a user nor a group, or is gone.
+    """
+    using = configuration().database
+    rows = KeyGrant.objects.using(using).select_related("master_key")
+    if key is not None:
+        rows = rows.filter(master_key=found_key(using, key))
+    named = None if to is None else grantee_of(to)
+    if named is not None:
+        rows = rows.filter(granted_to(named))
+    found = rows.order_by("master_key__alias", "pk")
+    return described([row for row in found if named in (None, grantee(row))])
+
+
+def described(grants: list[KeyGrant]) -> list[ListedGrant]:
+    """Return rows of grants with what is known of their grantees."""
+    known = rows_of({grantee(row) for row in grants})
+    effective = are_effective(known)
+    return [
+        ListedGrant(row, name_of(known.get(grantee(row))), _void(row, known, effective))
+        for row in grants
+    ]
+
+
+def _void(grant: KeyGrant, known: dict[Grantee, Any], effective: dict[Grantee, bool]) -> str:
+    named = grantee(grant)
+    if named not in known:
+        return "gone"
+    if not effective[named]:
+        return "inactive"
+    if grant.expires_at is not None and grant.expires_at <= timezone.now():
+        return "expired"
+    return ""
+
+
+def grant_content(listed: ListedGrant) -> dict[str, Any]:
+    """Return a grant as plain data, and what is known of its grantee."""
+    grant = listed.grant
+    return {
+        "grant": grant.pk,
+        "key": grant.master_key.alias,
+        "key_id": str(grant.master_key_id),
+        "principal_type": grant.principal_type,
+        "principal_id": grant.principal_id,
+        "name": listed.name,
+        "actions": grant.actions,
+        "context": grant.context,
+        "expires_at": grant.expires_at,
+        "void": listed.void,
+    }
+
+
+def grantee_text(listed: ListedGrant) -> str:
+    """Name the grantee of a grant, with what they are."""
+    return f"{listed.grant.principal_type} {listed.name or listed.grant.principal_id}"
+
+
+def event_content(grant: KeyGrant, name: str) -> dict[str, Any]:
+    """Return a grant as an event of the audit trail has it.
+
+    Args:
+        grant: its row.
+        name: of the grantee, for users; empty where the grantee is deleted.
+    """
+    grantee = f"{grant.principal_type} {grant.principal_id}"
+    return {
+        "grant": grant.pk,
+        "principal": f"{grantee} ({name})" if name else grantee,
+        "actions": grant.actions,
+        "context": grant.context,
+        "expires_at": as_text(grant.expires_at),
+    }

@@ -9,7 +9,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from time import monotonic
+from functools import partial
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -20,8 +21,17 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, transient
-from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
-from envelope_fields.jobs.limits import BatchSize, Limits, RateLimit, rest_before_retry, retry
+from envelope_fields.jobs.job import (
+    BatchResult,
+    BatchSize,
+    Change,
+    Failed,
+    Job,
+    Key,
+    Limits,
+    RateLimit,
+    Stored,
+)
 from envelope_fields.jobs.statements import statements
 
 _Answer = TypeVar("_Answer")
@@ -85,10 +95,11 @@ class Batches:
             EnvelopeError, ImproperlyConfigured: no value can be processed, or the rows are hidden.
             Error: the database failed, and it was not for a reason that passes.
         """
-        self._retried(self._refuse_hidden)
+        hidden = partial(database(self._using).refuse_hidden, self.column.table_sql)
+        self._retried(hidden)
         while True:
             rows = self._size.rows
-            stored = self._retried(self._reading(version_ids, after, until, rows))
+            stored = self._retried(partial(self._statements.heads, version_ids, after, until, rows))
             if not stored:
                 return
             result = self._processed(self._statements.only(version_ids, stored))
@@ -97,14 +108,6 @@ class Batches:
             if len(stored) < rows:
                 return
             after = stored[-1].key
-
-    def _refuse_hidden(self) -> None:
-        database(self._using).refuse_hidden(self.column.table_sql)
-
-    def _reading(
-        self, version_ids: Sequence[bytes] | None, after: Key | None, until: Key | None, rows: int
-    ) -> Callable[[], list[Stored]]:
-        return lambda: self._statements.heads(version_ids, after, until, rows)
 
     def _processed(self, stored: list[Stored]) -> BatchResult:
         began = monotonic()
@@ -136,30 +139,29 @@ class Batches:
         parts, errors = [changes] if changes else [], 0
         while parts and errors < self._limits.tries:
             part = parts.pop()
+            middle = len(part) // 2
             try:
                 result.moved += self._swap_once(part, only_free=errors > 0)
             except Error as error:
-                if is_about_rows(error):
-                    parts += _halves(part) if len(part) > 1 else _refused(part, error, result)
+                is_halved = is_about_rows(error)
+                if is_halved and not middle:
+                    result.failed.append(_refused(part[0], error))
                     continue
-                what = self._rest(error, errors)
-                errors += 1
-                if what is Transient.SLOW:
-                    self._size.shrink()
-                parts += _halves(part) if what is Transient.SLOW and len(part) > 1 else [part]
+                if not is_halved:
+                    is_halved = self._rest(error, errors) is Transient.SLOW
+                    errors += 1
+                    if is_halved:
+                        self._size.shrink()
+                parts += [part[middle:], part[:middle]] if is_halved and middle else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
-        began, replaces_payload = monotonic(), self._job.replaces_payload
-        ask = self._statements
+        began, ask, replaces_payload = monotonic(), self._statements, self._job.replaces_payload
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free:
                 free = ask.lock_what_is_free([change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
-            moved = 0
-            if changes:
-                stored = ask.stored_changes(changes, replaces_payload=replaces_payload)
-                moved = ask.swap(stored, replaces_payload=replaces_payload)
+            moved = ask.swap(changes, replaces_payload=replaces_payload) if changes else 0
             if not self._job.may_still_write(began):  # the next pass does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
@@ -189,6 +191,34 @@ class Batches:
         return what
 
 
+def retry(
+    attempt: Callable[[], _Answer],
+    tries: int,
+    handle: Callable[[Error, int], object],
+) -> _Answer:
+    """Return what a call returns, trying again where its database error passes.
+
+    Args:
+        attempt: the call.
+        tries: how often it is made at most.
+        handle: is given an error that is not the last, and how many there were before; it rests,
+            or raises what does not pass.
+    """
+    for number in range(tries):
+        try:
+            return attempt()
+        except Error as error:
+            if number == tries - 1:
+                raise
+            handle(error, number)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def rest_before_retry(number: int, seconds: float = 0.05) -> None:
+    """Rest longer after each failure: a second at most."""
+    sleep(min(seconds * 2**number, 1))
+
+
 def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:
     """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
     if not by_size:
@@ -215,29 +245,13 @@ def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
         )
 
 
-def _halves(changes: Sequence[Change]) -> list[Sequence[Change]]:
-    middle = len(changes) // 2
-    return [changes[middle:], changes[:middle]]
-
-
-def _refused(
-    changes: Sequence[Change], error: Error, result: BatchResult
-) -> list[Sequence[Change]]:
-    """Report a row that the database does not let change; nothing of it is left to be done."""
-    result.failed += [
-        Failed(
-            Stored(change.key, change.head, 0),
-            type(error).__name__,
-            "The database refused the new value: a constraint or a trigger of its table does.",
-        )
-        for change in changes
-    ]
-    return []
-
-
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-
-_Handler = Callable[[int, Any], Any]
+def _refused(change: Change, error: Error) -> Failed:
+    """Report a row that the database does not let change."""
+    return Failed(
+        Stored(change.key, change.head, 0),
+        type(error).__name__,
+        "The database refused the new value: a constraint or a trigger of its table does.",
+    )
 
 
 @contextmanager
@@ -247,7 +261,10 @@ def deferred_signals() -> Iterator[None]:
     Handlers run in the main thread, between any two of its steps; other threads are not disturbed.
     """
     came: list[tuple[int, Any]] = []
-    handlers = _handlers()
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
     try:
         for number in handlers:
             signal.signal(number, lambda *given: came.append(given))
@@ -257,10 +274,3 @@ def deferred_signals() -> Iterator[None]:
             signal.signal(number, handler)
         for number, frame in came:
             handlers[number](number, frame)
-
-
-def _handlers() -> dict[int, _Handler]:
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    found = {int(number): signal.getsignal(number) for number in _ENDING}
-    return {number: handler for number, handler in found.items() if callable(handler)}

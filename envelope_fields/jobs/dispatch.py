@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.crypto.context import encode
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.runs import RunOrId, all_runs, find_run, never_begun, pause, resume
+from envelope_fields.jobs.runs import RunOrId, all_runs, ended, find_run, pause, resume
 from envelope_fields.jobs.workers import RotationWorker
 from envelope_fields.lifecycle.context import expecting
 from envelope_fields.models import MasterKey, RotationRun, RotationState
@@ -60,7 +60,7 @@ class WorkerUnreachable(EnvelopeError):
 
     def __init__(self, run: RotationRun, cause: str) -> None:
         super().__init__(
-            f"The worker could not be told of the rotation {run.pk} ({cause}), which is "
+            f"The worker could not be given the rotation {run.pk} ({cause}), which is "
             f"{run.state} now. See that the worker's queue answers, and try again."
         )
         self.run = run
@@ -113,11 +113,12 @@ def _give(chosen: RotationWorker, run: RotationRun) -> None:
     try:
         chosen.begin(run.pk)
     except Exception as error:
-        logger.exception("The worker could not be told of the rotation %s", run.pk)
+        logger.exception("The worker could not be given the rotation %s", run.pk)
         if find_run(run).state != run.state:
             return  # it was given, and worked on at once: what went wrong is in the run
         cause = type(error).__name__
-        failed = never_begun(run, f"The worker could not be told of it: {cause}.")
+        message = f"No worker could be given the run: {cause}."
+        failed = ended(run, RotationState.FAILED, message, expected=RotationState.PENDING)
         raise WorkerUnreachable(failed, cause) from error
 
 

@@ -1,12 +1,12 @@
-"""A job: what it is given of each value, what it answers, and what a run has it do."""
+"""A job: what it is given of each value, what it answers, and the limits that it keeps to."""
 
-import json
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from dataclasses import asdict, dataclass, field, replace
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +21,10 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     RootKeyUnavailable,
 )
+from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationRun
+
+BATCH_SIZE = 2000
 
 Key = tuple[Any, ...]  # a row's primary key as the driver gives it, one item a column
 
@@ -194,37 +197,6 @@ def stops(error: Exception, *, about_one_key: bool = True) -> bool:
     return about_one_key and isinstance(error, _OF_KEYS)
 
 
-# Primary keys as text: ranges begin and end with them, and failures name them.
-
-_KINDS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
-    "uuid": (UUID, str, UUID),
-    "bytes": (bytes, bytes.hex, bytes.fromhex),
-    "decimal": (Decimal, str, Decimal),
-    "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),  # before date: it is one
-    "date": (date, date.isoformat, date.fromisoformat),
-    "time": (time, time.isoformat, time.fromisoformat),
-    "days": (
-        timedelta,
-        lambda item: f"{item.days} {item.seconds} {item.microseconds}",
-        lambda text: timedelta(*map(int, text.split())),
-    ),
-}
-
-
-def key_as_text(key: Key | None) -> str:
-    """Return a key as text from which `key_from_text` makes the same key; empty for None.
-
-    Raises:
-        TypeError: the driver has a type for it that is not known here.
-    """
-    return "" if key is None else json.dumps([_plain(item) for item in key])
-
-
-def key_from_text(text: str) -> Key | None:
-    """Return the key that `key_as_text` made the text of."""
-    return tuple(map(_item, json.loads(text))) if text else None
-
-
 def displayed_key(key: Key) -> str:
     """Return a key for people to read: of one column its value, of several a list of them."""
     # PostgreSQL stores no text with a zero in it.
@@ -234,19 +206,82 @@ def displayed_key(key: Key) -> str:
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
-def _plain(item: Any) -> Any:
-    if item is None or isinstance(item, bool | int | float | str):
-        return item
-    if isinstance(item, memoryview):
-        item = bytes(item)
-    for name, (kind, write, _) in _KINDS.items():
-        if isinstance(item, kind):
-            return {name: write(item)}
-    raise TypeError(f"a primary key of {type(item).__name__} cannot be written down")
+# What is asked of a database
 
 
-def _item(plain: Any) -> Any:
-    if not isinstance(plain, dict):
-        return plain
-    ((name, text),) = plain.items()
-    return _KINDS[name][2](text)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run asks of a database at most.
+
+    Attributes:
+        batch_size: rows of one transaction, at most 4,096.
+        batch_seconds: how long one may take; batches grow and shrink to stay below half of it.
+        lock_seconds: how long to wait for a lock that another transaction holds.
+        max_rate: rows per second; None is as many as it can.
+        sleep: seconds to rest after each batch.
+        tries: how often in a row the same batch may fail for a reason that passes.
+    """
+
+    batch_size: int = BATCH_SIZE
+    batch_seconds: float = 10
+    lock_seconds: float = 2
+    max_rate: float | None = None
+    sleep: float = 0
+    tries: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= WRAPS_PER_PREFIX:
+            raise ValueError(f"batch_size must be from 1 to {WRAPS_PER_PREFIX}")
+        if self.max_rate is not None and self.max_rate <= 0:
+            raise ValueError("max_rate must be more than 0")
+        if min(self.batch_seconds, self.lock_seconds) <= 0:
+            raise ValueError("batch_seconds and lock_seconds must be more than 0")
+        if self.sleep < 0 or self.tries < 1:
+            raise ValueError("sleep must be 0 or more, and tries 1 or more")
+
+    def shared_by(self, workers: int) -> Limits:
+        """Return the limits of one of several workers, which keep to the rate together."""
+        return self if self.max_rate is None else replace(self, max_rate=self.max_rate / workers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `Limits(**...)` makes the same of."""
+        return asdict(self)
+
+
+class RateLimit:
+    """Keeps to a rate, by resting after a batch. It does not make up for lost time."""
+
+    def __init__(self, limits: Limits, rest: Callable[[float], object] = sleep) -> None:
+        self._limits = limits
+        self._rest = rest
+        self._began = monotonic()
+
+    def after(self, rows: int) -> None:
+        """Rest as long as a batch of so many rows asks for."""
+        wanted = self._limits.sleep
+        if self._limits.max_rate is not None:
+            wanted = max(wanted, self._began + rows / self._limits.max_rate - monotonic())
+        if wanted > 0:
+            self._rest(wanted)
+        self._began = monotonic()
+
+
+class BatchSize:
+    """How many rows the next batch has: as many as keep well within its time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # A second's worth at most, so that a low rate is one of small batches, not of long rests.
+        self._most = max(1, min(limits.batch_size, int(limits.max_rate or limits.batch_size)))
+        self.rows = self._most
+
+    def took(self, seconds: float) -> None:
+        """Learn how long a batch took."""
+        if seconds > self._limits.batch_seconds / 2:
+            self.shrink()
+        elif seconds < self._limits.batch_seconds / 8:
+            self.rows = min(self.rows * 2, self._most)
+
+    def shrink(self) -> None:
+        """Halve the batches."""
+        self.rows = max(self.rows // 2, 1)

@@ -10,14 +10,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.limits import Limits, error_text
-from envelope_fields.lifecycle.context import key_transaction, locked_key, required
+from envelope_fields.jobs.job import Limits
+from envelope_fields.lifecycle.context import key_transaction, locked_keys, required
 from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.policy import Action, Principal, current_principal, principal_of
 
@@ -153,7 +155,6 @@ def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
                 before={name: str(before.get(name)) for name in changed},
                 after={name: str(after[name]) for name in changed},
             )  # fmt: skip
-    _refresh(run, using)
     return now
 
 
@@ -163,7 +164,6 @@ def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> Rotatio
             before = {"state": str(now.state)}
             _write_state(now, using, state)
             record(act, now, principal, using, before=before, after={"state": str(state)})
-    _refresh(run, using)
     return now
 
 
@@ -171,7 +171,10 @@ def _become(run: RunOrId, state: RotationState, act: str, actor: Any) -> Rotatio
 def _locked(
     run: RunOrId, actor: Any, already: RotationState | None = None
 ) -> Iterator[tuple[RotationRun, Principal, str]]:
-    """Lock a run; yield it as it is now, the principal who acts, and the keys' database."""
+    """Lock a run; yield it as it is now, the principal who acts, and the keys' database.
+
+    The row that the caller holds says at the end what the database says.
+    """
     known = find_run(run)  # before the transaction, which begins with a write
     with key_transaction() as using:
         lock(known, using)
@@ -180,13 +183,13 @@ def _locked(
         if not now.is_active and now.state != already:
             raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
         yield now, principal, using
+    if isinstance(run, RotationRun):
+        run.refresh_from_db(using=using)
 
 
 def lock(run: RotationRun, using: str) -> None:
     """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
-    first = run.master_key_id or key_ids_of(run).first()
-    if first is not None:
-        locked_key(using, first)
+    locked_keys(using, [run.master_key_id] if run.master_key_id else key_ids_of(run)[:1])
     RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
 
 
@@ -225,18 +228,7 @@ def record(
     )
 
 
-def _refresh(run: RunOrId, using: str) -> None:
-    """Let the row that the caller holds say what the database says."""
-    if isinstance(run, RotationRun):
-        run.refresh_from_db(using=using)
-
-
 # Ends
-
-
-def never_begun(run: RotationRun, error: str) -> RotationRun:
-    """End a run that no worker could be given, as failed: the same start may be sent again."""
-    return ended(run, RotationState.FAILED, error, expected=RotationState.PENDING)
 
 
 def ended(
@@ -247,7 +239,10 @@ def ended(
     expected: RotationState = RotationState.RUNNING,
     **numbers: int,
 ) -> RotationRun:
-    """End a run by itself, completed or failed, unless its state was changed meanwhile."""
+    """End a run by itself, completed or failed, unless its state was changed meanwhile.
+
+    One that has not begun may be started again by the same start.
+    """
     with key_transaction() as using:
         lock(run, using)
         now = find_run(run)
@@ -268,8 +263,17 @@ def failing(run: RotationRun) -> Iterator[None]:
         yield
     except Exception as error:
         with suppress(Exception):  # the database may have failed
-            ended(run, RotationState.FAILED, error_text(error))
+            ended(run, RotationState.FAILED, _error_text(error))
         raise
+
+
+def _error_text(error: Exception) -> str:
+    """Return what an error says, without the rows that some name in further lines."""
+    if isinstance(error, EnvelopeError | ImproperlyConfigured):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, Error):
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return type(error).__name__  # of whatever code, with whatever in it
 
 
 _WRITTEN = ("state", "error", "resumed_at", "moved_before", "finished_at", "start_token")
@@ -280,13 +284,10 @@ def _write_state(run: RotationRun, using: str, state: RotationState, error: str 
     now = timezone.now()
     run.state, run.error = state, error
     if state == RotationState.RUNNING:
-        run.resumed_at, run.moved_before = now, _moved_so_far(run)
-    if not run.is_active:
+        run.resumed_at = now
+        moved = run.columns.using(using).aggregate(moved=Sum("ranges__moved"))["moved"]
+        run.moved_before = moved or 0
+    if state not in ACTIVE_STATES:
         run.finished_at = now
         run.keys.using(using).update(active_key=None)
     run.save(using=using, update_fields=_WRITTEN)  # processes that work on it write the others
-
-
-def _moved_so_far(run: RotationRun) -> int:
-    columns = run.columns.using(configuration().database)
-    return columns.aggregate(moved=Sum("ranges__moved"))["moved"] or 0

@@ -1,40 +1,43 @@
-"""The work loop: pass after pass over the columns of a run, until nothing remains to be done.
+"""Work on a run: pass after pass over its columns, until nothing remains that can be moved.
+
+Others write while a run goes on; a process that has not heard of a rotation yet does so under the
+old version, for `KEY_CACHE_SECONDS`. So the census says when a run is over, not the last row.
 
 Any number of processes may work on a run at once, and any of them may die: a range that is gone
 through twice is read twice, and its values are moved once.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from uuid import UUID
 
-from django.db import Error
+from django.db import Error, connections, transaction
 from django.utils import timezone
 
+from envelope_fields.census.columns import Column, find_column
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import passes
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import BatchResult, key_from_text
-from envelope_fields.jobs.limits import Limits, rest_before_retry, retry
-from envelope_fields.jobs.passes import Pass, are_unfinished, claim, find_range, finish, unfinished
-from envelope_fields.jobs.progress import begin_range, end_range, record_met, record_moved
-from envelope_fields.jobs.runs import HEARTBEAT_EVERY, all_runs, failing, find_run, principal_of_run
-from envelope_fields.jobs.workers import process
-from envelope_fields.models import RotationRange, RotationRun, RotationState
+from envelope_fields.jobs import ranges, runs
+from envelope_fields.jobs.batches import Batches, rest_before_retry, retry
+from envelope_fields.jobs.job import BatchResult, Job, Limits, scope_of
+from envelope_fields.models import (
+    RotationColumn,
+    RotationKey,
+    RotationRange,
+    RotationRun,
+    RotationState,
+)
 from envelope_fields.policy import acting_as
 
 Watcher = Callable[[BatchResult], None]
+ByKey = Counter[UUID | None]
 
-SECONDS_BETWEEN_LOOKS = 0.5
-_POOLS = 3  # how many may break before the run is given up
-
-
-class WorkersLost(EnvelopeError):
-    """Worker processes keep ending, for instance because the system has no memory left."""
+_COLUMN = ("database", "schema", "model", "field")
 
 
 def unwatched(result: BatchResult) -> None:
@@ -53,41 +56,45 @@ def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
     """
     current = None
     while True:
-        run, planned = _begun(run)
-        current = planned or current
+        run, current = _begun(run, current)
         if not is_open(run):
             return run
-        chunk = claim(run)
+        chunk = ranges.claim(run)
         if chunk is None:
             finish(run)
             continue
-        if current is None or not current.is_of(run):
-            with failing(run):
-                current = Pass(run)
+        with runs.failing(run):
+            current = current or Pass(run)
         move_range(chunk, watch, current=current)
 
 
 def begun(run: RotationRun) -> RotationRun:
     """Return a run as it is now, with the ranges of its pass; begin it if it has not begun."""
-    return _begun(run)[0]
+    return _begun(run, None)[0]
 
 
-def _begun(run: RotationRun) -> tuple[RotationRun, Pass | None]:
-    """Return a run as it is now, and its pass where that was planned here."""
-    which = all_runs().filter(pk=run.pk, state=RotationState.PENDING)
+def _begun(run: RotationRun, known: Pass | None) -> tuple[RotationRun, Pass | None]:
+    """Return a run as it is now, and its pass where that is known or was planned here."""
+    which = runs.all_runs().filter(pk=run.pk, state=RotationState.PENDING)
     which.update(state=RotationState.RUNNING, resumed_at=timezone.now())
-    now = find_run(run)
+    now = runs.find_run(run)
     if not is_open(now) or now.is_planned:
-        return now, None
-    with failing(now):
+        return now, known if known and known.number == now.pass_number else None
+    with runs.failing(now):
         planned = Pass(now)
         planned.plan()
-    return find_run(run), planned
+    return runs.find_run(run), planned
 
 
 def is_open(run: RotationRun) -> bool:
     """Whether there is something to do on a run, as it was read."""
     return run.state == RotationState.RUNNING
+
+
+def finish(run: RotationRun) -> None:
+    """End a run whose pass is done, or begin another one."""
+    with runs.failing(run):
+        Pass(run).finish()
 
 
 def move_range(
@@ -108,150 +115,181 @@ def move_range(
     Raises:
         EnvelopeError, ImproperlyConfigured, Error: the run cannot go on, and says so.
     """
-    ended = False
-    while not ended and is_open(run := find_run(chunk.column.run_id)):
-        limits = Limits(**run.limits).shared_by(workers)
-        with failing(run), acting_as(principal_of_run(run)):
-            current = current or Pass(run)
-            ended = _moved_with_retries(chunk, run, current, limits, watch)
 
-
-def _moved_with_retries(
-    chunk: RotationRange, run: RotationRun, current: Pass, limits: Limits, watch: Watcher
-) -> bool:
     def rest(error: Error, number: int) -> None:
         if not passes(error, chunk.column.database, configuration().database):
             raise error
         rest_before_retry(number, 0.1)
 
-    return retry(partial(_moved, chunk, run, current, limits, watch), limits.tries, rest)
+    ended = False
+    while not ended and is_open(run := runs.find_run(chunk.column.run_id)):
+        limits = Limits(**run.limits).shared_by(workers)
+        with runs.failing(run), acting_as(runs.principal_of_run(run)):
+            current = current or Pass(run)
+            ended = retry(partial(_moved, chunk, run, current, limits, watch), limits.tries, rest)
 
 
 def _moved(
     chunk: RotationRange, run: RotationRun, current: Pass, limits: Limits, watch: Watcher
 ) -> bool:
     """Go through a range; return whether to the end, or the run has changed meanwhile."""
-    column = current.column(chunk.column)
-    batches = Batches(column, current.job(chunk.column), limits, partial(record_moved, chunk))
-    version_ids = current.scope.version_ids(column)
-    begin_range(chunk)
-    for result in batches.between(
-        version_ids, key_from_text(chunk.after), key_from_text(chunk.until) or ()
-    ):
-        record_met(chunk, result)
+    column, job = current.job(chunk.column)
+    batches = Batches(column, job, limits, partial(ranges.record_moved, chunk))
+    ranges.begin_range(chunk)
+    for result in batches.between(current.scope.version_ids(column), *ranges.bounds(chunk)):
+        ranges.record_met(chunk, result)
         watch(result)
         if not _goes_on(run):
             return False
-    end_range(chunk)
+    ranges.end_range(chunk)
     return True
 
 
 def _goes_on(run: RotationRun) -> bool:
     """Write a heartbeat where it is due; return whether the run is as it was read, and running."""
-    mine, now = all_runs().filter(pk=run.pk), timezone.now()
+    mine, now = runs.all_runs().filter(pk=run.pk), timezone.now()
     found = mine.values_list("state", "limits", "heartbeat_at").first()
     state, limits, heartbeat_at = found or (None, None, None)
     goes_on = state == RotationState.RUNNING and limits == run.limits
     # Most batches do without this commit. Another machine's clock may be ahead.
-    is_known = heartbeat_at is not None and timedelta(0) <= now - heartbeat_at < HEARTBEAT_EVERY
+    is_known = (
+        heartbeat_at is not None and timedelta(0) <= now - heartbeat_at < runs.HEARTBEAT_EVERY
+    )
     if not (goes_on and is_known):
         mine.update(heartbeat_at=now)
     return goes_on
 
 
-# Several processes on this machine
-
-
-def work_in_processes(
-    run: RotationRun, workers: int, look: Callable[[RotationRun], object]
-) -> RotationRun:
-    """Work on a run in several processes until it is over, or is paused or cancelled.
+class Pass:
+    """One pass of a run: its scope, its columns and what was met in them are found out once.
 
     Args:
         run: the run.
-        workers: how many processes.
-        look: called twice a second.
-
-    Raises:
-        WorkersLost: processes ended again and again; the run can be worked on again.
-        Exception: what a process raised: the run cannot go on, and says so.
     """
-    pools = _POOLS
-    while is_open(run := begun(run)):
-        chunks = unfinished(run)
-        if not chunks:
-            finish(run)
-            continue
-        try:
-            _share_out(chunks, workers, partial(look, run))
-        except BrokenProcessPool as error:
-            pools -= 1
-            if not pools:
-                raise WorkersLost(
-                    "Worker processes ended before their work did. Look for what ended them, such "
-                    f"as a lack of memory, and work on the run {run.pk} again."
-                ) from error
-    return run
+
+    def __init__(self, run: RotationRun) -> None:
+        self.run = run
+        self.number = run.pass_number
+        self.scope = scope_of(run)
+        self._jobs: dict[int, tuple[Column, Job]] = {}
+
+    def job(self, row: RotationColumn) -> tuple[Column, Job]:
+        """Return the column of one of the run's rows, and its job, the same for all its ranges.
+
+        Raises:
+            NoSuchField: the model or its field is not there any more, or the schema is not.
+            Error: the database cannot be looked at.
+        """
+        if row.pk not in self._jobs:
+            column = find_column(row.database, row.schema, row.model, row.field)
+            self._jobs[row.pk] = column, self.scope.job(column)
+        return self._jobs[row.pk]
+
+    def plan(self, remaining: Mapping[Column, int] | None = None) -> None:
+        """Cut what the pass goes over into ranges; those that another process has cut stay.
+
+        Args:
+            remaining: how many values each column still holds, where the pass before has counted.
+        """
+        found: ByKey = Counter()
+        for column in self.scope.columns():
+            if self.number == 1:
+                by_key = self.scope.count(column)
+                found += by_key
+                values = by_key.total()
+            elif remaining is not None:
+                values = remaining.get(column, 0)
+            else:  # what the last pass is done with is not gone over again
+                values = self._remaining(column, self.number - 1)[0]
+            if values:
+                ranges.cut(self._row(column, values), column, self.number)
+        if self.number == 1:
+            _record_by_key(self.run, found, "total", "remaining")
+        here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number)
+        here.update(is_planned=True, heartbeat_at=timezone.now())
+
+    def finish(self) -> None:
+        """End the run, or begin another pass, where the census says that it must.
+
+        To be called on what is found out anew after the last range: keys may have been rotated.
+        """
+        found = {column: self._remaining(column, self.number) for column in self.scope.columns()}
+        remaining = {column: values for column, (values, _) in found.items() if values}
+        by_key = sum((each for _, each in found.values()), Counter())
+        _record_by_key(self.run, by_key, "remaining")
+        lately = [each.moved for each in self._met if each.number >= self.number - 1]
+        end = partial(runs.ended, self.run, moved=self._met.moved, failed=self._met.failed)
+        if not remaining:
+            end(RotationState.COMPLETED)
+        elif self.number == 1 or any(lately):
+            self._begin_next(remaining)
+        else:
+            error = (
+                f"{sum(remaining.values()):,} values stayed where they are in two passes: others "
+                "held locks on their rows all the time, or their key changed while they were "
+                "written. Run it again."
+            )
+            end(RotationState.FAILED, error)
+
+    def _begin_next(self, remaining: Mapping[Column, int]) -> None:
+        here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number, is_planned=True)
+        if here.update(pass_number=self.number + 1, is_planned=False):
+            Pass(runs.find_run(self.run)).plan(remaining)
+
+    def _remaining(self, column: Column, after_pass: int) -> tuple[int, ByKey]:
+        """Count the values of a column that are still to be moved, after a pass; and by key.
+
+        What failed in it would fail again. The census does not see what is under the current
+        version and does not belong there; of that, what was skipped remains.
+        """
+        by_key = self.scope.count_remaining(column)
+        values, row = by_key.total(), self._rows.get(column.names)
+        for met in self._met.latest(until=after_pass):
+            if met.column == row:
+                values = max(values - met.failed, 0)
+                if self.scope.sees_only_by_looking(column):
+                    values = max(values, met.skipped)
+        return values, by_key
+
+    @cached_property
+    def _met(self) -> ranges.Sums:
+        return ranges.sums_of([self.run.pk])
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, ...], int]:
+        """The ids of the run's rows of columns, by where these are."""
+        rows = self.run.columns.using(configuration().database).values_list(*_COLUMN, "pk")
+        return {row[:-1]: row[-1] for row in rows}
+
+    def _row(self, column: Column, values: int) -> RotationColumn:
+        using = configuration().database
+        with transaction.atomic(using=using):
+            ranges.lock_run(self.run.pk)
+            row, _ = RotationColumn.objects.using(using).get_or_create(
+                run=self.run,
+                **dict(zip(_COLUMN, column.names, strict=True)),
+                defaults={"total": values},
+            )
+        return row
 
 
-def _share_out(chunks: Sequence[RotationRange], workers: int, look: Callable[[], object]) -> None:
-    pool = process.pool(workers)
-    try:
-        waiting: set[Future[None]] = {
-            pool.submit(process.call, __name__, "move_in_child", chunk.pk, workers)
-            for chunk in chunks
-        }
-        while waiting:
-            done, waiting = wait(waiting, SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-            for each in done:
-                each.result()
-            look()
-    except BaseException:
-        # Not waited for: they end when the run does, and what interrupts us has yet to end it.
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def move_in_child(range_id: int, workers: int) -> None:
-    """Do the job of a run in a range, as one of several workers."""
-    chunk = find_range(range_id)
-    if chunk is not None:
-        move_range(chunk, workers=workers)
-
-
-# Tasks of a queue, as functions of ids. A task may be lost, or be done twice: a range that is done
-# is left, and one that was begun is gone through again, where it finds moved values moved.
-
-
-def begin_task(run_id: UUID) -> list[int]:
-    """Begin a pass of a run, or take it up again; return the ids of the ranges to be moved.
-
-    Raises:
-        EnvelopeError, ImproperlyConfigured, Error: the run cannot go on, and says so.
-    """
-    while is_open(run := begun(find_run(run_id))):
-        chunks = [chunk.pk for chunk in unfinished(run)]
-        if chunks:
-            return chunks
-        finish(run)
-    return []
-
-
-def move_task(range_id: int) -> UUID | None:
-    """Do the job of a run in a range; return the id of its run if that is to be begun again.
-
-    Raises:
-        EnvelopeError, ImproperlyConfigured, Error: the run cannot go on, and says so.
-    """
-    chunk = find_range(range_id)
-    if chunk is None:
-        return None
-    run = find_run(chunk.column.run_id)
-    if chunk.done_at is None:
-        move_range(chunk)
-        run = find_run(run.pk)
-    if not is_open(run) or are_unfinished(run):
-        return None
-    finish(run)
-    return run.pk if is_open(find_run(run.pk)) else None
+def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:
+    """Write how many values there are under each key, of a run about several."""
+    if run.master_key_id is not None:
+        return
+    using = configuration().database
+    rows = RotationKey.objects.using(using).filter(run=run.pk)
+    rows.update(**dict.fromkeys(names, 0))
+    changed = [
+        RotationKey(pk=pk, run=run, master_key_id=key_id, **dict.fromkeys(names, values[key_id]))
+        for pk, key_id in rows.values_list("pk", "master_key_id")
+        if values[key_id]
+    ]
+    names_target = connections[using].features.supports_update_conflicts_with_target
+    rows.bulk_create(
+        changed,
+        update_conflicts=True,
+        update_fields=names,
+        unique_fields=["pk"] if names_target else None,
+        batch_size=KEYS_IN_A_QUERY,
+    )

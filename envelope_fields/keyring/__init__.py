@@ -7,24 +7,12 @@ policy admits a caller, where `uses` are counted, and `values` are encrypted and
 decrypted with them.
 """
 
-from envelope_fields.keyring.bound import BOUND, cache_seconds
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
-from envelope_fields.keyring.materials import check_version
-from envelope_fields.keyring.uses import (
-    WRITE_FIELD,
-    Harvest,
-    Purpose,
-    UseCount,
-    harvest,
-    harvest_uses,
-    here,
-    on_first_use,
-    on_refused,
-    refused,
-)
+from envelope_fields.keyring.materials import check_version, identify_version
+from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, harvest_uses, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
@@ -41,13 +29,9 @@ from envelope_fields.keyring.wrapping import (
 )
 
 __all__ = [
-    "BOUND",
     "WRITE_FIELD",
     "Handle",
-    "Harvest",
     "Purpose",
-    "UseCount",
-    "cache_seconds",
     "check_root_key",
     "check_version",
     "decrypt",
@@ -60,15 +44,13 @@ __all__ = [
     "forget",
     "generate_audit_key",
     "generate_version",
-    "harvest",
     "harvest_uses",
     "has_audit_key",
     "here",
+    "identify_version",
     "load_handle",
     "mac",
-    "on_first_use",
     "on_refresh",
-    "on_refused",
     "open_audit_key",
     "refuse_uncommitted",
     "refused",

@@ -22,8 +22,7 @@ from envelope_fields.databases import database_of
 from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials
-from envelope_fields.keyring.bound import table_now
-from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.table import Table, table_now
 from envelope_fields.models import key_changes
 from envelope_fields.policy.data import PolicyData
 

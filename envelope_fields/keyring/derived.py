@@ -21,9 +21,9 @@ from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Purpose, counted, here, refused
 from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
 from envelope_fields.policy.data import PolicyData
-from envelope_fields.policy.decisions import Attempt
 from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
 

@@ -31,9 +31,9 @@ from envelope_fields.keyring.uses import READ_FIELD, counted, here
 from envelope_fields.keyring.values import decrypt, decrypted
 from envelope_fields.models import key_changes
 from envelope_fields.policy import authorization
+from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy
-from envelope_fields.policy.decisions import Attempt
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 from envelope_fields.policy.requests import in_flight
 

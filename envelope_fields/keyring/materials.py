@@ -186,6 +186,18 @@ def check_version(version_id: bytes) -> None:
     wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
 
 
+def identify_version(row: rows.KeyRow) -> str:
+    """Return what the root key says that a key version was wrapped with; may be empty.
+
+    Its material is opened, and wiped at once; otherwise as `check_version`.
+    """
+    material, wrapping_key_id = wrapping.unwrap_identified(
+        row.root_key, row.wrapped_material, row.context
+    )
+    wipe(material)
+    return wrapping_key_id
+
+
 def is_cached(row: rows.KeyRow) -> bool:
     """Whether the material of a version is here, so that no root key has to be asked."""
     return row.context in _plaintext

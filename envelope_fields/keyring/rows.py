@@ -1,34 +1,26 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from uuid import UUID
-from weakref import WeakSet
 
-from django.db import DatabaseError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import DatabaseError, connections
 from django.db.models import Q, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
-from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
 from envelope_fields.policy import KeyVersionState
 
-# Columns of migration 0001 alone: values are read and written while later ones are applied. That
-# `opened_at` is there is found out.
-_with_opened_at: WeakSet[BaseDatabaseWrapper] = WeakSet()
+# Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key",
 )  # fmt: skip
-
-
-_Read = TypeVar("_Read")
 
 
 class KeyRow(NamedTuple):
@@ -95,7 +87,7 @@ def current_version(key: str | UUID, usage: KeyUsage | None = KeyUsage.ENCRYPT_D
             could not be read.
     """
     versions = _versions().filter(_which(key))
-    row = _newest_opened(versions)
+    row = _newest(_opened(versions))
     if row is None or key not in (row.state.alias, row.state.key_id):  # it may differ in case
         raise _none_opened(key, versions)
     return _of_usage(row, usage)
@@ -170,31 +162,8 @@ def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
     return None if columns is None else _row(*columns)
 
 
-def _newest_opened(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
-    """Read the version with the highest number of those that were opened."""
-    return _of_opened(versions, _newest)
-
-
-def _of_opened(
-    versions: QuerySet[MasterKeyVersion], read: Callable[[QuerySet[MasterKeyVersion]], _Read]
-) -> _Read:
-    """Read those versions that were opened."""
-    connection = connections[versions.db]
-    try:
-        with _unbroken(connection):
-            found = read(versions.filter(opened_at__isnull=False))
-    except MasterKeyUnusable as error:
-        if not (isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__)):
-            raise
-        return read(versions)  # before the migration that adds the column, all were opened
-    _with_opened_at.add(connection)
-    return found
-
-
-def _unbroken(connection: BaseDatabaseWrapper) -> Any:
-    """Keep a transaction whole where the column may not be there yet."""
-    may_fail = connection.in_atomic_block and connection not in _with_opened_at
-    return transaction.atomic(using=connection.alias) if may_fail else nullcontext()
+def _opened(versions: QuerySet[MasterKeyVersion]) -> QuerySet[MasterKeyVersion]:
+    return versions.filter(opened_at__isnull=False)
 
 
 def matching(which: Q) -> list[KeyRow]:
@@ -210,7 +179,7 @@ def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
 
 def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
     """Return the current version of each of some master keys, where it has one; errors as above."""
-    found = _of_opened(_versions().filter(master_key__in=key_ids), _all)
+    found = _all(_opened(_versions().filter(master_key__in=key_ids)))
     return list({row.state.key_id: row for row in found}.values())
 
 

@@ -19,15 +19,14 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.bound import cache_seconds
 from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.keyring.derived import refuse_uncommitted
-from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table
+from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
-from envelope_fields.policy.decisions import Attempt
 
 __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 

@@ -22,7 +22,7 @@ from envelope_fields.crypto import format as layout, xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.exceptions import MasterKeyUnusable, RootKeyRefused
 from envelope_fields.models import KeyUsage
-from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Wrapped
+from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
 _Answer = TypeVar("_Answer")
 
@@ -67,7 +67,7 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
     """
     wrapped = _checked(root_key, _ask(root_key, lambda root: root.wrap(material, context)))
     try:
-        opened = unwrap(root_key, wrapped.material, context)
+        opened, wrapping_key_id = unwrap_identified(root_key, wrapped.material, context)
     except MayNotUnwrap:
         return Wrapping(*wrapped, is_opened=False)
     try:
@@ -76,20 +76,40 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
         wipe(opened)
     if not same:
         raise RootKeyRefused(f"The root key {root_key!r} does not give back what it wrapped.")
-    return Wrapping(*wrapped, is_opened=True)
+    wrapping_key_id = wrapping_key_id or wrapped.wrapping_key_id
+    return Wrapping(wrapped.material, wrapping_key_id, is_opened=True)
 
 
 def unwrap(root_key: str, wrapped: bytes, context: KeyVersionContext) -> KeyBuffer:
     """Have a root key open material, which the caller wipes; errors as above."""
-    material: Any = _ask(root_key, lambda root: root.unwrap(wrapped, context))
-    if isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material):
+    return _taken_over(
+        root_key, Unwrapped(_ask(root_key, lambda root: root.unwrap(wrapped, context)))
+    )[0]
+
+
+def unwrap_identified(
+    root_key: str, wrapped: bytes, context: KeyVersionContext
+) -> tuple[KeyBuffer, str]:
+    """Have a root key open material, which the caller wipes, and say what it was wrapped with."""
+    return _taken_over(
+        root_key, _ask(root_key, lambda root: root.unwrap_identified(wrapped, context))
+    )
+
+
+def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
+    """Return in a buffer of ours what a backend opened, and wipe what it gave."""
+    given: Any = answer if isinstance(answer, Unwrapped) else (None, None)
+    material, wrapping_key_id = given
+    del answer, given  # error reports show the variables of each frame
+    if _is_material(material) and _is_id(wrapping_key_id):
         buffer = KeyBuffer(material)
         wipe(material)
-        return buffer
-    del material  # error reports show the variables of each frame
+        return buffer, wrapping_key_id
+    del material
     raise RootKeyRefused(
         f"The backend of the root key {root_key!r} must return {xaes.KEY_BYTES} bytes in a "
-        "bytearray, and leave the wiping to its caller."
+        "bytearray, and leave the wiping to its caller; where it returns an id beside them, "
+        f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
     )
 
 
@@ -230,8 +250,15 @@ def _checked(root_key: str, answer: Any) -> Wrapped:
 
 
 def _is_storable(material: Any, wrapping_key_id: Any) -> bool:
-    is_text = isinstance(wrapping_key_id, str) and len(wrapping_key_id) <= WRAPPING_KEY_ID_LENGTH
-    return isinstance(material, bytes) and is_text
+    return isinstance(material, bytes) and _is_id(wrapping_key_id)
+
+
+def _is_id(wrapping_key_id: Any) -> bool:
+    return isinstance(wrapping_key_id, str) and len(wrapping_key_id) <= WRAPPING_KEY_ID_LENGTH
+
+
+def _is_material(material: Any) -> bool:
+    return isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material)
 
 
 def _after_fork() -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -178,6 +178,12 @@ class ShredCertificate:
 
     def _not_counted(self) -> str:
         return "".join(f"Not counted: {each}.\n" for each in self.not_counted)
+
+
+def shred_content(agreed: ShredConfirmation | ShredCertificate) -> dict[str, Any]:
+    """Return what is to be destroyed, or was, as plain data."""
+    fields = [each._asdict() for each in agreed.fields]
+    return {**asdict(agreed), "fields": fields, "total": agreed.total}
 
 
 def counted_fields(rows: Iterable[CensusRow]) -> tuple[FieldCount, ...]:

@@ -5,23 +5,31 @@ key follow each other.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from envelope_fields import audit
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    KeyAccessDenied,
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+)
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, condition, existing, same_case
-from envelope_fields.lifecycle.operations import Operation
-from envelope_fields.lifecycle.representation import Row, named
+from envelope_fields.lifecycle.operations import Operation, state_after
+from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import AuditEvent, AuditKey, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
@@ -101,15 +109,43 @@ def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion |
 
 def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    which = condition(key)
-    rows = MasterKey.objects.using(using)
+    rows = _locked_rows(using, **condition(key))
+    row = existing(same_case(rows[0] if rows else None, key), using, key)
+    return _as_expected(row)
+
+
+def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
+    """Lock master keys in the order of their ids, until the transaction ends; return their rows.
+
+    Raises:
+        MasterKeyNotFound: one is not there.
+    """
+    wanted = sorted(set(key_ids))
+    found: list[MasterKey] = []
+    for start in range(0, len(wanted), KEYS_IN_A_QUERY):
+        found += _locked_rows(using, pk__in=wanted[start : start + KEYS_IN_A_QUERY])
+    if len(found) < len(wanted):
+        missing = sorted(set(wanted).difference(row.pk for row in found))
+        raise MasterKeyNotFound(
+            f"There is no master key {missing[0]} in the database {using!r}"
+            f"{f', nor {len(missing) - 1:,} others' if len(missing) > 1 else ''}."
+        )
+    return [_as_expected(row) for row in found]
+
+
+def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
+    # Not of the manager, which would announce a change of the keys.
+    rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
     # SQLite has no row locks: a first write takes its one lock, before anything is read.
-    rows.filter(**which).update(state=F("state"))
-    row = existing(same_case(rows.select_for_update().filter(**which).first(), key), using, key)
+    rows.update(state=F("state"))
+    return list(rows.order_by("pk").select_for_update())
+
+
+def _as_expected(key: MasterKey) -> MasterKey:
     check = _expectation.get()
     if check is not None:
-        check(row)
-    return row
+        check(key)
+    return key
 
 
 def _older_version(using: str, key: MasterKey, version: MasterKeyVersion) -> MasterKeyVersion:
@@ -151,14 +187,42 @@ class OperationContext:
             setattr(self.row, name, value)
         self.row.save(using=self.using, update_fields=list(columns))
 
-    def become(self, state: KeyState, *, wait: timedelta | None = None) -> None:
-        """Write another state, when that was, and where it is one of waiting, until when."""
+    def become(
+        self, state: KeyState, operation: Operation, *, wait: timedelta | None = None, **more: Any
+    ) -> None:
+        """Write another state, when that was, and where it is one of waiting, until when.
+
+        Args:
+            state: the state.
+            operation: what the audit trail says that leads there.
+            wait: how long the key waits in it.
+            **more: what the trail says beside the state.
+        """
+        before = state_content(self.row)
         # Until the commit, readers find the state as it was, so there must be little to wait for.
         audit.hold(self.using)
         now = clock.now()
         self.set(
             state=state, state_changed_at=now, deletion_at=None if wait is None else now + wait
         )
+        self.record(operation, before, {**state_content(self.row), **more})
+
+    def is_as(self, read: Row) -> bool:
+        """Whether the state is still that of a row that was read before."""
+        row = self.row
+        return (row.state, row.state_changed_at) == (read.state, read.state_changed_at)
+
+    def refuse_unless_as(self, read: Row, advice: str = "") -> None:
+        """Raise if the state was changed since a row was read.
+
+        Raises:
+            MasterKeyUnusable: it was.
+        """
+        if not self.is_as(read):
+            raise MasterKeyUnusable(
+                f"The state of {named(self.row)} was changed while the values under it were "
+                f"counted: it is {self.row.state.replace('_', ' ')}.{advice}"
+            )
 
     def record(self, action: str, before: dict[str, Any], after: dict[str, Any]) -> AuditEvent:
         """Append the audit event to the same transaction (law 9)."""
@@ -194,6 +258,31 @@ def performing(
         principal = required(action or operation.action, row, actor, using)
         yield (done := OperationContext(using, principal, row, version))
     update_known(key, done.row)
+
+
+@contextmanager
+def performing_again(
+    operation: Operation, first: OperationContext, key: KeyOrVersion, actor: Any
+) -> Iterator[OperationContext]:
+    """Lock a key or version once more, after values were counted; see `performing`.
+
+    Args:
+        operation, actor: as for `performing`.
+        first: what was done to it before.
+        key: the caller's row.
+    """
+    which = copy(first.row)  # `performing` updates it
+    with expecting(lambda _: None), performing(operation, which, actor) as done:
+        yield done
+    update_known(key, done.row)
+
+
+def switch(operation: Operation, key: KeyOrVersion, actor: Any) -> None:
+    """Do an operation that changes the state and nothing else; errors as `performing` has them."""
+    with performing(operation, key, actor) as done:
+        to = state_after(operation, done.row)
+        if to != done.row.state:
+            done.become(to, operation)
 
 
 def required(action: Action, key: MasterKey, actor: Any, using: str) -> Principal:

@@ -15,15 +15,7 @@ from django.db.models import QuerySet
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.policy import (
-    Action,
-    Denial,
-    allowed_actions,
-    current_principal,
-    keys_open_to,
-    notify as notify_denied,
-    principal_of,
-)
+from envelope_fields.policy import Action, Attempt, acting, allowed_actions, keys_open_to, notify
 
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion
@@ -125,10 +117,8 @@ def existing(row: _Row | None, using: str, key: KeyOrVersion) -> _Row:
 
 def condition(key: Key) -> dict[str, Any]:
     """Return the condition on the row of a key."""
-    if isinstance(key, MasterKey):
-        return {"pk": key.pk}
-    if isinstance(key, UUID):
-        return {"pk": key}
+    if isinstance(key, MasterKey | UUID):
+        return {"pk": getattr(key, "pk", key)}
     if isinstance(key, str):
         return {"alias": key}
     raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
@@ -142,27 +132,23 @@ def has_permission(user: Any, codename: str) -> bool:
 
 def actions_on(key: MasterKey, actor: Any = None) -> set[Action]:
     """Return what the policy of a key lets a user do; None is the current principal."""
-    return allowed_actions(Action, key, _principal(actor), using=configuration().database)
+    return allowed_actions(Action, key, acting(actor), using=configuration().database)
 
 
 def may_on(key: MasterKey, *actions: Action, actor: Any = None) -> bool:
     """Whether the policy of a key lets a user do one of some actions."""
     using = configuration().database
-    return bool(allowed_actions(actions, key, _principal(actor), using=using))
+    return bool(allowed_actions(actions, key, acting(actor), using=using))
 
 
 def open_keys(action: Action, actor: Any = None) -> QuerySet[MasterKey]:
     """Return the keys with which a user may do something, by the policies of the keys."""
     using = configuration().database
     keys = MasterKey.objects.using(using)
-    return keys.filter(keys_open_to(action, _principal(actor), using=using))
+    return keys.filter(keys_open_to(action, acting(actor), using=using))
 
 
 def record_denial(action: Action | str, key: MasterKey | None, actor: Any = None) -> None:
     """Have a refused attempt logged, and stored in the audit trail."""
     pk, alias = (None, None) if key is None else (key.pk, key.alias)
-    notify_denied(Denial(_principal(actor), action, pk, alias))
-
-
-def _principal(actor: Any) -> Any:
-    return current_principal() if actor is None else principal_of(actor)
+    notify(Attempt(action, pk, alias).denied_to(acting(actor)))

@@ -66,7 +66,7 @@ def create_default_key(apps: Any, using: str) -> None:
         alias=DEFAULT_ALIAS,
         description=_DESCRIPTION,
         usage=KeyUsage.ENCRYPT_DECRYPT,
-        managed_by=KeyManager.APPLICATION,  # not yet in migration 0002; 0003 says it of that key
+        managed_by=KeyManager.APPLICATION,
     )
     version = _row(version_model, master_key_id=key_id, **made)
     # Two processes that migrate at once both come here; only one can have the alias.

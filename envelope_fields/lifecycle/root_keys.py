@@ -15,16 +15,10 @@ from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.lifecycle.context import (
-    Refused,
-    collecting,
-    key_transaction,
-    locked_key,
-    required,
-)
+from envelope_fields.lifecycle.context import Refused, collecting, key_transaction, performing
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
-from envelope_fields.policy import APPLICATION, Action, current_principal, principal_of
+from envelope_fields.policy import APPLICATION, acting
 
 Row = MasterKeyVersion | AuditKey
 _TRIES = 3
@@ -119,25 +113,17 @@ def _move_version(version: MasterKeyVersion, to_root_key: str, actor: Any) -> bo
     if read.root_key == to_root_key or read.state.state == KeyState.DESTROYED:
         return False
     columns = keyring.rewrapped(read, to_root_key)  # in no transaction: it may take long
-    with key_transaction() as using:
-        key = locked_key(using, version.master_key_id)
-        principal = required(Action.ROTATE, key, actor, using)
-        if not _swap(MasterKeyVersion.objects.using(using), version, read, columns):
+    operation = Operation.REWRAP_MASTER_KEY
+    with performing(operation, version.master_key_id, actor) as done:
+        if not _swap(MasterKeyVersion.objects.using(done.using), version, read, columns):
             return False
-        audit.record(
-            "rewrap_master_key",
-            actor=principal,
-            using=using,
-            key=key,
-            version=version,
-            before={"root_key": read.root_key},
-            after={"root_key": to_root_key},
-        )
+        done.version = version
+        done.record(operation, {"root_key": read.root_key}, {"root_key": to_root_key})
     return True
 
 
 def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
-    principal = current_principal() if actor is None else principal_of(actor)
+    principal = acting(actor)
     if principal != APPLICATION:
         raise KeyAccessDenied(
             "The key of the audit trail is moved by the application: run "
@@ -148,7 +134,7 @@ def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
     with key_transaction() as using:
         # The event first, since it locks the head of the trail before this key, as all events do.
         audit.record(
-            "rewrap_audit_key",
+            Operation.REWRAP_AUDIT_KEY,
             actor=principal,
             using=using,
             before={"root_key": read.root_key},
@@ -202,22 +188,19 @@ def open_master_key_versions(*, actor: Any = None) -> Opened:
 
 def _opened(version: MasterKeyVersion, actor: Any) -> bool:
     """Open a version; return False where another process has done so."""
-    keyring.check_version(bytes(version.version_id))  # in no transaction
-    with key_transaction() as using:
-        key = locked_key(using, version.master_key_id)
-        principal = required(Operation.OPEN_VERSION.action, key, actor, using)
-        before, now = key.current_version.number, timezone.now()
-        rows = MasterKeyVersion.objects.using(using).filter(pk=version.pk, opened_at__isnull=True)
-        if not rows.filter(state=KeyState.ENABLED).update(opened_at=now):
+    read = rows.with_version_id(bytes(version.version_id), usage=None)
+    wrapping_key_id = keyring.identify_version(read)  # in no transaction
+    with performing(Operation.OPEN_VERSION, version.master_key_id, actor) as done:
+        before, now = done.key.current_version.number, timezone.now()
+        table = MasterKeyVersion.objects.using(done.using)
+        waiting = table.filter(pk=version.pk, opened_at__isnull=True, state=KeyState.ENABLED)
+        if not waiting.update(opened_at=now):
             return False
-        audit.record(
-            Operation.OPEN_VERSION,
-            actor=principal,
-            using=using,
-            key=key,
-            version=version,
-            before={"current_version": before},
-            after={"current_version": key.current_version.number},
+        if wrapping_key_id:  # known only now, by a root key that says so when it opens
+            _swap(table, version, read, {"wrapping_key_id": wrapping_key_id})
+        done.version, current = version, done.key.current_version.number
+        done.record(
+            Operation.OPEN_VERSION, {"current_version": before}, {"current_version": current}
         )
     version.opened_at = now
     return True

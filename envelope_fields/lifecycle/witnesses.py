@@ -204,10 +204,7 @@ class Confirmed:
         return by_kms is not None and as_utc(by_kms) > self._known_of_kms()
 
     def _known_of_kms(self) -> str:
-        if "last_use" in self.recorded:
-            return self.recorded["last_use_by_kms"] or ""
-        # Nothing had to be confirmed; an earlier release says only that there was a confirmation.
-        return as_utc(self.at) if "confirmed" in self.recorded else ""
+        return self.recorded.get("last_use_by_kms") or ""
 
     def _copies(self) -> dict[tuple[str, ...], int]:
         return {tuple(path): rows for *path, rows in self.recorded.get("copies", ())}

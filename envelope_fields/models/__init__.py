@@ -7,11 +7,13 @@ from envelope_fields.models.audit import (
     AuditHead,
     AuditKey,
     AuditOutcome,
+    KeyUse,
 )
 from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.key_changes import KeyRowProtected
 from envelope_fields.models.keys import (
     DEFAULT_ALIAS,
+    KeyCacheBound,
     KeyManager,
     KeyState,
     KeyUsage,
@@ -29,7 +31,6 @@ from envelope_fields.models.rotations import (
     RotationRun,
     RotationState,
 )
-from envelope_fields.models.uses import KeyCacheBound, KeyUse
 
 __all__ = [
     "ACTIVE_STATES",

@@ -1,4 +1,4 @@
-"""What was done with keys: the trail of events, its head, and the key of its MACs.
+"""What was done with keys: the trail of events, its head, the key of its MACs, and uses of keys.
 
 Events are added and never changed: what Django would do to them otherwise is refused. The database
 refuses it too, by triggers; this is for the clear words.
@@ -11,12 +11,15 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from django.db import models
 from django.db.models.signals import pre_delete, pre_save
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, VersionIdField
+from envelope_fields.models.keys import (
+    PRINCIPAL_ID_LENGTH,
+    PRINCIPAL_TYPE_LENGTH,
+    MasterKeyVersion,
+    WrappedMaterial,
+)
 
 _Row = TypeVar("_Row", bound=models.Model)
 
@@ -167,26 +170,14 @@ class AuditHead(models.Model):
         return self.last_id or 0
 
 
-class AuditKey(models.Model):
+class AuditKey(WrappedMaterial):
     """The key of the trail's MACs, wrapped by a root key as a master key version is.
 
     It is not a master key: it is not rotated, disabled or destroyed, and serves nothing else.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)
-    version_id = VersionIdField(_("version id"), unique=True, editable=False)
     number = models.PositiveIntegerField(_("number"), unique=True, editable=False)
-    wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
-    root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
-    wrapping_key_id = models.CharField(
-        _("wrapping key id"),
-        max_length=WRAPPING_KEY_ID_LENGTH,
-        default="",
-        db_default="",
-        blank=True,
-        editable=False,
-    )
-    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:
         verbose_name = _("key of the audit trail")
@@ -196,8 +187,41 @@ class AuditKey(models.Model):
     def __str__(self) -> str:
         return bytes(self.version_id).hex()
 
-    def __repr__(self) -> str:
-        return f"<AuditKey: {self}>"
+
+class KeyUse(models.Model):
+    """How often a key version was used on a day (in UTC), by which channel for what, and when last.
+
+    The first use by `kms` of a day is recorded before it is counted: then `uses` is 0 for a while.
+    """
+
+    version = models.ForeignKey(
+        MasterKeyVersion,
+        on_delete=models.DO_NOTHING,  # versions are never deleted
+        related_name="uses",
+        verbose_name=_("version"),
+    )
+    day = models.DateField(_("day"))
+    action = models.CharField(_("action"), max_length=64)
+    channel = models.CharField(_("channel"), max_length=16)  # fields, kms or rotation
+    uses = models.BigIntegerField(_("uses"), default=0)
+    # NULL where it was only refused.
+    used_at = models.DateTimeField(_("last used at"), null=True)
+    # What the state of the version, or of its key, did not allow.
+    refused = models.BigIntegerField(_("refused attempts"), default=0, db_default=0)
+    refused_at = models.DateTimeField(_("last refused at"), null=True)
+
+    class Meta:
+        verbose_name = _("key use")
+        verbose_name_plural = _("key uses")
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["version", "day", "action", "channel"], name="envelope_fields_key_use"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}, {self.day}: {self.action} {self.uses}"
 
 
 protect(AuditEvent)

@@ -185,18 +185,10 @@ class MasterKey(models.Model):
         return opened or versions.order_by("number")[0]
 
 
-class MasterKeyVersion(models.Model):
-    """One generation of a master key's material, stored only as a root key wrapped it."""
+class WrappedMaterial(models.Model):
+    """Key material as a root key wrapped it; no plaintext of it is ever stored."""
 
-    master_key = models.ForeignKey(
-        MasterKey,
-        on_delete=models.DO_NOTHING,  # whatever is deleted refuses by itself: see below
-        related_name="versions",
-        verbose_name=_("master key"),
-    )
     version_id = VersionIdField(_("version id"), unique=True, editable=False)
-    number = models.PositiveIntegerField(_("number"), editable=False)
-    state = models.CharField(_("state"), max_length=16, choices=KeyState, default=KeyState.ENABLED)
     wrapped_material = models.BinaryField(_("wrapped material"), editable=False)
     root_key = models.CharField(_("root key"), max_length=ROOT_KEY_NAME_LENGTH, editable=False)
     # What the root key wrapped with, in its own words: a service has versions of its keys, too.
@@ -209,6 +201,25 @@ class MasterKeyVersion(models.Model):
         editable=False,
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {bytes(self.version_id).hex()}>"
+
+
+class MasterKeyVersion(WrappedMaterial):
+    """One generation of a master key's material, stored only as a root key wrapped it."""
+
+    master_key = models.ForeignKey(
+        MasterKey,
+        on_delete=models.DO_NOTHING,  # whatever is deleted refuses by itself: see below
+        related_name="versions",
+        verbose_name=_("master key"),
+    )
+    number = models.PositiveIntegerField(_("number"), editable=False)
+    state = models.CharField(_("state"), max_length=16, choices=KeyState, default=KeyState.ENABLED)
     # A version that no process has opened serves nothing: maybe none can.
     opened_at = models.DateTimeField(_("opened at"), null=True, editable=False)
     state_changed_at = models.DateTimeField(
@@ -235,8 +246,25 @@ class MasterKeyVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.master_key} version {self.number} ({bytes(self.version_id).hex()})"
 
-    def __repr__(self) -> str:
-        return f"<MasterKeyVersion: {bytes(self.version_id).hex()}>"
+
+class KeyCacheBound(models.Model):
+    """For how long any process may go by what it has read of keys: one row, once there is one.
+
+    It is the largest `KEY_CACHE_SECONDS` that a process started with since it was last lowered.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seconds = models.FloatField(_("seconds"))
+    lowered_at = models.DateTimeField(_("lowered at"), null=True)
+    seconds_before = models.FloatField(_("seconds before that"), default=0)
+
+    class Meta:
+        verbose_name = _("bound of key caches")
+        verbose_name_plural = _("bounds of key caches")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s"
 
 
 protect(MasterKey)

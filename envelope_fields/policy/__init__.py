@@ -3,10 +3,11 @@
 `principals` are on whose behalf a key is used, and which is bound to code; `requests` counts what
 is in flight, and knows where each came from; `users` are asked of the database, and their changes
 notified; `data` is what is known of keys, grants and users; `decisions` are made on it; and by its
-`authorization` the keyring reads and writes values. Listeners are notified of `denials`.
+`authorization` the keyring reads and writes values. `attempts` are what is decided about, and
+listeners are notified of those that are refused.
 """
 
-from envelope_fields.policy.actions import DATA_ACTIONS, Action
+from envelope_fields.policy.attempts import DATA_ACTIONS, Action, Attempt, Denial, notify, on_denied
 from envelope_fields.policy.authorization import KeyVersionState, check_state as authorize
 from envelope_fields.policy.decisions import (
     CREATE_KEY,
@@ -16,12 +17,12 @@ from envelope_fields.policy.decisions import (
     require_application,
     require_creator,
 )
-from envelope_fields.policy.denials import Denial, notify, on_denied
 from envelope_fields.policy.principals import (
     ANONYMOUS,
     APPLICATION,
     UNBOUND,
     Principal,
+    acting,
     acting_as,
     current_principal,
     principal_of,
@@ -35,10 +36,12 @@ __all__ = [
     "DATA_ACTIONS",
     "UNBOUND",
     "Action",
+    "Attempt",
     "Denial",
     "KeyVersionState",
     "Origin",
     "Principal",
+    "acting",
     "acting_as",
     "allowed_actions",
     "authorize",

@@ -12,10 +12,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.models import KeyManager, KeyState
 from envelope_fields.policy import users
-from envelope_fields.policy.actions import Action
+from envelope_fields.policy.attempts import Action, Attempt, notify
 from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policy
-from envelope_fields.policy.decisions import Attempt, Verdict, acting_principal, denied, verdict
-from envelope_fields.policy.denials import notify
+from envelope_fields.policy.decisions import Verdict, acting_principal, denied, verdict
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 
 
@@ -97,24 +96,24 @@ def known_actor() -> str | None:
         return None
 
 
-def is_allowed(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: str) -> bool:
+def is_allowed(attempt: Attempt, policy: KeyPolicy, known: PolicyData, using: str) -> bool:
     """Whether the bound principal may do that until anything changes; no denial is recorded.
 
     Args and errors are those of `admit`.
     """
     if users.uncommitted():
         return False
-    answer = verdict(attempt, current_principal(), policy, facts, using)
+    answer = verdict(attempt, current_principal(), policy, known, using)
     return answer is Verdict.ALLOWED
 
 
-def admit(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: str) -> bool:
+def admit(attempt: Attempt, policy: KeyPolicy, known: PolicyData, using: str) -> bool:
     """Return if the bound principal may do that with data; and whether to keep that.
 
     Args:
         attempt: what it is.
         policy: what the key says of itself.
-        facts: what is known.
+        known: of users and grants.
         using: the database of the keys.
 
     Raises:
@@ -127,11 +126,11 @@ def admit(attempt: Attempt, policy: KeyPolicy, facts: PolicyData, using: str) ->
     principal = acting_principal(attempt)
     in_doubt = users.uncommitted()
     if in_doubt:
-        facts = PolicyData()
-    answer = verdict(attempt, principal, policy, facts, using)
+        known = PolicyData()
+    answer = verdict(attempt, principal, policy, known, using)
     if answer is Verdict.REFUSED:
-        if (principal, attempt) not in facts.refused:
-            facts.refused.add((principal, attempt))
+        if (principal, attempt) not in known.refused:
+            known.refused.add((principal, attempt))
             notify(attempt.denied_to(principal))
         raise denied(attempt, principal)
     return bound and not in_doubt and answer is Verdict.ALLOWED

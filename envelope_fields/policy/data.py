@@ -1,35 +1,34 @@
 """Policy data: what decisions are made on, read from the database as it is asked for."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError
 from django.db.models import Q
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.models import KeyGrant, KeyManager, MasterKey
+from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy.principals import Principal
 from envelope_fields.policy.users import Person, group_model, person
 
 
 class KeyPolicy(NamedTuple):
-    """What a key itself says of who may use it."""
+    """What a key itself says of who may use it.
+
+    Columns of migration 0001 alone: values are read and written while later ones are applied.
+    """
 
     managed_by: str
     application_use: bool
     serves_fields: bool = True
 
-
-# What there is since migration 0009, and since 0003: values are written while these are applied.
-_COLUMNS = (KeyPolicy._fields, KeyPolicy._fields[:2])
-
-# Before migration 0003 there are no policies, and every key serves the application.
-BEFORE_POLICIES = KeyPolicy(KeyManager.APPLICATION, True)
+    @classmethod
+    def of(cls, key: MasterKey) -> Self:
+        return cls(*(getattr(key, name) for name in cls._fields))
 
 
 class Grant(NamedTuple):
@@ -41,44 +40,34 @@ class Grant(NamedTuple):
 
 
 def key_policy(key_id: UUID, using: str) -> KeyPolicy:
-    """Return what the row of a key says, or `BEFORE_POLICIES` where it has no such columns yet.
+    """Return what the row of a key says.
 
     Raises:
-        MasterKeyUnusable: the database could not be read.
+        MasterKeyUnusable: the key is gone, or the database could not be read.
     """
-    rows = MasterKey.objects.using(using).filter(pk=key_id)
-    for names in _COLUMNS:
-        try:
-            with _explained("The policy of a master key", using), _savepoint(using):
-                columns = rows.values_list(*names).first()
-        except MasterKeyUnusable as error:
-            if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
-                continue
-            raise
-        if columns is None:
-            raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
-        return KeyPolicy(*columns)
-    return BEFORE_POLICIES
+    found = key_policies([key_id], using)
+    if key_id not in found:
+        raise MasterKeyUnusable(f"No master key has the id {key_id} any more.")
+    return found[key_id]
 
 
 def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]:
-    """Return what the rows of some keys say, in one query; none where a column is missing yet.
+    """Return what the rows of some keys say, in one query.
 
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    rows = MasterKey.objects.using(using).filter(pk__in=key_ids)
-    try:
-        with _explained("The policies of master keys", using), _savepoint(using):
-            found = list(rows.values_list("pk", *_COLUMNS[0]))
-    except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and says_no_column(error.__cause__):
-            return {}
-        raise
-    return {key_id: KeyPolicy(*columns) for key_id, *columns in found}
+    rows = MasterKey.objects.using(using).filter(pk__in=key_ids).order_by()
+    with _explained("The policy of a master key", using):
+        return {
+            key_id: KeyPolicy(*columns)
+            for key_id, *columns in rows.values_list("pk", *KeyPolicy._fields)
+        }
 
 
-def grants(principal: Principal, groups: tuple[str, ...], key_id: UUID, using: str) -> list[Grant]:
+def grants(
+    principal: Principal, groups: tuple[str, ...], key_id: UUID | None, using: str
+) -> list[Grant]:
     """Return the grants on a key that name a user, or one of these groups.
 
     Raises:
@@ -132,11 +121,6 @@ def listed(actions: Any) -> frozenset[str]:
     return frozenset(action for action in listed if isinstance(action, str))
 
 
-def _savepoint(using: str) -> Any:
-    """Keep a transaction of PostgreSQL usable when a query fails in it."""
-    return transaction.atomic(using=using) if connections[using].in_atomic_block else nullcontext()
-
-
 @contextmanager
 def _explained(what: str, using: str) -> Iterator[None]:
     try:
@@ -156,25 +140,25 @@ class PolicyData:
 
     Attributes:
         admitted: who may do what with which key version and where, until anything changes.
-        refused: denials that were told, so that a list of a thousand values is one denial.
+        refused: of which listeners were notified: a list of a thousand values is one denial.
     """
 
-    __slots__ = ("_grants", "_people", "admitted", "refused")
+    __slots__ = ("_grants", "_users", "admitted", "refused")
 
     def __init__(self) -> None:
-        self._people: dict[Principal, Person] = {}
-        self._grants: dict[tuple[Principal, UUID], list[Grant]] = {}
+        self._users: dict[Principal, Person] = {}
+        self._grants: dict[tuple[Principal, UUID | None], list[Grant]] = {}
         self.admitted: set[Any] = set()
         self.refused: set[Any] = set()
 
     def person(self, principal: Principal) -> Person:
         """Return the user that a principal is; errors as `known_person` raises them."""
-        known = self._people.get(principal)
+        known = self._users.get(principal)
         if known is None:
-            known = self._people[principal] = known_person(principal)
+            known = self._users[principal] = known_person(principal)
         return known
 
-    def grants(self, principal: Principal, key_id: UUID, using: str) -> list[Grant]:
+    def grants(self, principal: Principal, key_id: UUID | None, using: str) -> list[Grant]:
         """Return the grants that name a user or their groups; errors as `grants` raises them."""
         which = (principal, key_id)
         known = self._grants.get(which)

@@ -6,7 +6,7 @@ lock.
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
@@ -15,46 +15,12 @@ from django.utils import timezone
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
-from envelope_fields.policy.actions import DATA_ACTIONS, OPEN_ACTIONS, Action
-from envelope_fields.policy.data import (
-    NAME,
-    KeyPolicy,
-    PolicyData,
-    known_person,
-    listed,
-    names_of,
-    naming,
-)
-from envelope_fields.policy.denials import Denial, notify
-from envelope_fields.policy.principals import (
-    ANONYMOUS,
-    APPLICATION,
-    UNBOUND,
-    Principal,
-    current_principal,
-    principal_of,
-)
+from envelope_fields.policy import data, principals
+from envelope_fields.policy.attempts import DATA_ACTIONS, OPEN_ACTIONS, Action, Attempt, notify
+from envelope_fields.policy.data import KeyPolicy, PolicyData
+from envelope_fields.policy.principals import ANONYMOUS, APPLICATION, UNBOUND, Principal
 
 CREATE_KEY = "create_key"  # no grant names it: there is no key yet that could have one
-
-
-class Attempt(NamedTuple):
-    """What a principal wants to do, with which key, and where.
-
-    Attributes:
-        action: the action.
-        key_id: the master key.
-        key_alias: its alias; None if it has none any more.
-        field_path: `app.model.field`, for the value of a field; else empty.
-    """
-
-    action: Action
-    key_id: UUID
-    key_alias: str | None
-    field_path: str = ""
-
-    def denied_to(self, principal: Principal) -> Denial:
-        return Denial(principal, self.action, self.key_id, self.key_alias, self.field_path)
 
 
 class Verdict(Enum):
@@ -65,21 +31,26 @@ class Verdict(Enum):
     ALLOWED = 2  # until anything changes
 
 
-def acting_principal(attempt: Attempt) -> Principal:
-    """Return the principal on whose behalf this code runs.
+def acting_principal(attempt: Attempt, actor: Any = None) -> Principal:
+    """Return the principal who wants to do something.
+
+    Args:
+        attempt: what it is.
+        actor: the user on whose behalf; None is the principal that is bound to this code.
 
     Raises:
         KeyAccessDenied: the code is unbound where it must not be; listeners were notified.
+        TypeError: the actor is neither a user nor a principal.
     """
     try:
-        return current_principal()
+        return principals.acting(actor)
     except KeyAccessDenied:
         notify(attempt.denied_to(UNBOUND))
         raise
 
 
 def verdict(
-    attempt: Attempt, principal: Principal, policy: KeyPolicy, facts: PolicyData, using: str
+    attempt: Attempt, principal: Principal, policy: KeyPolicy, known: PolicyData, using: str
 ) -> Verdict:
     """Return whether a principal may do that.
 
@@ -87,11 +58,11 @@ def verdict(
         attempt: what it is.
         principal: who wants to do it.
         policy: what the key says of itself.
-        facts: where to look up users and grants.
+        known: where to look up users and grants.
         using: the database of the keys.
 
     Raises:
-        MasterKeyUnusable: the facts could not be read.
+        MasterKeyUnusable: users or grants could not be read.
     """
     if attempt.action in DATA_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
         return Verdict.ALLOWED
@@ -100,14 +71,14 @@ def verdict(
         return Verdict.ALLOWED if may else Verdict.REFUSED
     if principal in (ANONYMOUS, UNBOUND):
         return Verdict.REFUSED
-    person = facts.person(principal)
+    person = known.person(principal)
     if not person.is_active:
         return Verdict.REFUSED
     if attempt.action in OPEN_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
         return Verdict.ALLOWED
     if person.is_superuser and configuration().superusers_bypass_policy:
         return Verdict.ALLOWED
-    return _granted(attempt, principal, facts, using)
+    return _granted(attempt, principal, known, using)
 
 
 def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) -> Principal:
@@ -127,9 +98,8 @@ def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) ->
         TypeError: the actor is neither a user nor a principal.
     """
     attempt = Attempt(action, key.pk, key.alias)
-    principal = acting_principal(attempt) if actor is None else principal_of(actor)
-    policy = KeyPolicy(key.managed_by, key.application_use)
-    if verdict(attempt, principal, policy, PolicyData(), using) is Verdict.REFUSED:
+    principal = acting_principal(attempt, actor)
+    if verdict(attempt, principal, KeyPolicy.of(key), PolicyData(), using) is Verdict.REFUSED:
         notify(attempt.denied_to(principal))
         raise denied(attempt, principal)
     return principal
@@ -147,15 +117,11 @@ def require_creator(alias: str, actor: Any = None) -> Principal:
         MasterKeyUnusable: the user could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    try:
-        principal = current_principal() if actor is None else principal_of(actor)
-    except KeyAccessDenied:
-        notify(Denial(UNBOUND, CREATE_KEY, None, alias))
-        raise
-    if principal == APPLICATION or known_person(principal).is_active:
+    attempt = Attempt(CREATE_KEY, None, alias)
+    principal = acting_principal(attempt, actor)
+    if principal == APPLICATION or data.known_person(principal).is_active:
         return principal
-    denial = Denial(principal, CREATE_KEY, None, alias)
-    notify(denial)
+    notify(denial := attempt.denied_to(principal))
     raise KeyAccessDenied(f"{denial}. The application makes keys, and users who are logged in.")
 
 
@@ -171,17 +137,13 @@ def require_application(action: str, key: MasterKey, actor: Any = None) -> Princ
         KeyAccessDenied: it is any other; listeners were notified.
         TypeError: the actor is neither a user nor a principal.
     """
-    try:
-        principal = current_principal() if actor is None else principal_of(actor)
-    except KeyAccessDenied:
-        notify(Denial(UNBOUND, action, key.pk, key.alias))
-        raise
+    attempt = Attempt(action, key.pk, key.alias)
+    principal = acting_principal(attempt, actor)
     if principal == APPLICATION:
         return principal
-    denial = Denial(principal, action, key.pk, key.alias)
-    notify(denial)
+    notify(attempt.denied_to(principal))
     raise KeyAccessDenied(
-        f"{_text(denial)}. Only the application does: run the command on its behalf."
+        f"{_text(attempt, principal)}. Only the application does: run the command on its behalf."
     )
 
 
@@ -196,20 +158,20 @@ def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
         advice = "Log in as a user who has a grant."
     else:
         advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
-    return KeyAccessDenied(f"{_text(attempt.denied_to(principal))}. {advice}")
+    return KeyAccessDenied(f"{_text(attempt, principal)}. {advice}")
 
 
-def _text(denial: Denial) -> str:
+def _text(attempt: Attempt, principal: Principal) -> str:
     """Say what is denied; not which key to anonymous, wherever the message is shown."""
-    if denial.principal != ANONYMOUS:
-        return str(denial)
-    where = f" values of {denial.field_path}" if denial.field_path else " with this key"
-    return f"anonymous may not {denial.action}{where}"
+    if principal != ANONYMOUS:
+        return str(attempt.denied_to(principal))
+    where = f" values of {attempt.field_path}" if attempt.field_path else " with this key"
+    return f"anonymous may not {attempt.action}{where}"
 
 
-def _granted(attempt: Attempt, principal: Principal, facts: PolicyData, using: str) -> Verdict:
+def _granted(attempt: Attempt, principal: Principal, known: PolicyData, using: str) -> Verdict:
     best = Verdict.REFUSED
-    for grant in facts.grants(principal, attempt.key_id, using):
+    for grant in known.grants(principal, attempt.key_id, using):
         if attempt.action not in grant.actions or not _covers(grant.context, attempt.field_path):
             continue
         if grant.expires_at is None:
@@ -239,14 +201,14 @@ def allowed_actions(
         MasterKeyUnusable: users or grants could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    principal, facts = principal_of(actor), PolicyData()
-    policy = KeyPolicy(key.managed_by, key.application_use)
-    return {
-        action
-        for action in actions
-        if verdict(Attempt(action, key.pk, key.alias), principal, policy, facts, using)
-        is not Verdict.REFUSED
-    }
+    principal, known = principals.principal_of(actor), PolicyData()
+    policy = KeyPolicy.of(key)
+
+    def may(action: Action) -> bool:
+        attempt = Attempt(action, key.pk, key.alias)
+        return verdict(attempt, principal, policy, known, using) is not Verdict.REFUSED
+
+    return set(filter(may, actions))
 
 
 def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:
@@ -263,24 +225,21 @@ def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:
         MasterKeyUnusable: the user could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    principal, facts = principal_of(actor), PolicyData()
+    principal, known = principals.principal_of(actor), PolicyData()
     if principal == APPLICATION:
         return Q(application_use=True) if action in DATA_ACTIONS else Q()
-    if principal in (ANONYMOUS, UNBOUND):
-        return Q(pk__in=[])
-    person = facts.person(principal)
-    if not person.is_active:
+    if principal in (ANONYMOUS, UNBOUND) or not (person := known.person(principal)).is_active:
         return Q(pk__in=[])
     if person.is_superuser and configuration().superusers_bypass_policy:
         return Q()
-    names = names_of(principal, person.groups)
-    granted = KeyGrant.objects.using(using).filter(naming(names)).order_by()
-    rows = granted.values_list(*NAME, "master_key_id", "actions", "context", "expires_at")
+    names = data.names_of(principal, person.groups)
+    granted = KeyGrant.objects.using(using).filter(data.naming(names)).order_by()
+    rows = granted.values_list(*data.NAME, "master_key_id", "actions", "context", "expires_at")
     now = timezone.now()
     ids: set[UUID] = {
         key_id
         for *name, key_id, actions, context, expires_at in rows
-        if tuple(name) in names and action in listed(actions) and not context
+        if tuple(name) in names and action in data.listed(actions) and not context
         if expires_at is None or expires_at > now
     }
     open_to_all = Q(managed_by=KeyManager.APPLICATION) if action in OPEN_ACTIONS else Q(pk__in=[])

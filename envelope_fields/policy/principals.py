@@ -71,6 +71,14 @@ def principal_of(actor: Any) -> Principal:
     )
 
 
+def acting(actor: Any = None) -> Principal:
+    """Return the principal on whose behalf something is done; None is the one bound to this code.
+
+    Errors are those of `principal_of` and `current_principal`.
+    """
+    return current_principal() if actor is None else principal_of(actor)
+
+
 def _is_user(actor: Any) -> bool:
     return apps.is_installed("django.contrib.auth") and isinstance(actor, get_user_model())
 
@@ -118,11 +126,11 @@ class acting_as:
 
     def __exit__(self, *_: object) -> None:
         entered = _entered.get()
-        places = [field_path for field_path, (binding, _) in enumerate(entered) if binding is self]
-        if not places:
+        found = [index for index, (binding, _) in enumerate(entered) if binding is self]
+        if not found:
             return  # a generator, left in another context: that one keeps whom it has
-        outer, inner = entered[: places[-1]], entered[places[-1] + 1 :]
-        before = entered[places[-1]][1]
+        outer, inner = entered[: found[-1]], entered[found[-1] + 1 :]
+        before = entered[found[-1]][1]
         if inner:  # a generator, left before what was entered after it
             inner = ((inner[0][0], before), *inner[1:])
         else:

@@ -20,8 +20,13 @@ from django.db.models.sql import Query
 from django.forms import BaseForm
 from django.utils.datastructures import MultiValueDict
 
-from envelope_fields.reporting.objects import attributes, encrypted_fields, is_encrypted, is_pair
-from envelope_fields.reporting.secrets import Secrets
+from envelope_fields.reporting.secrets import (
+    Secrets,
+    attributes,
+    encrypted_fields,
+    is_encrypted,
+    is_pair,
+)
 
 _DEPTH = 5  # a view's serializer has the data that has the value
 _LOOKS = 2_000  # for each frame, so that a report takes no longer than it should

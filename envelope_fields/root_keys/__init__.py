@@ -1,6 +1,6 @@
 """Root keys: they wrap master keys and live outside the database. One backend a module."""
 
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.root_keys.base import MayNotUnwrap, RootKey, Wrapped
+from envelope_fields.root_keys.base import MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
-__all__ = ["KeyVersionContext", "MayNotUnwrap", "RootKey", "Wrapped"]
+__all__ = ["KeyVersionContext", "MayNotUnwrap", "RootKey", "Unwrapped", "Wrapped"]

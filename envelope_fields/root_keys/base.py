@@ -3,13 +3,16 @@
 from abc import ABC, abstractmethod
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from envelope_fields.crypto.buffers import KeyBuffer
+from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyRefused, WrappedKeyAltered
+from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
 
 MATERIAL_BYTES: Final = 32
+# What a root key wraps to see whether it can: no master key has this id, so none is opened by it.
+PROBE: Final = KeyVersionContext(UUID(int=0), bytes(8), 0, "check")
 
 
 class Wrapped(NamedTuple):
@@ -22,6 +25,19 @@ class Wrapped(NamedTuple):
     """
 
     material: bytes
+    wrapping_key_id: str = ""
+
+
+class Unwrapped(NamedTuple):
+    """What `RootKey.unwrap_identified` returns.
+
+    Attributes:
+        material: the material, in a buffer that the caller wipes.
+        wrapping_key_id: what the service says, when it opens the bytes, that it wrapped them with;
+            as in `Wrapped`, whose id it replaces. Empty where it does not say.
+    """
+
+    material: bytearray
     wrapping_key_id: str = ""
 
 
@@ -67,6 +83,15 @@ class RootKey(ABC):
             MayNotUnwrap: this process has the right to wrap alone.
             RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
+
+    def unwrap_identified(self, wrapped: bytes, context: KeyVersionContext) -> Unwrapped:
+        """Return what `unwrap` returns, and what it was wrapped with.
+
+        For a service that names the version of its key when it decrypts and not when it encrypts,
+        as AWS KMS does (`KeyMaterialId`). It is asked once, right after `wrap`, or when a version
+        that was made by a process that may wrap alone is opened for the first time.
+        """
+        return Unwrapped(self.unwrap(wrapped, context))
 
     @abstractmethod
     def check(self) -> None:
@@ -125,3 +150,42 @@ def without_digest(joined: bytearray, context: KeyVersionContext) -> KeyBuffer:
             "what the root key opened is bound to another master key version: the row was altered"
         )
     return KeyBuffer(memoryview(joined)[:MATERIAL_BYTES])
+
+
+def seconds(timeout: Any) -> float:
+    """Return the option `timeout` as a number.
+
+    Raises:
+        ValueError: it is none, or not more than 0.
+    """
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0:
+        return float(timeout)
+    raise ValueError("timeout is a number of seconds, more than 0")
+
+
+def check_round_trip(root_key: RootKey) -> None:
+    """Have a root key wrap random bytes and open them again; both are forgotten.
+
+    Raises:
+        RootKeyRefused: it does not give back what it wrapped; and all that `wrap` and `unwrap` do.
+    """
+    material = random_buffer(MATERIAL_BYTES)
+    opened = root_key.unwrap(root_key.wrap(material, PROBE).material, PROBE)
+    try:
+        if not compare_digest(opened, material):
+            raise RootKeyRefused(f"{root_key!r} does not give back what it wrapped")
+    finally:
+        wipe(opened)
+        wipe(material)
+
+
+def may_wrap(root_key: RootKey) -> bool:
+    """Tell whether this process has the right to wrap, after it was refused to unwrap."""
+    material = random_buffer(MATERIAL_BYTES)
+    try:
+        root_key.wrap(material, PROBE)
+    except (EnvelopeError, ValueError):
+        return False
+    finally:
+        wipe(material)
+    return True

@@ -1,7 +1,6 @@
 """A root key on this machine: 32 bytes from the environment, a file, or the project's own code."""
 
 import os
-import stat
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from pathlib import Path
@@ -12,12 +11,12 @@ from cryptography.exceptions import InvalidTag
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyUnavailable, WrappedKeyAltered
+from envelope_fields.exceptions import WrappedKeyAltered
 from envelope_fields.root_keys.base import MATERIAL_BYTES, RootKey, Wrapped
+from envelope_fields.root_keys.files import read_private
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
-_FILE_LIMIT: Final = 4096  # far more than a key takes
 MAKE_ONE: Final = "`python manage.py generate_root_key` makes a root key."
 
 
@@ -99,7 +98,7 @@ class LocalRootKey(RootKey):
         if self._key is not None:
             return self._key
         if self._file is not None:
-            return _read_private(Path(self._file))
+            return _read_file(Path(self._file))
         text = os.environ.get(self._env or "", "")
         if not text:
             raise ValueError(f"{self._place} is not set. {MAKE_ONE}")
@@ -122,29 +121,8 @@ def _parse(wrapped: bytes) -> tuple[bytes, bytes]:
     return wrapped[1 : 1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES :]
 
 
-def _read_private(path: Path) -> str:
+def _read_file(path: Path) -> str:
     try:
-        # Not waiting: a named pipe would never answer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return read_private(path, "a root key")
     except FileNotFoundError:
         raise ValueError(f"the file {path} does not exist. {MAKE_ONE}") from None
-    except OSError as error:
-        raise RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}") from error
-    try:
-        _check_private(path, os.fstat(descriptor).st_mode)
-        return os.read(descriptor, _FILE_LIMIT).decode("ascii", errors="replace")
-    except OSError as error:
-        raise RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-
-
-def _check_private(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{path} is not a file. {MAKE_ONE}")
-    # What group or others may do, on systems that have them (st_mode has no such bits else).
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ValueError(
-            f"the file {path} holds a root key and others can reach it "
-            f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"
-        )

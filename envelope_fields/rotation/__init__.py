@@ -1,13 +1,13 @@
 """Moving stored values to newer key versions, online, and knowing what is stored under which.
 
-A run has a `scope`: its kind, the versions of its keys, and columns. `runs` starts it; what is done
-with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`, which reads them all.
-`forecast` says beforehand what a run would do, and `representation` what it has done.
+A run has a `scope`: its kind, the versions of its keys, and columns. `runs` forecasts it and starts
+it; what is done with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`,
+which reads them all. `representation` is what is said of a run.
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
 from envelope_fields.census.columns import NoSuchField
-from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.progress import FieldProgress, Progress, failures, progress
 from envelope_fields.jobs.runs import (
     NoSuchRun,
@@ -21,8 +21,7 @@ from envelope_fields.jobs.runs import (
     resume,
 )
 from envelope_fields.models import RotationKind, RotationRun, RotationState
-from envelope_fields.rotation.forecast import Forecast, forecast
-from envelope_fields.rotation.runs import run, start
+from envelope_fields.rotation.runs import Forecast, forecast, run, start
 
 __all__ = [
     "CensusFailed",

@@ -7,7 +7,8 @@ from typing import Any
 from envelope_fields.conf import configuration
 from envelope_fields.jobs.progress import FieldProgress, Progress, progress_of
 from envelope_fields.models import MasterKey, RotationFailure, RotationKey, RotationRun
-from envelope_fields.rotation.forecast import Forecast, PlainValues
+from envelope_fields.rotation.runs import Forecast
+from envelope_fields.rotation.scope import PlainValues
 
 KEYS_SHOWN = 100  # of a run about many
 

@@ -1,16 +1,20 @@
-"""A rotation is started, once on each key that has none, and worked on in this process."""
+"""A rotation is forecast, started, once on each key that has none, and worked on here."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
+from envelope_fields.census.columns import Column
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
-from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.databases import database as database_of
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
-from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.job import BATCH_SIZE, Limits
 from envelope_fields.jobs.runs import (
     RotationUnderWay,
     active_run,
@@ -19,9 +23,10 @@ from envelope_fields.jobs.runs import (
     required_of_all,
     resume,
 )
+from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.work import Watcher, unwatched, work
-from envelope_fields.lifecycle.context import key_transaction, locked_key
-from envelope_fields.lifecycle.keys import Key
+from envelope_fields.lifecycle.context import key_transaction, locked_keys
+from envelope_fields.lifecycle.keys import Key, find_master_key
 from envelope_fields.models import (
     KeyState,
     MasterKey,
@@ -31,9 +36,51 @@ from envelope_fields.models import (
     RotationState,
 )
 from envelope_fields.policy import Principal
-from envelope_fields.rotation.scope import declared_columns, scope
+from envelope_fields.rotation.scope import RotationScope, declared_columns, scope
 
 Keys = Key | Sequence[MasterKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is to be done in one field.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        field: `app_label.Model.field`.
+        values: how many would be looked at.
+        seconds: about how long one process takes, as tried with some of them.
+        schema: the schema of the table, as the census has it.
+    """
+
+    database: str
+    field: str
+    values: int
+    seconds: float
+    schema: str | None = None
+
+
+def forecast(
+    key: Key,
+    *,
+    kind: str = RotationKind.REWRAP,
+    versions: Iterable[int] = (),
+    fields: Iterable[str] = (),
+    database: str = "",
+) -> list[Forecast]:
+    """Return what `start` with these arguments would do; fields without work are left out.
+
+    Raises:
+        EnvelopeError, ImproperlyConfigured: as `start` and `run` do.
+    """
+    wanted = scope(kind, [key], versions, fields, database)
+    found = []
+    for column in wanted.columns():
+        values = wanted.count(column).total()
+        if values:
+            seconds = values * _seconds_a_value(column, wanted)
+            found.append(Forecast(column.database, str(column), values, seconds, column.schema))
+    return found
 
 
 def start(
@@ -77,10 +124,12 @@ def start(
     """
     kind, names, numbers = RotationKind(kind), sorted(set(fields)), sorted(set(versions))
     declared_columns(names, database)
+    key_ids = _ids(key)
     with key_transaction() as using:
-        keys = _locked_keys(key, using)
+        keys = locked_keys(using, key_ids)
         principal = required_of_all(keys, actor, using)
-        first = idempotency_key.first_run()
+        is_repeated = idempotency_key is not NOT_REPEATED
+        first = idempotency_key.first_run() if is_repeated else None
         if first is not None:
             return first
         for each in keys:
@@ -164,30 +213,25 @@ def resumed(run: RotationRun) -> RotationRun:
     return resume(now) if now.state == RotationState.PAUSED else now
 
 
-def _locked_keys(key: Keys, using: str) -> list[MasterKey]:
-    """Lock the keys that are named, several in the order of their ids; return them.
+def _ids(key: Keys) -> list[UUID]:
+    """Return the ids of the keys that are named.
 
     Raises:
-        MasterKeyNotFound: one is not there.
+        MasterKeyNotFound: no key has the alias.
+        ValueError: no key is named.
     """
-    if isinstance(key, Key):
-        return [locked_key(using, key)]
-    wanted = sorted({each.pk for each in key})
-    if len(wanted) < 2:
-        return [locked_key(using, pk) for pk in wanted] or _refuse_none()
-    rows = MasterKey.objects.using(using)
-    found: list[MasterKey] = []
-    for start in range(0, len(wanted), KEYS_IN_A_QUERY):
-        some = rows.filter(pk__in=wanted[start : start + KEYS_IN_A_QUERY])
-        some.update(state=F("state"))  # SQLite has no row locks: a first write takes its one lock
-        found += some.order_by("pk").select_for_update()
-    if len(found) < len(wanted):
-        raise MasterKeyNotFound(f"{len(wanted) - len(found):,} of the keys are not there any more.")
-    return found
-
-
-def _refuse_none() -> list[MasterKey]:
-    raise ValueError("a rotation is about one key at least")
+    if isinstance(key, UUID):
+        return [key]
+    named = (
+        [find_master_key(key)]
+        if isinstance(key, str)
+        else [key]
+        if isinstance(key, MasterKey)
+        else key
+    )
+    if not named:
+        raise ValueError("a rotation is about one key at least")
+    return [each.pk for each in named]
 
 
 def _refuse_unless_enabled(key: MasterKey) -> None:
@@ -233,3 +277,15 @@ def _asked_for(run: RotationRun) -> dict[str, Any]:
         "database": run.only_database,
     }
     return {"kind": str(run.kind), **{k: v for k, v in asked.items() if v}}
+
+
+def _seconds_a_value(column: Column, wanted: RotationScope) -> float:
+    """Try it with the first batch, without writing."""
+    ask, job, version_ids = statements(column), wanted.job(column), wanted.version_ids(column)
+    began = perf_counter()
+    stored = ask.heads(version_ids, None, None, BATCH_SIZE)
+    some = [value for value in stored if value.version_id in version_ids]
+    if some:
+        job.process(some)
+    took = perf_counter() - began
+    return took / max(len(stored), 1) * database_of(column.database).WITH_WRITING

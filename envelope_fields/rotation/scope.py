@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.db import connections
 
 from envelope_fields.census import census
 from envelope_fields.census.columns import Column, NoSuchField, encrypted_columns, tables_of
-from envelope_fields.census.values import count_by_version
+from envelope_fields.census.values import count_by_version, counted
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
@@ -110,6 +111,25 @@ class RotationScope(job.Scope):
             for each in versions
             if not self._only or each.number in self._only
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainValues:
+    """The values of a field that are no envelopes, such as plaintext from before: none is moved.
+
+    Attributes:
+        database: the alias in `DATABASES`.
+        schema: the schema of the table, as the census has it.
+        field: `app_label.Model.field`.
+        values: how many there are, at least 1.
+        cause: what they are.
+    """
+
+    database: str
+    schema: str | None
+    field: str
+    values: int
+    cause: str = "not an envelope"
 
 
 def register() -> None:
@@ -228,6 +248,21 @@ def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Col
             f"{unknown[0]!r} is not an encrypted field. The encrypted fields are: {listed}."
         )
     return [column for column in columns if names & _names(column)]
+
+
+def plain_values(fields: Sequence[str] = (), database: str = "") -> list[PlainValues]:
+    """Count the values that are no envelopes; arguments are those of `start`.
+
+    Raises:
+        NoSuchField: no encrypted field has such a name.
+        CensusFailed: a column could not be counted.
+    """
+    return [
+        PlainValues(column.database, column.schema, str(column), group.values)
+        for column in chosen_columns(fields, database)
+        for group in counted(column, history=False)
+        if group.version_id is None
+    ]
 
 
 def _can_be_written(relation: Relation) -> bool:

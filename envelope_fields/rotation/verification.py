@@ -25,8 +25,15 @@ from envelope_fields.exceptions import (
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import BatchResult, Failed, Job, Outcome, Stored, displayed_key
-from envelope_fields.jobs.limits import Limits
+from envelope_fields.jobs.job import (
+    BatchResult,
+    Failed,
+    Job,
+    Limits,
+    Outcome,
+    Stored,
+    displayed_key,
+)
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation.scope import chosen_columns

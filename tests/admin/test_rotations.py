@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from envelope_fields import keyring, rotation
-from envelope_fields.admin.rotation_progress import FAILURES_SHOWN
-from envelope_fields.admin.words import duration_text
+from envelope_fields.admin.counts import duration_text
+from envelope_fields.admin.runs import FAILURES_SHOWN
 from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (
@@ -213,7 +213,7 @@ class TestWorkersThatFail:
         seen = {"shown": client.get(start_url(key)).context["shown"]}
         monkeypatch.setattr(ProcessWorker, "begin", begin)
         answer = client.post(start_url(key), {"kind": "rewrap", **seen}, follow=True)
-        assert "could not be told" in said(answer)[0]
+        assert "could not be given" in said(answer)[0]
 
     def test_one_that_cannot_be_reached(self, client, key, begun, monkeypatch):
         def begin(worker, run_id):
@@ -222,7 +222,7 @@ class TestWorkersThatFail:
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
             response = client.post(start_url(key), {"kind": "rewrap"}, follow=True)
-        assert "could not be told" in said(response)[0]
+        assert "could not be given" in said(response)[0]
         assert "hunter2" not in response.text
         run = RotationRun.objects.get()
         assert run.state == RotationState.FAILED  # so that it is in nobody's way
@@ -238,7 +238,7 @@ class TestWorkersThatFail:
         with monkeypatch.context() as patch:
             patch.setattr(ProcessWorker, "begin", begin)
             response = client.post(run_url(run, "operation", "resume"), follow=True)
-        assert "could not be told" in said(response)[0]
+        assert "could not be given" in said(response)[0]
         run.refresh_from_db()
         assert run.state == RotationState.PAUSED
 

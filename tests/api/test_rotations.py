@@ -222,7 +222,7 @@ class TestBadInput:
 
 class TestReading:
     def test_progress(self, api, notes, monkeypatch):
-        monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 5)
+        monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 5)
         alter(notes[0])
         run = rotation.start("tenant", limits=Limits(batch_size=5))
         rotation.run(run, watch=lambda tally: rotation.pause(run))

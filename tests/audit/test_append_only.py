@@ -149,7 +149,7 @@ class TestOfAProject(TransactionTestCase):
 
 def test_the_triggers_go_and_come_with_their_migration(event):
     try:
-        call_command("migrate", "envelope_fields", "0003", verbosity=0)
+        call_command("migrate", "envelope_fields", "0002", verbosity=0)
         assert not triggers.are_there(connection)
         execute("UPDATE envelope_fields_auditevent SET action = 'x' WHERE number = 1")
     finally:

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection, connections, tr
 from django.test.testcases import DatabaseOperationForbidden
 
 from envelope_fields import keyring, kms
-from envelope_fields.audit import use_rows, uses as key_uses
+from envelope_fields.audit import uses as key_uses
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import KeyUse
@@ -71,7 +71,7 @@ class TestBeforeItIsReturned:
             raise DatabaseError("no")
 
         with monkeypatch.context() as patch:
-            patch.setattr(use_rows, "write", fail)
+            patch.setattr(key_uses, "write", fail)
             with pytest.raises(MasterKeyUnusable, match="could not be recorded"):
                 kms.encrypt("files", b"a", {})
         kms.encrypt("files", b"a", {})
@@ -125,7 +125,7 @@ class TestInATransaction:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT nothing_like_it FROM envelope_fields_keyuse")
 
-        monkeypatch.setattr(use_rows, "write", fail)
+        monkeypatch.setattr(key_uses, "write", fail)
         assert kms.encrypt("files", b"a", {})
 
 
@@ -148,8 +148,8 @@ class TestRefused:
     def test_many_of_them_write_once(self, key, monkeypatch):
         ciphertext = kms.encrypt("files", b"a", {})
         disable(key)
-        writes, write = [], use_rows.write
-        monkeypatch.setattr(use_rows, "write", lambda *args: writes.append(args) or write(*args))
+        writes, write = [], key_uses.write
+        monkeypatch.setattr(key_uses, "write", lambda *args: writes.append(args) or write(*args))
         for _ in range(10):
             with pytest.raises(MasterKeyUnusable):
                 kms.decrypt(ciphertext, {})
@@ -165,7 +165,7 @@ class TestRefused:
         def fail(*_):
             raise error("no")
 
-        monkeypatch.setattr(use_rows, "write", fail)
+        monkeypatch.setattr(key_uses, "write", fail)
         with pytest.raises(MasterKeyUnusable, match="disabled"):
             kms.decrypt(ciphertext, {})
 

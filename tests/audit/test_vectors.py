@@ -11,8 +11,9 @@ import pytest
 from django.db import transaction
 
 from envelope_fields import audit, keyring
-from envelope_fields.audit import canonical, trail, verification
-from envelope_fields.audit.trail import MAC_KEY, Head
+from envelope_fields.audit import events, trail, verification
+from envelope_fields.audit.events import Head
+from envelope_fields.audit.trail import MAC_KEY
 from envelope_fields.audit.verification import Unreadable
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey
@@ -106,7 +107,7 @@ def test_trails(vector, mac_key):
 def test_messages(vector):
     predecessor = bytes(32)
     for row, expected in zip(vector["events"], vector["messages"], strict=True):
-        assert canonical.message(event(row), predecessor).hex() == expected
+        assert events.message(event(row), predecessor).hex() == expected
         predecessor = bytes.fromhex(row["mac"])
 
 
@@ -124,7 +125,7 @@ def test_invalid_mac_keys(vector, settings):
 
 @each("json", "written")
 def test_canonical_json(vector):
-    assert canonical._json(json.loads(vector["written"])).decode() == vector["canonical"]
+    assert events._json(json.loads(vector["written"])).decode() == vector["canonical"]
 
 
 def test_heads():

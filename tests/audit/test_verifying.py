@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from envelope_fields import audit, keyring
-from envelope_fields.audit import canonical, verification
+from envelope_fields.audit import events, verification
 from envelope_fields.audit.verification import Cause
 from envelope_fields.models import AuditEvent, AuditHead, AuditKey, KeyGrant, MasterKey
 from envelope_fields.policy import Principal
@@ -293,9 +293,9 @@ def test_events_made_anew_under_another_key(trail):
     event.action = "enable"
     event.mac_version = bytes(forged.version_id)
     own = bytes(AuditKey.objects.get().version_id)
-    as_theirs = keyring.mac(forged, canonical.message(event, before))
+    as_theirs = keyring.mac(forged, events.message(event, before))
     event.mac_version = own
-    as_ours = keyring.mac(forged, canonical.message(event, before))
+    as_ours = keyring.mac(forged, events.message(event, before))
     for version, mac, cause in (
         (bytes(forged.version_id), as_theirs, Cause.FORGED),
         (own, as_ours, Cause.CHANGED),
@@ -326,7 +326,7 @@ def many_events(count):
             }
         )
         event.number, event.previous_id = number, number - 1
-        event.mac = before = keyring.mac(key, canonical.message(event, before))
+        event.mac = before = keyring.mac(key, events.message(event, before))
         rows.append(event)
     QuerySet(AuditEvent).bulk_create(rows, batch_size=500)
     AuditHead.objects.update(last=count, mac=before)

@@ -10,8 +10,8 @@ from django.urls import path
 from django.utils import timezone
 
 from envelope_fields import keyring
-from envelope_fields.audit import denials, use_rows, uses as key_uses
-from envelope_fields.audit.use_rows import Day
+from envelope_fields.audit import denials, uses as key_uses
+from envelope_fields.audit.uses import Day
 from envelope_fields.audit.write_behind import _database_name
 from envelope_fields.fields import open_values
 from envelope_fields.lifecycle import create_master_key
@@ -191,7 +191,7 @@ class TestKeysOfTheirOwn:
         def fail(*_):
             raise error
 
-        monkeypatch.setattr(use_rows, "write", fail)
+        monkeypatch.setattr(key_uses, "write", fail)
         key_uses.buffer.due_at = 0
         assert client.get(READS).content == b"value"
         assert sum(day.uses for day in key_uses.buffer.days.values()) == 2

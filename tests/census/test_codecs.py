@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from envelope_fields.census.codecs import ENVELOPE, Codec
-from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.columns import ENVELOPE, Codec, encrypted_columns
 from envelope_fields.census.values import count_by_version, count_versions, counted
 from envelope_fields.crypto import format as layout
 from envelope_fields.models import MasterKey

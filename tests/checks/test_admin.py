@@ -9,7 +9,7 @@ from django.contrib.admin.sites import all_sites
 from django.db.models import F
 from django.db.models.functions import Lower
 
-from envelope_fields.checks.admin import check_admin
+from envelope_fields.checks.views import check_admin
 from envelope_fields.fields.admin import EncryptedAdminMixin
 from tests.models import Birth, Child, Note
 

@@ -9,7 +9,7 @@ from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.routers import SimpleRouter
 from rest_framework.serializers import ModelSerializer, Serializer
 
-from envelope_fields.checks.ordering import check_ordering
+from envelope_fields.checks.views import check_ordering
 from tests.models import Note
 
 

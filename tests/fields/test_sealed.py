@@ -362,7 +362,7 @@ class TestForWhom:
         assert found.text == VALUE
 
     def test_a_denial_is_recorded_when_somebody_looks(self, people):
-        from envelope_fields.policy.denials import _listeners
+        from envelope_fields.policy.attempts import _listeners
 
         _, ben = people
         heard = []
@@ -393,9 +393,14 @@ class TestWhen:
     def test_without_a_query_for_half_of_the_time(self, note, monkeypatch, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
         now = [1000.0]
-        for module in (keyring.cache, keyring.handles, keyring.bound, keyring.derived):
+        for module in (
+            keyring.cache,
+            keyring.handles,
+            keyring.table,
+            keyring.derived,
+            keyring.values,
+        ):
             monkeypatch.setattr(module, "monotonic", lambda: now[0])
-        monkeypatch.setattr(keyring.table, "monotonic", lambda: now[0])
         monkeypatch.setattr("envelope_fields.fields.reading.monotonic", lambda: now[0])
         with transaction.atomic():
             pass

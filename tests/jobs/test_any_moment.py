@@ -57,7 +57,7 @@ class Statements:
 )
 def test_at_any_statement(kind, how, first, monkeypatch):
     monkeypatch.setattr("envelope_fields.census.columns.apps", keyed.only(Note))
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 2)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 2)
     for each in connections.all():
         # PostgreSQL's own cursor would not be noticed.
         monkeypatch.setattr(each, "force_debug_cursor", True)

@@ -8,9 +8,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from envelope_fields import keyring, rotation
-from envelope_fields.jobs import work
+from envelope_fields.jobs import ranges
 from envelope_fields.jobs.batches import deferred_signals
-from envelope_fields.jobs.limits import RateLimit
+from envelope_fields.jobs.job import RateLimit
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun, RotationState
 from envelope_fields.rotation import Limits
@@ -89,7 +89,7 @@ def test_in_a_rest_with_keys_elsewhere(keys_elsewhere, notes, monkeypatch):
 @pytest.mark.parametrize("alias", ["default", "other"])
 def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
     """Each commits for itself, and nothing comes between them."""
-    commit, moved = connections[alias].commit, work.record_moved
+    commit, moved = connections[alias].commit, ranges.record_moved
     counted, interrupted = [], first_time(interrupt)
 
     def counts(chunk, values):
@@ -101,7 +101,7 @@ def test_while_two_databases_commit(alias, keys_elsewhere, notes, monkeypatch):
         if counted:
             interrupted()
 
-    monkeypatch.setattr(work, "record_moved", counts)
+    monkeypatch.setattr(ranges, "record_moved", counts)
     monkeypatch.setattr(connections[alias], "commit", commits)
     rewrap()
     assert_goes_on("other")

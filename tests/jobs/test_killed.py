@@ -8,7 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from envelope_fields import rotation
-from envelope_fields.jobs.work import begun, work_in_processes
+from envelope_fields.jobs.tasks import work_in_processes
+from envelope_fields.jobs.work import begun
 from envelope_fields.jobs.workers import process
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
@@ -91,7 +92,7 @@ def test_an_end_in_the_middle_of_a_query(notes, monkeypatch):
 
 
 def test_several_processes(notes, monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 20)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 20)
     call_command("rewrap", workers=2, verbosity=0)
     run = RotationRun.objects.get()
     assert run.state == RotationState.COMPLETED
@@ -100,7 +101,7 @@ def test_several_processes(notes, monkeypatch):
 
 
 def test_several_processes_of_which_one_is_killed(notes, monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 10)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 10)
     made, pool, killed = [], process.pool, []
 
     def remembered(workers):
@@ -139,7 +140,7 @@ def is_there(pid):
 def shared_out(notes):
     """A run in ranges that are small, which two processes share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("envelope_fields.jobs.passes.SMALLEST", 50)
+        patch.setattr("envelope_fields.jobs.ranges.SMALLEST", 50)
         run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
         begun(run)
     with Command("rewrap", "--workers", "2") as process:

@@ -5,7 +5,7 @@ from django.db import connection
 
 from envelope_fields import keyring, rotation
 from envelope_fields.crypto.envelope import encrypt
-from envelope_fields.jobs import passes
+from envelope_fields.jobs import ranges
 from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRange, RotationState
@@ -194,8 +194,8 @@ class TestPasses:
 class TestPlans:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):
-        monkeypatch.setattr(passes, "SMALLEST", 3)
-        monkeypatch.setattr(passes, "_AT_ONCE", 2)
+        monkeypatch.setattr(ranges, "SMALLEST", 3)
+        monkeypatch.setattr(ranges, "_AT_ONCE", 2)
 
     def are_contiguous(self, run):
         found = list(run.columns.get().ranges.order_by("number"))
@@ -207,7 +207,7 @@ class TestPlans:
         rows = notes(30)
         rotate_master_key("default")
         run = rotation.start("default", limits=SMALL)
-        add, added = passes._add, []
+        add, added = ranges._add, []
 
         def break_off(cut):
             add(cut)
@@ -216,7 +216,7 @@ class TestPlans:
                 raise Killed
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(passes, "_add", break_off)
+            patch.setattr(ranges, "_add", break_off)
             begun(run)
         assert RotationRange.objects.count() == 4
         # Cut anew, the ranges of the same numbers would end elsewhere.
@@ -247,7 +247,7 @@ class TestCounts:
         spoil(rows[4])
         rotate_master_key("default")
         run = begun(rotation.start("default", limits=SMALL))
-        first = passes.claim(run)
+        first = ranges.claim(run)
         second = RotationRange.objects.select_related("column").get(pk=first.pk)
         met = []
 

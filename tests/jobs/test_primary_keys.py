@@ -92,7 +92,7 @@ def rows_of(model):
 @pytest.fixture(params=[*KEYS, keyed.RelationKeyed, keyed.MixedKeyed], ids=lambda m: m.__name__)
 def rows(request, monkeypatch):
     only(request.param, monkeypatch)
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 3)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 3)
     found = rows_of(request.param)
     for number, row in enumerate(found):
         row.text = f"{number}"
@@ -225,7 +225,7 @@ REMOVED = {
 @pytest.mark.django_db(transaction=True, databases=["default", "other"])
 def test_tables_of_other_programs(subtests, monkeypatch):
     only(keyed.Foreign, monkeypatch)
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 2)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 2)
     for kind, keys in FOREIGN[connection.vendor].items():
         with subtests.test(kind), connection.cursor() as cursor:
             if kind in ADDED:
@@ -241,7 +241,7 @@ def test_keys_that_do_not_go_back_as_they_came_end_the_run(rows, monkeypatch):
     if connection.vendor != "mysql":
         pytest.skip("the driver of MariaDB alone does so")
     only(keyed.Foreign, monkeypatch)
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", rows)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", rows)
     with connection.cursor() as cursor, pytest.raises(KeysOutOfOrder, match=r"keyed\.Foreign"):
         _moved_and_read(cursor, "bit(3)", ["b'101'", "b'001'", "b'010'"])
     assert "KeysOutOfOrder" in RotationRun.objects.get().error

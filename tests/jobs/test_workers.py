@@ -17,7 +17,7 @@ from django.utils import timezone
 from envelope_fields import rotation
 from envelope_fields.jobs import dispatch
 from envelope_fields.jobs.dispatch import dispatch_resume
-from envelope_fields.jobs.work import begin_task, move_task
+from envelope_fields.jobs.tasks import begin_task, move_task
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationRange, RotationRun, RotationState
 from envelope_fields.rotation import Limits
@@ -36,7 +36,7 @@ ROWS = 120
 
 @pytest.fixture
 def notes(monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 10)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 10)
     found = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(ROWS)])
     rotate_master_key("default")
     return found
@@ -70,7 +70,7 @@ def test_settings_that_cannot_be_meant(settings, entry):
 
 
 class TestOutOfReach:
-    """Nobody could be told: no run waits for ever, and whoever asked for it knows."""
+    """No worker could be given the run: it does not wait, and the caller is informed."""
 
     @pytest.fixture
     def broker(self, settings):
@@ -98,7 +98,7 @@ class TestOutOfReach:
 
     def test_one_that_others_work_on_goes_on(self, broker):
         run = rotation.resume(rotation.start("default"))
-        assert dispatch_resume(run).state == RotationState.RUNNING  # nobody has to be told
+        assert dispatch_resume(run).state == RotationState.RUNNING  # no worker is given it
         RotationRun.objects.update(resumed_at=timezone.now() - timedelta(seconds=11))
         with pytest.raises(dispatch.WorkerUnreachable, match="which is running now"):
             dispatch_resume(run)

@@ -5,11 +5,13 @@ import threading
 
 import pytest
 from django.db import connections, transaction
+from django.views.debug import ExceptionReporter
 
 from envelope_fields import keyring, root_keys
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.keyring import materials, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.root_keys import Unwrapped
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.at_once import at_once
 from tests.models import TenantNote
@@ -338,3 +340,26 @@ class TestBackends:
             Gated, "wrap", lambda *given: wrap(*given)._replace(wrapping_key_id="vault:v7")
         )
         assert create_master_key("one").current_version.wrapping_key_id == "vault:v7"
+
+    def test_what_they_say_when_they_open_replaces_it(self, monkeypatch):
+        wrap = Gated.wrap
+        monkeypatch.setattr(
+            Gated, "wrap", lambda *given: wrap(*given)._replace(wrapping_key_id="kms")
+        )
+        monkeypatch.setattr(
+            Gated, "unwrap_identified", lambda *given: Unwrapped(Gated.unwrap(*given), "kms#1")
+        )
+        assert create_master_key("one").current_version.wrapping_key_id == "kms#1"
+
+    @pytest.mark.parametrize(
+        "answer",
+        [bytearray(b"k" * 32), Unwrapped(b"k" * 32), Unwrapped(bytearray(b"k" * 31)),
+         Unwrapped(bytearray(b"k" * 32), None), Unwrapped(bytearray(b"k" * 32), "x" * 501)],
+    )  # fmt: skip
+    def test_what_they_open_is_checked(self, answer, monkeypatch):
+        monkeypatch.setattr(Gated, "unwrap_identified", lambda *_: answer)
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
+            create_master_key("never")
+        report = ExceptionReporter(None, *caught._excinfo)
+        ours = [each for each in report.get_traceback_frames() if "/tests/" not in each["filename"]]
+        assert "kkkk" not in repr([frame["vars"] for frame in ours])

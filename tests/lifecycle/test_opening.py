@@ -19,6 +19,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.lifecycle.representation import key_content, key_content_with_versions
 from envelope_fields.lifecycle.rotation import next_rotation, with_versions
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion
+from envelope_fields.root_keys import Unwrapped
 from tests.models import TenantNote
 from tests.root_keys.backends import WrapsAlone, entry
 from tests.stored import stored, version_of
@@ -87,6 +88,20 @@ class TestANewVersion:
         assert (event.before, event.after) == ({"current_version": 1}, {"current_version": 2})
         assert event.version_number == 2
         assert open_master_key_versions().opened == []
+
+    def test_has_then_what_the_root_key_says_that_it_was_wrapped_with(
+        self, key, may_unwrap, monkeypatch
+    ):
+        version = rotate_master_key(key)
+        assert version.wrapping_key_id == ""
+        may_unwrap()
+        monkeypatch.setattr(
+            WrapsAlone,
+            "unwrap_identified",
+            lambda *given: Unwrapped(WrapsAlone.unwrap(*given), "7"),
+        )
+        assert open_master_key_versions().opened == [version]
+        assert key.current_version.wrapping_key_id == "7"
 
     def test_is_not_opened_where_this_process_may_not(self, key):
         rotate_master_key(key)

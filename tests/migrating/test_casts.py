@@ -6,7 +6,7 @@ from django.db import models
 
 from envelope_fields.databases.tables import lacks_cast
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
-from envelope_fields.migrating.conversions import ConversionRefused
+from envelope_fields.migrating.refusals import ConversionRefused
 from tests.migrating.columns import alter, patient
 
 pytestmark = pytest.mark.with_our_tables

@@ -18,7 +18,7 @@ from django.test import override_settings
 from envelope_fields.exceptions import EnvelopeError, documentation_page
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 from envelope_fields.migrating import plan as migration_plan
-from envelope_fields.migrating.conversions import ConversionRefused
+from envelope_fields.migrating.refusals import ConversionRefused
 from tests.migrating.columns import PATIENT, alter, patient, write_notes
 from tests.migrating.project import DEFAULT_KEY
 

@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.migrating.conversions import ConversionRefused
+from envelope_fields.migrating.refusals import ConversionRefused
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs/how-to/encrypt-an-existing-column.md").read_text()

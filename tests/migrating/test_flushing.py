@@ -13,7 +13,7 @@ from envelope_fields.census import CensusFailed, NotCounted
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.management.commands import flush as command
-from envelope_fields.migrating import keys as key_tables
+from envelope_fields.migrating import refusals
 from envelope_fields.models import AuditKey, MasterKey, MasterKeyVersion
 from tests.models import Note
 from tests.stored import stored
@@ -89,23 +89,23 @@ class TestInProduction:
 
     def test_copies_as_text_in_a_schema_that_is_not_flushed(self, in_production, monkeypatch):
         copies = TextCopies("default", "admin.LogEntry", "change_message", b"12345678", 1, "tenant")
-        monkeypatch.setattr(key_tables, "text_copies", lambda _: [copies])
+        monkeypatch.setattr(refusals, "text_copies", lambda _: [copies])
         with pytest.raises(CommandError, match=r"change_message in the schema 'tenant'"):
             flush()
-        monkeypatch.setattr(key_tables, "text_copies", lambda _: [replace(copies, schema=None)])
+        monkeypatch.setattr(refusals, "text_copies", lambda _: [replace(copies, schema=None)])
         flush()
         assert in_production == ["default"]
 
     def test_what_cannot_be_counted(self, in_production, monkeypatch):
         place = NotCounted("other", "clinic_patient", "it is a foreign table")
-        monkeypatch.setattr(key_tables, "not_counted", lambda: [place])
+        monkeypatch.setattr(refusals, "not_counted", lambda: [place])
         with pytest.raises(CommandError, match="it is a foreign table"):
             flush()
 
         def fail():
             raise CensusFailed("no")
 
-        monkeypatch.setattr(key_tables, "census", fail)
+        monkeypatch.setattr(refusals, "census", fail)
         with pytest.raises(CommandError, match="no"):
             flush()
         assert in_production == []

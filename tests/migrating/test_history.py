@@ -5,7 +5,7 @@ from django.db import models
 
 from envelope_fields.databases.tables import has_rows
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.migrating.conversions import ConversionRefused
+from envelope_fields.migrating.refusals import ConversionRefused
 from tests.migrating.columns import alter, patient
 
 pytestmark = pytest.mark.with_our_tables

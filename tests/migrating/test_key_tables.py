@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.migrating.keys import KeysInUse
+from envelope_fields.migrating.refusals import KeysInUse
 from envelope_fields.models import MasterKey
 from tests.migrating.conftest import keys_in
 from tests.models import Chart, Note

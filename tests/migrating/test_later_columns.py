@@ -165,7 +165,7 @@ class TestTriggers:
         assert triggers.are_there(migrated.connection)
 
     def test_back_to_where_there_are_none(self, migrated):
-        migrated.migrate("envelope_fields", "0003")
+        migrated.migrate("envelope_fields", "0002")
         assert not triggers.are_there(migrated.connection)
         migrated.migrate()
         assert triggers.are_there(migrated.connection)

@@ -6,7 +6,7 @@ from django.db.migrations import AlterField, RunPython, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.migrating.conversions import ConversionRefused
+from envelope_fields.migrating.refusals import ConversionRefused
 from tests.migrating.columns import patient
 
 pytestmark = pytest.mark.with_our_tables

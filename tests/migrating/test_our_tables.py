@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from envelope_fields import keyring
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.lifecycle.on_demand import create_default_key
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.migrating.columns import patient
@@ -122,6 +122,30 @@ def test_a_registry_without_our_models(project):
     project.migrate()
     empty = migrations.state.ProjectState().apps
     emit_post_migrate_signal(0, False, "scratch", apps=empty, plan=[])
+
+
+def test_rows_that_name_no_creator(project):
+    """The statements of another process may leave these columns out; the database fills them."""
+    project.migrate()
+    ours = create_master_key("ours")
+    names = [
+        field.column
+        for field in MasterKey._meta.concrete_fields
+        if field.attname not in ("id", "alias", "creator_type", "creator_id", "serves_fields")
+    ]
+    columns = ", ".join(connections["scratch"].ops.quote_name(name) for name in names)
+    table = MasterKey._meta.db_table
+    with connections["scratch"].cursor() as cursor:
+        cursor.execute(f"SELECT id FROM {table} WHERE alias = 'ours'")
+        ((ours_id,),) = cursor.fetchall()
+        cursor.execute(
+            f"INSERT INTO {table} (id, alias, {columns}) "
+            f"SELECT %s, 'older', {columns} FROM {table} WHERE id = %s",
+            ["0" * 32, ours_id],
+        )
+    older = MasterKey.objects.using("scratch").get(alias="older")
+    assert (older.creator_type, older.serves_fields) == ("application", True)
+    assert older.state == ours.state
 
 
 class TestTwoAtOnce:

@@ -4,7 +4,7 @@ from django.contrib.auth.models import User
 from envelope_fields import keyring
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import KeyGrant
-from envelope_fields.policy import denials, on_denied
+from envelope_fields.policy import attempts, on_denied
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def granted():
 @pytest.fixture
 def heard(monkeypatch):
     """The denials that a listener hears."""
-    monkeypatch.setattr(denials, "_listeners", [])
+    monkeypatch.setattr(attempts, "_listeners", [])
     told = []
     on_denied(told.append)
     on_denied(told.append)  # twice is once

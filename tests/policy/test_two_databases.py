@@ -2,14 +2,14 @@
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection, connections, transaction
+from django.db import transaction
 
-from envelope_fields import keyring, kms
+from envelope_fields import keyring
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.grants import grant, list_grants, revoke
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import acting_as, data
+from envelope_fields.models import KeyGrant
+from envelope_fields.policy import acting_as
 from tests.models import LabNote
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -68,26 +68,3 @@ def test_a_user_whose_change_is_rolled_back(lab, note, ann):
         assert read(note, ann) == "value"
         raise ZeroDivisionError
     assert_denied(note, ann)
-
-
-def test_before_the_migration_that_has_policies(note, monkeypatch, ann):
-    """Every key serves the application, and whoever it serves."""
-    table = connections["other"].ops.quote_name(MasterKey._meta.db_table)
-    with connections["other"].schema_editor() as editor:
-        editor.execute(f"ALTER TABLE {table} RENAME COLUMN application_use TO later")
-    try:
-        keyring.forget()
-        with transaction.atomic("other"), transaction.atomic():
-            assert read(note, ann) == "value"
-            assert kms.encrypt("lab", b"x", {})
-            assert data.key_policy(note_key(), "other") == data.BEFORE_POLICIES
-            assert connection.is_usable()
-    finally:
-        with connections["other"].schema_editor() as editor:
-            editor.execute(f"ALTER TABLE {table} RENAME COLUMN later TO application_use")
-        keyring.forget()
-    assert_denied(note, ann)
-
-
-def note_key():
-    return MasterKey.objects.using("other").values_list("pk", flat=True).get(alias="lab")

@@ -27,7 +27,7 @@ from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.reporting import (
     EncryptedFieldsReporter,
     EncryptedFieldsReporterFilter,
-    objects,
+    secrets,
 )
 from envelope_fields.reporting.finding import Found
 from envelope_fields.reporting.secrets import without_secrets
@@ -386,7 +386,7 @@ def test_addresses(rf):
     ],
 )  # fmt: skip
 def test_names(name, is_one):
-    assert (name in objects.EncryptedNames()) is is_one
+    assert (name in secrets.EncryptedNames()) is is_one
 
 
 def test_what_cannot_be_looked_through_is_hidden(client, note, monkeypatch):
@@ -421,4 +421,4 @@ def test_a_value_without_text_is_none():
             apps = apps
             app_label = "keyed"
 
-    assert objects.encrypted_fields(Counted) == [Counted._meta.get_field("count")]
+    assert secrets.encrypted_fields(Counted) == [Counted._meta.get_field("count")]

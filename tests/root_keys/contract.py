@@ -2,24 +2,29 @@
 
 class TestVault(RootKeyContract):
     @pytest.fixture(scope="class")
-    def service(self): ...
+    @classmethod
+    def service(cls): ...
 """
 
 import gc
 import os
 import pickle
+import signal
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import UUID
 
 import pytest
+import requests
 from django.views.debug import ExceptionReporter
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
+from tests.root_keys.prefork import WORKERS, preforked
 from tests.root_keys.services import FAULTS
+from tests.waiting import until
 
 MATERIAL = bytes(range(100, 132))
 CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
@@ -65,6 +70,13 @@ class RootKeyContract:
         assert 32 < len(wrapped.material) <= 8192
         assert type(wrapped.wrapping_key_id) is str
         assert len(wrapped.wrapping_key_id) <= 500
+
+    def test_what_it_opens_can_say_what_wrapped_it(self, root_key, wrapped):
+        opened = root_key.unwrap_identified(wrapped, CONTEXT)
+        assert opened.material == MATERIAL
+        assert type(opened.material) in (bytearray, KeyBuffer)
+        assert type(opened.wrapping_key_id) is str
+        assert len(opened.wrapping_key_id) <= 500
 
     def test_another_process_opens_it(self, service, wrapped):
         other = service.root_key()
@@ -183,6 +195,29 @@ class RootKeyContract:
             assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
             again = root_key.wrap(material(), CONTEXT).material
             assert root_key.unwrap(again, CONTEXT) == MATERIAL
+
+    def test_workers_of_gunicorn(self, service):
+        """Real ones, forked after the root key was used; and one that replaces a killed one."""
+        with preforked(service) as ask:
+            first = self._workers(ask, lambda pids: len(pids) == WORKERS)
+            killed = min(first)
+            os.kill(killed, signal.SIGKILL)
+            assert self._workers(ask, lambda pids: pids - first) - first
+
+    def _workers(self, ask, enough):
+        pids = set()
+
+        def answered():
+            try:
+                pid, *opened = ask()
+            except requests.ConnectionError:  # of a worker that was killed
+                return False
+            assert opened == [True, True]
+            pids.add(pid)
+            return enough(pids)
+
+        until(answered)
+        return pids
 
     def test_it_shows_and_pickles_nothing(self, service, root_key, wrapped):
         for secret in service.secrets:

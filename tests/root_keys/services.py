@@ -23,13 +23,19 @@ class Service:
     Attributes:
         without: the faults that it cannot have, and why; nothing else is skipped.
         secrets: what no message may hold, beside the material: tokens, PINs, passwords.
+        environment: what a program that is started needs in its environment.
     """
 
     without = {}
     secrets = ()
+    environment = {}
 
     def root_key(self, **options):
         """Return a new root key of the backend, under the service's key."""
+        raise NotImplementedError
+
+    def entry(self):
+        """Return what the settings say of such a root key: BACKEND and OPTIONS, as JSON has it."""
         raise NotImplementedError
 
     def another_key(self):

@@ -132,9 +132,16 @@ class LocalService(Service):
     def __init__(self):
         self._key = generate()
         self.secrets = (self._key,)
+        self.environment = {"A_ROOT_KEY_OF_WORKERS": self._key}
 
     def root_key(self):
         return LocalRootKey(key=self._key)
+
+    def entry(self):
+        return {
+            "BACKEND": "envelope_fields.root_keys.local.LocalRootKey",
+            "OPTIONS": {"env": "A_ROOT_KEY_OF_WORKERS"},
+        }
 
     def another_key(self):
         return LocalRootKey(key=generate())

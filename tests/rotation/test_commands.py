@@ -10,7 +10,7 @@ from django.db import connection
 
 from envelope_fields import keyring, rotation
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.jobs import passes
+from envelope_fields.jobs import ranges
 from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationRun
@@ -50,7 +50,7 @@ class TestRewrap:
         """It asks how far the run is now and then, not after each batch."""
         asked = []
         monkeypatch.setattr(
-            "envelope_fields.management.commands.rewrap.progress",
+            "envelope_fields.management.terminal.progress",
             lambda run: asked.append(run) or rotation.progress(run),
         )
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)
@@ -178,7 +178,7 @@ class TestRewrap:
 
     def test_what_moved_the_last_value_and_was_killed(self, notes):
         run = begun(rotation.start("default"))
-        for chunk in passes.unfinished(run):
+        for chunk in ranges.unfinished(run):
             move_range(chunk)
         assert left("default") == 0
         assert f"Run {run.pk}: completed" in said("rewrap")

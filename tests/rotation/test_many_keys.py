@@ -77,9 +77,9 @@ def test_each_column_is_counted_as_often_for_many_keys_as_for_few():
 def test_more_keys_than_a_query_names(monkeypatch):
     monkeypatch.setattr("envelope_fields.census.versions.KEYS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.jobs.statements.base.LABELS_IN_A_QUERY", 2)
+    monkeypatch.setattr("envelope_fields.jobs.statements.LABELS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.keyring.table.VERSIONS_AT_ONCE", 2)
-    monkeypatch.setattr("envelope_fields.rotation.runs.KEYS_IN_A_QUERY", 2)
+    monkeypatch.setattr("envelope_fields.lifecycle.context.KEYS_IN_A_QUERY", 2)
     keys = tenants(5)
     run = rotation.run(keys, limits=Limits(batch_size=4))
     assert (run.state, numbers_of(run)) == (RotationState.COMPLETED, (15, 15, 0))

@@ -94,7 +94,7 @@ def test_batches_of_any_size(batch_size):
 
 
 def test_many_ranges(monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 3)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 3)
     Note.objects.bulk_create([Note(text=f"{number}", data=None) for number in range(20)])
     Note.objects.filter(text__isnull=False).order_by("pk").first().delete()
     rotate_master_key("default")

@@ -8,8 +8,7 @@ from django.db.migrations.writer import MigrationWriter
 from hypothesis import given, strategies as st
 
 from envelope_fields.models import MasterKey
-from envelope_fields.tenants import TenantKey
-from envelope_fields.tenants.aliases import AliasTemplate
+from envelope_fields.tenants import AliasTemplate, TenantKey
 
 VALUES = st.one_of(st.integers(), st.uuids(), st.text(min_size=1))
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
-from envelope_fields.jobs.statements.base import Statements
+from envelope_fields.jobs.statements import Statements
 
 _BATCH = "envelope_fields_batch"  # no table of the project is called so
 
@@ -15,7 +15,7 @@ class MySQL(Statements):
 
     _waiting = ""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         new = f"{_BATCH}.new"
         if not replaces_payload:
             new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"

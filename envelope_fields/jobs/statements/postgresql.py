@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
-from envelope_fields.jobs.statements.base import Statements
+from envelope_fields.jobs.statements import Statements
 
 # Of others the driver makes what goes back as something else: an address, or bytes.
 _KNOWN_IN_BINARY = frozenset(
@@ -21,7 +21,7 @@ _KNOWN_IN_BINARY = frozenset(
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         rows = [change.key for change in changes]
         keys = _arrays(rows)
         heads = b"".join(change.head for change in changes)

@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
-from envelope_fields.jobs.statements.base import Statements
+from envelope_fields.jobs.statements import Statements
 
 
 class SQLite(Statements):
     """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
 
-    def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
+    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         new = (
             "%s"
             if replaces_payload

@@ -21,7 +21,7 @@ class RotationWorker(ABC):
     def begin(self, run_id: UUID) -> None:
         """Have a run worked on soon, and return at once.
 
-        It may be asked twice for the same run. `envelope_fields.jobs.work` has what is to be done:
+        It may be asked twice for the same run. `envelope_fields.jobs.tasks` has what is to be done:
         `begin_task` and `move_task`.
 
         Raises:

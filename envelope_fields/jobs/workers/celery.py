@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from envelope_fields.jobs.work import begin_task, move_task
+from envelope_fields.jobs.tasks import begin_task, move_task
 from envelope_fields.jobs.workers import RotationWorker
 
 try:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django import VERSION
 
-from envelope_fields.jobs.work import begin_task, move_task
+from envelope_fields.jobs.tasks import begin_task, move_task
 from envelope_fields.jobs.workers import RotationWorker
 
 if TYPE_CHECKING or VERSION >= (6,):

@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from envelope_fields.grants import list_grants
-from envelope_fields.grants.representation import grantee_text
+from envelope_fields.grants import grantees, list_grants
 from envelope_fields.lifecycle import Operation
-from envelope_fields.lifecycle.representation import Row, capitalized
-from envelope_fields.management.commands._command import OperationCommand
-from envelope_fields.models import MasterKey
+from envelope_fields.management import OperationCommand
 
 
 class Command(OperationCommand):
     operation = Operation.ADOPT
+    outcome = "{name} serves the fields that name it."
 
-    def text(self, row: Row, result: Any, **given: Any) -> str:
-        grants = list_grants(row) if isinstance(row, MasterKey) else []
+    def text(self, row: Any, result: Any, **given: Any) -> str:
         lines = [
-            f"Granted to {grantee_text(each)}: {', '.join(each.grant.actions)}." for each in grants
+            f"Granted to {grantees.grantee_text(each)}: {', '.join(each.grant.actions)}."
+            for each in list_grants(row)
         ]
-        return "\n".join([f"{capitalized(row)} serves the fields that name it.", *lines])
+        return "\n".join([super().text(row, result, **given), *lines])

@@ -6,17 +6,11 @@ from typing import Any
 from django.core.management import CommandParser
 from django.db import connections
 
-from envelope_fields.census import (
-    CensusRow,
-    NotCounted,
-    census,
-    not_counted,
-    representation as shown,
-)
+from envelope_fields.census import CensusRow, NotCounted, census, not_counted, representation
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.versions import KeyVersion, key_versions, of_key as versions_of
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import EnvelopeCommand
+from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyState
 
 _KEY_HEADINGS = ("key", "version", "version id")
@@ -37,44 +31,30 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self,
-        *,
-        database: str | None = None,
-        key: str | None = None,
-        text: bool = False,
-        json: bool = False,
-        **options: Any,
-    ) -> None:
+    def perform(self, *, json: bool = False, **options: Any) -> None:
+        database, key = options["database"], options["key"]
         of_key = None if key is None else named_key(key)
         rows = census(of_key, database=database)
         versions = key_versions() if of_key is None else versions_of(of_key)
         doubts = not_counted(database)
-        copies = _copies_of(versions, database) if text else None
-        found = shown.totals(rows, versions)
+        copies = _copies_of(versions, database) if options["text"] else None
+        found = representation.totals(rows, versions)
         if json:
-            self.write_json(_content(rows, found, doubts, copies))
+            content = {
+                "rows": [representation.row_content(row) for row in rows],
+                "totals": [representation.total_content(total) for total in found],
+                "not_counted": [representation.not_counted_content(each) for each in doubts],
+            }
+            if copies is not None:
+                content["text"] = [representation.copies_content(*each) for each in copies]
+            self.write_json(content)
         else:
             parts = (_text(rows, found, doubts), *_copies_text(copies))
             self.stdout.write("\n\n".join(parts))
 
 
-def _content(
-    rows: Iterable[CensusRow],
-    found: Iterable[shown.Total],
-    doubts: Iterable[NotCounted],
-    copies: Sequence[_Copies] | None,
-) -> dict[str, Any]:
-    return {
-        "rows": [shown.row_content(row) for row in rows],
-        "totals": [shown.total_content(total) for total in found],
-        "not_counted": [shown.not_counted_content(each) for each in doubts],
-        **({} if copies is None else {"text": [shown.copies_content(*each) for each in copies]}),
-    }
-
-
 def _text(
-    rows: Sequence[CensusRow], totals: Sequence[shown.Total], doubts: Sequence[NotCounted]
+    rows: Sequence[CensusRow], totals: Sequence[representation.Total], doubts: Sequence[NotCounted]
 ) -> str:
     """Return two tables, and below them what is wrong and what to do about it."""
     headings = (*_headings(rows), "field")

@@ -6,7 +6,7 @@ from django.core.management import CommandParser
 
 from envelope_fields.lifecycle import Operation, create_master_key
 from envelope_fields.lifecycle.representation import key_content_with_versions
-from envelope_fields.management.commands._command import EnvelopeCommand, current_text
+from envelope_fields.management import EnvelopeCommand, current_text
 
 
 class Command(EnvelopeCommand):
@@ -29,21 +29,12 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self,
-        *,
-        alias: str,
-        description: str = "",
-        rotation_period: int | None = None,
-        no_application_use: bool = False,
-        json: bool = False,
-        **options: Any,
-    ) -> None:
+    def perform(self, *, alias: str, json: bool = False, **options: Any) -> None:
         key = create_master_key(
             alias,
-            description=description,
-            rotation_period=rotation_period,
-            application_use=not no_application_use,
+            description=options["description"],
+            rotation_period=options["rotation_period"],
+            application_use=not options["no_application_use"],
         )
         if json:
             self.write_json(key_content_with_versions(key))

@@ -1,7 +1,7 @@
 """`manage.py enable_master_key KEY`."""
 
 from envelope_fields.lifecycle import Operation
-from envelope_fields.management.commands._command import OperationCommand
+from envelope_fields.management import OperationCommand
 
 
 class Command(OperationCommand):

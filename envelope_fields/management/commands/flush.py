@@ -7,8 +7,8 @@ from django.core.management.commands import flush
 from django.test import utils
 
 from envelope_fields.databases import database as database_of
-from envelope_fields.management.commands._command import reported
-from envelope_fields.migrating.keys import values_that_stay
+from envelope_fields.management import reported
+from envelope_fields.migrating.refusals import values_that_stay
 
 _ALLOW = "SET LOCAL envelope_fields.allow_truncate = 'on'"
 _REFUSE = "SET LOCAL envelope_fields.allow_truncate = 'off'"

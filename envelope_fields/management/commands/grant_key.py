@@ -7,10 +7,9 @@ from django.core.management import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from envelope_fields.grants import ListedGrant, grant
-from envelope_fields.grants.representation import described, grant_content
+from envelope_fields.grants import grant, grantees
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import GrantCommand
+from envelope_fields.management import GrantCommand
 from envelope_fields.policy import Action
 
 
@@ -37,35 +36,23 @@ class Command(GrantCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self,
-        *,
-        key: str,
-        actions: list[str],
-        user: str | None = None,
-        group: str | None = None,
-        context: str = "",
-        expires: str | None = None,
-        json: bool = False,
-        **options: Any,
-    ) -> None:
-        end = expires and _time(expires)
-        to = self.grantee(user, group)
-        made = grant(named_key(key), to, actions, context=context, expires_at=end or None)
-        (listed,) = described([made])
+    def perform(self, *, json: bool = False, **options: Any) -> None:
+        end = options["expires"] and _time(options["expires"])
+        made = grant(
+            named_key(options["key"]),
+            self.grantee(**options),
+            options["actions"],
+            context=options["context"],
+            expires_at=end or None,
+        )
+        (listed,) = grantees.described([made])
         if json:
-            self.write_json(grant_content(listed))
-        else:
-            self.stdout.write(_text(listed, group))
-
-
-def _text(listed: ListedGrant, group: str | None) -> str:
-    made = listed.grant
-    who = f"The {'user' if group is None else 'group'} {listed.name!r}"
-    where = f" in the context {made.context}" if made.context else ""
-    what = ", ".join(made.actions)
-    limits = f"{where}{GrantCommand.until(made.expires_at)}"
-    return f"Grant {made.pk}: {who} may {what} with {str(made.master_key)!r}{limits}."
+            self.write_json(grantees.grant_content(listed))
+            return
+        who = f"The {'user' if options['group'] is None else 'group'} {listed.name!r}"
+        where = f" in the context {made.context}" if made.context else ""
+        what = f"may {', '.join(made.actions)} with {str(made.master_key)!r}{where}"
+        self.stdout.write(f"Grant {made.pk}: {who} {what}{self.until(made.expires_at)}.")
 
 
 def _time(text: str) -> datetime:

@@ -4,10 +4,9 @@ from typing import Any
 
 from django.core.management import CommandParser
 
-from envelope_fields.grants import ListedGrant, list_grants
-from envelope_fields.grants.representation import grant_content, grantee_text
+from envelope_fields.grants import ListedGrant, grantees, list_grants
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands._command import GrantCommand
+from envelope_fields.management import GrantCommand
 
 
 class Command(GrantCommand):
@@ -18,19 +17,11 @@ class Command(GrantCommand):
         self.add_grantee(parser, required=False)
         super().add_arguments(parser)
 
-    def perform(
-        self,
-        *,
-        key: str | None = None,
-        user: str | None = None,
-        group: str | None = None,
-        json: bool = False,
-        **options: Any,
-    ) -> None:
+    def perform(self, *, key: str | None = None, json: bool = False, **options: Any) -> None:
         of_key = None if key is None else named_key(key)
-        found = list_grants(of_key, self.grantee(user, group))
+        found = list_grants(of_key, self.grantee(**options))
         if json:
-            self.write_json([grant_content(listed) for listed in found])
+            self.write_json([grantees.grant_content(listed) for listed in found])
         elif not found:
             self.stdout.write("There are no grants.")
         else:
@@ -42,5 +33,5 @@ def _text(listed: ListedGrant) -> str:
     where = f" in {grant.context}" if grant.context else ""
     void = f" (void: {listed.void})" if listed.void else ""
     until = GrantCommand.until(grant.expires_at)
-    what = f"{grantee_text(listed)}: {', '.join(grant.actions)}{where}{until}"
+    what = f"{grantees.grantee_text(listed)}: {', '.join(grant.actions)}{where}{until}"
     return f"{grant.pk}  {grant.master_key}  {what}{void}"

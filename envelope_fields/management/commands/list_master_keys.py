@@ -7,7 +7,7 @@ from django.db.models import Count, Max, Prefetch, Q
 
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle.representation import NOT_OPENED, key_content_with_versions
-from envelope_fields.management.commands._command import EnvelopeCommand
+from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 _UNOPENED = Q(versions__opened_at=None) & ~Q(versions__state=KeyState.DESTROYED)

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from envelope_fields.lifecycle import key_cache_bound, lower_key_cache_bound
-from envelope_fields.management.commands._command import reported
+from envelope_fields.management import reported
 
 
 class Command(BaseCommand):

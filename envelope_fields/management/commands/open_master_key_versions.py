@@ -4,7 +4,7 @@ from typing import Any
 
 from envelope_fields.lifecycle import open_master_key_versions
 from envelope_fields.lifecycle.representation import capitalized, row_content
-from envelope_fields.management.commands._command import ManyKeysCommand
+from envelope_fields.management import ManyKeysCommand
 
 
 class Command(ManyKeysCommand):

@@ -5,9 +5,8 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.conf import configuration
-from envelope_fields.grants import revoke
-from envelope_fields.grants.representation import described, grant_content
-from envelope_fields.management.commands._command import EnvelopeCommand
+from envelope_fields.grants import grantees, revoke
+from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyGrant
 
 
@@ -31,9 +30,9 @@ class Command(EnvelopeCommand):
         row = rows.select_related("master_key").filter(pk=grant).first()
         if row is None:
             raise CommandError(f"There is no grant {grant}. `list_grants` lists them.")
-        (listed,) = described([row])
+        (listed,) = grantees.described([row])
         revoke(row, override=override)
         if json:
-            self.write_json(grant_content(listed))
+            self.write_json(grantees.grant_content(listed))
         else:
             self.stdout.write(f"Revoked grant {grant} on {str(row.master_key)!r}.")

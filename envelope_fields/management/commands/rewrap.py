@@ -1,46 +1,23 @@
 """`manage.py rewrap`: moves stored values to the current versions of their keys."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.core.management import CommandError, CommandParser
 from django.db import connections
 
-from envelope_fields.jobs.limits import BATCH_SIZE
+from envelope_fields import rotation
+from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, keys_of
-from envelope_fields.jobs.work import work_in_processes
+from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management.commands import _rewrap_text as text
-from envelope_fields.management.commands._command import EnvelopeCommand, run_id
-from envelope_fields.management.commands._progress import (
-    NoBar,
-    ending_as_interrupts,
-    progress_bar,
-    stopped,
-)
+from envelope_fields.management import EnvelopeCommand, run_id, terminal
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
-from envelope_fields.rotation import (
-    Limits,
-    RotationUnderWay,
-    active_run,
-    failures,
-    find_run,
-    forecast,
-    limit,
-    progress,
-    run,
-    start,
-)
-from envelope_fields.rotation.forecast import PlainValues, plain_values
-from envelope_fields.rotation.representation import failure_content, run_content, run_title
-from envelope_fields.rotation.runs import is_same_request, resumed
-from envelope_fields.rotation.scope import keys_with_work
+from envelope_fields.rotation import Limits, representation, runs, scope
+from envelope_fields.rotation.scope import PlainValues, plain_values
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
-_LISTED = 20  # failures, of those that are stored
 
 
 class Command(EnvelopeCommand):
@@ -80,20 +57,26 @@ class Command(EnvelopeCommand):
             raise CommandError("--key-version needs --key: numbers are those of one key.")
         self._options = options
         self._unusable: list[MasterKey] = []
-        with self._values_named():
+        try:
             if options["dry_run"]:
                 self._foretell()
             else:
                 self._move()
+        except ValueError as error:  # of `Limits`
+            raise CommandError(f"{error}.") from error
 
     def _foretell(self) -> None:
-        found = {key: forecast(key, **self._asked_for()) for key in self._keys()}
+        found = {key: rotation.forecast(key, **self._asked_for()) for key in self._keys()}
         plain, workers = self._plain(), self._options["workers"]
         if self._options["json"]:
-            content = text.forecasts_as_json(found, workers)
-            self.write_json([*content, *text.plain_as_json(plain)])
+            content = [
+                representation.forecast_content(key, each)
+                for key, forecasts in found.items()
+                for each in forecasts
+            ]
+            self.write_json([*content, *_plain_content(plain)])
         else:
-            lines = [*text.plain_as_text(plain), text.forecasts_as_text(found, workers)]
+            lines = [*terminal.plain_as_text(plain), terminal.forecasts_as_text(found, workers)]
             self.stdout.write("\n".join(lines))
 
     def _move(self) -> None:
@@ -101,29 +84,29 @@ class Command(EnvelopeCommand):
         for begun in self._runs():
             done.append(self._work(begun))
             if not self._options["json"]:
-                self.stdout.write("\n".join(text.run_as_text(done[-1], progress(done[-1]))))
+                self.stdout.write(terminal.run_as_text(done[-1]))
         plain = self._plain()
         if self._options["json"]:
             contents = [self._content(each) for each in done]
-            self.write_json([*contents, *text.plain_as_json(plain)])
+            self.write_json([*contents, *_plain_content(plain)])
         elif not done and not plain:
             self.stdout.write("Every value is under the current version of its key.")
         self._fail_if_unfinished(done, plain)
 
     def _runs(self) -> Iterator[RotationRun]:
         if self._options["run"]:
-            yield self._limited(find_run(run_id(self._options["run"])))
+            yield self._limited(rotation.find_run(run_id(self._options["run"])))
             return
         free: list[MasterKey] = []
         under_way: dict[UUID, RotationRun] = {}
         for key in self._keys():
-            found = active_run(key)
+            found = rotation.active_run(key)
             if found is None:
                 free.append(key)
-            elif is_same_request(found, **self._asked_for()):
+            elif runs.is_same_request(found, **self._asked_for()):
                 under_way[found.pk] = found
             else:
-                raise RotationUnderWay(key, found)
+                raise rotation.RotationUnderWay(key, found)
         # One that was killed is still there; to go on with it is what is wanted.
         yield from map(self._limited, under_way.values())
         usable = [key for key in free if key.state == KeyState.ENABLED]
@@ -131,15 +114,15 @@ class Command(EnvelopeCommand):
             usable = free  # to start it says what is wrong
         self._unusable = [key for key in free if key not in usable]
         if usable:
-            yield start(usable, limits=Limits(**self._limits()), **self._asked_for())
+            yield rotation.start(usable, limits=Limits(**self._limits()), **self._asked_for())
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
         if asked["key"]:
             return [named_key(asked["key"])]
-        found = keys_with_work(self._kind(), asked["field"], asked["database"])
+        found = scope.keys_with_work(self._kind(), asked["field"], asked["database"])
         # A process that was killed may have moved the last value, and not said so.
-        under_way = [run for run in active_runs() if is_same_request(run, **self._asked_for())]
+        under_way = [run for run in active_runs() if runs.is_same_request(run, **self._asked_for())]
         return list(dict.fromkeys([*found, *(key for run in under_way for key in keys_of(run))]))
 
     def _asked_for(self) -> dict[str, Any]:
@@ -161,59 +144,46 @@ class Command(EnvelopeCommand):
     def _limited(self, run: RotationRun) -> RotationRun:
         """Have a run that is there go on within the limits that are asked for now."""
         given = self._limits()
-        return limit(run, Limits(**{**run.limits, **given})) if given else run
+        return rotation.limit(run, Limits(**{**run.limits, **given})) if given else run
 
     def _work(self, begun: RotationRun) -> RotationRun:
-        bar = progress_bar(run_title(begun), wanted=not self._options["json"])
+        bar = terminal.progress_bar(
+            representation.run_title(begun), wanted=not self._options["json"]
+        )
         try:
-            with bar, ending_as_interrupts():
-                done = self._work_on(begun, partial(_show_if_due, bar))
-                _show(bar, done)
+            with bar, terminal.ending_as_interrupts():
+                done = self._work_on(begun, bar.show_run_if_due)
+                bar.show_run(done)
             return done
         except KeyboardInterrupt:
             pass
-        raise stopped(begun)
+        raise terminal.stopped(begun)
 
     def _work_on(self, begun: RotationRun, look: Callable[[RotationRun], None]) -> RotationRun:
         if self._options["workers"] == 1:
-            return run(begun, watch=lambda result: look(begun))
-        return work_in_processes(resumed(begun), self._options["workers"], look)
+            return rotation.run(begun, watch=lambda result: look(begun))
+        return work_in_processes(runs.resumed(begun), self._options["workers"], look)
 
     def _content(self, done: RotationRun) -> dict[str, Any]:
-        listed = [failure_content(failure) for failure in failures(done)]
-        return {**run_content(done), "failures": listed}
+        listed = [representation.failure_content(failure) for failure in rotation.failures(done)]
+        return {**representation.run_content(done), "failures": listed}
 
     def _plain(self) -> list[PlainValues]:
         """Count what no run moves, in the fields that are asked for."""
         asked = self._options
         if asked["run"]:
-            begun = find_run(run_id(asked["run"]))
+            begun = rotation.find_run(run_id(asked["run"]))
             return plain_values(begun.only_fields, begun.only_database)
         return plain_values(asked["field"], asked["database"])
 
     def _fail_if_unfinished(self, done: list[RotationRun], plain: list[PlainValues]) -> None:
-        problems = [
-            line
-            for each in done
-            for line in text.problems(each, progress(each), failures(each)[:_LISTED])
-        ]
-        problems += text.plain_as_text(plain) + list(map(text.unusable, self._unusable))
+        problems = [line for each in done for line in terminal.problems(each)]
+        problems += terminal.plain_as_text(plain) + list(map(terminal.unusable, self._unusable))
         if problems:
             raise CommandError("\n".join(problems))
 
-    @contextmanager
-    def _values_named(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:  # of `Limits`
-            raise CommandError(f"{error}.") from error
 
-
-def _show(bar: NoBar, now: RotationRun) -> None:
-    found = progress(now)
-    bar.show(found.total - found.remaining, found.total)
-
-
-def _show_if_due(bar: NoBar, now: RotationRun) -> None:
-    if bar.is_due:
-        _show(bar, now)
+def _plain_content(found: list[PlainValues]) -> list[dict[str, Any]]:
+    """Return what follows the runs; nothing where every value is an envelope."""
+    listed = list(map(representation.plain_values_content, found))
+    return [{"not_envelopes": listed}] if listed else []

@@ -7,7 +7,7 @@ from django.core.management import CommandParser
 from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import rewrap_master_keys, under_other_root_keys
 from envelope_fields.lifecycle.representation import row_content
-from envelope_fields.management.commands._command import ManyKeysCommand
+from envelope_fields.management import ManyKeysCommand
 
 
 class Command(ManyKeysCommand):

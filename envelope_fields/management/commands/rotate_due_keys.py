@@ -4,7 +4,7 @@ from typing import Any
 
 from envelope_fields.lifecycle import rotate_due_keys
 from envelope_fields.lifecycle.representation import row_content
-from envelope_fields.management.commands._command import ManyKeysCommand
+from envelope_fields.management import ManyKeysCommand
 
 
 class Command(ManyKeysCommand):

@@ -3,13 +3,11 @@
 from typing import Any
 
 from envelope_fields.lifecycle import Operation
-from envelope_fields.lifecycle.representation import Row
-from envelope_fields.management.commands._command import OperationCommand, current_text
-from envelope_fields.models import MasterKeyVersion
+from envelope_fields.management import OperationCommand, current_text
 
 
 class Command(OperationCommand):
     operation = Operation.ROTATE
 
-    def text(self, row: Row, result: MasterKeyVersion, **given: Any) -> str:
+    def text(self, row: Any, result: Any, **given: Any) -> str:
         return f"Rotated the master key {str(row)!r}. {current_text(result)}"

@@ -6,15 +6,15 @@ from typing import Any
 from django.core.management import CommandParser
 from django.utils import timezone
 
+from envelope_fields import rotation
 from envelope_fields.jobs.runs import active_runs, all_runs
-from envelope_fields.management.commands._command import EnvelopeCommand, run_id
-from envelope_fields.management.commands._rewrap_text import duration
+from envelope_fields.management import EnvelopeCommand, run_id
+from envelope_fields.management.terminal import duration
 from envelope_fields.models import RotationRun, RotationState
-from envelope_fields.rotation import cancel, pause, progress, resume
 from envelope_fields.rotation.representation import run_content, run_title
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
-_ACTS = {"pause": pause, "resume": resume, "cancel": cancel}
+_ACTS = {"pause": rotation.pause, "resume": rotation.resume, "cancel": rotation.cancel}
 
 
 class Command(EnvelopeCommand):
@@ -41,15 +41,15 @@ class Command(EnvelopeCommand):
 
 
 def _line(run: RotationRun) -> str:
-    told = progress(run)
+    found = rotation.progress(run)
     line = (
         f"{run.pk}  {run_title(run)}  {run.kind}  {run.state}  "
-        f"{told.total - told.remaining:,} of {told.total:,}"
+        f"{found.total - found.remaining:,} of {found.total:,}"
     )
-    if told.failed:
-        line += f", {told.failed:,} failed"
-    if told.time_remaining is not None:
-        line += f", {duration(told.time_remaining.total_seconds())} left"
+    if found.failed:
+        line += f", {found.failed:,} failed"
+    if found.time_remaining is not None:
+        line += f", {duration(found.time_remaining.total_seconds())} left"
     if run.state == RotationState.RUNNING and _is_silent(run):
         line += f", no process at it since {run.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}".rstrip()
     return line

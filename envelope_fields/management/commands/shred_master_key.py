@@ -1,23 +1,17 @@
 """`manage.py shred_master_key KEY`."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.lifecycle import (
-    Operation,
-    ShredCertificate,
-    ShredConfirmation,
-    seconds_until_known,
-    shred_confirmation,
-)
+from envelope_fields import lifecycle
+from envelope_fields.lifecycle.certificates import ShredConfirmation, shred_content
 from envelope_fields.lifecycle.representation import Row, as_utc, capitalized
-from envelope_fields.management.commands._command import OperationCommand, named_row
+from envelope_fields.management import OperationCommand, named_row
 
 
 class Command(OperationCommand):
-    operation = Operation.SHRED
+    operation = lifecycle.Operation.SHRED
     prints = "the certificate as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,14 +24,14 @@ class Command(OperationCommand):
         self, *, key: str, json: bool = False, confirm: str | None = None, **options: Any
     ) -> None:
         row = named_row(key, options.get("key_version"))
-        agreed = shred_confirmation(row)
+        agreed = lifecycle.shred_confirmation(row)
         self.stderr.write(_consequence(row, agreed))
         name = _typed(agreed.name) if confirm is None else confirm
         if name != agreed.name:
             raise CommandError("Nothing was destroyed: that is not the name of the key.")
         certificate = self.operation.perform(row, confirm=agreed)
         if json:
-            self.write_json(_content(certificate))
+            self.write_json(shred_content(certificate))
         else:
             self.stdout.write(str(certificate))
 
@@ -46,7 +40,7 @@ def _consequence(row: Row, agreed: ShredConfirmation) -> str:
     fields = "".join(f"\n  {each}" for each in agreed.fields)
     last = agreed.last_use_by_kms
     kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
-    seconds = seconds_until_known()
+    seconds = lifecycle.seconds_until_known()
     return (
         f"{capitalized(row)} is destroyed with the {agreed.total:,} values that are under it "
         f"now.{fields}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
@@ -59,8 +53,3 @@ def _typed(name: str) -> str:
         return input(f"Type {name} to destroy them: ")
     except (EOFError, KeyboardInterrupt):
         return ""
-
-
-def _content(certificate: ShredCertificate) -> dict[str, Any]:
-    fields = [each._asdict() for each in certificate.fields]
-    return {**asdict(certificate), "fields": fields, "total": certificate.total}

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.lifecycle import Operation
-from envelope_fields.management.commands._command import OperationCommand
+from envelope_fields.management import OperationCommand
 
 _ANSWERS = {"yes": True, "no": False}
 

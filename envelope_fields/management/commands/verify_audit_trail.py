@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields import audit
-from envelope_fields.management.commands._command import EnvelopeCommand
+from envelope_fields.management import EnvelopeCommand
 
 SHOWN = 20
 

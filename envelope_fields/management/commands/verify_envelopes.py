@@ -9,9 +9,8 @@ from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.census import census
-from envelope_fields.management.commands._command import EnvelopeCommand
-from envelope_fields.management.commands._progress import progress_bar
-from envelope_fields.management.commands._rewrap_text import in_schema
+from envelope_fields.management import EnvelopeCommand
+from envelope_fields.management.terminal import in_schema, progress_bar
 from envelope_fields.rotation.scope import declared_columns
 from envelope_fields.rotation.verification import Unreadable, verify
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(databases="__all__", transaction=True)
 
 
 def test_all_ranges(monkeypatch):
-    monkeypatch.setattr("envelope_fields.jobs.passes.SMALLEST", 5)
+    monkeypatch.setattr("envelope_fields.jobs.ranges.SMALLEST", 5)
     Note.objects.bulk_create(Note(text=f"{number}") for number in range(12))
     rotate_master_key("default")
     run = rotation.find_run(start_dispatched("default"))

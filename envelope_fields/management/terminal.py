@@ -1,0 +1,202 @@
+"""Runs on a terminal: what is said of them, a progress bar, and signals that leave a run behind."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from django.core.management import CommandError
+from django.db import connections
+
+from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
+from envelope_fields.rotation import Forecast, failures, find_run, pause, progress, representation
+from envelope_fields.rotation.scope import PlainValues
+
+SECONDS_BETWEEN_LOOKS = 0.25
+_LISTED = 20  # failures, of those that are stored
+_WORDS = {"rewrap": "rewrapped", "re_encrypt": "re-encrypted"}
+
+
+class NoBar:
+    """Without a terminal."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to show something now; to know how far something is may take queries."""
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the terminal alone."""
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so many of so many values are done."""
+
+    def show_run(self, run: RotationRun) -> None:
+        """Show how far a run is."""
+        found = progress(run)
+        self.show(found.total - found.remaining, found.total)
+
+    def show_run_if_due(self, run: RotationRun) -> None:
+        """Show that, if it is time."""
+        if self.is_due:
+            self.show_run(run)
+
+
+class Bar(NoBar):
+    """A bar on standard error, with the rate and the time that remains."""
+
+    def __init__(self, title: str, tqdm: Any) -> None:
+        tqdm.monitor_interval = 0  # no thread of its own, which would have to be forked
+        self._bar = tqdm(desc=title, unit=" values", unit_scale=True, total=0)
+        self._next = monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        return monotonic() >= self._next
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.n = done
+        self._bar.refresh()
+        self._next = monotonic() + SECONDS_BETWEEN_LOOKS
+
+
+def progress_bar(title: str, *, wanted: bool) -> NoBar:
+    """Return a bar where there is a terminal and tqdm (extra `progress`), else a null object."""
+    if not wanted or not sys.stderr.isatty():
+        return NoBar()
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return NoBar()
+    return Bar(title, tqdm)
+
+
+@contextmanager
+def ending_as_interrupts() -> Iterator[None]:
+    """Have a SIGTERM raise KeyboardInterrupt, as a SIGINT does."""
+    before = signal.getsignal(signal.SIGTERM)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def stopped(begun: RotationRun) -> CommandError:
+    """Pause a run that was interrupted, and return the error that says so.
+
+    To be called when the KeyboardInterrupt is over: its traceback holds what was in the middle of
+    a query, and SQLite lets no connection commit until that is gone.
+    """
+    connections.close_all()
+    now = find_run(begun)
+    paused = pause(now) if now.state == RotationState.RUNNING else now
+    return CommandError(
+        f"Stopped; the run {paused.pk} is paused. Run the same command again to go on."
+    )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+# -- Words -----------------------------------------------------------------------------------------
+
+
+def forecasts_as_text(found: Mapping[MasterKey, Sequence[Forecast]], workers: int) -> str:
+    """Return what would be done."""
+    lines = [
+        f"{key}: {each.values:,} values of {each.field} in "
+        f"{in_schema(each.schema)}{each.database!r}, "
+        f"about {duration(each.seconds / workers)}"
+        for key, forecasts in found.items()
+        for each in forecasts
+    ]
+    if not lines:
+        return "Nothing to do: every value is under the current version of its key."
+    return "\n".join([*lines, "Nothing was changed."])
+
+
+def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
+    """Return a line for each field that holds values that are no envelopes."""
+    return [
+        f"{each.field} in {in_schema(each.schema)}{each.database!r}: {each.values:,} values, each "
+        f"{each.cause}: stored before the field was encrypted, or damaged. They were not moved, "
+        "and cannot be read."
+        for each in found
+    ]
+
+
+def run_as_text(done: RotationRun) -> str:
+    """Return what became of a run; where it was about several keys, with a line for each."""
+    by_key = [] if done.master_key is not None else representation.key_contents(done)
+    stayed = "failed" if done.state == RotationState.COMPLETED else "left"
+    lines = [
+        f"{key['alias'] or key['id']}: {key['total'] - key['remaining']:,} values "
+        f"{_WORDS[done.kind]}, {key['remaining']:,} {stayed}."
+        for key in by_key
+    ]
+    numbers = progress(done)
+    text = (
+        f"{representation.run_title(done)}: {numbers.moved:,} values {_WORDS[done.kind]}, "
+        f"{numbers.failed:,} failed. Run {done.pk}: {done.state}."
+    )
+    if numbers.rate:
+        text += f" {numbers.rate:,.0f} values a second."
+    return "\n".join([*lines, text])
+
+
+def unusable(key: MasterKey) -> str:
+    """Return why the values under a key were not moved with those under others."""
+    state = key.state.replace("_", " ")
+    return f"The values under {key} were not moved: it is {state}. Enable the key."
+
+
+def problems(done: RotationRun) -> list[str]:
+    """Return a line for everything that is not as it should be after a run."""
+    lines = [
+        f"{failure.range.column} {failure.row}{_with_schema(failure)}: {failure.cause}: "
+        f"{failure.message}"
+        for failure in failures(done)[:_LISTED]
+    ]
+    more = progress(done).failed - len(lines)
+    if more > 0:
+        lines.append(f"and {more:,} more under {representation.run_title(done)}")
+    if done.state != RotationState.COMPLETED:
+        lines.append(f"The run {done.pk} is {done.state}. {done.error}".rstrip())
+    return lines
+
+
+def in_schema(schema: str | None) -> str:
+    """Name a schema before its database, where it has to be named."""
+    return "" if schema is None else f"the schema {schema!r} of "
+
+
+def _with_schema(failure: RotationFailure) -> str:
+    schema = failure.range.column.named_schema
+    return "" if schema is None else f" in the schema {schema!r}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people to read."""
+    return "a second" if seconds < 1 else str(timedelta(seconds=round(seconds)))

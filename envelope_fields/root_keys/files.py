@@ -1,0 +1,53 @@
+"""Files that hold a secret: a root key, a PIN, a token. Only their owner may reach them."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from envelope_fields.exceptions import RootKeyUnavailable
+
+_LIMIT: Final = 4096  # far more than a secret takes
+
+
+def read_private(path: Path, holds: str) -> str:
+    """Return the text of a file that its owner alone can reach.
+
+    Args:
+        path: the file.
+        holds: what is in it, for messages, such as "a root key".
+
+    Raises:
+        FileNotFoundError: it does not exist; the caller knows how to make one.
+        ValueError: it is not a file, or others can reach it.
+        RootKeyUnavailable: it cannot be read now.
+    """
+    try:
+        # Not waiting: a named pipe would never answer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        _check_private(path, holds, os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _LIMIT).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, holds: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is not a file, and should be one that holds {holds}")
+    # What group or others may do, on systems that have them (st_mode has no such bits else).
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ValueError(
+            f"the file {path} holds {holds} and others can reach it "
+            f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> RootKeyUnavailable:
+    return RootKeyUnavailable(f"the file {path} cannot be read: {error.strerror}")
