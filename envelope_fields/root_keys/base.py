@@ -181,8 +181,11 @@ def check_round_trip(root_key: RootKey) -> None:
 
 def may_wrap(root_key: RootKey) -> bool:
     """Tell whether this process has the right to wrap, after it was refused to unwrap."""
+    material = random_buffer(MATERIAL_BYTES)
     try:
-        root_key.wrap(random_buffer(MATERIAL_BYTES), PROBE)
-    except EnvelopeError:
+        root_key.wrap(material, PROBE)
+    except (EnvelopeError, ValueError):
         return False
+    finally:
+        wipe(material)
     return True

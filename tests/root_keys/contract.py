@@ -2,7 +2,8 @@
 
 class TestVault(RootKeyContract):
     @pytest.fixture(scope="class")
-    def service(self): ...
+    @classmethod
+    def service(cls): ...
 """
 
 import gc
