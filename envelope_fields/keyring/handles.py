@@ -152,11 +152,13 @@ def _made(table: Table, version_id: bytes, field_path: str) -> Handle | None:
         loader = _loader(table.policy(row.state.key_id))
         which = (version_id, field_path, loader)
         found: Handle | None = table.handles.get(which)
-        if found is None or found.facts not in (None, table.facts):
-            found = Handle(table, row, field_path)
-            if loader is not None:
-                table.keep_handle(which, found)
-        return found
+        if found is not None and found.facts in (None, table.facts):
+            return found
+        found = Handle(table, row, field_path)
+        if loader is not None:
+            table.keep_handle(which, found)
+    materials.renew_early(row)
+    return found
 
 
 def _loader(policy: KeyPolicy) -> str | None:
