@@ -195,7 +195,7 @@ def use(operation, root_key, wrapped):
 
 @pytest.mark.parametrize("length", [0, 31, 33, 64])
 def test_what_is_no_master_key(google, root_key, length):
-    """Somebody who may encrypt wrapped it, for this very context."""
+    """It was wrapped by one who may encrypt, and for this very context."""
     other = google.key.encrypt(b"x" * length, CONTEXT.encode())
     with pytest.raises(WrappedKeyAltered, match="no master key"):
         root_key.unwrap(other, CONTEXT)
@@ -475,7 +475,7 @@ def test_threads_that_close_while_others_ask(google, root_key, wrapped):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_call(google, root_key, wrapped):
-    """Also where nobody says so to the root key: a child has a client of its own."""
+    """Also where `after_fork` is not called: a child has a client of its own."""
     with google.kms.http.breaking(google.kms.http.hang):
         asked = len(google.kms.http.asked)
         root_key._timeout = 0.5
