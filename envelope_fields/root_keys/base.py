@@ -112,10 +112,10 @@ class RootKey(ABC):
         """
 
     def current_wrapping_key_id(self) -> str | None:
-        """Return the `wrapping_key_id` that `wrap` would return now.
+        """Return the `wrapping_key_id` that would be kept of what is wrapped now.
 
         What has another one is under an earlier version of this root key, and can be moved to
-        this one. It may ask the service.
+        this one. It may ask the service, with the rights of `wrap`.
 
         Returns:
             None where the root key has no versions, or does not say which one wraps.

@@ -382,9 +382,9 @@ ERRORS = {
 
 @pytest.mark.parametrize("answer", ERRORS)
 def test_each_code(hsm, answer, caplog):
-    root_key = hsm.root_key(timeout=0.2)
     wrapped = sealed_by_hand(hsm.key)
     answer, expected = ERRORS[answer]
+    root_key = hsm.root_key(timeout=5 if expected is RootKeyRefused else 0.05)
     with hsm.failing(answer._replace(body=answer.body.replace(b'"no"', b'"with a secret"'))):
         for use in (
             lambda: root_key.wrap(material(), CONTEXT),
@@ -432,8 +432,7 @@ NOT_LISTED = {
 
 @pytest.mark.parametrize("answer", NOT_LISTED)
 def test_what_is_in_no_list_may_be_tried_again(hsm, answer, caplog):
-    root_key = hsm.root_key(timeout=0.2)
-    wrapped = sealed_by_hand(hsm.key)
+    root_key, wrapped = hsm.root_key(), sealed_by_hand(hsm.key)
     with hsm.vault.http.breaking(hsm.vault.http.other(NOT_LISTED[answer])):
         for use in (
             lambda: root_key.wrap(material(), CONTEXT),
@@ -499,8 +498,16 @@ def test_material_that_is_another(azure, value):
         root_key.unwrap(wrapped, CONTEXT)
 
 
+def test_a_certificate_that_is_not_trusted(hsm, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    root_key = hsm.root_key(timeout=0.05)
+    with pytest.raises(RootKeyUnavailable, match="could not be reached"):
+        root_key.check()
+    assert not hsm.vault.http.asked
+
+
 def test_half_an_answer(hsm):
-    root_key = hsm.root_key(timeout=0.2)
+    root_key = hsm.root_key(timeout=0.05)
     with hsm.vault.http.breaking(hsm.vault.http.half), pytest.raises(RootKeyUnavailable):
         root_key.unwrap(sealed_by_hand(hsm.key), CONTEXT)
 
@@ -525,7 +532,7 @@ def test_no_redirect_is_followed(hsm, status):
 
 @pytest.mark.parametrize("how", ["hang", "throttle"])
 def test_a_vault_that_does_not_answer_is_not_waited_for(hsm, how):
-    root_key = hsm.root_key(timeout=0.2)
+    root_key = hsm.root_key(timeout=0.05)
     begun = time.monotonic()
     broken = hsm._timeout() if how == "hang" else hsm._throttled()
     with broken, pytest.raises(RootKeyUnavailable):
