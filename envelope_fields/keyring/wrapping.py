@@ -207,14 +207,14 @@ def check_root_key(name: str, *, ask_services: bool = True) -> None:
 
     Args:
         name: of the root key, in the settings.
-        ask_services: whether one outside of this machine is asked, or its options alone are read.
+        ask_services: whether one that is a service is asked, or its options alone are read.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
     """
 
     def check(root_key: RootKey) -> None:
-        if ask_services or root_key.is_local:
+        if ask_services or not root_key.asks_service:
             root_key.check()
 
     _ask(name, check)

@@ -63,11 +63,11 @@ class RootKey(ABC):
     `RootKeyUnavailable`. No message holds a secret; each says what to do next.
 
     Attributes:
-        is_local: whether `check` asks nothing outside of this machine. Otherwise `manage.py check`
-            does so with `--deploy` alone.
+        asks_service: whether `check` asks something outside of this process. Then `manage.py check`
+            has it do so with `--deploy` alone.
     """
 
-    is_local: ClassVar[bool] = False
+    asks_service: ClassVar[bool] = False
 
     @abstractmethod
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:

@@ -4,7 +4,7 @@ import os
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
@@ -29,8 +29,6 @@ class LocalRootKey(RootKey):
         key: the key itself, for a project that fetches it from elsewhere. Never from a file
             under version control.
     """
-
-    is_local: ClassVar = True
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
 """`manage.py check_root_keys`, for probes of readiness."""
 
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management import CommandError
