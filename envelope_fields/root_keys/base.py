@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
@@ -61,7 +61,13 @@ class RootKey(ABC):
     it is dropped. A service's error is `RootKeyRefused` only where it is in a list of refusals;
     what is in no list, and what is wrong with our own credentials, clock or network, is
     `RootKeyUnavailable`. No message holds a secret; each says what to do next.
+
+    Attributes:
+        asks_service: whether `check` asks something outside of this process. Then `manage.py check`
+            has it do so with `--deploy` alone.
     """
+
+    asks_service: ClassVar[bool] = False
 
     @abstractmethod
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:

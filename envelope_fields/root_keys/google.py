@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
@@ -104,6 +104,8 @@ class GoogleKmsRootKey(RootKey):
         timeout: seconds that one attempt may take to connect, and to answer. A call tries again
             for twice as long.
     """
+
+    asks_service: ClassVar = True
 
     def __init__(self, *, key_name: str, endpoint: str | None = None, timeout: float = 5.0) -> None:
         if not _KEY_NAME.fullmatch(str(key_name)):

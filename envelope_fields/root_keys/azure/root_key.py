@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from envelope_fields.crypto.buffers import wipe
 from envelope_fields.crypto.context import KeyVersionContext
@@ -91,6 +91,8 @@ class AzureKeyVaultRootKey(RootKey):
         timeout: seconds that one attempt may take to connect, and to answer. A request is tried
             again for twice as long.
     """
+
+    asks_service: ClassVar = True
 
     def __init__(self, *, key_id: str, credential: str | None = None, timeout: float = 5.0) -> None:
         found = _KEY_ID.fullmatch(str(key_id))
