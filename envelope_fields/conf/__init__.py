@@ -20,8 +20,21 @@ ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class Schemas:
-    """In which schemas of a database encrypted columns are counted and moved: in all."""
+    """In which schemas of a database encrypted columns are counted and moved.
+
+    Attributes:
+        given: their names; or the dotted path of a function that names those of a database, which
+            may need models, and these are loaded after the settings. None is all schemas.
+    """
+
+    given: frozenset[str] | str | None = None
 
     def of(self, database: str) -> Container[str]:
         """Return the schemas of a database, by its alias.
@@ -29,7 +42,9 @@ class Schemas:
         Raises:
             ImproperlyConfigured: that cannot be found out.
         """
-        return _Everything()
+        if isinstance(self.given, str):
+            return _schema_names(self._function(self.given)(database))
+        return _Everything() if self.given is None else self.given
 
     def check(self) -> None:
         """Raise if it could not be found out.
@@ -37,46 +52,17 @@ class Schemas:
         Raises:
             ImproperlyConfigured: that is so.
         """
+        if isinstance(self.given, str):
+            self._function(self.given)
 
-
-class _Everything:
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-class _NamedSchemas(Schemas):
-    """Those of a list."""
-
-    def __init__(self, names: Any) -> None:
-        self._names = _schema_names(names)
-
-    def of(self, database: str) -> Container[str]:
-        return self._names
-
-
-class _SchemasOfFunction(Schemas):
-    """Those that a function names. It may need models, which are loaded after the settings."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def of(self, database: str) -> Container[str]:
-        return _schema_names(self._function()(database))
-
-    def check(self) -> None:
-        self._function()
-
-    def _function(self) -> Callable[[str], Any]:
+    def _function(self, path: str) -> Callable[[str], Any]:
+        where = f'{SETTING}["SCHEMAS"] is {path!r}'
         try:
-            found = import_string(self._path)
+            found = import_string(path)
         except ImportError as error:
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
-            ) from error
+            raise ImproperlyConfigured(f"{where}, which cannot be imported: {error}.") from error
         if not callable(found):
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
-            )
+            raise ImproperlyConfigured(f"{where}, which is not a function.")
         return cast("Callable[[str], Any]", found)
 
 
@@ -157,11 +143,7 @@ def _read() -> Configuration:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
     _refuse_unknown(given, SETTING, _READERS)
-    values: dict[str, Any] = {}
-    for name, (attribute, read) in _READERS.items():
-        if name in given:
-            values[attribute] = read(given[name])
-    return Configuration(**values)
+    return Configuration(**{name.lower(): _READERS[name](given[name]) for name in given})
 
 
 def _root_keys(given: Any) -> dict[str, BackendSettings]:
@@ -212,9 +194,7 @@ def _key_cache_seconds(given: Any) -> float:
 
 
 def _schemas(given: Any) -> Schemas:
-    if given is None:
-        return Schemas()
-    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+    return Schemas(given if given is None or isinstance(given, str) else _schema_names(given))
 
 
 def _schema_names(given: Any) -> frozenset[str]:
@@ -249,18 +229,16 @@ def _flag(name: str) -> Callable[[Any], bool]:
     return read
 
 
-_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ROOT_KEYS": ("root_keys", _root_keys),
-    "DATABASE": ("database", _database),
-    "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
-    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
-    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
-    "SUPERUSERS_BYPASS_POLICY": (
-        "superusers_bypass_policy",
-        _flag("SUPERUSERS_BYPASS_POLICY"),
-    ),
-    "API": ("api", _api),
-    "SCHEMAS": ("schemas", _schemas),
+# What reads each entry; attributes of `Configuration` have the same names, in lower case.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "ROOT_KEYS": _root_keys,
+    "DATABASE": _database,
+    "KEY_CACHE_SECONDS": _key_cache_seconds,
+    "REQUIRE_PRINCIPAL": _flag("REQUIRE_PRINCIPAL"),
+    "ROTATION_WORKER": _rotation_worker,
+    "SUPERUSERS_BYPASS_POLICY": _flag("SUPERUSERS_BYPASS_POLICY"),
+    "API": _api,
+    "SCHEMAS": _schemas,
 }
 
 
