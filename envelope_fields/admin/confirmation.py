@@ -24,7 +24,7 @@ from envelope_fields.admin.words import name_of
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.lifecycle import AliasRefused, Operation, possible_operations
-from envelope_fields.lifecycle.parameters import Confirmation, Kind, Parameter
+from envelope_fields.lifecycle.operations import Confirmation, Kind, Parameter
 from envelope_fields.models import MasterKey
 
 

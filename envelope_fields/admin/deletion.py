@@ -25,7 +25,7 @@ from envelope_fields.lifecycle.certificates import (
     counted_fields,
     name_of as confirmed_by,
 )
-from envelope_fields.lifecycle.parameters import CONFIRM
+from envelope_fields.lifecycle.operations import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.lifecycle.witnesses import Witnesses, uncounted_now, witnesses_of
 

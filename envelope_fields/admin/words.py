@@ -7,7 +7,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _, ngettext
 
 from envelope_fields.lifecycle import seconds_until_known
-from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
