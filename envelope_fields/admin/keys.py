@@ -16,9 +16,9 @@ from django.views.decorators.csrf import csrf_protect
 from envelope_fields import lifecycle
 from envelope_fields.admin import counts, requests
 from envelope_fields.admin.confirmation import errors_as_messages
+from envelope_fields.admin.counts import number_text
 from envelope_fields.admin.key_pages import KeyPages, content, found_key
 from envelope_fields.admin.requests import NAME, etag_of, if_unchanged
-from envelope_fields.admin.words import number_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle import Operation

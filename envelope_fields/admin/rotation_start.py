@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
+from envelope_fields.admin.counts import duration_text, number_text, values_text
 from envelope_fields.admin.requests import etag_of_rotations
-from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import SETTING

@@ -16,16 +16,18 @@ from django.utils.translation import gettext as _now, gettext_lazy as _
 
 from envelope_fields.admin import requests
 from envelope_fields.admin.confirmation import confirm
-from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations, run_page
+from envelope_fields.admin.counts import number_text
 from envelope_fields.admin.requests import ReadOnlyAdmin
-from envelope_fields.admin.rotation_progress import (
+from envelope_fields.admin.runs import (
     FAILURES_SHOWN,
+    RUN_OPERATIONS,
     done_text,
     full_representation,
+    possible_run_operations,
+    run_page,
     run_text,
     url_of_run,
 )
-from envelope_fields.admin.words import number_text
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.jobs.progress import progress_of

@@ -392,7 +392,13 @@ class TestWhen:
     def test_without_a_query_for_half_of_the_time(self, note, monkeypatch, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
         now = [1000.0]
-        for module in (keyring.cache, keyring.handles, keyring.table, keyring.derived):
+        for module in (
+            keyring.cache,
+            keyring.handles,
+            keyring.table,
+            keyring.derived,
+            keyring.values,
+        ):
             monkeypatch.setattr(module, "monotonic", lambda: now[0])
         monkeypatch.setattr("envelope_fields.fields.reading.monotonic", lambda: now[0])
         with transaction.atomic():

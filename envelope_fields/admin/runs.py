@@ -1,26 +1,24 @@
-"""How far a rotation is, in words: for its page, for the page of its key, and for their script."""
+"""Runs of rotations: how far one is, for pages and their script, and what can be done with it."""
 
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _, ngettext
 
+from envelope_fields import rotation
 from envelope_fields.admin import requests
-from envelope_fields.admin.requests import page_url
-from envelope_fields.admin.rotation_start import can_start
-from envelope_fields.admin.words import duration_text, number_text
-from envelope_fields.audit.events import actor_text
-from envelope_fields.jobs.progress import progress_of
-from envelope_fields.jobs.runs import runs_about
+from envelope_fields.admin.confirmation import ConfirmationPage
+from envelope_fields.admin.counts import duration_text, number_text, values_text
+from envelope_fields.admin.rotation_start import worker_problem
+from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.lifecycle import Operation
-from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
-from envelope_fields.rotation import FieldProgress, Limits, Progress, failures
+from envelope_fields.models import RotationFailure, RotationRun, RotationState
+from envelope_fields.rotation import FieldProgress, Limits, Progress
 from envelope_fields.rotation.representation import run_title
 
 FAILURES_SHOWN = 50
-RUNS_SHOWN = 5
 _QUIET_SECONDS = 60  # longer than a batch takes, and a process to begin
 _NOTHING = "–"
 
@@ -48,7 +46,7 @@ def representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
 
 def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
     """Return the same, with a row for each field and for the first of what failed."""
-    found = failures(run)[:FAILURES_SHOWN] if progress.failed else []
+    found = rotation.failures(run)[:FAILURES_SHOWN] if progress.failed else []
     rows = {
         "fields": [_field(field) for field in progress.fields],
         "failures": [_failure(failure) for failure in found],
@@ -79,34 +77,9 @@ def is_quiet(run: RotationRun) -> bool:
     return _silence(run) > _QUIET_SECONDS + _rest(run)
 
 
-def key_rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
-    """Return the latest runs of a key, the one that is not over, and where another is started."""
-    may_see, may_start = (
-        requests.may_view_runs(request, key),
-        requests.may(request, Operation.START_ROTATION, key),
-    )
-    runs = _latest(request, key) if may_see else []
-    active = next((each for each in runs if not each["is_over"]), None)
-    offers_start = may_start and can_start(key)
-    return {
-        "rotations": runs if may_see or offers_start else None,
-        "run": active,
-        "live_url": active["live_url"] if active else "",
-        "start_url": start_url if offers_start else "",
-        "start_text": Operation.START_ROTATION.button,
-        "rotations_url": url_of_runs(request, key) if runs else "",
-    }
-
-
 def url_of_run(request: HttpRequest, run: RotationRun, name: str = "change", *args: str) -> str:
     """Return the address of a run's page, or of another one about it; empty without these pages."""
-    return page_url(request, f"rotationrun_{name}", run.pk, *args)
-
-
-def url_of_runs(request: HttpRequest, key: MasterKey) -> str:
-    """Return the address of the list of a key's runs; empty where the site has none."""
-    listed = page_url(request, "rotationrun_changelist")
-    return listed and f"{listed}?{urlencode({'key': str(key.pk)})}"
+    return requests.page_url(request, f"rotationrun_{name}", run.pk, *args)
 
 
 def _silence(run: RotationRun) -> float:
@@ -189,15 +162,102 @@ def _database(alias: str, schema: str | None) -> str:
     return f"{alias}, {schema}" if schema else alias
 
 
-def _latest(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
-    runs = list(runs_about(key)[:RUNS_SHOWN])
+# -- What can be done with a run ------------------------------------------------------------------
+
+
+class RunConfirmation(ConfirmationPage):
+    """An operation on a rotation."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.button}: {run_text(self.row)}"
+
+    @cached_property
+    def progress(self) -> Progress:
+        return rotation.progress(self.row)
+
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        """Whether it changes something now."""
+        return run.is_active
+
+    def check(self) -> None:
+        if not self.is_possible(self.row):
+            raise rotation.RunNotPossible(
+                _("The run is %(state)s: there is nothing to do here.")
+                % {"state": self.row.get_state_display()}
+            )
+
+    def so_far(self) -> str:
+        return _("So far: %(done)s.") % {"done": done_text(self.row, self.progress)}
+
+
+class Pause(RunConfirmation):
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        return run.state in (RotationState.PENDING, RotationState.RUNNING)
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It rests as soon as the batch that is under way is done, until it is resumed."),
+            self.so_far(),
+            _("All values can be read and written meanwhile."),
+        ]
+
+    def perform(self) -> str:
+        rotation.pause(self.row, actor=self.actor)
+        return _("The run is paused.")
+
+
+class Resume(RunConfirmation):
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        return run.state == RotationState.PAUSED or is_quiet(run)
+
+    @cached_property
+    def problem(self) -> str:
+        return worker_problem(f"python manage.py rewrap --run {self.row.pk}")
+
+    def consequences(self) -> list[str]:
+        return [_("It is handed to a worker, which goes on where it was."), self.so_far()]
+
+    def perform(self) -> str:
+        dispatch_resume(self.row, actor=self.actor)
+        return _("The run goes on.")
+
+
+class Cancel(RunConfirmation):
+    is_grave = True
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It ends where it is. To go on, another run has to be started."),
+            _("What was moved stays so: %(values)s.")
+            % {"values": values_text(self.progress.moved)},
+            _("What was not moved can be read as before, and stays under its version."),
+        ]
+
+    def perform(self) -> str:
+        rotation.cancel(self.row, actor=self.actor)
+        return _("The run is cancelled.")
+
+
+_PAGES: dict[Operation, type[RunConfirmation]] = {
+    Operation.PAUSE_ROTATION: Pause,
+    Operation.RESUME_ROTATION: Resume,
+    Operation.CANCEL_ROTATION: Cancel,
+}
+
+# By the names in addresses, in the order of the buttons.
+RUN_OPERATIONS = {operation.segment: operation for operation in _PAGES}
+
+
+def run_page(operation: Operation) -> type[RunConfirmation]:
+    return _PAGES[operation]
+
+
+def possible_run_operations(run: RotationRun) -> list[str]:
+    """Return the names of what can be done with a run now."""
     return [
-        {
-            **representation(run, progress),
-            "row": run,
-            "who": actor_text(run),
-            "url": url_of_run(request, run),
-            "live_url": url_of_run(request, run, "progress"),
-        }
-        for run, progress in zip(runs, progress_of(runs), strict=True)
+        name for name, operation in RUN_OPERATIONS.items() if run_page(operation).is_possible(run)
     ]
