@@ -7,9 +7,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import grants
-from envelope_fields.api import views
+from envelope_fields.api import requests, views
 from envelope_fields.api.fields import DateTime, Query, Strict, Text, answers, one_of, time_field
-from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
 from envelope_fields.grants.grantees import described, grant_content, named_grantee
 from envelope_fields.lifecycle import Operation
@@ -94,9 +93,9 @@ _NEW = one_of(
 class Grants(views.ApiView):
     """Who may do what with a key."""
 
-    pagination_class = Pages
+    pagination_class = requests.Pages
 
-    @endpoint("list_grants", {200: GrantContent(many=True)}, query=PageQuery)
+    @endpoint("list_grants", {200: GrantContent(many=True)}, query=requests.PageQuery)
     def get(self, request: Any, id: str) -> Response:
         """List who may do what with a key."""
         key = views.seen_key(id)
@@ -120,7 +119,7 @@ class Grants(views.ApiView):
         kind = "group" if isinstance(request.data, dict) and "group" in request.data else "user"
         given = self.body(GrantToGroup if kind == "group" else GrantToUser)
         made = grants.grant(key.pk, named_grantee(kind, given.pop(kind)), **given)
-        location = url_of(request, "grant", id=key.pk, grant=made.pk)
+        location = requests.url_of(request, "grant", id=key.pk, grant=made.pk)
         return Response(_shown(_found(key, made.pk)), status=201, headers={"Location": location})
 
 

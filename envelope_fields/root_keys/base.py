@@ -105,6 +105,20 @@ class RootKey(ABC):
             RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
 
+    def current_wrapping_key_id(self) -> str | None:
+        """Return the `wrapping_key_id` that `wrap` would return now.
+
+        What has another one is under an earlier version of this root key, and can be moved to
+        this one. It may ask the service.
+
+        Returns:
+            None where the root key has no versions, or does not say which one wraps.
+
+        Raises:
+            RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
+        """
+        return None
+
     def __reduce__(self) -> str:
         raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
 
@@ -181,8 +195,11 @@ def check_round_trip(root_key: RootKey) -> None:
 
 def may_wrap(root_key: RootKey) -> bool:
     """Tell whether this process has the right to wrap, after it was refused to unwrap."""
+    material = random_buffer(MATERIAL_BYTES)
     try:
-        root_key.wrap(random_buffer(MATERIAL_BYTES), PROBE)
-    except EnvelopeError:
+        root_key.wrap(material, PROBE)
+    except (EnvelopeError, ValueError):
         return False
+    finally:
+        wipe(material)
     return True

@@ -250,6 +250,10 @@ class GoogleCloud(Service):
         line = self._account()["private_key"].splitlines()[3]
         return (line, *self.kms.tokens, "the token of the cluster")
 
+    def entry(self):
+        options = {"key_name": self.key.name, "endpoint": self.kms.endpoint}
+        return {"BACKEND": f"{GoogleKmsRootKey.__module__}.GoogleKmsRootKey", "OPTIONS": options}
+
     def root_key(self, name="root", **options):
         options = {"endpoint": self.kms.endpoint, **options}
         made = GoogleKmsRootKey(key_name=f"{RING}/cryptoKeys/{name}", **options)
