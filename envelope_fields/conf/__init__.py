@@ -1,7 +1,7 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -11,12 +11,13 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, valid
+from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
 
 SETTING = "ENVELOPE_FIELDS"
-BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
+LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+_LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
@@ -67,6 +68,19 @@ class Schemas:
 
 
 @dataclass(frozen=True)
+class Lifetime:
+    """For how long material that a root key opened is used, in seconds.
+
+    Attributes:
+        max_age: after this the root key is asked anew.
+        grace: for how much longer, where it does not answer.
+    """
+
+    max_age: float = 3600
+    grace: float = 86_400
+
+
+@dataclass(frozen=True)
 class ApiSettings:
     """What the HTTP API offers."""
 
@@ -78,6 +92,7 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -85,6 +100,15 @@ class Configuration:
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
     schemas: Schemas = field(default_factory=Schemas)
+
+    def lifetime(self, root_key: str) -> Lifetime:
+        """Return for how long what a root key opened is used; the default for one of no entry."""
+        return self.lifetimes.get(root_key) or Lifetime()
+
+    @property
+    def least_max_age(self) -> float:
+        """The least of the greatest ages of material under any root key, in seconds."""
+        return min((each.max_age for each in self.lifetimes.values()), default=Lifetime().max_age)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -142,8 +166,9 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    _refuse_unknown(given, SETTING, _READERS)
-    return Configuration(**{name.lower(): _READERS[name](given[name]) for name in given})
+    refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
+    read = {name.lower(): reader(given[name]) for name, reader in _READERS.items() if name in given}
+    return Configuration(**read, lifetimes=_lifetimes(given))
 
 
 def _root_keys(given: Any) -> dict[str, BackendSettings]:
@@ -156,24 +181,39 @@ def _root_keys(given: Any) -> dict[str, BackendSettings]:
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
     return {
-        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]') for name, entry in given.items()
+        name: backend_settings(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
+        for name, entry in given.items()
     }
 
 
-def _rotation_worker(given: Any) -> BackendSettings | None:
-    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
+def _lifetimes(given: Mapping[str, Any]) -> dict[str, Lifetime]:
+    """Return those of all root keys, which the whole setting or their own entries say."""
+    for_all = _lifetime(given, SETTING, Lifetime())
+    return {
+        name: _lifetime(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', for_all)
+        for name, entry in given.get("ROOT_KEYS", {}).items()
+    }
 
 
-def _backend(entry: Any, where: str) -> BackendSettings:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+def _lifetime(given: Mapping[str, Any], where: str, default: Lifetime) -> Lifetime:
+    seconds = [
+        _seconds(given.get(name, otherwise), f'{where}["{name}"]')
+        for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)
+    ]
+    return Lifetime(*seconds)
+
+
+def _seconds(given: Any, where: str) -> float:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not is_number or not 0 <= given <= _LONGEST_SECONDS:
         raise ImproperlyConfigured(
-            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+            f"{where} must be a number of seconds from 0 to {_LONGEST_SECONDS} (a year)."
         )
-    _refuse_unknown(entry, where, BACKEND_ENTRIES)
-    options = entry.get("OPTIONS", {})
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return BackendSettings(where, entry["BACKEND"], options)
+    return float(given)
+
+
+def _rotation_worker(given: Any) -> BackendSettings | None:
+    return None if given is None else backend_settings(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
 def _database(given: Any) -> str:
@@ -214,7 +254,7 @@ def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} must be a dictionary.")
-    _refuse_unknown(given, where, API_ENTRIES)
+    refuse_unknown(given, where, API_ENTRIES)
     read = _flag('API"]["DATA_OPERATIONS')
     return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
 
@@ -240,12 +280,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "API": _api,
     "SCHEMAS": _schemas,
 }
-
-
-def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
-    unknown = [str(name) for name in given if name not in names]
-    if unknown:
-        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def _forget(*, setting: str, **_: Any) -> None:
