@@ -34,6 +34,7 @@ class StrictKms(ThreadingHTTPServer):
         expired: access key ids that were temporary.
         roles: ARNs of roles, and the ARN of who may assume each.
         lifetime: seconds for which temporary credentials say that they are good.
+        issued: secret parts of temporary credentials.
         requests: what was asked: operation, region, access key id, and the parameters.
     """
 
@@ -45,7 +46,7 @@ class StrictKms(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.moto_port = moto_port
         self.identities, self.policies, self.expired, self.roles = {}, {}, set(), {}
-        self.lifetime, self.requests = 3600, []
+        self.lifetime, self.issued, self.requests = 3600, [], []
 
     @property
     def port(self):
@@ -286,6 +287,8 @@ def _assume_role(server, access_key, body, headers):
         raise Refusal("AccessDenied", f"{identity} is not authorized to perform: sts:AssumeRole")
     _, answer = server.forward("POST", "/", body, headers)
     issued = re.search(rb"<AccessKeyId>(\w+)</AccessKeyId>", answer)[1].decode()
+    for part in (b"SecretAccessKey", b"SessionToken"):
+        server.issued.append(re.search(rb"<%s>([^<]+)<" % part, answer)[1].decode())
     name = role.partition("role/")[2]
     server.identities[issued] = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
     expiry = f"{datetime.now(UTC) + timedelta(seconds=server.lifetime):%Y-%m-%dT%H:%M:%SZ}"

@@ -584,6 +584,19 @@ class TestRoles:
         assert access_key != ACCESS_KEY
         assert service.strict.identities[access_key].endswith(f"assumed-role/clinic/{name}")
 
+    def test_logs_show_nothing_of_its_credentials(self, made, service, caplog):
+        service.strict.issued.clear()
+        caplog.set_level("DEBUG")
+        wrap(made(role_arn=ROLE))
+        assert len(service.strict.issued) == 2
+        for secret in (*service.strict.issued, SECRET, *SHOWN):
+            assert secret not in caplog.text
+
+    def test_logs_of_other_clients_are_as_before(self, service, caplog):
+        caplog.set_level("DEBUG")
+        service.admin.list_keys()
+        assert "Response body" in caplog.text
+
     def test_is_assumed_again_before_it_expires(self, made, service, asked, monkeypatch):
         """The last minutes of credentials are not waited for."""
         monkeypatch.setattr(service.strict, "lifetime", 300)
