@@ -19,17 +19,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from envelope_fields import lifecycle
 from envelope_fields.admin import counts
 from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchanged
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import (
-    AliasRefused,
-    Operation,
-    possible_operations,
-    seconds_until_known,
-)
-from envelope_fields.lifecycle.parameters import Confirmation, Kind, Parameter
+from envelope_fields.lifecycle import parameters
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
@@ -52,13 +47,13 @@ def text_input() -> AdminTextInputWidget:
     return AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"})
 
 
-def _field(parameter: Parameter) -> forms.Field:
+def _field(parameter: parameters.Parameter) -> forms.Field:
     options: dict[str, Any] = {"label": str(parameter.label), "help_text": str(parameter.help)}
-    if parameter.kind is Kind.NUMBER:
+    if parameter.kind is parameters.Kind.NUMBER:
         options.update(min_value=parameter.minimum, max_value=parameter.maximum)
         initial = None if parameter.is_required else parameter.default
         return forms.IntegerField(initial=initial, widget=AdminIntegerFieldWidget, **options)
-    if parameter.kind is Kind.ALIAS:
+    if parameter.kind is parameters.Kind.ALIAS:
         alias = MasterKey._meta.get_field("alias")
         options.update(max_length=alias.max_length, validators=alias.validators)
     return forms.CharField(required=parameter.is_required, widget=text_input(), **options)
@@ -78,7 +73,9 @@ class ConfirmationPage(ABC):
     form_class: ClassVar[type[ConfirmationForm]] = ConfirmationForm
     template: ClassVar[str] = "admin/envelope_fields/masterkey/confirm.html"
 
-    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+    def __init__(
+        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
+    ) -> None:
         self.operation = operation
         self.request = request
         self.row = row
@@ -153,9 +150,11 @@ class ConfirmationPage(ABC):
 class KeyConfirmation(ConfirmationPage):
     """An operation on a key or on one of its versions, in the words of the registry."""
 
-    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+    def __init__(
+        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
+    ) -> None:
         super().__init__(operation, request, row, back)
-        self.is_grave = operation.confirmation is not Confirmation.NONE
+        self.is_grave = operation.confirmation is not parameters.Confirmation.NONE
 
     @property
     def key(self) -> MasterKey:
@@ -184,7 +183,7 @@ class KeyConfirmation(ConfirmationPage):
         return text % {"values": counts.values_text(self.values)}
 
     def check(self) -> None:
-        if self.operation not in possible_operations(self.row):
+        if self.operation not in lifecycle.possible_operations(self.row):
             raise nothing_to_do(self.row)
 
     def consequences(self) -> list[str]:
@@ -200,6 +199,14 @@ class KeyConfirmation(ConfirmationPage):
         """Say what was done, given what the function returned."""
         return _("%(what)s is %(past)s.") % self.words()
 
+    @staticmethod
+    def when_it_holds() -> str:
+        """Say from when on an operation holds (law 9)."""
+        return _(
+            "This holds at once in the process that does it, and in others within %(seconds)s "
+            "seconds."
+        ) % {"seconds": counts.number_text(ceil(lifecycle.seconds_until_known()))}
+
     def words(self) -> dict[str, Any]:
         """Return what texts about the row are written with."""
         return {"what": name_of(self.row), "past": self.operation.past}
@@ -210,13 +217,6 @@ def name_of(row: MasterKey | MasterKeyVersion) -> str:
     if isinstance(row, MasterKey):
         return str(row)
     return _("%(key)s, version %(number)d") % {"key": row.master_key, "number": row.number}
-
-
-def when_it_holds() -> str:
-    """Say from when on an operation holds (law 9)."""
-    return _(
-        "This holds at once in the process that does it, and in others within %(seconds)s seconds."
-    ) % {"seconds": counts.number_text(ceil(seconds_until_known()))}
 
 
 def nothing_to_do(row: Any) -> MasterKeyUnusable:
@@ -250,7 +250,7 @@ def errors_as_messages(
     """
     try:
         return view()
-    except (AliasRefused, ChangedMeanwhile) as error:
+    except (lifecycle.AliasRefused, ChangedMeanwhile) as error:
         messages.error(request, str(error))
         return redirect(request.path)
     except KeyAccessDenied:

@@ -12,7 +12,6 @@ from django.urls import URLPattern, path, reverse
 
 from envelope_fields.admin import counts, grants, requests, runs
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
-from envelope_fields.admin.counts import chart, field_path
 from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
 from envelope_fields.admin.rotation_start import StartRotation, can_start
 from envelope_fields.audit import uses as key_uses
@@ -170,8 +169,8 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "versions": _versions(request, key, count, url),
         "count": count,
         "total": counts.total_under(count, key),
-        "chart": chart(rows),
-        "rows": [(field_path(row), row.version, row.values) for row in rows],
+        "chart": counts.chart(rows),
+        "rows": [(counts.field_path(row), row.version, row.values) for row in rows],
         "last_use": key_uses.last_use(key),
         "last_use_by_kms": key_uses.last_use_by_kms(key),
         "grants": _grants(request, key, url),

@@ -16,17 +16,11 @@ from django.utils.timezone import template_localtime  # type: ignore[attr-define
 from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields import lifecycle
-from envelope_fields.admin.confirmation import (
-    ConfirmationForm,
-    KeyConfirmation,
-    text_input,
-    when_it_holds,
-)
+from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.counts import values_text
 from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, certificates
-from envelope_fields.lifecycle.certificates import FieldCount, ShredConfirmation
 from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.lifecycle.witnesses import Witnesses, uncounted_now, witnesses_of
@@ -61,7 +55,7 @@ class Rotate(KeyConfirmation):
 
 class Enable(KeyConfirmation):
     def consequences(self) -> list[str]:
-        return [self.of_values(_("%(values)s can be read again.")), when_it_holds()]
+        return [self.of_values(_("%(values)s can be read again.")), self.when_it_holds()]
 
 
 class Disable(KeyConfirmation):
@@ -69,7 +63,7 @@ class Disable(KeyConfirmation):
         lines = [self.of_values(_("%(values)s cannot be read until it is enabled again."))]
         if isinstance(self.row, MasterKey):
             lines.append(_("Nothing can be written under it: forms that try to will fail."))
-        return [*lines, when_it_holds()]
+        return [*lines, self.when_it_holds()]
 
 
 class MoveAlias(KeyConfirmation):
@@ -87,7 +81,7 @@ class MoveAlias(KeyConfirmation):
         if self.key.alias:
             text = _("No key has the alias %(alias)s then: fields that name it cannot write.")
             lines.append(text % {"alias": self.key.alias})
-        return [*lines, when_it_holds()]
+        return [*lines, self.when_it_holds()]
 
     def message(self, result: None) -> str:
         alias = self.form.cleaned_data["alias"]
@@ -158,7 +152,7 @@ class ScheduleDeletion(KeyConfirmation):
             _kms_text(last_use_by_kms(self.row)),
             *_uncounted_texts(self.witnesses),
             _("Backups are not counted: what is only in a backup can never be read again."),
-            when_it_holds(),
+            self.when_it_holds(),
         ]
 
     def message(self, result: datetime) -> str:
@@ -180,10 +174,10 @@ class ShredForm(TypedNameForm):
 
     counted = forms.JSONField(widget=forms.HiddenInput, required=False)  # there may be none
 
-    def clean_counted(self) -> tuple[FieldCount, ...]:
+    def clean_counted(self) -> tuple[certificates.FieldCount, ...]:
         try:
             return tuple(
-                FieldCount(str(database), str(model), str(field), int(values))
+                certificates.FieldCount(str(database), str(model), str(field), int(values))
                 for database, model, field, values in self.cleaned_data["counted"]
             )
         except (TypeError, ValueError):
@@ -217,7 +211,7 @@ class Shred(KeyConfirmation):
 
     def perform(self) -> str:
         given = self.form.cleaned_data
-        agreed = ShredConfirmation(given["confirm"], given["counted"])
+        agreed = certificates.ShredConfirmation(given["confirm"], given["counted"])
         if self.is_ready:
             done = lifecycle.finish_shredding(self.row, confirm=agreed, actor=self.actor)
             text = _(

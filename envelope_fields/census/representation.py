@@ -36,6 +36,17 @@ def totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[To
     return known + [Total(version_id, None, values[version_id]) for version_id in values]
 
 
+def census_content(
+    rows: Iterable[CensusRow], totals: Iterable[Total], doubts: Iterable[NotCounted]
+) -> dict[str, Any]:
+    """Return a census as plain data."""
+    return {
+        "rows": list(map(row_content, rows)),
+        "totals": list(map(total_content, totals)),
+        "not_counted": list(map(not_counted_content, doubts)),
+    }
+
+
 def row_content(row: CensusRow) -> dict[str, Any]:
     """Return how many values of a field there are under a key version."""
     return {

@@ -1,7 +1,7 @@
 """System checks: what a project declares, configures and stores, against what the fields can do.
 
 Each id is explained in `docs/reference/checks.md`. What a field can tell by itself is checked in
-`envelope_fields.fields.field_checks`.
+`envelope_fields.fields.checks`.
 """
 
 from django.core.checks import Tags, register as _register

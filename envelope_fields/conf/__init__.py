@@ -1,7 +1,7 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -15,8 +15,10 @@ from envelope_fields.conf.backends import BackendSettings, valid
 
 SETTING = "ENVELOPE_FIELDS"
 BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
+LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+_LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
@@ -81,6 +83,19 @@ class _SchemasOfFunction(Schemas):
 
 
 @dataclass(frozen=True)
+class Lifetime:
+    """For how long material that a root key opened is used, in seconds.
+
+    Attributes:
+        max_age: after this the root key is asked anew.
+        grace: for how much longer, where it does not answer.
+    """
+
+    max_age: float = 3600
+    grace: float = 86_400
+
+
+@dataclass(frozen=True)
 class ApiSettings:
     """What the HTTP API offers."""
 
@@ -92,6 +107,7 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -99,6 +115,15 @@ class Configuration:
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
     schemas: Schemas = field(default_factory=Schemas)
+
+    def lifetime(self, root_key: str) -> Lifetime:
+        """Return for how long what a root key opened is used; the default for one of no entry."""
+        return self.lifetimes.get(root_key) or Lifetime()
+
+    @property
+    def least_max_age(self) -> float:
+        """The least of the greatest ages of material under any root key, in seconds."""
+        return min((each.max_age for each in self.lifetimes.values()), default=Lifetime().max_age)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -156,11 +181,12 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    _refuse_unknown(given, SETTING, _READERS)
+    _refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
     values: dict[str, Any] = {}
     for name, (attribute, read) in _READERS.items():
         if name in given:
             values[attribute] = read(given[name])
+    values["lifetimes"] = _lifetimes(given)
     return Configuration(**values)
 
 
@@ -174,20 +200,47 @@ def _root_keys(given: Any) -> dict[str, BackendSettings]:
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
     return {
-        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]') for name, entry in given.items()
+        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
+        for name, entry in given.items()
     }
+
+
+def _lifetimes(given: Mapping[str, Any]) -> dict[str, Lifetime]:
+    """Return those of all root keys, which the whole setting or their own entries say."""
+    for_all = _lifetime(given, SETTING, Lifetime())
+    return {
+        name: _lifetime(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', for_all)
+        for name, entry in given.get("ROOT_KEYS", {}).items()
+    }
+
+
+def _lifetime(given: Mapping[str, Any], where: str, default: Lifetime) -> Lifetime:
+    seconds = [
+        _seconds(given.get(name, otherwise), f'{where}["{name}"]')
+        for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)
+    ]
+    return Lifetime(*seconds)
+
+
+def _seconds(given: Any, where: str) -> float:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not is_number or not 0 <= given <= _LONGEST_SECONDS:
+        raise ImproperlyConfigured(
+            f"{where} must be a number of seconds from 0 to {_LONGEST_SECONDS} (a year)."
+        )
+    return float(given)
 
 
 def _rotation_worker(given: Any) -> BackendSettings | None:
     return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
-def _backend(entry: Any, where: str) -> BackendSettings:
+def _backend(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
         raise ImproperlyConfigured(
             f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
         )
-    _refuse_unknown(entry, where, BACKEND_ENTRIES)
+    _refuse_unknown(entry, where, (*BACKEND_ENTRIES, *others))
     options = entry.get("OPTIONS", {})
     if not isinstance(options, Mapping):
         raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')

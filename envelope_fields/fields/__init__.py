@@ -2,8 +2,7 @@
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 from envelope_fields.fields.json import EncryptedJSONField
-from envelope_fields.fields.queryset import EncryptedQuerySet
-from envelope_fields.fields.sealed import open_values
+from envelope_fields.fields.queryset import EncryptedQuerySet, open_values
 from envelope_fields.fields.text import EncryptedTextField
 
 __all__ = [

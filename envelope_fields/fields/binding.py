@@ -1,22 +1,20 @@
-"""What the values of an encrypted field are bound to: its label, and those that it had before."""
+"""What the values of an encrypted field are bound to: its labels, and the row of each."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, Model
+from django.db.models import Model
+from django.db.models.signals import post_init
 
 from envelope_fields.crypto.context import field_context
-
-if TYPE_CHECKING:
-    _Field = Field[Any, Any]
-else:
-    _Field = object  # the field class comes after the mixin
+from envelope_fields.fields.sealed import MISSING, sealed_in
+from envelope_fields.fields.types import FieldBase
 
 
-class BindingMixin(_Field):
+class BindingMixin(FieldBase):
     """Knows the contexts of a field's values (docs/spec/envelope-v1.md, "Context")."""
 
     context: str | None
@@ -97,6 +95,35 @@ class BindingMixin(_Field):
         """The contexts under which a value may be read; the first is the one to write with."""
         labels = (self.label, *self.previous_contexts, *(self.copied or ())[:1])
         return tuple(map(field_context, dict.fromkeys(labels)))
+
+
+def note_rows(model: Any, fields: list[Any]) -> None:
+    """Have the values of a model's fields know their row, by its primary key.
+
+    Where that is loaded before a value, the attribute notes it; elsewhere it is noted at the end of
+    loading, which takes many times as long.
+    """
+    names = [field.attname for field in model._meta.concrete_fields]
+    later = []
+    for field in fields:
+        row_name, *others = field.row_names
+        comes_before = not others and names.index(row_name) < names.index(field.attname)
+        attribute: Any = getattr(model, field.attname, None)
+        if comes_before and hasattr(attribute, "row_name"):  # unless a class has one of its own
+            attribute.row_name = row_name
+        # `only()` leaves out the primary key of a parent, which an object has in its link, too.
+        if not comes_before or field.model._meta.concrete_model is not model._meta.concrete_model:
+            later.append(field)
+    if later:
+        uid = "envelope_fields.sealed.rows"
+        post_init.connect(partial(_note_row, later), sender=model, weak=False, dispatch_uid=uid)
+
+
+def _note_row(fields: list[Any], *, instance: Model, **_: Any) -> None:
+    for field in fields:
+        sealed = sealed_in(instance, field)
+        if sealed is not None and sealed.row is MISSING:
+            sealed.row = field.row_of(instance)
 
 
 # Where the models that django-simple-history and django-pghistory make name the one they follow.

@@ -3,9 +3,16 @@
 Django shows a failed statement's variables in its error reports; these show nothing.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Model
+from django.db.models.expressions import Col
+from django.db.models.sql.compiler import SQLInsertCompiler
+
+from envelope_fields.fields.columns import EncryptedCol
 
 
 class _PreparedValue:
@@ -53,3 +60,19 @@ class StoredEnvelope(_PreparedValue):
     def __init__(self, envelope: bytes, label: str) -> None:
         self.envelope = envelope
         self.label = label
+
+
+class StoredCol(EncryptedCol):
+    """The column itself, written back into itself.
+
+    Attributes:
+        encrypted_anew: what gives the envelope of a new row, where a raw save inserts one: it does
+            not say so before.
+    """
+
+    encrypted_anew: Callable[[], bytes]
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if isinstance(compiler, SQLInsertCompiler):
+            return "%s", [self.encrypted_anew()]
+        return Col.as_sql(self, compiler, connection)

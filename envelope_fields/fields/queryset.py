@@ -1,4 +1,4 @@
-"""A queryset that tells encrypted fields which row a value is for."""
+"""A queryset that tells encrypted fields which row a value is for, and opens on load."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.core.exceptions import FieldError
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.fields.columns import OPENED
-from envelope_fields.fields.expressions import is_json_null
-from envelope_fields.fields.masks import Mask, StoredValue, masked_in
-from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import BroughtValue
+from envelope_fields.fields.masks import Mask, masked_in
+from envelope_fields.fields.prepared import StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import BroughtValue, encrypted_fields
+from envelope_fields.fields.writing import is_json_null
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -34,7 +34,7 @@ class EncryptedQuerySet(QuerySet[_Row]):
             FieldError: it is not an encrypted one.
         """
         chosen = self.all()
-        names = fields or _encrypted_names(self.model)
+        names = fields or [field.name for field in encrypted_fields(self.model)]
         vars(chosen.query)[OPENED] = frozenset(_encrypted(self.model, name) for name in names)
         return chosen
 
@@ -71,7 +71,7 @@ def _prepared(field: Any, row: Any) -> Any:
     if isinstance(prepared.value, Mask):
         if prepared.value.sealed.prepared(field, row, add=False) is None:
             raise masked_in(field, row, prepared.value, add=False)
-        return StoredValue(field)
+        return StoredCol(field.model._meta.db_table, field)
     return prepared if _is_for_encryption(field, prepared) else prepared.value
 
 
@@ -81,12 +81,25 @@ def _is_for_encryption(field: Field[Any, Any], prepared: Unencrypted) -> bool:
     return is_json_null(field, prepared.value) or not hasattr(prepared.value, "resolve_expression")
 
 
-def _encrypted_names(model: Any) -> list[str]:
-    return [field.name for field in model._meta.concrete_fields if hasattr(field, "to_plaintext")]
-
-
 def _encrypted(model: Any, name: str) -> str:
     field = model._meta.get_field(name)
     if not hasattr(field, "to_plaintext"):
         raise FieldError(f"{field} is not an encrypted field, so it is not opened().")
     return str(field.field_path)
+
+
+def open_values(objects: Iterable[Model], *fields: str) -> None:
+    """Open encrypted values of objects now, instead of when a caller looks at them.
+
+    Args:
+        objects: objects that were loaded.
+        *fields: the names of encrypted fields; without them, all that were not deferred.
+
+    Raises:
+        EnvelopeError: one does not open, or not for this principal.
+    """
+    for instance in objects:
+        held = instance.__dict__
+        present = [each.attname for each in encrypted_fields(instance) if each.attname in held]
+        for name in fields or present:
+            getattr(instance, name)

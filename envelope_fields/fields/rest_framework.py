@@ -17,8 +17,8 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.json import EncryptedJSONField
 from envelope_fields.fields.masks import Mask, is_dots, shown
-from envelope_fields.fields.stand_ins import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.text import EncryptedTextField
+from envelope_fields.fields.validation import DOTS_ARE_NO_VALUE
 
 
 class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]

@@ -9,18 +9,16 @@ decrypted with them.
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.derived import refuse_uncommitted
-from envelope_fields.keyring.handles import Handle
+from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version, identify_version
 from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, harvest_uses, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
-    decrypt_sealed,
     decrypt_to_verify,
     encrypt,
     encrypt_for,
-    load_handle,
     version_of,
 )
 from envelope_fields.keyring.wrapping import (

@@ -101,6 +101,26 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, bytes(key.wrapped_material), key.root_key)
 
 
+def read_again(row: KeyRow) -> KeyRow:
+    """Return a row as it is now: another root key may wrap it.
+
+    Raises:
+        MasterKeyNotFound: it is gone, or destroyed.
+        MasterKeyUnusable: the database could not be read.
+    """
+    audit_keys = AuditKey.objects.using(configuration().database)
+    if row.state.alias is None:
+        with explained(audit_keys.db):
+            key = audit_keys.filter(pk=row.state.key_id).first()
+        if key is None:
+            raise no_version(row.state.version_id)
+        return of_audit_key(key)
+    present = with_version_id(row.state.version_id, usage=None)
+    if KeyState.DESTROYED in (present.state.state, present.state.key_state):
+        raise MasterKeyNotFound(f"{present.state} is destroyed.")
+    return present
+
+
 def lock_for_writing(using: str | None) -> None:
     """Let a transaction on SQLite begin with a write, where a value is written in it.
 

@@ -211,6 +211,15 @@ def check_root_key(name: str) -> None:
     _ask(name, lambda root_key: root_key.check())
 
 
+def refresh(name: str) -> None:
+    """Have the root key `name` begin anew, with credentials that are read again.
+
+    Raises:
+        ImproperlyConfigured: it is not in the settings.
+    """
+    _ask(name, lambda root_key: root_key.refresh())
+
+
 def close() -> None:
     """Close the root keys that were made; the next use makes them anew."""
     while _made:

@@ -63,6 +63,21 @@ class ManyKeysCommand(EnvelopeCommand):
         if refused:
             raise CommandError("\n".join(map(str, refused)))
 
+    def report_each(self, done: Any, name: str, line: str, *, json: bool) -> None:
+        """Write a line for each key or version that something was done to; errors as above.
+
+        Args:
+            done: has them in the attribute of that name, and `refused`.
+            name: what was done, as JSON names it: `rotated`.
+            line: a format of the `row`, and of its `name` in a sentence.
+            json: whether to write JSON.
+        """
+        rows = getattr(done, name)
+        lines = [line.format(row=row, name=representation.capitalized(row)) for row in rows]
+        text = "\n".join(lines) or f"Nothing was {name}."
+        content = {name: list(map(representation.row_content, rows))}
+        self.report(content, text, done.refused, json=json)
+
 
 class GrantCommand(EnvelopeCommand):
     """Names a user or a group."""

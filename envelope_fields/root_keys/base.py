@@ -105,6 +105,20 @@ class RootKey(ABC):
             RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
 
+    def current_wrapping_key_id(self) -> str | None:
+        """Return the `wrapping_key_id` that would be kept of what is wrapped now.
+
+        What has another one is under an earlier version of this root key, and can be moved to
+        this one. It may ask the service, with the rights of `wrap`.
+
+        Returns:
+            None where the root key has no versions, or does not say which one wraps.
+
+        Raises:
+            RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
+        """
+        return None
+
     def __reduce__(self) -> str:
         raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
 

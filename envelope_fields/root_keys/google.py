@@ -200,7 +200,7 @@ class GoogleKmsRootKey(RootKey):
         client = self._client
         if client is None or client[0] != os.getpid():
             # Two threads may both make one, and each has its answer: no lock is held that a
-            # child could inherit, and nobody waits for another's metadata server.
+            # child could inherit, and no thread waits for what another asks the metadata server.
             client = self._client = (os.getpid(), self._connect())
         return client[1]
 

@@ -398,7 +398,6 @@ class TestWhen:
             keyring.handles,
             keyring.table,
             keyring.derived,
-            keyring.values,
         ):
             monkeypatch.setattr(module, "monotonic", lambda: now[0])
         monkeypatch.setattr("envelope_fields.fields.reading.monotonic", lambda: now[0])

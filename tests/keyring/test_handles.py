@@ -150,7 +150,7 @@ class TestItsEnd:
         table = cache.known.table
         assert table.unwrapping
         now = table.deadline + 1
-        for module in (cache, keyring.table, keyring.derived, keyring.handles, keyring.values):
+        for module in (cache, keyring.table, keyring.derived, keyring.handles):
             monkeypatch.setattr(module, "monotonic", lambda: now)
         assert Note.objects.get().text == VALUE
         assert cache.known.table is not table

@@ -40,11 +40,7 @@ class Command(EnvelopeCommand):
         copies = _copies_of(versions, database) if options["text"] else None
         found = representation.totals(rows, versions)
         if json:
-            content = {
-                "rows": [representation.row_content(row) for row in rows],
-                "totals": [representation.total_content(total) for total in found],
-                "not_counted": [representation.not_counted_content(each) for each in doubts],
-            }
+            content = representation.census_content(rows, found, doubts)
             if copies is not None:
                 content["text"] = [representation.copies_content(*each) for each in copies]
             self.write_json(content)

@@ -163,7 +163,7 @@ class AzureKeyVaultRootKey(RootKey):
         session = self._session
         if session is None or session[0] != os.getpid():
             # Two threads may both make one, and each has its answer: no lock is held that a
-            # child could inherit, and nobody waits for what another's credential takes.
+            # child could inherit, and no thread waits for the credential of another.
             session = self._session = (os.getpid(), self._connect())
         return session[1]
 

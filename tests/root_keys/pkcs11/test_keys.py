@@ -13,6 +13,7 @@ from envelope_fields.conf.backends import BackendSettings
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys import RootKey
 from envelope_fields.root_keys.pkcs11 import Pkcs11RootKey
+from tests.docs.pages import ROOT, Page
 from tests.root_keys.contract import CONTEXT, MATERIAL, material
 
 BACKEND = "envelope_fields.root_keys.pkcs11.Pkcs11RootKey"
@@ -34,14 +35,27 @@ OPTIONS = {
         ({"mechanism": "AES_CBC"}, "one of AES_GCM, AES_KEY_WRAP_KWP, AES_KEY_WRAP_PAD"),
         ({"module": "softhsm.so"}, "absolute path"),
         ({"timeout": 0}, "seconds above 0"),
-        ({"pin": "1234"}, r"has no option 'pin'\. Valid: module, token_label, key_label, key_id"),
+        ({"pin": "fish"}, r"has no option 'pin'\. Valid: module, token_label, key_label, key_id"),
     ],
 )
 def test_bad_options(changed, message):
     entry = BackendSettings("ROOT_KEYS['hsm']", BACKEND, {**OPTIONS, **changed})
     with pytest.raises(ImproperlyConfigured, match=message) as caught:
         entry.make(RootKey)
-    assert "1234" not in str(caught.value)
+    assert "fish" not in str(caught.value)
+
+
+def test_the_settings_of_the_how_to():
+    [block] = [
+        block
+        for block in Page(ROOT / "docs/how-to/root-key-in-pkcs11.md").blocks
+        if block.language == "python"
+    ]
+    settings = {"ENVELOPE_FIELDS": {"ROOT_KEYS": {}}}
+    exec(block.text, settings)
+    [entry] = settings["ENVELOPE_FIELDS"]["ROOT_KEYS"].values()
+    made = BackendSettings("ROOT_KEYS['hsm']", entry["BACKEND"], entry["OPTIONS"]).make(RootKey)
+    assert repr(made) == "<Pkcs11RootKey pkcs11:token=clinic;object=root-2026>"
 
 
 def test_making_one_touches_nothing():

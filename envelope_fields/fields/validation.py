@@ -1,19 +1,23 @@
 """What stands for a value and is none: the dots of a mask, the text of an envelope, bytes.
 
-Encrypted in the place of the value, each would be stored, and the value would be gone.
+Encrypted in the place of the value, each would be stored, and the value would be gone. So code that
+writes, forms and serializers refuse it; and a form field is disabled where dots are all it shows.
 """
 
 from collections.abc import Callable
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
+from django import forms
 from django.core.exceptions import FieldError, ValidationError
-from django.db.models import BinaryField, JSONField
+from django.db.models import BinaryField, JSONField, Model
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.masks import DOTS, MARK, is_unopened
+from envelope_fields.fields.masks import DOTS, MARK, Mask, is_dots, is_unopened
 from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
+from envelope_fields.fields.types import FieldBase
 
 DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
@@ -24,6 +28,10 @@ class StandIn(NamedTuple):
     error: type[Exception]
     reason: str  # for who wrote the code
     in_a_form: Any  # for who filled in the form
+
+    def refused_for(self, field: Any) -> Exception:
+        """Return the error for code that writes it into a field."""
+        return self.error(f"{field}: {self.reason}")
 
 
 _DOTS = StandIn(
@@ -50,7 +58,7 @@ _BYTES = StandIn(
     _("Bytes are not a value of this field."),
 )
 
-BYTES = (bytes, bytearray, memoryview)
+_BYTES_OF_PYTHON = (bytes, bytearray, memoryview)
 
 ToStored = Callable[[Unencrypted], bytes]
 
@@ -79,7 +87,7 @@ def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
         if found is None:
             return plaintext
         del plaintext  # error reports show variables
-        raise _error(field, found)
+        raise found.refused_for(field)
 
     return plaintext_of
 
@@ -98,11 +106,34 @@ def refuse(field: Any, value: Any) -> None:
     found = stand_in(field, value)
     del value  # error reports show variables
     if found:
-        raise _error(field, found)
+        raise found.refused_for(field)
 
 
-def _error(field: Any, found: StandIn) -> Exception:
-    return found.error(f"{field}: {found.reason}")
+class ValidationMixin(FieldBase):
+    """Takes no stand-in for a value, from forms, serializers and code."""
+
+    masks: Any
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        # Serializers have these alone, where forms have clean().
+        return [*super().validators, Validator(self)]
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, _BYTES_OF_PYTHON):  # Django would store their repr
+            refuse(self, value)
+        return super().to_python(value)
+
+    def clean(self, value: Any, model_instance: Model | None) -> Any:
+        if isinstance(value, StoredEnvelope | Mask):
+            return value
+        value = value.value if type(value) is Unencrypted else value
+        Validator(self)(value)
+        return super().clean(value, model_instance)
+
+    def formfield(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().formfield(*args, **kwargs)
+        return disabled_for_masks(made, self) if made is not None and self.masks else made
 
 
 class Validator:
@@ -121,7 +152,7 @@ class Validator:
 
 def stand_in(field: Any, value: Any) -> StandIn | None:
     """Return what stands in the place of a value of a field, or None for a value."""
-    if isinstance(value, BYTES):
+    if isinstance(value, _BYTES_OF_PYTHON):
         # What JSON makes of bytes is said by its encoder.
         return None if isinstance(field, BinaryField | JSONField) else _BYTES
     if type(value) is StoredEnvelope or (isinstance(value, str) and is_envelope(value)):
@@ -156,3 +187,72 @@ def _holds_dots(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_dots(part) for pair in value.items() for part in pair)
     return isinstance(value, list | tuple) and any(map(_holds_dots, value))
+
+
+def disabled_for_masks(form_field: Any, field: Any) -> Any:
+    """Return a form field that does the same, and is disabled where no value can be shown.
+
+    What is not posted for it leaves the value of an object alone: it may have been disabled.
+    """
+    form_class: Any = type(form_field)
+    if not issubclass(form_class, _MaskingFormField):
+        form_field.__class__ = _masking(form_class, field.masks)
+    return form_field
+
+
+class _MaskingFormField(forms.Field):
+    """A form field that is disabled for a mask, whatever is posted for it.
+
+    Attributes:
+        masks: whether the model field masks.
+    """
+
+    masks: bool
+
+    def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
+        # Each form has fields of its own, so this is for one object.
+        held = getattr(getattr(form, "instance", None), field_name, None)
+        if isinstance(held, Mask):
+            form.initial[field_name] = held
+        if isinstance(form.get_initial_for_field(self, field_name), Mask) or (
+            self._was_masked(form, field_name)
+        ):
+            self.disabled = True
+        return super().get_bound_field(form, field_name)
+
+    def _was_masked(self, form: Any, field_name: str) -> bool:
+        """Whether a user filled a form that showed dots, and may read the value by now.
+
+        A browser posts nothing for a field that is disabled, and that does not mean no value.
+        """
+        instance, name = getattr(form, "instance", None), form.add_prefix(field_name)
+        if not form.is_bound or instance is None or instance._state.adding:
+            return False
+        if self.widget.value_omitted_from_data(form.data, form.files, name):
+            return True
+        return self._is_shown(self.widget.value_from_datadict(form.data, form.files, name))
+
+    def _is_shown(self, value: Any) -> bool:
+        return (self.masks and is_dots(value)) or is_unopened(value)
+
+    def clean(self, value: Any) -> Any:
+        if isinstance(value, Mask):
+            return value
+        if self.masks and is_dots(value):
+            raise forms.ValidationError(DOTS_ARE_NO_VALUE)
+        return super().clean(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        # Django's field for JSON forgets that it is disabled.
+        is_left = self.disabled or isinstance(initial, Mask)
+        return not is_left and super().has_changed(initial, data)
+
+    def prepare_value(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Mask) else super().prepare_value(value)
+
+
+@cache
+def _masking(form_class: Any, masks: bool) -> Any:
+    """Return a form field class that does the same, and disables itself for masks."""
+    bases = (_MaskingFormField, form_class)
+    return type(f"Masking{form_class.__name__}", bases, {"masks": masks})

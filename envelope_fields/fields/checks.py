@@ -7,8 +7,8 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
 
 from envelope_fields.fields.binding import tracked_model
-from envelope_fields.fields.masking import ON_DENIED
-from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.fields.keys import RowKey
+from envelope_fields.fields.masks import ON_DENIED
 from envelope_fields.models import MasterKey
 
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
