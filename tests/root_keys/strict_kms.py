@@ -203,7 +203,7 @@ def effects(policy, principal, action, resource, facts):
         named = statement.get("Principal", {})
         principals = ["*"] if named == "*" else _list(named.get("AWS", []))
         if (
-            (principal is None or "*" in principals or principal in principals)
+            (principal is None or {"*", principal, _role_of(principal)} & {*principals})
             and any(fnmatchcase(action, each) for each in _list(statement["Action"]))
             and any(fnmatchcase(resource, each) for each in _list(statement["Resource"]))
             and all(
@@ -214,6 +214,11 @@ def effects(policy, principal, action, resource, facts):
         ):
             found.add(statement["Effect"])
     return found
+
+
+def _role_of(principal):
+    """Return the ARN of the role whose session a principal is: policies name either."""
+    return re.sub(r":sts:(.*):assumed-role/([^/]+)/.*", r":iam:\1:role/\2", principal)
 
 
 def _holds(operator, wanted, values):
