@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
@@ -61,6 +61,8 @@ class AwsKmsRootKey(RootKey):
         timeout: seconds for the answer to an attempt, of which there are two in each region; to
             connect takes half of that at most.
     """
+
+    asks_service: ClassVar = True
 
     def __init__(
         self,
