@@ -168,7 +168,8 @@ class _Call:
             "kms:EncryptionContextKeys": list(self.context),
             **{f"kms:EncryptionContext:{name}": [value] for name, value in self.context.items()},
         }
-        own = self.server.policies.get(self.identity, ALL)
+        policies = self.server.policies
+        own = policies.get(self.identity) or policies.get(_role_of(self.identity), ALL)
         by_key = effects(key_policy, self.identity, action, key["Arn"], facts)
         by_account = effects(key_policy, ROOT, action, key["Arn"], facts)
         by_itself = effects(own, None, action, key["Arn"], facts)

@@ -28,6 +28,7 @@ from envelope_fields.keyring import wrapping
 from envelope_fields.root_keys import MayNotUnwrap, RootKey
 from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
+from tests.docs.pages import ROOT, Page
 from tests.root_keys.aws_service import (
     ACCESS_KEY,
     IDENTITY,
@@ -448,6 +449,72 @@ class TestCheck:
         settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"kms": entry}}
         with pytest.raises(ImproperlyConfigured, match=r"ROOT_KEYS.*kms.*cannot be imported"):
             wrapping.check_root_key("kms")
+
+
+DOCUMENTED = Page(ROOT / "docs" / "how-to" / "root-key-in-aws.md")
+
+
+class TestDocumentedPolicies:
+    """The least privileges of the documentation are enough, and allow nothing else."""
+
+    @pytest.fixture(params=["key policy", "IAM policy"])
+    def policed(self, request, made, service, monkeypatch):
+        """A root key of the role, under one of the policies."""
+        key_policy, iam_policy = (json.loads(text) for text in _policies())
+        key_arn = service.new_key()
+        monkeypatch.setitem(service.strict.roles, ROLE, IDENTITY)
+        if request.param == "key policy":
+            service.admin.put_key_policy(
+                KeyId=id_of(key_arn), PolicyName="default", Policy=json.dumps(key_policy)
+            )
+        else:
+            iam_policy["Statement"][0]["Resource"] = key_arn
+            monkeypatch.setitem(service.strict.policies, ROLE, iam_policy)
+        return made(key_id=key_arn, role_arn=ROLE)
+
+    def test_are_enough(self, policed):
+        policed.check()
+        for usage in ("encrypt_decrypt", "generate_verify_mac"):
+            context = CONTEXT._replace(usage=usage)
+            wrapped = policed.wrap(material(), context).material
+            assert policed.unwrap(wrapped, context) == MATERIAL
+        assert policed.current_wrapping_key_id()
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [{}, {"usage": "encrypt_decrypt"}, {**CONTEXT.pairs(), "another": "name"},
+         {**CONTEXT.pairs(), "usage": "another"}],
+    )  # fmt: skip
+    def test_are_for_master_keys_alone(self, policed, pairs):
+        wrapped = wrap(policed).material
+        client = policed._clients.of(REGION)
+        key_arn = policed._key.in_region(REGION)
+        for operation, given in (
+            (client.encrypt, {"Plaintext": b"a"}), (client.decrypt, {"CiphertextBlob": wrapped})
+        ):  # fmt: skip
+            with pytest.raises(client.exceptions.ClientError, match="AccessDenied"):
+                operation(KeyId=key_arn, EncryptionContext=pairs, **given)
+
+    def test_are_for_the_role_alone(self, policed, made, service):
+        """Of the key policy; by IAM, others are what their own policies allow."""
+        wrapped = wrap(policed).material
+        other = made(key_id=policed._key.given)
+        policy = service.strict.moto(
+            REGION, "GetKeyPolicy", KeyId=id_of(policed._key.given), PolicyName="default"
+        )["Policy"]
+        if f"{ACCOUNT}:root" in policy:
+            assert other.unwrap(wrapped, CONTEXT) == MATERIAL
+        else:
+            with pytest.raises(MayNotUnwrap):
+                other.unwrap(wrapped, CONTEXT)
+            with pytest.raises(MayNotWrap):
+                wrap(other)
+
+
+def _policies():
+    blocks = [block.text for block in DOCUMENTED.blocks if block.language == "json"]
+    assert len(blocks) == 3, "two policies and an event"
+    return [text.replace("111122223333", ACCOUNT) for text in blocks[:2]]
 
 
 class TestWrappingAlone:
