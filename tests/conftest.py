@@ -83,7 +83,6 @@ def names():
 @pytest.fixture(scope="session")
 def django_db_setup(request, copying_worker, django_test_environment, django_db_blocker):
     """Make the test databases, and have tests that commit go back to what these hold when new."""
-    from envelope_fields.keyring import table
     from tests import baseline, copies
 
     before = names()
@@ -93,8 +92,6 @@ def django_db_setup(request, copying_worker, django_test_environment, django_db_
         with django_db_blocker.unblock():
             if copying_worker is not None:
                 copies.make(copying_worker)
-            # As where processes have run: SQLite cannot raise this bound from inside a transaction.
-            table.cache_seconds()
             made = [alias for alias, name in names().items() if name != before[alias]]
             baseline.take(made, patch)
         yield
@@ -135,5 +132,5 @@ def no_uses_of_other_tests(monkeypatch):
     """Uses that one test counted would be written in another, by queries nobody expects there."""
     from envelope_fields.audit import uses as key_uses
 
-    key_uses.keyring.harvest_uses()
+    key_uses.keyring.uses.harvest()
     key_uses.buffer.clear()

@@ -10,10 +10,9 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, text_input
 from envelope_fields.admin.requests import may_view
-from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.grants.grantees import named_grantee
-from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.grants.grantees import named_grantee, stored_grants
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
@@ -162,8 +161,7 @@ def listed_on(key: MasterKey) -> list[dict[str, Any]]:
 
 def found(key: MasterKey, number: int) -> KeyGrant | None:
     """Return a grant on a key."""
-    rows = KeyGrant.objects.using(configuration().database).select_related("master_key")
-    return rows.filter(master_key=key, pk=number).first()
+    return stored_grants().filter(master_key=key, pk=number).first()
 
 
 def _all_in_words(actions: list[str]) -> str:

@@ -111,11 +111,9 @@ class Census(views.ApiView):
         rows = census.census(key)
         totals = representation.totals(rows, key_versions(key))
         content = {
-            "rows": list(map(representation.row_content, rows)),
-            "totals": list(map(representation.total_content, totals)),
+            **representation.census_content(rows, totals, census.not_counted()),
             "total": sum(row.values for row in rows),
             "last_use": key_uses.last_use(key),
             "last_use_by_kms": key_uses.last_use_by_kms(key),
-            "not_counted": list(map(representation.not_counted_content, census.not_counted())),
         }
         return Response(CensusContent(content).data)

@@ -10,7 +10,7 @@ from envelope_fields import grants
 from envelope_fields.api import requests, views
 from envelope_fields.api.fields import DateTime, Query, Strict, Text, answers, one_of, time_field
 from envelope_fields.api.schema import endpoint
-from envelope_fields.grants.grantees import described, grant_content, named_grantee
+from envelope_fields.grants.grantees import described, grant_content, named_grantee, stored_grants
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
@@ -100,7 +100,8 @@ class Grants(views.ApiView):
         """List who may do what with a key."""
         key = views.seen_key(id)
         views.permit(request, "view_keygrant")
-        return self.paged(_of(key).order_by("pk"), GrantContent, _contents)
+        rows = stored_grants().filter(master_key=key)
+        return self.paged(rows.order_by("pk"), GrantContent, _contents)
 
     @endpoint(
         "create_grant",
@@ -142,12 +143,8 @@ class Grant(views.ApiView):
         return Response(status=204)
 
 
-def _of(key: MasterKey) -> Any:
-    return KeyGrant.objects.using(key._state.db).filter(master_key=key).select_related("master_key")
-
-
 def _found(key: MasterKey, number: int) -> KeyGrant:
-    row: KeyGrant | None = _of(key).filter(pk=number).first()
+    row = stored_grants().filter(master_key=key, pk=number).first()
     if row is None:
         raise NotFound("The key has no such grant.")
     return row

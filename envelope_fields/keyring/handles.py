@@ -165,11 +165,13 @@ def _made(table: Table, wanted: _Wanted) -> Handle | None:
         row = table.version(version_id)
         loader = _loader(table.policy(row.state.key_id))
         found: Handle | None = table.handles.get((wanted, loader))
-        if found is None or found.facts not in (None, table.facts):
-            found = Handle(table, row, context, field_path)
-            if loader is not None:
-                table.keep_handle((wanted, loader), found)
-        return found
+        if found is not None and found.facts in (None, table.facts):
+            return found
+        found = Handle(table, row, context, field_path)
+        if loader is not None:
+            table.keep_handle((wanted, loader), found)
+    materials.renew_early(row)
+    return found
 
 
 def _loader(policy: KeyPolicy) -> str | None:

@@ -1,20 +1,19 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import Q, QuerySet
-from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
-from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy import KeyVersionState, data
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
@@ -99,6 +98,26 @@ def of_audit_key(key: AuditKey) -> KeyRow:
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
     return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, bytes(key.wrapped_material), key.root_key)
+
+
+def read_again(row: KeyRow) -> KeyRow:
+    """Return a row as it is now: another root key may wrap it.
+
+    Raises:
+        MasterKeyNotFound: it is gone, or destroyed.
+        MasterKeyUnusable: the database could not be read.
+    """
+    audit_keys = AuditKey.objects.using(configuration().database)
+    if row.state.alias is None:
+        with explained(audit_keys.db):
+            key = audit_keys.filter(pk=row.state.key_id).first()
+        if key is None:
+            raise no_version(row.state.version_id)
+        return of_audit_key(key)
+    present = with_version_id(row.state.version_id, usage=None)
+    if KeyState.DESTROYED in (present.state.state, present.state.key_state):
+        raise MasterKeyNotFound(f"{present.state} is destroyed.")
+    return present
 
 
 def lock_for_writing(using: str | None) -> None:
@@ -195,16 +214,6 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
     return KeyRow(known, usage, bytes(wrapped), root_key)
 
 
-@contextmanager
-def explained(database: str) -> Iterator[None]:
+def explained(using: str) -> AbstractContextManager[None]:
     """Raise what a database raises as `MasterKeyUnusable`."""
-    try:
-        yield
-    except TransactionManagementError:
-        raise
-    except DatabaseError as error:
-        raise MasterKeyUnusable(
-            f"Master keys could not be read from the database {database!r} "
-            f"({type(error).__name__}). Is it reachable, and migrated with "
-            "`python manage.py migrate`?"
-        ) from error
+    return data.explained("Master keys", using, so="")

@@ -193,7 +193,8 @@ def cache_seconds() -> float:
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
     since = monotonic()
-    return Table(cache_seconds(), since)
+    # What is derived from material does not outlive its greatest age.
+    return Table(min(cache_seconds(), configuration().least_max_age), since)
 
 
 def _read(using: str) -> float | None:

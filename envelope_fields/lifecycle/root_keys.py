@@ -7,18 +7,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, Value
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F, TextChoices, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.exceptions import (
+    KeyAccessDenied,
+    MasterKeyUnusable,
+    RootKeyRefused,
+    RootKeyUnavailable,
+)
 from envelope_fields.keyring import rows
-from envelope_fields.lifecycle.context import Refused, collecting, key_transaction, performing
+from envelope_fields.lifecycle.context import key_transaction, performing
+from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, acting
+from envelope_fields.root_keys import MayNotUnwrap
 
 Row = MasterKeyVersion | AuditKey
 _TRIES = 3
@@ -26,6 +34,62 @@ _TRIES = 3
 
 class _Changed(Exception):
     """Another process moved the row; what was recorded of it is rolled back."""
+
+
+class Readiness(TextChoices):
+    """What a root key can do for this process at this moment."""
+
+    READY = "ready"
+    WRAPS_ALONE = "wraps alone"
+    UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
+    MISCONFIGURED = "misconfigured"
+
+
+@dataclass(frozen=True, slots=True)
+class RootKeyCheck:
+    """What came of asking a root key.
+
+    Attributes:
+        root_key: its name in the settings.
+        readiness: what it can do.
+        message: what is wrong, and what to do; empty where nothing is.
+    """
+
+    root_key: str
+    readiness: Readiness
+    message: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process can work with it."""
+        return self.readiness in (Readiness.READY, Readiness.WRAPS_ALONE)
+
+
+def check_root_keys() -> list[RootKeyCheck]:
+    """Ask each root key of the settings whether it can wrap and unwrap, as KMS's DryRun does.
+
+    For probes of readiness: a probe of liveness would restart healthy processes, which still have
+    their material, while a service does not answer.
+
+    Raises:
+        ImproperlyConfigured: the settings of the package are wrong.
+    """
+    return [_checked(name) for name in configuration().root_keys]
+
+
+def _checked(name: str) -> RootKeyCheck:
+    try:
+        keyring.check_root_key(name)
+    except MayNotUnwrap as error:
+        return RootKeyCheck(name, Readiness.WRAPS_ALONE, str(error))
+    except RootKeyUnavailable as error:
+        return RootKeyCheck(name, Readiness.UNAVAILABLE, str(error))
+    except RootKeyRefused as error:
+        return RootKeyCheck(name, Readiness.REFUSED, str(error))
+    except ImproperlyConfigured as error:
+        return RootKeyCheck(name, Readiness.MISCONFIGURED, str(error))
+    return RootKeyCheck(name, Readiness.READY)
 
 
 @dataclass(slots=True)

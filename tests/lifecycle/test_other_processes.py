@@ -38,12 +38,6 @@ from tests.other_process import OtherProcess
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 
-@pytest.fixture(autouse=True)
-def before_the_first_process(db):
-    """No process has said for how long it caches keys."""
-    KeyCacheBound.objects.all().delete()
-
-
 def starting_with(seconds):
     """What a process does that has this setting: it begins to use a key."""
     return override_settings(

@@ -26,9 +26,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
+from envelope_fields.exceptions import RootKeyUnavailable
 from envelope_fields.root_keys.azure import AzureKeyVaultRootKey
 from tests.root_keys.http_server import Answer, HttpServer
-from tests.root_keys.services import Service
+from tests.root_keys.services import FAULTS, Service
 
 OAEP = padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)
 PSS = padding.PSS(padding.MGF1(SHA256()), salt_length=32)
@@ -343,11 +344,12 @@ class AzureVault(Service):
     @contextmanager
     def fault(self, name):
         with ExitStack() as undone:
-            for made in self._made:  # they wait long enough on a busy machine, and not here
-                undone.callback(setattr, made, "_timeout", made._timeout)
-                undone.callback(made.close)
-                made._timeout = 0.15
-                made.close()
+            if FAULTS[name] is RootKeyUnavailable:
+                for made in self._made:  # otherwise they wait long, for machines that are busy
+                    undone.callback(made.close)
+                    undone.callback(setattr, made, "_timeout", made._timeout)
+                    made._timeout = 0.05
+                    made.close()
             undone.enter_context(getattr(self, f"_{name}")())
             yield
 

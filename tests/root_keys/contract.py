@@ -81,6 +81,12 @@ class RootKeyContract:
         assert type(opened.wrapping_key_id) is str
         assert len(opened.wrapping_key_id) <= 500
 
+    def test_it_may_say_what_it_would_wrap_with(self, root_key):
+        current = root_key.current_wrapping_key_id()
+        wrapped = root_key.wrap(material(), CONTEXT)
+        opened = root_key.unwrap_identified(wrapped.material, CONTEXT)
+        assert current in (None, opened.wrapping_key_id or wrapped.wrapping_key_id)
+
     def test_another_process_opens_it(self, service, wrapped):
         other = service.root_key()
         assert other.unwrap(wrapped, CONTEXT) == MATERIAL

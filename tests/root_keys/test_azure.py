@@ -1,12 +1,15 @@
 """The root key in Azure Key Vault and Managed HSM, against a fake of them."""
 
+import json
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from threading import Thread
+from uuid import UUID
 
 import pytest
 
@@ -18,15 +21,16 @@ from azure.identity import DefaultAzureCredential
 from azure.keyvault.keys import KeyVaultKey
 from azure.keyvault.keys.crypto import CryptographyClient, KeyWrapAlgorithm
 from cryptography.hazmat.primitives import keywrap
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from envelope_fields.crypto.context import encode
+from envelope_fields.crypto.context import KeyVersionContext, encode
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.root_keys import MayNotUnwrap
 from envelope_fields.root_keys.azure import AzureKeyVaultRootKey
+from tests import vectors
 from tests.root_keys import azure_vault
 from tests.root_keys.azure_vault import ALL, OAEP, PSS, AzureVault, error, rsa_key
 from tests.root_keys.contract import (
@@ -128,12 +132,62 @@ def test_the_bytes_are_those_of_the_specification(azure):
     assert root_key.unwrap(sealed_by_hand(azure.key), CONTEXT) == MATERIAL
 
 
+VECTORS = json.loads((Path(vectors.__file__).parent / "azure-root-wrap-v1.json").read_text())
+ROW = KeyVersionContext(
+    UUID(VECTORS["row"]["key_id"]),
+    bytes.fromhex(VECTORS["row"]["version_id"]),
+    VECTORS["row"]["number"],
+    VECTORS["row"]["usage"],
+)
+
+
+def with_key_of_vectors(service):
+    """Give a service the key of its kind that the vectors have."""
+    given = VECTORS["keys"][service.key.kind]
+    service.key.name = VECTORS["version"]
+    if service.key.kind == "RSA":
+        p, q = (int(prime, 16) for prime in given)
+        service.key.material = rsa.RSAPrivateNumbers(
+            p=p, q=q, d=(d := pow(65537, -1, (p - 1) * (q - 1))), dmp1=d % (p - 1),
+            dmq1=d % (q - 1), iqmp=pow(q, -1, p),
+            public_numbers=rsa.RSAPublicNumbers(65537, p * q),
+        ).private_key()  # fmt: skip
+    else:
+        service.key.material = bytes.fromhex(given)
+    return service.root_key()
+
+
+def of_kind(rows, service):
+    is_rsa = service.key.kind == "RSA"
+    return [row for row in rows if row["wrapped"].startswith("a3") == is_rsa]
+
+
+def test_vectors_that_open(azure):
+    root_key = with_key_of_vectors(azure)
+    azure.key.operations |= {"encrypt", "decrypt"}
+    assert ROW.encode().hex() == VECTORS["context"]
+    for row in of_kind(VECTORS["valid"], azure):
+        opened = root_key.unwrap(bytes.fromhex(row["wrapped"]), ROW)
+        assert opened.hex() == VECTORS["material"], row["name"]
+
+
+def test_vectors_that_are_refused(azure):
+    root_key = with_key_of_vectors(azure)
+    for row in of_kind(VECTORS["invalid"], azure):
+        asked = azure.vault.count("decrypt") + azure.vault.count("unwrapkey")
+        with pytest.raises(RootKeyRefused):
+            root_key.unwrap(bytes.fromhex(row["wrapped"]), ROW)
+        asks = azure.vault.count("decrypt") + azure.vault.count("unwrapkey") > asked
+        assert asks == row["asks"], row["name"]
+
+
 def test_rotation_of_the_key(azure):
     root_key = azure.root_key()
     wrapped = root_key.wrap(material(), CONTEXT).material
     second = azure.vault.add("root", azure.key.kind, azure.key.operations)
     newer, wrapping_key_id = root_key.wrap(material(), CONTEXT)
     assert wrapping_key_id.endswith(f"/{second.name}")
+    assert root_key.current_wrapping_key_id() == wrapping_key_id
     assert opened_by_hand(second, newer) == JOINED
     assert root_key.unwrap(wrapped, CONTEXT) == root_key.unwrap(newer, CONTEXT) == MATERIAL
 
@@ -145,6 +199,7 @@ def test_a_version_in_the_settings(azure):
     assert wrapping_key_id.endswith(f"/{azure.key.name}")
     newer = azure.root_key().wrap(material(), CONTEXT).material
     assert pinned.unwrap(wrapped, CONTEXT) == pinned.unwrap(newer, CONTEXT) == MATERIAL
+    assert pinned.current_wrapping_key_id() == wrapping_key_id
     pinned.check()
 
 
@@ -182,7 +237,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_the_vault_did_not_sign_is_not_opened(rsa_vault, planted):
-    """Whoever has the public key can encrypt; the vault is not even asked to decrypt that."""
+    """With the public key anyone can encrypt; the vault is not even asked to decrypt that."""
     root_key, key = rsa_vault.root_key(), rsa_vault.key
     row = PLANTED[planted](sealed_by_hand(key), key)
     with pytest.raises(WrappedKeyAltered, match="did not sign") as caught:
@@ -329,9 +384,9 @@ ERRORS = {
 
 @pytest.mark.parametrize("answer", ERRORS)
 def test_each_code(hsm, answer, caplog):
-    root_key = hsm.root_key(timeout=0.2)
     wrapped = sealed_by_hand(hsm.key)
     answer, expected = ERRORS[answer]
+    root_key = hsm.root_key(timeout=5 if expected is RootKeyRefused else 0.05)
     with hsm.failing(answer._replace(body=answer.body.replace(b'"no"', b'"with a secret"'))):
         for use in (
             lambda: root_key.wrap(material(), CONTEXT),
@@ -379,8 +434,7 @@ NOT_LISTED = {
 
 @pytest.mark.parametrize("answer", NOT_LISTED)
 def test_what_is_in_no_list_may_be_tried_again(hsm, answer, caplog):
-    root_key = hsm.root_key(timeout=0.2)
-    wrapped = sealed_by_hand(hsm.key)
+    root_key, wrapped = hsm.root_key(), sealed_by_hand(hsm.key)
     with hsm.vault.http.breaking(hsm.vault.http.other(NOT_LISTED[answer])):
         for use in (
             lambda: root_key.wrap(material(), CONTEXT),
@@ -446,8 +500,16 @@ def test_material_that_is_another(azure, value):
         root_key.unwrap(wrapped, CONTEXT)
 
 
+def test_a_certificate_that_is_not_trusted(hsm, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    root_key = hsm.root_key(timeout=0.05)
+    with pytest.raises(RootKeyUnavailable, match="could not be reached"):
+        root_key.check()
+    assert not hsm.vault.http.asked
+
+
 def test_half_an_answer(hsm):
-    root_key = hsm.root_key(timeout=0.2)
+    root_key = hsm.root_key(timeout=0.05)
     with hsm.vault.http.breaking(hsm.vault.http.half), pytest.raises(RootKeyUnavailable):
         root_key.unwrap(sealed_by_hand(hsm.key), CONTEXT)
 
@@ -472,7 +534,7 @@ def test_no_redirect_is_followed(hsm, status):
 
 @pytest.mark.parametrize("how", ["hang", "throttle"])
 def test_a_vault_that_does_not_answer_is_not_waited_for(hsm, how):
-    root_key = hsm.root_key(timeout=0.2)
+    root_key = hsm.root_key(timeout=0.05)
     begun = time.monotonic()
     broken = hsm._timeout() if how == "hang" else hsm._throttled()
     with broken, pytest.raises(RootKeyUnavailable):
@@ -622,7 +684,7 @@ def test_refresh_makes_a_credential_anew(hsm, monkeypatch):
 
 
 def test_a_challenge_for_another_domain(hsm, monkeypatch):
-    """Somebody in the middle would have us ask for a token that is good elsewhere."""
+    """A proxy would have us ask for a token that is good elsewhere."""
     challenge = 'Bearer authorization="https://login.example.com/t", resource="https://example.com"'
     answer = error(401, "Unauthorized")._replace(headers=(("WWW-Authenticate", challenge),))
     root_key = hsm.root_key()
@@ -666,7 +728,7 @@ def test_threads_that_close_while_others_ask(azure):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_call(hsm):
-    """Also where nobody says so to the root key: a child has a session of its own."""
+    """Also where `after_fork` is not called: a child has a session of its own."""
     root_key = hsm.root_key(timeout=0.5)
     wrapped = root_key.wrap(material(), CONTEXT).material
     session = root_key._connected()

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from envelope_fields.crypto.buffers import wipe
 from envelope_fields.crypto.context import KeyVersionContext
@@ -92,6 +92,8 @@ class AzureKeyVaultRootKey(RootKey):
             again for twice as long.
     """
 
+    asks_service: ClassVar = True
+
     def __init__(self, *, key_id: str, credential: str | None = None, timeout: float = 5.0) -> None:
         found = _KEY_ID.fullmatch(str(key_id))
         if found is None:
@@ -111,9 +113,7 @@ class AzureKeyVaultRootKey(RootKey):
         return f"<AzureKeyVaultRootKey {self._vault}/keys/{self._name}>"
 
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
-        key = self._ask(lambda session: session.key(self._version))
-        if not key.is_enabled:  # the vault would encrypt all the same
-            raise RootKeyRefused(f"{self}: {REFUSED['KeyDisabled']}")
+        key = self._wrapping_key()
         try:
             form = form_for(key.type, key.operations)
         except ValueError as error:
@@ -140,12 +140,21 @@ class AzureKeyVaultRootKey(RootKey):
     def check(self) -> None:
         check_round_trip(self)
 
+    def current_wrapping_key_id(self) -> str:
+        return self._wrapping_key().id
+
     def close(self) -> None:
         """Let go of the session; a call that is under way keeps it until it has its answer."""
         self._session = None
 
     def after_fork(self) -> None:
         self._session = None
+
+    def _wrapping_key(self) -> Key:
+        key = self._ask(lambda session: session.key(self._version))
+        if not key.is_enabled:  # the vault would encrypt all the same
+            raise RootKeyRefused(f"{self}: {REFUSED['KeyDisabled']}")
+        return key
 
     def _ask(self, question: Callable[[Session], _Answer], opens: Form | None = None) -> _Answer:
         try:
@@ -163,7 +172,7 @@ class AzureKeyVaultRootKey(RootKey):
         session = self._session
         if session is None or session[0] != os.getpid():
             # Two threads may both make one, and each has its answer: no lock is held that a
-            # child could inherit, and nobody waits for what another's credential takes.
+            # child could inherit, and no thread waits for the credential of another.
             session = self._session = (os.getpid(), self._connect())
         return session[1]
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from random import uniform
 from time import sleep
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 import PyKCS11 as pkcs11
@@ -41,6 +41,8 @@ class Pkcs11RootKey(RootKey):
         timeout: seconds to wait for other threads that use the module. A call to the module itself
             cannot be interrupted: its own settings bound that.
     """
+
+    asks_service: ClassVar = True
 
     def __init__(
         self,

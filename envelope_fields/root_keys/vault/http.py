@@ -47,7 +47,7 @@ class Deadline:
         self._end = monotonic() + _ATTEMPTS * timeout
 
     def remaining(self) -> float:
-        """Return how many seconds are left, at least 0."""
+        """Return how many seconds remain, at least 0."""
         return max(0.0, self._end - monotonic())
 
     def of_attempt(self) -> Timeout:
@@ -108,7 +108,7 @@ def _checked(ca_file: str | os.PathLike[str]) -> str:
 
 
 class _InTime(JSONAdapter):  # type: ignore[misc]  # hvac has no types
-    """Sends the requests of hvac's client, each with what time is left for it."""
+    """Sends the requests of hvac's client, each with the time that remains for it."""
 
     def __init__(self, *, deadline: Deadline, **options: Any) -> None:
         super().__init__(**options)

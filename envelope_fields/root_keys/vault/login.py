@@ -153,6 +153,8 @@ def _of_login(login: Login, answer: Answer) -> Token:
             "see that the login method and the role are there"
         )
     auth = answer.part("auth")
+    if not auth.text("client_token"):  # such as where a second factor is asked for
+        raise answer.unreadable()
     return Token(auth.text("client_token"), auth.number("lease_duration"), auth.flag("renewable"))
 
 

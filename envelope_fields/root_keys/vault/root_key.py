@@ -3,7 +3,7 @@
 import os
 from hmac import compare_digest
 from threading import Lock
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID
 
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
@@ -42,6 +42,8 @@ class VaultTransitRootKey(RootKey):
     Exactly one of `token_env`, `token_file`, `role_id` and `kubernetes_role` is given. Files are
     read again for each login.
     """
+
+    asks_service: ClassVar = True
 
     def __init__(
         self,

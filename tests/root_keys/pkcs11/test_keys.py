@@ -35,14 +35,14 @@ OPTIONS = {
         ({"mechanism": "AES_CBC"}, "one of AES_GCM, AES_KEY_WRAP_KWP, AES_KEY_WRAP_PAD"),
         ({"module": "softhsm.so"}, "absolute path"),
         ({"timeout": 0}, "seconds above 0"),
-        ({"pin": "1234"}, r"has no option 'pin'\. Valid: module, token_label, key_label, key_id"),
+        ({"pin": "fish"}, r"has no option 'pin'\. Valid: module, token_label, key_label, key_id"),
     ],
 )
 def test_bad_options(changed, message):
     entry = BackendSettings("ROOT_KEYS['hsm']", BACKEND, {**OPTIONS, **changed})
     with pytest.raises(ImproperlyConfigured, match=message) as caught:
         entry.make(RootKey)
-    assert "1234" not in str(caught.value)
+    assert "fish" not in str(caught.value)
 
 
 def test_the_settings_of_the_how_to():

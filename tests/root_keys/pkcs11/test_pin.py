@@ -37,9 +37,9 @@ def test_it_is_in_a_file(token, pin_file):
 @pytest.mark.parametrize(
     ("mode", "text", "message"),
     [
-        (0o640, b"1234", "pin holds a PIN and others can reach it.*chmod 600"),
-        (0o600, b"1234\nnext", "a PIN alone, as one line of UTF-8"),
-        (0o600, b"\xff\xfe12", "a PIN alone, as one line of UTF-8"),
+        (0o640, b"swordfish", "pin holds a PIN and others can reach it.*chmod 600"),
+        (0o600, b"swordfish\nnext", "a PIN alone, as one line of UTF-8"),
+        (0o600, b"\xffswordfish", "a PIN alone, as one line of UTF-8"),
     ],
 )
 def test_a_file_that_is_not_in_order(token, pin_file, mode, text, message):
@@ -48,7 +48,7 @@ def test_a_file_that_is_not_in_order(token, pin_file, mode, text, message):
     with counting("C_Login") as logins, pytest.raises(ValueError, match=message) as caught:
         token.root_key("shared", pin_env=None, pin_file=pin_file).check()
     assert logins == []
-    assert "12" not in str(caught.value)
+    assert "swordfish" not in str(caught.value)
 
 
 def test_there_is_none(token, pin_file, monkeypatch):

@@ -139,6 +139,9 @@ class VaultService(Service):
     def in_namespace(self, name):
         """Make a namespace; return a client in it that may do everything."""
         self.bao.write(f"sys/namespaces/{name}")
+        return self.client_in(name)
+
+    def client_in(self, name):
         return hvac.Client(
             url=self.client.url,
             token=self.client.token,

@@ -39,6 +39,9 @@ ANSWERS = {
         b'{"data": {"type": "aes256-gcm96", "derived": true, "latest_version": 1,'
         b' "ciphertext": "vault:v1:AAAA", "plaintext": "!!!!"}}',
     ),
+    "a login without a token": http(
+        b"200 OK", JSON, b'{"auth": {"client_token": "", "mfa_requirement": {}}, "data": null}'
+    ),
     "half an answer": http(b"200 OK", JSON, b'{"data": {"plaint', length=400),
     "half of the JSON": http(b"200 OK", JSON, b'{"data": {"plaint'),
     "half of the headers": b"HTTP/1.1 200 OK\r\nContent-Ty",
@@ -53,7 +56,15 @@ ANSWERS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def root_key(service):
+    """One for all: it goes on after each of these."""
+    root_key = service.root_key()
+    yield root_key
+    root_key.close()
+
+
+@pytest.fixture(scope="module")
 def wrapped(root_key):
     return root_key.wrap(material(), CONTEXT).material
 
