@@ -28,6 +28,7 @@ from envelope_fields.keyring import wrapping
 from envelope_fields.root_keys import MayNotUnwrap, RootKey
 from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
+from tests.docs.pages import ROOT, Page
 from tests.root_keys.aws_service import (
     ACCESS_KEY,
     IDENTITY,
@@ -450,6 +451,72 @@ class TestCheck:
             wrapping.check_root_key("kms")
 
 
+DOCUMENTED = Page(ROOT / "docs" / "how-to" / "root-key-in-aws.md")
+
+
+class TestDocumentedPolicies:
+    """The least privileges of the documentation are enough, and allow nothing else."""
+
+    @pytest.fixture(params=["key policy", "IAM policy"])
+    def policed(self, request, made, service, monkeypatch):
+        """A root key of the role, under one of the policies."""
+        key_policy, iam_policy = (json.loads(text) for text in _policies())
+        key_arn = service.new_key()
+        monkeypatch.setitem(service.strict.roles, ROLE, IDENTITY)
+        if request.param == "key policy":
+            service.admin.put_key_policy(
+                KeyId=id_of(key_arn), PolicyName="default", Policy=json.dumps(key_policy)
+            )
+        else:
+            iam_policy["Statement"][0]["Resource"] = key_arn
+            monkeypatch.setitem(service.strict.policies, ROLE, iam_policy)
+        return made(key_id=key_arn, role_arn=ROLE)
+
+    def test_are_enough(self, policed):
+        policed.check()
+        for usage in ("encrypt_decrypt", "generate_verify_mac"):
+            context = CONTEXT._replace(usage=usage)
+            wrapped = policed.wrap(material(), context).material
+            assert policed.unwrap(wrapped, context) == MATERIAL
+        assert policed.current_wrapping_key_id()
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [{}, {"usage": "encrypt_decrypt"}, {**CONTEXT.pairs(), "another": "name"},
+         {**CONTEXT.pairs(), "usage": "another"}],
+    )  # fmt: skip
+    def test_are_for_master_keys_alone(self, policed, pairs):
+        wrapped = wrap(policed).material
+        client = policed._clients.of(REGION)
+        key_arn = policed._key.in_region(REGION)
+        for operation, given in (
+            (client.encrypt, {"Plaintext": b"a"}), (client.decrypt, {"CiphertextBlob": wrapped})
+        ):  # fmt: skip
+            with pytest.raises(client.exceptions.ClientError, match="AccessDenied"):
+                operation(KeyId=key_arn, EncryptionContext=pairs, **given)
+
+    def test_are_for_the_role_alone(self, policed, made, service):
+        """Of the key policy; by IAM, others are what their own policies allow."""
+        wrapped = wrap(policed).material
+        other = made(key_id=policed._key.given)
+        policy = service.strict.moto(
+            REGION, "GetKeyPolicy", KeyId=id_of(policed._key.given), PolicyName="default"
+        )["Policy"]
+        if f"{ACCOUNT}:root" in policy:
+            assert other.unwrap(wrapped, CONTEXT) == MATERIAL
+        else:
+            with pytest.raises(MayNotUnwrap):
+                other.unwrap(wrapped, CONTEXT)
+            with pytest.raises(MayNotWrap):
+                wrap(other)
+
+
+def _policies():
+    blocks = [block.text for block in DOCUMENTED.blocks if block.language == "json"]
+    assert len(blocks) == 3, "two policies and an event"
+    return [text.replace("111122223333", ACCOUNT) for text in blocks[:2]]
+
+
 class TestWrappingAlone:
     """An identity that may encrypt makes versions, which another one opens."""
 
@@ -499,9 +566,8 @@ class TestFallbackRegions:
             during = wrap(root_key)
             identified = root_key.unwrap_identified(during.material, CONTEXT).wrapping_key_id
         assert {region for _, region, *_ in asked} == {OTHER_REGION}
-        replica = key_arn.replace(REGION, OTHER_REGION)
-        assert during.wrapping_key_id == replica
-        assert identified.startswith(f"{replica}#")
+        assert during.wrapping_key_id == before.wrapping_key_id == key_arn
+        assert identified.startswith(f"{key_arn}#"), "it is the same material"
         assert made(key_id=key_arn).unwrap(during.material, CONTEXT) == MATERIAL
 
     def test_one_that_did_not_answer_is_asked_last_for_a_minute(
@@ -583,6 +649,19 @@ class TestRoles:
         access_key = asked[1][2]
         assert access_key != ACCESS_KEY
         assert service.strict.identities[access_key].endswith(f"assumed-role/clinic/{name}")
+
+    def test_logs_show_nothing_of_its_credentials(self, made, service, caplog):
+        service.strict.issued.clear()
+        caplog.set_level("DEBUG")
+        wrap(made(role_arn=ROLE))
+        assert len(service.strict.issued) == 2
+        for secret in (*service.strict.issued, SECRET, *SHOWN):
+            assert secret not in caplog.text
+
+    def test_logs_of_other_clients_are_as_before(self, service, caplog):
+        caplog.set_level("DEBUG")
+        service.admin.list_keys()
+        assert "Response body" in caplog.text
 
     def test_is_assumed_again_before_it_expires(self, made, service, asked, monkeypatch):
         """The last minutes of credentials are not waited for."""
