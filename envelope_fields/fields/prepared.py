@@ -72,6 +72,9 @@ class StoredCol(EncryptedCol):
 
     encrypted_anew: Callable[[], bytes]
 
+    def __init__(self, field: Any) -> None:
+        super().__init__(field.model._meta.db_table, field)
+
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if isinstance(compiler, SQLInsertCompiler):
             return "%s", [self.encrypted_anew()]

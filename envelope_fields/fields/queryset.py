@@ -61,8 +61,8 @@ def _prepared(field: Any, row: Any) -> Any:
     if not isinstance(prepared.value, Mask):
         return carried(field, prepared)
     if prepared.value.sealed.prepared(field, row, add=False) is None:
-        raise masked_in(field, row, prepared.value, add=False)
-    return StoredCol(field.model._meta.db_table, field)
+        raise masked_in(field, prepared.value)
+    return StoredCol(field)
 
 
 def _encrypted(model: Any, name: str) -> str:

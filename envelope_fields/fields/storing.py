@@ -106,7 +106,7 @@ class StoringMixin(FieldBase):
         encrypted_anew = partial(self._encrypted_anew, prepared, connection.alias)
         if connection.alias != router.db_for_write(type(instance), instance=instance):
             return encrypted_anew()
-        column = StoredCol(self.model._meta.db_table, self)
+        column = StoredCol(self)
         column.encrypted_anew = encrypted_anew
         return column
 
@@ -129,7 +129,7 @@ class StoringMixin(FieldBase):
         if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
             return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         sealed = sealed_in(obj, self)
-        text = None if sealed is None else sealed.as_text(self, obj)
+        text = None if sealed is None else sealed.as_text()
         if text is not None:
             return text
         refuse_mask(self, self.value_from_object(obj))
@@ -145,7 +145,7 @@ class StoringMixin(FieldBase):
 def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
     """Return the text of the envelope of a value that the principal may not read."""
     if mask.sealed.prepared(field, obj, add=False) is None:
-        raise masked_in(field, obj, mask, add=False)
+        raise masked_in(field, mask)
     return format.encode_text(mask.sealed.envelope)
 
 
