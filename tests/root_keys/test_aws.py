@@ -17,6 +17,7 @@ pytest.importorskip("moto", reason="moto is in the environment of `make root-key
 import boto3
 from botocore.credentials import RefreshableCredentials
 
+from envelope_fields import keyring
 from envelope_fields.conf.backends import load
 from envelope_fields.exceptions import (
     EnvelopeError,
@@ -25,10 +26,13 @@ from envelope_fields.exceptions import (
     WrappedKeyAltered,
 )
 from envelope_fields.keyring import wrapping
+from envelope_fields.lifecycle import rewrap_master_keys
+from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys import MayNotUnwrap, RootKey
 from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
 from tests.docs.pages import ROOT, Page
+from tests.models import Note
 from tests.root_keys.aws_service import (
     ACCESS_KEY,
     IDENTITY,
@@ -323,6 +327,7 @@ class TestErrors:
             ("InvalidClientTokenId", CredentialsUnavailable),
             ("SignatureDoesNotMatch", CredentialsUnavailable),
             ("InvalidSignatureException", CredentialsUnavailable),
+            ("RequestExpired", CredentialsUnavailable),
             ("DisabledException", RootKeyRefused),
             ("KMSInvalidStateException", RootKeyRefused),
             ("NotFoundException", RootKeyRefused),
@@ -539,6 +544,21 @@ def key_arn(service):
     key_arn = service.new_key(MultiRegion=True)
     service.admin.replicate_key(KeyId=id_of(key_arn), ReplicaRegion=OTHER_REGION)
     return key_arn
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_master_keys_move_there_and_back(service, settings):
+    note = Note.objects.create(text="kept", data=None)
+    local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": local, "kms": service.entry()}}
+    for name in ("kms", "default"):
+        done = rewrap_master_keys(name)
+        assert not done.refused
+        version = MasterKeyVersion.objects.get(master_key__alias="default")
+        assert version.root_key == name
+        assert version.wrapping_key_id.startswith(f"{service.key_arn}#") is (name == "kms")
+        keyring.evict()
+        assert Note.objects.get(pk=note.pk).text == "kept"
 
 
 class TestFallbackRegions:
