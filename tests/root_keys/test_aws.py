@@ -525,9 +525,10 @@ def _policies():
 class TestWrappingAlone:
     """An identity that may encrypt makes versions, which another one opens."""
 
-    def test_it(self, service, settings):
+    def test_it(self, made, service, settings):
         settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"kms": service.entry()}}
         with service.policy(allow("kms:Encrypt")):
+            assert made().current_wrapping_key_id() is None, "only Decrypt says it"
             made = wrapping.wrap("kms", material(), CONTEXT)
             assert not made.is_opened
             assert made.wrapping_key_id == service.key_arn
@@ -714,6 +715,11 @@ class TestRoles:
             root_key.check()
         service.strict.roles[ROLE] = IDENTITY
         assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
+
+    def test_without_credentials_to_assume_it_with(self, made, monkeypatch):
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(CredentialsUnavailable, match="NoCredentialsError"):
+            wrap(made(role_arn=ROLE))
 
     def test_of_a_session(self, made, asked):
         root_key = made(role_arn=ROLE, session=f"{__name__}.a_session")
@@ -937,6 +943,7 @@ class TestGarbage:
             http(302, b"", "Location: http://127.0.0.1/"),
             http(307, b"", "Location: http://127.0.0.1/"),
             http(400, b'{"__type": 5}'),
+            http(400, b'{"__type": "DryRunOperationException"}'),
             http(400, b'{"__type": "not a code"}'),
             http(400, HTML),
             http(401, HTML),
