@@ -1,20 +1,19 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import Q, QuerySet
-from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
-from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy import KeyVersionState, data
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
@@ -215,16 +214,6 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
     return KeyRow(known, usage, bytes(wrapped), root_key)
 
 
-@contextmanager
-def explained(database: str) -> Iterator[None]:
+def explained(using: str) -> AbstractContextManager[None]:
     """Raise what a database raises as `MasterKeyUnusable`."""
-    try:
-        yield
-    except TransactionManagementError:
-        raise
-    except DatabaseError as error:
-        raise MasterKeyUnusable(
-            f"Master keys could not be read from the database {database!r} "
-            f"({type(error).__name__}). Is it reachable, and migrated with "
-            "`python manage.py migrate`?"
-        ) from error
+    return data.explained("Master keys", using, so="")
