@@ -32,7 +32,7 @@ from django.db.models import CharField, Field, ForeignKey, IntegerField, Model, 
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
 
-from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.fields.keys import RowKey
 from envelope_fields.lifecycle import AliasTaken, create_master_key, find_master_key, on_demand
 from envelope_fields.models import KeyManager, MasterKey
 from envelope_fields.policy import APPLICATION

@@ -3,12 +3,12 @@
     python -m tests.matrix [--require-all] [--on DATABASE ...] [--marks MARKS] [for pytest ...]
 
 A database counts as found when a real connection to it succeeds; PGHOST, PGPORT, PGUSER,
-PGPASSWORD and their MARIADB_ counterparts say where to look. What uses no database runs once, what
-says the same on each runs on SQLite, and the rest on all. The admin is tested in Chromium, and
-workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a component
-that is missing is a failure. With --on, the tests run on these databases alone: sqlite, postgresql
-or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere, what says
-the same on every database runs on each of them.
+PGPASSWORD and their MARIADB_ counterparts say where to look. What uses no database, or says the
+same on each, runs on the first of them, SQLite; the rest runs on all. The admin is tested in
+Chromium, and workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a
+component that is missing is a failure. With --on, the tests run on these databases alone: sqlite,
+postgresql or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere,
+what says the same on every database runs on each of them.
 """
 
 import argparse
@@ -127,18 +127,16 @@ class Session:
     """One run of pytest.
 
     Attributes:
-        name: what it is about.
         database: the one that its tests use, if they use any.
         marks: which tests these are, as an expression for pytest's `-m`.
     """
 
-    name: str
     database: str
     marks: str
 
     def run(self, arguments: list[str]) -> int:
         """Run it, say what came of it, and return pytest's exit status."""
-        print(f"{self.name} ...", flush=True)
+        print(f"{self.database} ...", flush=True)
         began = time.monotonic()
         result = subprocess.run(
             [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks, *arguments],
@@ -149,7 +147,7 @@ class Session:
             check=False,
         )
         seconds = time.monotonic() - began
-        print(f"\n=== {self.name}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
+        print(f"\n=== {self.database}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
         return result.returncode
 
     def _environment(self) -> dict[str, str]:
@@ -170,9 +168,8 @@ def sessions(found: list[str], marks: str, *, everywhere: bool) -> list[Session]
     first, *others = found
     left_out = "no_database" if everywhere else "(no_database or any_database)"
     return [
-        Session(first, first, f"not no_database and ({marks})"),
-        *(Session(name, name, f"not {left_out} and ({marks})") for name in others),
-        Session("no database", "sqlite", f"no_database and ({marks})"),
+        Session(first, marks),
+        *(Session(each, f"not {left_out} and ({marks})") for each in others),
     ]
 
 
@@ -181,7 +178,9 @@ def failures(to_run: list[Session], arguments: list[str]) -> list[str]:
     statuses = [session.run(arguments) for session in to_run]
     fine = {0} if set(statuses) == {NOTHING_PICKED} else {0, NOTHING_PICKED}
     return [
-        session.name for session, status in zip(to_run, statuses, strict=True) if status not in fine
+        session.database
+        for session, status in zip(to_run, statuses, strict=True)
+        if status not in fine
     ]
 
 

@@ -2,9 +2,8 @@
 
 `keys`, `grants`, `events` and `rotations` are the resources, and `key_pages` is what a key's page
 has beside its form. `confirmation` is the page that asks before anything is done: `operations`,
-`deletion`, `rotation_start` and `grants` say what. `counts` knows how many values are stored, and
-`rotation_progress` how many were moved. `requests` decides what a user sees, and whether their page
-is stale; `words` names things for people.
+`runs`, `rotation_start` and `grants` say what. `counts` knows how many values are stored, and
+writes numbers. `requests` decides what a user sees, and whether their page is stale.
 """
 
 from django.contrib import admin

@@ -7,6 +7,7 @@ does what it asked about, unless that has changed since it was shown.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from math import ceil
 from typing import Any, ClassVar
 
 from django import forms
@@ -18,14 +19,13 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
+from envelope_fields import lifecycle
 from envelope_fields.admin import counts
 from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchanged
-from envelope_fields.admin.words import name_of
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import AliasRefused, Operation, possible_operations
-from envelope_fields.lifecycle.parameters import Confirmation, Kind, Parameter
-from envelope_fields.models import MasterKey
+from envelope_fields.lifecycle import operations
+from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
 class ConfirmationForm(forms.Form):
@@ -38,7 +38,7 @@ class ConfirmationForm(forms.Form):
         parameters = page.operation.parameters
         for parameter in parameters:
             if parameter.name not in self.fields:
-                self.fields[parameter.name] = _FIELDS[parameter.kind](parameter)
+                self.fields[parameter.name] = _field(parameter)
         self.order_fields([parameter.name for parameter in parameters])
 
 
@@ -47,33 +47,16 @@ def text_input() -> AdminTextInputWidget:
     return AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"})
 
 
-def _number_field(parameter: Parameter) -> forms.Field:
-    return forms.IntegerField(
-        label=str(parameter.label),
-        help_text=str(parameter.help),
-        min_value=parameter.minimum,
-        max_value=parameter.maximum,
-        initial=None if parameter.is_required else parameter.default,
-        widget=AdminIntegerFieldWidget,
-    )
-
-
-def _text_field(parameter: Parameter, **options: Any) -> forms.Field:
-    return forms.CharField(
-        label=str(parameter.label),
-        help_text=str(parameter.help),
-        required=parameter.is_required,
-        widget=text_input(),
-        **options,
-    )
-
-
-def _alias_field(parameter: Parameter) -> forms.Field:
-    alias = MasterKey._meta.get_field("alias")
-    return _text_field(parameter, max_length=alias.max_length, validators=alias.validators)
-
-
-_FIELDS = {Kind.NUMBER: _number_field, Kind.TEXT: _text_field, Kind.ALIAS: _alias_field}
+def _field(parameter: operations.Parameter) -> forms.Field:
+    options: dict[str, Any] = {"label": str(parameter.label), "help_text": str(parameter.help)}
+    if parameter.kind is operations.Kind.NUMBER:
+        options.update(min_value=parameter.minimum, max_value=parameter.maximum)
+        initial = None if parameter.is_required else parameter.default
+        return forms.IntegerField(initial=initial, widget=AdminIntegerFieldWidget, **options)
+    if parameter.kind is operations.Kind.ALIAS:
+        alias = MasterKey._meta.get_field("alias")
+        options.update(max_length=alias.max_length, validators=alias.validators)
+    return forms.CharField(required=parameter.is_required, widget=text_input(), **options)
 
 
 class ConfirmationPage(ABC):
@@ -90,7 +73,9 @@ class ConfirmationPage(ABC):
     form_class: ClassVar[type[ConfirmationForm]] = ConfirmationForm
     template: ClassVar[str] = "admin/envelope_fields/masterkey/confirm.html"
 
-    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+    def __init__(
+        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
+    ) -> None:
         self.operation = operation
         self.request = request
         self.row = row
@@ -165,9 +150,11 @@ class ConfirmationPage(ABC):
 class KeyConfirmation(ConfirmationPage):
     """An operation on a key or on one of its versions, in the words of the registry."""
 
-    def __init__(self, operation: Operation, request: HttpRequest, row: Any, back: str) -> None:
+    def __init__(
+        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
+    ) -> None:
         super().__init__(operation, request, row, back)
-        self.is_grave = operation.confirmation is not Confirmation.NONE
+        self.is_grave = operation.confirmation is not operations.Confirmation.NONE
 
     @property
     def key(self) -> MasterKey:
@@ -191,12 +178,16 @@ class KeyConfirmation(ConfirmationPage):
     def values(self) -> int | None:
         return None if self.rows is None else counts.total(self.rows)
 
+    def of_values(self, text: str) -> str:
+        """Write how many values there are, with their noun, into a text."""
+        return text % {"values": counts.values_text(self.values)}
+
     def check(self) -> None:
-        if self.operation not in possible_operations(self.row):
+        if self.operation not in lifecycle.possible_operations(self.row):
             raise nothing_to_do(self.row)
 
     def consequences(self) -> list[str]:
-        return [_("Afterwards, %(what)s is %(past)s.") % self._words()]
+        return [_("Afterwards, %(what)s is %(past)s.") % self.words()]
 
     def perform(self) -> str:
         cleaned = self.form.cleaned_data
@@ -206,10 +197,26 @@ class KeyConfirmation(ConfirmationPage):
 
     def message(self, result: Any) -> str:
         """Say what was done, given what the function returned."""
-        return _("%(what)s is %(past)s.") % self._words()
+        return _("%(what)s is %(past)s.") % self.words()
 
-    def _words(self) -> dict[str, Any]:
+    @staticmethod
+    def when_it_holds() -> str:
+        """Say from when on an operation holds (law 9)."""
+        return _(
+            "This holds at once in the process that does it, and in others within %(seconds)s "
+            "seconds."
+        ) % {"seconds": counts.number_text(ceil(lifecycle.seconds_until_known()))}
+
+    def words(self) -> dict[str, Any]:
+        """Return what texts about the row are written with."""
         return {"what": name_of(self.row), "past": self.operation.past}
+
+
+def name_of(row: MasterKey | MasterKeyVersion) -> str:
+    """Name a key, or one of its versions."""
+    if isinstance(row, MasterKey):
+        return str(row)
+    return _("%(key)s, version %(number)d") % {"key": row.master_key, "number": row.number}
 
 
 def nothing_to_do(row: Any) -> MasterKeyUnusable:
@@ -243,7 +250,7 @@ def errors_as_messages(
     """
     try:
         return view()
-    except (AliasRefused, ChangedMeanwhile) as error:
+    except (lifecycle.AliasRefused, ChangedMeanwhile) as error:
         messages.error(request, str(error))
         return redirect(request.path)
     except KeyAccessDenied:

@@ -1,4 +1,5 @@
-"""The census for pages, and its chart: exact while counting is quick, else with its age.
+"""The census for pages, its chart, and numbers in words: exact while counting is quick, else with
+its age.
 
 Counting reads a whole column. For a few hundred thousand values that is nothing; for ten million it
 takes seconds, which a list that is opened all day must not cost each time. So a count that took
@@ -6,7 +7,7 @@ long is kept for a while, in Django's cache, and a page says when it was made.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -14,11 +15,11 @@ from uuid import UUID
 
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, ngettext
 
-from envelope_fields.admin.words import number_text
 from envelope_fields.census import CensusFailed, CensusRow, census
 from envelope_fields.lifecycle.witnesses import is_under
 from envelope_fields.models import MasterKey, MasterKeyVersion
@@ -180,3 +181,34 @@ def _bar(row: CensusRow, top: int, length: int) -> SafeString:
         end=str(_LABELS + length + 8),
         values=number_text(row.values),
     )
+
+
+# -- In words --------------------------------------------------------------------------------------
+
+
+def number_text(number: int) -> str:
+    return number_format(number, force_grouping=True)
+
+
+def values_text(values: int | None) -> str:
+    """Write a number of values, with its noun."""
+    if values is None:
+        return _("The stored values (they could not be counted)")
+    text = ngettext("%(values)s stored value", "%(values)s stored values", values)
+    return text % {"values": number_text(values)}
+
+
+# In seconds, with the words for a number of them.
+_UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
+    (86_400, lambda number: ngettext("%(number)s day", "%(number)s days", number)),
+    (3_600, lambda number: ngettext("%(number)s hour", "%(number)s hours", number)),
+    (60, lambda number: ngettext("%(number)s minute", "%(number)s minutes", number)),
+    (1, lambda number: ngettext("%(number)s second", "%(number)s seconds", number)),
+)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time in the largest unit of which there are two at least."""
+    unit, words = next((each for each in _UNITS if seconds >= 2 * each[0]), _UNITS[-1])
+    number = round(max(seconds, 1) / unit)
+    return words(number) % {"number": number_text(number)}

@@ -10,10 +10,9 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, text_input
 from envelope_fields.admin.requests import may_view
-from envelope_fields.admin.words import all_in_words
-from envelope_fields.conf import configuration
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
-from envelope_fields.grants.grantees import named_grantee
+from envelope_fields.grants.grantees import named_grantee, stored_grants
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
@@ -127,7 +126,7 @@ class Revoke(ConfirmationPage):
             (each["grantee"] for each in listed_on(self.key) if each["grant"].pk == self.row.pk),
             self.row.principal_id,
         )
-        what = {"grantee": grantee, "actions": all_in_words(self.row.actions)}
+        what = {"grantee": grantee, "actions": _all_in_words(self.row.actions)}
         return [_("%(grantee)s may no longer: %(actions)s.") % what]
 
     def perform(self) -> str:
@@ -153,7 +152,7 @@ def listed_on(key: MasterKey) -> list[dict[str, Any]]:
             "grant": listed.grant,
             "grantee": listed.name or f"{listed.grant.principal_type} {listed.grant.principal_id}",
             "kind": _kind(listed.grant),
-            "actions": all_in_words(listed.grant.actions),
+            "actions": _all_in_words(listed.grant.actions),
             "void": words.get(listed.void, listed.void),
         }
         for listed in list_grants(key)
@@ -162,8 +161,11 @@ def listed_on(key: MasterKey) -> list[dict[str, Any]]:
 
 def found(key: MasterKey, number: int) -> KeyGrant | None:
     """Return a grant on a key."""
-    rows = KeyGrant.objects.using(configuration().database).select_related("master_key")
-    return rows.filter(master_key=key, pk=number).first()
+    return stored_grants().filter(master_key=key, pk=number).first()
+
+
+def _all_in_words(actions: list[str]) -> str:
+    return ", ".join(map(in_words, actions))
 
 
 def _kind(row: KeyGrant) -> str:

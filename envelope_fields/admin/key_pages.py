@@ -10,17 +10,16 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 
-from envelope_fields.admin import counts, grants, requests
+from envelope_fields.admin import counts, grants, requests, runs
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
-from envelope_fields.admin.counts import chart, field_path
 from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
-from envelope_fields.admin.requests import page_url
-from envelope_fields.admin.rotation_progress import key_rotations, url_of_run
-from envelope_fields.admin.rotation_start import StartRotation
+from envelope_fields.admin.rotation_start import StartRotation, can_start
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, possible_operations
 from envelope_fields.lifecycle.keys import find_master_key, numbered_version
 from envelope_fields.lifecycle.representation import opening_text, version_content
@@ -29,6 +28,7 @@ from envelope_fields.policy import Action
 
 EVENTS_SHOWN = 10
 VERSIONS_SHOWN = 50
+RUNS_SHOWN = 5
 
 Url = Callable[..., str]
 
@@ -108,7 +108,7 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
 
         def url(run: RotationRun) -> str:
             seen = requests.may_view_runs(request, key)
-            return (seen and url_of_run(request, run)) or back
+            return (seen and runs.url_of_run(request, run)) or back
 
         return self._confirm(StartRotation(request, key, back, url), key)
 
@@ -169,13 +169,13 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "versions": _versions(request, key, count, url),
         "count": count,
         "total": counts.total_under(count, key),
-        "chart": chart(rows),
-        "rows": [(field_path(row), row.version, row.values) for row in rows],
+        "chart": counts.chart(rows),
+        "rows": [(counts.field_path(row), row.version, row.values) for row in rows],
         "last_use": key_uses.last_use(key),
         "last_use_by_kms": key_uses.last_use_by_kms(key),
         "grants": _grants(request, key, url),
         "grant_url": url("grant", key) if may_grant else None,
-        **key_rotations(request, key, url("start_rotation", key)),
+        **_rotations(request, key, url("start_rotation", key)),
         **_events(request, key),
     }
 
@@ -217,17 +217,47 @@ def _of_version(
     return _buttons(request, key, row, lambda name: url("version_operation", key, row.number, name))
 
 
+def _rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
+    """Return the latest runs of a key, the one that is not over, and where another is started."""
+    may_see = requests.may_view_runs(request, key)
+    may_start = requests.may(request, Operation.START_ROTATION, key) and can_start(key)
+    latest = _latest_runs(request, key) if may_see else []
+    active = next((each for each in latest if not each["is_over"]), None)
+    return {
+        "rotations": latest if may_see or may_start else None,
+        "run": active,
+        "live_url": active["live_url"] if active else "",
+        "start_url": start_url if may_start else "",
+        "start_text": Operation.START_ROTATION.button,
+        "rotations_url": _list_url(request, "rotationrun", key.pk) if latest else "",
+    }
+
+
+def _latest_runs(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
+    latest = list(runs_about(key)[:RUNS_SHOWN])
+    return [
+        {
+            **runs.representation(run, progress),
+            "row": run,
+            "who": actor_text(run),
+            "url": runs.url_of_run(request, run),
+            "live_url": runs.url_of_run(request, run, "progress"),
+        }
+        for run, progress in zip(latest, progress_of(latest), strict=True)
+    ]
+
+
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     if not requests.may_view(request, "auditevent", key, Action.VIEW_AUDIT):
         return {"events": None}
     events = AuditEvent.objects.using(key._state.db).filter(key_id=key.pk).order_by("-number")
     shown = [{"event": event, "actor": actor_text(event)} for event in events[:EVENTS_SHOWN]]
-    return {"events": shown, "events_url": _events_url(request, key)}
+    return {"events": shown, "events_url": _list_url(request, "auditevent", key)}
 
 
-def _events_url(request: HttpRequest, key: MasterKey) -> str:
-    """Return where the site of this page lists all events of a key; empty if it does not."""
-    listed = page_url(request, "auditevent_changelist")
+def _list_url(request: HttpRequest, model: str, key: Any) -> str:
+    """Return where the site of this page lists all of a key; empty if it does not."""
+    listed = requests.page_url(request, f"{model}_changelist")
     return listed and f"{listed}?{urlencode({'key': str(key)})}"
 
 

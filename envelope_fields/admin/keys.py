@@ -17,11 +17,8 @@ from envelope_fields import lifecycle
 from envelope_fields.admin import counts, requests
 from envelope_fields.admin.confirmation import errors_as_messages
 from envelope_fields.admin.key_pages import KeyPages, content, found_key
-from envelope_fields.admin.requests import NAME, etag_of, if_unchanged
-from envelope_fields.admin.words import number_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.aliases import alias_problem
 from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.lifecycle.rotation import due_keys, with_versions
@@ -134,7 +131,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
         if obj is None:
             return super().has_change_permission(request, obj)
         is_over = obj.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED)
-        return not is_over and requests.may(request, Operation.UPDATE, obj)
+        return not is_over and requests.may(request, lifecycle.Operation.UPDATE, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -194,12 +191,12 @@ class MasterKeyAdmin(KeyPages, KeyList):
             self._described(request, key.pk)
         try:
             view: Any = super()._changeform_view  # type: ignore[misc]  # not in the stubs
-            with nullcontext() if key is None else if_unchanged(request, key, lambda: etag_of(key)):
+            with nullcontext() if key is None else requests.if_unchanged(request, key):
                 return view(request, object_id, form_url, extra_context)
         except KeyAccessDenied:
             raise
         except PermissionDenied:
-            action = CREATE_KEY if object_id is None else Operation.UPDATE.action
+            action = CREATE_KEY if object_id is None else lifecycle.Operation.UPDATE.action
             raise requests.refuse(request, action, key) from None
 
     def render_change_form(
@@ -209,8 +206,8 @@ class MasterKeyAdmin(KeyPages, KeyList):
         if obj is not None:
             request.current_app = self.admin_site.name
             # Sent again with what is wrong, it goes by what its reader saw first.
-            seen = request.POST.get(NAME) or etag_of(obj)
-            context = {**context, **content(request, obj, self._url), NAME: seen}
+            seen = request.POST.get(requests.NAME) or requests.etag_of(obj)
+            context = {**context, **content(request, obj, self._url), requests.NAME: seen}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: MasterKey, form: Any, change: bool) -> None:
@@ -229,7 +226,7 @@ def _values_column(usage: dict[Any, counts.Usage] | None) -> Any:
     def values(key: MasterKey) -> str | None:
         if usage is None:
             return None
-        return number_text(usage.get(key.pk, counts.Usage()).values)
+        return counts.number_text(usage.get(key.pk, counts.Usage()).values)
 
     return values
 

@@ -129,13 +129,15 @@ def etag_of_rotations(key: MasterKey) -> str:
 
 
 @contextmanager
-def if_unchanged(request: HttpRequest, row: Any, etag: Callable[[], str]) -> Iterator[None]:
+def if_unchanged(
+    request: HttpRequest, row: Any, etag: Callable[[], str] | None = None
+) -> Iterator[None]:
     """Have an operation inside done only if nothing has changed since the page was made.
 
     Args:
         request: sends the form of the page.
         row: a key, or a row with a `master_key_id`.
-        etag: returns what stands for the present state of what the page showed.
+        etag: returns what stands for the present state of what the page showed; by default the row.
 
     Raises:
         ChangedMeanwhile: from the operation, under its lock, which then does nothing.
@@ -149,7 +151,7 @@ def if_unchanged(request: HttpRequest, row: Any, etag: Callable[[], str]) -> Ite
     def check(key: MasterKey) -> None:
         if key.pk in unchecked:  # once: the operation itself changes it
             unchecked.clear()
-            if etag() != given:
+            if (etag_of(row) if etag is None else etag()) != given:
                 raise ChangedMeanwhile(
                     _("It has changed since this page was shown, so nothing was done. Look again.")
                 )

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _, gettext_lazy, ngettext
 from envelope_fields.admin import counts
 from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
 from envelope_fields.admin.requests import etag_of_rotations
-from envelope_fields.admin.words import duration_text, number_text, values_text
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import SETTING
@@ -173,7 +172,7 @@ class StartRotation(ConfirmationPage):
             _how_many(self.forecasts, self.to_move),
             _from_where(self.rows),
             self._how(),
-            _("One process takes about %(time)s.") % {"time": duration_text(self.seconds)},
+            _("One process takes about %(time)s.") % {"time": counts.duration_text(self.seconds)},
             _(
                 "Values can be read and written all the while. The run can be paused, and be "
                 "cancelled: what was moved stays moved."
@@ -230,7 +229,7 @@ def _versions(key: MasterKey, count: counts.Count) -> list[tuple[int, str]]:
         (
             number,
             _("version %(number)d: %(values)s")
-            % {"number": number, "values": values_text(values[number])},
+            % {"number": number, "values": counts.values_text(values[number])},
         )
         for number in sorted(values)
     ]
@@ -248,7 +247,8 @@ def _how_many(forecasts: Sequence[Forecast], values: int) -> str:
     text = ngettext(
         "%(values)s in %(fields)s field.", "%(values)s in %(fields)s fields.", len(forecasts)
     )
-    return text % {"values": values_text(values), "fields": number_text(len(forecasts))}
+    fields = counts.number_text(len(forecasts))
+    return text % {"values": counts.values_text(values), "fields": fields}
 
 
 def _from_where(rows: Sequence[CensusRow]) -> str:

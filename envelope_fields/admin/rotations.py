@@ -14,18 +14,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now, gettext_lazy as _
 
-from envelope_fields.admin import requests
+from envelope_fields.admin import requests, runs
 from envelope_fields.admin.confirmation import confirm
-from envelope_fields.admin.operations import RUN_OPERATIONS, possible_run_operations, run_page
-from envelope_fields.admin.requests import ReadOnlyAdmin
-from envelope_fields.admin.rotation_progress import (
-    FAILURES_SHOWN,
-    done_text,
-    full_representation,
-    run_text,
-    url_of_run,
-)
-from envelope_fields.admin.words import number_text
+from envelope_fields.admin.counts import number_text
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.jobs.progress import progress_of
@@ -46,19 +37,19 @@ class KeyOfRunFilter(admin.SimpleListFilter):
     parameter_name = "key"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        runs = model_admin.get_queryset(request).filter(master_key__isnull=False)
-        keys = runs.order_by("master_key__alias", "master_key")
+        rows = model_admin.get_queryset(request).filter(master_key__isnull=False)
+        keys = rows.order_by("master_key__alias", "master_key")
         found = keys.values_list("master_key", "master_key__alias").distinct()[:KEYS_OFFERED]
         return [(str(pk), alias or str(pk)) for pk, alias in found]
 
-    def queryset(self, request: HttpRequest, runs: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         if not value:
-            return runs
+            return rows
         try:
-            return runs_about(UUID(value), runs)
+            return runs_about(UUID(value), rows)
         except ValueError:
-            return runs.none()
+            return rows.none()
 
 
 class RunList(ChangeList):
@@ -66,13 +57,13 @@ class RunList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        runs: list[Any] = list(self.result_list)
-        for run, each in zip(runs, progress_of(runs), strict=True):
+        rows: list[Any] = list(self.result_list)
+        for run, each in zip(rows, progress_of(rows), strict=True):
             run.progress = each
-        self.result_list: Any = runs
+        self.result_list: Any = rows
 
 
-class RotationRunAdmin(ReadOnlyAdmin):
+class RotationRunAdmin(requests.ReadOnlyAdmin):
     """The rotations of keys that the user may see, newest first."""
 
     list_display = ("created_at", "key", "state", "done", "failed", "kind", "who")
@@ -117,18 +108,18 @@ class RotationRunAdmin(ReadOnlyAdmin):
             {
                 "name": name,
                 "text": operation.button,
-                "url": url_of_run(request, run, "operation", name),
+                "url": runs.url_of_run(request, run, "operation", name),
                 "is_hidden": name not in shown["operations"],
             }
-            for name, operation in RUN_OPERATIONS.items()
+            for name, operation in runs.RUN_OPERATIONS.items()
             if all(requests.may(request, operation, key) for key in keys_of(run))
         ]
         more = {
-            "subtitle": run_text(run),
+            "subtitle": runs.run_text(run),
             "run": shown,
-            "live_url": url_of_run(request, run, "progress"),
+            "live_url": runs.url_of_run(request, run, "progress"),
             "operations": operations,
-            "failures_shown": FAILURES_SHOWN,
+            "failures_shown": runs.FAILURES_SHOWN,
         }
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
 
@@ -146,7 +137,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
             ),  # as text, since a number would be written as people do
             str(progress.total or 1),
             _now("moved"),
-            done_text(run, progress),
+            runs.done_text(run, progress),
         )
 
     @admin.display(description=_("failed"))
@@ -200,7 +191,7 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     def operation_view(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponseBase:
         """Ask before an operation on a run, or do it."""
-        operation = RUN_OPERATIONS.get(name)
+        operation = runs.RUN_OPERATIONS.get(name)
         if operation is None:
             raise Http404
         run = self._seen(request, pk)
@@ -208,13 +199,13 @@ class RotationRunAdmin(ReadOnlyAdmin):
             if not requests.may(request, operation, key):
                 raise requests.refuse(request, operation.action, key)
         request.current_app = self.admin_site.name
-        page = run_page(operation)(operation, request, run, url_of_run(request, run))
+        page = runs.run_page(operation)(operation, request, run, runs.url_of_run(request, run))
         return confirm(
             page,
             lambda: {
                 **self.admin_site.each_context(request),
                 "opts": self.opts,
-                "original": run_text(run),
+                "original": runs.run_text(run),
                 "media": self.media,
             },
         )
@@ -243,6 +234,6 @@ class RotationRunAdmin(ReadOnlyAdmin):
 
     def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
         return {
-            **full_representation(run, progress(run)),
-            "operations": possible_run_operations(run),
+            **runs.full_representation(run, progress(run)),
+            "operations": runs.possible_run_operations(run),
         }

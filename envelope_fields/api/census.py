@@ -10,12 +10,7 @@ from envelope_fields.api import requests, views
 from envelope_fields.api.fields import answers, time_field
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit import uses as key_uses
-from envelope_fields.census.representation import (
-    not_counted_content,
-    row_content,
-    total_content,
-    totals,
-)
+from envelope_fields.census import representation
 from envelope_fields.census.versions import key_versions
 from envelope_fields.models import KeyState
 
@@ -114,12 +109,11 @@ class Census(views.ApiView):
         """Count what is stored under a key."""
         key = views.seen_key(id)
         rows = census.census(key)
+        totals = representation.totals(rows, key_versions(key))
         content = {
-            "rows": [row_content(row) for row in rows],
-            "totals": [total_content(total) for total in totals(rows, key_versions(key))],
+            **representation.census_content(rows, totals, census.not_counted()),
             "total": sum(row.values for row in rows),
             "last_use": key_uses.last_use(key),
             "last_use_by_kms": key_uses.last_use_by_kms(key),
-            "not_counted": [not_counted_content(each) for each in census.not_counted()],
         }
         return Response(CensusContent(content).data)

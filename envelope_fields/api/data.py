@@ -16,8 +16,6 @@ from envelope_fields.api.problems import no_address
 from envelope_fields.api.schema import endpoint
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.format import OVERHEAD_BYTES
-from envelope_fields.kms import PLAINTEXT_LIMIT
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 
@@ -41,14 +39,14 @@ class ForKey(Strict):
 class ToEncrypt(ForKey):
     """What is to be encrypted."""
 
-    plaintext = Base64(most=PLAINTEXT_LIMIT, allow_blank=True)
+    plaintext = Base64(most=kms.PLAINTEXT_LIMIT, allow_blank=True)
 
 
 @takes({"example": {"ciphertext": _CIPHERTEXT, "context": _CONTEXT}})
 class ToDecrypt(Strict):
     """What is to be decrypted; `key` is the one that it must be under."""
 
-    ciphertext = Base64(most=PLAINTEXT_LIMIT + OVERHEAD_BYTES)
+    ciphertext = Base64(most=kms.PLAINTEXT_LIMIT + layout.OVERHEAD_BYTES)
     context = EncryptionContext(default=dict)  # type: ignore[assignment]  # its name outside
     key = KeyName(required=False)
 

@@ -10,11 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.validators import RegexValidator
-from drf_spectacular.utils import (
-    OpenApiExample,
-    PolymorphicProxySerializer,
-    extend_schema_serializer,
-)
+from drf_spectacular import utils
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -34,20 +30,22 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d
 def answers(name: str, value: Any, *statuses: int) -> Any:
     """Give a serializer an example of an answer; without statuses, where something is read."""
     codes = [str(status) for status in statuses] or None
-    example = OpenApiExample(name, value, response_only=True, status_codes=codes)
-    return extend_schema_serializer(examples=[example])
+    example = utils.OpenApiExample(name, value, response_only=True, status_codes=codes)
+    return utils.extend_schema_serializer(examples=[example])
 
 
 def takes(examples: Mapping[str, Any]) -> Any:
     """Give a serializer examples of a body, by what they are called."""
-    return extend_schema_serializer(
-        examples=[OpenApiExample(name, examples[name], request_only=True) for name in examples]
+    return utils.extend_schema_serializer(
+        examples=[
+            utils.OpenApiExample(name, examples[name], request_only=True) for name in examples
+        ]
     )
 
 
 def one_of(name: str, kinds: list[Any], examples: Mapping[str, Any]) -> Any:
     """Return the body that is one of several kinds, with its examples."""
-    body = PolymorphicProxySerializer(name, kinds, resource_type_field_name=None)
+    body = utils.PolymorphicProxySerializer(name, kinds, resource_type_field_name=None)
     return takes(examples)(body)
 
 
@@ -86,7 +84,7 @@ def _initial(field: Any) -> Any:
     return field.default() if callable(field.default) else field.default
 
 
-@extend_schema_serializer(examples=[OpenApiExample("nothing", {})])
+@utils.extend_schema_serializer(examples=[utils.OpenApiExample("nothing", {})])
 class Empty(Strict):
     """An empty object."""
 

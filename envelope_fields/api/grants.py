@@ -7,11 +7,10 @@ from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import grants
-from envelope_fields.api import views
+from envelope_fields.api import requests, views
 from envelope_fields.api.fields import DateTime, Query, Strict, Text, answers, one_of, time_field
-from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import endpoint
-from envelope_fields.grants.grantees import described, grant_content, named_grantee
+from envelope_fields.grants.grantees import described, grant_content, named_grantee, stored_grants
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
@@ -94,14 +93,15 @@ _NEW = one_of(
 class Grants(views.ApiView):
     """Who may do what with a key."""
 
-    pagination_class = Pages
+    pagination_class = requests.Pages
 
-    @endpoint("list_grants", {200: GrantContent(many=True)}, query=PageQuery)
+    @endpoint("list_grants", {200: GrantContent(many=True)}, query=requests.PageQuery)
     def get(self, request: Any, id: str) -> Response:
         """List who may do what with a key."""
         key = views.seen_key(id)
         views.permit(request, "view_keygrant")
-        return self.paged(_of(key).order_by("pk"), GrantContent, _contents)
+        rows = stored_grants().filter(master_key=key)
+        return self.paged(rows.order_by("pk"), GrantContent, _contents)
 
     @endpoint(
         "create_grant",
@@ -120,7 +120,7 @@ class Grants(views.ApiView):
         kind = "group" if isinstance(request.data, dict) and "group" in request.data else "user"
         given = self.body(GrantToGroup if kind == "group" else GrantToUser)
         made = grants.grant(key.pk, named_grantee(kind, given.pop(kind)), **given)
-        location = url_of(request, "grant", id=key.pk, grant=made.pk)
+        location = requests.url_of(request, "grant", id=key.pk, grant=made.pk)
         return Response(_shown(_found(key, made.pk)), status=201, headers={"Location": location})
 
 
@@ -143,12 +143,8 @@ class Grant(views.ApiView):
         return Response(status=204)
 
 
-def _of(key: MasterKey) -> Any:
-    return KeyGrant.objects.using(key._state.db).filter(master_key=key).select_related("master_key")
-
-
 def _found(key: MasterKey, number: int) -> KeyGrant:
-    row: KeyGrant | None = _of(key).filter(pk=number).first()
+    row = stored_grants().filter(master_key=key, pk=number).first()
     if row is None:
         raise NotFound("The key has no such grant.")
     return row

@@ -10,17 +10,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
 from envelope_fields import lifecycle
-from envelope_fields.api import views
-from envelope_fields.api.fields import (
-    Boolean,
-    Integer,
-    Strict,
-    Text,
-    answers,
-    one_of,
-    takes,
-    time_field,
-)
+from envelope_fields.api import fields, views
 from envelope_fields.api.requests import PageQuery, Pages, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
@@ -46,7 +36,7 @@ _VERSION_EXAMPLE = {
 }  # fmt: skip
 
 
-@answers("a key", _EXAMPLE)
+@fields.answers("a key", _EXAMPLE)
 class KeyContent(serializers.Serializer[Any]):
     """A master key, without its material."""
 
@@ -62,18 +52,18 @@ class KeyContent(serializers.Serializer[Any]):
         help_text="Whether fields that name its alias may write under it."
     )
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
-    next_rotation = time_field(allow_null=True)
+    next_rotation = fields.time_field(allow_null=True)
     current_version = serializers.IntegerField(help_text="Its number; values are written under it.")
-    rotated_at = time_field()
+    rotated_at = fields.time_field()
     root_key = serializers.CharField(
         allow_null=True, help_text="What wraps its versions; null is the first of the settings."
     )
-    created_at = time_field()
-    deletion_at = time_field(allow_null=True)
-    destroyed_at = time_field(allow_null=True)
+    created_at = fields.time_field()
+    deletion_at = fields.time_field(allow_null=True)
+    destroyed_at = fields.time_field(allow_null=True)
 
 
-@answers("a version", _VERSION_EXAMPLE)
+@fields.answers("a version", _VERSION_EXAMPLE)
 class VersionContent(serializers.Serializer[Any]):
     """A key version, without its material, wrapped neither."""
 
@@ -85,17 +75,17 @@ class VersionContent(serializers.Serializer[Any]):
     wrapping_key_id = serializers.CharField(
         allow_blank=True, help_text="What the root key says that it wrapped with."
     )
-    created_at = time_field()
-    opened_at = time_field(
+    created_at = fields.time_field()
+    opened_at = fields.time_field(
         allow_null=True,
         help_text="When a process first opened it; null is not opened yet, and so not current: "
         "run `open_master_key_versions` where the root key may decrypt.",
     )
-    deletion_at = time_field(allow_null=True)
-    destroyed_at = time_field(allow_null=True)
+    deletion_at = fields.time_field(allow_null=True)
+    destroyed_at = fields.time_field(allow_null=True)
 
 
-class Alias(Text):
+class Alias(fields.Text):
     """The name by which fields find a key."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -109,21 +99,21 @@ class Alias(Text):
         self.must_match(pattern.pattern, known.message)
 
 
-class KeyChange(Strict):
+class KeyChange(fields.Strict):
     """What is changed of a key; what is left out stays."""
 
-    description = Text(required=False, allow_blank=True, max_length=LONGEST_DESCRIPTION)
-    rotation_period = Integer(required=False, allow_null=True, min_value=90, max_value=2560)
-    application_use = Boolean(required=False)
+    description = fields.Text(required=False, allow_blank=True, max_length=LONGEST_DESCRIPTION)
+    rotation_period = fields.Integer(required=False, allow_null=True, min_value=90, max_value=2560)
+    application_use = fields.Boolean(required=False)
 
 
-class AliasChange(Strict):
+class AliasChange(fields.Strict):
     """The alias that a key is given; another key may lose it."""
 
     alias = Alias()
 
 
-@takes({"a key that rotates yearly": {
+@fields.takes({"a key that rotates yearly": {
     "alias": "billing", "description": "Invoices", "rotation_period": 365,
 }})  # fmt: skip
 class NewKey(KeyChange):
@@ -136,12 +126,12 @@ class KeyQuery(PageQuery):
     """Which keys."""
 
     state = serializers.ChoiceField(KeyState.choices, required=False)
-    alias = Text(required=False, help_text="The key with this alias.")
-    due = Boolean(required=False, help_text="Whether its rotation period is over.")
-    search = Text(required=False, help_text="Part of the alias or the description.")
+    alias = fields.Text(required=False, help_text="The key with this alias.")
+    due = fields.Boolean(required=False, help_text="Whether its rotation period is over.")
+    search = fields.Text(required=False, help_text="Part of the alias or the description.")
 
 
-_CHANGE = one_of(
+_CHANGE = fields.one_of(
     "KeyPatch",
     [KeyChange, AliasChange],
     {"rotate yearly": {"rotation_period": 365}, "another alias": {"alias": "invoices"}},

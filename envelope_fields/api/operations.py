@@ -20,9 +20,9 @@ from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.databases import clock
 from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.runs import keys_of
-from envelope_fields.lifecycle import Operation, ShredConfirmation
+from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount, shred_content
-from envelope_fields.lifecycle.parameters import Kind, Parameter
+from envelope_fields.lifecycle.operations import Kind, Parameter
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
 
 Row = MasterKey | MasterKeyVersion
@@ -143,7 +143,7 @@ class ShredView(OperationView):
 
     def do(self, row: Row, given: dict[str, Any]) -> Response:
         fields = tuple(FieldCount(**each) for each in given["fields"])
-        agreed = ShredConfirmation(given["confirm"], fields)
+        agreed = lifecycle.ShredConfirmation(given["confirm"], fields)
         ready = lifecycle.ready_to_shred_at(row)
         if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
             certificate = lifecycle.finish_shredding(row, confirm=agreed)

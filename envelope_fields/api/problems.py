@@ -5,12 +5,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from django.core.exceptions import (
-    PermissionDenied,
-    RequestDataTooBig,
-    SuspiciousOperation,
-    ValidationError as DjangoValidationError,
-)
+from django.core import exceptions as core_exceptions
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.fields import get_error_detail
@@ -132,15 +127,15 @@ def _known(error: Exception) -> exceptions.APIException | None:
         return error
     if isinstance(error, ours.EnvelopeError):
         return _refusal(error)
-    if isinstance(error, DjangoValidationError):
+    if isinstance(error, core_exceptions.ValidationError):
         return exceptions.ValidationError(get_error_detail(error))
     if isinstance(error, Http404):
         return exceptions.NotFound()
-    if isinstance(error, PermissionDenied):
+    if isinstance(error, core_exceptions.PermissionDenied):
         return exceptions.PermissionDenied()
-    if isinstance(error, RequestDataTooBig):
+    if isinstance(error, core_exceptions.RequestDataTooBig):
         return TooLarge()
-    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+    if isinstance(error, core_exceptions.SuspiciousOperation | UnreadablePostError):
         return exceptions.ParseError("The request cannot be read.")
     return None
 

@@ -9,13 +9,9 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
-from rest_framework.exceptions import NotFound, ParseError, ValidationError
-from rest_framework.pagination import BasePagination, PageNumberPagination
-from rest_framework.parsers import JSONParser
+from rest_framework import exceptions, pagination, parsers, throttling, versioning
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
-from rest_framework.throttling import ScopedRateThrottle
-from rest_framework.versioning import NamespaceVersioning
 
 from envelope_fields.api.fields import IntegerInQuery, Query, printable
 from envelope_fields.api.problems import IDEMPOTENCY_KEY, LARGEST_BODY, LengthRequired, TooLarge
@@ -47,7 +43,7 @@ def acting(request: HttpRequest) -> Iterator[None]:
         yield
 
 
-class Throttle(ScopedRateThrottle):
+class Throttle(throttling.ScopedRateThrottle):
     """Counts requests in the scopes of this API; one without a rate is not limited."""
 
     # Not `throttle_scope`: the framework's class wants a rate for each scope that it meets.
@@ -58,7 +54,7 @@ class Throttle(ScopedRateThrottle):
         return rates.get(self.scope)
 
 
-class ByNamespace(NamespaceVersioning):
+class ByNamespace(versioning.NamespaceVersioning):
     """Takes `include("envelope_fields.api.urls", namespace="v1")` for version 1, and none, too."""
 
     default_version = V1
@@ -67,7 +63,7 @@ class ByNamespace(NamespaceVersioning):
     def determine_version(self, request: Any, *args: Any, **kwargs: Any) -> str:
         named = [name for name in _namespaces(request) if _VERSION.fullmatch(name)]
         if any(name not in self.allowed_versions for name in named):
-            raise NotFound("There is no such version of this API.")
+            raise exceptions.NotFound("There is no such version of this API.")
         return named[-1] if named else V1
 
 
@@ -103,7 +99,7 @@ class _Twice(ValueError):
         self.name = name
 
 
-class LimitedJSONParser(JSONParser):
+class LimitedJSONParser(parsers.JSONParser):
     """Parses JSON; errors repeat nothing of it."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
@@ -128,8 +124,8 @@ class LimitedJSONParser(JSONParser):
             del content
         # Raised from here, since the errors above hold the body, which may be a plaintext.
         if twice is not None:
-            raise ValidationError({printable(twice): ["Given more than once."]})
-        raise ParseError(problem)
+            raise exceptions.ValidationError({printable(twice): ["Given more than once."]})
+        raise exceptions.ParseError(problem)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -168,7 +164,7 @@ def idempotency_key(request: Any, given: Mapping[str, Any]) -> IdempotencyKey:
         return NOT_REPEATED
     if not re.match(NAME_OF_REQUEST, header):
         problem = 'Write it as "deploy-1742", with at most 200 characters of ASCII.'
-        raise ValidationError({IDEMPOTENCY_KEY: [problem]})
+        raise exceptions.ValidationError({IDEMPOTENCY_KEY: [problem]})
     name = re.sub(r"\\(.)", r"\1", header[1:-1]) if header.startswith('"') else header
     return IdempotencyKey.of(current_principal(), name, given)
 
@@ -183,7 +179,7 @@ class PageQuery(Query):
     page_size = IntegerInQuery(min_value=1, max_value=LARGEST_PAGE, default=50)
 
 
-class Pages(PageNumberPagination):
+class Pages(pagination.PageNumberPagination):
     """Pages with a number; the view has checked what was asked for."""
 
     page_size = 50
@@ -193,8 +189,8 @@ class Pages(PageNumberPagination):
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except NotFound:
-            raise NotFound("There is no such page.") from None
+        except exceptions.NotFound:
+            raise exceptions.NotFound("There is no such page.") from None
 
     def get_paginated_response_schema(self, schema: Any) -> Any:
         count = {"type": "integer", "example": 1}
@@ -213,7 +209,7 @@ class EventQuery(Query):
     after = IntegerInQuery(min_value=0, required=False)
 
 
-class EventPages(BasePagination):
+class EventPages(pagination.BasePagination):
     """Newest first, or from an event on, oldest first: pages that new events do not move."""
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:

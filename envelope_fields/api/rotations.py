@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 
-from envelope_fields import rotation
+from envelope_fields import models, rotation
 from envelope_fields.api import requests, views
 from envelope_fields.api.fields import (
     Integer,
@@ -27,13 +27,7 @@ from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
-from envelope_fields.models import (
-    MasterKey,
-    RotationFailure,
-    RotationKind,
-    RotationRun,
-    RotationState,
-)
+from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits, find_run, representation
 from envelope_fields.rotation.runs import start_dispatched
@@ -95,10 +89,10 @@ class RunContent(serializers.Serializer[Any]):
     """What a rotation is to do, by whom, and how far it is."""
 
     id = serializers.UUIDField()
-    kind = serializers.ChoiceField(RotationKind.choices)
+    kind = serializers.ChoiceField(models.RotationKind.choices)
     key = RunKey(allow_null=True, help_text="Null where it is about several.")
     keys = RunKeyNumbers(many=True, required=False, help_text="Where it is about several.")
-    state = serializers.ChoiceField(RotationState.choices)
+    state = serializers.ChoiceField(models.RotationState.choices)
     versions = serializers.ListField(child=serializers.IntegerField())
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
     database = serializers.CharField(allow_null=True)
@@ -140,7 +134,7 @@ class NewRun(Strict):
     """A rotation to be started; what is left out is all, and without a rate limit."""
 
     key = KeyName()
-    kind = serializers.ChoiceField(RotationKind.choices, default=RotationKind.REWRAP)
+    kind = serializers.ChoiceField(models.RotationKind.choices, default=models.RotationKind.REWRAP)
     versions = serializers.ListField(
         child=Integer(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
     )
@@ -161,8 +155,8 @@ class RunQuery(requests.PageQuery):
     """Which rotations."""
 
     key = KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
-    state = serializers.ChoiceField(RotationState.choices, required=False)
-    kind = serializers.ChoiceField(RotationKind.choices, required=False)
+    state = serializers.ChoiceField(models.RotationState.choices, required=False)
+    kind = serializers.ChoiceField(models.RotationKind.choices, required=False)
 
 
 class Rotations(views.ApiView):
@@ -241,7 +235,7 @@ def seen_run(named: str, wanted: Action = Action.DESCRIBE) -> RotationRun:
     return run
 
 
-def _failure_contents(page: list[RotationFailure]) -> list[dict[str, Any]]:
+def _failure_contents(page: list[models.RotationFailure]) -> list[dict[str, Any]]:
     return [representation.failure_content(each) for each in page]
 
 

@@ -9,11 +9,7 @@ from typing import Any, ClassVar
 from django.db import DataError, connections
 from django.http import HttpRequest
 from django.utils.http import parse_etags
-from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, PermissionDenied
-from rest_framework.generics import GenericAPIView
-from rest_framework.metadata import SimpleMetadata
-from rest_framework.permissions import BasePermission
-from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
+from rest_framework import exceptions, generics, metadata, permissions, renderers
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
@@ -29,7 +25,7 @@ VIEW, USE = "view_masterkey", "use_masterkey"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-class MayComeIn(BasePermission):
+class MayComeIn(permissions.BasePermission):
     """Lets in users with one of the permissions that a view names; what is done takes more."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
@@ -39,7 +35,7 @@ class MayComeIn(BasePermission):
         return any(has_permission(user, codename) for codename in view.permissions)
 
 
-class ApiView(GenericAPIView[Any]):
+class ApiView(generics.GenericAPIView[Any]):
     """Authenticates as the project does, and is strict about everything else.
 
     Attributes:
@@ -50,7 +46,7 @@ class ApiView(GenericAPIView[Any]):
     parser_classes = [requests.LimitedJSONParser]
     permission_classes = [MayComeIn]
     versioning_class = requests.ByNamespace
-    metadata_class = SimpleMetadata
+    metadata_class = metadata.SimpleMetadata
     filter_backends = ()
     queryset = MasterKey.objects.none()  # the framework wants one; views make their own
     schema = ApiSchema()
@@ -76,11 +72,11 @@ class ApiView(GenericAPIView[Any]):
             super().perform_authentication(request)
         except DataError:  # not a name, such as with NUL: PostgreSQL is not asked for it
             request._not_authenticated()
-            raise AuthenticationFailed from None
+            raise exceptions.AuthenticationFailed from None
 
     def check_permissions(self, request: Any) -> None:
         if request.method not in self.allowed_methods:
-            raise MethodNotAllowed(request.method)
+            raise exceptions.MethodNotAllowed(request.method)
         super().check_permissions(request)
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,9 +98,11 @@ class ApiView(GenericAPIView[Any]):
     def get_renderers(self) -> list[Any]:
         defaults: Any = api_settings.DEFAULT_RENDERER_CLASSES
         browsable = [
-            renderer for renderer in defaults if issubclass(renderer, BrowsableAPIRenderer)
+            renderer
+            for renderer in defaults
+            if issubclass(renderer, renderers.BrowsableAPIRenderer)
         ]
-        return [JSONRenderer(), *(renderer() for renderer in browsable)]
+        return [renderers.JSONRenderer(), *(renderer() for renderer in browsable)]
 
     def get_throttles(self) -> list[Any]:
         return [*super().get_throttles(), requests.Throttle()]
@@ -120,8 +118,8 @@ class ApiView(GenericAPIView[Any]):
         response = super().finalize_response(request, response, *args, **kwargs)
         response["X-Request-ID"] = origin().request_id
         if response.exception and response.accepted_renderer.format != "api":
-            response.accepted_renderer = JSONRenderer()
-            response.accepted_media_type = JSONRenderer.media_type
+            response.accepted_renderer = renderers.JSONRenderer()
+            response.accepted_media_type = renderers.JSONRenderer.media_type
             response.content_type = problems.MEDIA_TYPE
         return response
 
@@ -168,7 +166,7 @@ def permit(request: Any, codename: str) -> None:
         PermissionDenied: they have not.
     """
     if not has_permission(request.user, codename):
-        raise PermissionDenied(f"It takes the permission envelope_fields.{codename}.")
+        raise exceptions.PermissionDenied(f"It takes the permission envelope_fields.{codename}.")
 
 
 def permit_on(request: Any, key: MasterKey | None, action: Action | str, codename: str) -> None:
@@ -186,8 +184,8 @@ def permit_on(request: Any, key: MasterKey | None, action: Action | str, codenam
     try:
         permit(request, codename)
         if key is not None and not may_on(key, Action(action)):
-            raise PermissionDenied(f"It takes a grant of {action} on the key.")
-    except PermissionDenied:
+            raise exceptions.PermissionDenied(f"It takes a grant of {action} on the key.")
+    except exceptions.PermissionDenied:
         record_denial(action, key)
         raise
 

@@ -20,12 +20,10 @@ from typing import Any, ClassVar
 from django.db import transaction
 
 from envelope_fields import policy
-from envelope_fields.audit import trail
-from envelope_fields.audit.events import event_of, now
+from envelope_fields.audit import events, trail
 from envelope_fields.audit.write_behind import WriteBehind
 from envelope_fields.databases import transactions
 from envelope_fields.models import AuditEvent, AuditOutcome
-from envelope_fields.policy import DATA_ACTIONS, Denial, Origin
 
 FOLD_SECONDS = 60
 REMEMBERED = 10_000  # repeats that are told apart, and attempts that wait
@@ -35,9 +33,9 @@ REMEMBERED = 10_000  # repeats that are told apart, and attempts that wait
 class Attempt:
     """What was denied, when, from where, and how often since it was last stored."""
 
-    denial: Denial
+    denial: policy.Denial
     at: datetime
-    origin: Origin
+    origin: policy.Origin
     repeated: int = 0
 
     def event(self) -> AuditEvent:
@@ -46,7 +44,7 @@ class Attempt:
         after: dict[str, Any] = {"field": denial.field_path} if denial.field_path else {}
         if self.repeated:
             after["repeated_before"] = self.repeated
-        return event_of(
+        return events.event_of(
             str(denial.action),
             outcome=AuditOutcome.DENIED,
             at=self.at,
@@ -71,7 +69,7 @@ class _Repeats:
     """How often each denial came since it was last stored; the oldest windows first."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[Denial, str], _Window] = {}
+        self._seen: dict[tuple[policy.Denial, str], _Window] = {}
         self._lock = Lock()
 
     def counted(self, attempt: Attempt) -> int | None:
@@ -149,12 +147,12 @@ def connect() -> None:
     buffer.connect()
 
 
-def note(denial: Denial) -> None:
+def note(denial: policy.Denial) -> None:
     """Log a denied attempt, and store it now or later."""
-    attempt = Attempt(denial, now(), policy.origin())
+    attempt = Attempt(denial, events.now(), policy.origin())
     repeated = buffer.repeats.counted(attempt)
     buffer.belongs_here()
-    if repeated is not None or denial.action not in DATA_ACTIONS:
+    if repeated is not None or denial.action not in policy.DATA_ACTIONS:
         _log(attempt)  # of values there may be thousands
     if repeated is not None:
         buffer.waiting.append(replace(attempt, repeated=repeated))

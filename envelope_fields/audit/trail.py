@@ -27,20 +27,12 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 from django.db.transaction import TransactionManagementError
 
-from envelope_fields import keyring, policy
+from envelope_fields import keyring, models, policy
 from envelope_fields.audit.events import Head, event_of, message, now
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import (
-    AuditEvent,
-    AuditHead,
-    AuditKey,
-    AuditOutcome,
-    MasterKey,
-    MasterKeyVersion,
-    key_changes,
-)
+from envelope_fields.models import AuditEvent, key_changes
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
@@ -60,7 +52,8 @@ class AuditTrailBroken(EnvelopeError):
 
 def head() -> Head:
     """Return the head of the trail as the database has it."""
-    row = AuditHead.objects.using(configuration().database).filter(pk=HEAD).first() or AuditHead()
+    heads = models.AuditHead.objects.using(configuration().database)
+    row = heads.filter(pk=HEAD).first() or models.AuditHead()
     return Head(row.number, stored_bytes(row.mac))
 
 
@@ -69,8 +62,8 @@ def record(
     *,
     actor: policy.Principal,
     using: str,
-    key: MasterKey | None = None,
-    version: MasterKeyVersion | None = None,
+    key: models.MasterKey | None = None,
+    version: models.MasterKeyVersion | None = None,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
@@ -98,7 +91,7 @@ def record(
         key = version.master_key
     event = event_of(
         action,
-        outcome=AuditOutcome.DONE,
+        outcome=models.AuditOutcome.DONE,
         at=now(),
         actor=actor,
         origin=policy.origin(),
@@ -154,14 +147,14 @@ def is_held(using: str) -> bool:
     return any(getattr(hook, "appended", False) for _, hook, *_ in hooks)
 
 
-def _locked_head(using: str) -> AuditHead:
-    heads = AuditHead.objects.using(using)
+def _locked_head(using: str) -> models.AuditHead:
+    heads = models.AuditHead.objects.using(using)
     if not connections[using].features.has_select_for_update:
         # SQLite: a first write takes its one lock, before anything is read.
         heads.filter(pk=HEAD).update(mac=F("mac"))
     row = heads.select_for_update().filter(pk=HEAD).first()
     if row is None:
-        heads.bulk_create([AuditHead(pk=HEAD)], ignore_conflicts=True)
+        heads.bulk_create([models.AuditHead(pk=HEAD)], ignore_conflicts=True)
         row = heads.select_for_update().get(pk=HEAD)
     return row
 
@@ -196,14 +189,14 @@ def prepared(using: str) -> Iterator[None]:
 def _prepare(using: str) -> None:
     if keyring.has_audit_key(using):
         return
-    key = AuditKey.objects.using(using).filter(number=MAC_KEY).first()
+    key = models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()
     if key is None and not AuditEvent.objects.using(using).exists():
         key = _committed_mac_key(using)
     if key is not None:
         keyring.open_audit_key(key, using)
 
 
-def _committed_mac_key(using: str) -> AuditKey | None:
+def _committed_mac_key(using: str) -> models.AuditKey | None:
     """Make the key in a transaction of its own; None inside of another, whose events make it."""
     connection = connections[using]
     if connection.in_atomic_block or not transactions.autocommits(connection):
@@ -212,10 +205,10 @@ def _committed_mac_key(using: str) -> AuditKey | None:
     with suppress(IntegrityError), transaction.atomic(using=using):
         key.save(using=using, force_insert=True)
         return key
-    return AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
+    return models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
 
 
-def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
+def _mac_key(using: str, *, trail_is_empty: bool) -> models.AuditKey:
     """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
 
     Args:
@@ -231,7 +224,7 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
     if failure is not None:
         raise copy(failure)
     # Locked: a transaction that sees a snapshot would not find what another one has made.
-    key = AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
+    key = models.AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
     if key is not None:
         return key
     if not trail_is_empty:
@@ -243,7 +236,7 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> AuditKey:
     return _new_mac_key(using)
 
 
-def _new_mac_key(using: str) -> AuditKey:
+def _new_mac_key(using: str) -> models.AuditKey:
     key = _generated_mac_key()
     key.save(using=using, force_insert=True)
     # Until this is committed, no cache keeps its material.
@@ -251,9 +244,9 @@ def _new_mac_key(using: str) -> AuditKey:
     return key
 
 
-def _generated_mac_key() -> AuditKey:
+def _generated_mac_key() -> models.AuditKey:
     key_id = uuid.uuid4()
-    return AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
+    return models.AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
 
 
 def _notification(event: AuditEvent) -> Callable[[], None]:
@@ -269,7 +262,7 @@ def _notification(event: AuditEvent) -> Callable[[], None]:
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
     fields = {**log_fields(event), "audit_head": str(Head.of(event))}
-    level = logging.INFO if event.outcome == AuditOutcome.DONE else logging.WARNING
+    level = logging.INFO if event.outcome == models.AuditOutcome.DONE else logging.WARNING
     logger.log(
         level,
         "audit event %d: %s %s, key %r, by %s %r; head %s",

@@ -101,7 +101,7 @@ class _Uses(WriteBehind):
 
     def gather(self) -> dict[Which, Day]:
         """Take over what the keyring has counted; to be called with the lock."""
-        for each in keyring.harvest():
+        for each in keyring.uses.harvest():
             used, refused = each.used, each.refused
             day = Day(used.times, _moment(used), refused.times, _moment(refused))
             when = latest(day.used_at, day.refused_at) or timezone.now()
@@ -123,7 +123,7 @@ class _Uses(WriteBehind):
                 self.days = {}
 
 
-def _moment(counted: keyring.UseCount) -> datetime | None:
+def _moment(counted: keyring.uses.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
     if not counted.times:
         return None
@@ -135,8 +135,8 @@ buffer = _Uses(_logger, keyring.here)
 
 def connect() -> None:
     """Write what was counted when there is time, and record what is refused."""
-    keyring.on_first_use(buffer.belongs_here)
-    keyring.on_refused(_record_refused)
+    keyring.uses.on_first_use(buffer.belongs_here)
+    keyring.uses.on_refused(_record_refused)
     buffer.connect()
 
 

@@ -8,20 +8,12 @@ from enum import StrEnum
 
 from django.db.models import Max, Q, QuerySet
 
-from envelope_fields import keyring
+from envelope_fields import keyring, models
 from envelope_fields.audit import trail
 from envelope_fields.audit.events import EMPTY, Head, message
 from envelope_fields.audit.trail import MAC_KEY, stored_bytes
 from envelope_fields.conf import configuration
-from envelope_fields.models import (
-    DEFAULT_ALIAS,
-    AuditEvent,
-    AuditKey,
-    KeyGrant,
-    KeyState,
-    MasterKey,
-    MasterKeyVersion,
-)
+from envelope_fields.models import AuditEvent
 from envelope_fields.models.audit import NO_MAC
 
 BATCH = 1000
@@ -123,7 +115,7 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
     # Asked for before the head, which is never behind: others may append meanwhile.
     last = events.aggregate(Max("number"))["number__max"] or 0
     stored = trail.head()
-    walk = _Walk(AuditKey.objects.using(using).filter(number=MAC_KEY).first(), head)
+    walk = _Walk(models.AuditKey.objects.using(using).filter(number=MAC_KEY).first(), head)
     for event in up_to(max(last, stored.number), events):
         walk.step(event)
     walk.end(stored, traces_of_acts=not walk.found.events and _has_traces_of_acts(using))
@@ -132,19 +124,20 @@ def verify(head: tuple[int, bytes] | None = None) -> Verification:
 
 def _has_traces_of_acts(using: str) -> bool:
     """Whether there is what only an act makes that leaves an event: `migrate` makes less."""
-    made_by_migrate = Q(alias=DEFAULT_ALIAS) | Q(alias__startswith=f"{DEFAULT_ALIAS}/")
-    changed = ~Q(state=KeyState.ENABLED) | ~made_by_migrate
+    default = models.DEFAULT_ALIAS
+    made_by_migrate = Q(alias=default) | Q(alias__startswith=f"{default}/")
+    changed = ~Q(state=models.KeyState.ENABLED) | ~made_by_migrate
     return (
-        KeyGrant.objects.using(using).exists()
-        or MasterKeyVersion.objects.using(using).filter(number__gt=1).exists()
-        or MasterKey.objects.using(using).filter(changed).exists()
+        models.KeyGrant.objects.using(using).exists()
+        or models.MasterKeyVersion.objects.using(using).filter(number__gt=1).exists()
+        or models.MasterKey.objects.using(using).filter(changed).exists()
     )
 
 
 class _Walk:
     """Where a verification has come to."""
 
-    def __init__(self, key: AuditKey | None, known: tuple[int, bytes] | None) -> None:
+    def __init__(self, key: models.AuditKey | None, known: tuple[int, bytes] | None) -> None:
         self.found = Verification()
         self._key = key
         self._known = EMPTY if known is None else Head(*known)

@@ -22,7 +22,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.row_keys import RowKey
+from envelope_fields.fields.keys import RowKey
 from envelope_fields.models import DEFAULT_ALIAS
 
 

@@ -36,6 +36,17 @@ def totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[To
     return known + [Total(version_id, None, values[version_id]) for version_id in values]
 
 
+def census_content(
+    rows: Iterable[CensusRow], totals: Iterable[Total], doubts: Iterable[NotCounted]
+) -> dict[str, Any]:
+    """Return a census as plain data."""
+    return {
+        "rows": list(map(row_content, rows)),
+        "totals": list(map(total_content, totals)),
+        "not_counted": list(map(not_counted_content, doubts)),
+    }
+
+
 def row_content(row: CensusRow) -> dict[str, Any]:
     """Return how many values of a field there are under a key version."""
     return {
@@ -47,8 +58,27 @@ def row_content(row: CensusRow) -> dict[str, Any]:
 
 
 def total_content(total: Total) -> dict[str, Any]:
-    """Return how many values there are under a key version."""
-    return {**version_content(total.version_id, total.version), "values": total.values}
+    """Return how many values there are under a key version, and what wraps that."""
+    return {
+        **version_content(total.version_id, total.version),
+        "root_key": total.version.root_key if total.version else None,
+        "wrapping_key_id": total.version.wrapping_key_id if total.version else None,
+        "values": total.values,
+    }
+
+
+def wrapped_by(versions: Iterable[KeyVersion]) -> list[tuple[str, str, int]]:
+    """Return how many key versions there are under each root key, and what it wrapped them with."""
+    return [
+        (*wrapping, number)
+        for wrapping, number in sorted(
+            Counter(
+                (version.root_key, version.wrapping_key_id)
+                for version in versions
+                if version.state != KeyState.DESTROYED
+            ).items()
+        )
+    ]
 
 
 def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """System checks: what a project declares, configures and stores, against what the fields can do.
 
 Each id is explained in `docs/reference/checks.md`. What a field can tell by itself is checked in
-`envelope_fields.fields.field_checks`.
+`envelope_fields.fields.checks`.
 """
 
 from django.core.checks import Tags, register as _register
@@ -14,6 +14,7 @@ __all__ = ["register"]
 def register() -> None:
     """Have Django run the checks. Doing it twice does nothing: its registry is a set."""
     _register(settings.check_settings, Tags.security)
+    _register(settings.check_root_keys, Tags.security, deploy=True)
     _register(settings.check_driver, Tags.compatibility)
     _register(settings.check_worker, Tags.compatibility)
     _register(keys.check_stored_versions, Tags.database)

@@ -15,7 +15,7 @@ from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_
 from envelope_fields.checks.settings import unreachable
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.fields.field_checks import check_key
+from envelope_fields.fields.checks import check_key
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy.data import key_policy
 

@@ -7,16 +7,18 @@ from typing import Any
 from django.apps.registry import Apps
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
-from django.db.migrations.exceptions import (
-    BadMigrationError,
-    CircularDependencyError,
-    NodeNotFoundError,
-)
+from django.db.migrations import exceptions
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from envelope_fields.checks.models import AppConfigs, all_models, checked_models, encrypted_fields
 from envelope_fields.fields import EncryptedFieldMixin
+
+_HAVE_ERRORS = (
+    exceptions.BadMigrationError,
+    exceptions.CircularDependencyError,
+    exceptions.NodeNotFoundError,
+)
 
 
 def check_labels(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
@@ -201,7 +203,7 @@ def _recorded_state() -> ProjectState | None:
     try:
         loader = MigrationLoader(None, ignore_no_migrations=True)
         return loader.project_state()
-    except (BadMigrationError, CircularDependencyError, NodeNotFoundError):
+    except _HAVE_ERRORS:
         return None
 
 

@@ -12,8 +12,8 @@ from django.utils.module_loading import import_string
 
 from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
-from envelope_fields.fields.masking import MASK
-from envelope_fields.fields.row_keys import managed_by
+from envelope_fields.fields.keys import managed_by
+from envelope_fields.fields.masks import MASK
 from envelope_fields.middleware import PrincipalASGIMiddleware, PrincipalMiddleware
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
 

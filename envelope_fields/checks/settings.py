@@ -17,12 +17,13 @@ from envelope_fields.conf import SETTING, configuration
 from envelope_fields.databases import database
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.jobs import dispatch
+from envelope_fields.root_keys import MayNotUnwrap
 
 _OUR_SERIALIZERS = "envelope_fields.fixtures."
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """Check our settings, and ask the first root key whether it could wrap."""
+    """Check our settings, and ask the first root key whether it could wrap, if it is here."""
     try:
         configured = configuration()
         configured.schemas.check()
@@ -43,15 +44,37 @@ def check_settings(**_: Any) -> list[CheckMessage]:
                 id="envelope_fields.E002",
             )
         ]
-    name = configured.wrapping_root_key
+    return _asked(configured.wrapping_root_key, ask_services=False)
+
+
+def check_root_keys(**_: Any) -> list[CheckMessage]:
+    """Ask each root key that is a service whether it can wrap and unwrap: with `--deploy` alone."""
+    if check_settings():  # it says what is wrong
+        return []
+    names = configuration().root_keys
+    return [message for name in names for message in _asked(name, ask_services=True)]
+
+
+def _asked(name: str, *, ask_services: bool) -> list[CheckMessage]:
     try:
-        keyring.check_root_key(name)
+        keyring.check_root_key(name, ask_services=ask_services)
     except RootKeyUnavailable as error:
         return [unreachable(name, error)]
+    except MayNotUnwrap as error:
+        return [
+            Warning(
+                f"The root key {name!r} lets this process wrap and not unwrap: {error}",
+                hint=(
+                    "Keys can be made here; no value can be read. Where that is meant, silence "
+                    "this, and run `python manage.py open_master_key_versions` elsewhere."
+                ),
+                id="envelope_fields.W003",
+            )
+        ]
     except (ImproperlyConfigured, RootKeyRefused) as error:
         return [
             Error(
-                f"New master keys cannot be wrapped. {error}",
+                f"The root key {name!r} cannot be used. {error}",
                 hint="Until it can, no value is encrypted, and none is read after a restart.",
                 id="envelope_fields.E003",
             )

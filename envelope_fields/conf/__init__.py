@@ -1,7 +1,7 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -11,32 +11,14 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, valid
+from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
 
 SETTING = "ENVELOPE_FIELDS"
-BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
+LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
+_LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
-
-
-class Schemas:
-    """In which schemas of a database encrypted columns are counted and moved: in all."""
-
-    def of(self, database: str) -> Container[str]:
-        """Return the schemas of a database, by its alias.
-
-        Raises:
-            ImproperlyConfigured: that cannot be found out.
-        """
-        return _Everything()
-
-    def check(self) -> None:
-        """Raise if it could not be found out.
-
-        Raises:
-            ImproperlyConfigured: that is so.
-        """
 
 
 class _Everything:
@@ -44,40 +26,58 @@ class _Everything:
         return True
 
 
-class _NamedSchemas(Schemas):
-    """Those of a list."""
+@dataclass(frozen=True)
+class Schemas:
+    """In which schemas of a database encrypted columns are counted and moved.
 
-    def __init__(self, names: Any) -> None:
-        self._names = _schema_names(names)
+    Attributes:
+        given: their names; or the dotted path of a function that names those of a database, which
+            may need models, and these are loaded after the settings. None is all schemas.
+    """
 
-    def of(self, database: str) -> Container[str]:
-        return self._names
-
-
-class _SchemasOfFunction(Schemas):
-    """Those that a function names. It may need models, which are loaded after the settings."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
+    given: frozenset[str] | str | None = None
 
     def of(self, database: str) -> Container[str]:
-        return _schema_names(self._function()(database))
+        """Return the schemas of a database, by its alias.
+
+        Raises:
+            ImproperlyConfigured: that cannot be found out.
+        """
+        if isinstance(self.given, str):
+            return _schema_names(self._function(self.given)(database))
+        return _Everything() if self.given is None else self.given
 
     def check(self) -> None:
-        self._function()
+        """Raise if it could not be found out.
 
-    def _function(self) -> Callable[[str], Any]:
+        Raises:
+            ImproperlyConfigured: that is so.
+        """
+        if isinstance(self.given, str):
+            self._function(self.given)
+
+    def _function(self, path: str) -> Callable[[str], Any]:
+        where = f'{SETTING}["SCHEMAS"] is {path!r}'
         try:
-            found = import_string(self._path)
+            found = import_string(path)
         except ImportError as error:
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
-            ) from error
+            raise ImproperlyConfigured(f"{where}, which cannot be imported: {error}.") from error
         if not callable(found):
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
-            )
+            raise ImproperlyConfigured(f"{where}, which is not a function.")
         return cast("Callable[[str], Any]", found)
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """For how long material that a root key opened is used, in seconds.
+
+    Attributes:
+        max_age: after this the root key is asked anew.
+        grace: for how much longer, where it does not answer.
+    """
+
+    max_age: float = 3600
+    grace: float = 86_400
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -99,6 +100,15 @@ class Configuration:
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
     schemas: Schemas = field(default_factory=Schemas)
+
+    def lifetime(self, root_key: str) -> Lifetime:
+        """Return for how long what a root key opened is used; the default for one of no entry."""
+        return self.lifetimes.get(root_key) or Lifetime()
+
+    @property
+    def least_max_age(self) -> float:
+        """The least of the greatest ages of material under any root key, in seconds."""
+        return min((each.max_age for each in self.lifetimes.values()), default=Lifetime().max_age)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -156,12 +166,9 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    _refuse_unknown(given, SETTING, _READERS)
-    values: dict[str, Any] = {}
-    for name, (attribute, read) in _READERS.items():
-        if name in given:
-            values[attribute] = read(given[name])
-    return Configuration(**values)
+    refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
+    read = {name.lower(): reader(given[name]) for name, reader in _READERS.items() if name in given}
+    return Configuration(**read, lifetimes=_lifetimes(given))
 
 
 def _root_keys(given: Any) -> dict[str, BackendSettings]:
@@ -174,24 +181,39 @@ def _root_keys(given: Any) -> dict[str, BackendSettings]:
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
     return {
-        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]') for name, entry in given.items()
+        name: backend_settings(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
+        for name, entry in given.items()
     }
 
 
-def _rotation_worker(given: Any) -> BackendSettings | None:
-    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
+def _lifetimes(given: Mapping[str, Any]) -> dict[str, Lifetime]:
+    """Return those of all root keys, which the whole setting or their own entries say."""
+    for_all = _lifetime(given, SETTING, Lifetime())
+    return {
+        name: _lifetime(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', for_all)
+        for name, entry in given.get("ROOT_KEYS", {}).items()
+    }
 
 
-def _backend(entry: Any, where: str) -> BackendSettings:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+def _lifetime(given: Mapping[str, Any], where: str, default: Lifetime) -> Lifetime:
+    seconds = [
+        _seconds(given.get(name, otherwise), f'{where}["{name}"]')
+        for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)
+    ]
+    return Lifetime(*seconds)
+
+
+def _seconds(given: Any, where: str) -> float:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not is_number or not 0 <= given <= _LONGEST_SECONDS:
         raise ImproperlyConfigured(
-            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+            f"{where} must be a number of seconds from 0 to {_LONGEST_SECONDS} (a year)."
         )
-    _refuse_unknown(entry, where, BACKEND_ENTRIES)
-    options = entry.get("OPTIONS", {})
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return BackendSettings(where, entry["BACKEND"], options)
+    return float(given)
+
+
+def _rotation_worker(given: Any) -> BackendSettings | None:
+    return None if given is None else backend_settings(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
 def _database(given: Any) -> str:
@@ -212,9 +234,7 @@ def _key_cache_seconds(given: Any) -> float:
 
 
 def _schemas(given: Any) -> Schemas:
-    if given is None:
-        return Schemas()
-    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+    return Schemas(given if given is None or isinstance(given, str) else _schema_names(given))
 
 
 def _schema_names(given: Any) -> frozenset[str]:
@@ -234,7 +254,7 @@ def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} must be a dictionary.")
-    _refuse_unknown(given, where, API_ENTRIES)
+    refuse_unknown(given, where, API_ENTRIES)
     read = _flag('API"]["DATA_OPERATIONS')
     return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
 
@@ -249,25 +269,17 @@ def _flag(name: str) -> Callable[[Any], bool]:
     return read
 
 
-_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ROOT_KEYS": ("root_keys", _root_keys),
-    "DATABASE": ("database", _database),
-    "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
-    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
-    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
-    "SUPERUSERS_BYPASS_POLICY": (
-        "superusers_bypass_policy",
-        _flag("SUPERUSERS_BYPASS_POLICY"),
-    ),
-    "API": ("api", _api),
-    "SCHEMAS": ("schemas", _schemas),
+# What reads each entry; attributes of `Configuration` have the same names, in lower case.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "ROOT_KEYS": _root_keys,
+    "DATABASE": _database,
+    "KEY_CACHE_SECONDS": _key_cache_seconds,
+    "REQUIRE_PRINCIPAL": _flag("REQUIRE_PRINCIPAL"),
+    "ROTATION_WORKER": _rotation_worker,
+    "SUPERUSERS_BYPASS_POLICY": _flag("SUPERUSERS_BYPASS_POLICY"),
+    "API": _api,
+    "SCHEMAS": _schemas,
 }
-
-
-def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
-    unknown = [str(name) for name in given if name not in names]
-    if unknown:
-        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -44,8 +44,6 @@ class Database:
     KEEP_APART: ClassVar[str] = ""
     # The condition that a text column holds a text, letter by letter.
     HOLDS: ClassVar[str | None] = None
-    # How many triggers keep a table append-only.
-    TRIGGERS: ClassVar[int] = 0
     # A moment some days later: the template of a `Func`, and what joins the two.
     DAYS_LATER: ClassVar[tuple[str, str]] = ("(%(expressions)s * interval '1 day')", " + ")
     # How many seconds there are between two looks at open transactions, at least and at most.
@@ -66,22 +64,11 @@ class Database:
         return []
 
     def tables(self, names: Collection[str]) -> list[Relation]:
-        """Find what stands under the names of tables, in every schema; as `relations` does.
-
-        Args:
-            names: of tables, as SQL quotes them.
-        """
+        """Find what stands under the names of tables, in every schema; as `relations` does."""
         return []
 
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        """Find what stands under such names and may show less than there is.
-
-        Args:
-            names: as above.
-
-        Returns:
-            Those whose kind `relations` has not found.
-        """
+        """Find what stands under such names, may show less than there is, and was not found yet."""
         return []
 
     def others(self, columns: Collection[str], tables: Collection[str]) -> Iterable[Relation]:
@@ -260,7 +247,7 @@ class Database:
 
     def is_append_only(self, rows: AppendOnly) -> bool:
         """Whether the triggers are there, as far as they are written for this database."""
-        return not self.TRIGGERS or self._triggers(rows) == self.TRIGGERS
+        return self._triggers(rows) == sum("CREATE TRIGGER" in sql for sql in self._creating(rows))
 
     def _creating(self, rows: AppendOnly) -> Iterable[str]:
         return ()

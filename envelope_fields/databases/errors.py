@@ -2,15 +2,7 @@
 
 from enum import Enum
 
-from django.db import (
-    DatabaseError,
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    connections,
-)
+from django.db import DatabaseError, Error, connections, utils
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.databases import VENDORS, database_of
@@ -41,7 +33,7 @@ def says_no_column(error: DatabaseError) -> bool:
 
 def is_about_rows(error: Error) -> bool:
     """Whether a statement failed for what one of its rows would become: others may do better."""
-    return isinstance(error, IntegrityError | DataError) or _is_one_of("REFUSED", error)
+    return isinstance(error, utils.IntegrityError | utils.DataError) or _is_one_of("REFUSED", error)
 
 
 def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None:
@@ -50,7 +42,7 @@ def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None
         return Transient.SLOW
     if _is_one_of("LOCKED", error) or database_of(connection).says_locked(error):
         return Transient.LOCKED
-    if isinstance(error, OperationalError | InterfaceError) and _is_lost(connection):
+    if isinstance(error, utils.OperationalError | utils.InterfaceError) and _is_lost(connection):
         return Transient.LOST
     return None
 

@@ -67,7 +67,6 @@ _COLUMNS = """
 _COLUMNS_OF_TABLES = _COLUMNS.format(and_or="AND")
 _COLUMNS_OR_TABLES = _COLUMNS.format(and_or="OR")
 
-
 _REFUSE = """
 CREATE OR REPLACE FUNCTION {name}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -132,7 +131,6 @@ class PostgreSQL(Database):
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
     KEEP_APART: ClassVar = "OFFSET 0"
     HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
-    TRIGGERS: ClassVar = 3
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)
@@ -162,15 +160,8 @@ class PostgreSQL(Database):
         params = [list(kinds), *(list(map(self.name, each)) for each in names)]
         return [
             Relation(
-                schema=schema,
-                table=table,
-                column=column,
-                kind=_KINDS[kind.decode() if isinstance(kind, bytes) else kind],
-                oid=oid,
-                is_visible=bool(is_visible),
-                may_read=may_read,
-                hides_rows=bool(hides_rows),
-                ancestors=frozenset(ancestors),
+                schema, table, column, _KINDS[kind.decode() if isinstance(kind, bytes) else kind],
+                oid, bool(is_visible), may_read, bool(hides_rows), frozenset(ancestors),
             )
             for schema, table, column, kind, oid, is_visible, may_read, hides_rows, ancestors
             in self.fetch(sql, params)
@@ -239,11 +230,8 @@ class PostgreSQL(Database):
         return str(found[0][0]) if found else ""
 
     def is_there(self, relation: Relation) -> bool:
-        return bool(
-            self.fetch(
-                "SELECT 1 FROM pg_catalog.pg_class WHERE oid = %s::bigint::oid", [relation.oid]
-            )
-        )
+        which = "oid = %s::bigint::oid"
+        return bool(self.fetch(f"SELECT 1 FROM pg_catalog.pg_class WHERE {which}", [relation.oid]))
 
     def sees_the_past(self) -> bool:
         [[level]] = self.fetch("SHOW transaction_isolation")

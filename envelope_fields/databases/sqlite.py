@@ -21,7 +21,6 @@ class SQLite(Database):
     ALTERS_BY_COPYING: ClassVar = True
     WITH_WRITING: ClassVar = 1.6
     HOLDS: ClassVar = "instr({column}, %s) > 0"
-    TRIGGERS: ClassVar = 3
     # Text in the form that Django stores; a percent sign stands doubled in a template.
     DAYS_LATER: ClassVar = (
         "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')",

@@ -6,21 +6,24 @@ of its column. Both ask `get_internal_type()`, and so two fields answer (ADR 4).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
-from django.db.models.expressions import Col
 
-from envelope_fields.fields.placeholder import is_historical
+from envelope_fields.fields.defaults import is_historical
+from envelope_fields.fields.types import FieldBase
 
-if TYPE_CHECKING:
-    _Field = Field[Any, Any]
-else:
-    _Field = object  # the field class comes after the mixin
 
-CACHED_AS = "_binary"  # in an encrypted field: its column
+def _by_values(name: str) -> Callable[..., Any]:
+    """Return a method that has the encrypted field answer."""
+
+    def method(self: BinaryColumn, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.values, name)(*args, **kwargs)
+
+    return method
 
 
 class BinaryColumn(models.BinaryField):  # type: ignore[type-arg]
@@ -38,88 +41,57 @@ class BinaryColumn(models.BinaryField):  # type: ignore[type-arg]
     def __init__(self, values: Field[Any, Any]) -> None:
         # Nothing is declared anew: two fields of a model are equal if they were declared as one.
         vars(self).update(vars(values))
-        vars(self).pop(CACHED_AS, None)
         self.values = values
-
-    @property
-    def binary(self) -> BinaryColumn:
-        return self
+        self.binary = self
 
     def __reduce__(self) -> Any:
         return _column_of, (self.values,)
 
-    def get_col(self, alias: str, output_field: Any = None) -> Col:
-        column: Col = self.values.get_col(alias, output_field)
-        return column
-
-    def get_lookup(self, lookup_name: str) -> Any:
-        return self.values.get_lookup(lookup_name)
-
-    def get_transform(self, name: str) -> Any:
-        return self.values.get_transform(name)
-
-    def slice_expression(self, expression: Any, start: int, length: int | None) -> Any:
-        return self.values.slice_expression(expression, start, length)
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        return self.values.from_db_value(value, expression, connection)
-
-    def get_prep_value(self, value: Any) -> Any:
-        return self.values.get_prep_value(value)
-
-    def get_db_prep_value(
-        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
-    ) -> Any:
-        return self.values.get_db_prep_value(value, connection, prepared)
-
-    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        return self.values.get_db_prep_save(value, connection)
-
-    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
-        return self.values.get_placeholder(value, compiler, connection)
-
-    def get_placeholder_sql(  # the same for Django 6.1 and later
-        self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
-    ) -> Any:
-        return self.values.get_placeholder_sql(value, compiler, connection)
-
-    def value_to_string(self, obj: models.Model) -> Any:
-        return self.values.value_to_string(obj)
+    get_col = _by_values("get_col")
+    get_lookup = _by_values("get_lookup")
+    get_transform = _by_values("get_transform")
+    slice_expression = _by_values("slice_expression")
+    from_db_value = _by_values("from_db_value")
+    get_prep_value = _by_values("get_prep_value")
+    get_db_prep_value = _by_values("get_db_prep_value")
+    get_db_prep_save = _by_values("get_db_prep_save")
+    get_placeholder = _by_values("get_placeholder")
+    get_placeholder_sql = _by_values("get_placeholder_sql")  # the same, from Django 6.1 on
+    value_to_string = _by_values("value_to_string")
 
 
 def _column_of(values: Any) -> Any:
     return values.binary
 
 
-class BinaryMixin(_Field):
+class _ColumnOfAnyField:
+    """The column of a field that is of no model yet, or of a copy: made when it is asked for."""
+
+    def __get__(self, field: Any, owner: Any = None) -> Any:
+        return self if field is None else BinaryColumn(field)
+
+
+class BinaryMixin(FieldBase):
     """Has a field stored as bytes, and answer with the type of its values elsewhere."""
 
-    @property
-    def binary(self) -> BinaryColumn:
-        """The column of this field."""
-        kept: BinaryColumn | None = vars(self).get(CACHED_AS)
-        if kept is not None and kept.values is self:  # not that of a field of which this is a copy
-            return kept
-        made = BinaryColumn(self)
-        if hasattr(self, "model"):
-            vars(self)[CACHED_AS] = made
-        return made
+    # A field of a model keeps its own, and is asked for it without a call.
+    binary: Any = _ColumnOfAnyField()
 
     def get_internal_type(self) -> str:
         # Schema editors ask fields of migrations, or such that are of no model yet; what they ask
         # is about the column: how it is cast, and what a new one holds.
         model = vars(self).get("model")
         if model is None or is_historical(model):
-            return self.binary.get_internal_type()
+            return str(self.binary.get_internal_type())
         return super().get_internal_type()
 
-    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+    def db_type(self, connection: BaseDatabaseWrapper) -> Any:
         return self.binary.db_type(connection)
 
-    def rel_db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+    def rel_db_type(self, connection: BaseDatabaseWrapper) -> Any:
         return self.binary.rel_db_type(connection)
 
-    def cast_db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+    def cast_db_type(self, connection: BaseDatabaseWrapper) -> Any:
         return self.binary.cast_db_type(connection)
 
     def db_check(self, connection: BaseDatabaseWrapper) -> Any:

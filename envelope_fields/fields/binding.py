@@ -1,22 +1,20 @@
-"""What the values of an encrypted field are bound to: its label, and those that it had before."""
+"""What the values of an encrypted field are bound to: its labels, and the row of each."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, Model
+from django.db.models import Model
+from django.db.models.signals import post_init
 
 from envelope_fields.crypto.context import field_context
-
-if TYPE_CHECKING:
-    _Field = Field[Any, Any]
-else:
-    _Field = object  # the field class comes after the mixin
+from envelope_fields.fields.sealed import MISSING, sealed_in
+from envelope_fields.fields.types import FieldBase
 
 
-class BindingMixin(_Field):
+class BindingMixin(FieldBase):
     """Knows the contexts of a field's values (docs/spec/envelope-v1.md, "Context")."""
 
     context: str | None
@@ -25,18 +23,12 @@ class BindingMixin(_Field):
     _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        self._note_what_is_copied(cls)
-        super().contribute_to_class(cls, name, private_only=private_only)
-
-    def _note_what_is_copied(self, cls: type[Model]) -> None:
-        """Note whose copy this is: a history of a model has copies of that model's own fields.
-
-        Rows are copied with the values in them, and those of a masked field as envelopes. Fields
-        of an abstract model are copied, too, and have no rows.
-        """
+        # A history of a model has copies of that model's own fields, and its rows are copied with
+        # the values in them. Fields of an abstract model are copied, too, and have no rows.
         source = self.__dict__.get("model")
         if source is not None and source is not cls and not source._meta.abstract:
             self._copied = self.label, self.field_path
+        super().contribute_to_class(cls, name, private_only=private_only)
 
     @cached_property
     def label(self) -> str:
@@ -53,12 +45,9 @@ class BindingMixin(_Field):
         """The label and the field path of the field that this one is a copy of, if it is one."""
         if not self.copy_of:
             return self._copied
-        original = self.original
-        return (
-            (self.copy_of.lower(),) * 2
-            if original is None
-            else (original.label, original.field_path)
-        )
+        if self.original is None:
+            return self.copy_of.lower(), self.copy_of.lower()
+        return self.original.label, self.original.field_path
 
     @property
     def original(self) -> Any:
@@ -99,6 +88,35 @@ class BindingMixin(_Field):
         return tuple(map(field_context, dict.fromkeys(labels)))
 
 
+def note_rows(model: Any, fields: list[Any]) -> None:
+    """Have the values of a model's fields know their row, by its primary key.
+
+    Where that is loaded before a value, the attribute notes it; elsewhere it is noted at the end of
+    loading, which takes many times as long.
+    """
+    names = [field.attname for field in model._meta.concrete_fields]
+    later = []
+    for field in fields:
+        row_name, *others = field.row_names
+        comes_before = not others and names.index(row_name) < names.index(field.attname)
+        attribute: Any = getattr(model, field.attname, None)
+        if comes_before and hasattr(attribute, "row_name"):  # unless a class has one of its own
+            attribute.row_name = row_name
+        # `only()` leaves out the primary key of a parent, which an object has in its link, too.
+        if not comes_before or field.model._meta.concrete_model is not model._meta.concrete_model:
+            later.append(field)
+    if later:
+        uid = "envelope_fields.sealed.rows"
+        post_init.connect(partial(_note_row, later), sender=model, weak=False, dispatch_uid=uid)
+
+
+def _note_row(fields: list[Any], *, instance: Model, **_: Any) -> None:
+    for field in fields:
+        sealed = sealed_in(instance, field)
+        if sealed is not None and sealed.row is MISSING:
+            sealed.row = field.row_of(instance)
+
+
 # Where the models that django-simple-history and django-pghistory make name the one they follow.
 _MARKS = ("instance_type", "pgh_tracked_model")
 
@@ -110,8 +128,3 @@ def tracked_model(model: Any) -> Any:
         if hasattr(tracked, "_meta"):
             return tracked
     return None
-
-
-def is_history(model: Any) -> bool:
-    """Whether a model keeps what the rows of another were."""
-    return tracked_model(model) is not None

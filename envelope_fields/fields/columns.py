@@ -1,23 +1,39 @@
 """The column of an encrypted field in a query: it can be selected, and asked whether it is NULL.
 
-Everything else would compare or compute on envelopes. It is refused when SQL is made, since only
-then all parts of a query are known, by looking at what stands around the column.
+Everything else would compare or compute on envelopes. Lookups and transforms are refused when they
+are used, not when they are looked up: system checks, the admin and packages that make filters ask a
+field for lookups; what they get can be held, asked for its name, and not called. The rest is
+refused when SQL is made, since only then all parts of a query are known, by looking at what stands
+around the column.
 """
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.exceptions import FieldError
-from django.db.models import Count, Exists, ExpressionWrapper, F, Q, Subquery
+from django.db.models import (
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Field,
+    JSONField,
+    Q,
+    Subquery,
+    Transform,
+)
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Ref
-from django.db.models.lookups import IsNull
+from django.db.models.lookups import Exact, IsNull, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.errors import refuse
+from envelope_fields.fields.types import FieldBase
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
@@ -83,6 +99,49 @@ class EncryptedCol(Col):
     @property
     def _output_field_or_none(self) -> Any:
         raise refuse(self.target, "the database cannot compute on its values")
+
+
+class LookupsMixin(FieldBase):
+    """What queries may ask of an encrypted field: its column, and whether it is NULL."""
+
+    def get_col(self, alias: str, output_field: Any = None) -> Col:
+        # Never one that is kept: each query says of its own whether it loads objects by it.
+        return EncryptedCol(alias, self, output_field)
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name == "isnull":
+            return super().get_lookup(lookup_name)
+        return _refused(_RefusedLookup, self, lookup_name)
+
+    def get_transform(self, lookup_name: str) -> Any:
+        return _refused(_RefusedTransform, self, lookup_name)
+
+    def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
+        raise refuse(self, "the database cannot cut its values")
+
+
+class _RefusedLookup(Lookup):
+    encrypted_field: Field[Any, Any]
+
+    def __new__(cls, lhs: Any, rhs: Any) -> Any:
+        field, name = cls.encrypted_field, cls.lookup_name
+        if rhs is None and name in ("exact", "iexact") and not isinstance(field, JSONField):
+            return Exact(lhs, None)  # Django makes `isnull` of it
+        del rhs  # the search term, which an error report would show
+        raise refuse(field, f"the lookup `{name}` would compare envelopes, and find nothing")
+
+
+class _RefusedTransform(Transform):
+    encrypted_field: Field[Any, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise refuse(
+            cls.encrypted_field, f"`{cls.lookup_name}` cannot be looked up inside its values"
+        )
+
+
+def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
+    return type(kind.__name__, (kind,), {"lookup_name": name, "encrypted_field": field})
 
 
 def _loads_objects(query: Any, column: EncryptedCol) -> bool:
@@ -187,15 +246,8 @@ def _inside(expression: Any, query: Query) -> Any:
         return expression.target if isinstance(expression, EncryptedCol) else None
     if isinstance(expression, F):
         return _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
-    return _first(_sources(expression), query)
-
-
-def _first(expressions: Iterable[Any], query: Query) -> Any:
-    for expression in expressions:
-        field = _inside(expression, query)
-        if field is not None:
-            return field
-    return None
+    found = (_inside(source, query) for source in _sources(expression))
+    return next((field for field in found if field is not None), None)
 
 
 def _sources(expression: Any) -> Iterable[Any]:

@@ -2,68 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from django.core import checks
+from django.core.checks import CheckMessage
 from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
+from django.db.models.signals import class_prepared
 
-from envelope_fields.fields import (
-    attribute,
-    drafts,
-    expressions,
-    field_checks,
-    placeholder,
-    upserts,
-)
-from envelope_fields.fields.attribute import EncryptedAttribute
-from envelope_fields.fields.binary import CACHED_AS, BinaryMixin
-from envelope_fields.fields.binding import BindingMixin, is_history
-from envelope_fields.fields.columns import is_column
-from envelope_fields.fields.drafts import DraftsMixin
+from envelope_fields.fields import checks, defaults, storing, writing
+from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
+from envelope_fields.fields.binding import note_rows, tracked_model
+from envelope_fields.fields.columns import LookupsMixin
 from envelope_fields.fields.errors import refuse
-from envelope_fields.fields.lookups import LookupsMixin
-from envelope_fields.fields.masking import MaskingMixin, refuse_mask
-from envelope_fields.fields.masks import Mask, masked_in
+from envelope_fields.fields.keys import refuse_other_keys
+from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.reading import Reader, opener, reader, sealer
-from envelope_fields.fields.sealed import SealedEnvelope, SealedValue, sealed_in
-from envelope_fields.fields.storing import StoringMixin, prepare_saves_of
-from envelope_fields.fields.types import KeyChoice, OnDenied
+from envelope_fields.fields.reading import EncryptedAttribute, ReadingMixin
+from envelope_fields.fields.sealed import SealedValue, sealed_in
+from envelope_fields.fields.storing import StoringMixin
+from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied
+from envelope_fields.fields.validation import ValidationMixin
 from envelope_fields.fields.writing import Writer, writer
-from envelope_fields.keyring import decrypt_to_verify
 
-if TYPE_CHECKING:
-    _Field = Field[Any, Any]
-else:
-    _Field = object  # the field class comes after the mixin
+# The options of a field, and what each is where it is left out.
+_OPTIONS = {
+    "key": None,
+    "context": None,
+    "previous_contexts": (),
+    "copy_of": None,
+    "on_denied": "raise",
+}
 
-_CACHED = (
-    "label",
-    "field_path",
-    "contexts",
-    "copied",
-    "converter",
-    "reader",
-    "writer",
-    "opened",
-    "opener",
-    "verifier",
-    "row_names",
-    "has_drafts",
-    CACHED_AS,
-)
-
-attribute.watch_models()
-drafts.watch()  # models are declared before any application is ready
+# What a field keeps of what follows from its model.
+_KEPT_OF_MODEL = "label field_path contexts copied row_names has_drafts binary"
+_KEPT_FUNCTIONS = "reader verifier opened _opener writer"
 
 
 class EncryptedFieldMixin(
-    DraftsMixin, StoringMixin, LookupsMixin, MaskingMixin, BindingMixin, BinaryMixin, _Field
+    StoringMixin,
+    ValidationMixin,
+    LookupsMixin,
+    ReadingMixin,
+    BinaryMixin,
+    FieldBase,
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
 
@@ -82,18 +67,9 @@ class EncryptedFieldMixin(
     """
 
     key: KeyChoice
-    has_drafts = False
+    descriptor_class = EncryptedAttribute
 
-    non_db_attrs: tuple[str, ...] = (
-        *Field.non_db_attrs,
-        "key",
-        "context",
-        "previous_contexts",
-        "copy_of",
-        "on_denied",
-        "encoder",
-        "decoder",
-    )
+    non_db_attrs: tuple[str, ...] = (*Field.non_db_attrs, *_OPTIONS, "encoder", "decoder")
 
     def __init__(
         self,
@@ -112,8 +88,6 @@ class EncryptedFieldMixin(
         self.copy_of = copy_of
         super().__init__(*args, **kwargs)
 
-    # How a value becomes bytes
-
     def to_plaintext(self, value: Any) -> bytes:
         """Return the bytes to encrypt for a value that is not None.
 
@@ -124,40 +98,36 @@ class EncryptedFieldMixin(
         """
         raise NotImplementedError
 
-    def from_plaintext(self, plaintext: bytes) -> Any:
-        """Return the value that `to_plaintext` made `plaintext` of."""
-        raise NotImplementedError
-
     # Declaration
-
-    descriptor_class = EncryptedAttribute
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only=private_only)
         # Of its own, also where an abstract base has one: it opens by the field of this model.
         if isinstance(getattr(cls, self.attname, None), DeferredAttribute):
             setattr(cls, self.attname, self.descriptor_class(self))
-        prepare_saves_of(cls)
-        # The field of an abstract base is copied, with what is cached in it.
-        for cached in _CACHED:
-            self.__dict__.pop(cached, None)
+        storing.prepare_saves_of(cls)
+        self._forget()
+        self.binary = BinaryColumn(self)
+
+    def __copy__(self) -> Any:
+        copied: Any = super().__copy__()
+        copied._forget()
+        return copied
+
+    def _forget(self) -> None:
+        for name in f"{_KEPT_OF_MODEL} {_KEPT_FUNCTIONS}".split():
+            vars(self).pop(name, None)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
         if type(self).__module__.startswith("envelope_fields.fields."):
             path = f"envelope_fields.fields.{type(self).__qualname__}"
-        if self.key is not None:
-            kwargs["key"] = self.key
-        if self.context is not None:
-            kwargs["context"] = self.context
-        if self.previous_contexts:
-            kwargs["previous_contexts"] = self.previous_contexts
-        if self.copy_of is not None:
-            kwargs["copy_of"] = self.copy_of
-        return name, path, args, kwargs
+        options = {option: getattr(self, option) for option in _OPTIONS}
+        given = {option: each for option, each in options.items() if each != _OPTIONS[option]}
+        return name, path, args, {**kwargs, **given}
 
-    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        return [*super().check(**kwargs), *field_checks.check(self)]
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        return [*super().check(**kwargs), *checks.check(self)]
 
     # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
     # columns of applications and migrations, objects for what they hold until they are saved.
@@ -170,8 +140,13 @@ class EncryptedFieldMixin(
             )
         return self.db_default
 
-    def _check_db_default(self, **kwargs: Any) -> list[checks.CheckMessage]:
+    def _check_db_default(self, **kwargs: Any) -> list[CheckMessage]:
         return []  # refused as a whole, by envelope_fields.E014
+
+    @property
+    def masks(self) -> bool:
+        """Whether a value that may not be read is a mask instead of an error."""
+        return self.on_denied == MASK
 
     # Writing
 
@@ -197,10 +172,10 @@ class EncryptedFieldMixin(
 
     def _expression(self, value: Any, instance: Model, add: bool) -> Any:
         if isinstance(value, Mask):
-            if self.null and is_history(self.model):
+            if self.null and tracked_model(self.model) is not None:
                 return None
-            raise masked_in(self, instance, value, add)
-        if expressions.is_json_null(self, value):
+            raise masked_in(self, value, add)
+        if writing.is_json_null(self, value):
             # Still an expression: from 6.0 on, Django reads back what it stands for.
             return Value(Unencrypted(value, instance), output_field=self)
         return value
@@ -213,13 +188,13 @@ class EncryptedFieldMixin(
         if isinstance(value, Kept | StoredEnvelope):
             return self.stored_by(value, connection)
         refuse_mask(self, value)
-        value = placeholder.meant(self, value)
+        value = defaults.meant(self, value)
         prepared = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
         if hasattr(value, "as_sql"):
-            if not expressions.is_json_null(self, value):
-                return expressions.admit(self, value, prepared)
-        elif placeholder.suffices(self, connection):
-            return placeholder.for_no_row(self, connection)
+            if not writing.is_json_null(self, value):
+                return writing.admit(self, value, prepared)
+        elif defaults.suffices(self, connection):
+            return defaults.for_no_row(self, connection)
         del value  # from here on the carrier alone holds it: error reports show variables
         return self.writer(prepared, connection.alias)
 
@@ -230,66 +205,29 @@ class EncryptedFieldMixin(
         del value
         raise refuse(self, "a value cannot be compared with what is stored")
 
-    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
         if callable(self.key):
-            upserts.refuse_other_keys(self, compiler)
-        sql: str = connection.ops.binary_placeholder_sql(value)  # type: ignore[call-arg]  # 6.1's
-        return sql
+            refuse_other_keys(self, compiler)
+        operations: Any = connection.ops
+        return operations.binary_placeholder_sql(value)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
-    ) -> tuple[str, tuple[Any, ...]]:
+    ) -> Any:
         if callable(self.key):
-            upserts.refuse_other_keys(self, compiler)
+            refuse_other_keys(self, compiler)
         operations: Any = connection.ops
-        sql, params = operations.binary_placeholder_sql(value, compiler)
-        return sql, params
+        return operations.binary_placeholder_sql(value, compiler)
 
-    # Reading
 
-    @cached_property
-    def converter(self) -> Reader:
-        """What turns the bytes of this field's column into values."""
-        if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
-            return self.reader
-        return self.from_db_value  # a subclass has something to add
+def _prepared(*, sender: Any, **_: Any) -> None:
+    """Look at a model that is declared: where its rows are noted, and whether it has drafts."""
+    columns = sender._meta.concrete_fields
+    fields = [field for field in columns if isinstance(field, EncryptedFieldMixin)]
+    note_rows(sender, fields)
+    for field in fields:
+        field.has_drafts = field.has_drafts or storing.has_drafts(sender)
 
-    @cached_property
-    def reader(self) -> Reader:
-        """The fast way through: a function for this field alone."""
-        return reader(self)
 
-    @cached_property
-    def verifier(self) -> Reader:
-        """What reads as `reader` does, and counts as no use of the value."""
-        return reader(self, decrypt_to_verify)
-
-    def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
-        """Return the converter by which one query loads objects, with values of a class."""
-        return sealer(self, kind or SealedValue)
-
-    @cached_property
-    def opened(self) -> Callable[[SealedValue], Any]:
-        """What opens a sealed value, when a caller looks at it."""
-        if type(self).from_db_value is EncryptedFieldMixin.from_db_value:
-            return self.opener
-        column = self.get_col(self.model._meta.db_table)  # a subclass has something to add
-
-        def opened(sealed: SealedValue) -> Any:
-            if type(sealed.envelope) is not bytes:  # SQLite stores any type
-                return self.opener(sealed)
-            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
-
-        return opened
-
-    @cached_property
-    def opener(self) -> Callable[[SealedValue], Any]:
-        """The fast way to open one: a function for this field alone."""
-        return opener(self)
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        if not is_column(expression):
-            raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
-        if type(value) is SealedEnvelope:
-            return self.opener(value.sealed)
-        return self.reader(value, expression, connection)
+# Models are declared before any application is ready.
+class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")

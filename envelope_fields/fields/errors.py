@@ -1,14 +1,24 @@
 """What an encrypted field says when it cannot do what it was asked."""
 
+import logging
 from typing import Any, TypeVar
 
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import DatabaseError
 
-from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
-from envelope_fields.fields import placeholder
+from envelope_fields.crypto import envelope, format
+from envelope_fields.exceptions import (
+    DecryptionFailed,
+    EnvelopeError,
+    KeyAccessDenied,
+    MasterKeyNotFound,
+    OpeningNeedsThread,
+)
+from envelope_fields.fields import defaults
 
 _Error = TypeVar("_Error", bound=EnvelopeError)
+
+_logger = logging.getLogger("envelope_fields.fields.sealed")
 
 
 def refuse(field: Any, what: str) -> FieldError:
@@ -22,4 +32,54 @@ def refuse(field: Any, what: str) -> FieldError:
 def named(field: Any, error: _Error) -> _Error:
     """Return the same error, saying at which field it happened."""
     lacks_key = isinstance(error, MasterKeyNotFound) or isinstance(error.__cause__, DatabaseError)
-    return type(error)(f"{field}: {error}{placeholder.advice(field.model) if lacks_key else ''}")
+    return type(error)(f"{field}: {error}{defaults.advice(field.model) if lacks_key else ''}")
+
+
+def unread(field: Any, value: Any, error: Exception) -> Exception:
+    """Return the error for a stored value that cannot be read, naming its field."""
+    try:
+        version_id = format.parse(value).version_id.hex()
+    except EnvelopeError as malformed:
+        return named(field, malformed)
+    if type(error) in (envelope.UnwrapFailed, DecryptionFailed):
+        is_unwrapped = type(error) is DecryptionFailed
+        renamed = " If the field was renamed, name its earlier label in previous_contexts=."
+        return DecryptionFailed(
+            f"{field}: the value under key version {version_id} cannot be decrypted "
+            f"({type(error).__name__}): {error}.{'' if is_unwrapped else renamed}"
+        )
+    return named(field, error) if isinstance(error, EnvelopeError) else error
+
+
+def not_a_value(field: Any, value: bytes, failure: str) -> DecryptionFailed:
+    """Return the error for a plaintext that is not what its field stores."""
+    version_id = format.parse(value).version_id.hex()
+    return DecryptionFailed(
+        f"{field}: the value under key version {version_id} was decrypted and is not what this "
+        f"field stores ({failure}). Was it written by a field of another type?"
+    )
+
+
+def unopened(sealed: Any, error: Exception) -> Exception:
+    """Return the error for a sealed value that a caller looked at, and log it."""
+    field, handle = sealed.field, sealed.handle
+    if isinstance(error, SynchronousOnlyOperation):  # to know the user takes a query, too
+        error = OpeningNeedsThread(f"its principal is not known: {error}")
+    if isinstance(error, ImproperlyConfigured):
+        return located(sealed, type(error)(f"{field}: {error}"))
+    if not isinstance(error, EnvelopeError | TypeError):
+        return located(sealed, error)
+    hint, loaded_by = "", None if handle is None else handle.loaded_by
+    if isinstance(error, KeyAccessDenied) and loaded_by is not None:
+        hint = f" The object was loaded by {loaded_by}."
+    elif isinstance(error, OpeningNeedsThread):
+        hint = f" Use `await obj.arefresh_from_db(fields=[{field.name!r}])`."
+    return located(sealed, unread(field, sealed.envelope, error), hint)
+
+
+def located(sealed: Any, error: Exception, hint: str = "") -> Exception:
+    """Return an error that says in which row a value is, and log it: a template may swallow it."""
+    if isinstance(error, EnvelopeError | ImproperlyConfigured):
+        error = type(error)(f"{error}{hint}{sealed.where()}")
+    _logger.error("A value could not be opened. %s", error)
+    return error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from django.core.exceptions import ValidationError
@@ -53,9 +55,9 @@ class EncryptedJSONField(Typed[Any, Any], EncryptedFieldMixin, models.JSONField)
             return _encode(value)
         return json.dumps(value, cls=self.encoder, allow_nan=False)
 
-    def from_plaintext(self, plaintext: bytes) -> Any:
-        # As text: json.loads() guesses the encoding of bytes, and we wrote UTF-8.
-        return json.loads(plaintext.decode(), cls=self.decoder)
+    @cached_property
+    def from_text(self) -> Callable[[str], Any]:
+        return json.loads if self.decoder is None else partial(json.loads, cls=self.decoder)
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         super().validate(value, model_instance)

@@ -6,24 +6,23 @@ it cannot be written anywhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import Model, QuerySet
-from django.db.models.expressions import Col
-from django.db.models.sql.compiler import SQLInsertCompiler
 from django.utils.translation import gettext_lazy, override
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.fields.columns import SEALED_AS, EncryptedCol
+from envelope_fields.fields.columns import SEALED_AS
 from envelope_fields.fields.sealed import SealedValue, encrypted_fields
 from envelope_fields.keyring import version_of
 from envelope_fields.policy import Action
 from envelope_fields.policy.authorization import may
 
+RAISE, MASK = ON_DENIED = "raise", "mask"
 DOTS = "••••••••"
 MARK = "⚠ "
 CANNOT_BE_OPENED = gettext_lazy("cannot be opened")
@@ -149,7 +148,7 @@ def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
     return chosen
 
 
-def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
+def masked_in(field: Any, mask: Mask, add: bool = False) -> FieldError:
     """Return the error for an object that would be saved with the mask of another value."""
     if add and mask.field_path == field.field_path:
         return FieldError(
@@ -167,6 +166,11 @@ def is_dots(value: Any) -> bool:
     return isinstance(value, str) and value.strip() == DOTS
 
 
+def is_shown(masks: bool, value: Any) -> bool:
+    """Whether a value is what is shown in the place of one, by a field that masks or does not."""
+    return (masks and is_dots(value)) or is_unopened(value)
+
+
 def is_unopened(value: Any) -> bool:
     """Whether a value is what is shown for one that cannot be opened."""
     if not isinstance(value, str) or MARK not in value:
@@ -177,27 +181,28 @@ def is_unopened(value: Any) -> bool:
     return text.startswith((f"{MARK}{CANNOT_BE_OPENED}", f"{MARK}{english}"))
 
 
-class StoredValue:
-    """An expression for what the column of a field holds already."""
+def is_shown_for(field: Any, value: Any, held: SealedValue) -> bool:
+    """Whether a value is what a field showed in the place of the one that an object holds."""
+    if isinstance(value, Mask):
+        same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
+        return bool(same)
+    # Forms, serializers and imports send back what they were shown.
+    if not is_shown(field.masks, value):
+        return False
+    try:
+        return isinstance(held.open(), Mask)
+    except (EnvelopeError, ImproperlyConfigured):
+        return True
 
-    def __init__(self, field: Any) -> None:
-        self.field = field
 
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> StoredCol:
-        return StoredCol(self.field.model._meta.db_table, self.field)
+def refuse_mask(field: Any, value: Any) -> None:
+    """Raise if a value is a mask, where a value is needed.
 
-
-class StoredCol(EncryptedCol):
-    """The column itself, written back into itself.
-
-    Attributes:
-        encrypted_anew: what gives the envelope of a new row, where a raw save inserts one: it does
-            not say so before.
+    Raises:
+        FieldError: it is one.
     """
-
-    encrypted_anew: Callable[[], bytes]
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        if isinstance(compiler, SQLInsertCompiler):
-            return "%s", [self.encrypted_anew()]
-        return Col.as_sql(self, compiler, connection)
+    if isinstance(value, Mask):
+        raise FieldError(
+            f"{field}: the value is masked, because you may not read it. It stays where it is, and "
+            "cannot be written or dumped."
+        )

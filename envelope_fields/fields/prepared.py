@@ -3,12 +3,19 @@
 Django shows a failed statement's variables in its error reports; these show nothing.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Model
+from django.db.models.expressions import Col
+from django.db.models.sql.compiler import SQLInsertCompiler
+
+from envelope_fields.fields.columns import EncryptedCol
 
 
-class _PreparedValue:
+class PreparedValue:
     """Must not be taken for the value: code that makes text of it would store or show that."""
 
     __slots__ = ()
@@ -25,7 +32,7 @@ class _PreparedValue:
         return str(self)
 
 
-class Unencrypted(_PreparedValue):
+class Unencrypted(PreparedValue):
     """A value on its way to be encrypted, and the row that it belongs to."""
 
     __slots__ = ("instance", "value")
@@ -35,7 +42,7 @@ class Unencrypted(_PreparedValue):
         self.instance = instance
 
 
-class Kept(_PreparedValue):
+class Kept(PreparedValue):
     """A sealed value whose column is left alone when its object is saved."""
 
     __slots__ = ("instance", "sealed")
@@ -45,7 +52,7 @@ class Kept(_PreparedValue):
         self.instance = instance
 
 
-class StoredEnvelope(_PreparedValue):
+class StoredEnvelope(PreparedValue):
     """An envelope that a fixture brings for a field, which goes into its column as it is."""
 
     __slots__ = ("envelope", "label")
@@ -53,3 +60,22 @@ class StoredEnvelope(_PreparedValue):
     def __init__(self, envelope: bytes, label: str) -> None:
         self.envelope = envelope
         self.label = label
+
+
+class StoredCol(EncryptedCol):
+    """The column itself, written back into itself.
+
+    Attributes:
+        encrypted_anew: what gives the envelope of a new row, where a raw save inserts one: it does
+            not say so before.
+    """
+
+    encrypted_anew: Callable[[], bytes]
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field.model._meta.db_table, field)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if isinstance(compiler, SQLInsertCompiler):
+            return "%s", [self.encrypted_anew()]
+        return Col.as_sql(self, compiler, connection)

@@ -1,96 +1,238 @@
-"""From the bytes in a column to a value, or to an error that says where and what.
+"""Reading: objects are loaded with sealed values, and their attributes open these.
 
 No exception that leaves here holds a plaintext: neither itself, nor one that it is chained to,
 nor a variable of a frame that it passed.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.crypto import envelope, format
-from envelope_fields.exceptions import (
-    DecryptionFailed,
-    EnvelopeError,
-    KeyAccessDenied,
-    OpeningNeedsThread,
+from envelope_fields.crypto.format import HEADER_BYTES
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.fields.binding import BindingMixin
+from envelope_fields.fields.columns import is_column
+from envelope_fields.fields.errors import located, not_a_value, refuse, unopened, unread
+from envelope_fields.fields.masks import Mask, is_shown_for
+from envelope_fields.fields.prepared import StoredEnvelope
+from envelope_fields.fields.sealed import (
+    MISSING,
+    AssignedValue,
+    BroughtValue,
+    SealedEnvelope,
+    SealedValue,
 )
-from envelope_fields.fields.errors import named
-from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.sealed import SealedValue, log_failure
-from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, load_handle
+from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, decrypt_to_verify, load_handle
 from envelope_fields.policy.principals import bound_actor
 
 Reader = Callable[[Any, Any, Any], Any]
-Decrypt = Callable[[bytes, Sequence[bytes], str], bytes]
+Opener = Callable[[SealedValue], Any]
 
-_header = slice(format.HEADER_BYTES)
-_UNASKED: Any = object()
-
-
-def sealer(field: Any, kind: type[SealedValue]) -> Reader:
-    """Return the converter by which one query loads objects: it opens nothing, and raises nothing.
-
-    Handles are kept for the query, so that a value costs no more than a look into a dictionary;
-    and for the one who loads, who may be another by the next row.
-    """
-    field_path = field.field_path
-    known: dict[Any, Handle | None] = {}
-    loader = bound_actor()
-
-    def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
-        nonlocal loader
-        if value is None:
-            return None
-        if bound_actor() is not loader:
-            known.clear()
-            loader = bound_actor()
-        header = value[_header] if type(value) is bytes else None  # SQLite stores any type
-        handle = known.get(header, _UNASKED)
-        if handle is _UNASKED or (
-            handle is not None
-            and (
-                monotonic() >= handle.table.half_life
-                or (handle.facts is not None and handle.facts is not handle.table.facts)
-            )
-        ):
-            handle = known[header] = load_handle(header, field_path)
-        return kind(field, value, handle)
-
-    return seal
+_HEADER = slice(HEADER_BYTES)
+_new = object.__new__
 
 
-def opener(field: Any) -> Callable[[SealedValue], Any]:
-    """Return what opens the sealed values of a field."""
-    contexts, from_plaintext = field.contexts, field.from_plaintext
-    field_path, masks = field.field_path, field.masks
+class EncryptedAttribute(DeferredAttribute):
+    """The attribute of an encrypted field: it opens what the object holds, and keeps the value."""
 
-    def open_sealed(sealed: SealedValue) -> Any:
+    field: Any
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field)
+        self._name = field.attname
+        self._field_that_opens: Any = None if field.masks else field
+        # The attribute that has the primary key; none where it takes several, or comes later.
+        self.row_name: str | None = None
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None:
+            return self
+        data, name = instance.__dict__, self._name
         try:
-            plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
-        except (EnvelopeError, TypeError) as error:
-            if masks and isinstance(error, KeyAccessDenied):
-                return Mask(sealed)
-            raise _unopened(sealed, error) from error
-        except SynchronousOnlyOperation as error:  # to know the user takes a query, too
-            raise _unopened(
-                sealed, OpeningNeedsThread(f"its principal is not known: {error}")
-            ) from error
-        except Exception as error:  # settings, a broken transaction: they are logged, too
-            raise _located(sealed, error) from error.__cause__
+            held = data[name]
+        except KeyError:
+            held = MISSING
+        # Most are, and it is the fast way. What another field opens may be a mask.
+        if type(held) is SealedValue and held.field is self._field_that_opens:
+            value = data[name] = held.field.opened(held)
+            return value
+        if held is MISSING:
+            super().__get__(instance, cls)  # it was deferred, and is loaded now
+            held = data[name]
+        if not isinstance(held, SealedValue):
+            return held
+        value = held.open()
+        if held.is_replaced and not isinstance(value, Mask):
+            data[name] = value
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        data = instance.__dict__
+        if type(value) is not SealedValue or value.row is not MISSING:
+            value = self._assigned(instance, value)
+        elif self.row_name in data:  # it is being loaded
+            value.row = data[self.row_name]
+        data[self._name] = value
+
+    def _assigned(self, instance: Any, value: Any) -> Any:
+        """Return what an object holds when it is given a value."""
+        data, held = instance.__dict__, instance.__dict__.get(self._name)
+        if isinstance(value, SealedValue):
+            if value.row is MISSING:
+                value.belongs_to(data)
+            elif type(value) is SealedValue and value is not held:
+                # Django makes objects of rows in this way, too.
+                is_new = instance._state.adding and self._name not in data
+                return value if is_new else value.as_kind(AssignedValue)
+            return value
+        if type(value) is StoredEnvelope:
+            return BroughtValue(self.field, value.envelope)
+        if isinstance(held, SealedValue) and is_shown_for(self.field, value, held):
+            return held  # what was shown in the place of the value does not replace it
+        return value.sealed if isinstance(value, Mask) else value
+
+    def __delete__(self, instance: Any) -> None:
         try:
-            return from_plaintext(plaintext)
-        except Exception as error:  # a decoder may raise anything, with the plaintext in it
-            failure = type(error).__name__
-        del plaintext
-        raise _located(sealed, _not_a_value(field, sealed.envelope, failure))
+            del instance.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
 
-    return open_sealed
+    def fetch_many(self, instances: Iterable[Any]) -> None:
+        """Load the values of several objects at once, and open none (Django 6.1)."""
+        lacking = [
+            each for each in instances if self._name not in each.__dict__ and each._is_pk_set()
+        ]
+        if not lacking:
+            return
+        manager = self.field.model._base_manager.using(lacking[0]._state.db)
+        found = manager.only(self._name).in_bulk([each.pk for each in lacking])
+        for each in lacking:
+            if each.pk in found:
+                each.__dict__[self._name] = found[each.pk].__dict__[self._name]
 
 
-def reader(field: Any, decrypt: Decrypt = decrypt) -> Reader:
+class ReadingMixin(BindingMixin):
+    """Turns the bytes in a field's column into values, sealed or opened."""
+
+    masks: Any
+
+    def from_text(self, text: str) -> Any:
+        """Return a value of the text that its plaintext is, where that is UTF-8."""
+        raise NotImplementedError
+
+    def from_plaintext(self, plaintext: bytes) -> Any:
+        """Return the value that `to_plaintext` made `plaintext` of."""
+        return self.from_text(plaintext.decode())
+
+    @property
+    def converter(self) -> Reader:
+        """What turns the bytes of this field's column into values."""
+        # A subclass has something to add where it has a method of its own.
+        return self.reader if self._reads_plainly else self.from_db_value
+
+    @cached_property
+    def _reads_plainly(self) -> bool:
+        return type(self).from_db_value is ReadingMixin.from_db_value
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        if not is_column(expression):
+            raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
+        if type(value) is SealedEnvelope:
+            return self._opener(value.sealed)
+        return self.reader(value, expression, connection)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The fast way through: a function for this field alone."""
+        return reader(self)
+
+    @cached_property
+    def verifier(self) -> Reader:
+        """What reads as `reader` does, and counts as no use of the value."""
+        return reader(self, decrypt_to_verify)
+
+    @cached_property
+    def opened(self) -> Opener:
+        """What opens a sealed value, when a caller looks at it."""
+        if self._reads_plainly:
+            return self._opener
+        column = self.get_col(self.model._meta.db_table)
+
+        def opened(sealed: SealedValue) -> Any:
+            if type(sealed.envelope) is not bytes:  # SQLite stores any type
+                return self._opener(sealed)
+            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
+
+        return opened
+
+    @cached_property
+    def _opener(self) -> Opener:
+        contexts, from_plaintext = self.contexts, self.from_plaintext
+        field_path, masks = self.field_path, self.masks
+
+        def open_sealed(sealed: SealedValue) -> Any:
+            try:
+                plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
+            except Exception as error:
+                if masks and isinstance(error, KeyAccessDenied):
+                    return Mask(sealed)
+                problem = unopened(sealed, error)
+                if problem is error:
+                    raise
+                raise problem from error
+            try:
+                return from_plaintext(plaintext)
+            except Exception as error:  # a decoder may raise anything, with the plaintext in it
+                failure = type(error).__name__
+            del plaintext
+            raise located(sealed, not_a_value(self, sealed.envelope, failure))
+
+        return open_sealed
+
+    def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
+        """Return the converter by which one query loads objects: it opens and raises nothing.
+
+        Handles are kept for the query, so that a value costs no more than a look into a
+        dictionary; and for the one who loads, who may be another by the next row.
+        """
+        known: dict[Any, Handle | None] = {}
+        context, field_path = self.contexts[0], self.field_path
+        loader, kind = bound_actor(), kind or SealedValue
+
+        def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
+            nonlocal loader
+            if value is None:
+                return None
+            if bound_actor() is not loader:
+                known.clear()
+                loader = bound_actor()
+            header = value[_HEADER] if type(value) is bytes else None  # SQLite stores any type
+            try:
+                handle = known[header]
+                is_stale = handle is not None and (
+                    monotonic() >= handle.table.half_life
+                    or (handle.facts is not handle.table.facts and handle.facts is not None)
+                )
+            except KeyError:
+                is_stale = True
+            if is_stale:
+                handle = known[header] = load_handle(header, context, field_path)
+            sealed = _new(kind)  # as by its constructor, without a call: this is for every value
+            sealed.field = self
+            sealed.envelope = value
+            sealed.handle = handle
+            sealed.row = MISSING
+            return sealed
+
+        return seal
+
+
+def reader(field: Any, decrypt: Callable[..., bytes] = decrypt) -> Reader:
     """Return the converter of a field's column where values are wanted, and not objects.
 
     Args:
@@ -108,63 +250,12 @@ def reader(field: Any, decrypt: Decrypt = decrypt) -> Reader:
         except (EnvelopeError, TypeError) as error:
             if masks and isinstance(error, KeyAccessDenied):
                 return Mask(SealedValue(field, value))
-            raise _unread(field, value, error) from error
+            raise unread(field, value, error) from error
         try:
             return from_plaintext(plaintext)
         except Exception as error:  # a decoder may raise anything, with the plaintext in it
             failure = type(error).__name__
         del plaintext
-        raise _not_a_value(field, value, failure)
+        raise not_a_value(field, value, failure)
 
     return read
-
-
-def _unopened(sealed: SealedValue, error: Exception) -> Exception:
-    """Return the error for a sealed value that a caller looked at."""
-    problem = _unread(sealed.field, sealed.envelope, error)
-    loaded_by = None if sealed.handle is None else sealed.handle.loaded_by
-    if isinstance(error, KeyAccessDenied) and loaded_by is not None:
-        return _located(sealed, problem, f" The object was loaded by {loaded_by}.")
-    if isinstance(error, OpeningNeedsThread):
-        name = sealed.field.name
-        return _located(sealed, problem, f" Use `await obj.arefresh_from_db(fields=[{name!r}])`.")
-    return _located(sealed, problem)
-
-
-def _located(sealed: SealedValue, error: Exception, what: str = "") -> Exception:
-    """Return an error that says in which row the value is, and log it."""
-    if isinstance(error, ImproperlyConfigured):
-        error = type(error)(f"{sealed.field}: {error}")
-    if isinstance(error, EnvelopeError | ImproperlyConfigured):
-        error = type(error)(f"{error}{what}{sealed.where()}")
-    log_failure(error)
-    return error
-
-
-def _unread(field: Any, value: Any, error: Exception) -> Exception:
-    """Return the error for a stored value that cannot be read, naming its field."""
-    try:
-        parsed = format.parse(value)
-    except EnvelopeError as malformed:
-        return named(field, malformed)
-    if type(error) in (envelope.UnwrapFailed, DecryptionFailed):
-        return _undecrypted(field, parsed.version_id.hex(), error)
-    return named(field, error) if isinstance(error, EnvelopeError) else error
-
-
-def _undecrypted(field: Any, version_id: str, cause: Exception) -> DecryptionFailed:
-    renamed = ""
-    if isinstance(cause, envelope.UnwrapFailed):
-        renamed = " If the field was renamed, name its earlier label in previous_contexts=."
-    return DecryptionFailed(
-        f"{field}: the value under key version {version_id} cannot be decrypted "
-        f"({type(cause).__name__}): {cause}.{renamed}"
-    )
-
-
-def _not_a_value(field: Any, value: bytes, failure: str) -> DecryptionFailed:
-    version_id = format.parse(value).version_id.hex()
-    return DecryptionFailed(
-        f"{field}: the value under key version {version_id} was decrypted and is not what this "
-        f"field stores ({failure}). Was it written by a field of another type?"
-    )

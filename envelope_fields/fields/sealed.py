@@ -8,8 +8,6 @@ column alone.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, NoReturn
 
@@ -21,8 +19,6 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.keyring import Handle, version_of
-
-_logger = logging.getLogger(__name__)
 
 MISSING: Any = object()
 
@@ -43,11 +39,13 @@ class SealedValue:
     __slots__ = ("envelope", "field", "handle", "row")
     is_replaced = True  # by the value, in the object, once that is opened
 
-    def __init__(self, field: Any, envelope: bytes, handle: Handle | None = None) -> None:
+    def __init__(
+        self, field: Any, envelope: bytes, handle: Handle | None = None, row: Any = MISSING
+    ) -> None:
         self.field = field
         self.envelope = envelope
         self.handle = handle
-        self.row: Any = MISSING
+        self.row = row
 
     def open(self) -> Any:
         """Return the value, or its mask, for the principal who is bound to this code.
@@ -59,9 +57,7 @@ class SealedValue:
 
     def as_kind(self, kind: type[SealedValue]) -> SealedValue:
         """Return the same value as one of another class."""
-        value = kind(self.field, self.envelope, self.handle)
-        value.row = self.row
-        return value
+        return kind(self.field, self.envelope, self.handle, self.row)
 
     def belongs_to(self, data: dict[str, Any]) -> None:
         """Note the row of the object with these attributes, if its primary key is there yet."""
@@ -86,19 +82,14 @@ class SealedValue:
             return None
         return Kept(self, instance)
 
-    def as_text(self, field: Any, instance: Model) -> str | None:
+    def as_text(self) -> str | None:
         """Return its envelope as text where a dump has that as it is; None where it is opened."""
         return None
 
     def _has_moved(self, field: Any, instance: Model) -> bool:
-        return self._is_of_another(field, instance) or self._has_another_key(field, instance)
-
-    def _is_of_another(self, field: Any, instance: Model) -> bool:
-        """Whether the object stands for another row than it was loaded from."""
-        return bool(self.row != field.row_of(instance))
-
-    def _has_another_key(self, field: Any, instance: Model) -> bool:
-        """Whether the row chooses another key by now, such as that of another tenant."""
+        """Whether the object stands for another row, or that for another key, than when loaded."""
+        if self.row != field.row_of(instance):
+            return True
         if not callable(field.key):
             return False
         alias = field.key(instance)
@@ -131,9 +122,9 @@ class SealedValue:
 
     def __reduce__(self) -> Any:
         # No handle: the principal who loads the pickle is asked for again.
-        row = None if self.row is MISSING else (self.row,)
+        row = () if self.row is MISSING else (self.row,)
         names = self.field.model._meta.label, self.field.name
-        return _unpickled, (type(self), names, self.envelope, row)
+        return _unpickled, (type(self), names, self.envelope, *row)
 
     def __copy__(self) -> SealedValue:
         return self
@@ -185,68 +176,57 @@ class BroughtValue(SealedValue):
     Code that looks at the object meanwhile, such as a receiver of `pre_save`, finds the value;
     its key may come later in the fixture.
 
+    Attributes:
+        value: in a list, the value, if code has looked.
     """
 
-    __slots__ = ("_seen",)
-
-    @property
-    def value(self) -> list[Any]:
-        """The value, in a list, if code has looked."""
-        return self._seen
-
+    __slots__ = ("value",)
     is_replaced = False
 
-    def __init__(self, field: Any, envelope: bytes, handle: Handle | None = None) -> None:
-        super().__init__(field, envelope, handle)
-        self._seen: list[Any] = []
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.value: list[Any] = []
 
     def open(self) -> Any:
-        if not self._seen:
+        if not self.value:
             value = super().open()
-            if self.field.is_mask(value):  # another principal may look next
+            if getattr(value, "sealed", None) is self:  # a mask: another principal may look next
                 return value
-            self._seen.append(value)
-        return self._seen[0]
+            self.value.append(value)
+        return self.value[0]
 
     def prepared(self, field: Any, instance: Model, add: bool) -> Any:
         if self._is_changed():
-            return Unencrypted(self._seen[0], instance)
+            return Unencrypted(self.value[0], instance)
         return StoredEnvelope(self.envelope, self.field.label)
 
-    def as_text(self, field: Any, instance: Model) -> str | None:
+    def as_text(self) -> str | None:
         return None if self._is_changed() else layout.encode_text(self.envelope)
 
     def __deepcopy__(self, memo: Any) -> SealedValue:
         copied: Any = self.as_kind(type(self))
-        copied._seen.extend(deepcopy(self._seen, memo))
+        copied.value.extend(deepcopy(self.value, memo))
         return copied  # type: ignore[no-any-return]  # of this class
 
     def __reduce__(self) -> Any:
-        return *super().__reduce__(), (None, {"_seen": self._seen})  # it may have been changed
+        return *super().__reduce__(), (None, {"value": self.value})  # it may have been changed
 
     def saved(self, row: Any) -> Any:
         """Return what an object holds in its place when its row has been written."""
-        if self._seen:
-            return self._seen[0]
-        value = SealedValue(self.field, self.envelope)
-        value.row = row
-        return value
+        return self.value[0] if self.value else SealedValue(self.field, self.envelope, None, row)
 
     def _is_changed(self) -> bool:
-        if not self._seen or self._seen[0].__hash__ is not None:  # a text cannot be changed
+        if not self.value or self.value[0].__hash__ is not None:  # a text cannot be changed
             return False
         to_plaintext = self.field.to_plaintext
-        return bool(to_plaintext(self._seen[0]) != to_plaintext(super().open()))
+        return bool(to_plaintext(self.value[0]) != to_plaintext(super().open()))
 
 
 def _unpickled(
-    kind: type[SealedValue], names: tuple[str, str], envelope: bytes, row: tuple[Any] | None
+    kind: type[SealedValue], names: tuple[str, str], envelope: bytes, row: Any = MISSING
 ) -> SealedValue:
     label, name = names
-    value = kind(apps.get_model(label)._meta.get_field(name), envelope)
-    if row is not None:
-        value.row = row[0]
-    return value
+    return kind(apps.get_model(label)._meta.get_field(name), envelope, None, row)
 
 
 def sealed_in(instance: Model, field: Any) -> SealedValue | None:
@@ -255,31 +235,6 @@ def sealed_in(instance: Model, field: Any) -> SealedValue | None:
     return held if isinstance(held, SealedValue) else None
 
 
-def log_failure(error: Exception) -> None:
-    """Log that a value could not be opened, since a template may swallow the error."""
-    _logger.error("A value could not be opened. %s", error)
-
-
-def open_values(objects: Iterable[Model], *fields: str) -> None:
-    """Open encrypted values of objects now, instead of when a caller looks at them.
-
-    Args:
-        objects: objects that were loaded.
-        *fields: the names of encrypted fields; without them, all that were not deferred.
-
-    Raises:
-        EnvelopeError: one does not open, or not for this principal.
-    """
-    for instance in objects:
-        names = fields or [
-            field.attname
-            for field in encrypted_fields(instance)
-            if field.attname in instance.__dict__
-        ]
-        for name in names:
-            getattr(instance, name)
-
-
-def encrypted_fields(instance: Model) -> list[Any]:
-    """Return the encrypted fields of an object."""
-    return [field for field in instance._meta.concrete_fields if hasattr(field, "to_plaintext")]
+def encrypted_fields(model: Any) -> list[Any]:
+    """Return the encrypted fields of a model, or of the model of an object."""
+    return [field for field in model._meta.concrete_fields if hasattr(field, "to_plaintext")]

@@ -1,13 +1,17 @@
-"""What objects hand on to be stored: envelopes that come from outside, and what fixtures bring.
+"""Envelopes that come from outside: what fixtures and drafts bring, and are given.
 
-Envelopes of fixtures and revisions go into a column as they are. Their saves ask no field, but the
-attributes, for what to store; so an object holds prepared values while it is saved as it is, and
-its own before and after.
+They go into a column as they are. Raw saves ask no field, but the attributes, for what to store; so
+an object holds prepared values while it is saved as it is, and its own before and after.
+
+Drafts, those of django-modelcluster and Wagtail, are rows kept as text, and made of it again by
+`to_python()` and the constructor, where nothing else passes the text of an envelope: forms and
+serializers refuse it as a value before.
 """
 
-from collections.abc import Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial, wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -15,15 +19,21 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from envelope_fields.crypto import format, format as layout
+from envelope_fields.crypto import format
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.fields import stand_ins
-from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.errors import named
-from envelope_fields.fields.masking import refuse_mask
-from envelope_fields.fields.masks import StoredCol
-from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import BroughtValue, SealedValue, encrypted_fields, sealed_in
+from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
+from envelope_fields.fields.prepared import (
+    Kept,
+    PreparedValue,
+    StoredCol,
+    StoredEnvelope,
+    Unencrypted,
+)
+from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed_in
+from envelope_fields.fields.types import FieldBase
+from envelope_fields.fields.validation import is_envelope
+from envelope_fields.fields.writing import is_json_null
 from envelope_fields.keyring import WRITE_FIELD, refuse_uncommitted, refused, version_of
 from envelope_fields.models import KeyState
 
@@ -46,7 +56,7 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
             not committed, and goes to another database; or the keys' database could not be read.
     """
     try:
-        version = version_of(layout.parse(stored.envelope).version_id)
+        version = version_of(format.parse(stored.envelope).version_id)
         refuse_uncommitted(version, using)
     except MasterKeyNotFound:
         return stored.envelope
@@ -66,30 +76,17 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
     return stored.envelope
 
 
-class StoringMixin(BindingMixin):
-    """Takes envelopes that a fixture brings, and gives them to one that is dumped.
+class StoringMixin(FieldBase):
+    """Takes envelopes that a fixture or a draft brings, and gives them to one that is dumped."""
 
-    From elsewhere, nothing is taken that only stands for a value.
-    """
-
+    has_drafts = False
+    label: Any
     writer: Any
 
-    @cached_property
-    def validators(self) -> list[Any]:
-        # Serializers have these alone, where forms have clean().
-        return [*super().validators, stand_ins.Validator(self)]
-
     def to_python(self, value: Any) -> Any:
-        if isinstance(value, stand_ins.BYTES):  # Django would store their repr
-            stand_ins.refuse(self, value)
+        if self.has_drafts and isinstance(value, str) and is_envelope(value):
+            return StoredEnvelope(format.decode_text(value.strip()), self.label)
         return super().to_python(value)
-
-    def clean(self, value: Any, model_instance: Model | None) -> Any:
-        if type(value) is StoredEnvelope:
-            return value
-        value = value.value if type(value) is Unencrypted else value
-        stand_ins.Validator(self)(value)
-        return super().clean(value, model_instance)
 
     def value_from_object(self, obj: Model) -> Any:
         value = super().value_from_object(obj)
@@ -109,7 +106,7 @@ class StoringMixin(BindingMixin):
         encrypted_anew = partial(self._encrypted_anew, prepared, connection.alias)
         if connection.alias != router.db_for_write(type(instance), instance=instance):
             return encrypted_anew()
-        column = StoredCol(self.model._meta.db_table, self)
+        column = StoredCol(self)
         column.encrypted_anew = encrypted_anew
         return column
 
@@ -128,8 +125,11 @@ class StoringMixin(BindingMixin):
 
     def value_to_string(self, obj: Model) -> Any:
         """Return the value as the text of an envelope, as fixtures hold it, or None for NULL."""
+        # No name here holds the value: an error report would show it.
+        if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
+            return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         sealed = sealed_in(obj, self)
-        text = None if sealed is None else sealed.as_text(self, obj)
+        text = None if sealed is None else sealed.as_text()
         if text is not None:
             return text
         refuse_mask(self, self.value_from_object(obj))
@@ -140,6 +140,23 @@ class StoringMixin(BindingMixin):
             return format.encode_text(prepared.value.envelope)
         # The text leaves the database, and must not outlive a key that is rolled back.
         return format.encode_text(self.writer(prepared, None))
+
+
+def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
+    """Return the text of the envelope of a value that the principal may not read."""
+    if mask.sealed.prepared(field, obj, add=False) is None:
+        raise masked_in(field, mask)
+    return format.encode_text(mask.sealed.envelope)
+
+
+def has_drafts(model: Any) -> bool:
+    """Whether drafts of a model are kept, its own or within those of a parent."""
+    if hasattr(model, "from_serializable_data"):
+        return True
+    cluster = sys.modules.get("modelcluster.fields")
+    return cluster is not None and any(
+        isinstance(field, cluster.ParentalKey) for field in model._meta.fields
+    )
 
 
 def prepare_saves_of(model: Any) -> None:
@@ -154,7 +171,8 @@ def prepare_saves_of(model: Any) -> None:
     @wraps(original)
     def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
         if raw:
-            with _prepared_values_in(self):
+            fields = [field for field in encrypted_fields(self) if field.attname in vars(self)]
+            with prepared_in([(field, self) for field in fields], _prepared_raw):
                 saved = original(self, raw, *args, **kwargs)
         else:
             saved = original(self, raw, *args, **kwargs)
@@ -168,31 +186,41 @@ def prepare_saves_of(model: Any) -> None:
 
 
 @contextmanager
-def _prepared_values_in(instance: Model) -> Iterator[None]:
-    held = instance.__dict__
-    fields = [field for field in encrypted_fields(instance) if field.attname in held]
+def prepared_in(
+    held: Collection[tuple[Any, Any]], prepared: Callable[[Any, Any], Any]
+) -> Iterator[None]:
+    """Have objects hold what is written of their values, and the values before and after.
+
+    Args:
+        held: fields, each with an object that holds a value of it.
+        prepared: returns what is written of the value, given these two.
+    """
     # As prepared values, since error reports show the variables of each frame.
-    before = {field.attname: Unencrypted(held[field.attname], instance) for field in fields}
-    for field in fields:
-        held[field.attname] = _prepared(field, held[field.attname], instance)
+    before = [(field, Unencrypted(vars(row)[field.attname], row)) for field, row in held]
     try:
+        for field, row in held:
+            vars(row)[field.attname] = prepared(field, row)
         yield
     finally:
-        held.update((name, prepared.value) for name, prepared in before.items())
+        for field, value in before:
+            vars(value.instance)[field.attname] = value.value
 
 
-def _prepared(field: Any, value: Any, instance: Model) -> Any:
-    if isinstance(value, BroughtValue):
-        return value.prepared(field, instance, add=True)
-    if isinstance(value, SealedValue):
-        prepared = value.prepared(field, instance, add=False)
-        if prepared is not None:
-            return prepared
-        value = value.open()
-    is_prepared = value is None or isinstance(value, StoredEnvelope | Unencrypted | Kept)
-    if is_prepared or hasattr(value, "resolve_expression"):
-        return value
-    return Unencrypted(value, instance)
+def _prepared_raw(field: Any, row: Any) -> Any:
+    sealed = sealed_in(row, field)
+    if sealed is None:
+        return carried(field, Unencrypted(vars(row)[field.attname], row))
+    prepared = sealed.prepared(field, row, add=False)
+    return carried(field, Unencrypted(sealed.open(), row)) if prepared is None else prepared
+
+
+def carried(field: Any, prepared: Unencrypted) -> Any:
+    """Return a value that is to be encrypted in its carrier, and others as they are."""
+    if prepared.value is None or isinstance(prepared.value, PreparedValue):
+        return prepared.value
+    is_expression = hasattr(prepared.value, "resolve_expression")
+    is_encrypted = not is_expression or is_json_null(field, prepared.value)
+    return prepared if is_encrypted else prepared.value
 
 
 def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:

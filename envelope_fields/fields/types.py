@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, overload
 
+from django.db.models import Field
+
 KeyChoice = str | Callable[[Any], str] | None
 OnDenied = Literal["raise", "mask"]
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     # Every checker has it; the one of Python itself has default= from 3.13 on.
     from typing_extensions import TypeVar
 
-    from envelope_fields.fields.attribute import EncryptedAttribute
+    from envelope_fields.fields.reading import EncryptedAttribute
+
+    FieldBase = Field[Any, Any]
 
     Set = TypeVar("Set", contravariant=True, default=Any)  # what may be assigned
     Get = TypeVar("Get", covariant=True, default=Any)  # what the attribute gives
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
         def __set__(self, instance: Any, value: Set) -> None: ...
 
 else:
+    FieldBase = object  # of mixins: the field class comes after them
     Set = Get = Any
 
     class Typed:

@@ -256,11 +256,7 @@ def _deleted(*, instance: Model, **_: Any) -> None:
 def _remove(deleted: Grantee, name: str) -> None:
     """Remove the grants of a grantee, also a last one, which is void."""
     using = configuration().database
-    rows = (
-        KeyGrant.objects.using(using)
-        .filter(grantees.granted_to(deleted))
-        .select_related("master_key")
-    )
+    rows = grantees.stored_grants().filter(grantees.granted_to(deleted))
     with audit.prepared(using), transaction.atomic(using=using):
         # All of them before the first event: `revoke` locks one before the head of the trail, too.
         named = [grant for grant in rows.order_by("pk") if grantee(grant) == deleted]

@@ -200,15 +200,19 @@ def list_grants(key: Key | None = None, to: Any = None) -> list[ListedGrant]:
         MasterKeyNotFound: there is no such key.
         TypeError, ValidationError: `to` is neither a user nor a group, or is gone.
     """
-    using = configuration().database
-    rows = KeyGrant.objects.using(using).select_related("master_key")
+    rows = stored_grants()
     if key is not None:
-        rows = rows.filter(master_key=found_key(using, key))
+        rows = rows.filter(master_key=found_key(rows.db, key))
     named = None if to is None else grantee_of(to)
     if named is not None:
         rows = rows.filter(granted_to(named))
     found = rows.order_by("master_key__alias", "pk")
     return described([row for row in found if named in (None, grantee(row))])
+
+
+def stored_grants() -> QuerySet[KeyGrant]:
+    """Return all rows of grants, with their keys."""
+    return KeyGrant.objects.using(configuration().database).select_related("master_key")
 
 
 def described(grants: list[KeyGrant]) -> list[ListedGrant]:

@@ -9,30 +9,16 @@ decrypted with them.
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.derived import refuse_uncommitted
-from envelope_fields.keyring.handles import Handle
+from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version, identify_version
-from envelope_fields.keyring.table import BOUND, cache_seconds
-from envelope_fields.keyring.uses import (
-    WRITE_FIELD,
-    Harvest,
-    Purpose,
-    UseCount,
-    harvest,
-    harvest_uses,
-    here,
-    on_first_use,
-    on_refused,
-    refused,
-)
+from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
-    decrypt_sealed,
     decrypt_to_verify,
     encrypt,
     encrypt_for,
-    load_handle,
     version_of,
 )
 from envelope_fields.keyring.wrapping import (
@@ -43,13 +29,9 @@ from envelope_fields.keyring.wrapping import (
 )
 
 __all__ = [
-    "BOUND",
     "WRITE_FIELD",
     "Handle",
-    "Harvest",
     "Purpose",
-    "UseCount",
-    "cache_seconds",
     "check_root_key",
     "check_version",
     "decrypt",
@@ -62,16 +44,12 @@ __all__ = [
     "forget",
     "generate_audit_key",
     "generate_version",
-    "harvest",
-    "harvest_uses",
     "has_audit_key",
     "here",
     "identify_version",
     "load_handle",
     "mac",
-    "on_first_use",
     "on_refresh",
-    "on_refused",
     "open_audit_key",
     "refuse_uncommitted",
     "refused",

@@ -198,6 +198,7 @@ def _users_changed() -> None:
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
+materials.on_drop(forget)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 
 

@@ -7,9 +7,10 @@ eviction, with a refusal, with a change of a key, of grants or of users, and wit
 
 import os
 from asyncio import get_running_loop
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from time import monotonic
+from typing import Any
 from weakref import WeakSet
 
 from asgiref.sync import SyncToAsync
@@ -18,19 +19,31 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.envelope import UnwrapFailed, decrypt_bound
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.keyring import cache, rows
+from envelope_fields.keyring import cache, materials
+from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
+from envelope_fields.keyring.derived import derived, known_key
+from envelope_fields.keyring.rows import KeyRow
 from envelope_fields.keyring.table import Table
-from envelope_fields.keyring.uses import READ_FIELD, Uses, counted
+from envelope_fields.keyring.uses import READ_FIELD, counted, here
+from envelope_fields.keyring.values import decrypt, decrypted
+from envelope_fields.models import key_changes
 from envelope_fields.policy import authorization
 from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_state
-from envelope_fields.policy.data import KeyPolicy, PolicyData
+from envelope_fields.policy.data import KeyPolicy
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 from envelope_fields.policy.requests import in_flight
 
 # For keys that every principal may use it is never looked up who that is.
 _ANY_PRINCIPAL = "any"
+_UNBOUND, _UNBOUND_IN_REQUEST = "unbound", "unbound in a request"
+
+_Wanted = tuple[bytes, bytes, str]  # version id, context and field path
+
+_DERIVATION = slice(layout.DERIVATION_BYTES)
 
 
 class Handle:
@@ -42,15 +55,24 @@ class Handle:
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.
-        uses: of the key version; not set before a value is opened.
+        additional_data: what data keys of the field are wrapped with: header and context.
     """
 
-    uses: Uses
-    __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table", "uses")
+    __slots__ = (
+        "_loaded_by",
+        "additional_data",
+        "admitted",
+        "facts",
+        "row",
+        "serves_everybody",
+        "table",
+    )
 
-    def __init__(self, table: Table, facts: PolicyData, row: rows.KeyRow, field_path: str) -> None:
+    def __init__(self, table: Table, row: KeyRow, context: bytes, field_path: str) -> None:
+        facts = table.facts
         self.table = table
         self.row = row
+        self.additional_data = layout.header(row.state.version_id) + context
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.facts = None if table.is_of_transaction else facts
         self._loaded_by: Principal | None = None
@@ -69,11 +91,6 @@ class Handle:
             self._loaded_by = current_principal()
             may = authorization.is_allowed(attempt, policy, facts, configuration().database)
             self.admitted = authorization.known_actor() if may else None
-
-    def begin_uses(self) -> Uses:
-        """Return the uses of the key version, when the first value is opened."""
-        self.uses = counted(self.row.state.version_id, READ_FIELD)
-        return self.uses
 
     def opens(self) -> bool:
         """Whether it opens values for the caller, with nothing to ask."""
@@ -99,50 +116,69 @@ class Handle:
         return str(self._loaded_by or "code that no principal was bound to")
 
 
-def kept(table: Table, version_id: bytes, field_path: str) -> Handle | None:
-    """Return the handle that serves the caller and was made before, if it is seen at a glance."""
-    under = _ANY_PRINCIPAL if bound_actor() is not None else _under_unbound()
-    found: Handle | None = table.handles.get((version_id, field_path, under))
-    return found if found is not None and found.facts is table.facts else None
-
-
-def handle(table: Table, version_id: bytes, field_path: str) -> Handle | None:
-    """Return what a value that is loaded now is opened with.
+def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
+    """Return what a value that is loaded now is opened with later. It raises nothing.
 
     Args:
-        table: what is known of keys; it may have to be read from the database.
-        version_id: of the key version, as the envelope names it.
+        header: the first 9 bytes of the envelope, or whatever is stored in its place.
+        context: what values of the field are bound to; others are tried when it does not open.
         field_path: `app.model.field`.
 
     Returns:
-        A handle; None where the key is not known or may not be used: it is asked for again, and
-        an error raised, when a caller looks at the value. None, too, where nothing is kept.
+        A handle, which is alive for half of `KEY_CACHE_SECONDS` at least; None where the key is
+        not known or may not be used: it is asked for again, and an error raised, when a caller
+        looks at the value.
     """
+    here.came = True
+    if type(header) is not bytes or header[:1] != layout.FORMAT_VERSION:
+        return None
+    if uncommitted and key_changes.uncommitted():
+        return None
+    wanted, found = (header[1:], context, field_path), None
+    if not uncommitted and monotonic() < known.table.half_life:
+        found = _seen_at_a_glance(known.table, wanted)
+    try:
+        found = found or _made(table_to_load_by(), wanted)
+        if found is not None and found.admitted is not None and _event_loop_waits():
+            materials.opened(found.row)  # now, since a root key cannot be asked in the event loop
+    except (EnvelopeError, ImproperlyConfigured):
+        pass  # what is wrong is raised when a caller looks
+    return found
+
+
+def _seen_at_a_glance(table: Table, wanted: _Wanted) -> Handle | None:
+    """Return the handle that serves the caller and was made before."""
+    if bound_actor() is not None:
+        loader = _ANY_PRINCIPAL
+    else:
+        loader = _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
+    found: Handle | None = table.handles.get((wanted, loader))
+    return found if found is not None and found.facts is table.facts else None
+
+
+def _made(table: Table, wanted: _Wanted) -> Handle | None:
+    """Return a handle of what a table knows or reads; None where nothing is kept."""
     if monotonic() >= table.deadline:
         return None
-    try:
-        with _transaction_kept_usable():
-            row = table.version(version_id)
-            which = (version_id, field_path, _kept_under(table.policy(row.state.key_id)))
-            found = table.handles.get(which)
-            if found is None or found.facts not in (None, table.facts):
-                found = Handle(table, table.facts, row, field_path)
-                if which[-1] is not None:
-                    table.keep_handle(which, found)
+    with _transaction_kept_usable():
+        version_id, context, field_path = wanted
+        row = table.version(version_id)
+        loader = _loader(table.policy(row.state.key_id))
+        found: Handle | None = table.handles.get((wanted, loader))
+        if found is not None and found.facts in (None, table.facts):
             return found
-    except (EnvelopeError, ImproperlyConfigured):
-        return None
+        found = Handle(table, row, context, field_path)
+        if loader is not None:
+            table.keep_handle((wanted, loader), found)
+    materials.renew_early(row)
+    return found
 
 
-def _kept_under(policy: KeyPolicy) -> str | None:
+def _loader(policy: KeyPolicy) -> str | None:
     """Return what a handle is kept under for the caller; None if it is not kept."""
     if bound_actor() is None:
-        return _under_unbound()
+        return _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
     return _ANY_PRINCIPAL if authorization.serves_everybody(policy) else authorization.known_actor()
-
-
-def _under_unbound() -> str:
-    return "unbound in a request" if in_flight else "unbound"
 
 
 _with_tables: WeakSet[BaseDatabaseWrapper] = WeakSet()  # connections on which keys could be read
@@ -159,7 +195,69 @@ def _transaction_kept_usable() -> Iterator[None]:
     _with_tables.add(connection)
 
 
-def refuse_in_event_loop() -> None:
+def decrypt_sealed(
+    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
+) -> bytes:
+    """Return the plaintext of a value that was loaded before; errors as `decrypt` raises them.
+
+    Args:
+        envelope: the value as it was loaded.
+        contexts: what it may be bound to.
+        field_path: `app.model.field`.
+        handle: what `load_handle` returned.
+
+    Raises:
+        OpeningNeedsThread: something would have to be asked, and an event loop is running.
+    """
+    # The path of every value that is read, so it is written flat.
+    if handle is not None and not uncommitted:
+        now, table = monotonic(), handle.table
+        if (
+            now < table.deadline
+            and handle.facts is table.facts
+            and (
+                handle.admitted is not None
+                if bound_actor() is None
+                else handle.serves_everybody or handle.admits()
+            )
+        ):
+            try:
+                opening = table.unwrapping[envelope[_DERIVATION]]
+            except KeyError:
+                opening = None
+            if opening is not None:
+                uses = opening[1]
+                uses.at = now
+                next(uses.count)
+                try:
+                    return decrypt_bound(opening[0], envelope, handle.additional_data)
+                except UnwrapFailed:
+                    return decrypted(opening[0], envelope, contexts)
+    return _decrypt_slowly(envelope, contexts, field_path, handle)
+
+
+def _decrypt_slowly(
+    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
+) -> bytes:
+    """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
+    here.came = True
+    # Another thread may be changing keys, which is no concern of this one until it commits.
+    if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
+        derivation = envelope[_DERIVATION]
+        opening = handle.table.unwrapping.get(derivation)
+        if opening is None and not materials.is_cached(handle.row):
+            _refuse_in_event_loop()
+        key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
+        counted(handle.row.state.version_id, READ_FIELD).one()
+        return decrypted(key, envelope, contexts)
+    key_that_is_known = known_key(envelope[_DERIVATION], field_path)
+    if key_that_is_known is not None:
+        return decrypted(key_that_is_known, envelope, contexts)
+    _refuse_in_event_loop()
+    return decrypt(envelope, contexts, field_path)
+
+
+def _refuse_in_event_loop() -> None:
     """Return if a database or a root key may be asked in this thread.
 
     Raises:
@@ -176,6 +274,6 @@ def refuse_in_event_loop() -> None:
         )
 
 
-def event_loop_waits() -> bool:
+def _event_loop_waits() -> bool:
     """Whether an event loop waits for this thread: what is loaded here is looked at there."""
     return getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) == os.getpid()

@@ -1,90 +1,51 @@
 """Plaintext material: unwrapped, used and wiped here. It is never returned.
 
-The root key is asked once per version and process; what it opened stays until it is evicted or
-the process ends. Threads that need a version which one of them asks for wait for its answer, and no
-other thread does. What a transaction with uncommitted key changes opens stays with these changes,
-and goes with them (law 3).
+The root key is asked once per version, process and greatest age. What it opened is used until that
+age, and longer where the root key does not answer; where it refuses, it is dropped. What a
+transaction with uncommitted key changes opens stays with these changes, and goes with them (law 3).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
-from copy import copy
-from threading import Event, RLock, get_ident
+from hmac import compare_digest
+from threading import RLock, get_ident
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+    RootKeyRefused,
+    WrappedKeyAltered,
+)
 from envelope_fields.keyring import rows, wrapping
+from envelope_fields.keyring.age import Material, moment
+from envelope_fields.keyring.questions import Question, Unanswered, event_loop_is_running
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
 _Result = TypeVar("_Result")
-_Store = dict[KeyVersionContext, KeyBuffer]
+_Store = dict[KeyVersionContext, Material]
 
+_logger = logging.getLogger(__name__)
 # By what the root key bound it to: a row that was altered since is not taken for the same.
 _plaintext: _Store = {}
 _of_changes: WeakKeyDictionary[KeyChange, _Store] = WeakKeyDictionary()
-_questions: dict[KeyVersionContext, _Question] = {}
+_questions: dict[KeyVersionContext, Question] = {}
+_unanswered = Unanswered()
 _evictions = 0
 _lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
-
-
-class _Question:
-    """What one thread asks a root key, and others wait for."""
-
-    __slots__ = ("_answered", "_error", "_since", "asked_by")
-
-    def __init__(self) -> None:
-        self.asked_by = get_ident()
-        self._since = _evictions
-        self._answered = Event()
-        self._error: Exception | None = None
-
-    def wait(self) -> None:
-        """Wait for the answer, and raise the error if it is one."""
-        self._answered.wait()
-        if self._error is not None:
-            raise _copied(self._error)
-
-    def ask(self, row: rows.KeyRow) -> KeyBuffer:
-        """Return the material, of which no other thread knows yet; errors as `used` raises them."""
-        try:
-            return _unwrap(row)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                self._error = error
-            self._end(row.context)
-            raise
-
-    def keep(self, context: KeyVersionContext, material: KeyBuffer, store: _Store) -> None:
-        """Put the material where others find it, or wipe it where the keyring was emptied since."""
-        with _lock:
-            if self._since == _evictions and context not in store:
-                store[context] = material
-            else:
-                wipe(material)
-        self._end(context)
-
-    def _end(self, context: KeyVersionContext) -> None:
-        with _lock:
-            if _questions.get(context) is self:
-                del _questions[context]
-        self._answered.set()
-
-
-def _copied(error: Exception) -> Exception:
-    """Return an error for another thread, which adds frames of its own to it, if possible."""
-    try:
-        return copy(error)
-    except Exception:  # that of a client library, which is made of more than its message
-        return error
+_drop_listeners: list[Callable[[], None]] = []
 
 
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
@@ -108,27 +69,52 @@ def opened(row: rows.KeyRow) -> None:
 def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
     """Return what `use` makes of the material of a version, which it does not keep.
 
+    At the greatest age of the material, the first caller outside an event loop asks the root key
+    anew, and others go on meanwhile.
+
     Raises:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
+        MasterKeyNotFound: the version is gone since its material was opened.
         MasterKeyUnusable: the keyring was emptied while `use` had the material.
     """
     context = row.context
     while True:
         with _lock:
             store = _store(row)
-            material = store.get(context)
-            if material is not None:
+            material = _usable(store, context)
+            if material is None:
+                _unanswered.check(context)
+                question, is_ours = _question(context, store)
+            elif event_loop_is_running() or not _begin_renewal(store, material):
                 return _unless_wiped(use, material)
-            question, is_ours = _question(context, store)
-        if is_ours:
+        if material is not None:
+            _renew(row, material)
+        elif is_ours:
             break
-        question.wait()
-    material = question.ask(row)
+        else:
+            question.wait()
+    material = _ask(question, row)
     try:
         return use(material)
     finally:
-        question.keep(context, material, store)
+        _keep(question, context, material, store)
+
+
+def renew_early(row: rows.KeyRow) -> None:
+    """Ask the root key anew for material at half of its greatest age, if it is here.
+
+    For those who load what others look at in an event loop, where no root key is asked. Raises
+    nothing: what was refused is met where it is used.
+    """
+    with _lock:
+        material = _usable(_plaintext, row.context)
+        if material is None or event_loop_is_running() or not material.begin_renewal(share=0.5):
+            return
+    try:
+        _renew(row, material)
+    except EnvelopeError:
+        _logger.warning("Material of %s was dropped", row.state)
 
 
 def _store(row: rows.KeyRow) -> _Store:
@@ -151,16 +137,136 @@ def _store(row: rows.KeyRow) -> _Store:
     return store
 
 
-def _question(context: KeyVersionContext, store: _Store) -> tuple[_Question, bool]:
+def _usable(store: _Store, context: KeyVersionContext) -> Material | None:
+    """Return the material of a version, if it is here and its time is not over."""
+    material = store.get(context)
+    if material is not None and store is _plaintext and material.is_over():
+        wipe(store.pop(context))
+        return None
+    return material
+
+
+def _question(context: KeyVersionContext, store: _Store) -> tuple[Question, bool]:
     """Return the question for a version, and whether it is for this thread to ask it."""
     if store is not _plaintext:  # of this thread's connection
-        return _Question(), True
+        return Question(_evictions), True
     there = _questions.get(context)
     if there is None:
-        question = _questions[context] = _Question()
+        question = _questions[context] = Question(_evictions)
         return question, True
     # A signal handler, or a root key that reads a value itself, must not wait for its own thread.
-    return (_Question(), True) if there.asked_by == get_ident() else (there, False)
+    return (Question(_evictions), True) if there.asked_by == get_ident() else (there, False)
+
+
+def _ask(question: Question, row: rows.KeyRow) -> Material:
+    """Return the material, of which no other thread knows yet; errors as `used` raises them."""
+    try:
+        return _unwrapped(row)
+    except BaseException as error:
+        _end(question, row.context, error)
+        raise
+
+
+def _keep(
+    question: Question, context: KeyVersionContext, material: Material, store: _Store
+) -> None:
+    """Put material where others find it, or wipe it where the keyring was emptied since."""
+    with _lock:
+        if question.since == _evictions and context not in store:
+            store[context] = material
+        else:
+            wipe(material)
+    _end(question, context, None)
+
+
+def _end(question: Question, context: KeyVersionContext, error: BaseException | None) -> None:
+    with _lock:
+        _unanswered.note(context, error)
+        if _questions.get(context) is question:
+            del _questions[context]
+    question.answer(error)
+
+
+def _begin_renewal(store: _Store, material: Material) -> bool:
+    # What hangs in a transaction is not older than that.
+    return store is _plaintext and material.begin_renewal()
+
+
+def _renew(row: rows.KeyRow, material: Material) -> None:
+    """Ask the root key anew, and have the answer in the place of the material.
+
+    Raises:
+        RootKeyRefused: it says no; the material is dropped.
+        MasterKeyNotFound: the version is gone, and so is the material.
+    """
+    answered = False
+    try:
+        found = _opened_anew(row, material)
+        answered = True
+        _replace(row.context, material, found)
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        if _ends_use(error):
+            _drop(row.context, material)
+            raise
+        # Not its traceback: frames hold key buffers.
+        _logger.warning(
+            "Material of %s is used although it is %.0f s old: %s: %s",
+            row.state, material.asked_at.age(), type(error).__name__, error,
+        )  # fmt: skip
+    finally:
+        material.end_renewal(answered=answered)
+
+
+def _ends_use(error: Exception) -> bool:
+    """Whether material may not be used any more: its root key, or an operator, decided so."""
+    if isinstance(error, WrappedKeyAltered):  # our row, and not the key
+        return False
+    return isinstance(error, RootKeyRefused | MasterKeyNotFound)
+
+
+def _opened_anew(row: rows.KeyRow, material: Material) -> Material:
+    """Return what the root key opens now; with new credentials, where it refuses."""
+    present = rows.read_again(row)  # another root key may wrap it now
+    if present.context != row.context:
+        raise WrappedKeyAltered(f"The row of {row.state} names another key, number or usage now.")
+    try:
+        found = _unwrapped(present)
+    except WrappedKeyAltered:
+        raise
+    except RootKeyRefused:
+        wrapping.refresh(present.root_key)
+        found = _unwrapped(present)
+    if any(material) and not compare_digest(found, material):
+        wipe(found)
+        raise WrappedKeyAltered(f"What wraps {row.state} now is other material.")
+    return found
+
+
+def _replace(context: KeyVersionContext, material: Material, found: Material) -> None:
+    with _lock:
+        if _plaintext.get(context) is not material:  # it was evicted meanwhile
+            wipe(found)
+            return
+        _plaintext[context] = found
+        wipe(material)
+
+
+def _drop(context: KeyVersionContext, material: Material) -> None:
+    """Wipe material, and have what follows from it forgotten; ask for the others soon."""
+    with _lock:
+        if _plaintext.get(context) is material:
+            del _plaintext[context]
+        wipe(material)
+        for other in _plaintext.values():
+            if other.root_key == material.root_key:
+                other.ask_soon()
+    for listener in _drop_listeners:
+        listener()
+
+
+def on_drop(listener: Callable[[], None]) -> None:
+    """Call `listener` when material was dropped that other things were made of."""
+    _drop_listeners.append(listener)
 
 
 def _unless_wiped(use: Callable[[KeyBuffer], _Result], material: KeyBuffer) -> _Result:
@@ -200,7 +306,8 @@ def identify_version(row: rows.KeyRow) -> str:
 
 def is_cached(row: rows.KeyRow) -> bool:
     """Whether the material of a version is here, so that no root key has to be asked."""
-    return row.context in _plaintext
+    with _lock:
+        return _usable(_plaintext, row.context) is not None
 
 
 def evict() -> None:
@@ -212,6 +319,7 @@ def evict() -> None:
     with _lock:
         _evictions += 1
         _questions.clear()
+        _unanswered.clear()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
 
@@ -219,6 +327,15 @@ def evict() -> None:
 def _wipe(store: _Store) -> None:
     while store:
         wipe(store.popitem()[1])
+
+
+def _unwrapped(row: rows.KeyRow) -> Material:
+    asked_at = moment()
+    opened = _unwrap(row)
+    try:
+        return Material.of(opened, row.root_key, asked_at)
+    finally:
+        wipe(opened)
 
 
 def _unwrap(row: rows.KeyRow) -> KeyBuffer:
@@ -229,6 +346,8 @@ def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it
     _questions.clear()  # no thread is left that asks them
+    for material in _plaintext.values():
+        material.end_renewal(answered=True)
 
 
 os.register_at_fork(after_in_child=_after_fork)

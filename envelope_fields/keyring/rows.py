@@ -1,13 +1,12 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.models import Q, QuerySet
-from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
@@ -21,7 +20,7 @@ from envelope_fields.models import (
     KeyUsage,
     MasterKeyVersion,
 )
-from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy import KeyVersionState, data
 from envelope_fields.policy.data import KeyPolicy
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
@@ -117,6 +116,26 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     )
     wrapped, usage = bytes(key.wrapped_material), KeyUsage.GENERATE_VERIFY_MAC
     return KeyRow(state, usage, wrapped, key.root_key, KeyPolicy(KeyManager.APPLICATION, True))
+
+
+def read_again(row: KeyRow) -> KeyRow:
+    """Return a row as it is now: another root key may wrap it.
+
+    Raises:
+        MasterKeyNotFound: it is gone, or destroyed.
+        MasterKeyUnusable: the database could not be read.
+    """
+    audit_keys = AuditKey.objects.using(configuration().database)
+    if row.state.alias is None:
+        with explained(audit_keys.db):
+            key = audit_keys.filter(pk=row.state.key_id).first()
+        if key is None:
+            raise no_version(row.state.version_id)
+        return of_audit_key(key)
+    present = with_version_id(row.state.version_id, usage=None)
+    if KeyState.DESTROYED in (present.state.state, present.state.key_state):
+        raise MasterKeyNotFound(f"{present.state} is destroyed.")
+    return present
 
 
 def lock_for_writing(using: str | None) -> None:
@@ -223,16 +242,6 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
     return KeyRow(known, usage, bytes(wrapped), root_key, KeyPolicy(*policy))
 
 
-@contextmanager
-def explained(database: str) -> Iterator[None]:
+def explained(using: str) -> AbstractContextManager[None]:
     """Raise what a database raises as `MasterKeyUnusable`."""
-    try:
-        yield
-    except TransactionManagementError:
-        raise
-    except DatabaseError as error:
-        raise MasterKeyUnusable(
-            f"Master keys could not be read from the database {database!r} "
-            f"({type(error).__name__}). Is it reachable, and migrated with "
-            "`python manage.py migrate`?"
-        ) from error
+    return data.explained("Master keys", using, so="")

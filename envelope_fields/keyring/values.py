@@ -1,12 +1,10 @@
 """Values in and out of envelopes: what they are encrypted and decrypted with stays in here."""
 
 from collections.abc import Callable, Sequence
-from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.buffers import Buffer
@@ -15,122 +13,20 @@ from envelope_fields.crypto.envelope import (
     decrypt as decrypt_envelope,
     encrypt as encrypt_envelope,
 )
-from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.keyring import handles, materials
-from envelope_fields.keyring.cache import current_table, known, table_to_load_by, uncommitted
+from envelope_fields.keyring.cache import current_table
 from envelope_fields.keyring.derived import (
-    derived,
-    known_key,
     unwrapping_key,
     unwrapping_key_for,
     wrapping_key,
     wrapping_key_for,
 )
-from envelope_fields.keyring.handles import Handle
-from envelope_fields.keyring.uses import VERIFY_VALUE, Purpose, here
-from envelope_fields.models import key_changes
+from envelope_fields.keyring.uses import VERIFY_VALUE, Purpose
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.principals import bound_actor
 
 Record = Callable[[bytes, Purpose], None]  # given the version id, and what it is used for
 _Prepared = TypeVar("_Prepared")
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
-
-
-def load_handle(header: Any, field_path: str) -> Handle | None:
-    """Return what a value that is loaded now is opened with later. It raises nothing.
-
-    Args:
-        header: the first 9 bytes of the envelope, or whatever is stored in its place.
-        field_path: `app.model.field`.
-
-    Returns:
-        A handle, which is alive for half of `KEY_CACHE_SECONDS` at least; None where the key is
-        not known or may not be used.
-    """
-    here.came = True
-    if type(header) is not bytes or header[:1] != layout.FORMAT_VERSION:
-        return None
-    if uncommitted and key_changes.uncommitted():
-        return None
-    found = None
-    if not uncommitted and monotonic() < known.table.half_life:
-        found = handles.kept(known.table, header[1:], field_path)
-    if found is None:
-        try:
-            found = handles.handle(table_to_load_by(), header[1:], field_path)
-        except (EnvelopeError, ImproperlyConfigured):
-            return None
-    if found is not None and found.admitted is not None and handles.event_loop_waits():
-        _open_material(found)
-    return found
-
-
-def _open_material(handle: Handle) -> None:
-    """Ask the root key now, since it cannot be asked in the event loop."""
-    try:
-        materials.opened(handle.row)
-    except (EnvelopeError, ImproperlyConfigured):
-        return  # it is asked again when a caller looks, and the error is raised there
-
-
-def decrypt_sealed(
-    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
-) -> bytes:
-    """Return the plaintext of a value that was loaded before; errors as `decrypt` raises them.
-
-    Args:
-        envelope: the value as it was loaded.
-        contexts: what it may be bound to.
-        field_path: `app.model.field`.
-        handle: what `load_handle` returned.
-
-    Raises:
-        OpeningNeedsThread: something would have to be asked, and an event loop is running.
-    """
-    # The path of every value that is read, so it is written flat.
-    if handle is not None and not uncommitted:
-        now, table = monotonic(), handle.table
-        if (
-            now < table.deadline
-            and handle.facts is table.facts
-            and ((handle.admitted is not None) if bound_actor() is None else handle.admits())
-        ):
-            opening = table.unwrapping.get(envelope[_DERIVATION])
-            if opening is not None:
-                try:
-                    uses = handle.uses
-                except AttributeError:
-                    uses = handle.begin_uses()
-                uses.at = now
-                next(uses.count)
-                try:
-                    return decrypt_envelope(opening[0], envelope, contexts[0])
-                except UnwrapFailed:
-                    return _decrypted(opening[0], envelope, contexts)
-    return _decrypt_slowly(envelope, contexts, field_path, handle)
-
-
-def _decrypt_slowly(
-    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
-) -> bytes:
-    """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
-    here.came = True
-    # Another thread may be changing keys, which is no concern of this one until it commits.
-    if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
-        derivation = envelope[_DERIVATION]
-        opening = handle.table.unwrapping.get(derivation)
-        if opening is None and not materials.is_cached(handle.row):
-            handles.refuse_in_event_loop()
-        key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
-        handle.begin_uses().one()
-        return _decrypted(key, envelope, contexts)
-    key_that_is_known = known_key(envelope[_DERIVATION], field_path)
-    if key_that_is_known is not None:
-        return _decrypted(key_that_is_known, envelope, contexts)
-    handles.refuse_in_event_loop()
-    return decrypt(envelope, contexts, field_path)
 
 
 def decrypt(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
@@ -150,7 +46,7 @@ def decrypt(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> byte
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return _decrypted(unwrapping_key(envelope[_DERIVATION], field_path), envelope, contexts)
+    return decrypted(unwrapping_key(envelope[_DERIVATION], field_path), envelope, contexts)
 
 
 def decrypt_for(
@@ -170,7 +66,7 @@ def decrypt_for(
     key = unwrapping_key_for(purpose, envelope[_DERIVATION], field_path)
     if record is not None:
         record(envelope[1 : layout.HEADER_BYTES], purpose)
-    return _decrypted(key, envelope, contexts)
+    return decrypted(key, envelope, contexts)
 
 
 def decrypt_to_verify(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
@@ -178,7 +74,13 @@ def decrypt_to_verify(envelope: bytes, contexts: Sequence[bytes], field_path: st
     return decrypt_for(VERIFY_VALUE, envelope, contexts, field_path)
 
 
-def _decrypted(key: AESGCM, envelope: bytes, contexts: Sequence[bytes]) -> bytes:
+def decrypted(key: AESGCM, envelope: bytes, contexts: Sequence[bytes]) -> bytes:
+    """Return the plaintext of an envelope whose data key one of the contexts is bound to.
+
+    Raises:
+        UnwrapFailed: it is bound to none of them.
+        DecryptionFailed: the data key opens, the payload does not.
+    """
     try:
         return decrypt_envelope(key, envelope, contexts[0])
     except UnwrapFailed as failure:

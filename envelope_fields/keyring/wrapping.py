@@ -202,13 +202,31 @@ def rewrapped(row: WrappedRow, to_root_key: str) -> dict[str, Any]:
     return _columns(wrapped, to_root_key)
 
 
-def check_root_key(name: str) -> None:
+def check_root_key(name: str, *, ask_services: bool = True) -> None:
     """Raise what the next use of the root key `name` would raise, for a missing or bad one.
+
+    Args:
+        name: of the root key, in the settings.
+        ask_services: whether one that is a service is asked, or its options alone are read.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
     """
-    _ask(name, lambda root_key: root_key.check())
+
+    def check(root_key: RootKey) -> None:
+        if ask_services or not root_key.asks_service:
+            root_key.check()
+
+    _ask(name, check)
+
+
+def refresh(name: str) -> None:
+    """Have the root key `name` begin anew, with credentials that are read again.
+
+    Raises:
+        ImproperlyConfigured: it is not in the settings.
+    """
+    _ask(name, lambda root_key: root_key.refresh())
 
 
 def close() -> None:

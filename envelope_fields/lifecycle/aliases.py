@@ -8,24 +8,12 @@ from django.db import IntegrityError
 from envelope_fields.census.columns import named_by_fields
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import lock_for_writing
-from envelope_fields.lifecycle.context import (
-    OperationContext,
-    key_transaction,
-    locked_key,
-    required,
-    update_known,
-)
-from envelope_fields.lifecycle.keys import Key, found_key
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle import context
+from envelope_fields.lifecycle.context import OperationContext
+from envelope_fields.lifecycle.keys import Key, found_key, record_denial, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import (
-    APPLICATION,
-    Action,
-    Denial,
-    Principal,
-    allowed_actions,
-    notify as notify_denied,
-)
+from envelope_fields.policy import APPLICATION, Action, Attempt, Principal, allowed_actions, require
 
 
 class AliasTaken(EnvelopeError):
@@ -64,7 +52,7 @@ def may_know_of(key: MasterKey, principal: Principal, using: str) -> bool:
 
 def alias_refused(alias: str, owner: MasterKey, principal: Principal, act: str) -> AliasRefused:
     """Record the attempt, and return its error."""
-    notify_denied(Denial(principal, act, owner.pk, owner.alias))
+    record_denial(act, owner, principal)
     return AliasRefused(f"You may not give a key the alias {alias!r}. Choose another alias.")
 
 
@@ -103,7 +91,7 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
     MasterKey(alias=alias).clean_fields(exclude={"id"})
     for _ in range(_TRIES):
         try:
-            update_known(key, _move(alias, key, actor))
+            context.update_known(key, _move(alias, key, actor))
         except _Moved:
             continue
         return
@@ -111,10 +99,10 @@ def move_alias(alias: str, key: Key, *, actor: Any = None) -> None:
 
 
 def _move(alias: str, key: Key, actor: Any) -> MasterKey:
-    with key_transaction() as using:
+    with context.key_transaction() as using:
         lock_for_writing(using)
         owner, target = _locked_in_order(using, alias, key)
-        principal = required(Operation.MOVE_ALIAS.action, target, actor, using)
+        principal = require(Operation.MOVE_ALIAS.action, target, actor, using=using)
         state_after(Operation.MOVE_ALIAS, target)
         if target.alias == alias:
             return target
@@ -140,7 +128,7 @@ def _take_from(owner: MasterKey, alias: str, done: OperationContext, actor: Any)
         raise alias_refused(alias, owner, done.principal, Operation.MOVE_ALIAS)
     if owner.alias != alias:  # the database takes two that differ in case for the same
         raise alias_taken(alias)
-    required(Operation.MOVE_ALIAS.action, owner, actor, done.using)
+    require(Operation.MOVE_ALIAS.action, owner, actor, using=done.using)
     _rename(OperationContext(done.using, done.principal, owner), None, owner.serves_fields)
 
 
@@ -151,8 +139,8 @@ def _check_new_name(alias: str, done: OperationContext) -> None:
     key = done.key
     leaves = {key.alias} if key.alias and key.serves_fields else set()
     if any(named_by_fields(name) for name in (alias, *leaves)):
-        denial = Denial(done.principal, Operation.MOVE_ALIAS, key.pk, key.alias)
-        notify_denied(denial)
+        record_denial(Operation.MOVE_ALIAS, key, done.principal)
+        denial = Attempt(Operation.MOVE_ALIAS, key.pk, key.alias).denied_to(done.principal)
         raise KeyAccessDenied(
             f"{denial}. Encrypted fields name it, or the alias that it has now: the application "
             "moves it, with `python manage.py move_alias`."
@@ -183,7 +171,7 @@ def _locked_in_order(using: str, alias: str, key: Key) -> tuple[MasterKey | None
     In one order, whatever is moved where, so that no two users wait for each other.
     """
     target_id, owner_id = found_key(using, key).pk, _owner_id(using, alias)
-    rows = {pk: locked_key(using, pk) for pk in sorted({target_id, owner_id or target_id})}
+    rows = {pk: context.locked_key(using, pk) for pk in sorted({target_id, owner_id or target_id})}
     target = rows[target_id]
     if _owner_id(using, alias) != owner_id or (isinstance(key, str) and target.alias != key):
         raise _Moved

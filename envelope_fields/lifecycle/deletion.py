@@ -4,9 +4,6 @@ At the end the wrapped material is overwritten, and the rows stay as a tombstone
 ScheduleKeyDeletion, CancelKeyDeletion.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,32 +13,15 @@ from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.audit.uses import last_use_by_kms
-from envelope_fields.census import CensusRow, NotCounted, census
+from envelope_fields.census import census
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.lifecycle import context, witnesses
 from envelope_fields.lifecycle.certificates import ConfirmationRequired, check_quoted
-from envelope_fields.lifecycle.context import (
-    OperationContext,
-    Refused,
-    collecting,
-    expecting,
-    performing,
-    refuse_transaction_around,
-    update_known,
-)
-from envelope_fields.lifecycle.keys import KeyOrVersion
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
-from envelope_fields.lifecycle.parameters import LONGEST_WAIT, SHORTEST_WAIT
+from envelope_fields.lifecycle.context import OperationContext, performing
+from envelope_fields.lifecycle.keys import KeyOrVersion, Refused, collecting, state_after
+from envelope_fields.lifecycle.operations import LONGEST_WAIT, SHORTEST_WAIT, Operation, performs
 from envelope_fields.lifecycle.representation import Row, named, state_content
-from envelope_fields.lifecycle.witnesses import (
-    Confirmed,
-    KeyInUse,
-    Witnesses,
-    refuse_if_in_use,
-    uncounted_now,
-    values_under,
-    witnesses_of,
-)
 from envelope_fields.models import AuditEvent, AuditOutcome, KeyState, MasterKey, MasterKeyVersion
 
 
@@ -90,20 +70,19 @@ def schedule_deletion(
         raise BadWaitingPeriod(
             f"A deletion waits {SHORTEST_WAIT} to {LONGEST_WAIT} whole days, not {days!r}."
         )
-    refuse_transaction_around("schedule the deletion of a key")
+    context.refuse_transaction_around("schedule the deletion of a key")
     wait = timedelta(days=days)
     with performing(Operation.SCHEDULE_DELETION, key, actor) as done:
         if state_after(Operation.SCHEDULE_DELETION, done.row) == done.row.state:
             return _same_date(done, wait)
-        before = state_content(done.row)
-        done.become(KeyState.PENDING_DELETION, wait=wait)
-        done.record(Operation.SCHEDULE_DELETION, before, state_content(done.row))
+        before = KeyState(done.row.state)
+        done.become(KeyState.PENDING_DELETION, Operation.SCHEDULE_DELETION, wait=wait)
     try:
         _confirm(done, key, confirm, actor)
     except BaseException as error:
-        with _again(done, key, actor) as now:
-            if _is_unchanged(now.row, done.row):  # who has changed it meanwhile knew it as pending
-                _put_back(now, KeyState(before["state"]), error)
+        with context.performing_again(Operation.SCHEDULE_DELETION, done, key, actor) as now:
+            if now.is_as(done.row):  # who has changed it meanwhile knew it as pending
+                _put_back(now, before, error)
         raise
     assert done.row.deletion_at is not None  # noqa: S101 - it was set
     return done.row.deletion_at
@@ -115,12 +94,7 @@ def cancel_deletion(key: KeyOrVersion, *, actor: Any = None) -> None:
 
     Doing it twice does nothing. Arguments and errors are those of `disable`.
     """
-    with performing(Operation.CANCEL_DELETION, key, actor) as done:
-        to = state_after(Operation.CANCEL_DELETION, done.row)
-        if to != done.row.state:
-            before = state_content(done.row)
-            done.become(to)
-            done.record(Operation.CANCEL_DELETION, before, state_content(done.row))
+    context.switch(Operation.CANCEL_DELETION, key, actor)
 
 
 def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, actor: Any) -> None:
@@ -132,42 +106,22 @@ def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, act
         CensusFailed: that could not be counted.
         MasterKeyUnusable: its state was changed meanwhile.
     """
-    unseen = uncounted_now()
-    found = values_under(done.row)
+    unseen = witnesses.uncounted_now()
+    found = witnesses.values_under(done.row)
     if found:
-        raise KeyInUse(done.row, found)
-    seen = witnesses_of(done.row, unseen)
+        raise witnesses.KeyInUse(done.row, found)
+    seen = witnesses.witnesses_of(done.row, unseen)
     reasons = list(seen.reasons())
     check_quoted(confirm, done.row, seen.expected, reasons, last_use_by_kms(done.row))
     if not reasons:
         return
-    with _again(done, key, actor) as now:
-        if not _is_unchanged(now.row, done.row):
-            raise MasterKeyUnusable(
-                f"The state of {named(now.row)} was changed while the values under it were "
-                f"counted: it is {now.row.state.replace('_', ' ')}."
-            )
+    with context.performing_again(Operation.SCHEDULE_DELETION, done, key, actor) as now:
+        now.refuse_unless_as(done.row)
         now.record(Operation.CONFIRM_DELETION, {}, {"confirmed": confirm, **seen.content()})
 
 
-@contextmanager
-def _again(first: OperationContext, key: KeyOrVersion, actor: Any) -> Iterator[OperationContext]:
-    """Lock a key or version once more, after values were counted; see `context.performing`."""
-    which = copy(first.row)  # `performing` tells it what it finds
-    with expecting(lambda _: None), performing(Operation.SCHEDULE_DELETION, which, actor) as done:
-        yield done
-    update_known(key, done.row)
-
-
-def _is_unchanged(now: Row, before: Row) -> bool:
-    return (now.state, now.state_changed_at) == (before.state, before.state_changed_at)
-
-
 def _put_back(done: OperationContext, to: KeyState, error: BaseException) -> None:
-    pending = state_content(done.row)
-    done.become(to)
-    after = {**state_content(done.row), "because": type(error).__name__}
-    done.record(Operation.CANCEL_DELETION, pending, after)
+    done.become(to, Operation.CANCEL_DELETION, because=type(error).__name__)
 
 
 def _same_date(done: OperationContext, wait: timedelta) -> datetime:
@@ -194,7 +148,7 @@ class Destructions:
             unusable, and the next run tries again.
     """
 
-    destroyed: list[MasterKey | MasterKeyVersion] = field(default_factory=list)
+    destroyed: list[Row] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -214,12 +168,12 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
         return done
     # One count for all. Each has been unusable for days, so nothing comes under it now; and what
     # made one usable again since has moved its date, which is looked at under the lock.
-    counted: tuple[tuple[NotCounted, ...], list[CensusRow]] | None = None
+    counted: Any = None
     for row in due:
         with collecting(done.refused, row):
-            counted = counted or (uncounted_now(), census())
-            refuse_if_in_use(row, counted[1])
-            if _destroy_if_due(row, witnesses_of(row, counted[0]), actor):
+            unseen, rows = counted = counted or (witnesses.uncounted_now(), census())
+            witnesses.refuse_if_in_use(row, rows)
+            if _destroy_if_due(row, witnesses.witnesses_of(row, unseen), actor):
                 done.destroyed.append(row)
     return done
 
@@ -243,7 +197,7 @@ def destroy(done: OperationContext) -> None:
     transaction.on_commit(keyring.evict, using=done.using)
 
 
-def _due() -> list[MasterKey | MasterKeyVersion]:
+def _due() -> list[Row]:
     """Return what is due: versions first, which may be due before their key."""
     using = configuration().database
     which = {"state": KeyState.PENDING_DELETION, "deletion_at__lte": timezone.now()}
@@ -252,7 +206,7 @@ def _due() -> list[MasterKey | MasterKeyVersion]:
     return [*versions.order_by("deletion_at", "pk"), *keys.order_by("deletion_at", "pk")]
 
 
-def _destroy_if_due(row: Row, now: Witnesses, actor: Any) -> bool:
+def _destroy_if_due(row: Row, now: witnesses.Witnesses, actor: Any) -> bool:
     with performing(Operation.DESTROY, row, actor) as done:
         # Under the lock: cancelled, scheduled anew, or destroyed by another process meanwhile?
         if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
@@ -264,7 +218,7 @@ def _destroy_if_due(row: Row, now: Witnesses, actor: Any) -> bool:
     return True
 
 
-def _refuse_later(done: OperationContext, now: Witnesses) -> None:
+def _refuse_later(done: OperationContext, now: witnesses.Witnesses) -> None:
     """Raise if more is known of a key or version than when its deletion was scheduled.
 
     Other processes record the uses that they have counted about a minute later.
@@ -283,7 +237,7 @@ def _refuse_later(done: OperationContext, now: Witnesses) -> None:
         )
 
 
-def _confirmed(done: OperationContext) -> Confirmed:
+def _confirmed(done: OperationContext) -> witnesses.Confirmed:
     """Return what was confirmed since the deletion was scheduled, as the audit trail says it."""
     events = AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
@@ -292,4 +246,4 @@ def _confirmed(done: OperationContext) -> Confirmed:
         outcome=AuditOutcome.DONE,
     )
     last = events.order_by("-number").first()
-    return Confirmed(done.row.state_changed_at, {} if last is None else last.after)
+    return witnesses.Confirmed(done.row.state_changed_at, {} if last is None else last.after)

@@ -1,29 +1,26 @@
-"""Master keys by their names, such as an id, an alias or an address; and who may do what with them.
+"""Master keys by their names: an id, an alias or an address; and what can be done with them.
 
 The admin and the API ask here what to show, and what to try: a permission of Django's, and the
-policy of the key. An operation asks the policy again, under its lock.
+policy of the key; and which operations its state allows. An operation asks the policy again, under
+its lock.
 """
 
+import logging
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.models import MasterKey, MasterKeyVersion
-from envelope_fields.policy import (
-    Action,
-    Denial,
-    allowed_actions,
-    current_principal,
-    keys_open_to,
-    notify as notify_denied,
-    principal_of,
-)
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import Row, named
+from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy import Action, Attempt, acting, allowed_actions, keys_open_to, notify
 
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion
@@ -82,12 +79,6 @@ def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion | None:
     return versions.filter(number=number).first()
 
 
-def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
-    """Return the current version among versions of one key; None where it is not among them."""
-    opened = (version for version in versions if version.opened_at is not None)
-    return max(opened, key=lambda version: version.number, default=None)
-
-
 def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:
     """Return the row of a master key or of one of its versions as it is now, without a lock.
 
@@ -125,10 +116,8 @@ def existing(row: _Row | None, using: str, key: KeyOrVersion) -> _Row:
 
 def condition(key: Key) -> dict[str, Any]:
     """Return the condition on the row of a key."""
-    if isinstance(key, MasterKey):
-        return {"pk": key.pk}
-    if isinstance(key, UUID):
-        return {"pk": key}
+    if isinstance(key, MasterKey | UUID):
+        return {"pk": getattr(key, "pk", key)}
     if isinstance(key, str):
         return {"alias": key}
     raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
@@ -142,27 +131,104 @@ def has_permission(user: Any, codename: str) -> bool:
 
 def actions_on(key: MasterKey, actor: Any = None) -> set[Action]:
     """Return what the policy of a key lets a user do; None is the current principal."""
-    return allowed_actions(Action, key, _principal(actor), using=configuration().database)
+    return allowed_actions(Action, key, acting(actor), using=configuration().database)
 
 
 def may_on(key: MasterKey, *actions: Action, actor: Any = None) -> bool:
     """Whether the policy of a key lets a user do one of some actions."""
     using = configuration().database
-    return bool(allowed_actions(actions, key, _principal(actor), using=using))
+    return bool(allowed_actions(actions, key, acting(actor), using=using))
 
 
 def open_keys(action: Action, actor: Any = None) -> QuerySet[MasterKey]:
     """Return the keys with which a user may do something, by the policies of the keys."""
     using = configuration().database
     keys = MasterKey.objects.using(using)
-    return keys.filter(keys_open_to(action, _principal(actor), using=using))
+    return keys.filter(keys_open_to(action, acting(actor), using=using))
 
 
 def record_denial(action: Action | str, key: MasterKey | None, actor: Any = None) -> None:
     """Have a refused attempt logged, and stored in the audit trail."""
     pk, alias = (None, None) if key is None else (key.pk, key.alias)
-    notify_denied(Denial(_principal(actor), action, pk, alias))
+    notify(Attempt(action, pk, alias).denied_to(acting(actor)))
 
 
-def _principal(actor: Any) -> Any:
-    return current_principal() if actor is None else principal_of(actor)
+def possible_operations(row: Row, *, is_current: bool | None = None) -> frozenset[Operation]:
+    """Return the operations that change something, as the row is now; for buttons and menus.
+
+    Args:
+        row: a key, or a version; nothing is done to a current version alone.
+        is_current: whether a version is the current one; None has the database asked.
+    """
+    state = KeyState(row.state)
+    is_version = isinstance(row, MasterKeyVersion)
+    if isinstance(row, MasterKeyVersion) and is_current is None:
+        is_current = row.number == row.master_key.current_version.number
+    return frozenset(
+        operation
+        for operation in Operation
+        if operation.codename and _changes(operation, state)
+        if not is_version or (operation.of_versions and not is_current)
+    )
+
+
+def _changes(operation: Operation, state: KeyState) -> bool:
+    to = operation.transitions.get(state)
+    return to is not None and (to != state or not operation.of_versions)
+
+
+def state_after(operation: Operation, row: Row) -> KeyState:
+    """Return the state that an operation leads to.
+
+    Raises:
+        MasterKeyUnusable: not from the state that the row is in (KMS: KMSInvalidStateException).
+    """
+    to = operation.transitions.get(KeyState(row.state))
+    if to is None:
+        raise MasterKeyUnusable(
+            f"Cannot {operation.phrase or operation.label} {named(row)}: it is "
+            f"{row.state.replace('_', ' ')}. {_way_out(operation, row)}"
+        )
+    return to
+
+
+def _way_out(operation: Operation, row: Row) -> str:
+    if row.state == KeyState.DESTROYED:
+        at = f" was on {row.destroyed_at:%Y-%m-%d} and" if row.destroyed_at else ""
+        return f"That{at} is final."
+    if row.state == KeyState.PENDING_DELETION:
+        due = f" (it is due on {row.deletion_at:%Y-%m-%d})" if row.deletion_at else ""
+        return f"Cancel its deletion first{due}."
+    if operation is Operation.CANCEL_DELETION:
+        return "There is no deletion to cancel."
+    if operation is Operation.DESTROY:
+        return "Schedule its deletion first, or shred it together with its values."
+    return "Enable it first."
+
+
+KeyRow = MasterKey | MasterKeyVersion | AuditKey
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key or version that something was not done to, and why."""
+
+    row: KeyRow
+    error: Exception
+
+    def __str__(self) -> str:
+        if isinstance(self.error, EnvelopeError):
+            return str(self.error)
+        return f"{named(self.row)}: {type(self.error).__name__}: {self.error}"
+
+
+@contextmanager
+def collecting(refused: list[Refused], row: KeyRow) -> Iterator[None]:
+    """Add what the block raises to `refused`."""
+    try:
+        yield
+    except Exception as error:
+        _logger.warning("%s: %s", named(row), error, exc_info=not isinstance(error, EnvelopeError))
+        refused.append(Refused(row, error))

@@ -9,28 +9,14 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from envelope_fields.conf import configuration
+from envelope_fields.lifecycle import context
 from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
-from envelope_fields.lifecycle.context import (
-    OperationContext,
-    key_transaction,
-    locked_key,
-    performing,
-    required,
-    update_known,
-)
-from envelope_fields.lifecycle.keys import Key, KeyOrVersion
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
-from envelope_fields.lifecycle.representation import state_content
+from envelope_fields.lifecycle.context import OperationContext
+from envelope_fields.lifecycle.keys import Key, KeyOrVersion, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.rotation import new_version
 from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
-from envelope_fields.policy import (
-    APPLICATION,
-    CREATE_KEY,
-    Action,
-    Principal,
-    require_application,
-    require_creator,
-)
+from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, decisions, require
 
 
 def create_master_key(
@@ -80,7 +66,7 @@ def create_master_key(
         state_changed_at=now,
     )
     key.clean_fields()
-    principal, using = require_creator(alias, actor), configuration().database
+    principal, using = decisions.require_creator(alias, actor), configuration().database
     key.creator_type, key.creator_id = principal.type, principal.id
     key.serves_fields = principal == APPLICATION
     # Looked up before the transaction, which writes first: SQLite lets none write that has read
@@ -101,7 +87,7 @@ class _Faster(Exception):
 
 
 def _store(key: MasterKey, version: MasterKeyVersion, principal: Principal) -> None:
-    with key_transaction() as using:
+    with context.key_transaction() as using:
         try:
             key.save(using=using, force_insert=True)
         except IntegrityError as error:
@@ -184,9 +170,9 @@ def update_master_key(
     if given.get("root_key") is not None:
         configuration().root_key(given["root_key"])
     action = Action.MANAGE_GRANTS if set(given) == {"application_use"} else None
-    with performing(Operation.UPDATE, key, actor, action) as done:
+    with context.performing(Operation.UPDATE, key, actor, action) as done:
         if "application_use" in given:
-            required(Action.MANAGE_GRANTS, done.key, actor, done.using)
+            require(Action.MANAGE_GRANTS, done.key, actor, using=done.using)
         state_after(Operation.UPDATE, done.key)
         _update(done, given)
     if isinstance(key, MasterKey):
@@ -202,14 +188,10 @@ def _update(done: OperationContext, given: dict[str, Any]) -> None:
         setattr(row, name, value)
     row.clean_fields(exclude={field.name for field in row._meta.fields} - set(given))
     after = {name: getattr(row, name) for name in given}  # as the fields understand them
-    changed = [name for name in given if before[name] != after[name]]
+    changed = {name: after[name] for name in given if before[name] != after[name]}
     if changed:
-        done.set(**{name: after[name] for name in changed})
-        done.record(
-            Operation.UPDATE,
-            {name: before[name] for name in changed},
-            {name: after[name] for name in changed},
-        )
+        done.set(**changed)
+        done.record(Operation.UPDATE, {name: before[name] for name in changed}, changed)
 
 
 @performs(Operation.ENABLE)
@@ -218,7 +200,7 @@ def enable(key: KeyOrVersion, *, actor: Any = None) -> None:
 
     Doing it twice does nothing. Arguments and errors are those of `disable`.
     """
-    _switch(Operation.ENABLE, key, actor)
+    context.switch(Operation.ENABLE, key, actor)
 
 
 @performs(Operation.DISABLE)
@@ -237,16 +219,7 @@ def disable(key: KeyOrVersion, *, actor: Any = None) -> None:
         MasterKeyUnusable: the state does not allow it, or the version is the current one.
         KeyAccessDenied: the actor may not.
     """
-    _switch(Operation.DISABLE, key, actor)
-
-
-def _switch(operation: Operation, key: KeyOrVersion, actor: Any) -> None:
-    with performing(operation, key, actor) as done:
-        to = state_after(operation, done.row)
-        if to != done.row.state:
-            before = state_content(done.row)
-            done.become(to)
-            done.record(operation, before, state_content(done.row))
+    context.switch(Operation.DISABLE, key, actor)
 
 
 @performs(Operation.ADOPT)
@@ -265,11 +238,11 @@ def adopt(key: Key, *, actor: Any = None) -> None:
         KeyAccessDenied: a user tries.
         MasterKeyNotFound: there is no such key.
     """
-    with key_transaction() as using:
-        row = locked_key(using, key)
-        principal = require_application(Operation.ADOPT, row, actor)
+    with context.key_transaction() as using:
+        row = context.locked_key(using, key)
+        principal = decisions.require_application(Operation.ADOPT, row, actor)
         if not row.serves_fields:
             done = OperationContext(using, principal, row)
             done.set(serves_fields=True)
             done.record(Operation.ADOPT, {"serves_fields": False}, {"serves_fields": True})
-    update_known(key, row)
+    context.update_known(key, row)

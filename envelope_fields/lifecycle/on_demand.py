@@ -29,7 +29,7 @@ from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.fields import row_keys
+from envelope_fields.fields.keys import make_default_by
 from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.lifecycle.aliases import AliasTaken
 from envelope_fields.lifecycle.master_keys import create_master_key
@@ -94,7 +94,7 @@ def _is_there(key_model: type[Model], using: str) -> bool:
 
 def connect() -> None:
     """Have fields make the default key where they need it and it is gone."""
-    row_keys.make_default_by(_make_default)
+    make_default_by(_make_default)
 
 
 def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:

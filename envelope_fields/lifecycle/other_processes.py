@@ -19,10 +19,10 @@ from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Database, clock, database
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.keyring import BOUND
+from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
-from envelope_fields.policy import APPLICATION, current_principal, principal_of
+from envelope_fields.policy import APPLICATION, acting
 
 WAIT_SECONDS = 5  # a user may wait for a count in front of a page
 
@@ -54,7 +54,7 @@ def lower_key_cache_bound(seconds: float, *, actor: Any = None) -> float:
         raise ValueError(
             f"The bound of key caches is a number of seconds from 0 on, not {seconds!r}."
         )
-    principal = current_principal() if actor is None else principal_of(actor)
+    principal = acting(actor)
     if principal != APPLICATION:
         raise KeyAccessDenied(
             "The bound of key caches is lowered by the application: run "

@@ -7,24 +7,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, Value
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F, TextChoices, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.keyring import rows
-from envelope_fields.lifecycle.context import (
-    Refused,
-    collecting,
-    key_transaction,
-    locked_key,
-    required,
+from envelope_fields.exceptions import (
+    KeyAccessDenied,
+    MasterKeyUnusable,
+    RootKeyRefused,
+    RootKeyUnavailable,
 )
+from envelope_fields.keyring import rows
+from envelope_fields.lifecycle.context import key_transaction, performing
+from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
-from envelope_fields.policy import APPLICATION, Action, current_principal, principal_of
+from envelope_fields.policy import APPLICATION, acting
+from envelope_fields.root_keys import MayNotUnwrap
 
 Row = MasterKeyVersion | AuditKey
 _TRIES = 3
@@ -32,6 +34,62 @@ _TRIES = 3
 
 class _Changed(Exception):
     """Another process moved the row; what was recorded of it is rolled back."""
+
+
+class Readiness(TextChoices):
+    """What a root key can do for this process at this moment."""
+
+    READY = "ready"
+    WRAPS_ALONE = "wraps alone"
+    UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
+    MISCONFIGURED = "misconfigured"
+
+
+@dataclass(frozen=True, slots=True)
+class RootKeyCheck:
+    """What came of asking a root key.
+
+    Attributes:
+        root_key: its name in the settings.
+        readiness: what it can do.
+        message: what is wrong, and what to do; empty where nothing is.
+    """
+
+    root_key: str
+    readiness: Readiness
+    message: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this process can work with it."""
+        return self.readiness in (Readiness.READY, Readiness.WRAPS_ALONE)
+
+
+def check_root_keys() -> list[RootKeyCheck]:
+    """Ask each root key of the settings whether it can wrap and unwrap, as KMS's DryRun does.
+
+    For probes of readiness: a probe of liveness would restart healthy processes, which still have
+    their material, while a service does not answer.
+
+    Raises:
+        ImproperlyConfigured: the settings of the package are wrong.
+    """
+    return [_checked(name) for name in configuration().root_keys]
+
+
+def _checked(name: str) -> RootKeyCheck:
+    try:
+        keyring.check_root_key(name)
+    except MayNotUnwrap as error:
+        return RootKeyCheck(name, Readiness.WRAPS_ALONE, str(error))
+    except RootKeyUnavailable as error:
+        return RootKeyCheck(name, Readiness.UNAVAILABLE, str(error))
+    except RootKeyRefused as error:
+        return RootKeyCheck(name, Readiness.REFUSED, str(error))
+    except ImproperlyConfigured as error:
+        return RootKeyCheck(name, Readiness.MISCONFIGURED, str(error))
+    return RootKeyCheck(name, Readiness.READY)
 
 
 @dataclass(slots=True)
@@ -119,25 +177,17 @@ def _move_version(version: MasterKeyVersion, to_root_key: str, actor: Any) -> bo
     if read.root_key == to_root_key or read.state.state == KeyState.DESTROYED:
         return False
     columns = keyring.rewrapped(read, to_root_key)  # in no transaction: it may take long
-    with key_transaction() as using:
-        key = locked_key(using, version.master_key_id)
-        principal = required(Action.ROTATE, key, actor, using)
-        if not _swap(MasterKeyVersion.objects.using(using), version, read, columns):
+    operation = Operation.REWRAP_MASTER_KEY
+    with performing(operation, version.master_key_id, actor) as done:
+        if not _swap(MasterKeyVersion.objects.using(done.using), version, read, columns):
             return False
-        audit.record(
-            "rewrap_master_key",
-            actor=principal,
-            using=using,
-            key=key,
-            version=version,
-            before={"root_key": read.root_key},
-            after={"root_key": to_root_key},
-        )
+        done.version = version
+        done.record(operation, {"root_key": read.root_key}, {"root_key": to_root_key})
     return True
 
 
 def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
-    principal = current_principal() if actor is None else principal_of(actor)
+    principal = acting(actor)
     if principal != APPLICATION:
         raise KeyAccessDenied(
             "The key of the audit trail is moved by the application: run "
@@ -148,7 +198,7 @@ def _move_audit_key(key: AuditKey, to_root_key: str, actor: Any) -> None:
     with key_transaction() as using:
         # The event first, since it locks the head of the trail before this key, as all events do.
         audit.record(
-            "rewrap_audit_key",
+            Operation.REWRAP_AUDIT_KEY,
             actor=principal,
             using=using,
             before={"root_key": read.root_key},
@@ -204,24 +254,17 @@ def _opened(version: MasterKeyVersion, actor: Any) -> bool:
     """Open a version; return False where another process has done so."""
     read = rows.with_version_id(bytes(version.version_id), usage=None)
     wrapping_key_id = keyring.identify_version(read)  # in no transaction
-    with key_transaction() as using:
-        key = locked_key(using, version.master_key_id)
-        principal = required(Operation.OPEN_VERSION.action, key, actor, using)
-        before, now = key.current_version.number, timezone.now()
-        table = MasterKeyVersion.objects.using(using)
+    with performing(Operation.OPEN_VERSION, version.master_key_id, actor) as done:
+        before, now = done.key.current_version.number, timezone.now()
+        table = MasterKeyVersion.objects.using(done.using)
         waiting = table.filter(pk=version.pk, opened_at__isnull=True, state=KeyState.ENABLED)
         if not waiting.update(opened_at=now):
             return False
         if wrapping_key_id:  # known only now, by a root key that says so when it opens
             _swap(table, version, read, {"wrapping_key_id": wrapping_key_id})
-        audit.record(
-            Operation.OPEN_VERSION,
-            actor=principal,
-            using=using,
-            key=key,
-            version=version,
-            before={"current_version": before},
-            after={"current_version": key.current_version.number},
+        done.version, current = version, done.key.current_version.number
+        done.record(
+            Operation.OPEN_VERSION, {"current_version": before}, {"current_version": current}
         )
     version.opened_at = now
     return True

@@ -13,31 +13,17 @@ from envelope_fields.census import NotCounted, not_counted
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle import other_processes
-from envelope_fields.lifecycle.certificates import (
-    ShredCertificate,
-    ShredConfirmation,
-    certificate_of,
-    check_agreed,
-    counted_fields,
-    issue,
-    name_of,
-)
-from envelope_fields.lifecycle.context import (
-    expecting,
-    performing,
-    refuse_transaction_around,
-    required,
-    update_known,
-)
+from envelope_fields.lifecycle import certificates, context, other_processes
+from envelope_fields.lifecycle.certificates import ShredCertificate, ShredConfirmation
+from envelope_fields.lifecycle.context import performing
 from envelope_fields.lifecycle.deletion import destroy
-from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.other_processes import known_everywhere
-from envelope_fields.lifecycle.representation import Row, as_text, named, state_content
+from envelope_fields.lifecycle.representation import Row, as_text, named
 from envelope_fields.lifecycle.witnesses import values_under
 from envelope_fields.models import KeyState
-from envelope_fields.policy import Action
+from envelope_fields.policy import Action, require
 
 Confirm = ShredConfirmation | str | None
 
@@ -85,7 +71,8 @@ def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
         CensusFailed: the values could not be counted.
     """
     row = found(configuration().database, key)
-    return ShredConfirmation(name_of(row), counted_fields(values_under(row)), last_use_by_kms(row))
+    fields = certificates.counted_fields(values_under(row))
+    return ShredConfirmation(certificates.name_of(row), fields, last_use_by_kms(row))
 
 
 def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> datetime:
@@ -93,18 +80,16 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
 
     Arguments and errors are those of `shred`. Enabling the key takes it back.
     """
-    refuse_transaction_around("shred a key")
+    context.refuse_transaction_around("shred a key")
     with performing(Operation.SHRED, key, actor) as done:
         if _is_shredded(done.row):
             return clock.now()
         state_after(Operation.SHRED, done.row)
         name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
-        check_agreed(name, done.row, ())
+        certificates.check_agreed(name, done.row, ())
         if done.row.state == KeyState.ENABLED:
-            required(Action.DISABLE, done.key, actor, done.using)
-            before = state_content(done.row)
-            done.become(KeyState.DISABLED)
-            done.record(Operation.DISABLE, before, state_content(done.row))
+            require(Action.DISABLE, done.key, actor, using=done.using)
+            done.become(KeyState.DISABLED, Operation.DISABLE)
         return known_everywhere(done.row.state_changed_at)
 
 
@@ -126,7 +111,7 @@ def finish_shredding(
 
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
-    refuse_transaction_around("shred a key")
+    context.refuse_transaction_around("shred a key")
     return _finish(key, confirm, actor, clock.now(), other_processes.WAIT_SECONDS)
 
 
@@ -134,24 +119,19 @@ def _finish(
     key: KeyOrVersion, confirm: Confirm, actor: Any, waited_until: datetime, seconds: float
 ) -> ShredCertificate:
     with performing(Operation.SHRED, key, actor) as done:
-        earlier = certificate_of(done.row) if _is_shredded(done.row) else None
+        earlier = certificates.certificate_of(done.row) if _is_shredded(done.row) else None
         if earlier is not None:
             return earlier
         state_after(Operation.SHRED, done.row)
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
-    row, unseen = done.row, _unseen(done.row, seconds)
-    fields = counted_fields(values_under(row))
-    with expecting(lambda _: None), performing(Operation.SHRED, row, actor) as done:
-        if (done.row.state, done.row.state_changed_at) != (row.state, row.state_changed_at):
-            raise MasterKeyUnusable(
-                f"The state of {named(done.row)} was changed while the values under it were "
-                f"counted: it is {done.row.state.replace('_', ' ')}. Begin again."
-            )
-        check_agreed(confirm, done.row, fields)
-        certificate = issue(done, fields, last_use_by_kms(done.row), unseen)
-        destroy(done)
-    update_known(key, done.row)
+    unseen = _unseen(done.row, seconds)
+    fields = certificates.counted_fields(values_under(done.row))
+    with context.performing_again(Operation.SHRED, done, key, actor) as now:
+        now.refuse_unless_as(done.row, " Begin again.")
+        certificates.check_agreed(confirm, now.row, fields)
+        certificate = certificates.issue(now, fields, last_use_by_kms(now.row), unseen)
+        destroy(now)
     return certificate
 
 
@@ -173,7 +153,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
 
 
 def _is_shredded(row: Row) -> bool:
-    return row.state == KeyState.DESTROYED and certificate_of(row) is not None
+    return row.state == KeyState.DESTROYED and certificates.certificate_of(row) is not None
 
 
 def _refuse_unless_known(row: Row, waited_until: datetime) -> None:

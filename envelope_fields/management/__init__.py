@@ -15,7 +15,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
 from envelope_fields.lifecycle.keys import named_key, numbered_version
-from envelope_fields.lifecycle.parameters import Kind, Parameter
+from envelope_fields.lifecycle.operations import Kind, Parameter
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy.principals import application_by_default
 
@@ -62,6 +62,21 @@ class ManyKeysCommand(EnvelopeCommand):
             self.stdout.write(text)
         if refused:
             raise CommandError("\n".join(map(str, refused)))
+
+    def report_each(self, done: Any, name: str, line: str, *, json: bool) -> None:
+        """Write a line for each key or version that something was done to; errors as above.
+
+        Args:
+            done: has them in the attribute of that name, and `refused`.
+            name: what was done, as JSON names it: `rotated`.
+            line: a format of the `row`, and of its `name` in a sentence.
+            json: whether to write JSON.
+        """
+        rows = getattr(done, name)
+        lines = [line.format(row=row, name=representation.capitalized(row)) for row in rows]
+        text = "\n".join(lines) or f"Nothing was {name}."
+        content = {name: list(map(representation.row_content, rows))}
+        self.report(content, text, done.refused, json=json)
 
 
 class GrantCommand(EnvelopeCommand):

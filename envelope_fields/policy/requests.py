@@ -102,6 +102,8 @@ def end_with(request: Any, response: Any) -> None:
     if response.streaming and handling.by_test_client:
         # A stream that a test does not read is not closed, and the test goes on.
         handling.end()
+        if _here.get()() is handling:  # else the next end would be taken for that of this one
+            _here.set(handling.outer)
         return
 
     def close() -> None:

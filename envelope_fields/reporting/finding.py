@@ -20,13 +20,7 @@ from django.db.models.sql import Query
 from django.forms import BaseForm
 from django.utils.datastructures import MultiValueDict
 
-from envelope_fields.reporting.secrets import (
-    Secrets,
-    attributes,
-    encrypted_fields,
-    is_encrypted,
-    is_pair,
-)
+from envelope_fields.reporting import secrets
 
 _DEPTH = 5  # a view's serializer has the data that has the value
 _LOOKS = 2_000  # for each frame, so that a report takes no longer than it should
@@ -45,7 +39,7 @@ class Found:
     """What was found of encrypted fields."""
 
     def __init__(self) -> None:
-        self.secrets = Secrets()
+        self.secrets = secrets.Secrets()
         self._seen: set[int] = set()
 
     def look_into_exception(self, error: BaseException | None) -> None:
@@ -64,7 +58,7 @@ class Found:
         variables = dict(frame.f_locals)
         if is_of_library(frame.f_code.co_filename):
             by_position = read_by_position(frame.f_code.co_name, variables)
-            self.secrets.add([value for field, value in by_position if is_encrypted(field)])
+            self.secrets.add([value for field, value in by_position if secrets.is_encrypted(field)])
         else:
             self._note(variables)
         self.look_into(variables.values())
@@ -110,20 +104,21 @@ class Found:
         return self._in_object(value, kind)
 
     def _in_sequence(self, inside: list[Any]) -> list[Any]:
-        if len(inside) == 3 and is_encrypted(inside[0]):  # field, model and value of an UPDATE
+        # Field, model and value of an UPDATE.
+        if len(inside) == 3 and secrets.is_encrypted(inside[0]):
             self.secrets.add(inside[2])
         return inside
 
     def _in_object(self, value: Any, kind: type) -> Iterable[Any]:
-        held = attributes(value)
+        held = secrets.attributes(value)
         if issubclass(kind, Model):
-            for field in encrypted_fields(kind):
+            for field in secrets.encrypted_fields(kind):
                 self.secrets.add(held.get(field.attname))
-        elif issubclass(kind, Value) and is_encrypted(held.get("output_field")):
+        elif issubclass(kind, Value) and secrets.is_encrypted(held.get("output_field")):
             self.secrets.add(value)
         elif issubclass(kind, Q):
             for child in held.get("children", ()):
-                if is_pair(child) and child[0] in self.secrets.names:
+                if secrets.is_pair(child) and child[0] in self.secrets.names:
                     self.secrets.add(child[1])
         elif not is_of_library(_file_of(kind)):
             self._note(held)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
@@ -61,7 +61,13 @@ class RootKey(ABC):
     it is dropped. A service's error is `RootKeyRefused` only where it is in a list of refusals;
     what is in no list, and what is wrong with our own credentials, clock or network, is
     `RootKeyUnavailable`. No message holds a secret; each says what to do next.
+
+    Attributes:
+        asks_service: whether `check` asks something outside of this process. Then `manage.py check`
+            has it do so with `--deploy` alone.
     """
+
+    asks_service: ClassVar[bool] = False
 
     @abstractmethod
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
@@ -104,6 +110,20 @@ class RootKey(ABC):
             MayNotUnwrap: this process has the right to wrap alone.
             RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
         """
+
+    def current_wrapping_key_id(self) -> str | None:
+        """Return the `wrapping_key_id` that would be kept of what is wrapped now.
+
+        What has another one is under an earlier version of this root key, and can be moved to
+        this one. It may ask the service, with the rights of `wrap`.
+
+        Returns:
+            None where the root key has no versions, or does not say which one wraps.
+
+        Raises:
+            RootKeyUnavailable, RootKeyRefused, ValueError: as for `wrap`.
+        """
+        return None
 
     def __reduce__(self) -> str:
         raise TypeError("a root key is not pickled: name it, and look it up where it is needed")
@@ -182,7 +202,16 @@ def check_round_trip(root_key: RootKey) -> None:
 def may_wrap(root_key: RootKey) -> bool:
     """Tell whether this process has the right to wrap, after it was refused to unwrap."""
     try:
-        root_key.wrap(random_buffer(MATERIAL_BYTES), PROBE)
-    except EnvelopeError:
+        wrap_probe(root_key)
+    except (EnvelopeError, ValueError):
         return False
     return True
+
+
+def wrap_probe(root_key: RootKey) -> Wrapped:
+    """Have a root key wrap random bytes, which are forgotten; errors as for `wrap`."""
+    material = random_buffer(MATERIAL_BYTES)
+    try:
+        return root_key.wrap(material, PROBE)
+    finally:
+        wipe(material)

@@ -1,4 +1,4 @@
-"""Files that hold a secret: a root key, a PIN, a token. Only their owner may reach them."""
+"""Files that hold a secret: a root key, a PIN, a token. Others may not reach them."""
 
 import os
 import stat
@@ -8,14 +8,18 @@ from typing import Final
 from envelope_fields.exceptions import RootKeyUnavailable
 
 _LIMIT: Final = 4096  # far more than a secret takes
+# What group or others may do, on systems that have them (st_mode has no such bits else).
+OTHERS: Final = stat.S_IRWXO
+GROUP_AND_OTHERS: Final = stat.S_IRWXG | OTHERS
 
 
-def read_private(path: Path, holds: str) -> str:
-    """Return the text of a file that its owner alone can reach.
+def read_private(path: Path, holds: str, closed_to: int = GROUP_AND_OTHERS) -> str:
+    """Return the text of a file that others cannot reach.
 
     Args:
         path: the file.
         holds: what is in it, for messages, such as "a root key".
+        closed_to: the permission bits that it must not have; by default it is its owner's alone.
 
     Raises:
         FileNotFoundError: it does not exist; the caller knows how to make one.
@@ -30,7 +34,7 @@ def read_private(path: Path, holds: str) -> str:
     except OSError as error:
         raise _unreadable(path, error) from error
     try:
-        _check_private(path, holds, os.fstat(descriptor).st_mode)
+        _check_private(path, holds, os.fstat(descriptor).st_mode, closed_to)
         return os.read(descriptor, _LIMIT).decode("utf-8", errors="replace")
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -38,11 +42,10 @@ def read_private(path: Path, holds: str) -> str:
         os.close(descriptor)
 
 
-def _check_private(path: Path, holds: str, mode: int) -> None:
+def _check_private(path: Path, holds: str, mode: int, closed_to: int) -> None:
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is not a file, and should be one that holds {holds}")
-    # What group or others may do, on systems that have them (st_mode has no such bits else).
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if os.name == "posix" and mode & closed_to:
         raise ValueError(
             f"the file {path} holds {holds} and others can reach it "
             f"(mode {stat.S_IMODE(mode):04o}). Run: chmod 600 {path}"

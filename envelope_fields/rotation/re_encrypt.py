@@ -20,7 +20,7 @@ from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.row_keys import managed_by
+from envelope_fields.fields.keys import managed_by
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.transfer import Transfer

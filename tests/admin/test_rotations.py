@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from envelope_fields import keyring, rotation
-from envelope_fields.admin.rotation_progress import FAILURES_SHOWN
-from envelope_fields.admin.words import duration_text
+from envelope_fields.admin.counts import duration_text
+from envelope_fields.admin.runs import FAILURES_SHOWN
 from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (

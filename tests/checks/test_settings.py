@@ -11,10 +11,10 @@ from django.core.serializers import base, json, python, xml_serializer
 from django.core.serializers.python import Deserializer
 
 from envelope_fields import checks
-from envelope_fields.checks.settings import check_serializers, check_settings
+from envelope_fields.checks.settings import check_root_keys, check_serializers, check_settings
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.fixtures import json as ours
-from envelope_fields.root_keys import KeyVersionContext, RootKey, Wrapped
+from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Wrapped
 
 pytestmark = pytest.mark.any_database
 
@@ -41,6 +41,15 @@ class BrokenRootKey(RootKey):
 
     def unwrap(self, wrapped: bytes, context: KeyVersionContext) -> bytearray:
         raise self.answers[self.answer]
+
+
+class BrokenService(BrokenRootKey):
+    asks_service = True
+
+
+class WrapsAlone(BrokenService):
+    def check(self):
+        raise MayNotUnwrap("it may encrypt")
 
 
 def entry(backend=LOCAL, **options):
@@ -128,6 +137,45 @@ def test_a_root_key_that_may_answer_later_is_a_warning(settings):
     assert not message.is_serious()
     assert "'main'" in message.msg
     assert "does not answer" in message.msg
+
+
+class TestServices:
+    """They are asked with `check --deploy` alone, and all of them."""
+
+    @pytest.fixture(autouse=True)
+    def _services(self, settings):
+        service = f"{__name__}.BrokenService"
+        settings.ENVELOPE_FIELDS = {
+            "ROOT_KEYS": {
+                "refuses": entry(service, answer="refused"),
+                "away": entry(service, answer="unavailable"),
+                "wrong": entry(service, answer="missing"),
+                "wraps": entry(f"{__name__}.WrapsAlone", answer="refused"),
+            }
+        }
+
+    def test_without_deploy_none_is_asked(self):
+        assert check_settings() == []
+        found = [message.id for message in run_checks(tags=["security"])]
+        assert not {"envelope_fields.E003", "envelope_fields.W001"} & set(found)
+
+    def test_with_deploy_each_says_what_is_wrong(self):
+        found = {each.id[-4:]: each.msg for each in check_root_keys()[:2]}
+        assert "'refuses'" in found["E003"]
+        assert "says no" in found["E003"]
+        assert "'away'" in found["W001"]
+        *_, wrong, wraps = check_root_keys()
+        assert (wrong.id, wraps.id) == ("envelope_fields.E003", "envelope_fields.W003")
+        assert "there is no such key" in wrong.msg
+        assert "it may encrypt" in wraps.msg
+        with_deploy = run_checks(tags=["security"], include_deployment_checks=True)
+        assert all(each in with_deploy for each in check_root_keys())
+
+    def test_options_that_are_wrong_are_reported_once(self, settings):
+        wrong = entry(f"{__name__}.BrokenService", colour="blue")
+        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"main": wrong}}
+        assert [each.id for each in check_settings()] == ["envelope_fields.E003"]
+        assert check_root_keys() == []
 
 
 def test_only_the_first_root_key_is_asked(settings):

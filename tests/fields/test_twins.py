@@ -70,7 +70,7 @@ def outcome(case, twin):
 def anonymous(result):
     """Return what is shown of a result, but for the names of the models and constraints."""
     names = re.sub("encrypted|plain", "twin", repr(result), flags=re.IGNORECASE)
-    ours = r"<envelope_fields\.fields\.stand_ins\.Validator object>"
+    ours = r"<envelope_fields\.fields\.validation\.Validator object>"
     return re.sub(rf", validators=\[{ours}\]|, {ours}", "", names)
 
 

@@ -9,7 +9,7 @@ from django.views.debug import ExceptionReporter
 
 from envelope_fields import keyring, root_keys
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.keyring import materials, rows, wrapping
+from envelope_fields.keyring import age, materials, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.root_keys import Unwrapped
 from envelope_fields.root_keys.local import LocalRootKey
@@ -147,7 +147,7 @@ def test_those_who_need_another_one_do_not(keys):
     assert slow.end().header
 
 
-def test_an_error_is_told_to_all_who_wait_and_not_kept(keys):
+def test_an_error_is_told_to_all_who_wait_and_not_kept(keys, monkeypatch):
     gate = closed(keys[0])
     gate.error = RootKeyUnavailable("the HSM is away")
     threads = [Thread(lambda: write_under("one")) for _ in range(4)]
@@ -159,6 +159,8 @@ def test_an_error_is_told_to_all_who_wait_and_not_kept(keys):
     assert len({id(error) for error in errors}) == 4
     assert gate.asked == 1
     gate.error = None
+    later = age.moment().monotonic + age.FIRST_PAUSE_SECONDS
+    monkeypatch.setattr(age, "moment", lambda: age.Moment(later, later, later))
     assert write_under("one").header
     assert gate.asked == 2
 

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from envelope_fields import audit, keyring, kms
+from envelope_fields import audit, kms
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
@@ -47,7 +47,7 @@ def starting_with(seconds):
 
 def web(seconds):
     with starting_with(seconds):
-        keyring.cache_seconds()
+        table.cache_seconds()
 
 
 class TestRaising:
@@ -70,13 +70,13 @@ class TestRaising:
 
     def test_a_process_that_keeps_nothing_asks_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(0):
-            assert keyring.cache_seconds() == 0
+            assert table.cache_seconds() == 0
 
     def test_it_is_not_raised_where_that_fails(self, monkeypatch):
         """Then what the others rely on holds for this process, too."""
         monkeypatch.setattr(table, "_write", fail)
         with starting_with(60):
-            assert keyring.cache_seconds() == 0
+            assert table.cache_seconds() == 0
             Note.objects.create(text="a", data=None)
         assert Note.objects.get().text == "a"
 
@@ -88,9 +88,9 @@ def fail(*_):
 class TestLowering:
     def test_every_process_goes_by_it(self):
         with starting_with(60):
-            assert keyring.cache_seconds() == 60
+            assert table.cache_seconds() == 60
             assert lower_key_cache_bound(10) == 10
-            assert keyring.cache_seconds() == 10, "it was started before"
+            assert table.cache_seconds() == 10, "it was started before"
             assert key_cache_bound() == 10
 
     def test_a_larger_setting_raises_it_again(self):
@@ -196,7 +196,7 @@ class TestCommitted:
     @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="see the next one")
     def test_in_a_transaction_that_is_rolled_back(self):
         with starting_with(60), transaction.atomic():
-            assert keyring.cache_seconds() == 60
+            assert table.cache_seconds() == 60
             transaction.set_rollback(True)
         assert key_cache_bound() == 60
 
@@ -204,7 +204,7 @@ class TestCommitted:
     @pytest.mark.parametrize("rolled_back", [True, False])
     def test_sqlite_raises_it_after_the_transaction(self, rolled_back):
         with starting_with(60), transaction.atomic():
-            assert [keyring.cache_seconds() for _ in range(3)] == [0] * 3
+            assert [table.cache_seconds() for _ in range(3)] == [0] * 3
             assert len(connection.run_on_commit) == 1
             transaction.set_rollback(rolled_back)
         assert key_cache_bound() == (0 if rolled_back else 60)

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections, migrations
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, placeholder
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, defaults
 from tests.migrating.columns import (
     add,
     alter,
@@ -37,8 +37,8 @@ def arrives(project, monkeypatch):
             return asked[0]
         return has(model, using)
 
-    has = placeholder.has_rows
-    monkeypatch.setattr(placeholder, "has_rows", has_rows)
+    has = defaults.has_rows
+    monkeypatch.setattr(defaults, "has_rows", has_rows)
     yield asked
     other.close()
 

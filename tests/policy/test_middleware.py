@@ -256,6 +256,15 @@ class TestInFlight:
             assert views.who() == "application"
         assert asgi("/sync") == b"mine"
 
+    def test_a_stream_that_a_test_does_not_read(self, settings):
+        """It is not taken for a later request that ends without our middleware."""
+        unread = Client().get("/stream")
+        assert views.who() == "application"
+        settings.MIDDLEWARE = [f"{__name__}.answers_plain", *settings.MIDDLEWARE]
+        async_to_sync(AsyncClient().get)("/sync")
+        assert views.who() == "application"
+        unread.close()
+
     def test_it_leaves_an_open_connection_open(self, settings):
         """A websocket is in flight as long as it is open, whatever ends beside it."""
         settings.MIDDLEWARE = [f"{__name__}.answers_plain", *settings.MIDDLEWARE]

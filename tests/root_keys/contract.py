@@ -2,7 +2,8 @@
 
 class TestVault(RootKeyContract):
     @pytest.fixture(scope="class")
-    def service(self): ...
+    @classmethod
+    def service(cls): ...
 """
 
 import gc
@@ -10,6 +11,7 @@ import os
 import pickle
 import signal
 import traceback
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from uuid import UUID
@@ -26,6 +28,8 @@ from tests.root_keys.services import FAULTS
 from tests.waiting import until
 
 MATERIAL = bytes(range(100, 132))
+# How it may be shown.
+SHOWN = (repr(MATERIAL)[2:-1], MATERIAL.hex(), b64encode(MATERIAL).decode())
 CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
 OTHERS = {
     "key_id": CONTEXT._replace(key_id=UUID(int=2)),
@@ -76,6 +80,12 @@ class RootKeyContract:
         assert type(opened.material) in (bytearray, KeyBuffer)
         assert type(opened.wrapping_key_id) is str
         assert len(opened.wrapping_key_id) <= 500
+
+    def test_it_may_say_what_it_would_wrap_with(self, root_key):
+        current = root_key.current_wrapping_key_id()
+        wrapped = root_key.wrap(material(), CONTEXT)
+        opened = root_key.unwrap_identified(wrapped.material, CONTEXT)
+        assert current in (None, opened.wrapping_key_id or wrapped.wrapping_key_id)
 
     def test_another_process_opens_it(self, service, wrapped):
         other = service.root_key()
@@ -234,6 +244,16 @@ class RootKeyContract:
         for secret in service.secrets:
             assert secret not in caplog.text
 
+    def test_logs_show_nothing_secret(self, service, caplog):
+        """Nor do those of the client library, at any level."""
+        caplog.set_level("DEBUG")
+        fresh = service.root_key()
+        fresh.unwrap(fresh.wrap(material(), CONTEXT).material, CONTEXT)
+        fresh.check()
+        fresh.close()
+        for secret in (*service.secrets, *SHOWN):
+            assert secret not in caplog.text
+
 
 def forked(use):
     """Run something in a forked process; return its id."""
@@ -259,5 +279,5 @@ def says_nothing_secret(error, service):
     # Our tests' own frames hold the material.
     frames = [each for each in report.get_traceback_frames() if "/tests/" not in each["filename"]]
     shown += repr([(name, value) for frame in frames for name, value in frame["vars"]])
-    for secret in (*service.secrets, repr(MATERIAL)[2:-1], MATERIAL.hex()):
+    for secret in (*service.secrets, *SHOWN):
         assert secret not in shown

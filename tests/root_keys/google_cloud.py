@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from envelope_fields.exceptions import RootKeyUnavailable
 from envelope_fields.root_keys.google import GoogleKmsRootKey
 from tests.root_keys.http_server import Answer, HttpServer
-from tests.root_keys.services import Service
+from tests.root_keys.services import FAULTS, Service
 
 RING = "projects/clinic/locations/europe-west3/keyRings/django"
 EMAIL = "web@clinic.iam.gserviceaccount.com"
+CLUSTER = "the token of the cluster"
 USE = "cloudkms.cryptoKeyVersions."
 ENCRYPT, DECRYPT, GET = f"{USE}useToEncrypt", f"{USE}useToDecrypt", "cloudkms.cryptoKeys.get"
 CODES = {
@@ -130,6 +132,8 @@ class CloudKms:
         try:
             if asked.path == "/sts/v1/token":
                 return self._token(parse_qs(asked.body.decode()))
+            if asked.path.startswith("/computeMetadata/") or asked.path == "/":
+                return self._metadata(urlsplit(asked.path).path)
             if self.failure:
                 return self.failure
             self._authenticate(asked.headers.get("Authorization", ""))
@@ -139,7 +143,7 @@ class CloudKms:
         return Answer(200, json.dumps(answer).encode())
 
     def _token(self, fields):
-        if fields.get("subject_token") != ["the token of the cluster"]:
+        if fields.get("subject_token") != [CLUSTER]:
             return Answer(400, b'{"error": "invalid_grant", "error_description": "no"}')
         token = base64.urlsafe_b64encode(os.urandom(24)).decode()
         self.tokens[token] = time.time() + self.lifetime
@@ -150,6 +154,17 @@ class CloudKms:
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         }
         return Answer(200, json.dumps(answer).encode())
+
+    def _metadata(self, path):
+        """Answer as the metadata server of a machine at Google, with a token of its account."""
+        if path.endswith("/token"):
+            answer = self._token({"subject_token": [CLUSTER]})
+        elif path.endswith("/service-accounts/default/"):
+            account = {"email": EMAIL, "scopes": ["https://www.googleapis.com/auth/cloudkms"]}
+            answer = Answer(200, json.dumps(account).encode())
+        else:
+            answer = Answer(200 if path == "/" else 404, b"", "text/html")
+        return answer._replace(headers=(("Metadata-Flavor", "Google"),))
 
     def _authenticate(self, header):
         kind, _, token = header.partition(" ")
@@ -248,7 +263,11 @@ class GoogleCloud(Service):
     @property
     def secrets(self):
         line = self._account()["private_key"].splitlines()[3]
-        return (line, *self.kms.tokens, "the token of the cluster")
+        return (line, *self.kms.tokens, CLUSTER)
+
+    def entry(self):
+        options = {"key_name": self.key.name, "endpoint": self.kms.endpoint}
+        return {"BACKEND": f"{GoogleKmsRootKey.__module__}.GoogleKmsRootKey", "OPTIONS": options}
 
     def root_key(self, name="root", **options):
         options = {"endpoint": self.kms.endpoint, **options}
@@ -266,9 +285,10 @@ class GoogleCloud(Service):
     @contextmanager
     def fault(self, name):
         with ExitStack() as undone:
-            for made in self._made:  # they wait long enough on a busy machine, and not here
-                undone.callback(setattr, made, "_timeout", made._timeout)
-                made._timeout = 0.15
+            if FAULTS[name] is RootKeyUnavailable:
+                for made in self._made:  # otherwise they wait long, for machines that are busy
+                    undone.callback(setattr, made, "_timeout", made._timeout)
+                    made._timeout = 0.05
             undone.enter_context(getattr(self, f"_{name}")())
             yield
 
@@ -337,7 +357,7 @@ class GoogleCloud(Service):
     def federated(self, directory):
         """Have the credentials be a token of a cluster, exchanged at the token service."""
         token = directory / "token"
-        token.write_text("the token of the cluster")
+        token.write_text(CLUSTER)
         configuration = {
             "type": "external_account",
             "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p",

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.files import read_private
+from envelope_fields.root_keys.files import OTHERS, read_private
 
 
 @pytest.fixture
@@ -35,6 +35,20 @@ def test_what_others_can_reach(path, mode):
     with pytest.raises(ValueError, match=rf"pin holds a PIN .*{mode:04o}.*chmod 600") as caught:
         read_private(path, "a PIN")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+@pytest.mark.parametrize(
+    ("mode", "closed_to", "is_read"),
+    [(0o640, OTHERS, True), (0o660, OTHERS, True), (0o644, OTHERS, False), (0o666, 0, True)],
+)
+def test_what_an_agent_wrote_for_others(path, mode, closed_to, is_read):
+    path.chmod(mode)
+    if is_read:
+        assert read_private(path, "a token", closed_to) == "a secret\n"
+    else:
+        with pytest.raises(ValueError, match=f"{mode:04o}"):
+            read_private(path, "a token", closed_to)
 
 
 def test_what_is_not_a_file(tmp_path):

@@ -3,7 +3,6 @@
 from typing import Any
 
 from envelope_fields.lifecycle import destroy_due_keys
-from envelope_fields.lifecycle.representation import capitalized, row_content
 from envelope_fields.management import ManyKeysCommand
 
 
@@ -14,8 +13,4 @@ class Command(ManyKeysCommand):
     )
 
     def perform(self, *, json: bool = False, **options: Any) -> None:
-        done = destroy_due_keys()
-        destroyed = [row_content(row) for row in done.destroyed]
-        lines = [f"{capitalized(row)} is destroyed." for row in done.destroyed]
-        text = "\n".join(lines) or "Nothing was destroyed."
-        self.report({"destroyed": destroyed}, text, done.refused, json=json)
+        self.report_each(destroy_due_keys(), "destroyed", "{name} is destroyed.", json=json)

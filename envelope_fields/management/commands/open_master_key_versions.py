@@ -3,7 +3,6 @@
 from typing import Any
 
 from envelope_fields.lifecycle import open_master_key_versions
-from envelope_fields.lifecycle.representation import capitalized, row_content
 from envelope_fields.management import ManyKeysCommand
 
 
@@ -14,8 +13,4 @@ class Command(ManyKeysCommand):
     )
 
     def perform(self, *, json: bool = False, **options: Any) -> None:
-        done = open_master_key_versions()
-        opened = [row_content(version) for version in done.opened]
-        lines = [f"{capitalized(version)} is opened." for version in done.opened]
-        text = "\n".join(lines) or "Nothing was opened."
-        self.report({"opened": opened}, text, done.refused, json=json)
+        self.report_each(open_master_key_versions(), "opened", "{name} is opened.", json=json)

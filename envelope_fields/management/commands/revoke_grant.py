@@ -4,10 +4,8 @@ from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.conf import configuration
 from envelope_fields.grants import grantees, revoke
 from envelope_fields.management import EnvelopeCommand
-from envelope_fields.models import KeyGrant
 
 
 class Command(EnvelopeCommand):
@@ -26,8 +24,7 @@ class Command(EnvelopeCommand):
     def perform(
         self, *, grant: int, override: str | None = None, json: bool = False, **options: Any
     ) -> None:
-        rows = KeyGrant.objects.using(configuration().database)
-        row = rows.select_related("master_key").filter(pk=grant).first()
+        row = grantees.stored_grants().filter(pk=grant).first()
         if row is None:
             raise CommandError(f"There is no grant {grant}. `list_grants` lists them.")
         (listed,) = grantees.described([row])

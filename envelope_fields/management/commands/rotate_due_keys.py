@@ -3,7 +3,6 @@
 from typing import Any
 
 from envelope_fields.lifecycle import rotate_due_keys
-from envelope_fields.lifecycle.representation import row_content
 from envelope_fields.management import ManyKeysCommand
 
 
@@ -14,7 +13,4 @@ class Command(ManyKeysCommand):
     )
 
     def perform(self, *, json: bool = False, **options: Any) -> None:
-        done = rotate_due_keys()
-        rotated = [row_content(version) for version in done.rotated]
-        lines = [f"Rotated to {version}." for version in done.rotated] or ["Nothing was rotated."]
-        self.report({"rotated": rotated}, "\n".join(lines), done.refused, json=json)
+        self.report_each(rotate_due_keys(), "rotated", "Rotated to {row}.", json=json)

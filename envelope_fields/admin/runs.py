@@ -1,0 +1,263 @@
+"""Runs of rotations: how far one is, for pages and their script, and what can be done with it."""
+
+from functools import cached_property
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _, ngettext
+
+from envelope_fields import rotation
+from envelope_fields.admin import requests
+from envelope_fields.admin.confirmation import ConfirmationPage
+from envelope_fields.admin.counts import duration_text, number_text, values_text
+from envelope_fields.admin.rotation_start import worker_problem
+from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.lifecycle import Operation
+from envelope_fields.models import RotationFailure, RotationRun, RotationState
+from envelope_fields.rotation import FieldProgress, Limits, Progress
+from envelope_fields.rotation.representation import run_title
+
+FAILURES_SHOWN = 50
+_QUIET_SECONDS = 60  # longer than a batch takes, and a process to begin
+_NOTHING = "–"
+
+
+def representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
+    """Return how far a run is: for a template, and as JSON for the script."""
+    done = progress.total - progress.remaining
+    return {
+        "state": str(run.state),
+        "is_over": not run.is_active,
+        "bar": _bar(run, progress, done),
+        "texts": {
+            "state": str(run.get_state_display()),
+            "done": done_text(run, progress),
+            "moved": number_text(progress.moved),
+            "skipped": number_text(progress.skipped),
+            "failed": number_text(progress.failed),
+            "rate": _rate(progress.rate),
+            "remaining": _remaining(progress),
+            "note": _note(run),
+            "announcement": _announcement(run, progress, done),
+        },
+    }
+
+
+def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
+    """Return the same, with a row for each field and for the first of what failed."""
+    found = rotation.failures(run)[:FAILURES_SHOWN] if progress.failed else []
+    rows = {
+        "fields": [_field(field) for field in progress.fields],
+        "failures": [_failure(failure) for failure in found],
+    }
+    return {**representation(run, progress), "rows": rows}
+
+
+def run_text(run: RotationRun) -> str:
+    """Name a run for people."""
+    return _("%(kind)s of %(key)s") % {"kind": run.get_kind_display(), "key": run_title(run)}
+
+
+def done_text(run: RotationRun, progress: Progress) -> str:
+    """Say how many values had their turn."""
+    if not progress.total:
+        return _("not counted yet") if run.is_active else _("none")
+    text = ngettext("%(done)s of %(total)s value", "%(done)s of %(total)s values", progress.total)
+    return text % {
+        "done": number_text(progress.total - progress.remaining),
+        "total": number_text(progress.total),
+    }
+
+
+def is_quiet(run: RotationRun) -> bool:
+    """Whether a run should be worked on and no worker has been seen to: it may have ended."""
+    if run.state not in (RotationState.PENDING, RotationState.RUNNING):
+        return False
+    return _silence(run) > _QUIET_SECONDS + _rest(run)
+
+
+def url_of_run(request: HttpRequest, run: RotationRun, name: str = "change", *args: str) -> str:
+    """Return the address of a run's page, or of another one about it; empty without these pages."""
+    return requests.page_url(request, f"rotationrun_{name}", run.pk, *args)
+
+
+def _silence(run: RotationRun) -> float:
+    """Return how many seconds ago it was started, resumed or worked on."""
+    seen = max(filter(None, (run.created_at, run.resumed_at, run.heartbeat_at)))
+    return (timezone.now() - seen).total_seconds()
+
+
+def _rest(run: RotationRun) -> float:
+    """Return how long a worker waits between batches."""
+    limits = Limits(**run.limits)
+    return max(limits.sleep, limits.batch_size / limits.max_rate if limits.max_rate else 0)
+
+
+def _bar(run: RotationRun, progress: Progress, done: int) -> dict[str, int] | None:
+    """Return the value and the end of the bar; None while they are not known."""
+    if progress.total:
+        return {"value": done, "max": progress.total}
+    return (
+        {"value": int(run.state == RotationState.COMPLETED), "max": 1} if run.finished_at else None
+    )
+
+
+def _rate(rate: float) -> str:
+    if not rate:
+        return _NOTHING
+    values = max(round(rate), 1)
+    text = ngettext("%(values)s value a second", "%(values)s values a second", values)
+    return text % {"values": number_text(values)}
+
+
+def _remaining(progress: Progress) -> str:
+    if progress.time_remaining is None:
+        return _NOTHING
+    return _("about %(time)s") % {"time": duration_text(progress.time_remaining.total_seconds())}
+
+
+def _note(run: RotationRun) -> str:
+    if run.error:
+        return run.error
+    if is_quiet(run):
+        return _(
+            "No worker has been seen on it for %(time)s. If it has ended, resume the run, "
+            "or run: python manage.py rewrap --run %(id)s"
+        ) % {"time": duration_text(_silence(run)), "id": run.pk}
+    if run.state == RotationState.PENDING:
+        return _("It begins as soon as a worker takes it.")
+    return ""
+
+
+def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
+    """Return what a screen reader reads: the state, and every tenth of the way."""
+    if not run.is_active or not progress.total:
+        return str(run.get_state_display())
+    tenths = 10 * done // progress.total
+    return _("%(state)s, %(percent)d percent") % {
+        "state": run.get_state_display(),
+        "percent": 10 * tenths,
+    }
+
+
+def _field(field: FieldProgress) -> list[str]:
+    numbers = (field.total, field.moved, field.skipped, field.failed, field.remaining)
+    return [field.field, _database(field.database, field.schema), *map(number_text, numbers)]
+
+
+def _failure(failure: RotationFailure) -> list[str]:
+    field = failure.range.column
+    return [
+        str(field),
+        _database(field.database, field.named_schema),
+        failure.row,
+        failure.version_id,
+        failure.cause,
+        failure.message,
+    ]
+
+
+def _database(alias: str, schema: str | None) -> str:
+    return f"{alias}, {schema}" if schema else alias
+
+
+# -- What can be done with a run ------------------------------------------------------------------
+
+
+class RunConfirmation(ConfirmationPage):
+    """An operation on a rotation."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.button}: {run_text(self.row)}"
+
+    @cached_property
+    def progress(self) -> Progress:
+        return rotation.progress(self.row)
+
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        """Whether it changes something now."""
+        return run.is_active
+
+    def check(self) -> None:
+        if not self.is_possible(self.row):
+            raise rotation.RunNotPossible(
+                _("The run is %(state)s: there is nothing to do here.")
+                % {"state": self.row.get_state_display()}
+            )
+
+    def so_far(self) -> str:
+        return _("So far: %(done)s.") % {"done": done_text(self.row, self.progress)}
+
+
+class Pause(RunConfirmation):
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        return run.state in (RotationState.PENDING, RotationState.RUNNING)
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It rests as soon as the batch that is under way is done, until it is resumed."),
+            self.so_far(),
+            _("All values can be read and written meanwhile."),
+        ]
+
+    def perform(self) -> str:
+        rotation.pause(self.row, actor=self.actor)
+        return _("The run is paused.")
+
+
+class Resume(RunConfirmation):
+    @classmethod
+    def is_possible(cls, run: RotationRun) -> bool:
+        return run.state == RotationState.PAUSED or is_quiet(run)
+
+    @cached_property
+    def problem(self) -> str:
+        return worker_problem(f"python manage.py rewrap --run {self.row.pk}")
+
+    def consequences(self) -> list[str]:
+        return [_("It is handed to a worker, which goes on where it was."), self.so_far()]
+
+    def perform(self) -> str:
+        dispatch_resume(self.row, actor=self.actor)
+        return _("The run goes on.")
+
+
+class Cancel(RunConfirmation):
+    is_grave = True
+
+    def consequences(self) -> list[str]:
+        return [
+            _("It ends where it is. To go on, another run has to be started."),
+            _("What was moved stays so: %(values)s.")
+            % {"values": values_text(self.progress.moved)},
+            _("What was not moved can be read as before, and stays under its version."),
+        ]
+
+    def perform(self) -> str:
+        rotation.cancel(self.row, actor=self.actor)
+        return _("The run is cancelled.")
+
+
+_PAGES: dict[Operation, type[RunConfirmation]] = {
+    Operation.PAUSE_ROTATION: Pause,
+    Operation.RESUME_ROTATION: Resume,
+    Operation.CANCEL_ROTATION: Cancel,
+}
+
+# By the names in addresses, in the order of the buttons.
+RUN_OPERATIONS = {operation.segment: operation for operation in _PAGES}
+
+
+def run_page(operation: Operation) -> type[RunConfirmation]:
+    return _PAGES[operation]
+
+
+def possible_run_operations(run: RotationRun) -> list[str]:
+    """Return the names of what can be done with a run now."""
+    return [
+        name for name, operation in RUN_OPERATIONS.items() if run_page(operation).is_possible(run)
+    ]

@@ -1,0 +1,159 @@
+"""The rules that one encrypted field can break by its own declaration."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ValidationError
+
+from envelope_fields.fields.binding import tracked_model
+from envelope_fields.fields.keys import RowKey
+from envelope_fields.fields.masks import ON_DENIED
+from envelope_fields.models import MasterKey
+
+_BLIND_INDEX = "a blind index of the value, in a column beside it"
+
+# What a field class offers and an encrypted column cannot do: option, id, the way out.
+_OPTIONS = (
+    (
+        "unique",
+        "envelope_fields.E010",
+        "No two envelopes are equal, so the database would never refuse one. Remove it, and make "
+        f"unique {_BLIND_INDEX}.",
+    ),
+    (
+        "primary_key",
+        "envelope_fields.E011",
+        "A row cannot be found by an envelope. Remove it, and let another field be the key.",
+    ),
+    (
+        "db_index",
+        "envelope_fields.E012",
+        f"Nothing can be found by an index over envelopes. Remove it, and index {_BLIND_INDEX}.",
+    ),
+    *(
+        (
+            f"unique_for_{period}",
+            "envelope_fields.E013",
+            f"Values cannot be compared in the database. Remove it, and compare {_BLIND_INDEX}.",
+        )
+        for period in ("date", "month", "year")
+    ),
+    (
+        "db_default",
+        "envelope_fields.E014",
+        "The database would store its default unencrypted. Use default= instead.",
+    ),
+    (
+        "db_collation",
+        "envelope_fields.E015",
+        "Envelopes are bytes and have no collation. Remove it.",
+    ),
+)
+
+
+Problem = tuple[str, str, str]  # id, what is wrong, and the way out
+
+
+def check(field: Any) -> list[CheckMessage]:
+    """Return what is wrong with the declaration of an encrypted field."""
+    others = (_context, _previous_contexts, _on_denied, _copy_of, _history)
+    return [*_errors(field, _options), *check_key(field), *_errors(field, *others)]
+
+
+def check_key(field: Any) -> list[CheckMessage]:
+    """Return what is wrong with the `key=` of an encrypted field."""
+    by_key = field.key.check(field) if isinstance(field.key, RowKey) else []
+    return [*by_key, *_errors(field, _key)]
+
+
+def _errors(field: Any, *rules: Callable[[Any], Iterator[Problem]]) -> Iterator[CheckMessage]:
+    for rule in rules:
+        for number, wrong, hint in rule(field):
+            yield Error(wrong, hint=hint, obj=field, id=number)
+
+
+def _options(field: Any) -> Iterator[Problem]:
+    for option, number, hint in _OPTIONS:
+        if _is_set(field, option):
+            yield number, f"'{option}' is not a valid argument for an encrypted field.", hint
+
+
+def _is_set(field: Any, option: str) -> bool:
+    if option == "unique":  # a primary key says that it is, too
+        return field.unique and not field.primary_key
+    if option == "db_default":
+        return bool(field.has_db_default())
+    return bool(getattr(field, option, None))
+
+
+def _key(field: Any) -> Iterator[Problem]:
+    number, key = "envelope_fields.E016", field.key
+    if key is None or callable(key):
+        return
+    if not isinstance(key, str):
+        wrong = "'key' must be the alias of a master key, or a callable that returns one."
+        hint = "A key chosen for each row is a function that takes the instance."
+        yield number, wrong, f"It is of the type {type(key).__name__}. {hint}"
+        return
+    try:
+        MasterKey._meta.get_field("alias").clean(key, None)
+    except ValidationError as error:
+        wrong = f"'key' is {key!r}, which no master key can have as its alias."
+        yield number, wrong, " ".join(error.messages)
+
+
+def _context(field: Any) -> Iterator[Problem]:
+    if field.context is not None and not _is_label(field.context):
+        wrong = "'context' must be a label: text that is not empty."
+        hint = "Leave it out, and the label is app_label.model.field."
+        yield "envelope_fields.E017", wrong, hint
+
+
+def _previous_contexts(field: Any) -> Iterator[Problem]:
+    number, labels = "envelope_fields.E018", field.previous_contexts
+    was_text = len(labels) > 1 and all(len(label) == 1 for label in labels)  # and came apart
+    if was_text or not all(map(_is_label, labels)):
+        wrong = "'previous_contexts' must be a list of labels, each of them text."
+        yield (
+            number,
+            wrong,
+            'Write previous_contexts=["app_label.model.field"], also for one label.',
+        )
+    elif field.label in labels:
+        wrong = f"'previous_contexts' names {field.label!r}, which is the field's present label."
+        hint = "Values are always read under the present label first. Remove it from the list."
+        yield number, wrong, hint
+
+
+def _is_label(given: Any) -> bool:
+    if not isinstance(given, str) or not given:
+        return False
+    try:
+        return bool(given.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _on_denied(field: Any) -> Iterator[Problem]:
+    if field.on_denied not in ON_DENIED:
+        valid = ", ".join(map(repr, ON_DENIED))
+        yield "envelope_fields.E008", f"'on_denied' is {field.on_denied!r}.", f"Valid: {valid}."
+
+
+def _copy_of(field: Any) -> Iterator[Problem]:
+    if field.copy_of is not None and not hasattr(field.original, "to_plaintext"):
+        wrong = f"'copy_of' is {field.copy_of!r}, which names no encrypted field."
+        yield "envelope_fields.E025", wrong, 'Write copy_of="app_label.Model.field".'
+
+
+def _history(field: Any) -> Iterator[Problem]:
+    """Yield what keeps a history from taking a row whose values the user may not read."""
+    tracked = tracked_model(field.model)
+    if tracked is None or field.null or field.copied is not None:
+        return
+    original = next((each for each in tracked._meta.fields if each.name == field.name), None)
+    if getattr(original, "masks", False):
+        wrong = f"The history has no value where {original} is masked, and the field takes no NULL."
+        hint = f'Declare it a copy, copy_of="{original}", or allow null=True.'
+        yield "envelope_fields.E026", wrong, hint

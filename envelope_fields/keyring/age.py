@@ -1,0 +1,123 @@
+"""Plaintext material, and for how long it may be used.
+
+Its age counts from before the root key was asked for it, and use does not extend it: a process that
+is busy asks as often as one that rests. At its greatest age the root key is asked anew; where that
+does not answer, the material is used for a time of grace. Both are settings of the root key.
+"""
+
+import random
+import time
+from typing import NamedTuple
+
+from envelope_fields.conf import configuration
+from envelope_fields.crypto.buffers import KeyBuffer
+
+# Where a root key refused one version, the others under it are asked for within this time, not all
+# at once.
+ASKED_WITHIN_SECONDS = 60
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+
+
+class Moment(NamedTuple):
+    """A moment by three clocks, in seconds.
+
+    One stands still while the machine sleeps, and one is set by people.
+    """
+
+    monotonic: float
+    boot: float
+    wall: float
+
+    def age(self) -> float:
+        """Return how many seconds ago it was, by the clock that says most."""
+        return max(now - then for now, then in zip(moment(), self, strict=True))
+
+
+def moment() -> Moment:
+    """Return now."""
+    monotonic = time.monotonic()
+    # Linux has a clock that goes on while the machine sleeps; elsewhere `monotonic` does.
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return Moment(monotonic, monotonic if boot is None else time.clock_gettime(boot), time.time())
+
+
+class Pause:
+    """How long a root key that did not answer is not asked again: longer each time, at random.
+
+    Attributes:
+        until: its end, as `time.monotonic` tells the time.
+    """
+
+    __slots__ = ("_seconds", "until")
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self.until = 0.0
+
+    def begin(self) -> None:
+        self._seconds = min(2 * self._seconds or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self.until = moment().monotonic + self._seconds * random.uniform(0.5, 1)  # noqa: S311
+
+    def is_over(self) -> bool:
+        return moment().monotonic >= self.until
+
+
+class Material(KeyBuffer):
+    """What a root key opened, with its age. It is made by the keyring, and wiped there.
+
+    Attributes:
+        root_key: the name of the root key in the settings.
+        asked_at: from before the root key was asked.
+    """
+
+    __slots__ = ("_due_at", "_is_renewed", "_pause", "asked_at", "root_key")
+
+    root_key: str
+    asked_at: Moment
+    _due_at: float | None  # as an age
+    _is_renewed: bool
+    _pause: Pause
+
+    @classmethod
+    def of(cls, buffer: KeyBuffer, root_key: str, asked_at: Moment) -> "Material":
+        """Return material with the bytes of a buffer, which the caller wipes."""
+        material = cls(buffer)
+        material.root_key, material.asked_at = root_key, asked_at
+        material._due_at, material._is_renewed = None, False
+        material._pause = Pause()
+        return material
+
+    def is_over(self) -> bool:
+        """Whether it may not be used at all: its time of grace has passed."""
+        settings = configuration().lifetime(self.root_key)
+        return self.asked_at.age() >= settings.max_age + settings.grace
+
+    def begin_renewal(self, *, share: float = 1) -> bool:
+        """Whether it is for the caller to ask the root key anew, and to `end_renewal` then.
+
+        Under a lock of the caller's, since one is to ask.
+
+        Args:
+            share: of the greatest age, from when on it is due.
+        """
+        if self._is_renewed or not self._is_due(share) or not self._pause.is_over():
+            return False
+        self._is_renewed = True
+        return True
+
+    def end_renewal(self, *, answered: bool) -> None:
+        """Let the next caller ask, after a pause where the root key did not answer."""
+        if not answered:
+            self._pause.begin()
+        self._is_renewed = False
+
+    def _is_due(self, share: float) -> bool:
+        age = self.asked_at.age()
+        if self._due_at is not None and age >= self._due_at:
+            return True
+        return age >= share * configuration().lifetime(self.root_key).max_age
+
+    def ask_soon(self) -> None:
+        """Have the root key asked anew within `ASKED_WITHIN_SECONDS`, at a time of its own."""
+        soon = self.asked_at.age() + random.uniform(0, ASKED_WITHIN_SECONDS)  # noqa: S311
+        self._due_at = soon if self._due_at is None else min(soon, self._due_at)

@@ -1,0 +1,36 @@
+"""`manage.py check_root_keys`, for probes of readiness."""
+
+from typing import Any
+
+from django.core.management import CommandError
+
+from envelope_fields.lifecycle import check_root_keys
+from envelope_fields.management import EnvelopeCommand
+
+
+class Command(EnvelopeCommand):
+    help = (
+        "Ask each root key of the settings whether it can be used by this process now. The exit "
+        "code is 1 if one cannot. For readiness: never restart a process because of it."
+    )
+
+    def perform(self, *, json: bool = False, **options: Any) -> None:
+        checks = check_root_keys()
+        if json:
+            self.write_json(
+                [
+                    {
+                        "root_key": each.root_key,
+                        "readiness": each.readiness,
+                        "message": each.message,
+                    }
+                    for each in checks
+                ]
+            )
+        else:
+            for each in checks:
+                detail = f": {each.message}" if each.message else ""
+                self.stdout.write(f"{each.root_key}: {each.readiness}{detail}")
+        failed = [each.root_key for each in checks if not each.is_ready]
+        if failed:
+            raise CommandError(f"Not ready: {', '.join(failed)}.")

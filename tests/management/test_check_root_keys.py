@@ -1,0 +1,76 @@
+"""`manage.py check_root_keys`: what a probe of readiness sees."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.root_keys import MayNotUnwrap
+from envelope_fields.root_keys.local import LocalRootKey
+from tests.settings import ROOT_KEY
+
+pytestmark = pytest.mark.any_database
+
+
+class Answering(LocalRootKey):
+    """A root key whose check answers as the class says."""
+
+    error = None
+
+    def check(self):
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def answer(settings, monkeypatch):
+    backend = {"BACKEND": f"{__name__}.Answering", "OPTIONS": {"key": ROOT_KEY}}
+    missing = {
+        "BACKEND": "envelope_fields.root_keys.local.LocalRootKey",
+        "OPTIONS": {"env": "A_VARIABLE_THAT_IS_NOT_SET"},
+    }
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"main": backend}}
+
+    def set_answer(error=None, *, with_old=False):
+        monkeypatch.setattr(Answering, "error", error)
+        if with_old:
+            settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"main": backend, "old": missing}}
+
+    return set_answer
+
+
+def test_ready(answer, capsys):
+    call_command("check_root_keys")
+    assert capsys.readouterr().out == "main: ready\n"
+    call_command("check_root_keys", "--json")
+    [found] = json.loads(capsys.readouterr().out)
+    assert found == {"root_key": "main", "readiness": "ready", "message": ""}
+
+
+@pytest.mark.parametrize(
+    ("error", "readiness"),
+    [(RootKeyUnavailable("away"), "unavailable"), (RootKeyRefused("no"), "refused")],
+)
+def test_not_ready(answer, capsys, error, readiness):
+    answer(error)
+    with pytest.raises(CommandError, match="Not ready: main"):
+        call_command("check_root_keys")
+    assert capsys.readouterr().out == f"main: {readiness}: {error}\n"
+
+
+def test_each_has_a_line(answer, capsys):
+    answer(with_old=True)
+    with pytest.raises(CommandError, match="Not ready: old"):
+        call_command("check_root_keys")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "main: ready"
+    assert second.startswith("old: misconfigured: ")
+    assert "A_VARIABLE_THAT_IS_NOT_SET is not set" in second
+
+
+def test_a_process_that_may_encrypt_alone_is_ready(answer, capsys):
+    answer(MayNotUnwrap("it may encrypt"))
+    call_command("check_root_keys", "--json")
+    [found] = json.loads(capsys.readouterr().out)
+    assert found == {"root_key": "main", "readiness": "wraps alone", "message": "it may encrypt"}
