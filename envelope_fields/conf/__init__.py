@@ -11,10 +11,9 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, valid
+from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
 
 SETTING = "ENVELOPE_FIELDS"
-BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
 ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
@@ -22,8 +21,21 @@ _LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class Schemas:
-    """In which schemas of a database encrypted columns are counted and moved: in all."""
+    """In which schemas of a database encrypted columns are counted and moved.
+
+    Attributes:
+        given: their names; or the dotted path of a function that names those of a database, which
+            may need models, and these are loaded after the settings. None is all schemas.
+    """
+
+    given: frozenset[str] | str | None = None
 
     def of(self, database: str) -> Container[str]:
         """Return the schemas of a database, by its alias.
@@ -31,7 +43,9 @@ class Schemas:
         Raises:
             ImproperlyConfigured: that cannot be found out.
         """
-        return _Everything()
+        if isinstance(self.given, str):
+            return _schema_names(self._function(self.given)(database))
+        return _Everything() if self.given is None else self.given
 
     def check(self) -> None:
         """Raise if it could not be found out.
@@ -39,46 +53,17 @@ class Schemas:
         Raises:
             ImproperlyConfigured: that is so.
         """
+        if isinstance(self.given, str):
+            self._function(self.given)
 
-
-class _Everything:
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-class _NamedSchemas(Schemas):
-    """Those of a list."""
-
-    def __init__(self, names: Any) -> None:
-        self._names = _schema_names(names)
-
-    def of(self, database: str) -> Container[str]:
-        return self._names
-
-
-class _SchemasOfFunction(Schemas):
-    """Those that a function names. It may need models, which are loaded after the settings."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def of(self, database: str) -> Container[str]:
-        return _schema_names(self._function()(database))
-
-    def check(self) -> None:
-        self._function()
-
-    def _function(self) -> Callable[[str], Any]:
+    def _function(self, path: str) -> Callable[[str], Any]:
+        where = f'{SETTING}["SCHEMAS"] is {path!r}'
         try:
-            found = import_string(self._path)
+            found = import_string(path)
         except ImportError as error:
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
-            ) from error
+            raise ImproperlyConfigured(f"{where}, which cannot be imported: {error}.") from error
         if not callable(found):
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
-            )
+            raise ImproperlyConfigured(f"{where}, which is not a function.")
         return cast("Callable[[str], Any]", found)
 
 
@@ -181,13 +166,9 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    _refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
-    values: dict[str, Any] = {}
-    for name, (attribute, read) in _READERS.items():
-        if name in given:
-            values[attribute] = read(given[name])
-    values["lifetimes"] = _lifetimes(given)
-    return Configuration(**values)
+    refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
+    read = {name.lower(): reader(given[name]) for name, reader in _READERS.items() if name in given}
+    return Configuration(**read, lifetimes=_lifetimes(given))
 
 
 def _root_keys(given: Any) -> dict[str, BackendSettings]:
@@ -200,7 +181,7 @@ def _root_keys(given: Any) -> dict[str, BackendSettings]:
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
     return {
-        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
+        name: backend_settings(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
         for name, entry in given.items()
     }
 
@@ -232,19 +213,7 @@ def _seconds(given: Any, where: str) -> float:
 
 
 def _rotation_worker(given: Any) -> BackendSettings | None:
-    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
-
-
-def _backend(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
-        raise ImproperlyConfigured(
-            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
-        )
-    _refuse_unknown(entry, where, (*BACKEND_ENTRIES, *others))
-    options = entry.get("OPTIONS", {})
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return BackendSettings(where, entry["BACKEND"], options)
+    return None if given is None else backend_settings(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
 def _database(given: Any) -> str:
@@ -265,9 +234,7 @@ def _key_cache_seconds(given: Any) -> float:
 
 
 def _schemas(given: Any) -> Schemas:
-    if given is None:
-        return Schemas()
-    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+    return Schemas(given if given is None or isinstance(given, str) else _schema_names(given))
 
 
 def _schema_names(given: Any) -> frozenset[str]:
@@ -287,7 +254,7 @@ def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} must be a dictionary.")
-    _refuse_unknown(given, where, API_ENTRIES)
+    refuse_unknown(given, where, API_ENTRIES)
     read = _flag('API"]["DATA_OPERATIONS')
     return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
 
@@ -302,25 +269,17 @@ def _flag(name: str) -> Callable[[Any], bool]:
     return read
 
 
-_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ROOT_KEYS": ("root_keys", _root_keys),
-    "DATABASE": ("database", _database),
-    "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
-    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
-    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
-    "SUPERUSERS_BYPASS_POLICY": (
-        "superusers_bypass_policy",
-        _flag("SUPERUSERS_BYPASS_POLICY"),
-    ),
-    "API": ("api", _api),
-    "SCHEMAS": ("schemas", _schemas),
+# What reads each entry; attributes of `Configuration` have the same names, in lower case.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "ROOT_KEYS": _root_keys,
+    "DATABASE": _database,
+    "KEY_CACHE_SECONDS": _key_cache_seconds,
+    "REQUIRE_PRINCIPAL": _flag("REQUIRE_PRINCIPAL"),
+    "ROTATION_WORKER": _rotation_worker,
+    "SUPERUSERS_BYPASS_POLICY": _flag("SUPERUSERS_BYPASS_POLICY"),
+    "API": _api,
+    "SCHEMAS": _schemas,
 }
-
-
-def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
-    unknown = [str(name) for name in given if name not in names]
-    if unknown:
-        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def _forget(*, setting: str, **_: Any) -> None:

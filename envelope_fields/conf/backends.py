@@ -1,6 +1,6 @@
 """Classes that settings name by `BACKEND` and `OPTIONS`: root keys, and workers of rotations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import Parameter, signature
@@ -36,6 +36,39 @@ class BackendSettings:
             return load(self.backend, self.options, base)
         except ValueError as error:
             raise ImproperlyConfigured(f"{self.where}: {error}") from None
+
+
+def backend_settings(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
+    """Return what an entry of the settings says.
+
+    Args:
+        entry: a dictionary of `BACKEND` and `OPTIONS`.
+        where: its place in the settings, for messages.
+        others: what else it may have.
+
+    Raises:
+        ImproperlyConfigured: it is none, or has something else.
+    """
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+        raise ImproperlyConfigured(
+            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+        )
+    refuse_unknown(entry, where, ("BACKEND", "OPTIONS", *others))
+    options = entry.get("OPTIONS", {})
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
+    return BackendSettings(where, entry["BACKEND"], options)
+
+
+def refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
+    """Raise if a dictionary has an entry of another name.
+
+    Raises:
+        ImproperlyConfigured: it has.
+    """
+    unknown = [str(name) for name in given if name not in names]
+    if unknown:
+        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def load(backend: str, options: Mapping[str, Any], base: type[_Backend]) -> _Backend:

@@ -19,11 +19,13 @@ from envelope_fields.exceptions import DecryptionFailed
 # A data key encrypts one plaintext once, so its nonce never repeats (SP 800-38D, section 8.2.1).
 PAYLOAD_NONCE = bytes(12)
 
-# Slices made once: a value that is read is cut in four.
+# Slices and constants made once: a value that is read is cut in four.
+_FORMAT = layout.FORMAT_VERSION
 _HEADER = slice(0, layout.HEADER_BYTES)
 _NONCE_SUFFIX = slice(layout.DERIVATION_BYTES, layout.WRAPPED_DATA_KEY_AT)
 _WRAPPED_DATA_KEY = slice(layout.WRAPPED_DATA_KEY_AT, layout.PAYLOAD_AT)
 _PAYLOAD = slice(layout.PAYLOAD_AT, None)
+_ALL = slice(None)
 
 _NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
 _suffix_and_data_key = RandomParts(_NONCE_SUFFIX_BYTES, layout.DATA_KEY_BYTES)
@@ -92,23 +94,28 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         UnwrapFailed: the data key does not open.
         DecryptionFailed: the data key opens, the payload does not.
     """
-    data_key = bytearray(layout.DATA_KEY_BYTES)
+    return decrypt_bound(unwrapping_key, envelope, envelope[_HEADER] + context)
+
+
+def decrypt_bound(unwrapping_key: AESGCM, envelope: bytes, additional_data: bytes) -> bytes:
+    """Return what `decrypt` does, given header and context as one; errors as above."""
+    data_key = _DATA_KEY_ZEROS.copy()
     try:
         try:
             unwrapping_key.decrypt_into(
                 envelope[_NONCE_SUFFIX],
                 envelope[_WRAPPED_DATA_KEY],
-                envelope[_HEADER] + context,
+                additional_data,
                 data_key,
             )
         except InvalidTag:
             raise UnwrapFailed(_UNWRAP_FAILED) from None
-        return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], layout.FORMAT_VERSION)
+        return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], _FORMAT)
     except InvalidTag:
         raise DecryptionFailed("its payload was altered") from None
     finally:
         # Also on failure: decrypt_into leaves what it could not verify in the buffer.
-        data_key[:] = _DATA_KEY_ZEROS
+        data_key[_ALL] = _DATA_KEY_ZEROS
 
 
 class _Suffixes:
@@ -141,6 +148,9 @@ class Rewrapper:
         wrapping_key: the derived key and nonce prefix of the current key version.
         context: what the data keys will be bound to.
         values: how many envelopes at most.
+
+    Attributes:
+        header: what envelopes begin with then.
     """
 
     __slots__ = (
@@ -150,6 +160,7 @@ class Rewrapper:
         "_encrypt",
         "_leading",
         "_suffixes",
+        "header",
     )
 
     def __init__(self, wrapping_key: WrappingKey, context: bytes, values: int) -> None:
@@ -173,12 +184,17 @@ class Rewrapper:
         other._data_key, other._suffixes = self._data_key, self._suffixes
         return other
 
+    def use(self, wrapping_key: WrappingKey) -> None:
+        """Wrap under another key from here on, or under another prefix."""
+        self._wrap_under(wrapping_key, self._context)
+
     def announce(self, values: int) -> None:
         """Announce how many envelopes come next, for this one and those that `under` returned."""
         self._suffixes.refill(values)
 
     def _wrap_under(self, wrapping_key: WrappingKey, context: bytes) -> None:
         header, prefix, aead = wrapping_key
+        self.header = header
         self._context = context
         self._leading = header + prefix
         self._additional_data = header + context

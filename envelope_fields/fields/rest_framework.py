@@ -5,7 +5,7 @@ Nothing is ordered by encrypted columns.
 Imported only where the project has installed it.
 """
 
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.db.models import Model
@@ -69,14 +69,6 @@ class MaskingJSONField(MaskingFieldMixin, serializers.JSONField):
     """What `ModelSerializer` uses for an `EncryptedJSONField` that masks."""
 
 
-class _MaskedText(EncryptedTextField):
-    """Stands for the class of fields that mask, where the framework looks one up."""
-
-
-class _MaskedJSON(EncryptedJSONField):
-    """Stands for the class of fields that mask, where the framework looks one up."""
-
-
 def register() -> None:
     """Let `ModelSerializer` know fields that mask, and `OrderingFilter` encrypted ones."""
     _register_masking_fields()
@@ -103,20 +95,18 @@ def _leave_out_of_ordering() -> None:
 def _register_masking_fields() -> None:
     """Let `ModelSerializer` tell fields that mask from others, which it treats as it did."""
     mapping: dict[Any, Any] = serializers.ModelSerializer.serializer_field_mapping
-    for model_field, stand_in, field in (
-        (EncryptedTextField, _MaskedText, MaskingCharField),
-        (EncryptedJSONField, _MaskedJSON, MaskingJSONField),
-    ):
-        mapping[stand_in] = field
-        setattr(model_field, "_proxy_class", _if_it_masks(stand_in))  # noqa: B010 - not ours
+    kinds: tuple[tuple[Any, Any], ...] = (
+        (EncryptedTextField, MaskingCharField),
+        (EncryptedJSONField, MaskingJSONField),
+    )
+    for model_field, field in kinds:
+        of_masks = type(f"Masking{model_field.__name__}", (model_field,), {})
+        mapping[of_masks] = field
+        # What the framework asks for before the class of a field, such as of a lazy one.
+        model_field._proxy_class = property(partial(_class_if_it_masks, of_masks))
 
 
-def _if_it_masks(stand_in: type) -> property:
-    """Return what the framework asks for before the class of a field, such as of a lazy one."""
-
-    def look_up(field: Any) -> type:
-        if field.masks:
-            return stand_in
-        raise AttributeError("_proxy_class")
-
-    return property(look_up)
+def _class_if_it_masks(of_masks: type, field: Any) -> type:
+    if field.masks:
+        return of_masks
+    raise AttributeError("_proxy_class")

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.masks import DOTS, MARK, Mask, is_dots, is_unopened
+from envelope_fields.fields.masks import DOTS, MARK, Mask, is_dots, is_shown, is_unopened
 from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
 from envelope_fields.fields.types import FieldBase
 
@@ -230,10 +230,7 @@ class _MaskingFormField(forms.Field):
             return False
         if self.widget.value_omitted_from_data(form.data, form.files, name):
             return True
-        return self._is_shown(self.widget.value_from_datadict(form.data, form.files, name))
-
-    def _is_shown(self, value: Any) -> bool:
-        return (self.masks and is_dots(value)) or is_unopened(value)
+        return is_shown(self.masks, self.widget.value_from_datadict(form.data, form.files, name))
 
     def clean(self, value: Any) -> Any:
         if isinstance(value, Mask):

@@ -21,7 +21,8 @@ from envelope_fields.exceptions import (
     RootKeyUnavailable,
 )
 from envelope_fields.keyring import rows
-from envelope_fields.lifecycle.context import Refused, collecting, key_transaction, performing
+from envelope_fields.lifecycle.context import key_transaction, performing
+from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, acting

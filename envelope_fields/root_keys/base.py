@@ -201,11 +201,17 @@ def check_round_trip(root_key: RootKey) -> None:
 
 def may_wrap(root_key: RootKey) -> bool:
     """Tell whether this process has the right to wrap, after it was refused to unwrap."""
-    material = random_buffer(MATERIAL_BYTES)
     try:
-        root_key.wrap(material, PROBE)
+        wrap_probe(root_key)
     except (EnvelopeError, ValueError):
         return False
+    return True
+
+
+def wrap_probe(root_key: RootKey) -> Wrapped:
+    """Have a root key wrap random bytes, which are forgotten; errors as for `wrap`."""
+    material = random_buffer(MATERIAL_BYTES)
+    try:
+        return root_key.wrap(material, PROBE)
     finally:
         wipe(material)
-    return True

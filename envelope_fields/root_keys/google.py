@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -31,6 +32,7 @@ from envelope_fields.root_keys.base import (
     check_round_trip,
     may_wrap,
     seconds,
+    wrap_probe,
 )
 
 try:
@@ -112,10 +114,7 @@ class GoogleKmsRootKey(RootKey):
                 "RING/cryptoKeys/KEY, without a version: the primary one wraps"
             )
         if endpoint is not None and not _ENDPOINT.fullmatch(str(endpoint)):
-            raise ValueError(
-                f"endpoint is {endpoint!r}; write a host, such as cloudkms.europe-west3.rep."
-                "googleapis.com, or its https address"
-            )
+            raise ValueError(f"endpoint is {endpoint!r}; write a host, or its https address")
         self._key_name, self._endpoint, self._timeout = key_name, endpoint, seconds(timeout)
         self._client: tuple[int, Any] | None = None
 
@@ -134,15 +133,16 @@ class GoogleKmsRootKey(RootKey):
         return material
 
     def check(self) -> None:
-        try:
+        # The role that encrypts and decrypts does not include to look at a key.
+        with suppress(RootKeyRefused):
             purpose = self._ask("get", self._purpose)
-        except RootKeyRefused:
-            purpose = None  # the role that encrypts and decrypts does not include to look at a key
-        if purpose is not None and purpose != "ENCRYPT_DECRYPT":
-            raise ValueError(
-                f"the purpose of {self} is {purpose}; name a key of purpose ENCRYPT_DECRYPT"
-            )
+            if purpose != "ENCRYPT_DECRYPT":
+                raise ValueError(f"{self} is for {purpose}; name a key for ENCRYPT_DECRYPT")
         check_round_trip(self)
+
+    def current_wrapping_key_id(self) -> str:
+        # As `Encrypt` says it: to look at the key is another right.
+        return wrap_probe(self).wrapping_key_id
 
     def close(self) -> None:
         """Let go of the client; a call that is under way keeps it until it has its answer."""
@@ -292,9 +292,8 @@ def _status(error: Exception) -> str:
 
 def _without_payload(record: logging.LogRecord) -> bool:
     """Take out of a debug record what was sent and answered, which holds the material."""
-    for name in ("httpRequest", "httpResponse"):
-        if name in vars(record):
-            setattr(record, name, "not shown, since it holds keys")
+    for name in {"httpRequest", "httpResponse"} & vars(record).keys():
+        setattr(record, name, "not shown, since it holds keys")
     return True
 
 

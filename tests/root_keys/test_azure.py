@@ -187,6 +187,7 @@ def test_rotation_of_the_key(azure):
     second = azure.vault.add("root", azure.key.kind, azure.key.operations)
     newer, wrapping_key_id = root_key.wrap(material(), CONTEXT)
     assert wrapping_key_id.endswith(f"/{second.name}")
+    assert root_key.current_wrapping_key_id() == wrapping_key_id
     assert opened_by_hand(second, newer) == JOINED
     assert root_key.unwrap(wrapped, CONTEXT) == root_key.unwrap(newer, CONTEXT) == MATERIAL
 
@@ -198,6 +199,7 @@ def test_a_version_in_the_settings(azure):
     assert wrapping_key_id.endswith(f"/{azure.key.name}")
     newer = azure.root_key().wrap(material(), CONTEXT).material
     assert pinned.unwrap(wrapped, CONTEXT) == pinned.unwrap(newer, CONTEXT) == MATERIAL
+    assert pinned.current_wrapping_key_id() == wrapping_key_id
     pinned.check()
 
 

@@ -94,6 +94,8 @@ def test_rotation_of_the_key(google, root_key, wrapped):
     google.key.rotate()
     newer, wrapping_key_id = root_key.wrap(material(), CONTEXT)
     assert wrapping_key_id.endswith("/cryptoKeyVersions/2")
+    google.kms.permissions = {ENCRYPT, DECRYPT}
+    assert root_key.current_wrapping_key_id() == wrapping_key_id
     assert root_key.unwrap(wrapped, CONTEXT) == root_key.unwrap(newer, CONTEXT) == MATERIAL
 
 
@@ -339,7 +341,7 @@ def test_the_least_role_is_enough_for_check(google, root_key):
 def test_a_key_of_another_purpose(google):
     google.kms.add("signs", purpose="ASYMMETRIC_SIGN")
     root_key = google.root_key("signs")
-    with pytest.raises(ValueError, match="ASYMMETRIC_SIGN; name a key of purpose ENCRYPT_DECRYPT"):
+    with pytest.raises(ValueError, match="is for ASYMMETRIC_SIGN; name a key for ENCRYPT_DECRYPT"):
         root_key.check()
     google.kms.permissions.discard(GET)
     with pytest.raises(RootKeyRefused, match="is its purpose ENCRYPT_DECRYPT"):

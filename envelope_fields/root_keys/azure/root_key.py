@@ -113,9 +113,7 @@ class AzureKeyVaultRootKey(RootKey):
         return f"<AzureKeyVaultRootKey {self._vault}/keys/{self._name}>"
 
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
-        key = self._ask(lambda session: session.key(self._version))
-        if not key.is_enabled:  # the vault would encrypt all the same
-            raise RootKeyRefused(f"{self}: {REFUSED['KeyDisabled']}")
+        key = self._wrapping_key()
         try:
             form = form_for(key.type, key.operations)
         except ValueError as error:
@@ -142,12 +140,21 @@ class AzureKeyVaultRootKey(RootKey):
     def check(self) -> None:
         check_round_trip(self)
 
+    def current_wrapping_key_id(self) -> str:
+        return self._wrapping_key().id
+
     def close(self) -> None:
         """Let go of the session; a call that is under way keeps it until it has its answer."""
         self._session = None
 
     def after_fork(self) -> None:
         self._session = None
+
+    def _wrapping_key(self) -> Key:
+        key = self._ask(lambda session: session.key(self._version))
+        if not key.is_enabled:  # the vault would encrypt all the same
+            raise RootKeyRefused(f"{self}: {REFUSED['KeyDisabled']}")
+        return key
 
     def _ask(self, question: Callable[[Session], _Answer], opens: Form | None = None) -> _Answer:
         try:
