@@ -270,6 +270,10 @@ def _drop(context: KeyVersionContext, material: Material) -> None:
         for other in _plaintext.values():
             if other.root_key == material.root_key:
                 other.ask_soon()
+    _forget_derived()
+
+
+def _forget_derived() -> None:
     for listener in _drop_listeners:
         listener()
 
@@ -346,6 +350,7 @@ def evict() -> None:
         _unanswered.clear()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
+    _forget_derived()
 
 
 def _wipe(store: _Store) -> None:
