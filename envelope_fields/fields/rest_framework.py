@@ -80,7 +80,8 @@ class EncryptedModelField(serializers.ModelField):
             return value
         # As the plain field would; its own text is an envelope.
         row = type("Row", (), {self.model_field.attname: value})()
-        return super(StoringMixin, self.model_field).value_to_string(row)
+        field: Any = self.model_field
+        return super(StoringMixin, field).value_to_string(row)  # type: ignore[misc]  # of its MRO
 
 
 @cache
@@ -127,10 +128,11 @@ def _register_masking_fields() -> None:
 
     @wraps(build)
     def build_standard_field(self: Any, field_name: str, model_field: Any) -> Any:
+        field_class: Any
         field_class, options = build(self, field_name, model_field)
         if not hasattr(model_field, "to_plaintext"):
             return field_class, options
-        shows = EncryptedModelField if field_class is serializers.ModelField else field_class
+        shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
         return (masking(shows) if model_field.masks else shows), options
 
     setattr(serializers.ModelSerializer, "build_standard_field", build_standard_field)  # noqa: B010
