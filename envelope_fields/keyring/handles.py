@@ -136,7 +136,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
         return None
     wanted, found = (header[1:], context, field_path), None
     if not uncommitted and monotonic() < known.table.half_life:
-        found = _seen_at_a_glance(known.table, wanted)
+        found = _kept_for_caller(known.table, wanted)
     try:
         found = found or _made(table_to_load_by(), wanted)
         if found is not None and found.admitted is not None and _event_loop_waits():
@@ -146,7 +146,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
     return found
 
 
-def _seen_at_a_glance(table: Table, wanted: _Wanted) -> Handle | None:
+def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
     """Return the handle that serves the caller and was made before."""
     if bound_actor() is not None:
         loader = _ANY_PRINCIPAL
