@@ -178,8 +178,7 @@ def forget() -> None:
 
 def evict() -> None:
     """Drop everything, wiping the plaintext material: the next use asks the root key."""
-    forget()
-    materials.evict()
+    materials.evict()  # and `forget`, which hears of it
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:

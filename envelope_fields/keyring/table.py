@@ -21,7 +21,7 @@ from django.db import DatabaseError, connections, transaction
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import transactions
-from envelope_fields.keyring import rows
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.uses import Uses
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import KeyVersionState
@@ -189,8 +189,9 @@ def cache_seconds() -> float:
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
     since = monotonic()
-    # What is derived from material does not outlive its greatest age.
-    return Table(min(cache_seconds(), configuration().least_max_age), since)
+    # What is derived from material does not outlive its greatest age, nor its time of grace.
+    seconds = min(cache_seconds(), configuration().least_max_age)
+    return Table(min(seconds, materials.seconds_left()) if seconds else seconds, since)
 
 
 def _read(using: str) -> float | None:
