@@ -245,8 +245,6 @@ def _decrypt_slowly(
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
-        if opening is None and not materials.is_cached(handle.row):
-            refuse_in_event_loop()
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         counted(handle.row.state.version_id, READ_FIELD).one()
         return decrypted(key, envelope, contexts)
