@@ -188,6 +188,15 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         evict()
 
 
+def _forget_version(version_id: bytes) -> None:
+    """Drop what is known of one version, and what was derived from its material."""
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
+        table.forget_version(version_id)
+    _forget_transactions()
+
+
 def _users_changed() -> None:
     with _lock:
         tables = known.table, *known.previous
@@ -198,7 +207,7 @@ def _users_changed() -> None:
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
-materials.on_drop(forget)
+materials.on_drop(_forget_version)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 
 
