@@ -178,8 +178,7 @@ def forget() -> None:
 
 def evict() -> None:
     """Drop everything, wiping the plaintext material: the next use asks the root key."""
-    forget()
-    materials.evict()
+    materials.evict()  # and what is known, too: see `_dropped`
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:
@@ -188,8 +187,11 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         evict()
 
 
-def _forget_version(version_id: bytes) -> None:
-    """Drop what is known of one version, and what was derived from its material."""
+def _dropped(version_id: bytes | None) -> None:
+    """Drop what is known of a version, and what was derived from its material; None is all."""
+    if version_id is None:
+        forget()
+        return
     with _lock:
         tables = known.table, *known.previous
     for table in tables:
@@ -207,7 +209,7 @@ def _users_changed() -> None:
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
-materials.on_drop(_forget_version)
+materials.on_drop(_dropped)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 
 

@@ -38,7 +38,7 @@ _questions: dict[KeyVersionContext, Question] = {}
 _unanswered = Unanswered()
 _evictions = 0
 _lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
-_drop_listeners: list[Callable[[bytes], None]] = []
+_drop_listeners: list[Callable[[bytes | None], None]] = []
 
 
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
@@ -236,8 +236,12 @@ def _drop(row: rows.KeyRow, material: Material) -> None:
         if _plaintext.get(row.context) is material:
             del _plaintext[row.context]
         wipe(material)
+    _forget_derived(row.state.version_id)
+
+
+def _forget_derived(version_id: bytes | None) -> None:
     for listener in _drop_listeners:
-        listener(row.state.version_id)
+        listener(version_id)
 
 
 def _ask_others_soon(root_key: str) -> None:
@@ -248,8 +252,8 @@ def _ask_others_soon(root_key: str) -> None:
                 material.ask_soon()
 
 
-def on_drop(listener: Callable[[bytes], None]) -> None:
-    """Call `listener` with the id of a version whose material was dropped.
+def on_drop(listener: Callable[[bytes | None], None]) -> None:
+    """Call `listener` with the id of a version whose material was dropped; None is of all.
 
     Other things may have been made of it.
     """
@@ -324,6 +328,7 @@ def evict() -> None:
         wrapping.ask_at_once()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
+    _forget_derived(None)
 
 
 def _wipe(store: _Store) -> None:
