@@ -48,7 +48,7 @@ class DerivedKeys:
         self.unwrapping[derivation] = key
 
 
-def _dropped() -> None:
+def _dropped(_: bytes | None) -> None:
     global _last_drop
     _last_drop = object()
 
