@@ -557,6 +557,21 @@ class TestMeanwhile:
         heals(store, clock)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_the_runbook_names_the_warning(scene, clock, caplog):
+    note = Note.objects.create(text=VALUE, data=None)
+    read(note)
+    with happened(Fails(UNAVAILABLE), scene):
+        clock.move(MAX_AGE)
+        read(note)
+    [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+    text = Page(ROOT / "docs" / "how-to" / "root-key-outage.md").text
+    assert f"the logger `{record.name}`" in text
+    [shown] = re.findall(r"```text\n(Material .*)…\n", text)
+    found = re.sub(r" \([0-9a-f]{16}\)", "", record.getMessage()).replace("'", "")
+    assert found.startswith(shown.replace("4210", str(MAX_AGE)))
+
+
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_what_a_process_with_keys_saves(scene, clock):
     """As "Recover from a lost root key" says of a service that was restored to an earlier time."""
