@@ -1,7 +1,7 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -11,14 +11,31 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, valid
+from envelope_fields.conf.backends import BackendSettings, refuse_unknown, settings_of, valid
+from envelope_fields.conf.root_keys import (
+    LIFETIME_ENTRIES,
+    ROOT_KEY_NAME_LENGTH,
+    Lifetime,
+    further_of,
+    lifetime_of,
+    root_key_settings,
+    where,
+)
+
+__all__ = [
+    "ROOT_KEY_NAME_LENGTH",
+    "SETTING",
+    "WRAPPING_KEY_ID_LENGTH",
+    "ApiSettings",
+    "Configuration",
+    "Lifetime",
+    "Schemas",
+    "configuration",
+    "keys_database",
+]
 
 SETTING = "ENVELOPE_FIELDS"
-BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
-LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
-ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
-_LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
@@ -83,19 +100,6 @@ class _SchemasOfFunction(Schemas):
 
 
 @dataclass(frozen=True)
-class Lifetime:
-    """For how long material that a root key opened is used, in seconds.
-
-    Attributes:
-        max_age: after this the root key is asked anew.
-        grace: for how much longer, where it does not answer.
-    """
-
-    max_age: float = 3600
-    grace: float = 86_400
-
-
-@dataclass(frozen=True)
 class ApiSettings:
     """What the HTTP API offers."""
 
@@ -107,7 +111,9 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    further_root_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
+    other_lifetime: Lifetime = field(default_factory=Lifetime)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -117,13 +123,14 @@ class Configuration:
     schemas: Schemas = field(default_factory=Schemas)
 
     def lifetime(self, root_key: str) -> Lifetime:
-        """Return for how long what a root key opened is used; the default for one of no entry."""
-        return self.lifetimes.get(root_key) or Lifetime()
+        """Return for how long what is under a root key is used, also where it has no entry."""
+        return self.lifetimes.get(root_key) or self.other_lifetime
 
     @property
     def least_max_age(self) -> float:
         """The least of the greatest ages of material under any root key, in seconds."""
-        return min((each.max_age for each in self.lifetimes.values()), default=Lifetime().max_age)
+        lifetimes = (*self.lifetimes.values(), self.other_lifetime)
+        return min(each.max_age for each in lifetimes)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -134,6 +141,15 @@ class Configuration:
             f'{SETTING}["ROOT_KEYS"] names no root key, and master keys are stored only wrapped by '
             "one. Add one, and run `python manage.py generate_root_key` to make its value."
         )
+
+    def root_keys_of(self, name: str | None) -> tuple[str, ...]:
+        """Return by which root keys a master key is to be wrapped: its own, and further ones.
+
+        Args:
+            name: the root key that it names; None is the first.
+        """
+        own = name or self.wrapping_root_key
+        return (own, *self.further_root_keys.get(own, ()))
 
     def root_key(self, name: str) -> BackendSettings:
         """Return the entry of the root key `name`.
@@ -181,70 +197,22 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    _refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
+    refuse_unknown(given, SETTING, (*_READERS, *LIFETIME_ENTRIES))
     values: dict[str, Any] = {}
     for name, (attribute, read) in _READERS.items():
         if name in given:
             values[attribute] = read(given[name])
-    values["lifetimes"] = _lifetimes(given)
+    values["other_lifetime"] = for_all = lifetime_of(given, SETTING, Lifetime())
+    entries = given.get("ROOT_KEYS", {})
+    values["lifetimes"] = {
+        name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()
+    }
+    values["further_root_keys"] = {name: further_of(name, entries) for name in entries}
     return Configuration(**values)
 
 
-def _root_keys(given: Any) -> dict[str, BackendSettings]:
-    if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
-    for name in given:
-        if not isinstance(name, str) or not 0 < len(name) <= ROOT_KEY_NAME_LENGTH:
-            raise ImproperlyConfigured(
-                f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
-                f"{ROOT_KEY_NAME_LENGTH} characters."
-            )
-    return {
-        name: _backend(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
-        for name, entry in given.items()
-    }
-
-
-def _lifetimes(given: Mapping[str, Any]) -> dict[str, Lifetime]:
-    """Return those of all root keys, which the whole setting or their own entries say."""
-    for_all = _lifetime(given, SETTING, Lifetime())
-    return {
-        name: _lifetime(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', for_all)
-        for name, entry in given.get("ROOT_KEYS", {}).items()
-    }
-
-
-def _lifetime(given: Mapping[str, Any], where: str, default: Lifetime) -> Lifetime:
-    seconds = [
-        _seconds(given.get(name, otherwise), f'{where}["{name}"]')
-        for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)
-    ]
-    return Lifetime(*seconds)
-
-
-def _seconds(given: Any, where: str) -> float:
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    if not is_number or not 0 <= given <= _LONGEST_SECONDS:
-        raise ImproperlyConfigured(
-            f"{where} must be a number of seconds from 0 to {_LONGEST_SECONDS} (a year)."
-        )
-    return float(given)
-
-
 def _rotation_worker(given: Any) -> BackendSettings | None:
-    return None if given is None else _backend(given, f'{SETTING}["ROTATION_WORKER"]')
-
-
-def _backend(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
-        raise ImproperlyConfigured(
-            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
-        )
-    _refuse_unknown(entry, where, (*BACKEND_ENTRIES, *others))
-    options = entry.get("OPTIONS", {})
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
-    return BackendSettings(where, entry["BACKEND"], options)
+    return None if given is None else settings_of(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
 def _database(given: Any) -> str:
@@ -287,7 +255,7 @@ def _api(given: Any) -> ApiSettings:
     where = f'{SETTING}["API"]'
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{where} must be a dictionary.")
-    _refuse_unknown(given, where, API_ENTRIES)
+    refuse_unknown(given, where, API_ENTRIES)
     read = _flag('API"]["DATA_OPERATIONS')
     return ApiSettings(data_operations=read(given.get("DATA_OPERATIONS", False)))
 
@@ -303,7 +271,7 @@ def _flag(name: str) -> Callable[[Any], bool]:
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ROOT_KEYS": ("root_keys", _root_keys),
+    "ROOT_KEYS": ("root_keys", root_key_settings),
     "DATABASE": ("database", _database),
     "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
     "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
@@ -315,12 +283,6 @@ _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "API": ("api", _api),
     "SCHEMAS": ("schemas", _schemas),
 }
-
-
-def _refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
-    unknown = [str(name) for name in given if name not in names]
-    if unknown:
-        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def _forget(*, setting: str, **_: Any) -> None:

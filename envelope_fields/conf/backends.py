@@ -1,6 +1,6 @@
 """Classes that settings name by `BACKEND` and `OPTIONS`: root keys, and workers of rotations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import Parameter, signature
@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 _Backend = TypeVar("_Backend")
+
+BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,39 @@ class BackendSettings:
             return load(self.backend, self.options, base)
         except ValueError as error:
             raise ImproperlyConfigured(f"{self.where}: {error}") from None
+
+
+def settings_of(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
+    """Return what a dictionary in the settings says of a backend.
+
+    Args:
+        entry: the dictionary.
+        where: its place in the settings, for messages.
+        others: the entries that it may have besides.
+
+    Raises:
+        ImproperlyConfigured: it says something else.
+    """
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
+        raise ImproperlyConfigured(
+            f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
+        )
+    refuse_unknown(entry, where, (*BACKEND_ENTRIES, *others))
+    options = entry.get("OPTIONS", {})
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
+    return BackendSettings(where, entry["BACKEND"], options)
+
+
+def refuse_unknown(given: Mapping[str, Any], where: str, names: Iterable[str]) -> None:
+    """Raise if a dictionary in the settings has an entry of another name.
+
+    Raises:
+        ImproperlyConfigured: it has.
+    """
+    unknown = [str(name) for name in given if name not in names]
+    if unknown:
+        raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def load(backend: str, options: Mapping[str, Any], base: type[_Backend]) -> _Backend:

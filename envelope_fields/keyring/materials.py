@@ -28,7 +28,7 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     WrappedKeyAltered,
 )
-from envelope_fields.keyring import rows, wrapping
+from envelope_fields.keyring import opening, rows
 from envelope_fields.keyring.age import Material, moment
 from envelope_fields.keyring.questions import Question, Unanswered, event_loop_is_running
 from envelope_fields.models import KeyUsage, key_changes
@@ -219,9 +219,7 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
 
 def _ends_use(error: Exception) -> bool:
     """Whether material may not be used any more: its root key, or an operator, decided so."""
-    if isinstance(error, WrappedKeyAltered):  # our row, and not the key
-        return False
-    return isinstance(error, RootKeyRefused | MasterKeyNotFound)
+    return opening.is_refusal(error) or isinstance(error, MasterKeyNotFound)
 
 
 def _opened_anew(row: rows.KeyRow, material: Material) -> Material:
@@ -234,7 +232,7 @@ def _opened_anew(row: rows.KeyRow, material: Material) -> Material:
     except WrappedKeyAltered:
         raise
     except RootKeyRefused:
-        wrapping.refresh(present.root_key)
+        opening.refresh(present)
         found = _unwrapped(present)
     if any(material) and not compare_digest(found, material):
         wipe(found)
@@ -292,18 +290,6 @@ def check_version(version_id: bytes) -> None:
     wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
 
 
-def identify_version(row: rows.KeyRow) -> str:
-    """Return what the root key says that a key version was wrapped with; may be empty.
-
-    Its material is opened, and wiped at once; otherwise as `check_version`.
-    """
-    material, wrapping_key_id = wrapping.unwrap_identified(
-        row.root_key, row.wrapped_material, row.context
-    )
-    wipe(material)
-    return wrapping_key_id
-
-
 def is_cached(row: rows.KeyRow) -> bool:
     """Whether the material of a version is here, so that no root key has to be asked."""
     with _lock:
@@ -320,6 +306,7 @@ def evict() -> None:
         _evictions += 1
         _questions.clear()
         _unanswered.clear()
+        opening.ask_at_once()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
 
@@ -339,7 +326,7 @@ def _unwrapped(row: rows.KeyRow) -> Material:
 
 
 def _unwrap(row: rows.KeyRow) -> KeyBuffer:
-    return wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
+    return opening.opened(row)
 
 
 def _after_fork() -> None:

@@ -1,26 +1,49 @@
 """Key versions as the database has them, always read from where keys are written."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    OVERWRITTEN,
+    AuditKey,
+    FurtherWrap,
+    KeyState,
+    KeyUsage,
+    MasterKeyVersion,
+)
 from envelope_fields.policy import KeyVersionState
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
-    "master_key__usage", "wrapped_material", "root_key",
+    "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
 )  # fmt: skip
+
+
+class Wrap(NamedTuple):
+    """The material of a key version as a root key wrapped it.
+
+    Attributes:
+        root_key: its name in the settings.
+        wrapped_material: the wrapped bytes.
+        wrapping_key_id: what the root key says that it wrapped with; may be empty.
+    """
+
+    root_key: str
+    wrapped_material: bytes
+    wrapping_key_id: str
 
 
 class KeyRow(NamedTuple):
@@ -30,6 +53,12 @@ class KeyRow(NamedTuple):
     usage: str
     wrapped_material: bytes
     root_key: str
+    wrapping_key_id: str
+
+    @property
+    def wrap(self) -> Wrap:
+        """The wrap in the row of the version itself."""
+        return Wrap(self.root_key, self.wrapped_material, self.wrapping_key_id)
 
     @property
     def context(self) -> KeyVersionContext:
@@ -98,7 +127,30 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     state = KeyVersionState(
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
-    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, bytes(key.wrapped_material), key.root_key)
+    wrap = bytes(key.wrapped_material), key.root_key, key.wrapping_key_id
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap)
+
+
+def further_wraps(version_id: bytes) -> list[Wrap]:
+    """Return the wraps of a version besides the one in its row, those that were made first, first.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    using = configuration().database
+    wraps = FurtherWrap.objects.using(using).filter(version_id=version_id)
+    there = wraps.exclude(wrapped_material=OVERWRITTEN).order_by("pk")
+    # Asked where a root key failed, maybe in a transaction, which PostgreSQL would end otherwise.
+    savepoint = connections[using].in_atomic_block
+    try:
+        with transaction.atomic(using=using) if savepoint else nullcontext():
+            found = list(there.values_list("root_key", "wrapped_material", "wrapping_key_id"))
+    except DatabaseError as error:
+        if says_no_table(error):  # until migration 0004 is applied
+            return []
+        with explained(using):
+            raise
+    return [Wrap(name, bytes(material), key_id) for name, material, key_id in found]
 
 
 def read_again(row: KeyRow) -> KeyRow:
@@ -210,9 +262,9 @@ def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
-    alias, key_state, usage, wrapped, root_key = rest
+    alias, key_state, usage, wrapped, root_key, wrapping_key_id = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key)
+    return KeyRow(known, usage, bytes(wrapped), root_key, wrapping_key_id)
 
 
 @contextmanager

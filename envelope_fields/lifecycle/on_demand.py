@@ -68,19 +68,29 @@ def create_default_key(apps: Any, using: str) -> None:
         usage=KeyUsage.ENCRYPT_DECRYPT,
         managed_by=KeyManager.APPLICATION,
     )
-    version = _row(version_model, master_key_id=key_id, **made)
+    version = _row(version_model, master_key_id=key_id, **made.columns)
     # Two processes that migrate at once both come here; only one can have the alias.
     with suppress(IntegrityError), transaction.atomic(using=using):
         key.save(using=using, force_insert=True)
         version.save(using=using, force_insert=True)
+        for wrap in _further_wraps(apps, made):
+            wrap.save(using=using, force_insert=True)
         # The models of a migration have no signals of ours.
-        key_changes.announce(using, [made["version_id"]])
+        key_changes.announce(using, [made.columns["version_id"]])
 
 
 def _row(model: type[Model], **values: Any) -> Model:
     """Return an unsaved row with those of the values that the model has a column for."""
     there = {field.attname for field in model._meta.concrete_fields}
     return model(**{name: value for name, value in values.items() if name in there})
+
+
+def _further_wraps(apps: Any, made: keyring.Generated) -> list[Model]:
+    try:
+        model = apps.get_model("envelope_fields", "FurtherWrap")
+    except LookupError:  # as in migration `0002`, before its table
+        return []
+    return [_row(model, **columns) for columns in made.further]
 
 
 def _is_there(key_model: type[Model], using: str) -> bool:
