@@ -132,5 +132,5 @@ def no_uses_of_other_tests(monkeypatch):
     """Uses that one test counted would be written in another, by queries nobody expects there."""
     from envelope_fields.audit import uses as key_uses
 
-    key_uses.keyring.harvest_uses()
+    key_uses.keyring.uses.harvest()
     key_uses.buffer.clear()

@@ -24,7 +24,7 @@ from envelope_fields.admin import counts
 from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchanged
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import parameters
+from envelope_fields.lifecycle import operations
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
@@ -47,13 +47,13 @@ def text_input() -> AdminTextInputWidget:
     return AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"})
 
 
-def _field(parameter: parameters.Parameter) -> forms.Field:
+def _field(parameter: operations.Parameter) -> forms.Field:
     options: dict[str, Any] = {"label": str(parameter.label), "help_text": str(parameter.help)}
-    if parameter.kind is parameters.Kind.NUMBER:
+    if parameter.kind is operations.Kind.NUMBER:
         options.update(min_value=parameter.minimum, max_value=parameter.maximum)
         initial = None if parameter.is_required else parameter.default
         return forms.IntegerField(initial=initial, widget=AdminIntegerFieldWidget, **options)
-    if parameter.kind is parameters.Kind.ALIAS:
+    if parameter.kind is operations.Kind.ALIAS:
         alias = MasterKey._meta.get_field("alias")
         options.update(max_length=alias.max_length, validators=alias.validators)
     return forms.CharField(required=parameter.is_required, widget=text_input(), **options)
@@ -154,7 +154,7 @@ class KeyConfirmation(ConfirmationPage):
         self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
     ) -> None:
         super().__init__(operation, request, row, back)
-        self.is_grave = operation.confirmation is not parameters.Confirmation.NONE
+        self.is_grave = operation.confirmation is not operations.Confirmation.NONE
 
     @property
     def key(self) -> MasterKey:

@@ -16,7 +16,7 @@ from envelope_fields.audit.events import Head, actor_text
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle.keys import named_key, open_keys
-from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import Action
 

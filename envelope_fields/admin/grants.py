@@ -12,7 +12,7 @@ from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPag
 from envelope_fields.admin.requests import may_view
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
 from envelope_fields.grants.grantees import named_grantee, stored_grants
-from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 

@@ -58,8 +58,27 @@ def row_content(row: CensusRow) -> dict[str, Any]:
 
 
 def total_content(total: Total) -> dict[str, Any]:
-    """Return how many values there are under a key version."""
-    return {**version_content(total.version_id, total.version), "values": total.values}
+    """Return how many values there are under a key version, and what wraps that."""
+    return {
+        **version_content(total.version_id, total.version),
+        "root_key": total.version.root_key if total.version else None,
+        "wrapping_key_id": total.version.wrapping_key_id if total.version else None,
+        "values": total.values,
+    }
+
+
+def wrapped_by(versions: Iterable[KeyVersion]) -> list[tuple[str, str, int]]:
+    """Return how many key versions there are under each root key, and what it wrapped them with."""
+    return [
+        (*wrapping, number)
+        for wrapping, number in sorted(
+            Counter(
+                (version.root_key, version.wrapping_key_id)
+                for version in versions
+                if version.state != KeyState.DESTROYED
+            ).items()
+        )
+    ]
 
 
 def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class KeyVersion:
         state: its own state, or where that is enabled, the state of its key.
         key_id, key_alias: its master key; the alias is None once the key is destroyed.
         is_current: whether values are written under it.
+        root_key: the name of the root key that wraps it.
+        wrapping_key_id: what that root key says that it wrapped it with; may be empty.
     """
 
     version_id: bytes
@@ -37,6 +39,8 @@ class KeyVersion:
     key_id: UUID
     key_alias: str | None
     is_current: bool
+    root_key: str
+    wrapping_key_id: str
 
 
 def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[KeyVersion]:
@@ -51,6 +55,7 @@ def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[Key
     rows = MasterKeyVersion.objects.using(using).values_list(
         *("version_id", "number", "state", "opened_at"),
         *("master_key__state", "master_key_id", "master_key__alias"),
+        *("root_key", "wrapping_key_id"),
     )
     try:
         with transaction.atomic(using=using):
@@ -65,7 +70,7 @@ def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[Key
         if not says_no_table(error):
             raise
         return []  # not migrated yet; envelopes that are there all the same show as unknown
-    current = {key_id: number for _, number, _, opened_at, _, key_id, _ in found if opened_at}
+    current = {key_id: number for _, number, _, opened_at, _, key_id, *_ in found if opened_at}
     return [
         KeyVersion(
             version_id=bytes(version_id),
@@ -74,8 +79,10 @@ def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[Key
             key_id=key_id,
             key_alias=alias,
             is_current=number == current.get(key_id),
+            root_key=root_key,
+            wrapping_key_id=wrapped_with,
         )
-        for version_id, number, state, _, key_state, key_id, alias in found
+        for version_id, number, state, _, key_state, key_id, alias, root_key, wrapped_with in found
     ]
 
 

@@ -11,10 +11,9 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, refuse_unknown, settings_of, valid
+from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
 from envelope_fields.conf.root_keys import (
     LIFETIME_ENTRIES,
-    ROOT_KEY_NAME_LENGTH,
     Lifetime,
     further_of,
     lifetime_of,
@@ -22,40 +21,9 @@ from envelope_fields.conf.root_keys import (
     where,
 )
 
-__all__ = [
-    "ROOT_KEY_NAME_LENGTH",
-    "SETTING",
-    "WRAPPING_KEY_ID_LENGTH",
-    "ApiSettings",
-    "Configuration",
-    "Lifetime",
-    "Schemas",
-    "configuration",
-    "keys_database",
-]
-
 SETTING = "ENVELOPE_FIELDS"
 API_ENTRIES = ("DATA_OPERATIONS",)
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
-
-
-class Schemas:
-    """In which schemas of a database encrypted columns are counted and moved: in all."""
-
-    def of(self, database: str) -> Container[str]:
-        """Return the schemas of a database, by its alias.
-
-        Raises:
-            ImproperlyConfigured: that cannot be found out.
-        """
-        return _Everything()
-
-    def check(self) -> None:
-        """Raise if it could not be found out.
-
-        Raises:
-            ImproperlyConfigured: that is so.
-        """
 
 
 class _Everything:
@@ -63,39 +31,44 @@ class _Everything:
         return True
 
 
-class _NamedSchemas(Schemas):
-    """Those of a list."""
+@dataclass(frozen=True)
+class Schemas:
+    """In which schemas of a database encrypted columns are counted and moved.
 
-    def __init__(self, names: Any) -> None:
-        self._names = _schema_names(names)
+    Attributes:
+        given: their names; or the dotted path of a function that names those of a database, which
+            may need models, and these are loaded after the settings. None is all schemas.
+    """
 
-    def of(self, database: str) -> Container[str]:
-        return self._names
-
-
-class _SchemasOfFunction(Schemas):
-    """Those that a function names. It may need models, which are loaded after the settings."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
+    given: frozenset[str] | str | None = None
 
     def of(self, database: str) -> Container[str]:
-        return _schema_names(self._function()(database))
+        """Return the schemas of a database, by its alias.
+
+        Raises:
+            ImproperlyConfigured: that cannot be found out.
+        """
+        if isinstance(self.given, str):
+            return _schema_names(self._function(self.given)(database))
+        return _Everything() if self.given is None else self.given
 
     def check(self) -> None:
-        self._function()
+        """Raise if it could not be found out.
 
-    def _function(self) -> Callable[[str], Any]:
+        Raises:
+            ImproperlyConfigured: that is so.
+        """
+        if isinstance(self.given, str):
+            self._function(self.given)
+
+    def _function(self, path: str) -> Callable[[str], Any]:
+        where = f'{SETTING}["SCHEMAS"] is {path!r}'
         try:
-            found = import_string(self._path)
+            found = import_string(path)
         except ImportError as error:
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which cannot be imported: {error}.'
-            ) from error
+            raise ImproperlyConfigured(f"{where}, which cannot be imported: {error}.") from error
         if not callable(found):
-            raise ImproperlyConfigured(
-                f'{SETTING}["SCHEMAS"] is {self._path!r}, which is not a function.'
-            )
+            raise ImproperlyConfigured(f"{where}, which is not a function.")
         return cast("Callable[[str], Any]", found)
 
 
@@ -198,21 +171,20 @@ def _read() -> Configuration:
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
     refuse_unknown(given, SETTING, (*_READERS, *LIFETIME_ENTRIES))
-    values: dict[str, Any] = {}
-    for name, (attribute, read) in _READERS.items():
-        if name in given:
-            values[attribute] = read(given[name])
-    values["other_lifetime"] = for_all = lifetime_of(given, SETTING, Lifetime())
-    entries = given.get("ROOT_KEYS", {})
-    values["lifetimes"] = {
-        name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()
-    }
-    values["further_root_keys"] = {name: further_of(name, entries) for name in entries}
-    return Configuration(**values)
+    read = {name.lower(): reader(given[name]) for name, reader in _READERS.items() if name in given}
+    for_all, entries = lifetime_of(given, SETTING, Lifetime()), given.get("ROOT_KEYS", {})
+    return Configuration(
+        **read,
+        further_root_keys={name: further_of(name, entries) for name in entries},
+        lifetimes={
+            name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()
+        },
+        other_lifetime=for_all,
+    )
 
 
 def _rotation_worker(given: Any) -> BackendSettings | None:
-    return None if given is None else settings_of(given, f'{SETTING}["ROTATION_WORKER"]')
+    return None if given is None else backend_settings(given, f'{SETTING}["ROTATION_WORKER"]')
 
 
 def _database(given: Any) -> str:
@@ -233,9 +205,7 @@ def _key_cache_seconds(given: Any) -> float:
 
 
 def _schemas(given: Any) -> Schemas:
-    if given is None:
-        return Schemas()
-    return _SchemasOfFunction(given) if isinstance(given, str) else _NamedSchemas(given)
+    return Schemas(given if given is None or isinstance(given, str) else _schema_names(given))
 
 
 def _schema_names(given: Any) -> frozenset[str]:
@@ -270,18 +240,16 @@ def _flag(name: str) -> Callable[[Any], bool]:
     return read
 
 
-_READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "ROOT_KEYS": ("root_keys", root_key_settings),
-    "DATABASE": ("database", _database),
-    "KEY_CACHE_SECONDS": ("key_cache_seconds", _key_cache_seconds),
-    "REQUIRE_PRINCIPAL": ("require_principal", _flag("REQUIRE_PRINCIPAL")),
-    "ROTATION_WORKER": ("rotation_worker", _rotation_worker),
-    "SUPERUSERS_BYPASS_POLICY": (
-        "superusers_bypass_policy",
-        _flag("SUPERUSERS_BYPASS_POLICY"),
-    ),
-    "API": ("api", _api),
-    "SCHEMAS": ("schemas", _schemas),
+# What reads each entry; attributes of `Configuration` have the same names, in lower case.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "ROOT_KEYS": root_key_settings,
+    "DATABASE": _database,
+    "KEY_CACHE_SECONDS": _key_cache_seconds,
+    "REQUIRE_PRINCIPAL": _flag("REQUIRE_PRINCIPAL"),
+    "ROTATION_WORKER": _rotation_worker,
+    "SUPERUSERS_BYPASS_POLICY": _flag("SUPERUSERS_BYPASS_POLICY"),
+    "API": _api,
+    "SCHEMAS": _schemas,
 }
 
 

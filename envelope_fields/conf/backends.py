@@ -10,8 +10,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 _Backend = TypeVar("_Backend")
 
-BACKEND_ENTRIES = ("BACKEND", "OPTIONS")
-
 
 @dataclass(frozen=True, eq=False)
 class BackendSettings:
@@ -40,30 +38,30 @@ class BackendSettings:
             raise ImproperlyConfigured(f"{self.where}: {error}") from None
 
 
-def settings_of(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
-    """Return what a dictionary in the settings says of a backend.
+def backend_settings(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
+    """Return what an entry of the settings says.
 
     Args:
-        entry: the dictionary.
+        entry: a dictionary of `BACKEND` and `OPTIONS`.
         where: its place in the settings, for messages.
-        others: the entries that it may have besides.
+        others: what else it may have.
 
     Raises:
-        ImproperlyConfigured: it says something else.
+        ImproperlyConfigured: it is none, or has something else.
     """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
         raise ImproperlyConfigured(
             f'{where} must be a dictionary with a "BACKEND", the dotted path of a class.'
         )
-    refuse_unknown(entry, where, (*BACKEND_ENTRIES, *others))
+    refuse_unknown(entry, where, ("BACKEND", "OPTIONS", *others))
     options = entry.get("OPTIONS", {})
     if not isinstance(options, Mapping):
         raise ImproperlyConfigured(f'{where}["OPTIONS"] must be a dictionary.')
     return BackendSettings(where, entry["BACKEND"], options)
 
 
-def refuse_unknown(given: Mapping[str, Any], where: str, names: Iterable[str]) -> None:
-    """Raise if a dictionary in the settings has an entry of another name.
+def refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
+    """Raise if a dictionary has an entry of another name.
 
     Raises:
         ImproperlyConfigured: it has.

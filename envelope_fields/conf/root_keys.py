@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from envelope_fields.conf.backends import BackendSettings, settings_of, valid
+from envelope_fields.conf.backends import BackendSettings, backend_settings, valid
 
 LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 FURTHER_ENTRY = "ALSO_WRAPPED_BY"
@@ -45,7 +45,7 @@ def root_key_settings(given: Any) -> dict[str, BackendSettings]:
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
     return {
-        name: settings_of(entry, where(name), (*LIFETIME_ENTRIES, FURTHER_ENTRY))
+        name: backend_settings(entry, where(name), (*LIFETIME_ENTRIES, FURTHER_ENTRY))
         for name, entry in given.items()
     }
 

@@ -8,7 +8,6 @@ import ctypes
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
 
 Buffer = bytearray | memoryview
@@ -151,12 +150,7 @@ class DataKey:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         wipe(self._buffer)
         handed_out, self._handed_out = self._handed_out, None
         if handed_out is not None:

@@ -19,11 +19,13 @@ from envelope_fields.exceptions import DecryptionFailed
 # A data key encrypts one plaintext once, so its nonce never repeats (SP 800-38D, section 8.2.1).
 PAYLOAD_NONCE = bytes(12)
 
-# Slices made once: a value that is read is cut in four.
+# Slices and constants made once: a value that is read is cut in four.
+_FORMAT = layout.FORMAT_VERSION
 _HEADER = slice(0, layout.HEADER_BYTES)
 _NONCE_SUFFIX = slice(layout.DERIVATION_BYTES, layout.WRAPPED_DATA_KEY_AT)
 _WRAPPED_DATA_KEY = slice(layout.WRAPPED_DATA_KEY_AT, layout.PAYLOAD_AT)
 _PAYLOAD = slice(layout.PAYLOAD_AT, None)
+_ALL = slice(None)
 
 _NONCE_SUFFIX_BYTES = layout.NONCE_BYTES - layout.NONCE_PREFIX_BYTES
 _suffix_and_data_key = RandomParts(_NONCE_SUFFIX_BYTES, layout.DATA_KEY_BYTES)
@@ -92,23 +94,28 @@ def decrypt(unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
         UnwrapFailed: the data key does not open.
         DecryptionFailed: the data key opens, the payload does not.
     """
-    data_key = bytearray(layout.DATA_KEY_BYTES)
+    return decrypt_bound(unwrapping_key, envelope, envelope[_HEADER] + context)
+
+
+def decrypt_bound(unwrapping_key: AESGCM, envelope: bytes, additional_data: bytes) -> bytes:
+    """Return what `decrypt` does, given header and context as one; errors as above."""
+    data_key = _DATA_KEY_ZEROS.copy()
     try:
         try:
             unwrapping_key.decrypt_into(
                 envelope[_NONCE_SUFFIX],
                 envelope[_WRAPPED_DATA_KEY],
-                envelope[_HEADER] + context,
+                additional_data,
                 data_key,
             )
         except InvalidTag:
             raise UnwrapFailed(_UNWRAP_FAILED) from None
-        return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], layout.FORMAT_VERSION)
+        return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], _FORMAT)
     except InvalidTag:
         raise DecryptionFailed("its payload was altered") from None
     finally:
         # Also on failure: decrypt_into leaves what it could not verify in the buffer.
-        data_key[:] = _DATA_KEY_ZEROS
+        data_key[_ALL] = _DATA_KEY_ZEROS
 
 
 class _Suffixes:

@@ -53,13 +53,17 @@ class EncryptedAttribute(DeferredAttribute):
         if instance is None:
             return self
         data, name = instance.__dict__, self._name
-        if name not in data:
-            super().__get__(instance, cls)  # it was deferred, and is loaded now
-        held = data[name]
+        try:
+            held = data[name]
+        except KeyError:
+            held = MISSING
         # Most are, and it is the fast way. What another field opens may be a mask.
         if type(held) is SealedValue and held.field is self._field_that_opens:
             value = data[name] = held.field.opened(held)
             return value
+        if held is MISSING:
+            super().__get__(instance, cls)  # it was deferred, and is loaded now
+            held = data[name]
         if not isinstance(held, SealedValue):
             return held
         value = held.open()
@@ -197,7 +201,8 @@ class ReadingMixin(BindingMixin):
         dictionary; and for the one who loads, who may be another by the next row.
         """
         known: dict[Any, Handle | None] = {}
-        field_path, loader, kind = self.field_path, bound_actor(), kind or SealedValue
+        context, field_path = self.contexts[0], self.field_path
+        loader, kind = bound_actor(), kind or SealedValue
 
         def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
             nonlocal loader
@@ -216,7 +221,7 @@ class ReadingMixin(BindingMixin):
             except KeyError:
                 is_stale = True
             if is_stale:
-                handle = known[header] = load_handle(header, field_path)
+                handle = known[header] = load_handle(header, context, field_path)
             sealed = _new(kind)  # as by its constructor, without a call: this is for every value
             sealed.field = self
             sealed.envelope = value

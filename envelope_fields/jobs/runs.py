@@ -19,9 +19,9 @@ from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Limits
-from envelope_fields.lifecycle.context import key_transaction, locked_keys, required
+from envelope_fields.lifecycle.context import key_transaction, locked_keys
 from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
-from envelope_fields.policy import Action, Principal, current_principal, principal_of
+from envelope_fields.policy import Action, Principal, acting, require
 
 RunOrId = RotationRun | UUID
 
@@ -199,10 +199,10 @@ def required_of_all(keys: Iterable[MasterKey], actor: Any, using: str) -> Princi
     Raises:
         KeyAccessDenied: it may not.
     """
-    principals = [required(Action.RE_ENCRYPT, key, actor, using) for key in keys]
+    principals = [require(Action.RE_ENCRYPT, key, actor, using=using) for key in keys]
     if principals:
         return principals[0]
-    return current_principal() if actor is None else principal_of(actor)
+    return acting(actor)
 
 
 def record(

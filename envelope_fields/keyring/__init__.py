@@ -12,7 +12,7 @@ from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version
-from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, harvest_uses, here, refused
+from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
@@ -50,7 +50,6 @@ __all__ = [
     "forget",
     "generate_audit_key",
     "generate_version",
-    "harvest_uses",
     "has_audit_key",
     "here",
     "identified",

@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
-from envelope_fields.crypto.envelope import UnwrapFailed, decrypt as decrypt_envelope
+from envelope_fields.crypto.envelope import UnwrapFailed, decrypt_bound
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
 from envelope_fields.keyring import cache, materials
 from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
@@ -41,6 +41,8 @@ from envelope_fields.policy.requests import in_flight
 _ANY_PRINCIPAL = "any"
 _UNBOUND, _UNBOUND_IN_REQUEST = "unbound", "unbound in a request"
 
+_Wanted = tuple[bytes, bytes, str]  # version id, context and field path
+
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 
 
@@ -53,14 +55,24 @@ class Handle:
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.
+        additional_data: what data keys of the field are wrapped with: header and context.
     """
 
-    __slots__ = ("_loaded_by", "admitted", "facts", "row", "serves_everybody", "table")
+    __slots__ = (
+        "_loaded_by",
+        "additional_data",
+        "admitted",
+        "facts",
+        "row",
+        "serves_everybody",
+        "table",
+    )
 
-    def __init__(self, table: Table, row: KeyRow, field_path: str) -> None:
+    def __init__(self, table: Table, row: KeyRow, context: bytes, field_path: str) -> None:
         facts = table.facts
         self.table = table
         self.row = row
+        self.additional_data = layout.header(row.state.version_id) + context
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.facts = None if table.is_of_transaction else facts
         self._loaded_by: Principal | None = None
@@ -104,11 +116,12 @@ class Handle:
         return str(self._loaded_by or "code that no principal was bound to")
 
 
-def load_handle(header: Any, field_path: str) -> Handle | None:
+def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
     """Return what a value that is loaded now is opened with later. It raises nothing.
 
     Args:
         header: the first 9 bytes of the envelope, or whatever is stored in its place.
+        context: what values of the field are bound to; others are tried when it does not open.
         field_path: `app.model.field`.
 
     Returns:
@@ -121,11 +134,11 @@ def load_handle(header: Any, field_path: str) -> Handle | None:
         return None
     if uncommitted and key_changes.uncommitted():
         return None
-    version_id, found = header[1:], None
+    wanted, found = (header[1:], context, field_path), None
     if not uncommitted and monotonic() < known.table.half_life:
-        found = _seen_at_a_glance(known.table, version_id, field_path)
+        found = _seen_at_a_glance(known.table, wanted)
     try:
-        found = found or _made(table_to_load_by(), version_id, field_path)
+        found = found or _made(table_to_load_by(), wanted)
         if found is not None and found.admitted is not None and _event_loop_waits():
             materials.opened(found.row)  # now, since a root key cannot be asked in the event loop
     except (EnvelopeError, ImproperlyConfigured):
@@ -133,30 +146,30 @@ def load_handle(header: Any, field_path: str) -> Handle | None:
     return found
 
 
-def _seen_at_a_glance(table: Table, version_id: bytes, field_path: str) -> Handle | None:
+def _seen_at_a_glance(table: Table, wanted: _Wanted) -> Handle | None:
     """Return the handle that serves the caller and was made before."""
     if bound_actor() is not None:
         loader = _ANY_PRINCIPAL
     else:
         loader = _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
-    found: Handle | None = table.handles.get((version_id, field_path, loader))
+    found: Handle | None = table.handles.get((wanted, loader))
     return found if found is not None and found.facts is table.facts else None
 
 
-def _made(table: Table, version_id: bytes, field_path: str) -> Handle | None:
+def _made(table: Table, wanted: _Wanted) -> Handle | None:
     """Return a handle of what a table knows or reads; None where nothing is kept."""
     if monotonic() >= table.deadline:
         return None
     with _transaction_kept_usable():
+        version_id, context, field_path = wanted
         row = table.version(version_id)
         loader = _loader(table.policy(row.state.key_id))
-        which = (version_id, field_path, loader)
-        found: Handle | None = table.handles.get(which)
+        found: Handle | None = table.handles.get((wanted, loader))
         if found is not None and found.facts in (None, table.facts):
             return found
-        found = Handle(table, row, field_path)
+        found = Handle(table, row, context, field_path)
         if loader is not None:
-            table.keep_handle(which, found)
+            table.keep_handle((wanted, loader), found)
     materials.renew_early(row)
     return found
 
@@ -208,13 +221,16 @@ def decrypt_sealed(
                 else handle.serves_everybody or handle.admits()
             )
         ):
-            opening = table.unwrapping.get(envelope[_DERIVATION])
+            try:
+                opening = table.unwrapping[envelope[_DERIVATION]]
+            except KeyError:
+                opening = None
             if opening is not None:
                 uses = opening[1]
                 uses.at = now
                 next(uses.count)
                 try:
-                    return decrypt_envelope(opening[0], envelope, contexts[0])
+                    return decrypt_bound(opening[0], envelope, handle.additional_data)
                 except UnwrapFailed:
                     return decrypted(opening[0], envelope, contexts)
     return _decrypt_slowly(envelope, contexts, field_path, handle)

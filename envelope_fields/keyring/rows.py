@@ -1,13 +1,12 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
-from django.db.transaction import TransactionManagementError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
@@ -23,7 +22,7 @@ from envelope_fields.models import (
     KeyUsage,
     MasterKeyVersion,
 )
-from envelope_fields.policy import KeyVersionState
+from envelope_fields.policy import KeyVersionState, data
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
@@ -267,16 +266,6 @@ def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> K
     return KeyRow(known, usage, bytes(wrapped), root_key, wrapping_key_id)
 
 
-@contextmanager
-def explained(database: str) -> Iterator[None]:
+def explained(using: str) -> AbstractContextManager[None]:
     """Raise what a database raises as `MasterKeyUnusable`."""
-    try:
-        yield
-    except TransactionManagementError:
-        raise
-    except DatabaseError as error:
-        raise MasterKeyUnusable(
-            f"Master keys could not be read from the database {database!r} "
-            f"({type(error).__name__}). Is it reachable, and migrated with "
-            "`python manage.py migrate`?"
-        ) from error
+    return data.explained("Master keys", using, so="")

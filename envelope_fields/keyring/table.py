@@ -79,7 +79,7 @@ class Table:
         self.deadline = since + seconds
         self.half_life = since + seconds / 2
         self.is_of_transaction = False
-        self.handles: dict[tuple[bytes, str, str | None], Any] = {}
+        self.handles: dict[tuple[Any, str | None], Any] = {}
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
         self.facts = PolicyData()
@@ -138,7 +138,7 @@ class Table:
         budgeted = (wrapping_key, *serving, count(1))
         self._keep(self.wrapping, WRAPPING_KEYS, (key, field_path), budgeted)
 
-    def keep_handle(self, which: tuple[bytes, str, str | None], handle: Any) -> None:
+    def keep_handle(self, which: tuple[Any, str | None], handle: Any) -> None:
         """Keep what objects that are loaded hold."""
         self._keep(self.handles, HANDLES, which, handle)
 

@@ -155,18 +155,6 @@ def harvest() -> list[Harvest]:
     ]
 
 
-def harvest_uses() -> dict[tuple[bytes, str, str], int]:
-    """Return how often each key version was used in this process since this was last asked.
-
-    By version id, action and channel; what was not used is left out.
-    """
-    return {
-        (each.version_id, each.action, each.channel): each.used.times
-        for each in harvest()
-        if each.used.times
-    }
-
-
 def _after_fork() -> None:
     """What the parent has counted is the parent's to tell."""
     global _lock

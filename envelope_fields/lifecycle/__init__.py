@@ -13,7 +13,7 @@ from envelope_fields.lifecycle.certificates import (
     ShredCertificate,
     ShredConfirmation,
 )
-from envelope_fields.lifecycle.context import Refused, expecting
+from envelope_fields.lifecycle.context import expecting
 from envelope_fields.lifecycle.deletion import (
     BadWaitingPeriod,
     Destructions,
@@ -21,7 +21,7 @@ from envelope_fields.lifecycle.deletion import (
     destroy_due_keys,
     schedule_deletion,
 )
-from envelope_fields.lifecycle.keys import find_master_key
+from envelope_fields.lifecycle.keys import Refused, find_master_key, possible_operations
 from envelope_fields.lifecycle.master_keys import (
     adopt,
     create_master_key,
@@ -29,7 +29,8 @@ from envelope_fields.lifecycle.master_keys import (
     enable,
     update_master_key,
 )
-from envelope_fields.lifecycle.operations import Operation, possible_operations
+from envelope_fields.lifecycle.moving import Rewrapped, rewrap_master_keys, under_other_root_keys
+from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import (
     key_cache_bound,
     lower_key_cache_bound,
@@ -38,12 +39,9 @@ from envelope_fields.lifecycle.other_processes import (
 from envelope_fields.lifecycle.root_keys import (
     Opened,
     Readiness,
-    Rewrapped,
     RootKeyCheck,
     check_root_keys,
     open_master_key_versions,
-    rewrap_master_keys,
-    under_other_root_keys,
 )
 from envelope_fields.lifecycle.rotation import (
     Rotations,

@@ -10,10 +10,10 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKey
 from envelope_fields.keyring.rows import lock_for_writing
 from envelope_fields.lifecycle import context
 from envelope_fields.lifecycle.context import OperationContext
-from envelope_fields.lifecycle.keys import Key, found_key, record_denial
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.keys import Key, found_key, record_denial, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.models import MasterKey
-from envelope_fields.policy import APPLICATION, Action, Attempt, Principal, allowed_actions
+from envelope_fields.policy import APPLICATION, Action, Attempt, Principal, allowed_actions, require
 
 
 class AliasTaken(EnvelopeError):
@@ -102,7 +102,7 @@ def _move(alias: str, key: Key, actor: Any) -> MasterKey:
     with context.key_transaction() as using:
         lock_for_writing(using)
         owner, target = _locked_in_order(using, alias, key)
-        principal = context.required(Operation.MOVE_ALIAS.action, target, actor, using)
+        principal = require(Operation.MOVE_ALIAS.action, target, actor, using=using)
         state_after(Operation.MOVE_ALIAS, target)
         if target.alias == alias:
             return target
@@ -128,7 +128,7 @@ def _take_from(owner: MasterKey, alias: str, done: OperationContext, actor: Any)
         raise alias_refused(alias, owner, done.principal, Operation.MOVE_ALIAS)
     if owner.alias != alias:  # the database takes two that differ in case for the same
         raise alias_taken(alias)
-    context.required(Operation.MOVE_ALIAS.action, owner, actor, done.using)
+    require(Operation.MOVE_ALIAS.action, owner, actor, using=done.using)
     _rename(OperationContext(done.using, done.principal, owner), None, owner.serves_fields)
 
 

@@ -4,7 +4,6 @@ The lock is on the row of the master key, also where a version of it is meant: a
 key follow each other.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,16 +20,12 @@ from envelope_fields import audit
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
-from envelope_fields.exceptions import (
-    EnvelopeError,
-    KeyAccessDenied,
-    MasterKeyNotFound,
-    MasterKeyUnusable,
-)
-from envelope_fields.lifecycle.keys import Key, KeyOrVersion, condition, existing, same_case
-from envelope_fields.lifecycle.operations import Operation, state_after
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.lifecycle import keys
+from envelope_fields.lifecycle.keys import Key, KeyOrVersion, existing
+from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, named, state_content
-from envelope_fields.models import AuditEvent, AuditKey, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
 _expectation: ContextVar[Callable[[MasterKey], None] | None] = ContextVar(
@@ -109,8 +104,8 @@ def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion |
 
 def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    rows = _locked_rows(using, **condition(key))
-    row = existing(same_case(rows[0] if rows else None, key), using, key)
+    rows = _locked_rows(using, **keys.condition(key))
+    row = existing(keys.same_case(rows[0] if rows else None, key), using, key)
     return _as_expected(row)
 
 
@@ -142,8 +137,7 @@ def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
 
 
 def _as_expected(key: MasterKey) -> MasterKey:
-    check = _expectation.get()
-    if check is not None:
+    if check := _expectation.get():
         check(key)
     return key
 
@@ -255,7 +249,7 @@ def performing(
     """
     with key_transaction() as using:
         row, version = locked(using, key)
-        principal = required(action or operation.action, row, actor, using)
+        principal = require(action or operation.action, row, actor, using=using)
         yield (done := OperationContext(using, principal, row, version))
     update_known(key, done.row)
 
@@ -280,14 +274,9 @@ def performing_again(
 def switch(operation: Operation, key: KeyOrVersion, actor: Any) -> None:
     """Do an operation that changes the state and nothing else; errors as `performing` has them."""
     with performing(operation, key, actor) as done:
-        to = state_after(operation, done.row)
+        to = keys.state_after(operation, done.row)
         if to != done.row.state:
             done.become(to, operation)
-
-
-def required(action: Action, key: MasterKey, actor: Any, using: str) -> Principal:
-    """Ask the policy, inside the transaction and with the locked row."""
-    return require(action, key, actor, using=using)
 
 
 def update_known(known: object, row: Row) -> None:
@@ -295,31 +284,3 @@ def update_known(known: object, row: Row) -> None:
     if isinstance(known, MasterKey | MasterKeyVersion):
         for name in (*_STATE, "alias", "serves_fields") if isinstance(known, MasterKey) else _STATE:
             setattr(known, name, getattr(row, name))
-
-
-KeyRow = MasterKey | MasterKeyVersion | AuditKey
-
-_logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A key or version that something was not done to, and why."""
-
-    row: KeyRow
-    error: Exception
-
-    def __str__(self) -> str:
-        if isinstance(self.error, EnvelopeError):
-            return str(self.error)
-        return f"{named(self.row)}: {type(self.error).__name__}: {self.error}"
-
-
-@contextmanager
-def collecting(refused: list[Refused], row: KeyRow) -> Iterator[None]:
-    """Add what the block raises to `refused`."""
-    try:
-        yield
-    except Exception as error:
-        _logger.warning("%s: %s", named(row), error, exc_info=not isinstance(error, EnvelopeError))
-        refused.append(Refused(row, error))

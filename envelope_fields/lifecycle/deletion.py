@@ -18,10 +18,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.lifecycle import context, witnesses
 from envelope_fields.lifecycle.certificates import ConfirmationRequired, check_quoted
-from envelope_fields.lifecycle.context import OperationContext, Refused, performing
-from envelope_fields.lifecycle.keys import KeyOrVersion
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
-from envelope_fields.lifecycle.parameters import LONGEST_WAIT, SHORTEST_WAIT
+from envelope_fields.lifecycle.context import OperationContext, performing
+from envelope_fields.lifecycle.keys import KeyOrVersion, Refused, collecting, state_after
+from envelope_fields.lifecycle.operations import LONGEST_WAIT, SHORTEST_WAIT, Operation, performs
 from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import (
     OVERWRITTEN,
@@ -176,7 +175,7 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
     # made one usable again since has moved its date, which is looked at under the lock.
     counted: Any = None
     for row in due:
-        with context.collecting(done.refused, row):
+        with collecting(done.refused, row):
             unseen, rows = counted = counted or (witnesses.uncounted_now(), census())
             witnesses.refuse_if_in_use(row, rows)
             if _destroy_if_due(row, witnesses.witnesses_of(row, unseen), actor):

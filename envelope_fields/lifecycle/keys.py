@@ -1,20 +1,25 @@
-"""Master keys by their names, such as an id, an alias or an address; and who may do what with them.
+"""Master keys by their names: an id, an alias or an address; and what can be done with them.
 
 The admin and the API ask here what to show, and what to try: a permission of Django's, and the
-policy of the key. An operation asks the policy again, under its lock.
+policy of the key; and which operations its state allows. An operation asks the policy again, under
+its lock.
 """
 
+import logging
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.lifecycle.representation import Row, named
+from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Attempt, acting, allowed_actions, keys_open_to, notify
 
 Key = MasterKey | UUID | str
@@ -72,12 +77,6 @@ def numbered_version(key: MasterKey, number: int) -> MasterKeyVersion | None:
     """Return a version of a key by its number, if the key has one."""
     versions = key.versions.using(configuration().database).select_related("master_key")
     return versions.filter(number=number).first()
-
-
-def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
-    """Return the current version among versions of one key; None where it is not among them."""
-    opened = (version for version in versions if version.opened_at is not None)
-    return max(opened, key=lambda version: version.number, default=None)
 
 
 def found(using: str, key: KeyOrVersion) -> MasterKey | MasterKeyVersion:
@@ -152,3 +151,84 @@ def record_denial(action: Action | str, key: MasterKey | None, actor: Any = None
     """Have a refused attempt logged, and stored in the audit trail."""
     pk, alias = (None, None) if key is None else (key.pk, key.alias)
     notify(Attempt(action, pk, alias).denied_to(acting(actor)))
+
+
+def possible_operations(row: Row, *, is_current: bool | None = None) -> frozenset[Operation]:
+    """Return the operations that change something, as the row is now; for buttons and menus.
+
+    Args:
+        row: a key, or a version; nothing is done to a current version alone.
+        is_current: whether a version is the current one; None has the database asked.
+    """
+    state = KeyState(row.state)
+    is_version = isinstance(row, MasterKeyVersion)
+    if isinstance(row, MasterKeyVersion) and is_current is None:
+        is_current = row.number == row.master_key.current_version.number
+    return frozenset(
+        operation
+        for operation in Operation
+        if operation.codename and _changes(operation, state)
+        if not is_version or (operation.of_versions and not is_current)
+    )
+
+
+def _changes(operation: Operation, state: KeyState) -> bool:
+    to = operation.transitions.get(state)
+    return to is not None and (to != state or not operation.of_versions)
+
+
+def state_after(operation: Operation, row: Row) -> KeyState:
+    """Return the state that an operation leads to.
+
+    Raises:
+        MasterKeyUnusable: not from the state that the row is in (KMS: KMSInvalidStateException).
+    """
+    to = operation.transitions.get(KeyState(row.state))
+    if to is None:
+        raise MasterKeyUnusable(
+            f"Cannot {operation.phrase or operation.label} {named(row)}: it is "
+            f"{row.state.replace('_', ' ')}. {_way_out(operation, row)}"
+        )
+    return to
+
+
+def _way_out(operation: Operation, row: Row) -> str:
+    if row.state == KeyState.DESTROYED:
+        at = f" was on {row.destroyed_at:%Y-%m-%d} and" if row.destroyed_at else ""
+        return f"That{at} is final."
+    if row.state == KeyState.PENDING_DELETION:
+        due = f" (it is due on {row.deletion_at:%Y-%m-%d})" if row.deletion_at else ""
+        return f"Cancel its deletion first{due}."
+    if operation is Operation.CANCEL_DELETION:
+        return "There is no deletion to cancel."
+    if operation is Operation.DESTROY:
+        return "Schedule its deletion first, or shred it together with its values."
+    return "Enable it first."
+
+
+KeyRow = MasterKey | MasterKeyVersion | AuditKey
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key or version that something was not done to, and why."""
+
+    row: KeyRow
+    error: Exception
+
+    def __str__(self) -> str:
+        if isinstance(self.error, EnvelopeError):
+            return str(self.error)
+        return f"{named(self.row)}: {type(self.error).__name__}: {self.error}"
+
+
+@contextmanager
+def collecting(refused: list[Refused], row: KeyRow) -> Iterator[None]:
+    """Add what the block raises to `refused`."""
+    try:
+        yield
+    except Exception as error:
+        _logger.warning("%s: %s", named(row), error, exc_info=not isinstance(error, EnvelopeError))
+        refused.append(Refused(row, error))

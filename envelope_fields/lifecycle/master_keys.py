@@ -12,11 +12,11 @@ from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import context
 from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
 from envelope_fields.lifecycle.context import OperationContext
-from envelope_fields.lifecycle.keys import Key, KeyOrVersion
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.keys import Key, KeyOrVersion, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.rotation import NewVersion, new_version
 from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
-from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, decisions
+from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, decisions, require
 
 
 def create_master_key(
@@ -172,7 +172,7 @@ def update_master_key(
     action = Action.MANAGE_GRANTS if set(given) == {"application_use"} else None
     with context.performing(Operation.UPDATE, key, actor, action) as done:
         if "application_use" in given:
-            context.required(Action.MANAGE_GRANTS, done.key, actor, done.using)
+            require(Action.MANAGE_GRANTS, done.key, actor, using=done.using)
         state_after(Operation.UPDATE, done.key)
         _update(done, given)
     if isinstance(key, MasterKey):

@@ -17,7 +17,8 @@ from envelope_fields import audit, keyring
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import Wrap
-from envelope_fields.lifecycle.context import Refused, collecting, key_transaction, performing
+from envelope_fields.lifecycle.context import key_transaction, performing
+from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.wraps import Row, StoredWraps, content
 from envelope_fields.models import (

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle.parameters import ALIAS, CONFIRM, DAYS, Confirmation, Parameter, Text
-from envelope_fields.lifecycle.representation import Row, named
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
 
+Text = str | Promise
 Transitions = Mapping[KeyState, KeyState]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _functions: dict[str, Callable[..., Any]] = {}
@@ -28,6 +27,70 @@ _functions: dict[str, Callable[..., Any]] = {}
 _ENABLED, _DISABLED = KeyState.ENABLED, KeyState.DISABLED
 _PENDING, _DESTROYED = KeyState.PENDING_DELETION, KeyState.DESTROYED
 _EITHER = {_ENABLED: _ENABLED, _DISABLED: _DISABLED}
+
+SHORTEST_WAIT, LONGEST_WAIT = 7, 30  # days; KMS: PendingWindowInDays
+
+
+class Confirmation(StrEnum):
+    """What the user types, or passes, to confirm an operation."""
+
+    NONE = "none"
+    NAME = "name"  # the name of the key
+    LAST_USE = "last_use"  # the name and the last use, where data is lost that no census counts
+    VALUES = "values"  # the name, and the number of values in each field
+
+
+class Kind(StrEnum):
+    """What a parameter of an operation is."""
+
+    ALIAS = "alias"
+    NUMBER = "number"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What an operation is given beside the key.
+
+    Attributes:
+        name: of the argument.
+        kind: what it is.
+        default: its value where it is left out; `...` where it must be given.
+        minimum, maximum: the bounds of a number.
+        label, help: for users.
+        example: a value, for the documents of the API.
+    """
+
+    name: str
+    kind: Kind
+    default: Any = ...
+    minimum: int = 0
+    maximum: int = 2**31 - 1
+    label: Text = ""
+    help: Text = ""
+    example: Any = None
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is ...
+
+
+# fmt: off
+DAYS = Parameter(
+    name="days", kind=Kind.NUMBER,
+    default=LONGEST_WAIT, minimum=SHORTEST_WAIT, maximum=LONGEST_WAIT, example=7,
+    label=_("Waiting period in days"),
+    help=_("7 to 30. Until then, the deletion can be cancelled."),
+)
+CONFIRM = Parameter(
+    name="confirm", kind=Kind.TEXT, default=None, example="billing@2030-02-28T17:05:12Z",
+    label=_("Name of the key, and its last use"),
+)
+ALIAS = Parameter(
+    name="alias", kind=Kind.ALIAS, example="invoices",
+    label=_("Alias"), help=_("A new one, or one that another key has."),
+)
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +283,7 @@ class Operation(StrEnum):
 
     def perform(self, row: MasterKey | MasterKeyVersion, *, actor: Any = None, **given: Any) -> Any:
         """Do it to a key or version, and return what the function of the package returns."""
-        function = _functions[self]
-        return function(key=row, actor=actor, **given)
+        return _functions[self](key=row, actor=actor, **given)
 
 
 def performs(operation: Operation) -> Callable[[_Function], _Function]:
@@ -232,67 +294,3 @@ def performs(operation: Operation) -> Callable[[_Function], _Function]:
         return function
 
     return mark
-
-
-def in_words(action: str) -> str:
-    """Return an operation, or the action of a grant, for users; an unknown one has its own name."""
-    for known in (Operation, Action):
-        if action in known._value2member_map_:
-            return str(known(action).label)
-    return action.replace("_", " ")
-
-
-def possible_operations(row: Row, *, is_current: bool | None = None) -> frozenset[Operation]:
-    """Return the operations that change something, as the row is now; for buttons and menus.
-
-    Args:
-        row: a key, or a version; nothing is done to a current version alone.
-        is_current: whether a version is the current one; None has the database asked.
-    """
-    state = KeyState(row.state)
-    is_version = isinstance(row, MasterKeyVersion)
-    if isinstance(row, MasterKeyVersion) and is_current is None:
-        is_current = row.number == row.master_key.current_version.number
-    return frozenset(
-        operation
-        for operation in Operation
-        if operation.codename and _changes(operation, state)
-        if not is_version or (operation.of_versions and not is_current)
-    )
-
-
-def _changes(operation: Operation, state: KeyState) -> bool:
-    to = operation.transitions.get(state)
-    return to is not None and (to != state or not operation.of_versions)
-
-
-def state_after(operation: Operation, row: Row) -> KeyState:
-    """Return the state that an operation leads to.
-
-    Raises:
-        MasterKeyUnusable: not from the state that the row is in (KMS: KMSInvalidStateException).
-    """
-    to = operation.transitions.get(KeyState(row.state))
-    if to is None:
-        raise MasterKeyUnusable(
-            f"Cannot {operation.phrase or operation.label} {named(row)}: it is "
-            f"{row.state.replace('_', ' ')}. {_way_out(operation, row)}"
-        )
-    return to
-
-
-def _way_out(operation: Operation, row: Row) -> str:
-    if row.state == KeyState.DESTROYED:
-        return (
-            f"That was on {row.destroyed_at:%Y-%m-%d} and is final."
-            if row.destroyed_at
-            else ("That is final.")
-        )
-    if row.state == KeyState.PENDING_DELETION:
-        due = f" (it is due on {row.deletion_at:%Y-%m-%d})" if row.deletion_at else ""
-        return f"Cancel its deletion first{due}."
-    if operation is Operation.CANCEL_DELETION:
-        return "There is no deletion to cancel."
-    if operation is Operation.DESTROY:
-        return "Schedule its deletion first, or shred it together with its values."
-    return "Enable it first."

@@ -1,7 +1,7 @@
 """Keys and key versions as the admin, the API, commands and the audit trail show them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +9,9 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.lifecycle.keys import current_of
+from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy import Action
 
 Row = MasterKey | MasterKeyVersion
 
@@ -61,6 +62,12 @@ def key_content_with_versions(
     content = key_content(key, current_version=current.number, rotated_at=newest.created_at)
     listed = [version_content(each, is_current=each is current) for each in versions]
     return {**content, "versions": listed}
+
+
+def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
+    """Return the current version among versions of one key; None where it is not among them."""
+    opened = (version for version in versions if version.opened_at is not None)
+    return max(opened, key=lambda version: version.number, default=None)
 
 
 def version_content(version: MasterKeyVersion, *, is_current: bool) -> dict[str, Any]:
@@ -117,6 +124,14 @@ def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:
 
 
 # In sentences
+
+
+def in_words(action: str) -> str:
+    """Return an operation, or the action of a grant, for users; an unknown one has its own name."""
+    for known in (Operation, Action):
+        if action in known._value2member_map_:
+            return str(known(action).label)
+    return action.replace("_", " ")
 
 
 def opening_text(version: MasterKeyVersion) -> str:

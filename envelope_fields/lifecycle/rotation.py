@@ -13,17 +13,12 @@ from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.lifecycle.context import (
-    OperationContext,
-    Refused,
-    collecting,
-    performing,
-    required,
-)
-from envelope_fields.lifecycle.keys import Key, found_key
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.context import OperationContext, performing
+from envelope_fields.lifecycle.keys import Key, Refused, collecting, found_key, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
 from envelope_fields.models import FurtherWrap, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.policy import require
 
 _TRIES = 20
 
@@ -140,7 +135,7 @@ def _wrapped(key: Key, actor: Any) -> NewVersion:
     """Make the next version of a key, if that is allowed now."""
     using = configuration().database
     row = found_key(using, key)
-    required(Operation.ROTATE.action, row, actor, using)
+    require(Operation.ROTATE.action, row, actor, using=using)
     state_after(Operation.ROTATE, row)
     return new_version(row, _newest(row).number + 1)
 

@@ -17,13 +17,13 @@ from envelope_fields.lifecycle import certificates, context, other_processes
 from envelope_fields.lifecycle.certificates import ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.context import performing
 from envelope_fields.lifecycle.deletion import destroy
-from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found
-from envelope_fields.lifecycle.operations import Operation, performs, state_after
+from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found, state_after
+from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import Row, as_text, named
 from envelope_fields.lifecycle.witnesses import values_under
 from envelope_fields.models import KeyState
-from envelope_fields.policy import Action
+from envelope_fields.policy import Action, require
 
 Confirm = ShredConfirmation | str | None
 
@@ -88,7 +88,7 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
         name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
         certificates.check_agreed(name, done.row, ())
         if done.row.state == KeyState.ENABLED:
-            context.required(Action.DISABLE, done.key, actor, done.using)
+            require(Action.DISABLE, done.key, actor, using=done.using)
             done.become(KeyState.DISABLED, Operation.DISABLE)
         return known_everywhere(done.row.state_changed_at)
 

@@ -58,7 +58,7 @@ def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]
         MasterKeyUnusable: the database could not be read.
     """
     rows = MasterKey.objects.using(using).filter(pk__in=key_ids).order_by()
-    with _explained("The policy of a master key", using):
+    with explained("The policy of a master key", using):
         return {
             key_id: KeyPolicy(*columns)
             for key_id, *columns in rows.values_list("pk", *KeyPolicy._fields)
@@ -76,7 +76,7 @@ def grants(
     names = names_of(principal, groups)
     rows = KeyGrant.objects.using(using).filter(naming(names), master_key_id=key_id).order_by()
     columns = rows.values_list(*NAME, "actions", "context", "expires_at")
-    with _explained("The grants on a master key", using):
+    with explained("The grants on a master key", using):
         return [
             Grant(listed(actions), context.lower(), expires_at)
             for *name, actions, context, expires_at in columns
@@ -111,7 +111,7 @@ def known_person(principal: Principal) -> Person:
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    with _explained(f"The user {principal}", ""):
+    with explained(f"The user {principal}"):
         return person(principal)
 
 
@@ -122,7 +122,16 @@ def listed(actions: Any) -> frozenset[str]:
 
 
 @contextmanager
-def _explained(what: str, using: str) -> Iterator[None]:
+def explained(
+    what: str, using: str = "", so: str = ", and without it no user may use the key"
+) -> Iterator[None]:
+    """Raise what a database raises as `MasterKeyUnusable`.
+
+    Args:
+        what: what could not be read, for the message.
+        using: from which database; empty where that is not known.
+        so: what follows from it.
+    """
     try:
         yield
     except TransactionManagementError:
@@ -130,8 +139,8 @@ def _explained(what: str, using: str) -> Iterator[None]:
     except DatabaseError as error:
         where = f" from the database {using!r}" if using else ""
         raise MasterKeyUnusable(
-            f"{what} could not be read{where} ({type(error).__name__}), and without it no user may "
-            "use the key. Is it reachable, and migrated with `python manage.py migrate`?"
+            f"{what} could not be read{where} ({type(error).__name__}){so}. Is it reachable, and "
+            "migrated with `python manage.py migrate`?"
         ) from error
 
 

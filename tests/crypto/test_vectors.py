@@ -182,7 +182,7 @@ def test_several_contexts_are_tried_in_order(vector, monkeypatch):
         if version_id not in KEY_VERSIONS:
             raise MasterKeyNotFound(version_id.hex())
         key = xaes.derive(bytearray(KEY_VERSIONS[version_id]), stored[9:21])
-        return values._decrypted(key, stored, contexts)
+        return values.decrypted(key, stored, contexts)
 
     if "error" in vector:
         if vector["contexts"]:  # a field always has one

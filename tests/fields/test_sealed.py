@@ -35,6 +35,7 @@ from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.requests import handled
 from envelope_fields.rotation import run
 from tests.at_once import at_once
+from tests.keyring import harvest_uses
 from tests.models import Child, LabNote, MaskedNote, Note, PlaceProxy, Restaurant, TenantNote
 from tests.stored import store, stored, version_of
 
@@ -59,12 +60,10 @@ def note():
 
 @pytest.fixture
 def uses():
-    keyring.harvest_uses()
+    harvest_uses()
 
     def opened():
-        return sum(
-            times for (_, action, _), times in keyring.harvest_uses().items() if action == "decrypt"
-        )
+        return sum(times for (_, action, _), times in harvest_uses().items() if action == "decrypt")
 
     return opened
 

@@ -31,6 +31,7 @@ from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.principals import bound, principal_of
 from envelope_fields.policy.requests import handled
+from tests.keyring import harvest_uses
 from tests.models import LabNote, Note
 from tests.stored import store
 
@@ -215,7 +216,7 @@ class TestElsewhere:
                 opened = [found.text, pickle.loads(pickled).text]
                 found.title = "of the child"
                 found.save()
-                uses = sum(keyring.harvest_uses().values())
+                uses = sum(harvest_uses().values())
                 os.write(writer, repr((opened, uses)).encode())
             finally:
                 os._exit(0)

@@ -6,7 +6,7 @@ from django.core.management import get_commands
 from django.urls import reverse
 
 from envelope_fields.lifecycle import Operation, operations
-from envelope_fields.lifecycle.operations import in_words
+from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.policy import Action
 
 pytestmark = pytest.mark.any_database

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from envelope_fields import keyring
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
-from envelope_fields.models import MasterKey
+from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
 from envelope_fields.testing import stored
 from tests.models import Note
@@ -249,9 +249,20 @@ class TestCensus:
         where = {"database": "default", "schema": None, "model": "tests.Note", "field": "text"}
         assert report == {
             "rows": [{**where, **named, "history": 0}],
-            "totals": [named],
+            "totals": [{**named, "root_key": "default", "wrapping_key_id": ""}],
             "not_counted": [],
         }
+
+    def test_what_root_keys_wrapped_with(self):
+        """Once any of them says so, as those do whose keys have versions of their own."""
+        keys = [create_master_key(alias) for alias in ("first", "second")]
+        assert "wrapped with" not in run("census")[0]
+        MasterKeyVersion.objects.filter(master_key__in=keys).update(wrapping_key_id="lab/5")
+        *_, headings, without, found = run("census")[0].splitlines()
+        assert headings.split("  ")[0] == "root key"
+        assert (without.split(), found.split()) == (["default", "1"], ["default", "lab/5", "2"])
+        totals = json.loads(run("census", "--json")[0])["totals"]
+        assert [each["wrapping_key_id"] for each in totals] == ["", "lab/5", "lab/5"]
 
     def test_one_database(self):
         Note.objects.using("other").create(text="a", data=None)

@@ -34,6 +34,7 @@ class StrictKms(ThreadingHTTPServer):
         expired: access key ids that were temporary.
         roles: ARNs of roles, and the ARN of who may assume each.
         lifetime: seconds for which temporary credentials say that they are good.
+        issued: secret parts of temporary credentials.
         requests: what was asked: operation, region, access key id, and the parameters.
     """
 
@@ -45,7 +46,7 @@ class StrictKms(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.moto_port = moto_port
         self.identities, self.policies, self.expired, self.roles = {}, {}, set(), {}
-        self.lifetime, self.requests = 3600, []
+        self.lifetime, self.issued, self.requests = 3600, [], []
 
     @property
     def port(self):
@@ -167,7 +168,8 @@ class _Call:
             "kms:EncryptionContextKeys": list(self.context),
             **{f"kms:EncryptionContext:{name}": [value] for name, value in self.context.items()},
         }
-        own = self.server.policies.get(self.identity, ALL)
+        policies = self.server.policies
+        own = policies.get(self.identity) or policies.get(_role_of(self.identity), ALL)
         by_key = effects(key_policy, self.identity, action, key["Arn"], facts)
         by_account = effects(key_policy, ROOT, action, key["Arn"], facts)
         by_itself = effects(own, None, action, key["Arn"], facts)
@@ -202,7 +204,7 @@ def effects(policy, principal, action, resource, facts):
         named = statement.get("Principal", {})
         principals = ["*"] if named == "*" else _list(named.get("AWS", []))
         if (
-            (principal is None or "*" in principals or principal in principals)
+            (principal is None or {"*", principal, _role_of(principal)} & {*principals})
             and any(fnmatchcase(action, each) for each in _list(statement["Action"]))
             and any(fnmatchcase(resource, each) for each in _list(statement["Resource"]))
             and all(
@@ -213,6 +215,11 @@ def effects(policy, principal, action, resource, facts):
         ):
             found.add(statement["Effect"])
     return found
+
+
+def _role_of(principal):
+    """Return the ARN of the role whose session a principal is: policies name either."""
+    return re.sub(r":sts:(.*):assumed-role/([^/]+)/.*", r":iam:\1:role/\2", principal)
 
 
 def _holds(operator, wanted, values):
@@ -286,6 +293,8 @@ def _assume_role(server, access_key, body, headers):
         raise Refusal("AccessDenied", f"{identity} is not authorized to perform: sts:AssumeRole")
     _, answer = server.forward("POST", "/", body, headers)
     issued = re.search(rb"<AccessKeyId>(\w+)</AccessKeyId>", answer)[1].decode()
+    for part in (b"SecretAccessKey", b"SessionToken"):
+        server.issued.append(re.search(rb"<%s>([^<]+)<" % part, answer)[1].decode())
     name = role.partition("role/")[2]
     server.identities[issued] = f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"
     expiry = f"{datetime.now(UTC) + timedelta(seconds=server.lifetime):%Y-%m-%dT%H:%M:%SZ}"

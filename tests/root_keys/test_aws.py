@@ -17,6 +17,7 @@ pytest.importorskip("moto", reason="moto is in the environment of `make root-key
 import boto3
 from botocore.credentials import RefreshableCredentials
 
+from envelope_fields import keyring
 from envelope_fields.conf.backends import load
 from envelope_fields.exceptions import (
     EnvelopeError,
@@ -25,9 +26,13 @@ from envelope_fields.exceptions import (
     WrappedKeyAltered,
 )
 from envelope_fields.keyring import wrapping
+from envelope_fields.lifecycle import rewrap_master_keys
+from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys import MayNotUnwrap, RootKey
 from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
+from tests.docs.pages import ROOT, Page
+from tests.models import Note
 from tests.root_keys.aws_service import (
     ACCESS_KEY,
     IDENTITY,
@@ -322,6 +327,7 @@ class TestErrors:
             ("InvalidClientTokenId", CredentialsUnavailable),
             ("SignatureDoesNotMatch", CredentialsUnavailable),
             ("InvalidSignatureException", CredentialsUnavailable),
+            ("RequestExpired", CredentialsUnavailable),
             ("DisabledException", RootKeyRefused),
             ("KMSInvalidStateException", RootKeyRefused),
             ("NotFoundException", RootKeyRefused),
@@ -450,12 +456,79 @@ class TestCheck:
             wrapping.check_root_key("kms")
 
 
+DOCUMENTED = Page(ROOT / "docs" / "how-to" / "root-key-in-aws.md")
+
+
+class TestDocumentedPolicies:
+    """The least privileges of the documentation are enough, and allow nothing else."""
+
+    @pytest.fixture(params=["key policy", "IAM policy"])
+    def policed(self, request, made, service, monkeypatch):
+        """A root key of the role, under one of the policies."""
+        key_policy, iam_policy = (json.loads(text) for text in _policies())
+        key_arn = service.new_key()
+        monkeypatch.setitem(service.strict.roles, ROLE, IDENTITY)
+        if request.param == "key policy":
+            service.admin.put_key_policy(
+                KeyId=id_of(key_arn), PolicyName="default", Policy=json.dumps(key_policy)
+            )
+        else:
+            iam_policy["Statement"][0]["Resource"] = key_arn
+            monkeypatch.setitem(service.strict.policies, ROLE, iam_policy)
+        return made(key_id=key_arn, role_arn=ROLE)
+
+    def test_are_enough(self, policed):
+        policed.check()
+        for usage in ("encrypt_decrypt", "generate_verify_mac"):
+            context = CONTEXT._replace(usage=usage)
+            wrapped = policed.wrap(material(), context).material
+            assert policed.unwrap(wrapped, context) == MATERIAL
+        assert policed.current_wrapping_key_id()
+
+    @pytest.mark.parametrize(
+        "pairs",
+        [{}, {"usage": "encrypt_decrypt"}, {**CONTEXT.pairs(), "another": "name"},
+         {**CONTEXT.pairs(), "usage": "another"}],
+    )  # fmt: skip
+    def test_are_for_master_keys_alone(self, policed, pairs):
+        wrapped = wrap(policed).material
+        client = policed._clients.of(REGION)
+        key_arn = policed._key.in_region(REGION)
+        for operation, given in (
+            (client.encrypt, {"Plaintext": b"a"}), (client.decrypt, {"CiphertextBlob": wrapped})
+        ):  # fmt: skip
+            with pytest.raises(client.exceptions.ClientError, match="AccessDenied"):
+                operation(KeyId=key_arn, EncryptionContext=pairs, **given)
+
+    def test_are_for_the_role_alone(self, policed, made, service):
+        """Of the key policy; by IAM, others are what their own policies allow."""
+        wrapped = wrap(policed).material
+        other = made(key_id=policed._key.given)
+        policy = service.strict.moto(
+            REGION, "GetKeyPolicy", KeyId=id_of(policed._key.given), PolicyName="default"
+        )["Policy"]
+        if f"{ACCOUNT}:root" in policy:
+            assert other.unwrap(wrapped, CONTEXT) == MATERIAL
+        else:
+            with pytest.raises(MayNotUnwrap):
+                other.unwrap(wrapped, CONTEXT)
+            with pytest.raises(MayNotWrap):
+                wrap(other)
+
+
+def _policies():
+    blocks = [block.text for block in DOCUMENTED.blocks if block.language == "json"]
+    assert len(blocks) == 3, "two policies and an event"
+    return [text.replace("111122223333", ACCOUNT) for text in blocks[:2]]
+
+
 class TestWrappingAlone:
     """An identity that may encrypt makes versions, which another one opens."""
 
-    def test_it(self, service, settings):
+    def test_it(self, made, service, settings):
         settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"kms": service.entry()}}
         with service.policy(allow("kms:Encrypt")):
+            assert made().current_wrapping_key_id() is None, "only Decrypt says it"
             made = wrapping.wrap("kms", material(), CONTEXT)
             assert not made.is_opened
             assert made.wrapping_key_id == service.key_arn
@@ -472,6 +545,21 @@ def key_arn(service):
     key_arn = service.new_key(MultiRegion=True)
     service.admin.replicate_key(KeyId=id_of(key_arn), ReplicaRegion=OTHER_REGION)
     return key_arn
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_master_keys_move_there_and_back(service, settings):
+    note = Note.objects.create(text="kept", data=None)
+    local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": local, "kms": service.entry()}}
+    for name in ("kms", "default"):
+        done = rewrap_master_keys(name)
+        assert not done.refused
+        version = MasterKeyVersion.objects.get(master_key__alias="default")
+        assert version.root_key == name
+        assert version.wrapping_key_id.startswith(f"{service.key_arn}#") is (name == "kms")
+        keyring.evict()
+        assert Note.objects.get(pk=note.pk).text == "kept"
 
 
 class TestFallbackRegions:
@@ -499,9 +587,8 @@ class TestFallbackRegions:
             during = wrap(root_key)
             identified = root_key.unwrap_identified(during.material, CONTEXT).wrapping_key_id
         assert {region for _, region, *_ in asked} == {OTHER_REGION}
-        replica = key_arn.replace(REGION, OTHER_REGION)
-        assert during.wrapping_key_id == replica
-        assert identified.startswith(f"{replica}#")
+        assert during.wrapping_key_id == before.wrapping_key_id == key_arn
+        assert identified.startswith(f"{key_arn}#"), "it is the same material"
         assert made(key_id=key_arn).unwrap(during.material, CONTEXT) == MATERIAL
 
     def test_one_that_did_not_answer_is_asked_last_for_a_minute(
@@ -584,6 +671,19 @@ class TestRoles:
         assert access_key != ACCESS_KEY
         assert service.strict.identities[access_key].endswith(f"assumed-role/clinic/{name}")
 
+    def test_logs_show_nothing_of_its_credentials(self, made, service, caplog):
+        service.strict.issued.clear()
+        caplog.set_level("DEBUG")
+        wrap(made(role_arn=ROLE))
+        assert len(service.strict.issued) == 2
+        for secret in (*service.strict.issued, SECRET, *SHOWN):
+            assert secret not in caplog.text
+
+    def test_logs_of_other_clients_are_as_before(self, service, caplog):
+        caplog.set_level("DEBUG")
+        service.admin.list_keys()
+        assert "Response body" in caplog.text
+
     def test_is_assumed_again_before_it_expires(self, made, service, asked, monkeypatch):
         """The last minutes of credentials are not waited for."""
         monkeypatch.setattr(service.strict, "lifetime", 300)
@@ -615,6 +715,11 @@ class TestRoles:
             root_key.check()
         service.strict.roles[ROLE] = IDENTITY
         assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
+
+    def test_without_credentials_to_assume_it_with(self, made, monkeypatch):
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(CredentialsUnavailable, match="NoCredentialsError"):
+            wrap(made(role_arn=ROLE))
 
     def test_of_a_session(self, made, asked):
         root_key = made(role_arn=ROLE, session=f"{__name__}.a_session")
@@ -838,6 +943,7 @@ class TestGarbage:
             http(302, b"", "Location: http://127.0.0.1/"),
             http(307, b"", "Location: http://127.0.0.1/"),
             http(400, b'{"__type": 5}'),
+            http(400, b'{"__type": "DryRunOperationException"}'),
             http(400, b'{"__type": "not a code"}'),
             http(400, HTML),
             http(401, HTML),

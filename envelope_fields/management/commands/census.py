@@ -52,7 +52,7 @@ class Command(EnvelopeCommand):
 def _text(
     rows: Sequence[CensusRow], totals: Sequence[representation.Total], doubts: Sequence[NotCounted]
 ) -> str:
-    """Return two tables, and below them what is wrong and what to do about it."""
+    """Return two tables or three, and below them what is wrong and what to do about it."""
     headings = (*_headings(rows), "field")
     stored = [
         (*_cells(row, headings), *_names(row.version_id, row.version), row.values) for row in rows
@@ -66,6 +66,9 @@ def _text(
         parts = [_table((*headings, *_KEY_HEADINGS, "values"), stored)]
     if summed:
         parts.append(_table((*_KEY_HEADINGS, "state", "values"), summed))
+    wrapped_by = representation.wrapped_by(each.version for each in totals if each.version)
+    if any(wrapping_key_id for _, wrapping_key_id, _ in wrapped_by):
+        parts.append(_table(("root key", "wrapped with", "key versions"), wrapped_by))
     parts += _advice(rows)
     if doubts:
         parts.append("\n".join(["Not counted, or not for certain:", *map(str, doubts)]))

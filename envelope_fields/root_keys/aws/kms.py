@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any, ClassVar, Final
-from uuid import UUID
 
-from envelope_fields.crypto.buffers import KeyBuffer, wipe
+from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.root_keys.aws.errors import (
@@ -20,14 +19,21 @@ from envelope_fields.root_keys.aws.errors import (
 )
 from envelope_fields.root_keys.aws.names import KeyName
 from envelope_fields.root_keys.aws.sessions import Clients, unlogged
-from envelope_fields.root_keys.base import MATERIAL_BYTES, MayNotUnwrap, RootKey, Unwrapped, Wrapped
+from envelope_fields.root_keys.base import (
+    MATERIAL_BYTES,
+    PROBE,
+    MayNotUnwrap,
+    RootKey,
+    Unwrapped,
+    Wrapped,
+)
 
 SILENT_SECONDS: Final = 60  # for which a region that did not answer is asked last
 CIPHERTEXT_BYTES: Final = 6144  # at most, in KMS Decrypt
 MATERIAL_ID_LENGTH: Final = 64
 WOULD_SUCCEED: Final = "DryRunOperation"
-# What a dry run is bound to; a policy may ask for these names.
-_NO_VERSION: Final = KeyVersionContext(UUID(int=0), bytes(8), 0, "encrypt_decrypt")
+# Policies may ask for a usage, and they allow this one where they allow any.
+_PROBE: Final = PROBE._replace(usage="encrypt_decrypt")
 _ANSWERS: Final = {"encrypt": "CiphertextBlob", "decrypt": "Plaintext"}
 
 _Answer = dict[str, Any]
@@ -91,7 +97,7 @@ class AwsKmsRootKey(RootKey):
             answer = self._ask("encrypt", Plaintext=plaintext, EncryptionContext=context.pairs())
         finally:
             wipe(plaintext)
-        return Wrapped(answer["CiphertextBlob"], answer["KeyId"])
+        return Wrapped(answer["CiphertextBlob"], self._key.arn(answer["KeyId"]))
 
     def unwrap(self, wrapped: bytes, context: KeyVersionContext) -> bytearray:
         return self.unwrap_identified(wrapped, context).material
@@ -107,12 +113,23 @@ class AwsKmsRootKey(RootKey):
             raise WrappedKeyAltered("what AWS KMS opened is not the material of a master key")
         material_id = answer.get("KeyMaterialId")
         if not isinstance(material_id, str) or len(material_id) != MATERIAL_ID_LENGTH:
-            return Unwrapped(material, answer["KeyId"])
-        return Unwrapped(material, f"{answer['KeyId']}#{material_id}")
+            return Unwrapped(material, self._key.arn(answer["KeyId"]))
+        return Unwrapped(material, f"{self._key.arn(answer['KeyId'])}#{material_id}")
 
     def check(self) -> None:
         for region in self._key.regions:
             self._check(region)
+
+    def current_wrapping_key_id(self) -> str | None:
+        material = random_buffer(MATERIAL_BYTES)
+        try:
+            opened = self.unwrap_identified(self.wrap(material, _PROBE).material, _PROBE)
+        except MayNotUnwrap:
+            return None
+        finally:
+            wipe(material)
+        wipe(opened.material)
+        return opened.wrapping_key_id
 
     def close(self) -> None:
         self._clients.close()
@@ -171,7 +188,7 @@ class AwsKmsRootKey(RootKey):
                 client = self._clients.of(region)
                 answer = getattr(client, operation)(KeyId=self._key.in_region(region), **parameters)
         except Exception as error:
-            if code_of(error) == WOULD_SUCCEED:
+            if "DryRun" in parameters and code_of(error) == WOULD_SUCCEED:
                 return client, {}
             return client, sorted_error(error, self._where(region))
         if answer.get(_ANSWERS[operation]) and self._key.is_answered_by(
@@ -184,7 +201,7 @@ class AwsKmsRootKey(RootKey):
         return f"AWS KMS key {self._key} in {region or 'the region of the session'}"
 
     def _check(self, region: str | None) -> None:
-        asked = {"EncryptionContext": _NO_VERSION.pairs(), "DryRun": True}
+        asked = {"EncryptionContext": _PROBE.pairs(), "DryRun": True}
         encrypted = self._answer(region, "encrypt", {"Plaintext": bytes(MATERIAL_BYTES), **asked})
         if isinstance(encrypted, Exception) and not isinstance(encrypted, MayNotWrap):
             raise _in_check(encrypted)

@@ -58,6 +58,10 @@ class KeyName:
         """Return the KeyId of a request to a region."""
         return self._arns.get(region, self.given)
 
+    def arn(self, answered: str) -> str:
+        """Return the ARN by which the key is kept: in its first region, whichever answered."""
+        return self._arns.get(self.regions[0], answered)
+
     def is_answered_by(self, arn: Any, region: str | None) -> bool:
         """Return whether an answer is of this key, and keep its ARN, the first of each region."""
         if not isinstance(arn, str) or not _KEY_ARN.fullmatch(arn):

@@ -25,6 +25,7 @@ from botocore.session import Session as BotocoreSession
 
 from envelope_fields.exceptions import RootKeyUnavailable
 from envelope_fields.root_keys.aws.errors import WrongSetting
+from envelope_fields.root_keys.base import seconds
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # They log requests, answers and tokens at the level DEBUG.
@@ -73,8 +74,8 @@ class Clients:
         use_fips_endpoint: bool,
         timeout: float,
     ) -> None:
-        _check(endpoint_url, role_arn, session, use_fips_endpoint, timeout)
-        self._endpoint_url, self._timeout = endpoint_url, timeout
+        _check(endpoint_url, role_arn, session, use_fips_endpoint)
+        self._endpoint_url, self._timeout = endpoint_url, seconds(timeout)
         self._factory, self._role_arn = session, role_arn
         self._config = Config(
             connect_timeout=timeout / 2,
@@ -189,15 +190,11 @@ def _role_session_name() -> str:
     return f"envelope_fields@{host}"[:64]
 
 
-def _check(
-    endpoint_url: Any, role_arn: Any, session: Any, use_fips_endpoint: Any, timeout: Any
-) -> None:
+def _check(endpoint_url: Any, role_arn: Any, session: Any, use_fips_endpoint: Any) -> None:
     texts = {"endpoint_url": endpoint_url, "role_arn": role_arn, "session": session}
     for name, value in texts.items():
         if not isinstance(value, str | None):
             raise TypeError(f"{name} is text")
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise TypeError("timeout is a number of seconds")
     if endpoint_url is not None:
         if use_fips_endpoint:
             raise ValueError("with endpoint_url, leave out use_fips_endpoint and name a FIPS URL")
