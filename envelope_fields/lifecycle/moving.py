@@ -158,8 +158,8 @@ class Destination:
         keys = MasterKey.objects.using(versions.db).filter(pk__in=versions.values("master_key"))
         condition = Q(pk__in=[])
         for named in set(keys.values_list("root_key", flat=True)):
-            of_key = {"master_key__root_key": named} if named else {"master_key__root_key": None}
-            condition |= Q(**of_key) & self._to_move(self._root_keys(named))
+            of_key = Q(master_key__root_key=named)
+            condition |= of_key & self._to_move(self._root_keys(named))
         return condition
 
     def _to_move(self, root_keys: tuple[str, ...]) -> Q:

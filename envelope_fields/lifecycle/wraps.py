@@ -64,11 +64,8 @@ class StoredWraps:
         own, *further = wraps
         if rows.further_wraps(self.read.state.version_id) != self.further:
             return False
-        same = (
-            type(self.row)
-            ._default_manager.using(using)
-            .filter(pk=self.row.pk, **self.read.wrap._asdict())
-        )
+        table: Any = type(self.row)._default_manager.using(using)
+        same = table.filter(pk=self.row.pk, **self.read.wrap._asdict())
         if not same.update(**own._asdict()):
             return False
         self._replace_further(using, further)
