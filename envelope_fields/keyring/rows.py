@@ -1,6 +1,7 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -24,6 +25,7 @@ from envelope_fields.models import (
 )
 from envelope_fields.policy import KeyVersionState, data
 
+VERSIONS_AT_ONCE = 500  # in a query
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
@@ -43,6 +45,10 @@ class Wrap(NamedTuple):
     root_key: str
     wrapped_material: bytes
     wrapping_key_id: str
+
+    def content(self) -> dict[str, str]:
+        """Return by which root key it is, and under what, as plain data."""
+        return {"root_key": self.root_key, "wrapping_key_id": self.wrapping_key_id}
 
 
 class KeyRow(NamedTuple):
@@ -131,25 +137,34 @@ def of_audit_key(key: AuditKey) -> KeyRow:
 
 
 def further_wraps(version_id: bytes) -> list[Wrap]:
-    """Return the wraps of a version besides the one in its row, those that were made first, first.
+    """Return the wraps of a version besides the one in its row; errors as below."""
+    return further_wraps_of([version_id]).get(version_id, [])
+
+
+def further_wraps_of(version_ids: Sequence[bytes]) -> dict[bytes, list[Wrap]]:
+    """Return the further wraps of versions, by their ids; those that have none are left out.
 
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    using = configuration().database
-    wraps = FurtherWrap.objects.using(using).filter(version_id=version_id)
-    there = wraps.exclude(wrapped_material=OVERWRITTEN).order_by("pk")
+    using, found = configuration().database, defaultdict(list)
     # Asked where a root key failed, maybe in a transaction, which PostgreSQL would end otherwise.
     savepoint = connections[using].in_atomic_block
     try:
-        with transaction.atomic(using=using) if savepoint else nullcontext():
-            found = list(there.values_list("root_key", "wrapped_material", "wrapping_key_id"))
-    except DatabaseError as error:
-        if says_no_table(error):  # until migration 0004 is applied
-            return []
-        with explained(using):
+        with explained(using), transaction.atomic(using=using) if savepoint else nullcontext():
+            for start in range(0, len(version_ids), VERSIONS_AT_ONCE):
+                ids = version_ids[start : start + VERSIONS_AT_ONCE]
+                wraps = FurtherWrap.objects.using(using).filter(version_id__in=ids)
+                there = wraps.exclude(wrapped_material=OVERWRITTEN).order_by("pk")
+                for wrap in there:
+                    material = bytes(wrap.wrapped_material)
+                    made = Wrap(wrap.root_key, material, wrap.wrapping_key_id)
+                    found[bytes(wrap.version_id)].append(made)
+    except MasterKeyUnusable as error:
+        cause = error.__cause__
+        if not isinstance(cause, DatabaseError) or not says_no_table(cause):
             raise
-    return [Wrap(name, bytes(material), key_id) for name, material, key_id in found]
+    return dict(found)  # none until migration 0004 is applied
 
 
 def read_again(row: KeyRow) -> KeyRow:

@@ -29,7 +29,6 @@ from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policies, key
 
 BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
-VERSIONS_AT_ONCE = 500  # in a query
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
 
@@ -105,8 +104,8 @@ class Table:
     def learn(self, version_ids: Collection[bytes]) -> None:
         """Read versions, the current ones of their keys, and policies, in a few queries."""
         missing = [each for each in version_ids if each not in self.versions]
-        for start in range(0, len(missing), VERSIONS_AT_ONCE):
-            found = rows.with_version_ids(missing[start : start + VERSIONS_AT_ONCE])
+        for start in range(0, len(missing), rows.VERSIONS_AT_ONCE):
+            found = rows.with_version_ids(missing[start : start + rows.VERSIONS_AT_ONCE])
             self.versions.update((row.state.version_id, row) for row in found)
             key_ids = {row.state.key_id for row in found}
             current = rows.current_versions(key_ids)

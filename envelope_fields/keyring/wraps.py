@@ -108,14 +108,17 @@ def _generated(
     )
 
 
-def check_wrap(row: KeyRow, root_key: str) -> None:
-    """Have one root key open its wrap of a version, which is wiped at once.
+def check_wrap(version_id: bytes, root_key: str) -> None:
+    """Have one root key open its wrap of a version, and wipe the material at once.
 
     Raises:
-        WrappedKeyAltered: it has none.
+        MasterKeyNotFound: no key version has this id.
+        MasterKeyUnusable: the database could not be read.
+        WrappedKeyAltered: the root key has no wrap of it.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wraps = (row.wrap, *rows.further_wraps(row.state.version_id))
+    row = rows.with_version_id(version_id, usage=None)
+    wraps = (row.wrap, *rows.further_wraps(version_id))
     found = [wrap for wrap in wraps if wrap.root_key == root_key]
     if not found:
         raise WrappedKeyAltered(f"The root key {root_key!r} does not wrap {row.state}.")
@@ -184,7 +187,11 @@ def rewrapped(
         RootKeyRefused, RootKeyUnavailable: as the root keys say.
         MasterKeyUnusable: this process may wrap with one of the root keys, and not unwrap.
     """
-    there = {wrap.root_key: wrap for wrap in (row.wrap, *further) if stays(wrap)}
+    there = {
+        wrap.root_key: wrap
+        for wrap in (*further, row.wrap)
+        if wrap.root_key in root_keys and stays(wrap)
+    }
     material, opened_by = opening.opened_by(row)
     try:
         wraps = [there.get(name) or _wrapped(name, material, row) for name in root_keys]

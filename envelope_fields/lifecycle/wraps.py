@@ -89,9 +89,5 @@ class StoredWraps:
 
 def content(wraps: Sequence[Wrap]) -> dict[str, Any]:
     """Return wraps as an event of the audit trail has them: by which root keys."""
-    own, *further = map(_named, wraps)
+    own, *further = (wrap.content() for wrap in wraps)
     return {**own, "further_wraps": further} if further else own
-
-
-def _named(wrap: Wrap) -> dict[str, str]:
-    return {"root_key": wrap.root_key, "wrapping_key_id": wrap.wrapping_key_id}
