@@ -7,11 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
 from envelope_fields import keyring
-from envelope_fields.exceptions import (
-    RootKeyRefused,
-    RootKeyUnavailable,
-    WrappedKeyAltered,
-)
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.keyring import age, opening, rows
 from envelope_fields.lifecycle import create_master_key, rewrap_master_keys
 from envelope_fields.models import FurtherWrap, MasterKeyVersion
