@@ -14,7 +14,7 @@ from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.settings import unreachable
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, RootKeyUnavailable
-from envelope_fields.keyring.rows import further_wraps_of
+from envelope_fields.keyring.further_wraps import further_wraps_of
 from envelope_fields.models import OVERWRITTEN, FurtherWrap, KeyState, MasterKeyVersion
 
 VERSIONS_TRIED = 100  # for each root key, the newest: each may take a request to a server

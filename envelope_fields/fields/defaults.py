@@ -58,13 +58,10 @@ def meant(field: Any, value: Any) -> Any:
         return value
     if type(value) is bytes and not value:
         return ""
-    if settings.USE_TZ and type(value) is datetime and _is_made_now(field):
-        return make_aware(value) if is_naive(value) else value
+    is_made_now = isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
+    if settings.USE_TZ and is_made_now and type(value) is datetime and is_naive(value):
+        return make_aware(value)
     return value
-
-
-def _is_made_now(field: Any) -> bool:
-    return isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
 
 
 def advice(model: type[Model]) -> str:

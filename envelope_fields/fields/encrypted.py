@@ -15,7 +15,7 @@ from django.db.models.signals import class_prepared
 
 from envelope_fields.fields import checks, defaults, storing, writing
 from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
-from envelope_fields.fields.binding import is_history, note_rows
+from envelope_fields.fields.binding import note_rows, tracked_model
 from envelope_fields.fields.columns import LookupsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
@@ -172,9 +172,9 @@ class EncryptedFieldMixin(
 
     def _expression(self, value: Any, instance: Model, add: bool) -> Any:
         if isinstance(value, Mask):
-            if self.null and is_history(self.model):
+            if self.null and tracked_model(self.model) is not None:
                 return None
-            raise masked_in(self, instance, value, add)
+            raise masked_in(self, value, add)
         if writing.is_json_null(self, value):
             # Still an expression: from 6.0 on, Django reads back what it stands for.
             return Value(Unencrypted(value, instance), output_field=self)

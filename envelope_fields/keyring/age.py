@@ -30,7 +30,11 @@ class Moment(NamedTuple):
 
     def age(self) -> float:
         """Return how many seconds ago it was, by the clock that says most."""
-        return max(now - then for now, then in zip(moment(), self, strict=True))
+        return self.age_at(moment())
+
+    def age_at(self, now: "Moment") -> float:
+        """Return the same as of another moment."""
+        return max(now.monotonic - self.monotonic, now.boot - self.boot, now.wall - self.wall)
 
 
 def moment() -> Moment:
@@ -89,8 +93,12 @@ class Material(KeyBuffer):
 
     def is_over(self) -> bool:
         """Whether it may not be used at all: its time of grace has passed."""
+        return self.seconds_left(moment()) <= 0
+
+    def seconds_left(self, now: Moment) -> float:
+        """Return for how long it may be used yet, if its root key does not answer."""
         settings = configuration().lifetime(self.root_key)
-        return self.asked_at.age() >= settings.max_age + settings.grace
+        return settings.max_age + settings.grace - self.asked_at.age_at(now)
 
     def begin_renewal(self, *, share: float = 1) -> bool:
         """Whether it is for the caller to ask the root key anew, and to `end_renewal` then.

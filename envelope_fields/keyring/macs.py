@@ -59,9 +59,17 @@ def open_audit_key(key: AuditKey, using: str) -> None:
 
 
 def has_audit_key(using: str) -> bool:
-    """Whether the key of the audit trail is here, so that no root key has to be asked for it."""
+    """Whether the key of the audit trail is here, so that no transaction asks a root key for it.
+
+    Raises:
+        RootKeyRefused: it was asked for anew, at its greatest age, and is here no longer.
+        MasterKeyNotFound: its row is gone.
+    """
     row = _of_trails.get(using)
-    return row is not None and materials.is_cached(row)
+    if row is None or not materials.is_cached(row):
+        return False
+    materials.opened(row)
+    return True
 
 
 def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:

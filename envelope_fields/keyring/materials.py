@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from hmac import compare_digest
+from math import inf
 from threading import RLock, get_ident
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
@@ -30,7 +31,12 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.keyring import opening, rows
 from envelope_fields.keyring.age import Material, moment
-from envelope_fields.keyring.questions import Question, Unanswered, event_loop_is_running
+from envelope_fields.keyring.questions import (
+    Question,
+    Unanswered,
+    event_loop_is_running,
+    refuse_in_event_loop,
+)
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
@@ -77,6 +83,7 @@ def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
         MasterKeyNotFound: the version is gone since its material was opened.
         MasterKeyUnusable: the keyring was emptied while `use` had the material.
+        OpeningNeedsThread: an event loop is running, and the root key would have to be asked.
     """
     context = row.context
     while True:
@@ -84,6 +91,7 @@ def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
             store = _store(row)
             material = _usable(store, context)
             if material is None:
+                refuse_in_event_loop()
                 _unanswered.check(context)
                 question, is_ours = _question(context, store)
             elif event_loop_is_running() or not _begin_renewal(store, material):
@@ -204,14 +212,16 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
         found = _opened_anew(row, material)
         answered = True
         _replace(row.context, material, found)
-    except (EnvelopeError, ImproperlyConfigured) as error:
+    except Exception as error:  # whatever it is, what is here may still be used
         if _ends_use(error):
             _drop(row.context, material)
             raise
-        # Not its traceback: frames hold key buffers.
+        # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
+        is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
         _logger.warning(
-            "Material of %s is used although it is %.0f s old: %s: %s",
-            row.state, material.asked_at.age(), type(error).__name__, error,
+            "Material of %s is used although it is %.0f s old: %s%s",
+            row.state, material.asked_at.age(), type(error).__name__,
+            f": {error}" if is_ours else "",
         )  # fmt: skip
     finally:
         material.end_renewal(answered=answered)
@@ -288,6 +298,20 @@ def check_version(version_id: bytes) -> None:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
+
+
+def seconds_left() -> float:
+    """Return for how long all material that is here may be used yet; what may not be is wiped.
+
+    What is derived from material is kept no longer.
+    """
+    now = moment()
+    with _lock:
+        left = {context: each.seconds_left(now) for context, each in _plaintext.items()}
+        for context, seconds in left.items():
+            if seconds <= 0:
+                wipe(_plaintext.pop(context))
+    return min((seconds for seconds in left.values() if seconds > 0), default=inf)
 
 
 def is_cached(row: rows.KeyRow) -> bool:

@@ -24,6 +24,7 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.keyring import rows, wrapping
 from envelope_fields.keyring.age import Pause
+from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 
 _logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def _further(row: KeyRow) -> list[Wrap]:
     """Return the further wraps by root keys that the settings have, silent ones last."""
     there = configuration().root_keys
     with suppress(EnvelopeError, DatabaseError):  # what the root key said is more important
-        wraps = [w for w in rows.further_wraps(row.state.version_id) if w.root_key in there]
+        wraps = [w for w in further_wraps(row.state.version_id) if w.root_key in there]
         return sorted(wraps, key=lambda wrap: _is_silent(wrap.root_key))
     return []
 

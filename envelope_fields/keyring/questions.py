@@ -6,12 +6,13 @@ does. What was not answered is not asked again before a pause has passed.
 
 from __future__ import annotations
 
+import os
 from asyncio import get_running_loop
 from copy import copy
 from threading import Event, get_ident
 
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.exceptions import OpeningNeedsThread, RootKeyUnavailable
 from envelope_fields.keyring.age import Pause
 
 # Longer than a client library takes for all its attempts.
@@ -104,3 +105,17 @@ def event_loop_is_running() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def refuse_in_event_loop() -> None:
+    """Return if a database or a root key may be asked in this thread.
+
+    Raises:
+        OpeningNeedsThread: an event loop is running. As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE`
+            allows it all the same.
+    """
+    if event_loop_is_running() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise OpeningNeedsThread(
+            "its key has to be asked for, which cannot be done while an event loop is running: "
+            "do it in a thread."
+        )

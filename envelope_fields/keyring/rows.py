@@ -1,35 +1,33 @@
 """Key versions as the database has them, always read from where keys are written."""
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connections, transaction
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of
-from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import (
     DEFAULT_ALIAS,
-    OVERWRITTEN,
     AuditKey,
-    FurtherWrap,
+    KeyManager,
     KeyState,
     KeyUsage,
     MasterKeyVersion,
 )
 from envelope_fields.policy import KeyVersionState, data
+from envelope_fields.policy.data import KeyPolicy
 
-VERSIONS_AT_ONCE = 500  # in a query
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
+    *(f"master_key__{name}" for name in KeyPolicy._fields),
 )  # fmt: skip
 
 
@@ -52,13 +50,21 @@ class Wrap(NamedTuple):
 
 
 class KeyRow(NamedTuple):
-    """A key version and its key: their state, and the material as the root key wrapped it."""
+    """A key version and its key: their state, and the material as the root key wrapped it.
+
+    Attributes:
+        state: that of both.
+        usage: of the key.
+        wrapped_material, root_key, wrapping_key_id: its wrap, as `Wrap` has it.
+        policy: what the key says of who may use it.
+    """
 
     state: KeyVersionState
     usage: str
     wrapped_material: bytes
     root_key: str
     wrapping_key_id: str
+    policy: KeyPolicy
 
     @property
     def wrap(self) -> Wrap:
@@ -133,38 +139,8 @@ def of_audit_key(key: AuditKey) -> KeyRow:
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
     wrap = bytes(key.wrapped_material), key.root_key, key.wrapping_key_id
-    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap)
-
-
-def further_wraps(version_id: bytes) -> list[Wrap]:
-    """Return the wraps of a version besides the one in its row; errors as below."""
-    return further_wraps_of([version_id]).get(version_id, [])
-
-
-def further_wraps_of(version_ids: Sequence[bytes]) -> dict[bytes, list[Wrap]]:
-    """Return the further wraps of versions, by their ids; those that have none are left out.
-
-    Raises:
-        MasterKeyUnusable: the database could not be read.
-    """
-    using, found = configuration().database, defaultdict(list)
-    # Asked where a root key failed, maybe in a transaction, which PostgreSQL would end otherwise.
-    savepoint = connections[using].in_atomic_block
-    try:
-        with explained(using), transaction.atomic(using=using) if savepoint else nullcontext():
-            for start in range(0, len(version_ids), VERSIONS_AT_ONCE):
-                ids = version_ids[start : start + VERSIONS_AT_ONCE]
-                wraps = FurtherWrap.objects.using(using).filter(version_id__in=ids)
-                there = wraps.exclude(wrapped_material=OVERWRITTEN).order_by("pk")
-                for wrap in there:
-                    material = bytes(wrap.wrapped_material)
-                    made = Wrap(wrap.root_key, material, wrap.wrapping_key_id)
-                    found[bytes(wrap.version_id)].append(made)
-    except MasterKeyUnusable as error:
-        cause = error.__cause__
-        if not isinstance(cause, DatabaseError) or not says_no_table(cause):
-            raise
-    return dict(found)  # none until migration 0004 is applied
+    policy = KeyPolicy(KeyManager.APPLICATION, True)
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap, policy)
 
 
 def read_again(row: KeyRow) -> KeyRow:
@@ -259,14 +235,24 @@ def matching(which: Q) -> list[KeyRow]:
 
 def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
     """Return those of some versions that there are, for values; errors as above."""
-    found = matching(Q(version_id__in=version_ids))
+    return _for_values(matching(Q(version_id__in=version_ids)))
+
+
+def current_versions(keys: Collection[str | UUID]) -> dict[str | UUID, KeyRow]:
+    """Return the current version, for values, of each of some master keys, where it has one.
+
+    Args:
+        keys: their aliases, or their ids.
+    """
+    ids = {key for key in keys if isinstance(key, UUID)}
+    which = Q(master_key_id__in=ids) | Q(master_key__alias__in={*keys} - ids)
+    found = _for_values(_all(_opened(_versions().filter(which))))
+    named = {name: row for row in found for name in (row.state.key_id, row.state.alias) if name}
+    return {key: named[key] for key in keys if key in named}
+
+
+def _for_values(found: list[KeyRow]) -> list[KeyRow]:
     return [row for row in found if row.usage == KeyUsage.ENCRYPT_DECRYPT]
-
-
-def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
-    """Return the current version of each of some master keys, where it has one; errors as above."""
-    found = _all(_opened(_versions().filter(master_key__in=key_ids)))
-    return list({row.state.key_id: row for row in found}.values())
 
 
 def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
@@ -276,9 +262,10 @@ def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
-    alias, key_state, usage, wrapped, root_key, wrapping_key_id = rest
+    alias, key_state, usage, wrapped, root_key, wrapping_key_id, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key, wrapping_key_id)
+    wrap = bytes(wrapped), root_key, wrapping_key_id
+    return KeyRow(known, usage, *wrap, KeyPolicy(*policy))
 
 
 def explained(using: str) -> AbstractContextManager[None]:

@@ -17,6 +17,7 @@ from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import MasterKeyUnusable, WrappedKeyAltered
 from envelope_fields.keyring import opening, rows, wrapping
+from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 from envelope_fields.models import FurtherWrap, KeyUsage
 
@@ -118,7 +119,7 @@ def check_wrap(version_id: bytes, root_key: str) -> None:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     row = rows.with_version_id(version_id, usage=None)
-    wraps = (row.wrap, *rows.further_wraps(version_id))
+    wraps = (row.wrap, *further_wraps(version_id))
     found = [wrap for wrap in wraps if wrap.root_key == root_key]
     if not found:
         raise WrappedKeyAltered(f"The root key {root_key!r} does not wrap {row.state}.")

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.keyring import rows
+from envelope_fields.keyring import further_wraps
 from envelope_fields.keyring.rows import Wrap
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
@@ -82,7 +82,7 @@ def further_wraps_of(versions: Iterable[MasterKeyVersion]) -> FurtherWraps:
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    return rows.further_wraps_of([bytes(version.version_id) for version in versions])
+    return further_wraps.further_wraps_of([bytes(version.version_id) for version in versions])
 
 
 def version_content(

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from envelope_fields.keyring import rows
+from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 from envelope_fields.models import OVERWRITTEN, AuditKey, FurtherWrap, KeyState, MasterKeyVersion
 
@@ -42,7 +43,7 @@ class StoredWraps:
             read = rows.with_version_id(bytes(row.version_id), usage=None)
         else:
             read = rows.read_again(rows.of_audit_key(row))
-        return cls(row, read, rows.further_wraps(read.state.version_id))
+        return cls(row, read, further_wraps(read.state.version_id))
 
     @property
     def all(self) -> list[Wrap]:
@@ -62,7 +63,7 @@ class StoredWraps:
             Whether they were still what was read; nothing is written otherwise.
         """
         own, *further = wraps
-        if rows.further_wraps(self.read.state.version_id) != self.further:
+        if further_wraps(self.read.state.version_id) != self.further:
             return False
         table: Any = type(self.row)._default_manager.using(using)
         same = table.filter(pk=self.row.pk, **self.read.wrap._asdict())

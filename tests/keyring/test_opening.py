@@ -233,11 +233,11 @@ class TestTheDatabase:
         row = rows.current_version("lab")
         Service.errors["first"] = AWAY
 
-        def away(version_ids):
+        def away(version_id):
             raise keyring_error
 
         keyring_error = rows.no_version(b"12345678")
-        monkeypatch.setattr(rows, "further_wraps_of", away)
+        monkeypatch.setattr(opening, "further_wraps", away)
         with pytest.raises(RootKeyUnavailable):
             opening.opened(row)
 

@@ -78,7 +78,7 @@ def test_more_keys_than_a_query_names(monkeypatch):
     monkeypatch.setattr("envelope_fields.census.versions.KEYS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.jobs.statements.LABELS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.keyring.table.VERSIONS_AT_ONCE", 2)
+    monkeypatch.setattr("envelope_fields.keyring.transfer.KEYS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.lifecycle.context.KEYS_IN_A_QUERY", 2)
     keys = tenants(5)
     run = rotation.run(keys, limits=Limits(batch_size=4))
