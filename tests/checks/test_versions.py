@@ -7,11 +7,13 @@ import pytest
 
 from envelope_fields import keyring
 from envelope_fields.checks import versions
-from envelope_fields.checks.versions import check_stored_versions
+from envelope_fields.checks.versions import check_further_wraps, check_stored_versions
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.keyring import materials, wrapping
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 from tests.checks.test_settings import broken, entry
+from tests.root_keys.backends import Service
 
 pytestmark = pytest.mark.django_db
 
@@ -126,3 +128,80 @@ class TestStoredVersions:
         monkeypatch.setattr(wrapping, "unwrap", kept)
         check_stored_versions(KEYS)
         assert unwrapped == [bytearray(32)]
+
+
+class TestFurtherWraps:
+    @pytest.fixture(autouse=True)
+    def root_keys(self, settings):
+        before = settings.ENVELOPE_FIELDS["ROOT_KEYS"]
+
+        def replace(*names, **further):
+            roots = {**Service.settings(*names, **further), **before}
+            settings.ENVELOPE_FIELDS = {"ROOT_KEYS": roots}
+            keyring.evict()
+
+        Service.reset()
+        replace("one", "two", "three", one=["two"])
+        create_master_key("lab")
+        yield replace
+        Service.reset()
+
+    def ids(self):
+        found = [*check_stored_versions(KEYS), *check_further_wraps(KEYS)]
+        return [message.id.removeprefix("envelope_fields.") for message in found]
+
+    def test_all_that_open_are_silent(self):
+        assert self.ids() == []
+
+    def test_the_first_is_out_of_the_settings(self, root_keys):
+        root_keys("two")
+        (message,) = check_stored_versions(KEYS)
+        assert message.id == "envelope_fields.W004"
+        assert "no root key 'one'" in message.msg
+        assert "rewrap_master_keys" in message.hint
+
+    def test_both_are_out_of_the_settings(self, root_keys):
+        root_keys("three")
+        assert self.ids() == ["E004", "E004"]
+
+    def test_some_are_wrapped_by_the_lost_one_alone(self, root_keys):
+        root_keys("one", "two")
+        rotate_master_key("lab")
+        root_keys("two")
+        found = {message.id: message.msg for message in check_stored_versions(KEYS)}
+        assert found.keys() == {"envelope_fields.W004", "envelope_fields.E004"}
+        assert found["envelope_fields.E004"].startswith("1 stored")
+
+    def test_the_first_refuses(self):
+        Service.errors["one"] = RootKeyRefused("no")
+        (message,) = check_stored_versions(KEYS)
+        assert message.id == "envelope_fields.E005"
+        assert "take it out of the settings" in message.hint
+
+    @pytest.mark.parametrize("name", ["one", "two"])
+    def test_one_was_altered(self, name):
+        version = MasterKeyVersion.objects.get(master_key__alias="lab")
+        Service.errors[name] = WrappedKeyAltered("not mine")
+        (message,) = check_stored_versions(KEYS)
+        assert message.id == "envelope_fields.W004"
+        assert f"'{name}' does not open" in message.msg
+        assert stored_id(version) in message.msg
+
+    def test_one_does_not_answer(self):
+        Service.errors["two"] = RootKeyUnavailable("away")
+        assert self.ids() == ["W001"]
+
+    def test_one_is_missing(self, root_keys):
+        rotate_master_key("lab")
+        root_keys("one", "two", "three", one=["two", "three"])
+        (message,) = check_further_wraps(KEYS)
+        assert message.id == "envelope_fields.W005"
+        assert "2 master key version(s)" in message.msg
+        assert "'three'" in message.msg
+        disable("lab")
+        MasterKey.objects.filter(alias="lab").update(state=KeyState.DESTROYED)
+        assert check_further_wraps(KEYS) == []
+
+    def test_of_another_database_nothing_is_said(self, root_keys):
+        root_keys("one", "two", "three", one=["three"])
+        assert check_further_wraps(["other"]) == check_further_wraps(None) == []
