@@ -162,8 +162,6 @@ class RunQuery(requests.PageQuery):
 class Rotations(views.ApiView):
     """The rotations of the keys that the user may describe."""
 
-    pagination_class = requests.Pages
-
     @endpoint("list_rotations", {200: RunContent(many=True)}, query=RunQuery)
     def get(self, request: Any) -> Response:
         """List the rotations of the keys that the user may describe, newest first."""
@@ -210,8 +208,6 @@ class Rotation(views.ApiView):
 
 class Failures(views.ApiView):
     """The values that a rotation could not move."""
-
-    pagination_class = requests.Pages
 
     @endpoint("list_rotation_failures", {200: FailureContent(many=True)}, query=requests.PageQuery)
     def get(self, request: Any, run: str) -> Response:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from django.db.models import QuerySet
+
 from envelope_fields.conf import configuration
 from envelope_fields.jobs.progress import FieldProgress, Progress, progress_of
 from envelope_fields.models import MasterKey, RotationFailure, RotationKey, RotationRun
@@ -14,11 +16,11 @@ KEYS_SHOWN = 100  # of a run about many
 
 
 def run_title(run: RotationRun) -> str:
-    """Name what a run is about: its key, or how many there are."""
+    """Name what a run is about: its key, or how many there are; all where it names none."""
     if run.master_key is not None:
         return str(run.master_key)
-    keys = RotationKey.objects.using(configuration().database).filter(run=run.pk).count()
-    return f"{keys:,} keys"
+    keys = _keys(run).count()
+    return f"{keys:,} keys" if keys else "all keys"
 
 
 def run_content(run: RotationRun) -> dict[str, Any]:
@@ -61,11 +63,17 @@ def key_contents(run: RotationRun) -> list[dict[str, Any]]:
 
     `total` are the values that it began with, `remaining` those that were there at its last look.
     """
-    rows = RotationKey.objects.using(configuration().database).filter(run=run.pk)
+    if run.master_key is not None:
+        return []
+    rows = _keys(run).select_related("master_key").order_by("master_key__alias")
     return [
         {**_key_content(row.master_key), "total": row.total, "remaining": row.remaining}
-        for row in rows.select_related("master_key").order_by("master_key__alias")[:KEYS_SHOWN]
+        for row in rows[:KEYS_SHOWN]
     ]
+
+
+def _keys(run: RotationRun) -> QuerySet[RotationKey]:
+    return RotationKey.objects.using(configuration().database).filter(run=run.pk)
 
 
 def _run_content(run: RotationRun, progress: Progress) -> dict[str, Any]:
