@@ -19,13 +19,12 @@ from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.counts import number_text
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
-from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.representation import KEYS_SHOWN, key_contents, progress_of, run_title
 from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
-from envelope_fields.rotation.representation import KEYS_SHOWN, key_contents, run_title
 
 KEYS_OFFERED = 30
 

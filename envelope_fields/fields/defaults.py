@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
-from django.db.models import DateTimeField, Model
+from django.db.models import BinaryField, DateTimeField, Model
 from django.utils.timezone import is_naive, make_aware
 
 from envelope_fields.databases import database_of
@@ -56,7 +56,7 @@ def meant(field: Any, value: Any) -> Any:
     """
     if not is_historical(field.model):
         return value
-    if type(value) is bytes and not value:
+    if type(value) is bytes and not value and not isinstance(field, BinaryField):
         return ""
     is_made_now = isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
     if settings.USE_TZ and is_made_now and type(value) is datetime and is_naive(value):

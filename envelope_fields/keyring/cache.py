@@ -178,14 +178,25 @@ def forget() -> None:
 
 def evict() -> None:
     """Drop everything, wiping the plaintext material: the next use asks the root key."""
-    forget()
-    materials.evict()
+    materials.evict()  # and what is known, too: see `_dropped`
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:
     # A test case with `available_apps` flushes the keys, and no other signal is sent.
     if setting in (SETTING, "INSTALLED_APPS"):
         evict()
+
+
+def _dropped(version_id: bytes | None) -> None:
+    """Drop what is known of a version, and what was derived from its material; None is all."""
+    if version_id is None:
+        forget()
+        return
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
+        table.forget_version(version_id)
+    _forget_transactions()
 
 
 def _users_changed() -> None:
@@ -198,7 +209,7 @@ def _users_changed() -> None:
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
-materials.on_drop(forget)
+materials.on_drop(_dropped)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 
 

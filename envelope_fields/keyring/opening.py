@@ -15,20 +15,12 @@ from django.db import DatabaseError
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
-from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import (
-    EnvelopeError,
-    RootKeyRefused,
-    RootKeyUnavailable,
-    WrappedKeyAltered,
-)
+from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
 from envelope_fields.keyring import rows, wrapping
-from envelope_fields.keyring.age import Pause
 from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 
 _logger = logging.getLogger(__name__)
-_silent: dict[str, Pause] = {}  # the root keys that did not answer: asked last for a while
 
 
 def opened(row: KeyRow) -> KeyBuffer:
@@ -54,22 +46,9 @@ def opened_by(row: KeyRow) -> tuple[KeyBuffer, str]:
     return _by_any(present)
 
 
-def refresh(row: KeyRow) -> None:
-    """Have the root key whose answer counts begin anew, with credentials that are read again.
-
-    Raises:
-        ImproperlyConfigured: the settings have none of the version's root keys.
-    """
-    wrapping.refresh(next(wrap.root_key for wrap, counts in _in_order(row) if counts))
-
-
-def ask_at_once() -> None:
-    """Forget which root keys did not answer."""
-    _silent.clear()
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether a root key says no, and not that the row was altered."""
+def is_refusal(error: BaseException) -> bool:
+    """Whether a root key says no: it was decided that material is not to be used any more."""
+    # What was altered is our row, and not the key.
     return isinstance(error, RootKeyRefused) and not isinstance(error, WrappedKeyAltered)
 
 
@@ -88,7 +67,7 @@ def _by_any(row: KeyRow) -> tuple[KeyBuffer, str]:
     try:
         for wrap, counts in _in_order(row):
             try:
-                material = _unwrapped(wrap, row.context)
+                material = wrapping.unwrap(wrap.root_key, wrap.wrapped_material, row.context)
             except (EnvelopeError, ImproperlyConfigured) as error:
                 if counts and is_refusal(error):
                     raise
@@ -108,40 +87,21 @@ def _in_order(row: KeyRow) -> Iterator[tuple[Wrap, bool]]:
     Further ones are looked up where they are needed.
     """
     own_is_there = row.root_key in configuration().root_keys
-    own_is_first = own_is_there and not _is_silent(row.root_key)
-    if own_is_first:
+    if own_is_there:
         yield row.wrap, True
     further = _further(row)
     if not own_is_there and not further:
         yield row.wrap, True  # which says what is wrong
     for number, wrap in enumerate(further):
         yield wrap, not own_is_there and number == 0
-    if own_is_there and not own_is_first:
-        yield row.wrap, True
 
 
 def _further(row: KeyRow) -> list[Wrap]:
-    """Return the further wraps by root keys that the settings have, silent ones last."""
+    """Return the further wraps by root keys that the settings have."""
     there = configuration().root_keys
     with suppress(EnvelopeError, DatabaseError):  # what the root key said is more important
-        wraps = [w for w in further_wraps(row.state.version_id) if w.root_key in there]
-        return sorted(wraps, key=lambda wrap: _is_silent(wrap.root_key))
+        return [w for w in further_wraps(row.state.version_id) if w.root_key in there]
     return []
-
-
-def _is_silent(root_key: str) -> bool:
-    pause = _silent.get(root_key)
-    return pause is not None and not pause.is_over()
-
-
-def _unwrapped(wrap: Wrap, context: KeyVersionContext) -> KeyBuffer:
-    try:
-        material = wrapping.unwrap(wrap.root_key, wrap.wrapped_material, context)
-    except RootKeyUnavailable:
-        _silent.setdefault(wrap.root_key, Pause()).begin()
-        raise
-    _silent.pop(wrap.root_key, None)
-    return material
 
 
 def _log(row: KeyRow, root_key: str, failures: dict[str, Exception]) -> None:

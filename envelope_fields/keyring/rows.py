@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.databases import database_of
+from envelope_fields.databases import database_of, transactions
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -146,10 +147,22 @@ def of_audit_key(key: AuditKey) -> KeyRow:
 def read_again(row: KeyRow) -> KeyRow:
     """Return a row as it is now: another root key may wrap it.
 
+    A transaction that sees the past does not: the row is read beside it, where that is possible.
+
     Raises:
         MasterKeyNotFound: it is gone, or destroyed.
         MasterKeyUnusable: the database could not be read.
     """
+    connection = connections[configuration().database]
+    with explained(connection.alias):
+        sees_the_past = connection.in_atomic_block and database_of(connection).sees_the_past()
+    if sees_the_past and transactions.has_autonomous(connection.alias):
+        with explained(connection.alias):
+            return transactions.autonomous(partial(_present, row), connection.alias)
+    return _present(row)
+
+
+def _present(row: KeyRow) -> KeyRow:
     audit_keys = AuditKey.objects.using(configuration().database)
     if row.state.alias is None:
         with explained(audit_keys.db):

@@ -1,17 +1,24 @@
 """The fields of every type: what goes in comes out, beside Django's own field."""
 
+import copy
 import math
+import pickle
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
 from django.db import connection, models
-from django.test.utils import isolate_apps
+from django.db.models import functions
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from envelope_fields import fields
+from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields.validation import Validator
 from tests.fields.family import FAMILY, VALUES, encrypted, plain
+
+TEXTS = {"Char", "Email", "URL", "Slug", "FilePath"}
 
 
 def stored(model):
@@ -68,6 +75,87 @@ class TestStored:
         ):
             with pytest.raises(FieldError):
                 query()
+
+    @pytest.mark.parametrize("name", FAMILY)
+    def test_every_other_way_to_write_and_read(self, model, name, monkeypatch):
+        thing = model(name, null=True)
+        monkeypatch.setattr(apps, "get_model", lambda *_: thing)  # as pickles do
+        value, first = FAMILY[name][1][-1], FAMILY[name][1][0]
+        one, two = thing.objects.bulk_create([thing(value=value), thing(value=None)])
+        one, two = thing.objects.order_by("pk")
+        assert same(one.value, value)
+        assert two.value is None
+        one.value, two.value = first, value
+        assert thing.objects.bulk_update([one, two], ["value"]) == 2
+        assert same(thing.objects.get(pk=one.pk).value, first)
+        deferred = thing.objects.defer("value").get(pk=two.pk)
+        assert same(deferred.value, value)
+        again = pickle.loads(pickle.dumps(thing.objects.only("value").get(pk=two.pk)))
+        assert same(again.value, value)
+        again = pickle.loads(pickle.dumps(again))  # it was looked at, and holds the value
+        assert same(copy.deepcopy(again).value, value)
+        two.value = first
+        thing.objects.bulk_create(
+            [two],
+            update_conflicts=True,
+            update_fields=["value"],
+            unique_fields=["pk"]
+            if connection.features.supports_update_conflicts_with_target
+            else None,
+        )
+        assert same(thing.objects.get(pk=two.pk).value, first)
+        assert thing.objects.count() == 2
+
+    @pytest.mark.parametrize("name", FAMILY)
+    def test_what_cannot_be_opened_names_the_field(self, model, name):
+        thing = model(name).objects.create(value=FAMILY[name][1][-1], twin=FAMILY[name][1][-1])
+        [envelope] = stored(type(thing))
+        with connection.cursor() as cursor:
+            table = thing._meta.db_table
+            cursor.execute(f"UPDATE {table} SET value = %s", [envelope[:-1] + b"\0"])
+        with pytest.raises(DecryptionFailed, match=r"tests\.Thing\.value"):
+            _ = type(thing).objects.get().value
+
+    @pytest.mark.parametrize("name", sorted(set(FAMILY) - TEXTS - {"Binary"}))
+    def test_what_was_written_by_another_type_is_no_value(self, model, name):
+        """It is a text that a field of text wrote under this label, as before an `AlterField`."""
+        thing = model(name)
+        with isolate_apps("tests"):
+
+            class Former(models.Model):
+                value = fields.EncryptedTextField(context="tests.thing.value")
+                twin = plain(name)
+
+                class Meta:
+                    app_label = "tests"
+                    db_table = thing._meta.db_table
+
+        Former.objects.create(value="hidden words", twin=FAMILY[name][1][-1])
+        with pytest.raises(DecryptionFailed, match=r"tests\.Thing\.value") as caught:
+            _ = thing.objects.get().value
+        error = caught.value
+        while error is not None:
+            assert "hidden" not in repr(error)
+            error = error.__cause__ or error.__context__
+
+    @pytest.mark.parametrize("name", ["Date", "DateTime"])
+    def test_neighbours_in_time_are_refused(self, model, name):
+        value = FAMILY[name][1][-1]
+        thing = model(name).objects.create(value=value, twin=value)
+        for call in (
+            lambda: thing.get_next_by_value(),
+            lambda: thing.get_previous_by_value(),
+            lambda: type(thing).objects.latest("value"),
+        ):
+            with pytest.raises(FieldError, match=r"tests\.Thing\.value"):
+                call()
+        for call in (  # Django says that the column holds no dates
+            lambda: list(type(thing).objects.dates("value", "year")),
+            lambda: type(thing).objects.values_list(functions.ExtractYear("value")).get(),
+        ):
+            with pytest.raises((TypeError, ValueError)), CaptureQueriesContext(connection) as made:
+                call()
+            assert not made.captured_queries
 
     def test_a_decimal_has_the_digits_of_its_column(self, model):
         thing = model("Decimal")
@@ -170,6 +258,29 @@ def test_it_is_asked_as_the_plain_field_is(name):
     ours = [type(each) for each in value.validators if not isinstance(each, Validator)]
     assert ours == kinds
     assert not [each for each in value.check() if each.is_serious()]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@isolate_apps("tests")
+def test_choices_and_validators(name):
+    first, last = FAMILY[name][1][0], FAMILY[name][1][-1]
+
+    def refuse(value):
+        raise ValidationError("refused by the validator")
+
+    class Thing(models.Model):
+        value = encrypted(name, choices=[(last, "the last")], blank=True)
+        other = encrypted(name, validators=[refuse])
+
+        class Meta:
+            app_label = "tests"
+
+    assert Thing(value=last).get_value_display() == "the last"
+    with pytest.raises(ValidationError) as caught:
+        Thing(value=first if first not in ("", b"") else "?", other=last).clean_fields()
+    assert "other" in caught.value.message_dict
+    is_checked = name != "Binary" and first != last  # Django cleans no bytes, being not editable
+    assert ("value" in caught.value.message_dict) == is_checked
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -1,5 +1,6 @@
 """A root key that fails when a test says so, and for how long something goes on then."""
 
+from envelope_fields.exceptions import WrappedKeyAltered
 from envelope_fields.keyring.age import LONGEST_PAUSE_SECONDS
 from envelope_fields.root_keys.local import LocalRootKey
 
@@ -19,10 +20,12 @@ class FailingRootKey(LocalRootKey):
     Attributes:
         error: what it raises, if anything.
         wraps: whether it wraps all the same.
+        lost: what it wrapped before it was restored to an earlier time.
     """
 
     error = None
     wraps = False
+    lost = frozenset()
 
     def wrap(self, material, context):
         if self.error is not None and not self.wraps:
@@ -32,6 +35,8 @@ class FailingRootKey(LocalRootKey):
     def unwrap(self, wrapped, context):
         if self.error is not None:
             raise self.error
+        if wrapped in self.lost:
+            raise WrappedKeyAltered("the version that wrapped is newer than any that there is")
         return super().unwrap(wrapped, context)
 
     def check(self):

@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 
 from envelope_fields import exceptions, keyring, kms, rotation
@@ -40,8 +41,18 @@ from envelope_fields.policy import acting_as
 from envelope_fields.root_keys import MayNotUnwrap
 from tests.docs.pages import ROOT, Page
 from tests.keyring.clock import Clock
-from tests.keyring.outages import KEY_CACHE, MAX_AGE, TIMES, FailingRootKey, goes_on_for, heals
+from tests.keyring.outages import (
+    KEY_CACHE,
+    MAX_AGE,
+    STEP,
+    TIMES,
+    FailingRootKey,
+    goes_on_for,
+    heals,
+    seconds_of,
+)
 from tests.models import LabNote, Note
+from tests.rotation import are_all_there, notes_left, numbered_notes
 from tests.settings import ROOT_KEY
 
 pytestmark = pytest.mark.any_database
@@ -299,7 +310,7 @@ def test_the_page_has_the_defaults():
 
 def test_the_page_has_what_is_tested():
     assert list(HAPPENINGS) == list(HAPPENS)
-    assert set(ACTS) == {*DONE, MADE, DENIED}
+    assert set(ACTS) == {*DONE, MADE, DENIED, MOVED}
 
 
 @pytest.mark.django_db
@@ -430,6 +441,7 @@ DONE = {
 }
 MADE = "a key is made or rotated, or moved to or from that root key"
 DENIED = "a denied attempt is recorded"
+MOVED = "a rotation moves stored values"
 COLUMNS = {"no answer": UNAVAILABLE, "refused": REFUSED}
 
 
@@ -464,6 +476,33 @@ class TestMeanwhile:
         goes_on_for(seconds, lambda: act(note), clock, error_in(cell(what)), or_less=or_less)
         self.end()
         heals(lambda: act(note), clock)
+
+    @pytest.mark.parametrize("kind", rotation.RotationKind.values)
+    def test_values_are_moved(self, kind, column, cell, scene, clock):
+        """A batch takes a while here; the run goes on when the root key answers again."""
+        count = sum(TIMES.values()) // STEP
+        numbered_notes(count)
+        run = rotation.start("default", kind=kind, limits=rotation.Limits(batch_size=1))
+        batches = []
+
+        def watch(result):
+            if not batches:
+                self.begin(column)
+            batches.append(result.moved)
+            clock.move(STEP)
+
+        no_material()
+        found = re.fullmatch(r"goes on for (.+), then raises `\w+`", cell(MOVED))
+        with pytest.raises(error_in(cell(MOVED))):
+            rotation.run(run, watch=watch)
+        seconds = seconds_of(found[1])
+        assert seconds - KEY_CACHE <= len(batches) * STEP <= seconds
+        assert sum(batches) == len(batches)
+        self.end()
+        clock.move(LONGEST_PAUSE_SECONDS)
+        call_command("rewrap", *(["--re-encrypt"] if kind == "re_encrypt" else []))
+        assert notes_left() == 0
+        assert are_all_there(count)
 
     def test_an_event_loop_is_told_what_to_do(self, column, note, clock):
         """One that held nothing else: it is told to ask in a thread, and there, what is wrong."""
@@ -517,3 +556,16 @@ class TestMeanwhile:
             assert denied.count() == 1
 
         heals(store, clock)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_what_a_process_with_keys_saves(scene, clock):
+    """As "Recover from a lost root key" says of a service that was restored to an earlier time."""
+    note = Note.objects.create(text=VALUE, data=None)
+    wrapped = MasterKeyVersion.objects.values_list("wrapped_material", flat=True)
+    scene.monkeypatch.setattr(FailingRootKey, "lost", frozenset(map(bytes, wrapped)))
+    clock.move(MAX_AGE)
+    rotate_master_key("default")
+    assert rotation.run("default").state == rotation.RotationState.COMPLETED
+    no_material()
+    read(note)

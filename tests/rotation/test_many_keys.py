@@ -10,11 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from envelope_fields import audit, rotation
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import grant, revoke
+from envelope_fields.jobs.representation import run_content, run_title
 from envelope_fields.jobs.runs import keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits, RotationUnderWay
-from envelope_fields.rotation.representation import run_content, run_title
 from tests.models import Note, Renamed, TenantNote
 from tests.rotation import interrupted, left, numbers_of, put
 from tests.stored import stored, version_of
