@@ -1,5 +1,6 @@
 """Encrypted model fields: Django's own fields, whose column holds envelopes."""
 
+from envelope_fields.fields.any import encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 from envelope_fields.fields.identifiers import (
     EncryptedBinaryField,
@@ -60,5 +61,6 @@ __all__ = [
     "EncryptedTimeField",
     "EncryptedURLField",
     "EncryptedUUIDField",
+    "encrypted",
     "open_values",
 ]
