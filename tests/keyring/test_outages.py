@@ -208,8 +208,8 @@ class Moved(Fails):
 
     def begin(self, scene):
         row = rows.current_version("default")
-        columns = keyring.rewrapped(row, "new")
-        MasterKeyVersion.objects.filter(version_id=row.state.version_id).update(**columns)
+        [wrap] = keyring.rewrapped(row, [], ["new"], lambda wrap: True)
+        MasterKeyVersion.objects.filter(version_id=row.state.version_id).update(**wrap._asdict())
         super().begin(scene)
 
 
