@@ -140,6 +140,6 @@ bench-peers: driver ## the same work done by other packages, in an environment o
 	@$(PY) -m bench.peers
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-neighbours .venv-root-keys .tox build dist docs/_build htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-localemu .venv-neighbours .venv-root-keys .tox build dist docs/_build htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """In what order tests run, and what every test begins with."""
 
 import gc
+from pathlib import Path
 
 import pytest
 from django.apps import apps
@@ -8,15 +9,20 @@ from django.db import connections
 from pytest_django.django_compat import is_django_unittest
 from pytest_django.plugin import blocking_manager_key
 
+TESTS = Path(__file__).parent
+
 # The fixtures that let a test have a database, besides the mark `django_db`.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "scratch"}
 
+
+# What is about bytes, services and pages, and imports no Django, or none that could differ.
+WITHOUT_DJANGO = {"crypto", "docs", "root_keys", "test_packaging.py", "test_vendors.py"}
 
 _MODELS = pytest.StashKey()  # the names of the models that the tests have in common
 
 
 def pytest_itemcollected(item):
-    """Mark what says the same whatever the database is, since it uses none."""
+    """Mark what says the same whatever the database, or Django, is, since it uses none."""
     has_database = (
         item.get_closest_marker("django_db") is not None
         or DATABASE_FIXTURES.intersection(item.fixturenames)
@@ -24,6 +30,8 @@ def pytest_itemcollected(item):
     )
     if not has_database:
         item.add_marker("no_database")
+    if item.path.relative_to(TESTS).parts[0] in WITHOUT_DJANGO:
+        item.add_marker("any_django")
 
 
 @pytest.hookimpl(trylast=True)

@@ -18,7 +18,7 @@ from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.representation import progress_of
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, possible_operations
 from envelope_fields.lifecycle.keys import find_master_key, numbered_version

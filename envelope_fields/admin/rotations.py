@@ -19,13 +19,12 @@ from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.counts import number_text
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
-from envelope_fields.jobs.progress import progress_of
+from envelope_fields.jobs.representation import KEYS_SHOWN, key_contents, progress_of, run_title
 from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
 from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
 from envelope_fields.rotation import progress
-from envelope_fields.rotation.representation import run_title
 
 KEYS_OFFERED = 30
 
@@ -68,7 +67,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
 
     list_display = ("created_at", "key", "state", "done", "failed", "kind", "who")
     list_filter = ("state", "kind", KeyOfRunFilter, "created_at")
-    search_fields = ("master_key__alias", "actor_name")
+    search_fields = ("keys__master_key__alias", "actor_name")
     search_help_text = _("Key or actor")
     change_form_template = "admin/envelope_fields/rotationrun/change_form.html"
     fields = (
@@ -81,7 +80,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
         "created_at",
         "id",
     )
-    readonly_fields = (*fields, "finished_at")
+    readonly_fields = (*fields, "key", "finished_at")
 
     class Media:
         css: ClassVar = {"all": ["envelope_fields/admin.css"]}
@@ -93,7 +92,9 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
         return runs_of(seen)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return (*self.fields, "finished_at") if obj and obj.finished_at else self.fields
+        several = obj is not None and obj.master_key_id is None
+        shown = ("key", *self.fields[1:]) if several else self.fields
+        return (*shown, "finished_at") if obj and obj.finished_at else shown
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
@@ -120,6 +121,11 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
             "live_url": runs.url_of_run(request, run, "progress"),
             "operations": operations,
             "failures_shown": runs.FAILURES_SHOWN,
+            "keys": [
+                {**each, "url": requests.page_url(request, "masterkey_change", each["id"])}
+                for each in key_contents(run)
+            ],
+            "keys_shown": KEYS_SHOWN,
         }
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
 

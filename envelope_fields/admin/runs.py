@@ -13,10 +13,10 @@ from envelope_fields.admin.confirmation import ConfirmationPage
 from envelope_fields.admin.counts import duration_text, number_text, values_text
 from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.jobs.dispatch import dispatch_resume
+from envelope_fields.jobs.representation import run_title
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress
-from envelope_fields.rotation.representation import run_title
 
 FAILURES_SHOWN = 50
 _QUIET_SECONDS = 60  # longer than a batch takes, and a process to begin

@@ -93,8 +93,6 @@ _NEW = one_of(
 class Grants(views.ApiView):
     """Who may do what with a key."""
 
-    pagination_class = requests.Pages
-
     @endpoint("list_grants", {200: GrantContent(many=True)}, query=requests.PageQuery)
     def get(self, request: Any, id: str) -> Response:
         """List who may do what with a key."""

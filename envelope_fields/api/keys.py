@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from envelope_fields import lifecycle
 from envelope_fields.api import fields, views
-from envelope_fields.api.requests import PageQuery, Pages, url_of
+from envelope_fields.api.requests import PageQuery, url_of
 from envelope_fields.api.schema import IF_MATCH, endpoint
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle import Operation, representation
@@ -141,8 +141,6 @@ _CHANGE = fields.one_of(
 class Keys(views.ApiView):
     """The master keys that the user may describe."""
 
-    pagination_class = Pages
-
     @endpoint("list_keys", {200: KeyContent(many=True)}, query=KeyQuery)
     def get(self, request: Any) -> Response:
         """List the keys that the user may describe."""
@@ -208,8 +206,6 @@ class Key(views.ApiView):
 
 class Versions(views.ApiView):
     """The versions of a key, newest first."""
-
-    pagination_class = Pages
 
     @endpoint("list_key_versions", {200: VersionContent(many=True)}, query=PageQuery)
     def get(self, request: Any, id: str) -> Response:

@@ -22,14 +22,14 @@ from envelope_fields.api.fields import (
 )
 from envelope_fields.api.problems import no_rotation
 from envelope_fields.api.schema import NAME_OF_START, endpoint
-from envelope_fields.jobs import runs
+from envelope_fields.jobs import representation, runs
 from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
-from envelope_fields.rotation import Limits, find_run, representation
+from envelope_fields.rotation import Limits, find_run
 from envelope_fields.rotation.runs import start_dispatched
 
 _FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
@@ -162,8 +162,6 @@ class RunQuery(requests.PageQuery):
 class Rotations(views.ApiView):
     """The rotations of the keys that the user may describe."""
 
-    pagination_class = requests.Pages
-
     @endpoint("list_rotations", {200: RunContent(many=True)}, query=RunQuery)
     def get(self, request: Any) -> Response:
         """List the rotations of the keys that the user may describe, newest first."""
@@ -210,8 +208,6 @@ class Rotation(views.ApiView):
 
 class Failures(views.ApiView):
     """The values that a rotation could not move."""
-
-    pagination_class = requests.Pages
 
     @endpoint("list_rotation_failures", {200: FailureContent(many=True)}, query=requests.PageQuery)
     def get(self, request: Any, run: str) -> Response:

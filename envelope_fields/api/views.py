@@ -48,6 +48,7 @@ class ApiView(generics.GenericAPIView[Any]):
     versioning_class = requests.ByNamespace
     metadata_class = metadata.SimpleMetadata
     filter_backends = ()
+    pagination_class: Any = requests.Pages  # of lists
     queryset = MasterKey.objects.none()  # the framework wants one; views make their own
     schema = ApiSchema()
     permissions: ClassVar[tuple[str, ...]] = (VIEW,)

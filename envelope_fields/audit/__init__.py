@@ -7,7 +7,7 @@
 
 from envelope_fields.audit.denials import store as store_denied
 from envelope_fields.audit.events import Head
-from envelope_fields.audit.trail import AuditTrailBroken, head, hold, prepared, record
+from envelope_fields.audit.trail import AuditTrailBroken, head, hold, prepared, record, record_each
 from envelope_fields.audit.verification import Cause, Problem, Verification, verify
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "hold",
     "prepared",
     "record",
+    "record_each",
     "store_denied",
     "verify",
 ]

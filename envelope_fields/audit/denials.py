@@ -160,6 +160,6 @@ def note(denial: policy.Denial) -> None:
 
 
 def _log(attempt: Attempt) -> None:
-    extra = {**trail.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
+    extra = {**events.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
     del extra["audit_number"]  # it is no event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import copy
@@ -24,11 +24,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring, models, policy
-from envelope_fields.audit.events import Head, event_of, message, now
+from envelope_fields.audit.events import Head, event_of, log_fields, message, now
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
@@ -37,11 +37,7 @@ from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
-# By these an event is chained; the head has them for all before it.
-_OF_CHAIN = ("previous_id", "mac_version", "mac")
-
 HEAD = MAC_KEY = 1
-
 
 _failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
 
@@ -89,24 +85,52 @@ def record(
     """
     if key is None and version is not None:
         key = version.master_key
-    event = event_of(
-        action,
-        outcome=models.AuditOutcome.DONE,
-        at=now(),
-        actor=actor,
-        origin=policy.origin(),
-        key_id=key.pk if key else None,
-        key_alias=key.alias if key else None,
-        version_number=version.number if version else None,
-        before=before,
-        after=after,
-    )
-    append(event, using)
+    about = [(key, after or {})]
+    [event] = record_each(action, about, actor=actor, using=using, version=version, before=before)
     return event
 
 
+def record_each(
+    action: str,
+    keys: Iterable[tuple[models.MasterKey | None, Mapping[str, Any]]],
+    *,
+    actor: policy.Principal,
+    using: str,
+    version: models.MasterKeyVersion | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> list[AuditEvent]:
+    """Append an event for each of the keys that one act is on; see `record`.
+
+    Args:
+        keys: each, and its `after`; the other arguments are those of `record`.
+    """
+    at, origin, number = now(), policy.origin(), version.number if version else None
+    events = [
+        event_of(
+            action,
+            outcome=models.AuditOutcome.DONE,
+            at=at,
+            actor=actor,
+            origin=origin,
+            key_id=key.pk if key else None,
+            key_alias=key.alias if key else None,
+            version_number=number,
+            before=before,
+            after=after,
+        )
+        for key, after in keys
+    ]
+    append_all(events, using)
+    return events
+
+
 def append(event: AuditEvent, using: str) -> None:
-    """Number an event, chain it to the one before, and insert it in the caller's transaction.
+    """Append one event, as `append_all` does."""
+    append_all([event], using)
+
+
+def append_all(events: Sequence[AuditEvent], using: str) -> None:
+    """Number events, chain each to the one before, and insert them in the caller's transaction.
 
     Raises:
         TransactionManagementError: there is no transaction to do it in.
@@ -118,22 +142,25 @@ def append(event: AuditEvent, using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    key = _mac_key(using, trail_is_empty=row.last_id is None)
-    event.number = row.number + 1
-    event.previous_id = row.last_id
-    event.mac_version = bytes(key.version_id)
-    event.mac = keyring.mac(key, message(event, bytes(row.mac)))
+    last, key = row.number, _mac_key(using, trail_is_empty=row.last_id is None)
+    for event in events:
+        event.number = row.number + 1
+        event.previous_id = row.last_id
+        event.mac_version = bytes(key.version_id)
+        event.mac = keyring.mac(key, message(event, bytes(row.mac)))
+        row.last_id, row.mac = event.number, event.mac
     try:
-        event.save(using=using, force_insert=True)
+        # Not by the manager, which refuses what would not be chained.
+        QuerySet[AuditEvent](AuditEvent, using=using).bulk_create(events)
     except IntegrityError as error:
         raise AuditTrailBroken(
-            f"The audit trail in the database {using!r} has an event after number {row.number}, "
+            f"The audit trail in the database {using!r} has an event after number {last}, "
             "which its head says is the last, or lacks that one. The trail was changed: run "
             "`python manage.py verify_audit_trail`, and restore the tables from a backup."
         ) from error
-    row.last_id, row.mac = event.number, event.mac
     row.save(using=using, update_fields=["last", "mac"])
-    transaction.on_commit(_notification(event), using=using, robust=True)
+    for event in events:
+        transaction.on_commit(_notification(event), using=using, robust=True)
 
 
 def hold(using: str) -> None:
@@ -271,11 +298,3 @@ def notify(event: AuditEvent) -> None:
         extra=fields,
     )  # fmt: skip
     audit_event.send_robust(sender=AuditEvent, event=event)
-
-
-def log_fields(event: AuditEvent) -> dict[str, Any]:
-    """Return what a log record has for a SIEM: the columns of an event, none of which is secret."""
-    columns = (field.attname for field in event._meta.concrete_fields)
-    fields = {f"audit_{name}": getattr(event, name) for name in columns if name not in _OF_CHAIN}
-    occurred_at, key_id = event.occurred_at.isoformat(), str(event.key_id or "")
-    return {**fields, "audit_occurred_at": occurred_at, "audit_key_id": key_id}

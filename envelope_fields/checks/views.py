@@ -33,43 +33,54 @@ def check_admin(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
     ]
 
 
+# Of an admin class: the option, the id of the error, and what to do instead.
+_OPTIONS = (
+    ("search_fields", "envelope_fields.E040",
+     "Nothing can be searched in envelopes, also not by autocomplete. Remove it, or search "
+     "a blind index of the value: override get_search_results()."),
+    ("list_filter", "envelope_fields.E041",
+     "Rows cannot be filtered by envelopes. Remove it, or give a filter class of "
+     "your own that asks `isnull` or a blind index."),
+    ("date_hierarchy", "envelope_fields.E043",
+     "Dates cannot be taken out of envelopes. Remove it, or use another column."),
+    ("ordering", "envelope_fields.E042",
+     "The order of envelopes means nothing. Order by another column."),
+)  # fmt: skip
+
+
 def _check(admin: Any) -> Iterator[CheckMessage]:
-    yield from _search_fields(admin)
-    yield from _list_filter(admin)
-    yield from _date_hierarchy(admin)
-    yield from _ordering(admin)
+    for option, number, hint in _OPTIONS:
+        yield from _refers(admin, option, number, hint)
     yield from _list_display(admin)
     yield from _unopened(admin)
     for inline in admin.inlines:
         if getattr(inline, "model", None):  # else Django says so
-            yield from _ordering(inline)
+            yield from _refers(inline, *_OPTIONS[-1])
 
 
-def _search_fields(admin: Any) -> Iterator[CheckMessage]:
-    searched = [str(path).lstrip("^=@") for path in admin.search_fields]
-    for field in encrypted_among(admin.model, searched):
-        yield _refers(
-            admin,
-            "search_fields",
-            field,
-            "Nothing can be searched in envelopes, also not by autocomplete. Remove it, or search "
-            "a blind index of the value: override get_search_results().",
-            "envelope_fields.E040",
+def _refers(admin: Any, option: str, number: str, hint: str) -> Iterator[CheckMessage]:
+    for field in _named_by(admin, option):
+        yield Error(
+            f"'{option}' refers to the encrypted field {field}.",
+            hint=hint,
+            obj=admin if isinstance(admin, type) else type(admin),
+            id=number,
         )
 
 
-def _list_filter(admin: Any) -> Iterator[CheckMessage]:
-    for item in admin.list_filter:
-        for field in encrypted_among(admin.model, [_filtered(item)]):
-            if not _filters_nulls(item, field):
-                yield _refers(
-                    admin,
-                    "list_filter",
-                    field,
-                    "Rows cannot be filtered by envelopes. Remove it, or give a filter class of "
-                    "your own that asks `isnull` or a blind index.",
-                    "envelope_fields.E041",
-                )
+def _named_by(admin: Any, option: str) -> list[Any]:
+    """Return the encrypted fields that an option of an admin class names."""
+    declared = getattr(admin, option) or ()
+    if option == "list_filter":
+        return [
+            field
+            for item in declared
+            for field in encrypted_among(admin.model, [_filtered(item)])
+            if not _filters_nulls(item, field)
+        ]
+    if option == "search_fields":
+        declared = [str(path).lstrip("^=@") for path in declared]
+    return encrypted_among(admin.model, [declared] if isinstance(declared, str) else declared)
 
 
 def _filtered(item: Any) -> Any:
@@ -89,28 +100,6 @@ def _filters_nulls(item: Any, field: Any) -> bool:
         and item[1] is EmptyFieldListFilter
         and not field.empty_strings_allowed
     )
-
-
-def _date_hierarchy(admin: Any) -> Iterator[CheckMessage]:
-    for field in encrypted_among(admin.model, [admin.date_hierarchy]):
-        yield _refers(
-            admin,
-            "date_hierarchy",
-            field,
-            "Dates cannot be taken out of envelopes. Remove it, or use another column.",
-            "envelope_fields.E043",
-        )
-
-
-def _ordering(admin: Any) -> Iterator[CheckMessage]:
-    for field in encrypted_among(admin.model, admin.ordering or ()):
-        yield _refers(
-            admin,
-            "ordering",
-            field,
-            "The order of envelopes means nothing. Order by another column.",
-            "envelope_fields.E042",
-        )
 
 
 def _list_display(admin: Any) -> Iterator[CheckMessage]:
@@ -149,16 +138,6 @@ def _order_of(admin: Any, column: Any) -> Any:
         return getattr(getattr(method, "fget", method), "admin_order_field", column)
     method = getattr(admin, column) if isinstance(column, str) else column
     return getattr(method, "admin_order_field", None)
-
-
-def _refers(admin: Any, option: str, field: Any, hint: str, number: str) -> CheckMessage:
-    declared_in = admin if isinstance(admin, type) else type(admin)
-    return Error(
-        f"'{option}' refers to the encrypted field {field}.",
-        hint=hint,
-        obj=declared_in,
-        id=number,
-    )
 
 
 # -- Views of Django REST framework ----------------------------------------------------------------

@@ -22,6 +22,25 @@ def encode(parts: Iterable[bytes]) -> bytes:
     return _integer(len(parts)) + b"".join(_integer(len(part)) + part for part in parts)
 
 
+def decode(data: bytes) -> list[bytes]:
+    """Return the parts of a PAE.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    count, at = int.from_bytes(data[:8], "little"), 8
+    parts = []
+    for _ in range(count):
+        length, at = int.from_bytes(data[at : at + 8], "little"), at + 8
+        parts.append(data[at : at + length])
+        at += length
+        if at > len(data):
+            raise ValueError("not a pre-authentication encoding")
+    if at != len(data):
+        raise ValueError("not a pre-authentication encoding")
+    return parts
+
+
 def field_context(label: str, bindings: Iterable[tuple[str, bytes]] = ()) -> bytes:
     """Return the context of a field's values: its label, then bound columns and their values."""
     bound = (part for name, value in bindings for part in (name.encode(), value))

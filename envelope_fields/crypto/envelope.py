@@ -148,6 +148,9 @@ class Rewrapper:
         wrapping_key: the derived key and nonce prefix of the current key version.
         context: what the data keys will be bound to.
         values: how many envelopes at most.
+
+    Attributes:
+        header: what envelopes begin with then.
     """
 
     __slots__ = (
@@ -157,6 +160,7 @@ class Rewrapper:
         "_encrypt",
         "_leading",
         "_suffixes",
+        "header",
     )
 
     def __init__(self, wrapping_key: WrappingKey, context: bytes, values: int) -> None:
@@ -180,12 +184,17 @@ class Rewrapper:
         other._data_key, other._suffixes = self._data_key, self._suffixes
         return other
 
+    def use(self, wrapping_key: WrappingKey) -> None:
+        """Wrap under another key from here on, or under another prefix."""
+        self._wrap_under(wrapping_key, self._context)
+
     def announce(self, values: int) -> None:
         """Announce how many envelopes come next, for this one and those that `under` returned."""
         self._suffixes.refill(values)
 
     def _wrap_under(self, wrapping_key: WrappingKey, context: bytes) -> None:
         header, prefix, aead = wrapping_key
+        self.header = header
         self._context = context
         self._leading = header + prefix
         self._additional_data = header + context

@@ -1,14 +1,66 @@
 """Encrypted model fields: Django's own fields, whose column holds envelopes."""
 
+from envelope_fields.fields.any import encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.identifiers import (
+    EncryptedBinaryField,
+    EncryptedGenericIPAddressField,
+    EncryptedUUIDField,
+)
 from envelope_fields.fields.json import EncryptedJSONField
+from envelope_fields.fields.numbers import (
+    EncryptedBigIntegerField,
+    EncryptedBooleanField,
+    EncryptedDecimalField,
+    EncryptedFloatField,
+    EncryptedIntegerField,
+    EncryptedPositiveBigIntegerField,
+    EncryptedPositiveIntegerField,
+    EncryptedPositiveSmallIntegerField,
+    EncryptedSmallIntegerField,
+)
 from envelope_fields.fields.queryset import EncryptedQuerySet, open_values
-from envelope_fields.fields.text import EncryptedTextField
+from envelope_fields.fields.text import (
+    EncryptedCharField,
+    EncryptedEmailField,
+    EncryptedFilePathField,
+    EncryptedSlugField,
+    EncryptedTextField,
+    EncryptedURLField,
+)
+from envelope_fields.fields.times import (
+    EncryptedDateField,
+    EncryptedDateTimeField,
+    EncryptedDurationField,
+    EncryptedTimeField,
+)
 
 __all__ = [
+    "EncryptedBigIntegerField",
+    "EncryptedBinaryField",
+    "EncryptedBooleanField",
+    "EncryptedCharField",
+    "EncryptedDateField",
+    "EncryptedDateTimeField",
+    "EncryptedDecimalField",
+    "EncryptedDurationField",
+    "EncryptedEmailField",
     "EncryptedFieldMixin",
+    "EncryptedFilePathField",
+    "EncryptedFloatField",
+    "EncryptedGenericIPAddressField",
+    "EncryptedIntegerField",
     "EncryptedJSONField",
+    "EncryptedPositiveBigIntegerField",
+    "EncryptedPositiveIntegerField",
+    "EncryptedPositiveSmallIntegerField",
     "EncryptedQuerySet",
+    "EncryptedSlugField",
+    "EncryptedSmallIntegerField",
     "EncryptedTextField",
+    "EncryptedTimeField",
+    "EncryptedURLField",
+    "EncryptedUUIDField",
+    "encrypted",
     "open_values",
 ]

@@ -13,8 +13,8 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.sql import Query
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.forms import disabled_for_masks
 from envelope_fields.fields.masks import shown_by
-from envelope_fields.fields.validation import disabled_for_masks
 
 
 class EncryptedAdminMixin:

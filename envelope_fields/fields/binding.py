@@ -22,19 +22,13 @@ class BindingMixin(FieldBase):
     copy_of: str | None
     _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        self._note_what_is_copied(cls)
-        super().contribute_to_class(cls, name, private_only=private_only)
-
-    def _note_what_is_copied(self, cls: type[Model]) -> None:
-        """Note whose copy this is: a history of a model has copies of that model's own fields.
-
-        Rows are copied with the values in them, and those of a masked field as envelopes. Fields
-        of an abstract model are copied, too, and have no rows.
-        """
+    def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]
+        # A history of a model has copies of that model's own fields, and its rows are copied with
+        # the values in them. Fields of an abstract model are copied, too, and have no rows.
         source = self.__dict__.get("model")
         if source is not None and source is not cls and not source._meta.abstract:
             self._copied = self.label, self.field_path
+        super().contribute_to_class(cls, name, **options)
 
     @cached_property
     def label(self) -> str:
@@ -51,12 +45,9 @@ class BindingMixin(FieldBase):
         """The label and the field path of the field that this one is a copy of, if it is one."""
         if not self.copy_of:
             return self._copied
-        original = self.original
-        return (
-            (self.copy_of.lower(),) * 2
-            if original is None
-            else (original.label, original.field_path)
-        )
+        if self.original is None:
+            return self.copy_of.lower(), self.copy_of.lower()
+        return self.original.label, self.original.field_path
 
     @property
     def original(self) -> Any:
@@ -137,8 +128,3 @@ def tracked_model(model: Any) -> Any:
         if hasattr(tracked, "_meta"):
             return tracked
     return None
-
-
-def is_history(model: Any) -> bool:
-    """Whether a model keeps what the rows of another were."""
-    return tracked_model(model) is not None

@@ -1,6 +1,6 @@
 """The rules that one encrypted field can break by its own declaration."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
@@ -52,28 +52,31 @@ _OPTIONS = (
 )
 
 
+Problem = tuple[str, str, str]  # id, what is wrong, and the way out
+
+
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
-    return [
-        *_options(field),
-        *check_key(field),
-        *_context(field),
-        *_previous_contexts(field),
-        *_on_denied(field),
-        *_copy_of(field),
-        *_history(field),
-    ]
+    others = (_context, _previous_contexts, _on_denied, _copy_of, _history)
+    return [*_errors(field, _options), *check_key(field), *_errors(field, *others)]
 
 
-def _options(field: Any) -> Iterator[CheckMessage]:
+def check_key(field: Any) -> list[CheckMessage]:
+    """Return what is wrong with the `key=` of an encrypted field."""
+    by_key = field.key.check(field) if isinstance(field.key, RowKey) else []
+    return [*by_key, *_errors(field, _key)]
+
+
+def _errors(field: Any, *rules: Callable[[Any], Iterator[Problem]]) -> Iterator[CheckMessage]:
+    for rule in rules:
+        for number, wrong, hint in rule(field):
+            yield Error(wrong, hint=hint, obj=field, id=number)
+
+
+def _options(field: Any) -> Iterator[Problem]:
     for option, number, hint in _OPTIONS:
         if _is_set(field, option):
-            yield Error(
-                f"'{option}' is not a valid argument for an encrypted field.",
-                hint=hint,
-                obj=field,
-                id=number,
-            )
+            yield number, f"'{option}' is not a valid argument for an encrypted field.", hint
 
 
 def _is_set(field: Any, option: str) -> bool:
@@ -84,91 +87,43 @@ def _is_set(field: Any, option: str) -> bool:
     return bool(getattr(field, option, None))
 
 
-def check_key(field: Any) -> Iterator[CheckMessage]:
-    """Yield what is wrong with the `key=` of an encrypted field."""
-    if isinstance(field.key, RowKey):
-        yield from field.key.check(field)
-    if field.key is None or callable(field.key):
+def _key(field: Any) -> Iterator[Problem]:
+    number, key = "envelope_fields.E016", field.key
+    if key is None or callable(key):
         return
-    if not isinstance(field.key, str):
-        yield Error(
-            "'key' must be the alias of a master key, or a callable that returns one.",
-            hint=(
-                f"It is of the type {type(field.key).__name__}. A key chosen for each row is a "
-                "function that takes the instance."
-            ),
-            obj=field,
-            id="envelope_fields.E016",
-        )
+    if not isinstance(key, str):
+        wrong = "'key' must be the alias of a master key, or a callable that returns one."
+        hint = "A key chosen for each row is a function that takes the instance."
+        yield number, wrong, f"It is of the type {type(key).__name__}. {hint}"
         return
     try:
-        MasterKey._meta.get_field("alias").clean(field.key, None)
+        MasterKey._meta.get_field("alias").clean(key, None)
     except ValidationError as error:
-        yield Error(
-            f"'key' is {field.key!r}, which no master key can have as its alias.",
-            hint=" ".join(error.messages),
-            obj=field,
-            id="envelope_fields.E016",
-        )
+        wrong = f"'key' is {key!r}, which no master key can have as its alias."
+        yield number, wrong, " ".join(error.messages)
 
 
-def _context(field: Any) -> Iterator[CheckMessage]:
+def _context(field: Any) -> Iterator[Problem]:
     if field.context is not None and not _is_label(field.context):
-        yield Error(
-            "'context' must be a label: text that is not empty.",
-            hint="Leave it out, and the label is app_label.model.field.",
-            obj=field,
-            id="envelope_fields.E017",
-        )
+        wrong = "'context' must be a label: text that is not empty."
+        hint = "Leave it out, and the label is app_label.model.field."
+        yield "envelope_fields.E017", wrong, hint
 
 
-def _previous_contexts(field: Any) -> Iterator[CheckMessage]:
-    labels = field.previous_contexts
-    if not all(map(_is_label, labels)) or _was_text(labels):
+def _previous_contexts(field: Any) -> Iterator[Problem]:
+    number, labels = "envelope_fields.E018", field.previous_contexts
+    was_text = len(labels) > 1 and all(len(label) == 1 for label in labels)  # and came apart
+    if was_text or not all(map(_is_label, labels)):
         wrong = "'previous_contexts' must be a list of labels, each of them text."
-        hint = 'Write previous_contexts=["app_label.model.field"], also for one label.'
+        yield (
+            number,
+            wrong,
+            'Write previous_contexts=["app_label.model.field"], also for one label.',
+        )
     elif field.label in labels:
         wrong = f"'previous_contexts' names {field.label!r}, which is the field's present label."
         hint = "Values are always read under the present label first. Remove it from the list."
-    else:
-        return
-    yield Error(wrong, hint=hint, obj=field, id="envelope_fields.E018")
-
-
-def _on_denied(field: Any) -> Iterator[CheckMessage]:
-    if field.on_denied not in ON_DENIED:
-        yield Error(
-            f"'on_denied' is {field.on_denied!r}.",
-            hint=f"Valid: {', '.join(map(repr, ON_DENIED))}.",
-            obj=field,
-            id="envelope_fields.E008",
-        )
-
-
-def _copy_of(field: Any) -> Iterator[CheckMessage]:
-    if field.copy_of is None or hasattr(field.original, "to_plaintext"):
-        return
-    yield Error(
-        f"'copy_of' is {field.copy_of!r}, which names no encrypted field.",
-        hint='Write copy_of="app_label.Model.field".',
-        obj=field,
-        id="envelope_fields.E025",
-    )
-
-
-def _history(field: Any) -> Iterator[CheckMessage]:
-    """Yield what keeps a history from taking a row whose values the user may not read."""
-    tracked = tracked_model(field.model)
-    if tracked is None or field.null or field.copied is not None:
-        return
-    original = next((each for each in tracked._meta.fields if each.name == field.name), None)
-    if getattr(original, "masks", False):
-        yield Error(
-            f"The history has no value where {original} is masked, and the field takes no NULL.",
-            hint=f'Declare it a copy, copy_of="{original}", or allow null=True.',
-            obj=field,
-            id="envelope_fields.E026",
-        )
+        yield number, wrong, hint
 
 
 def _is_label(given: Any) -> bool:
@@ -180,6 +135,25 @@ def _is_label(given: Any) -> bool:
         return False
 
 
-def _was_text(labels: tuple[str, ...]) -> bool:
-    """Whether one label was given without a list, and came apart into its letters."""
-    return len(labels) > 1 and all(len(label) == 1 for label in labels)
+def _on_denied(field: Any) -> Iterator[Problem]:
+    if field.on_denied not in ON_DENIED:
+        valid = ", ".join(map(repr, ON_DENIED))
+        yield "envelope_fields.E008", f"'on_denied' is {field.on_denied!r}.", f"Valid: {valid}."
+
+
+def _copy_of(field: Any) -> Iterator[Problem]:
+    if field.copy_of is not None and not hasattr(field.original, "to_plaintext"):
+        wrong = f"'copy_of' is {field.copy_of!r}, which names no encrypted field."
+        yield "envelope_fields.E025", wrong, 'Write copy_of="app_label.Model.field".'
+
+
+def _history(field: Any) -> Iterator[Problem]:
+    """Yield what keeps a history from taking a row whose values the user may not read."""
+    tracked = tracked_model(field.model)
+    if tracked is None or field.null or field.copied is not None:
+        return
+    original = next((each for each in tracked._meta.fields if each.name == field.name), None)
+    if getattr(original, "masks", False):
+        wrong = f"The history has no value where {original} is masked, and the field takes no NULL."
+        hint = f'Declare it a copy, copy_of="{original}", or allow null=True.'
+        yield "envelope_fields.E026", wrong, hint

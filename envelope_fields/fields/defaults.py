@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
-from django.db.models import DateTimeField, Model
+from django.db.models import BinaryField, DateTimeField, Model
 from django.utils.timezone import is_naive, make_aware
 
 from envelope_fields.databases import database_of
@@ -56,15 +56,12 @@ def meant(field: Any, value: Any) -> Any:
     """
     if not is_historical(field.model):
         return value
-    if type(value) is bytes and not value:
+    if type(value) is bytes and not value and not isinstance(field, BinaryField):
         return ""
-    if settings.USE_TZ and type(value) is datetime and _is_made_now(field):
-        return make_aware(value) if is_naive(value) else value
+    is_made_now = isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
+    if settings.USE_TZ and is_made_now and type(value) is datetime and is_naive(value):
+        return make_aware(value)
     return value
-
-
-def _is_made_now(field: Any) -> bool:
-    return isinstance(field, DateTimeField) and (field.auto_now or field.auto_now_add)
 
 
 def advice(model: type[Model]) -> str:

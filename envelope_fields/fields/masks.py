@@ -148,7 +148,7 @@ def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
     return chosen
 
 
-def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
+def masked_in(field: Any, mask: Mask, add: bool = False) -> FieldError:
     """Return the error for an object that would be saved with the mask of another value."""
     if add and mask.field_path == field.field_path:
         return FieldError(
@@ -164,6 +164,11 @@ def masked_in(field: Any, instance: Model, mask: Mask, add: bool) -> FieldError:
 def is_dots(value: Any) -> bool:
     """Whether a value is what a mask shows."""
     return isinstance(value, str) and value.strip() == DOTS
+
+
+def is_shown(masks: bool, value: Any) -> bool:
+    """Whether a value is what is shown in the place of one, by a field that masks or does not."""
+    return (masks and is_dots(value)) or is_unopened(value)
 
 
 def is_unopened(value: Any) -> bool:
@@ -182,15 +187,12 @@ def is_shown_for(field: Any, value: Any, held: SealedValue) -> bool:
         same = value.sealed.field == held.field and value.sealed.envelope == held.envelope
         return bool(same)
     # Forms, serializers and imports send back what they were shown.
-    return ((field.masks and is_dots(value)) or is_unopened(value)) and not _opens(held)
-
-
-def _opens(held: SealedValue) -> bool:
-    """Whether a value opens for the principal who is bound to this code."""
-    try:
-        return not isinstance(held.open(), Mask)
-    except (EnvelopeError, ImproperlyConfigured):
+    if not is_shown(field.masks, value):
         return False
+    try:
+        return isinstance(held.open(), Mask)
+    except (EnvelopeError, ImproperlyConfigured):
+        return True
 
 
 def refuse_mask(field: Any, value: Any) -> None:

@@ -15,7 +15,7 @@ from django.db.models.sql.compiler import SQLInsertCompiler
 from envelope_fields.fields.columns import EncryptedCol
 
 
-class _PreparedValue:
+class PreparedValue:
     """Must not be taken for the value: code that makes text of it would store or show that."""
 
     __slots__ = ()
@@ -32,7 +32,7 @@ class _PreparedValue:
         return str(self)
 
 
-class Unencrypted(_PreparedValue):
+class Unencrypted(PreparedValue):
     """A value on its way to be encrypted, and the row that it belongs to."""
 
     __slots__ = ("instance", "value")
@@ -42,7 +42,7 @@ class Unencrypted(_PreparedValue):
         self.instance = instance
 
 
-class Kept(_PreparedValue):
+class Kept(PreparedValue):
     """A sealed value whose column is left alone when its object is saved."""
 
     __slots__ = ("instance", "sealed")
@@ -52,7 +52,7 @@ class Kept(_PreparedValue):
         self.instance = instance
 
 
-class StoredEnvelope(_PreparedValue):
+class StoredEnvelope(PreparedValue):
     """An envelope that a fixture brings for a field, which goes into its column as it is."""
 
     __slots__ = ("envelope", "label")
@@ -71,6 +71,9 @@ class StoredCol(EncryptedCol):
     """
 
     encrypted_anew: Callable[[], bytes]
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field.model._meta.db_table, field)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if isinstance(compiler, SQLInsertCompiler):

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
 from django.core.exceptions import FieldError
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Model, QuerySet
 
 from envelope_fields.fields.columns import OPENED
 from envelope_fields.fields.masks import Mask, masked_in
-from envelope_fields.fields.prepared import StoredCol, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import BroughtValue, encrypted_fields
-from envelope_fields.fields.writing import is_json_null
+from envelope_fields.fields.prepared import StoredCol, Unencrypted
+from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed_in
+from envelope_fields.fields.storing import carried, prepared_in
 
 _Row = TypeVar("_Row", bound=Model)
 
@@ -42,43 +42,27 @@ class EncryptedQuerySet(QuerySet[_Row]):
         self, objs: Iterable[_Row], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         rows, names = tuple(objs), list(fields)
-        encrypted: list[Any] = [
-            field
-            for field in map(self.model._meta.get_field, names)
-            if hasattr(field, "to_plaintext")
-        ]
-        # No name here holds a value itself: an error report would show it.
-        held = [
-            (field, Unencrypted(row.__dict__.get(field.attname), row))
-            for row in rows
-            for field in encrypted
-        ]
-        try:
-            for field, before in held:
-                vars(before.instance)[field.attname] = _prepared(field, before.instance)
+        written: list[Any] = list(map(self.model._meta.get_field, names))
+        encrypted = [field for field in written if hasattr(field, "to_plaintext")]
+        held = [(field, row) for row in rows for field in encrypted]
+        for field, row in held:
+            if field.attname not in vars(row):
+                getattr(row, field.attname)  # it was deferred
+        with prepared_in(held, _prepared):
             return super().bulk_update(rows, names, batch_size)
-        finally:
-            for field, before in held:
-                vars(before.instance)[field.attname] = before.value
 
 
 def _prepared(field: Any, row: Any) -> Any:
     """Return what is written for a value, with the row that it belongs to."""
-    held = row.__dict__.get(field.attname)
-    if isinstance(held, BroughtValue):
-        return held.prepared(field, row, add=False)
+    sealed = sealed_in(row, field)
+    if isinstance(sealed, BroughtValue):
+        return sealed.prepared(field, row, add=False)
     prepared = Unencrypted(getattr(row, field.attname), row)
-    if isinstance(prepared.value, Mask):
-        if prepared.value.sealed.prepared(field, row, add=False) is None:
-            raise masked_in(field, row, prepared.value, add=False)
-        return StoredCol(field.model._meta.db_table, field)
-    return prepared if _is_for_encryption(field, prepared) else prepared.value
-
-
-def _is_for_encryption(field: Field[Any, Any], prepared: Unencrypted) -> bool:
-    if prepared.value is None or type(prepared.value) is StoredEnvelope:
-        return False
-    return is_json_null(field, prepared.value) or not hasattr(prepared.value, "resolve_expression")
+    if not isinstance(prepared.value, Mask):
+        return carried(field, prepared)
+    if prepared.value.sealed.prepared(field, row, add=False) is None:
+        raise masked_in(field, prepared.value)
+    return StoredCol(field)
 
 
 def _encrypted(model: Any, name: str) -> str:

@@ -5,20 +5,20 @@ Nothing is ordered by encrypted columns.
 Imported only where the project has installed it.
 """
 
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from django.db.models import Model
+from django.utils.encoding import is_protected_type
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.filters import OrderingFilter
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import is_ordered_by_envelopes
-from envelope_fields.fields.json import EncryptedJSONField
+from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.masks import Mask, is_dots, shown
-from envelope_fields.fields.text import EncryptedTextField
-from envelope_fields.fields.validation import DOTS_ARE_NO_VALUE
+from envelope_fields.fields.storing import StoringMixin
 
 
 class MaskingFieldMixin(serializers.Field):  # type: ignore[type-arg]
@@ -69,12 +69,32 @@ class MaskingJSONField(MaskingFieldMixin, serializers.JSONField):
     """What `ModelSerializer` uses for an `EncryptedJSONField` that masks."""
 
 
-class _MaskedText(EncryptedTextField):
-    """Stands for the class of fields that mask, where the framework looks one up."""
+class EncryptedModelField(serializers.ModelField):
+    """What `ModelSerializer` uses for an encrypted field whose type it does not know."""
+
+    def get_attribute(self, obj: Any) -> Any:
+        return getattr(obj, self.model_field.attname)
+
+    def to_representation(self, value: Any) -> Any:
+        if is_protected_type(value):
+            return value
+        # As the plain field would; its own text is an envelope.
+        row = type("Row", (), {self.model_field.attname: value})()
+        field: Any = self.model_field
+        return super(StoringMixin, field).value_to_string(row)  # type: ignore[misc]  # of its MRO
 
 
-class _MaskedJSON(EncryptedJSONField):
-    """Stands for the class of fields that mask, where the framework looks one up."""
+@cache
+def masking(field_class: type) -> type:
+    """Return a serializer field class that does the same, and shows dots for masks.
+
+    `ModelSerializer` uses it for encrypted fields that mask, whatever their type is.
+    """
+    if issubclass(field_class, MaskingFieldMixin):
+        return field_class
+    known = {each.__bases__[-1]: each for each in (MaskingCharField, MaskingJSONField)}
+    made = type(f"Masking{field_class.__name__}", (MaskingFieldMixin, field_class), {})
+    return known.get(field_class, made)
 
 
 def register() -> None:
@@ -101,22 +121,18 @@ def _leave_out_of_ordering() -> None:
 
 
 def _register_masking_fields() -> None:
-    """Let `ModelSerializer` tell fields that mask from others, which it treats as it did."""
-    mapping: dict[Any, Any] = serializers.ModelSerializer.serializer_field_mapping
-    for model_field, stand_in, field in (
-        (EncryptedTextField, _MaskedText, MaskingCharField),
-        (EncryptedJSONField, _MaskedJSON, MaskingJSONField),
-    ):
-        mapping[stand_in] = field
-        setattr(model_field, "_proxy_class", _if_it_masks(stand_in))  # noqa: B010 - not ours
+    """Let `ModelSerializer` tell fields that mask from others, and show values of any type."""
+    build = serializers.ModelSerializer.build_standard_field
+    if hasattr(build, "__wrapped__"):
+        return
 
+    @wraps(build)
+    def build_standard_field(self: Any, field_name: str, model_field: Any) -> Any:
+        field_class: Any
+        field_class, options = build(self, field_name, model_field)
+        if not hasattr(model_field, "to_plaintext"):
+            return field_class, options
+        shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
+        return (masking(shows) if model_field.masks else shows), options
 
-def _if_it_masks(stand_in: type) -> property:
-    """Return what the framework asks for before the class of a field, such as of a lazy one."""
-
-    def look_up(field: Any) -> type:
-        if field.masks:
-            return stand_in
-        raise AttributeError("_proxy_class")
-
-    return property(look_up)
+    setattr(serializers.ModelSerializer, "build_standard_field", build_standard_field)  # noqa: B010

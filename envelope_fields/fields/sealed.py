@@ -82,7 +82,7 @@ class SealedValue:
             return None
         return Kept(self, instance)
 
-    def as_text(self, field: Any, instance: Model) -> str | None:
+    def as_text(self) -> str | None:
         """Return its envelope as text where a dump has that as it is; None where it is opened."""
         return None
 
@@ -200,7 +200,7 @@ class BroughtValue(SealedValue):
             return Unencrypted(self.value[0], instance)
         return StoredEnvelope(self.envelope, self.field.label)
 
-    def as_text(self, field: Any, instance: Model) -> str | None:
+    def as_text(self) -> str | None:
         return None if self._is_changed() else layout.encode_text(self.envelope)
 
     def __deepcopy__(self, memo: Any) -> SealedValue:

@@ -9,7 +9,7 @@ serializers refuse it as a value before.
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
@@ -23,10 +23,17 @@ from envelope_fields.crypto import format
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
-from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import BroughtValue, SealedValue, encrypted_fields, sealed_in
+from envelope_fields.fields.prepared import (
+    Kept,
+    PreparedValue,
+    StoredCol,
+    StoredEnvelope,
+    Unencrypted,
+)
+from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed_in
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.fields.validation import is_envelope
+from envelope_fields.fields.writing import is_json_null
 from envelope_fields.keyring import WRITE_FIELD, refuse_uncommitted, refused, version_of
 from envelope_fields.models import KeyState
 
@@ -99,7 +106,7 @@ class StoringMixin(FieldBase):
         encrypted_anew = partial(self._encrypted_anew, prepared, connection.alias)
         if connection.alias != router.db_for_write(type(instance), instance=instance):
             return encrypted_anew()
-        column = StoredCol(self.model._meta.db_table, self)
+        column = StoredCol(self)
         column.encrypted_anew = encrypted_anew
         return column
 
@@ -122,7 +129,7 @@ class StoringMixin(FieldBase):
         if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
             return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         sealed = sealed_in(obj, self)
-        text = None if sealed is None else sealed.as_text(self, obj)
+        text = None if sealed is None else sealed.as_text()
         if text is not None:
             return text
         refuse_mask(self, self.value_from_object(obj))
@@ -138,7 +145,7 @@ class StoringMixin(FieldBase):
 def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
     """Return the text of the envelope of a value that the principal may not read."""
     if mask.sealed.prepared(field, obj, add=False) is None:
-        raise masked_in(field, obj, mask, add=False)
+        raise masked_in(field, mask)
     return format.encode_text(mask.sealed.envelope)
 
 
@@ -164,7 +171,8 @@ def prepare_saves_of(model: Any) -> None:
     @wraps(original)
     def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
         if raw:
-            with _prepared_values_in(self):
+            fields = [field for field in encrypted_fields(self) if field.attname in vars(self)]
+            with prepared_in([(field, self) for field in fields], _prepared_raw):
                 saved = original(self, raw, *args, **kwargs)
         else:
             saved = original(self, raw, *args, **kwargs)
@@ -178,31 +186,41 @@ def prepare_saves_of(model: Any) -> None:
 
 
 @contextmanager
-def _prepared_values_in(instance: Model) -> Iterator[None]:
-    held = instance.__dict__
-    fields = [field for field in encrypted_fields(instance) if field.attname in held]
+def prepared_in(
+    held: Collection[tuple[Any, Any]], prepared: Callable[[Any, Any], Any]
+) -> Iterator[None]:
+    """Have objects hold what is written of their values, and the values before and after.
+
+    Args:
+        held: fields, each with an object that holds a value of it.
+        prepared: returns what is written of the value, given these two.
+    """
     # As prepared values, since error reports show the variables of each frame.
-    before = {field.attname: Unencrypted(held[field.attname], instance) for field in fields}
-    for field in fields:
-        held[field.attname] = _prepared(field, held[field.attname], instance)
+    before = [(field, Unencrypted(vars(row)[field.attname], row)) for field, row in held]
     try:
+        for field, row in held:
+            vars(row)[field.attname] = prepared(field, row)
         yield
     finally:
-        held.update((name, prepared.value) for name, prepared in before.items())
+        for field, value in before:
+            vars(value.instance)[field.attname] = value.value
 
 
-def _prepared(field: Any, value: Any, instance: Model) -> Any:
-    if isinstance(value, BroughtValue):
-        return value.prepared(field, instance, add=True)
-    if isinstance(value, SealedValue):
-        prepared = value.prepared(field, instance, add=False)
-        if prepared is not None:
-            return prepared
-        value = value.open()
-    is_prepared = value is None or isinstance(value, StoredEnvelope | Unencrypted | Kept)
-    if is_prepared or hasattr(value, "resolve_expression"):
-        return value
-    return Unencrypted(value, instance)
+def _prepared_raw(field: Any, row: Any) -> Any:
+    sealed = sealed_in(row, field)
+    if sealed is None:
+        return carried(field, Unencrypted(vars(row)[field.attname], row))
+    prepared = sealed.prepared(field, row, add=False)
+    return carried(field, Unencrypted(sealed.open(), row)) if prepared is None else prepared
+
+
+def carried(field: Any, prepared: Unencrypted) -> Any:
+    """Return a value that is to be encrypted in its carrier, and others as they are."""
+    if prepared.value is None or isinstance(prepared.value, PreparedValue):
+        return prepared.value
+    is_expression = hasattr(prepared.value, "resolve_expression")
+    is_encrypted = not is_expression or is_json_null(field, prepared.value)
+    return prepared if is_encrypted else prepared.value
 
 
 def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:

@@ -1,4 +1,4 @@
-"""Encrypted text."""
+"""Encrypted text of every kind."""
 
 from __future__ import annotations
 
@@ -9,9 +9,41 @@ from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 from envelope_fields.fields.types import Get, Set, TextOptions, Typed
+from envelope_fields.fields.validation import ValidationMixin
+
+# What these do to a text is nothing.
+_PREPARING = (models.TextField.get_prep_value, models.CharField.get_prep_value)
+_CONVERTING = (models.TextField.to_python, models.CharField.to_python)
 
 
-class EncryptedTextField(Typed[Set, Get], EncryptedFieldMixin, models.TextField):  # type: ignore[type-arg,misc]
+class TextMixin(EncryptedFieldMixin):
+    """Writes the values of a field class of text, which follows in the MRO, as UTF-8."""
+
+    def to_plaintext(self, value: Any) -> bytes:
+        # What is text is stored as it is, and most is: Django's preparing would only say so again.
+        if type(value) is not str or self._prepares_text:
+            value = self.get_prep_value(value)
+        try:
+            return value.encode()  # type: ignore[no-any-return]  # a str
+        except UnicodeEncodeError:
+            del value  # what is raised must not hold the text, nor show it in its traceback
+        raise ValueError(f"{self}: the text has lone surrogates and cannot be encoded as UTF-8.")
+
+    @cached_property
+    def _prepares_text(self) -> bool:
+        """Whether Django's field class, or a subclass of ours, has a say in what is stored."""
+        ours: Any = type(self)
+        prepare, convert = ours.get_prep_value, ours.to_python
+        below = super(ValidationMixin, self).to_python.__func__  # type: ignore[attr-defined]
+        return not (
+            prepare in _PREPARING and convert is ValidationMixin.to_python and below in _CONVERTING
+        )
+
+    # Itself a method of bytes, so that a value that is read costs one call less.
+    from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]  # faster than a method
+
+
+class EncryptedTextField(Typed[Set, Get], TextMixin, models.TextField):  # type: ignore[type-arg,misc]
     """A `TextField` whose values are stored encrypted, as UTF-8."""
 
     if TYPE_CHECKING:
@@ -47,21 +79,25 @@ class EncryptedTextField(Typed[Set, Get], EncryptedFieldMixin, models.TextField)
         ) -> None: ...
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def to_plaintext(self, value: Any) -> bytes:
-        # What is text is stored as it is, and most is: Django's preparing would only say so again.
-        if type(value) is not str or self._prepares_text:
-            value = self.get_prep_value(value)
-        try:
-            return value.encode()  # type: ignore[no-any-return]  # a str
-        except UnicodeEncodeError:
-            del value  # what is raised must not hold the text, nor show it in its traceback
-        raise ValueError(f"{self}: the text has lone surrogates and cannot be encoded as UTF-8.")
 
-    @cached_property
-    def _prepares_text(self) -> bool:
-        """Whether a subclass has a say in what is stored of a text."""
-        ours, plain = type(self), EncryptedTextField
-        return (ours.get_prep_value, ours.to_python) != (plain.get_prep_value, plain.to_python)
+class EncryptedCharField(Typed[Set, Get], TextMixin, models.CharField):  # type: ignore[type-arg,misc]
+    """A `CharField` whose values are stored encrypted; `max_length` is validated alone."""
 
-    # Itself a method of bytes, so that a value that is read costs one call less.
-    from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]  # faster than a method
+
+class EncryptedEmailField(Typed[Set, Get], TextMixin, models.EmailField):  # type: ignore[type-arg,misc]
+    """An `EmailField` whose values are stored encrypted."""
+
+
+class EncryptedURLField(Typed[Set, Get], TextMixin, models.URLField):  # type: ignore[type-arg,misc]
+    """A `URLField` whose values are stored encrypted."""
+
+
+class EncryptedSlugField(Typed[Set, Get], TextMixin, models.SlugField):  # type: ignore[type-arg,misc]
+    """A `SlugField` whose values are stored encrypted, and have no index."""
+
+    def __init__(self, *args: Any, db_index: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, db_index=db_index, **kwargs)
+
+
+class EncryptedFilePathField(Typed[Set, Get], TextMixin, models.FilePathField):  # type: ignore[type-arg,misc]
+    """A `FilePathField` whose values are stored encrypted."""

@@ -1,25 +1,23 @@
 """What stands for a value and is none: the dots of a mask, the text of an envelope, bytes.
 
 Encrypted in the place of the value, each would be stored, and the value would be gone. So code that
-writes, forms and serializers refuse it; and a form field is disabled where dots are all it shows.
+writes, forms and serializers refuse it.
 """
 
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from django import forms
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models import BinaryField, JSONField, Model
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
 from envelope_fields.exceptions import MalformedEnvelope
-from envelope_fields.fields.masks import DOTS, MARK, Mask, is_dots, is_unopened
+from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE, disabled_for_masks
+from envelope_fields.fields.masks import DOTS, MARK, Mask, is_unopened
 from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
 from envelope_fields.fields.types import FieldBase
-
-DOTS_ARE_NO_VALUE = _("These dots stand for a value that you may not read.")
 
 
 class StandIn(NamedTuple):
@@ -187,72 +185,3 @@ def _holds_dots(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_dots(part) for pair in value.items() for part in pair)
     return isinstance(value, list | tuple) and any(map(_holds_dots, value))
-
-
-def disabled_for_masks(form_field: Any, field: Any) -> Any:
-    """Return a form field that does the same, and is disabled where no value can be shown.
-
-    What is not posted for it leaves the value of an object alone: it may have been disabled.
-    """
-    form_class: Any = type(form_field)
-    if not issubclass(form_class, _MaskingFormField):
-        form_field.__class__ = _masking(form_class, field.masks)
-    return form_field
-
-
-class _MaskingFormField(forms.Field):
-    """A form field that is disabled for a mask, whatever is posted for it.
-
-    Attributes:
-        masks: whether the model field masks.
-    """
-
-    masks: bool
-
-    def get_bound_field(self, form: Any, field_name: str) -> forms.BoundField:
-        # Each form has fields of its own, so this is for one object.
-        held = getattr(getattr(form, "instance", None), field_name, None)
-        if isinstance(held, Mask):
-            form.initial[field_name] = held
-        if isinstance(form.get_initial_for_field(self, field_name), Mask) or (
-            self._was_masked(form, field_name)
-        ):
-            self.disabled = True
-        return super().get_bound_field(form, field_name)
-
-    def _was_masked(self, form: Any, field_name: str) -> bool:
-        """Whether a user filled a form that showed dots, and may read the value by now.
-
-        A browser posts nothing for a field that is disabled, and that does not mean no value.
-        """
-        instance, name = getattr(form, "instance", None), form.add_prefix(field_name)
-        if not form.is_bound or instance is None or instance._state.adding:
-            return False
-        if self.widget.value_omitted_from_data(form.data, form.files, name):
-            return True
-        return self._is_shown(self.widget.value_from_datadict(form.data, form.files, name))
-
-    def _is_shown(self, value: Any) -> bool:
-        return (self.masks and is_dots(value)) or is_unopened(value)
-
-    def clean(self, value: Any) -> Any:
-        if isinstance(value, Mask):
-            return value
-        if self.masks and is_dots(value):
-            raise forms.ValidationError(DOTS_ARE_NO_VALUE)
-        return super().clean(value)
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        # Django's field for JSON forgets that it is disabled.
-        is_left = self.disabled or isinstance(initial, Mask)
-        return not is_left and super().has_changed(initial, data)
-
-    def prepare_value(self, value: Any) -> Any:
-        return str(value) if isinstance(value, Mask) else super().prepare_value(value)
-
-
-@cache
-def _masking(form_class: Any, masks: bool) -> Any:
-    """Return a form field class that does the same, and disables itself for masks."""
-    bases = (_MaskingFormField, form_class)
-    return type(f"Masking{form_class.__name__}", bases, {"masks": masks})

@@ -26,6 +26,8 @@ from envelope_fields.models import RotationRun
 
 BATCH_SIZE = 2000
 
+VERSION_ID = slice(1, layout.HEADER_BYTES)  # of the head of an envelope
+
 Key = tuple[Any, ...]  # a row's primary key as the driver gives it, one item a column
 
 
@@ -39,7 +41,7 @@ class Stored(NamedTuple):
     @property
     def version_id(self) -> bytes:
         """The key version that the value is under."""
-        return self.head[1 : layout.HEADER_BYTES]
+        return self.head[VERSION_ID]
 
 
 class Change(NamedTuple):

@@ -214,18 +214,11 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append the audit event of an act: one, which names the keys where there are several."""
-    about: dict[str, Any] = {"run": str(run.pk)}
-    if run.master_key is None:
-        about["keys"] = list(map(str, key_ids_of(run)))
-    audit.record(
-        act,
-        actor=principal,
-        using=using,
-        key=run.master_key,
-        before=before,
-        after={**about, **(after or {})},
-    )
+    """Append the audit event of an act for each key that the run is about, or one for no key."""
+    about: dict[str, Any] = {"run": str(run.pk), **(after or {})}
+    named: list[tuple[MasterKey | None, Any]] = [(key, about) for key in keys_of(run)]
+    keys = named or [(None, {**about, "keys": []})]
+    audit.record_each(act, keys, actor=principal, using=using, before=before)
 
 
 # Ends

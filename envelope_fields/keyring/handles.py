@@ -6,7 +6,6 @@ eviction, with a refusal, with a change of a key, of grants or of users, and wit
 """
 
 import os
-from asyncio import get_running_loop
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from time import monotonic
@@ -21,10 +20,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, decrypt_bound
-from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring import cache, materials
 from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
 from envelope_fields.keyring.derived import derived, known_key
+from envelope_fields.keyring.questions import refuse_in_event_loop
 from envelope_fields.keyring.rows import KeyRow
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, counted, here
@@ -136,7 +136,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
         return None
     wanted, found = (header[1:], context, field_path), None
     if not uncommitted and monotonic() < known.table.half_life:
-        found = _seen_at_a_glance(known.table, wanted)
+        found = _kept_for_caller(known.table, wanted)
     try:
         found = found or _made(table_to_load_by(), wanted)
         if found is not None and found.admitted is not None and _event_loop_waits():
@@ -146,7 +146,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
     return found
 
 
-def _seen_at_a_glance(table: Table, wanted: _Wanted) -> Handle | None:
+def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
     """Return the handle that serves the caller and was made before."""
     if bound_actor() is not None:
         loader = _ANY_PRINCIPAL
@@ -245,35 +245,18 @@ def _decrypt_slowly(
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
-        if opening is None and not materials.is_cached(handle.row):
-            _refuse_in_event_loop()
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         counted(handle.row.state.version_id, READ_FIELD).one()
         return decrypted(key, envelope, contexts)
     key_that_is_known = known_key(envelope[_DERIVATION], field_path)
     if key_that_is_known is not None:
         return decrypted(key_that_is_known, envelope, contexts)
-    _refuse_in_event_loop()
+    refuse_in_event_loop()
     return decrypt(envelope, contexts, field_path)
-
-
-def _refuse_in_event_loop() -> None:
-    """Return if a database or a root key may be asked in this thread.
-
-    Raises:
-        OpeningNeedsThread: an event loop is running. As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE`
-            allows it all the same.
-    """
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        raise OpeningNeedsThread(
-            "its key has to be asked for, which cannot be done while an event loop is running."
-        )
 
 
 def _event_loop_waits() -> bool:
     """Whether an event loop waits for this thread: what is loaded here is looked at there."""
-    return getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) == os.getpid()
+    if getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) != os.getpid():
+        return False
+    return bool(SyncToAsync.threadlocal.main_event_loop.is_running())  # or it has ended since

@@ -4,7 +4,9 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
+from django.db import connections
 
+from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
 from envelope_fields.models import AuditKey, KeyUsage
@@ -37,7 +39,16 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
         hmac.update(message)
         return hmac.finalize()
 
-    return materials.used(row, made)
+    # Others wait for the transaction of an event: its key was asked for before.
+    is_of_event = (
+        isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
+    )
+    return materials.used(row, made, may_renew=not is_of_event)
+
+
+def _is_of_event(key: object) -> bool:
+    """Whether a MAC is that of an event: others wait for its transaction, which asks nothing."""
+    return isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
 
 
 _of_trails: dict[str, rows.KeyRow] = {}  # what was opened, by the database of the trail
@@ -59,9 +70,17 @@ def open_audit_key(key: AuditKey, using: str) -> None:
 
 
 def has_audit_key(using: str) -> bool:
-    """Whether the key of the audit trail is here, so that no root key has to be asked for it."""
+    """Whether the key of the audit trail is here, so that no transaction asks a root key for it.
+
+    Raises:
+        RootKeyRefused: it was asked for anew, at its greatest age, and is here no longer.
+        MasterKeyNotFound: its row is gone.
+    """
     row = _of_trails.get(using)
-    return row is not None and materials.is_cached(row)
+    if row is None or not materials.is_cached(row):
+        return False
+    materials.opened(row)
+    return True
 
 
 def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,25 +11,42 @@ from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.databases import database_of
+from envelope_fields.databases import database_of, transactions
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import DEFAULT_ALIAS, AuditKey, KeyState, KeyUsage, MasterKeyVersion
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    AuditKey,
+    KeyManager,
+    KeyState,
+    KeyUsage,
+    MasterKeyVersion,
+)
 from envelope_fields.policy import KeyVersionState, data
+from envelope_fields.policy.data import KeyPolicy
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key",
+    *(f"master_key__{name}" for name in KeyPolicy._fields),
 )  # fmt: skip
 
 
 class KeyRow(NamedTuple):
-    """A key version and its key: their state, and the material as the root key wrapped it."""
+    """A key version and its key: their state, and the material as the root key wrapped it.
+
+    Attributes:
+        state: that of both.
+        usage: of the key.
+        wrapped_material, root_key: what the root key of this name wrapped.
+        policy: what the key says of who may use it.
+    """
 
     state: KeyVersionState
     usage: str
     wrapped_material: bytes
     root_key: str
+    policy: KeyPolicy
 
     @property
     def context(self) -> KeyVersionContext:
@@ -97,16 +115,29 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     state = KeyVersionState(
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
-    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, bytes(key.wrapped_material), key.root_key)
+    wrapped, usage = bytes(key.wrapped_material), KeyUsage.GENERATE_VERIFY_MAC
+    return KeyRow(state, usage, wrapped, key.root_key, KeyPolicy(KeyManager.APPLICATION, True))
 
 
 def read_again(row: KeyRow) -> KeyRow:
     """Return a row as it is now: another root key may wrap it.
 
+    A transaction that sees the past does not: the row is read beside it, where that is possible.
+
     Raises:
         MasterKeyNotFound: it is gone, or destroyed.
         MasterKeyUnusable: the database could not be read.
     """
+    connection = connections[configuration().database]
+    with explained(connection.alias):
+        sees_the_past = connection.in_atomic_block and database_of(connection).sees_the_past()
+    if sees_the_past and transactions.has_autonomous(connection.alias):
+        with explained(connection.alias):
+            return transactions.autonomous(partial(_present, row), connection.alias)
+    return _present(row)
+
+
+def _present(row: KeyRow) -> KeyRow:
     audit_keys = AuditKey.objects.using(configuration().database)
     if row.state.alias is None:
         with explained(audit_keys.db):
@@ -192,14 +223,24 @@ def matching(which: Q) -> list[KeyRow]:
 
 def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
     """Return those of some versions that there are, for values; errors as above."""
-    found = matching(Q(version_id__in=version_ids))
+    return _for_values(matching(Q(version_id__in=version_ids)))
+
+
+def current_versions(keys: Collection[str | UUID]) -> dict[str | UUID, KeyRow]:
+    """Return the current version, for values, of each of some master keys, where it has one.
+
+    Args:
+        keys: their aliases, or their ids.
+    """
+    ids = {key for key in keys if isinstance(key, UUID)}
+    which = Q(master_key_id__in=ids) | Q(master_key__alias__in={*keys} - ids)
+    found = _for_values(_all(_opened(_versions().filter(which))))
+    named = {name: row for row in found for name in (row.state.key_id, row.state.alias) if name}
+    return {key: named[key] for key in keys if key in named}
+
+
+def _for_values(found: list[KeyRow]) -> list[KeyRow]:
     return [row for row in found if row.usage == KeyUsage.ENCRYPT_DECRYPT]
-
-
-def current_versions(key_ids: Collection[UUID]) -> list[KeyRow]:
-    """Return the current version of each of some master keys, where it has one; errors as above."""
-    found = _all(_opened(_versions().filter(master_key__in=key_ids)))
-    return list({row.state.key_id: row for row in found}.values())
 
 
 def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
@@ -209,9 +250,9 @@ def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
-    alias, key_state, usage, wrapped, root_key = rest
+    alias, key_state, usage, wrapped, root_key, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key)
+    return KeyRow(known, usage, bytes(wrapped), root_key, KeyPolicy(*policy))
 
 
 def explained(using: str) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 from threading import Lock
@@ -21,15 +21,14 @@ from django.db import DatabaseError, connections, transaction
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import transactions
-from envelope_fields.keyring import rows
+from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.uses import Uses
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.data import KeyPolicy, PolicyData, key_policies, key_policy
+from envelope_fields.policy.data import KeyPolicy, PolicyData
 
 BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
-VERSIONS_AT_ONCE = 500  # in a query
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
 
@@ -92,33 +91,30 @@ class Table:
         """Return the version that an envelope names; errors as `rows` raises them."""
         row = self.versions.get(version_id)
         if row is None:
-            row = self.versions[version_id] = rows.with_version_id(version_id)
+            row = rows.with_version_id(version_id)
+            self.keep_rows({version_id: row}, {})
         return row
 
     def current_version(self, key: str | UUID) -> rows.KeyRow:
         """Return the version to write under; errors as `rows` raises them."""
         row = self.current.get(key)
         if row is None:
-            row = self.current[key] = rows.current_version(key)
+            row = rows.current_version(key)
+            self.keep_rows({}, {key: row})
         return row
 
-    def learn(self, version_ids: Collection[bytes]) -> None:
-        """Read versions, the current ones of their keys, and policies, in a few queries."""
-        missing = [each for each in version_ids if each not in self.versions]
-        for start in range(0, len(missing), VERSIONS_AT_ONCE):
-            found = rows.with_version_ids(missing[start : start + VERSIONS_AT_ONCE])
-            self.versions.update((row.state.version_id, row) for row in found)
-            key_ids = {row.state.key_id for row in found}
-            current = rows.current_versions(key_ids)
-            self.current.update((row.state.key_id, row) for row in current)
-            self._policies.update(key_policies(key_ids, configuration().database))
+    def keep_rows(
+        self, versions: dict[bytes, rows.KeyRow], current: dict[str | UUID, rows.KeyRow]
+    ) -> None:
+        """Keep versions by their ids, and those to write under by the names of their keys."""
+        for row in (*versions.values(), *current.values()):
+            self._policies.setdefault(row.state.key_id, row.policy)
+        self.versions.update(versions)  # after the policies, which other threads take for known
+        self.current.update(current)
 
     def policy(self, key_id: UUID) -> KeyPolicy:
-        """Return what a key says of who may use it; errors as `key_policy` raises them."""
-        policy = self._policies.get(key_id)
-        if policy is None:
-            policy = self._policies[key_id] = key_policy(key_id, configuration().database)
-        return policy
+        """Return what a key, of which a version was read, says of who may use it."""
+        return self._policies[key_id]
 
     def wrapping_key(self, key: str | UUID, field_path: str) -> Budgeted | None:
         """Return a master key's wrapping key for one value, if there is one with wraps left.
@@ -149,6 +145,19 @@ class Table:
         """
         self.deadline = self.half_life = 0  # first: nothing is kept in it from here on
         self.unwrapping, self.wrapping, self.handles = {}, {}, {}
+
+    def forget_version(self, version_id: bytes) -> None:
+        """Drop what is known of a version, and what was derived from its material."""
+        self.versions.pop(version_id, None)
+        for key, row in tuple(self.current.items()):
+            if row.state.version_id == version_id:
+                self.current.pop(key, None)
+        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping]
+        with self._lock:
+            for kept in derived:
+                for which, (_, _, _, _, version, *_) in tuple(kept.items()):
+                    if version.version_id == version_id:
+                        del kept[which]
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again."""
@@ -193,8 +202,9 @@ def cache_seconds() -> float:
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
     since = monotonic()
-    # What is derived from material does not outlive its greatest age.
-    return Table(min(cache_seconds(), configuration().least_max_age), since)
+    # What is derived from material does not outlive its greatest age, nor its time of grace.
+    seconds = min(cache_seconds(), configuration().least_max_age)
+    return Table(min(seconds, materials.seconds_left()) if seconds else seconds, since)
 
 
 def _read(using: str) -> float | None:

@@ -2,29 +2,32 @@
 
 A version that has leaked is disabled, and its values have to leave it all the same. So a rotation,
 and nothing else, may unwrap under a disabled version, as long as the master key itself is enabled.
-What it derives stays here: in the keyring's table, it would serve readers, too.
+What it derives stays here: in the keyring's cache, it would serve readers, too.
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.cache import table_of_transaction
+from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.keyring import cache, materials, rows
 from envelope_fields.keyring.derived import refuse_uncommitted
-from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
+from envelope_fields.keyring.derived_keys import DerivedKeys, Named
+from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
-from envelope_fields.policy import KeyVersionState, authorization
+from envelope_fields.policy import authorization
 from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
 
@@ -32,56 +35,99 @@ __all__ = ["WRAPS_PER_PREFIX", "Transfer"]
 
 # Reading keys for each batch took a tenth of a rotation's time.
 SECONDS_BETWEEN_LOOKS = 1
+LOOKS_APART = 20  # times as long as one takes, at least, where there are many keys
+KEYS_IN_A_QUERY = 500
 
-_last_change = object()  # of keys, grants and people, by this process
+_Item = TypeVar("_Item")
 
 
 class Transfer:
-    """The keys of a rotation; what it knows of their state, and of people, is a second old at most.
+    """The keys of a rotation; what it knows of their state, and of users, is seconds old at most.
 
     Args:
         using: the database whose values are moved.
         field_path: `app.model.field`, of the values.
+        managed_by: who manages the keys, by the declaration of the field; None is any.
     """
 
-    def __init__(self, using: str, field_path: str) -> None:
+    def __init__(self, using: str, field_path: str, managed_by: str | None = None) -> None:
         self._using = using
         self._field_path = field_path
-        self._derived: dict[bytes, AESGCM] = {}
-        self._wrapping: dict[UUID | str, tuple[WrappingKey, int]] = {}  # and what it has wrapped
-        self._read_anew()
-
-    def begin(self) -> bool:
-        """Begin a batch; return whether its keys have to be asked for anew.
-
-        They are read anew when a second has passed, or this process has changed any.
-        """
-        has_changed = self._last_change is not _last_change or key_changes.live
-        if has_changed or monotonic() >= self._known_until:
-            self._read_anew()
-            return True
-        return False
-
-    def _read_anew(self) -> None:
-        now = monotonic()
-        seconds = _seconds_to_write()
-        self._last_change = _last_change
-        self._known_until = now + min(seconds, SECONDS_BETWEEN_LOOKS)
-        self._write_until = now + seconds
+        self._managed_by = managed_by
+        self._derived = DerivedKeys()
         self._table = Table(seconds=0)
-        self._admitted: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
-        self._writable: dict[UUID | str, rows.KeyRow] = {}  # what values may be written under
-        self._wrapped_under: set[bytes] = set()  # the versions of these
+        self._epoch = -1  # so that keys are read when the first batch begins
+        self._known_until = self._write_until = 0.0
+        self._forget_admitted()
 
-    def prepare(self, version_ids: Collection[bytes]) -> None:
-        """Read versions and their keys in a few queries, where a batch has values under many.
+    def _forget_admitted(self) -> None:
+        self._openable: set[bytes] = set()  # the versions that values may be opened under
+        self._writable: dict[Named, rows.KeyRow] = {}  # and those that they may be written under
+        self._has_refused = False
 
-        One that is not there is met when it is asked for.
+    def begin(self, version_ids: Collection[bytes] = ()) -> bool:
+        """Begin a batch; return whether what was returned or raised before is to be asked anew.
+
+        Keys are read anew when a second has passed, or this process has changed any. They are
+        derived anew as often as readers do it.
+
+        Args:
+            version_ids: the key versions that the values are under.
 
         Raises:
             MasterKeyUnusable: the database could not be read.
         """
-        self._table.learn(version_ids)
+        is_over = self._derived.is_over()
+        if is_over:
+            self._derived = DerivedKeys()
+        has_changed = self._epoch != cache.epoch or key_changes.live
+        if not has_changed and monotonic() < self._known_until:
+            self.prepare(version_ids=version_ids)
+            return is_over
+        before, began, seconds = self._table, monotonic(), _seconds_to_write()
+        self._epoch, self._table = cache.epoch, Table(seconds=0)
+        self.prepare(before.current, version_ids={*before.versions, *version_ids})
+        holds = self._holds(before)
+        if not holds:
+            self._forget_admitted()
+        apart = SECONDS_BETWEEN_LOOKS * max(1, LOOKS_APART * (monotonic() - began))
+        self._known_until = began + min(seconds, apart)
+        self._write_until = began + seconds
+        return is_over or not holds
+
+    def prepare(self, keys: Collection[Named] = (), version_ids: Collection[bytes] = ()) -> None:
+        """Read versions, and those to write under, in a few queries.
+
+        One that is not there is met when it is asked for.
+
+        Args:
+            keys: master keys that values go under.
+            version_ids: versions that they are under; they may go under the current ones, too.
+
+        Raises:
+            MasterKeyUnusable: the database could not be read.
+        """
+        table = self._table
+        for ids in _chunks(version_ids, table.versions):
+            found = rows.with_version_ids(ids)
+            table.keep_rows({row.state.version_id: row for row in found}, {})
+            keys = {*keys, *(row.state.key_id for row in found)}
+        for names in _chunks(keys, table.current):
+            table.keep_rows({}, rows.current_versions(names))
+
+    def _holds(self, before: Table) -> bool:
+        """Whether all that was admitted is as it was, and would be admitted again."""
+        versions = self._table.versions
+        if self._has_refused or any(
+            versions.get(version_id) != row for version_id, row in before.versions.items()
+        ):
+            return False
+        try:
+            for version_id in self._openable:
+                self._admit(_as_if_enabled(versions[version_id]))
+            return all(self._admitted_to(key) == row for key, row in self._writable.items())
+        except (EnvelopeError, ImproperlyConfigured):
+            return False
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
         """Return the key that opens data keys, also under a version that is disabled.
@@ -93,60 +139,63 @@ class Transfer:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the values may not be opened.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        key = self._admitted.get(derivation)
-        if key is None:
-            row = self._table.version(derivation[1 : layout.HEADER_BYTES])
-            self._admit(_as_if_enabled(row.state))
-            key = self._admitted[derivation] = self._unwrapping_key(row, derivation)
+        version_id, kept = derivation[1 : layout.HEADER_BYTES], self._derived
+        key = kept.unwrapping.get(derivation)
+        if key is not None and version_id in self._openable:
+            return key
+        with self._noting_refusals():
+            row = self._table.version(version_id)
+            self._admit(_as_if_enabled(row))
+            key = key or materials.derived(row, derivation[layout.HEADER_BYTES :])
+        kept.keep_unwrapping_key(derivation, key)
+        self._openable.add(version_id)
         return key
 
-    def _unwrapping_key(self, row: rows.KeyRow, derivation: bytes) -> AESGCM:
-        """Derive a key, or find one that an earlier batch has derived."""
-        key = self._derived.get(derivation)
-        if key is None:
-            key = materials.derived(row, derivation[layout.HEADER_BYTES :])
-            if len(self._derived) >= UNWRAPPING_KEYS:
-                self._derived.pop(next(iter(self._derived)))
-            self._derived[derivation] = key
-        return key
-
-    def wrapping_key(
-        self, key: UUID | str, managed_by: str | None = None, *, values: int = 1
-    ) -> WrappingKey:
+    def wrapping_key(self, key: Named, *, values: int = 1) -> WrappingKey:
         """Return what wraps data keys under a master key's current version, until `begin` says so.
 
         Args:
             key: the master key's id, or the alias by which a field names it.
-            managed_by: who manages the key, by the declaration of the field; None is any.
             values: how many it is to wrap, at most `WRAPS_PER_PREFIX`.
 
         Raises:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        row = self._writable.get(key)
-        if row is None:
-            row = self._writable[key] = self._admitted_version(key, managed_by)
-        version_id = row.state.version_id
-        known, wrapped = self._wrapping.get(key, (None, 0))
-        is_other = known is None or known.header[1:] != version_id
-        if known is None or is_other or wrapped + values > WRAPS_PER_PREFIX:
-            prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
-            aead = materials.derived(row, prefix)
-            known, wrapped = WrappingKey(layout.header(version_id), prefix, aead), 0
-        self._wrapping[key] = known, wrapped + values
-        self._wrapped_under.add(version_id)
+        with self._noting_refusals():
+            row = self._writable.get(key) or self._admitted_to(key)
+            header = layout.header(row.state.version_id)
+            kept = self._derived.wrapping
+            known, wrapped = kept.get(key, (None, 0))
+            if known is None or known.header != header or wrapped + values > WRAPS_PER_PREFIX:
+                prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
+                known, wrapped = WrappingKey(header, prefix, materials.derived(row, prefix)), 0
+        self._writable[key] = row
+        kept[key] = known, wrapped + values
         return known
 
-    def _admitted_version(self, key: UUID | str, managed_by: str | None) -> rows.KeyRow:
+    def _admitted_to(self, key: Named) -> rows.KeyRow:
         """Return the current version of a master key, if values may be written under it."""
         row = self._table.current_version(key)
-        self._admit(row.state)
+        self._admit(row)
         if isinstance(key, str):
-            policy = self._table.policy(row.state.key_id)
-            check_serves_fields(policy, row.state.alias, managed_by)
+            check_serves_fields(row.policy, row.state.alias, self._managed_by)
         refuse_uncommitted(row.state, self._using)
         return row
+
+    def _admit(self, row: rows.KeyRow) -> None:
+        version = row.state
+        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
+        authorization.admit(attempt, row.policy, self._table.facts, configuration().database)
+        check_state(MOVE_VALUE.action, version)
+
+    @contextmanager
+    def _noting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._has_refused = True
+            raise
 
     def may_still_write(self, since: float) -> bool:
         """Return whether what was wrapped in this batch may be committed.
@@ -160,10 +209,9 @@ class Transfer:
         """
         if monotonic() < self._write_until:
             return True
-        now = monotonic()
-        seconds = _seconds_to_write()
-        as_of = now if table_of_transaction() is None else since
-        wanted = self._wrapped_under
+        now, seconds = monotonic(), _seconds_to_write()
+        as_of = now if cache.table_of_transaction() is None else since
+        wanted = {row.state.version_id for row in self._writable.values()}
         try:
             found = rows.matching(Q(version_id__in=wanted))
             for row in found:
@@ -185,20 +233,19 @@ class Transfer:
 
     def count(self, opened_under: Mapping[bytes, int]) -> None:
         """Count the values that were opened under each version."""
-        for version_id, values in opened_under.items():
-            count_many(version_id, MOVE_VALUE, values)
-
-    def _admit(self, version: KeyVersionState) -> None:
-        attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
-        table = self._table
-        policy = table.policy(version.key_id)
-        authorization.admit(attempt, policy, table.facts, configuration().database)
-        check_state(MOVE_VALUE.action, version)
+        count_many(opened_under, MOVE_VALUE)
 
 
-def _as_if_enabled(version: KeyVersionState) -> KeyVersionState:
-    is_disabled = version.state == KeyState.DISABLED
-    return replace(version, state=KeyState.ENABLED) if is_disabled else version
+def _as_if_enabled(row: rows.KeyRow) -> rows.KeyRow:
+    is_disabled = row.state.state == KeyState.DISABLED
+    return row._replace(state=replace(row.state, state=KeyState.ENABLED)) if is_disabled else row
+
+
+def _chunks(wanted: Collection[_Item], known: Container[object]) -> Iterator[list[_Item]]:
+    """Cut what is wanted and not known into what a query names at most."""
+    missing = [each for each in wanted if each not in known]
+    for start in range(0, len(missing), KEYS_IN_A_QUERY):
+        yield missing[start : start + KEYS_IN_A_QUERY]
 
 
 def _seconds_to_write() -> float:
@@ -211,12 +258,3 @@ def _seconds_to_write() -> float:
         return 0.9 * cache_seconds()
     except MasterKeyUnusable:  # the next read of keys raises it
         return 0
-
-
-def _changed() -> None:
-    global _last_change
-    _last_change = object()
-
-
-key_changes.on_change(_changed)
-key_changes.on_users_change(_changed)

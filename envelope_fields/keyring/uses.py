@@ -5,7 +5,7 @@ still needs what is under it.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from threading import Lock, local
@@ -119,10 +119,15 @@ def counted(version_id: bytes, purpose: Purpose) -> Uses:
     return uses
 
 
-def count_many(version_id: bytes, purpose: Purpose, uses: int) -> None:
-    """Count several uses of a key version at once."""
+def count_many(used: Mapping[bytes, int], purpose: Purpose) -> None:
+    """Count several uses of each of some key versions at once."""
+    now = monotonic()
     with _lock:
-        _many.setdefault((version_id, purpose), UseCount()).add(uses, monotonic())
+        for version_id, times in used.items():
+            known = _many.get((version_id, purpose))
+            if known is None:
+                known = _many[version_id, purpose] = UseCount()
+            known.times, known.at = known.times + times, now
 
 
 def refused(version_id: bytes, purpose: Purpose) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Self
 from django.core.management import CommandError
 from django.db import connections
 
+from envelope_fields.jobs import representation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
-from envelope_fields.rotation import Forecast, failures, find_run, pause, progress, representation
+from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
 from envelope_fields.rotation.scope import PlainValues
 
 SECONDS_BETWEEN_LOOKS = 0.25

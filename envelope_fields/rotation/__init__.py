@@ -2,13 +2,13 @@
 
 A run has a `scope`: its kind, the versions of its keys, and columns. `runs` forecasts it and starts
 it; what is done with the values are jobs (`jobs`): `rewrap`, `re_encrypt`, and `verification`,
-which reads them all. `representation` is what is said of a run.
+which reads them all.
 """
 
 from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
 from envelope_fields.census.columns import NoSuchField
 from envelope_fields.jobs.job import Limits
-from envelope_fields.jobs.progress import FieldProgress, Progress, failures, progress
+from envelope_fields.jobs.representation import FieldProgress, Progress, failures, progress
 from envelope_fields.jobs.runs import (
     NoSuchRun,
     RotationUnderWay,

@@ -8,9 +8,8 @@ field's `key=` says, asked as for a write.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 from django.db import connections
 from django.db.models import Field, Model, QuerySet
@@ -40,23 +39,26 @@ class ReEncrypt(Job):
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
         self._contexts: tuple[bytes, ...] = field.contexts
-        self._transfer = Transfer(column.database, field.field_path)
+        self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
         self._statements = statements(column)
         self._aliases = RowAliases(column)
-        self._managed_by = managed_by(field.key)
         self._about_one_key = about_one_key
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
-        self._transfer.begin()
-        outcome, usable = Outcome(), self._under_usable_keys(stored)
-        alias_of = self._aliases.of([value.key for value in stored])
+        outcome, transfer = Outcome(), self._transfer
+        transfer.begin({value.version_id for value in stored})
+        if self._about_one_key:
+            transfer.check_key(stored[0].version_id)  # all would fail alike
+        aliases = self._aliases.of([value.key for value in stored])
+        transfer.prepare({alias for alias in aliases.values() if isinstance(alias, str)})
         to_move = []
         for value in stored:
             try:
-                usable(value)
-                to = self._transfer.wrapping_key(alias_of(value.key), self._managed_by)
+                if not self._about_one_key:
+                    transfer.check_key(value.version_id)
+                to = transfer.wrapping_key(_alias(aliases[value.key]))
             except Exception as error:  # a key= of the project may raise anything
-                if self._stops(error) or not (self._aliases.differ or not self._about_one_key):
+                if self._stops(error) or (self._about_one_key and not self._aliases.differ):
                     raise
                 outcome.fail(value, error)
                 continue
@@ -69,14 +71,6 @@ class ReEncrypt(Job):
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
-
-    def _under_usable_keys(self, stored: Sequence[Stored]) -> Callable[[Stored], None]:
-        """Return what raises if the master key of a value is not enabled."""
-        if self._about_one_key:
-            self._transfer.check_key(stored[0].version_id)  # all would fail alike
-            return lambda value: None
-        self._transfer.prepare({value.version_id for value in stored})
-        return lambda value: self._transfer.check_key(value.version_id)
 
     def _stops(self, error: Exception) -> bool:
         return stops(error, about_one_key=self._about_one_key)
@@ -130,23 +124,29 @@ class RowAliases:
         self._keys = column.model._meta.pk_fields
         self.differ = callable(self._key)
 
-    def of(self, keys: Sequence[Key]) -> Callable[[Key], str]:
-        """Return what tells the alias for one of these primary keys.
+    def of(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
+        """Return the alias for each of some primary keys, or why it could not be asked for.
 
-        It raises `RowNotLoaded`, `TypeError`, or what `key=` raises.
+        That is `RowNotLoaded`, `TypeError`, or what `key=` raises.
         """
         if not callable(self._key):
-            alias = DEFAULT_ALIAS if self._key is None else self._key
-            return lambda key: alias
+            return dict.fromkeys(keys, DEFAULT_ALIAS if self._key is None else self._key)
         relation = self._column.relation
         if relation.schema is None or relation.is_visible:
-            return partial(self._alias_of, self._rows(keys))
+            return self._asked(keys)
         # In the schema, since what the callable asks is there, too. All are asked at once, so
         # that no other query goes there.
         with database(self._column.database).within(relation.schema):
-            ask = partial(self._alias_of, self._rows(keys))
-            answers = {key: _answer(ask, key) for key in keys}
-        return lambda key: answers[key]()
+            return self._asked(keys)
+
+    def _asked(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
+        rows, found = self._rows(keys), dict[Key, str | Exception]()
+        for key in keys:
+            try:
+                found[key] = self._alias_of(rows, key)
+            except Exception as error:  # a key= of the project may raise anything
+                found[key] = error
+        return found
 
     def _alias_of(self, rows: dict[Key, Model], key: Key) -> str:
         row = rows.get(self._as_loaded(key))
@@ -185,14 +185,7 @@ class RowAliases:
         return item
 
 
-def _answer(ask: Callable[[Key], str], key: Key) -> Callable[[], str]:
-    """Return what gives the answer about a key, or raises it, later."""
-    try:
-        alias = ask(key)
-    except Exception as error:  # a key= of the project may raise anything
-        return partial(_raise, error)
-    return lambda: alias
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
+def _alias(found: str | Exception) -> str:
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -12,6 +12,7 @@ from django.utils import timezone
 from envelope_fields import keyring, rotation
 from envelope_fields.admin.counts import duration_text
 from envelope_fields.admin.runs import FAILURES_SHOWN
+from envelope_fields.grants import grant
 from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import (
@@ -475,6 +476,19 @@ class TestPage:
         assert (told["state"], told["is_over"], told["operations"]) == ("completed", True, [])
         assert told["bar"] == {"value": 10, "max": 10}
         assert told["texts"]["remaining"] == "–"
+
+    def test_one_about_several_keys(self, client, user, key):
+        other = create_master_key("another")
+        grant(other, user, list(Action))
+        run = rotation.run([key, other])
+        page = client.get(run_url(run)).text
+        assert "rewrap of 2 keys" in page
+        for each, values in ((key, 10), (other, 0)):
+            link = f'<a href="{page_of(each)}">{each.alias}</a>'
+            assert f'{link}</th><td class="number">{values}</td>' in page
+            assert "complete_rotation" in client.get(page_of(each)).text
+        assert "2 keys" in client.get(LIST).text
+        assert run_url(run) in client.get(LIST, {"q": "another"}).text
 
     def test_before_it_is_counted(self, client, key):
         run = rotation.start(key)

@@ -6,11 +6,14 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.sites import all_sites
+from django.db import models
 from django.db.models import F
 from django.db.models.functions import Lower
+from django.test.utils import isolate_apps
 
 from envelope_fields.checks.views import check_admin
 from envelope_fields.fields.admin import EncryptedAdminMixin
+from tests.fields.family import FAMILY, encrypted
 from tests.models import Birth, Child, Note
 
 pytestmark = pytest.mark.any_database
@@ -110,6 +113,27 @@ def test_a_date_hierarchy_of_encrypted_dates(site):
     """Django takes the field for one of dates, as it is to forms."""
     messages = reported(site, Birth, date_hierarchy="day")
     assert [message.id for message in messages] == ["envelope_fields.E043"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@isolate_apps("tests")
+def test_fields_of_every_type(site, name):
+    first, *_ = FAMILY[name][1]
+
+    class Thing(models.Model):
+        value = encrypted(name)
+        chosen = encrypted(name, choices=[(first, "first")])
+
+        class Meta:
+            app_label = "tests"
+
+    names = ["value", "chosen"]
+    options = {"search_fields": names, "list_filter": names, "ordering": names}
+    if name in ("Date", "DateTime"):
+        options["date_hierarchy"] = "value"
+    found = [message.id for message in reported(site, Thing, **options)]
+    expected = ["E040", "E041", "E042"] * 2 + ["E043"] * ("date_hierarchy" in options)
+    assert sorted(found) == sorted(f"envelope_fields.{each}" for each in expected)
 
 
 def test_relations_are_followed_forwards(site):

@@ -13,7 +13,7 @@ from envelope_fields.audit import triggers
 from envelope_fields.checks import keys
 from envelope_fields.checks.keys import check_aliases, check_stored_versions, check_triggers
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.keyring import materials
+from envelope_fields.keyring import materials, renewal
 from envelope_fields.lifecycle import adopt, create_master_key, disable, rotate_master_key
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 from tests.checks.test_settings import broken, entry
@@ -132,13 +132,13 @@ class TestStoredVersions:
 
     def test_the_material_is_wiped(self, monkeypatch):
         unwrapped = []
-        unwrap = materials._unwrap
+        unwrap = renewal.unwrap
 
         def kept(row):
             unwrapped.append(unwrap(row))
             return unwrapped[-1]
 
-        monkeypatch.setattr(materials, "_unwrap", kept)
+        monkeypatch.setattr(renewal, "unwrap", kept)
         check_stored_versions(KEYS)
         assert unwrapped == [bytearray(32)]
 

@@ -65,6 +65,21 @@ class Page:
         return found["detail"] if found and found["mark"] == "continues" else ""
 
     @property
+    def tables(self) -> dict[str, list[list[str]]]:
+        """The rows of its tables, as Markdown; a table goes by its first heading."""
+        tables: list[list[list[str]]] = []
+        previous = ""
+        for token in self.tokens:
+            if token.type == "table_open":
+                tables.append([])
+            elif token.type == "tr_open":
+                tables[-1].append([])
+            elif previous in ("th_open", "td_open"):
+                tables[-1][-1].append(token.content)
+            previous = token.type
+        return {rows[0][0]: rows[1:] for rows in tables}
+
+    @property
     def links(self) -> Iterator[str]:
         for token in self.tokens:
             for inline in token.children or ():

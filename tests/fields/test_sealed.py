@@ -632,6 +632,13 @@ class TestSaving:
         (made,) = Note.objects.bulk_create([found])
         assert Note.objects.get(pk=made.pk).text == VALUE
 
+    def test_bulk_update_of_what_was_deferred_leaves_it_with_the_object(self, note):
+        found = EncryptedQuerySet(Note).defer("text").get()
+        EncryptedQuerySet(Note).bulk_update([found], ["text"])
+        assert found.text == VALUE
+        found.save()
+        assert Note.objects.get().text == VALUE
+
     @pytest.mark.django_db(databases=["default", "other"])
     def test_another_database_encrypts_anew(self, note):
         found = Note.objects.get()

@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
@@ -15,14 +15,17 @@ from envelope_fields.exceptions import (
     DecryptionFailed,
     EnvelopeError,
     MasterKeyUnusable,
+    OpeningNeedsThread,
     RootKeyRefused,
     RootKeyUnavailable,
     WrappedKeyAltered,
 )
 from envelope_fields.keyring import age, materials, rows, table
-from envelope_fields.lifecycle import create_master_key, find_master_key
+from envelope_fields.lifecycle import create_master_key, find_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
+from tests.keyring.clock import Clock
+from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note
 from tests.settings import ROOT_KEY
 from tests.waiting import until
@@ -32,55 +35,22 @@ MAX_AGE, GRACE = 3600, 86_400
 VALUE = "seen by two"
 
 
-class Service(LocalRootKey):
-    """A root key that fails as it is told to, and notes what it is asked."""
-
-    error = None
-    asked = []
-    refreshed = 0
-    gate = None
-
-    def unwrap(self, wrapped, context):
-        self.asked.append(context.version_id)
-        if self.gate is not None:
-            self.gate.wait(30)
-        if self.error is not None:
-            raise self.error
-        return super().unwrap(wrapped, context)
-
-    def refresh(self):
-        Service.refreshed += 1
-
-
-def entry(**lifetime):
-    backend = {"BACKEND": f"{__name__}.Service", "OPTIONS": {"key": ROOT_KEY}}
-    return {**backend, **lifetime}
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    """Move the clocks that the age of material goes by, and that of tables."""
-    start = age.moment()
-    moved = {"monotonic": 0, "boot": 0, "wall": 0}
-
-    def now():
-        return age.Moment(*(getattr(start, name) + by for name, by in moved.items()))
+    """Move the clocks that the age of material goes by."""
+    moved = Clock(monkeypatch)
 
     def move(seconds, *clocks):
-        for name in clocks or moved:
-            moved[name] += seconds
+        moved.move(seconds, *clocks)
         keyring.forget()  # the time of tables, which is shorter, is over, too
 
-    monkeypatch.setattr(age, "moment", now)
-    monkeypatch.setattr(materials, "moment", now)
     return move
 
 
 @pytest.fixture(autouse=True)
 def _service(settings, monkeypatch):
     settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": entry()}, "KEY_CACHE_SECONDS": 60}
-    for name, value in (("error", None), ("asked", []), ("refreshed", 0), ("gate", None)):
-        monkeypatch.setattr(Service, name, value)
+    begin(monkeypatch)
     keyring.evict()
 
 
@@ -93,13 +63,6 @@ def note(_service):
 
 def read(note):
     return Note.objects.get(pk=note.pk).text
-
-
-def asked():
-    """Return how often the root key was asked since the last call."""
-    times = len(Service.asked)
-    Service.asked.clear()
-    return times
 
 
 class TestAge:
@@ -179,6 +142,7 @@ class TestAnswers:
             RootKeyUnavailable("away"),
             WrappedKeyAltered("not mine"),
             ValueError("the variable is gone"),
+            KeyError("a client library's mistake"),
         ],
         ids=lambda error: type(error).__name__,
     )
@@ -187,15 +151,26 @@ class TestAnswers:
         clock(MAX_AGE)
         assert read(note) == VALUE
         assert "is used although it is 3600 s old" in caplog.text
+        assert "client library's mistake" not in caplog.text, "it may say anything"
         clock(GRACE - 1)
         assert read(note) == VALUE
         clock(1)
-        with pytest.raises((EnvelopeError, ImproperlyConfigured)):
+        with pytest.raises((EnvelopeError, ImproperlyConfigured, KeyError)):
             read(note)
         assert not materials._plaintext
         monkeypatch.setattr(Service, "error", None)
         clock(age.LONGEST_PAUSE_SECONDS)
         assert read(note) == VALUE, "it heals by itself"
+
+    def test_what_nobody_uses_is_wiped_when_its_time_is_over(self, note, clock):
+        row = rows.current_version("default")
+        materials.opened(row)
+        material = materials._plaintext[row.context]
+        clock(MAX_AGE + GRACE)
+        assert any(material)
+        table.table_now()
+        assert not any(material)
+        assert row.context not in materials._plaintext
 
     def test_it_is_asked_again_after_a_pause(self, note, clock, monkeypatch):
         monkeypatch.setattr(Service, "error", RootKeyUnavailable("away"))
@@ -227,6 +202,7 @@ class TestAnswers:
         with pytest.raises(RootKeyRefused), transaction.atomic():
             Note.objects.create(text="x", data=None)
         monkeypatch.setattr(Service, "error", None)
+        clock(age.FIRST_PAUSE_SECONDS)
         assert read(note) == VALUE
         assert loaded.text == VALUE
 
@@ -334,6 +310,36 @@ class TestMeanwhile:
         assert asked() == 0
         assert materials.used(row, len) == 32
         assert asked() == 1
+
+    def test_an_event_loop_without_material_asks_nothing(self, monkeypatch):
+        row = rows.current_version("default")
+        keyring.evict()
+        asked()
+
+        async def use():
+            return materials.used(row, len)
+
+        with pytest.raises(OpeningNeedsThread, match="do it in a thread"):
+            asyncio.run(use())
+        assert asked() == 0
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        assert asyncio.run(use()) == 32
+
+    @pytest.mark.django_db(transaction=True)
+    def test_no_transaction_asks_for_the_key_of_the_trail(self, clock, monkeypatch):
+        """Not at its greatest age either: an operation asks before its transaction begins."""
+        update_master_key("default", description="recorded")
+        clock(MAX_AGE)
+        within = []
+        unwrap = Service.unwrap
+
+        def noting(self, wrapped, context):
+            within.append(connection.in_atomic_block)
+            return unwrap(self, wrapped, context)
+
+        monkeypatch.setattr(Service, "unwrap", noting)
+        update_master_key("default", description="recorded again")
+        assert within == [False]
 
     def test_one_without_material_fails_at_once_until_a_pause_is_over(self, clock, monkeypatch):
         row = rows.current_version("default")

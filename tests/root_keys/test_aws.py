@@ -17,6 +17,7 @@ pytest.importorskip("moto", reason="moto is in the environment of `make root-key
 import boto3
 from botocore.credentials import RefreshableCredentials
 
+from envelope_fields import keyring
 from envelope_fields.conf.backends import load
 from envelope_fields.exceptions import (
     EnvelopeError,
@@ -25,10 +26,13 @@ from envelope_fields.exceptions import (
     WrappedKeyAltered,
 )
 from envelope_fields.keyring import wrapping
+from envelope_fields.lifecycle import rewrap_master_keys
+from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys import MayNotUnwrap, RootKey
 from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
 from tests.docs.pages import ROOT, Page
+from tests.models import Note
 from tests.root_keys.aws_service import (
     ACCESS_KEY,
     IDENTITY,
@@ -323,6 +327,7 @@ class TestErrors:
             ("InvalidClientTokenId", CredentialsUnavailable),
             ("SignatureDoesNotMatch", CredentialsUnavailable),
             ("InvalidSignatureException", CredentialsUnavailable),
+            ("RequestExpired", CredentialsUnavailable),
             ("DisabledException", RootKeyRefused),
             ("KMSInvalidStateException", RootKeyRefused),
             ("NotFoundException", RootKeyRefused),
@@ -520,9 +525,10 @@ def _policies():
 class TestWrappingAlone:
     """An identity that may encrypt makes versions, which another one opens."""
 
-    def test_it(self, service, settings):
+    def test_it(self, made, service, settings):
         settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"kms": service.entry()}}
         with service.policy(allow("kms:Encrypt")):
+            assert made().current_wrapping_key_id() is None, "only Decrypt says it"
             made = wrapping.wrap("kms", material(), CONTEXT)
             assert not made.is_opened
             assert made.wrapping_key_id == service.key_arn
@@ -539,6 +545,21 @@ def key_arn(service):
     key_arn = service.new_key(MultiRegion=True)
     service.admin.replicate_key(KeyId=id_of(key_arn), ReplicaRegion=OTHER_REGION)
     return key_arn
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_master_keys_move_there_and_back(service, settings):
+    note = Note.objects.create(text="kept", data=None)
+    local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": local, "kms": service.entry()}}
+    for name in ("kms", "default"):
+        done = rewrap_master_keys(name)
+        assert not done.refused
+        version = MasterKeyVersion.objects.get(master_key__alias="default")
+        assert version.root_key == name
+        assert version.wrapping_key_id.startswith(f"{service.key_arn}#") is (name == "kms")
+        keyring.evict()
+        assert Note.objects.get(pk=note.pk).text == "kept"
 
 
 class TestFallbackRegions:
@@ -694,6 +715,11 @@ class TestRoles:
             root_key.check()
         service.strict.roles[ROLE] = IDENTITY
         assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
+
+    def test_without_credentials_to_assume_it_with(self, made, monkeypatch):
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        with pytest.raises(CredentialsUnavailable, match="NoCredentialsError"):
+            wrap(made(role_arn=ROLE))
 
     def test_of_a_session(self, made, asked):
         root_key = made(role_arn=ROLE, session=f"{__name__}.a_session")
@@ -917,6 +943,7 @@ class TestGarbage:
             http(302, b"", "Location: http://127.0.0.1/"),
             http(307, b"", "Location: http://127.0.0.1/"),
             http(400, b'{"__type": 5}'),
+            http(400, b'{"__type": "DryRunOperationException"}'),
             http(400, b'{"__type": "not a code"}'),
             http(400, HTML),
             http(401, HTML),

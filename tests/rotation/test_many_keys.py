@@ -7,14 +7,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields import rotation
+from envelope_fields import audit, rotation
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.grants import grant, revoke
+from envelope_fields.jobs.representation import run_content, run_title
 from envelope_fields.jobs.runs import keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits, RotationUnderWay
-from envelope_fields.rotation.representation import run_content
 from tests.models import Note, Renamed, TenantNote
 from tests.rotation import interrupted, left, numbers_of, put
 from tests.stored import stored, version_of
@@ -78,7 +78,7 @@ def test_more_keys_than_a_query_names(monkeypatch):
     monkeypatch.setattr("envelope_fields.census.versions.KEYS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.jobs.statements.LABELS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.keyring.table.VERSIONS_AT_ONCE", 2)
+    monkeypatch.setattr("envelope_fields.keyring.transfer.KEYS_IN_A_QUERY", 2)
     monkeypatch.setattr("envelope_fields.lifecycle.context.KEYS_IN_A_QUERY", 2)
     keys = tenants(5)
     run = rotation.run(keys, limits=Limits(batch_size=4))
@@ -118,18 +118,21 @@ def test_a_key_that_is_not_there():
         rotation.start([first, second], versions=[7])
 
 
-def test_the_trail_names_the_keys():
+def test_the_trail_has_an_event_for_each_key():
     keys = tenants(2)
     run = rotation.start(keys)
     rotation.pause(run)
     rotation.run(run)
     events = AuditEvent.objects.filter(action__contains="rotation").order_by("number")
-    assert [event.action for event in events] == [
-        "start_rotation", "pause_rotation", "resume_rotation", "complete_rotation",
-    ]  # fmt: skip
-    for event in events:
-        assert event.after["keys"] == [str(key.pk) for key in keys_of(run)]
+    acts = ["start_rotation", "pause_rotation", "resume_rotation", "complete_rotation"]
+    assert {event.key_id for event in events} == {key.pk for key in keys_of(run)}
+    for key in keys:
+        of_key = [event for event in events if event.key_id == key.pk]
+        assert [event.action for event in of_key] == acts
+        assert {event.key_alias for event in of_key} == {key.alias}
+        assert {event.after["run"] for event in of_key} == {str(run.pk)}
     assert events.last().after["moved"] == 6
+    assert audit.verify().problems == []
 
 
 class TestKeysThatCannotBeUsed:
@@ -212,6 +215,12 @@ class TestWhatIsSaid:
             ("tenant-0", 3, 0), ("tenant-1", 3, 0),
         ]  # fmt: skip
         assert "keys" not in run_content(rotation.run(keys[0]))
+
+    def test_titles(self):
+        first, second, third = tenants(3)
+        assert run_title(rotation.start(first)) == "tenant-0"
+        assert run_title(rotation.start([second, third])) == "2 keys"
+        assert run_title(RotationRun.objects.create(actor_type="application")) == "all keys"
 
     def test_who_sees_which_runs(self):
         first, second, third = tenants(3)

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from envelope_fields.census.columns import ENVELOPE, Column
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.job import Change, Key, Stored
+from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
@@ -126,7 +126,7 @@ class Statements(ABC):
         if version_ids is None or len(version_ids) <= LABELS_IN_A_QUERY:
             return stored
         wanted = frozenset(version_ids)
-        return [value for value in stored if value.version_id in wanted]
+        return [value for value in stored if value.head[VERSION_ID] in wanted]
 
     def values(self, keys: Sequence[Key]) -> dict[Key, Any]:
         """Return the whole values of some rows, as they are stored.
@@ -145,10 +145,10 @@ class Statements(ABC):
         """Return the condition on a value `{}` that its label is one of some versions'."""
         if version_ids is None:
             return "", []
-        start = self.codec.label_at.start + 1
-        labels, length = list(map(self.codec.label, version_ids)), self.codec.label_bytes
-        if len(labels) > LABELS_IN_A_QUERY:
-            labels, length = [self.codec.marker], len(self.codec.marker)
+        codec, start = self.codec, self.codec.label_at.start + 1
+        labels, length = [codec.marker], len(codec.marker)
+        if len(version_ids) <= LABELS_IN_A_QUERY:
+            labels, length = list(map(codec.label, version_ids)), codec.label_bytes
         return f"substr({{}}, {start}, {length}) IN ({marks(labels)})", labels
 
     def _heads_sql(self, where: str, labelled: str, rows: int) -> str:

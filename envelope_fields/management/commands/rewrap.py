@@ -1,6 +1,7 @@
 """`manage.py rewrap`: moves stored values to the current versions of their keys."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -8,13 +9,14 @@ from django.core.management import CommandError, CommandParser
 from django.db import connections
 
 from envelope_fields import rotation
+from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, keys_of
 from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand, run_id, terminal
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
-from envelope_fields.rotation import Limits, representation, runs, scope
+from envelope_fields.rotation import Limits, runs, scope
 from envelope_fields.rotation.scope import PlainValues, plain_values
 
 LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
@@ -70,7 +72,7 @@ class Command(EnvelopeCommand):
         plain, workers = self._plain(), self._options["workers"]
         if self._options["json"]:
             content = [
-                representation.forecast_content(key, each)
+                {"key": representation.key_content(key), **asdict(each)}
                 for key, forecasts in found.items()
                 for each in forecasts
             ]
@@ -185,5 +187,5 @@ class Command(EnvelopeCommand):
 
 def _plain_content(found: list[PlainValues]) -> list[dict[str, Any]]:
     """Return what follows the runs; nothing where every value is an envelope."""
-    listed = list(map(representation.plain_values_content, found))
+    listed = list(map(asdict, found))
     return [{"not_envelopes": listed}] if listed else []

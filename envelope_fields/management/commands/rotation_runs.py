@@ -7,11 +7,11 @@ from django.core.management import CommandParser
 from django.utils import timezone
 
 from envelope_fields import rotation
+from envelope_fields.jobs.representation import run_content, run_title
 from envelope_fields.jobs.runs import active_runs, all_runs
 from envelope_fields.management import EnvelopeCommand, run_id
 from envelope_fields.management.terminal import duration
 from envelope_fields.models import RotationRun, RotationState
-from envelope_fields.rotation.representation import run_content, run_title
 
 _SILENT = timedelta(minutes=2)  # a batch takes seconds
 _ACTS = {"pause": rotation.pause, "resume": rotation.resume, "cancel": rotation.cancel}

@@ -36,6 +36,7 @@ OUR_CREDENTIALS: Final = frozenset(
         "InvalidClientTokenId",
         "InvalidSignature",
         "MissingAuthenticationToken",
+        "RequestExpired",
         "SignatureDoesNotMatch",
         "UnrecognizedClient",
     }

@@ -188,7 +188,7 @@ class AwsKmsRootKey(RootKey):
                 client = self._clients.of(region)
                 answer = getattr(client, operation)(KeyId=self._key.in_region(region), **parameters)
         except Exception as error:
-            if code_of(error) == WOULD_SUCCEED:
+            if "DryRun" in parameters and code_of(error) == WOULD_SUCCEED:
                 return client, {}
             return client, sorted_error(error, self._where(region))
         if answer.get(_ANSWERS[operation]) and self._key.is_answered_by(

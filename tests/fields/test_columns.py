@@ -11,11 +11,13 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     FilteredRelation,
+    Lookup,
     Max,
     OuterRef,
     Q,
     Subquery,
     TextField,
+    Transform,
     Value,
     When,
     Window,
@@ -280,3 +282,24 @@ def test_the_error_says_what_to_do_and_shows_no_term():
         traceback = traceback.tb_next
     assert ours
     assert "aaaterm" not in "".join(ours)
+
+
+# What `get_lookup` and `get_transform` give can be held, and asked what it is.
+FIELD = Note._meta.get_field("text")
+
+
+@pytest.mark.parametrize("name", ["exact", "icontains", "in", "no_such_lookup"])
+def test_a_lookup_has_its_name(name):
+    found = FIELD.get_lookup(name)
+    assert issubclass(found, Lookup)
+    assert found.lookup_name == name
+    with pytest.raises(FieldError, match=rf"tests\.Note\.text is encrypted: the lookup `{name}`"):
+        found(FIELD.get_col("tests_note"), "a")
+
+
+def test_a_transform_has_its_name():
+    found = FIELD.get_transform("year")
+    assert issubclass(found, Transform)
+    assert found.lookup_name == "year"
+    with pytest.raises(FieldError, match=r"tests\.Note\.text is encrypted: `year`"):
+        found(FIELD.get_col("tests_note"))

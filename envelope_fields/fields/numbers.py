@@ -1,0 +1,82 @@
+"""Encrypted numbers, and true and false."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.backends.utils import format_number
+
+from envelope_fields.crypto import canonical
+from envelope_fields.fields.canonical import CanonicalMixin
+from envelope_fields.fields.types import Get, Set, Typed
+
+
+class _IntegerMixin(CanonicalMixin):
+    canonical: ClassVar = canonical.INTEGER
+
+
+class EncryptedIntegerField(Typed[Set, Get], _IntegerMixin, models.IntegerField):  # type: ignore[type-arg,misc]
+    """An `IntegerField` whose values are stored encrypted; 32 bits, as that validates."""
+
+
+class EncryptedSmallIntegerField(Typed[Set, Get], _IntegerMixin, models.SmallIntegerField):  # type: ignore[type-arg,misc]
+    """A `SmallIntegerField` whose values are stored encrypted; 16 bits, as that validates."""
+
+
+class EncryptedBigIntegerField(Typed[Set, Get], _IntegerMixin, models.BigIntegerField):  # type: ignore[type-arg,misc]
+    """A `BigIntegerField` whose values are stored encrypted; 64 bits, as that validates."""
+
+
+class EncryptedPositiveIntegerField(  # type: ignore[misc]
+    Typed[Set, Get],
+    _IntegerMixin,
+    models.PositiveIntegerField,  # type: ignore[type-arg]
+):
+    """A `PositiveIntegerField` whose values are stored encrypted."""
+
+
+class EncryptedPositiveSmallIntegerField(  # type: ignore[misc]
+    Typed[Set, Get],
+    _IntegerMixin,
+    models.PositiveSmallIntegerField,  # type: ignore[type-arg]
+):
+    """A `PositiveSmallIntegerField` whose values are stored encrypted."""
+
+
+class EncryptedPositiveBigIntegerField(  # type: ignore[misc]
+    Typed[Set, Get],
+    _IntegerMixin,
+    models.PositiveBigIntegerField,  # type: ignore[type-arg]
+):
+    """A `PositiveBigIntegerField` whose values are stored encrypted."""
+
+
+class EncryptedDecimalField(Typed[Set, Get], CanonicalMixin, models.DecimalField):  # type: ignore[type-arg,misc]
+    """A `DecimalField` whose values are stored encrypted, with their digits.
+
+    As in a column of numbers, a value is brought to `decimal_places`.
+    """
+
+    canonical: ClassVar = canonical.DECIMAL
+
+    def meant_by(self, value: Any) -> Decimal:
+        prepared = Decimal(super().meant_by(value))
+        places: int | None = self.decimal_places
+        if places is None or not prepared.is_finite():
+            return prepared
+        # The digits that Django gives a database.
+        return Decimal(str(format_number(prepared, self.max_digits, places)))
+
+
+class EncryptedFloatField(Typed[Set, Get], CanonicalMixin, models.FloatField):  # type: ignore[type-arg,misc]
+    """A `FloatField` whose values are stored encrypted, to the last bit."""
+
+    canonical: ClassVar = canonical.FLOAT
+
+
+class EncryptedBooleanField(Typed[Set, Get], CanonicalMixin, models.BooleanField):  # type: ignore[type-arg,misc]
+    """A `BooleanField` whose values are stored encrypted."""
+
+    canonical: ClassVar = canonical.BOOLEAN

@@ -1,0 +1,62 @@
+"""Encrypted dates, times and durations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from envelope_fields.crypto import canonical
+from envelope_fields.fields.canonical import CanonicalMixin
+from envelope_fields.fields.types import Get, Set, Typed
+
+
+class _NowMixin(CanonicalMixin):
+    """Knows `auto_now` and `auto_now_add`."""
+
+    auto_now: bool
+    auto_now_add: bool
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        if self.auto_now or (self.auto_now_add and add):
+            # What was not looked at would be left as it is. Django sets what it means by now.
+            setattr(model_instance, self.attname, None)
+        return super().pre_save(model_instance, add)
+
+
+class EncryptedDateField(Typed[Set, Get], _NowMixin, models.DateField):  # type: ignore[type-arg,misc]
+    """A `DateField` whose values are stored encrypted."""
+
+    canonical: ClassVar = canonical.DATE
+
+
+class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField):  # type: ignore[type-arg,misc]
+    """A `DateTimeField` whose values are stored encrypted, in UTC where `USE_TZ` is on."""
+
+    canonical: ClassVar = canonical.DATETIME
+
+    def from_plaintext(self, plaintext: bytes) -> datetime:
+        value: datetime = canonical.DATETIME.decode(plaintext)
+        if timezone.is_aware(value) == settings.USE_TZ:
+            return value
+        # It was written under the other setting.
+        change = timezone.make_aware if settings.USE_TZ else timezone.make_naive
+        return change(value, timezone.get_default_timezone())
+
+
+class EncryptedTimeField(Typed[Set, Get], _NowMixin, models.TimeField):  # type: ignore[type-arg,misc]
+    """A `TimeField` whose values are stored encrypted."""
+
+    canonical: ClassVar = canonical.TIME
+
+
+class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationField):  # type: ignore[type-arg,misc]
+    """A `DurationField` whose values are stored encrypted, in microseconds."""
+
+    canonical: ClassVar = canonical.DURATION
+
+    def meant_by(self, value: Any) -> Any:
+        return self.to_python(value)

@@ -1,0 +1,180 @@
+"""Canonical values, against vectors, a second implementation, and values that hypothesis draws."""
+
+import json
+import math
+import shutil
+import subprocess
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
+from ipaddress import ip_address
+from uuid import UUID
+
+import pytest
+from hypothesis import given, strategies as st
+
+from envelope_fields.crypto import canonical
+from tests.vectors import make_canonical_vectors as generator
+
+pytestmark = pytest.mark.any_django
+
+VECTORS = json.loads(generator.FILE.read_text(encoding="ascii"))
+READER = generator.FILE.with_name("canonical_values.mjs")
+TYPES = {
+    each.name: each
+    for each in (
+        canonical.TEXT, canonical.INTEGER, canonical.BOOLEAN, canonical.DECIMAL, canonical.FLOAT,
+        canonical.DATE, canonical.TIME, canonical.DATETIME, canonical.DURATION,
+        canonical.UUID_BYTES, canonical.ADDRESS, canonical.BINARY,
+    )
+}  # fmt: skip
+
+
+def named(name):
+    kind, _, of = name.partition(" of ")
+    return canonical.array(named(of)) if kind == "array" else TYPES[name]
+
+
+def from_json(name, value):
+    """Return the Python value of one that a vector writes in JSON."""
+    if value is None:
+        return None
+    if name.startswith("array of "):
+        return [from_json(name.removeprefix("array of "), each) for each in value]
+    readers = {
+        "integer": int,
+        "decimal": lambda given: Decimal(
+            given if isinstance(given, str) else decimal_parts(*given)
+        ),
+        "float": float,
+        "date": canonical.date.fromisoformat,
+        "time": time.fromisoformat,
+        "datetime": datetime.fromisoformat,
+        "duration": lambda given: timedelta(microseconds=int(given)),
+        "uuid": UUID,
+        "ip address": ip_address,
+        "binary": bytes.fromhex,
+    }
+    return readers.get(name, lambda given: given)(value)
+
+
+def decimal_parts(sign, digits, exponent):
+    return sign, tuple(map(int, digits)), exponent
+
+
+def same(one, other):
+    """Whether two values are the same, to the digit, the sign of a zero and the kind of a NaN."""
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, Decimal):
+        return one.as_tuple() == other.as_tuple()
+    if isinstance(one, float):
+        if math.isnan(one) or math.isnan(other):
+            return math.isnan(one) and math.isnan(other)
+        return one == other and math.copysign(1, one) == math.copysign(1, other)
+    return type(one) is type(other) and one == other
+
+
+def test_the_file_is_what_its_generator_makes():
+    assert generator.FILE.read_text(encoding="ascii") == generator.text()
+
+
+def name_of(vector):
+    return f"{vector['type']}-{vector['bytes']}"
+
+
+@pytest.mark.parametrize("vector", VECTORS["valid"], ids=name_of)
+def test_valid(vector):
+    kind, data = named(vector["type"]), bytes.fromhex(vector["bytes"])
+    value = from_json(vector["type"], vector["value"])
+    read = from_json(vector["type"], vector.get("read", vector["value"]))
+    assert kind.encode(value) == data
+    assert same(kind.decode(data), read)
+
+
+@pytest.mark.parametrize("vector", VECTORS["invalid"], ids=name_of)
+def test_invalid(vector):
+    data = bytes.fromhex(vector["bytes"])
+    with pytest.raises(ValueError, match="not the canonical bytes") as caught:
+        named(vector["type"]).decode(data)
+    shown = str(caught.value)
+    assert len(data) < 4 or data.decode("latin1") not in shown
+    assert caught.value.__context__ is None, "the errors below it show what they could not read"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_an_implementation_in_another_language_agrees():
+    done = subprocess.run(
+        ["node", READER], input=json.dumps(VECTORS), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+OFFSETS = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+DRAWN = {
+    "text": st.text(),
+    "integer": st.integers(),
+    "boolean": st.booleans(),
+    "decimal": st.decimals(allow_nan=False),
+    "float": st.floats(),
+    "date": st.dates(),
+    "time": st.times(),
+    "datetime": st.datetimes(),
+    "duration": st.timedeltas(),
+    "uuid": st.uuids(),
+    "ip address": st.ip_addresses(),
+    "binary": st.binary(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@given(data=st.data())
+def test_what_is_written_is_read(name, data):
+    value, other = data.draw(DRAWN[name]), data.draw(DRAWN[name])
+    written = named(name).encode(value)
+    assert same(named(name).decode(written), value)
+    assert (written == named(name).encode(other)) == same(value, other)
+
+
+@given(st.lists(st.none() | st.lists(st.none() | st.text())))
+def test_arrays_of_arrays(values):
+    kind = canonical.array(canonical.array(canonical.TEXT))
+    assert kind.decode(kind.encode(values)) == values
+
+
+@pytest.mark.parametrize("name", TYPES)
+@given(data=st.binary(max_size=40))
+def test_each_form_is_of_one_value(name, data):
+    kind = named(name)
+    try:
+        value = kind.decode(data)
+    except ValueError:
+        return
+    assert kind.encode(value) == data
+
+
+@given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1), timezones=OFFSETS))
+def test_a_moment_is_the_same_in_every_zone(moment):
+    written = canonical.DATETIME.encode(moment)
+    assert written == canonical.DATETIME.encode(moment.astimezone(UTC))
+    assert canonical.DATETIME.decode(written) == moment
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (canonical.TIME, time(12, tzinfo=UTC)),
+        (canonical.ADDRESS, "fe80::1%eth0"),
+        (canonical.ADDRESS, "localhost"),
+        (canonical.TEXT, "\ud800"),
+        (canonical.DATETIME, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+    ],
+)
+def test_what_has_no_form(kind, value):
+    with pytest.raises((ValueError, OverflowError)):
+        kind.encode(value)
+
+
+def test_null_and_the_empty_text_differ_in_parts():
+    parts = [canonical.nullable(value, canonical.TEXT) for value in (None, "", "\x00")]
+    assert parts == [b"\x00", b"\x01", b"\x01\x00"]

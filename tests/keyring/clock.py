@@ -1,0 +1,34 @@
+"""The clocks that keys go by, moved: those of material, and that of what is known of keys."""
+
+import sys
+import time
+
+from envelope_fields.keyring import age
+
+
+class Clock:
+    """Moves them for one test; the clocks of everything else go on as they are."""
+
+    def __init__(self, monkeypatch):
+        self._start = age.moment()
+        self._moved = {"monotonic": 0, "boot": 0, "wall": 0}
+        for name, module in list(sys.modules.items()):
+            if not name.startswith("envelope_fields.keyring"):
+                continue
+            if vars(module).get("moment") is age.moment and module is not age:
+                monkeypatch.setattr(module, "moment", self.moment)
+            if vars(module).get("monotonic") is time.monotonic:
+                monkeypatch.setattr(module, "monotonic", self.monotonic)
+        monkeypatch.setattr(age, "moment", self.moment)
+
+    def moment(self):
+        """Return now, as `age.moment` does; it stands still until it is moved."""
+        return age.Moment(*(getattr(self._start, name) + by for name, by in self._moved.items()))
+
+    def monotonic(self):
+        return self.moment().monotonic
+
+    def move(self, seconds, *clocks):
+        """Let time pass, by all clocks or by some of "monotonic", "boot", "wall"."""
+        for name in clocks or self._moved:
+            self._moved[name] += seconds
