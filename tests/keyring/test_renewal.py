@@ -110,13 +110,16 @@ class TestTimesAtTheirLimits:
             materials.opened(row)
         assert not materials._plaintext
 
-    def test_one_version_at_its_end_leaves_the_time_of_others_as_it_is(self, row, clock, settings):
+    def test_one_version_at_its_end_leaves_the_time_of_others_as_it_is(
+        self, row, clock, settings, monkeypatch
+    ):
         """An event loop opens what was loaded for half of that time at least."""
         second = rows.current_version(create_under("second").alias)
         settings.ENVELOPE_FIELDS = {
             "ROOT_KEYS": {"default": entry(), "second": entry(GRACE_SECONDS=0)}
         }
-        materials.opened(second)
+        for each in (row, second):
+            materials.opened(each)
         clock.move(MAX_AGE - 2)
         monkeypatch.setattr(Service, "error", RootKeyUnavailable("away"))
         note = Note.objects.create(text=VALUE, data=None)
