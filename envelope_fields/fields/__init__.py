@@ -2,6 +2,7 @@
 
 from envelope_fields.fields.any import encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.family import add_encrypted_classes
 from envelope_fields.fields.identifiers import (
     EncryptedBinaryField,
     EncryptedGenericIPAddressField,
@@ -61,6 +62,7 @@ __all__ = [
     "EncryptedTimeField",
     "EncryptedURLField",
     "EncryptedUUIDField",
+    "add_encrypted_classes",
     "encrypted",
     "open_values",
 ]
