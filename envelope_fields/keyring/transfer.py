@@ -23,7 +23,6 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import table_of_transaction
-from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
@@ -180,7 +179,7 @@ class Transfer:
         self._admit(row)
         if isinstance(key, str):
             check_serves_fields(row.policy, row.state.alias, self._managed_by)
-        refuse_uncommitted(row.state, self._using)
+        rows.refuse_uncommitted(row.state, self._using)
         return row
 
     def _admit(self, row: rows.KeyRow) -> None:
