@@ -73,10 +73,13 @@ class EncryptedAttribute(DeferredAttribute):
 
     def __set__(self, instance: Any, value: Any) -> None:
         data = instance.__dict__
-        if type(value) is not SealedValue or value.row is not MISSING:
+        if type(value) is SealedValue and value.row is MISSING:  # it is being loaded
+            try:  # noqa: SIM105 - without a call, since this is for every value
+                value.row = data[self.row_name]
+            except KeyError:
+                pass
+        else:
             value = self._assigned(instance, value)
-        elif self.row_name in data:  # it is being loaded
-            value.row = data[self.row_name]
         data[self._name] = value
 
     def _assigned(self, instance: Any, value: Any) -> Any:

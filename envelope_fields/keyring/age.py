@@ -16,6 +16,9 @@ from envelope_fields.crypto.buffers import KeyBuffer
 # at once.
 ASKED_WITHIN_SECONDS = 60
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# Longer than a client library takes for all its attempts. What has not come by then never comes:
+# whatever asked was interrupted between two steps.
+WAIT_SECONDS = 30
 
 
 class Moment(NamedTuple):
@@ -74,12 +77,12 @@ class Material(KeyBuffer):
         asked_at: from before the root key was asked.
     """
 
-    __slots__ = ("_due_at", "_is_renewed", "_pause", "asked_at", "root_key")
+    __slots__ = ("_due_at", "_pause", "_renewed_until", "asked_at", "root_key")
 
     root_key: str
     asked_at: Moment
     _due_at: float | None  # as an age
-    _is_renewed: bool
+    _renewed_until: float  # as `time.monotonic` tells the time
     _pause: Pause
 
     @classmethod
@@ -87,7 +90,7 @@ class Material(KeyBuffer):
         """Return material with the bytes of a buffer, which the caller wipes."""
         material = cls(buffer)
         material.root_key, material.asked_at = root_key, asked_at
-        material._due_at, material._is_renewed = None, False
+        material._due_at, material._renewed_until = None, 0.0
         material._pause = Pause()
         return material
 
@@ -100,30 +103,33 @@ class Material(KeyBuffer):
         settings = configuration().lifetime(self.root_key)
         return settings.max_age + settings.grace - self.asked_at.age_at(now)
 
-    def begin_renewal(self, *, share: float = 1) -> bool:
-        """Whether it is for the caller to ask the root key anew, and to `end_renewal` then.
-
-        Under a lock of the caller's, since one is to ask.
+    def is_due(self, share: float = 1) -> bool:
+        """Whether it is time to ask its root key anew.
 
         Args:
             share: of the greatest age, from when on it is due.
         """
-        if self._is_renewed or not self._is_due(share) or not self._pause.is_over():
+        age = self.asked_at.age()
+        if self._due_at is not None and age >= self._due_at:
+            return True
+        return age >= share * configuration().lifetime(self.root_key).max_age
+
+    def begin_renewal(self) -> bool:
+        """Whether it is for the caller to ask the root key anew, and to `end_renewal` then.
+
+        Under a lock of the caller's, since one is to ask.
+        """
+        now = moment().monotonic
+        if now < self._renewed_until or not self._pause.is_over():
             return False
-        self._is_renewed = True
+        self._renewed_until = now + WAIT_SECONDS
         return True
 
     def end_renewal(self, *, answered: bool) -> None:
         """Let the next caller ask, after a pause where the root key did not answer."""
         if not answered:
             self._pause.begin()
-        self._is_renewed = False
-
-    def _is_due(self, share: float) -> bool:
-        age = self.asked_at.age()
-        if self._due_at is not None and age >= self._due_at:
-            return True
-        return age >= share * configuration().lifetime(self.root_key).max_age
+        self._renewed_until = 0.0
 
     def ask_soon(self) -> None:
         """Have the root key asked anew within `ASKED_WITHIN_SECONDS`, at a time of its own."""

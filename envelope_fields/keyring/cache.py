@@ -100,7 +100,7 @@ class _OfThread(local):
 
 
 _own = _OfThread()
-_epoch = 0
+epoch = 0  # grows when keys, grants or users were changed by this process
 
 
 def table_of_transaction() -> Table | None:
@@ -110,19 +110,19 @@ def table_of_transaction() -> Table | None:
         ImproperlyConfigured: it sees what others have not committed, and may still take back.
     """
     connection = connections[configuration().database]
-    if _own.checked != (connection, _epoch):
+    if _own.checked != (connection, epoch):
         _check_isolation(connection)
-        _own.checked = connection, _epoch
+        _own.checked = connection, epoch
     if not connection.in_atomic_block:
         # Without autocommit, nothing tells one transaction from the next.
         has_autocommit = connection.autocommit or autocommits(connection)
         return None if has_autocommit else Table(seconds=0)
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
-    if _own.hooks is not hooks or _own.epoch != _epoch:
+    if _own.hooks is not hooks or _own.epoch != epoch:
         _end_table_of_transaction()
         _own.sees_the_past = database_of(connection).sees_the_past()
-        _own.hooks, _own.epoch = hooks, _epoch
+        _own.hooks, _own.epoch = hooks, epoch
     if not _own.sees_the_past:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
@@ -144,13 +144,13 @@ def _check_isolation(connection: BaseDatabaseWrapper) -> None:
 def holds(table: Table) -> bool:
     """Whether a table is that of this thread's transaction, as far as it is known."""
     hooks = connections[configuration().database].run_on_commit
-    return _own.table is table and _own.hooks is hooks and _own.epoch == _epoch
+    return _own.table is table and _own.hooks is hooks and _own.epoch == epoch
 
 
 def _forget_transactions() -> None:
     """Drop the tables of all threads."""
-    global _epoch
-    _epoch += 1
+    global epoch
+    epoch += 1
     _own.hooks = None
     _end_table_of_transaction()
 
@@ -178,14 +178,25 @@ def forget() -> None:
 
 def evict() -> None:
     """Drop everything, wiping the plaintext material: the next use asks the root key."""
-    forget()
-    materials.evict()
+    materials.evict()  # and what is known, too: see `_dropped`
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:
     # A test case with `available_apps` flushes the keys, and no other signal is sent.
     if setting in (SETTING, "INSTALLED_APPS"):
         evict()
+
+
+def _dropped(version_id: bytes | None) -> None:
+    """Drop what is known of a version, and what was derived from its material; None is all."""
+    if version_id is None:
+        forget()
+        return
+    with _lock:
+        tables = known.table, *known.previous
+    for table in tables:
+        table.forget_version(version_id)
+    _forget_transactions()
 
 
 def _users_changed() -> None:
@@ -198,7 +209,7 @@ def _users_changed() -> None:
 
 key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
-materials.on_drop(forget)
+materials.on_drop(_dropped)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
 
 

@@ -136,7 +136,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
         return None
     wanted, found = (header[1:], context, field_path), None
     if not uncommitted and monotonic() < known.table.half_life:
-        found = _seen_at_a_glance(known.table, wanted)
+        found = _kept_for_caller(known.table, wanted)
     try:
         found = found or _made(table_to_load_by(), wanted)
         if found is not None and found.admitted is not None and _event_loop_waits():
@@ -146,7 +146,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
     return found
 
 
-def _seen_at_a_glance(table: Table, wanted: _Wanted) -> Handle | None:
+def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
     """Return the handle that serves the caller and was made before."""
     if bound_actor() is not None:
         loader = _ANY_PRINCIPAL
@@ -245,8 +245,6 @@ def _decrypt_slowly(
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[_DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
-        if opening is None and not materials.is_cached(handle.row):
-            refuse_in_event_loop()
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         counted(handle.row.state.version_id, READ_FIELD).one()
         return decrypted(key, envelope, contexts)
@@ -259,4 +257,6 @@ def _decrypt_slowly(
 
 def _event_loop_waits() -> bool:
     """Whether an event loop waits for this thread: what is loaded here is looked at there."""
-    return getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) == os.getpid()
+    if getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) != os.getpid():
+        return False
+    return bool(SyncToAsync.threadlocal.main_event_loop.is_running())  # or it has ended since

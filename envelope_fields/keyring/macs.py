@@ -4,7 +4,9 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
+from django.db import connections
 
+from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
 from envelope_fields.models import AuditKey, KeyUsage
@@ -37,7 +39,16 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
         hmac.update(message)
         return hmac.finalize()
 
-    return materials.used(row, made)
+    # Others wait for the transaction of an event: its key was asked for before.
+    is_of_event = (
+        isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
+    )
+    return materials.used(row, made, may_renew=not is_of_event)
+
+
+def _is_of_event(key: object) -> bool:
+    """Whether a MAC is that of an event: others wait for its transaction, which asks nothing."""
+    return isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
 
 
 _of_trails: dict[str, rows.KeyRow] = {}  # what was opened, by the database of the trail

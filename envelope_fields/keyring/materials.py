@@ -10,33 +10,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from hmac import compare_digest
 from math import inf
 from threading import RLock, get_ident
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import (
-    EnvelopeError,
-    MasterKeyNotFound,
-    MasterKeyUnusable,
-    RootKeyRefused,
-    WrappedKeyAltered,
-)
-from envelope_fields.keyring import rows, wrapping
+from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.keyring import opening, renewal, rows, wrapping
 from envelope_fields.keyring.age import Material, moment
-from envelope_fields.keyring.questions import (
-    Question,
-    Unanswered,
-    event_loop_is_running,
-    refuse_in_event_loop,
-)
+from envelope_fields.keyring.questions import Question, Unanswered, may_wait, refuse_in_event_loop
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
@@ -51,7 +38,7 @@ _questions: dict[KeyVersionContext, Question] = {}
 _unanswered = Unanswered()
 _evictions = 0
 _lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
-_drop_listeners: list[Callable[[], None]] = []
+_drop_listeners: list[Callable[[bytes | None], None]] = []
 
 
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
@@ -72,11 +59,18 @@ def opened(row: rows.KeyRow) -> None:
     used(row, lambda material: None)
 
 
-def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
+def used(
+    row: rows.KeyRow, use: Callable[[KeyBuffer], _Result], *, may_renew: bool = True
+) -> _Result:
     """Return what `use` makes of the material of a version, which it does not keep.
 
     At the greatest age of the material, the first caller outside an event loop asks the root key
     anew, and others go on meanwhile.
+
+    Args:
+        row: the version.
+        use: given the material.
+        may_renew: whether this caller may be the one.
 
     Raises:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
@@ -94,10 +88,11 @@ def used(row: rows.KeyRow, use: Callable[[KeyBuffer], _Result]) -> _Result:
                 refuse_in_event_loop()
                 _unanswered.check(context)
                 question, is_ours = _question(context, store)
-            elif event_loop_is_running() or not _begin_renewal(store, material):
+            elif not (may_renew and _begin_renewal(store, material)):
                 return _unless_wiped(use, material)
         if material is not None:
             _renew(row, material)
+            may_renew = False  # once: what comes may be as old as that by now
         elif is_ours:
             break
         else:
@@ -117,7 +112,7 @@ def renew_early(row: rows.KeyRow) -> None:
     """
     with _lock:
         material = _usable(_plaintext, row.context)
-        if material is None or event_loop_is_running() or not material.begin_renewal(share=0.5):
+        if material is None or not _begin_renewal(_plaintext, material, share=0.5):
             return
     try:
         _renew(row, material)
@@ -148,7 +143,7 @@ def _store(row: rows.KeyRow) -> _Store:
 def _usable(store: _Store, context: KeyVersionContext) -> Material | None:
     """Return the material of a version, if it is here and its time is not over."""
     material = store.get(context)
-    if material is not None and store is _plaintext and material.is_over():
+    if material is not None and material.is_over():
         wipe(store.pop(context))
         return None
     return material
@@ -159,7 +154,7 @@ def _question(context: KeyVersionContext, store: _Store) -> tuple[Question, bool
     if store is not _plaintext:  # of this thread's connection
         return Question(_evictions), True
     there = _questions.get(context)
-    if there is None:
+    if there is None or there.is_lost():
         question = _questions[context] = Question(_evictions)
         return question, True
     # A signal handler, or a root key that reads a value itself, must not wait for its own thread.
@@ -169,9 +164,10 @@ def _question(context: KeyVersionContext, store: _Store) -> tuple[Question, bool
 def _ask(question: Question, row: rows.KeyRow) -> Material:
     """Return the material, of which no other thread knows yet; errors as `used` raises them."""
     try:
-        return _unwrapped(row)
+        return renewal.unwrapped(row)
     except BaseException as error:
-        _end(question, row.context, error)
+        if _end(question, row.context, error) and opening.is_refusal(error):
+            _ask_others_soon(row.root_key)
         raise
 
 
@@ -187,17 +183,21 @@ def _keep(
     _end(question, context, None)
 
 
-def _end(question: Question, context: KeyVersionContext, error: BaseException | None) -> None:
+def _end(question: Question, context: KeyVersionContext, error: BaseException | None) -> bool:
+    """Let others go on; return whether it failed and had not before."""
     with _lock:
-        _unanswered.note(context, error)
+        is_first = _unanswered.note(context, error)
         if _questions.get(context) is question:
             del _questions[context]
     question.answer(error)
+    return is_first
 
 
-def _begin_renewal(store: _Store, material: Material) -> bool:
+def _begin_renewal(store: _Store, material: Material, *, share: float = 1) -> bool:
     # What hangs in a transaction is not older than that.
-    return store is _plaintext and material.begin_renewal()
+    return (
+        store is _plaintext and material.is_due(share) and may_wait() and material.begin_renewal()
+    )
 
 
 def _renew(row: rows.KeyRow, material: Material) -> None:
@@ -207,49 +207,18 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
         RootKeyRefused: it says no; the material is dropped.
         MasterKeyNotFound: the version is gone, and so is the material.
     """
-    answered = False
+    found = None
     try:
-        found = _opened_anew(row, material)
-        answered = True
-        _replace(row.context, material, found)
-    except Exception as error:  # whatever it is, what is here may still be used
-        if _ends_use(error):
-            _drop(row.context, material)
-            raise
-        # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
-        is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
-        _logger.warning(
-            "Material of %s is used although it is %.0f s old: %s%s",
-            row.state, material.asked_at.age(), type(error).__name__,
-            f": {error}" if is_ours else "",
-        )  # fmt: skip
-    finally:
-        material.end_renewal(answered=answered)
-
-
-def _ends_use(error: Exception) -> bool:
-    """Whether material may not be used any more: its root key, or an operator, decided so."""
-    if isinstance(error, WrappedKeyAltered):  # our row, and not the key
-        return False
-    return isinstance(error, RootKeyRefused | MasterKeyNotFound)
-
-
-def _opened_anew(row: rows.KeyRow, material: Material) -> Material:
-    """Return what the root key opens now; with new credentials, where it refuses."""
-    present = rows.read_again(row)  # another root key may wrap it now
-    if present.context != row.context:
-        raise WrappedKeyAltered(f"The row of {row.state} names another key, number or usage now.")
-    try:
-        found = _unwrapped(present)
-    except WrappedKeyAltered:
+        found = renewal.renewed(row, material)
+        if found is not None:
+            _replace(row.context, material, found)
+    except EnvelopeError as error:
+        _drop(row, material)
+        if opening.is_refusal(error):
+            _ask_others_soon(material.root_key)
         raise
-    except RootKeyRefused:
-        wrapping.refresh(present.root_key)
-        found = _unwrapped(present)
-    if any(material) and not compare_digest(found, material):
-        wipe(found)
-        raise WrappedKeyAltered(f"What wraps {row.state} now is other material.")
-    return found
+    finally:
+        material.end_renewal(answered=found is not None)
 
 
 def _replace(context: KeyVersionContext, material: Material, found: Material) -> None:
@@ -261,21 +230,33 @@ def _replace(context: KeyVersionContext, material: Material, found: Material) ->
         wipe(material)
 
 
-def _drop(context: KeyVersionContext, material: Material) -> None:
-    """Wipe material, and have what follows from it forgotten; ask for the others soon."""
+def _drop(row: rows.KeyRow, material: Material) -> None:
+    """Wipe material, and have what follows from it forgotten."""
     with _lock:
-        if _plaintext.get(context) is material:
-            del _plaintext[context]
+        if _plaintext.get(row.context) is material:
+            del _plaintext[row.context]
         wipe(material)
-        for other in _plaintext.values():
-            if other.root_key == material.root_key:
-                other.ask_soon()
+    _forget_derived(row.state.version_id)
+
+
+def _forget_derived(version_id: bytes | None) -> None:
     for listener in _drop_listeners:
-        listener()
+        listener(version_id)
 
 
-def on_drop(listener: Callable[[], None]) -> None:
-    """Call `listener` when material was dropped that other things were made of."""
+def _ask_others_soon(root_key: str) -> None:
+    """Have a root key that refused one version be asked for the others that it opened."""
+    with _lock:
+        for material in _plaintext.values():
+            if material.root_key == root_key:
+                material.ask_soon()
+
+
+def on_drop(listener: Callable[[bytes | None], None]) -> None:
+    """Call `listener` with the id of a version whose material was dropped; None is of all.
+
+    Other things may have been made of it.
+    """
     _drop_listeners.append(listener)
 
 
@@ -299,19 +280,7 @@ def check_version(version_id: bytes) -> None:
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wipe(_unwrap(rows.with_version_id(version_id, usage=None)))
-
-
-def identify_version(row: rows.KeyRow) -> str:
-    """Return what the root key says that a key version was wrapped with; may be empty.
-
-    Its material is opened, and wiped at once; otherwise as `check_version`.
-    """
-    material, wrapping_key_id = wrapping.unwrap_identified(
-        row.root_key, row.wrapped_material, row.context
-    )
-    wipe(material)
-    return wrapping_key_id
+    wipe(renewal.unwrap(rows.with_version_id(version_id, usage=None)))
 
 
 def seconds_left() -> float:
@@ -344,26 +313,15 @@ def evict() -> None:
         _evictions += 1
         _questions.clear()
         _unanswered.clear()
+        wrapping.ask_at_once()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
+    _forget_derived(None)
 
 
 def _wipe(store: _Store) -> None:
     while store:
         wipe(store.popitem()[1])
-
-
-def _unwrapped(row: rows.KeyRow) -> Material:
-    asked_at = moment()
-    opened = _unwrap(row)
-    try:
-        return Material.of(opened, row.root_key, asked_at)
-    finally:
-        wipe(opened)
-
-
-def _unwrap(row: rows.KeyRow) -> KeyBuffer:
-    return wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
 
 
 def _after_fork() -> None:

@@ -12,11 +12,13 @@ from copy import copy
 from threading import Event, get_ident
 
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import OpeningNeedsThread, RootKeyUnavailable
-from envelope_fields.keyring.age import Pause
-
-# Longer than a client library takes for all its attempts.
-WAIT_SECONDS = 30
+from envelope_fields.exceptions import (
+    OpeningNeedsThread,
+    RootKeyRefused,
+    RootKeyUnavailable,
+    WrappedKeyAltered,
+)
+from envelope_fields.keyring.age import LONGEST_PAUSE_SECONDS, WAIT_SECONDS, Moment, Pause, moment
 
 
 class Question:
@@ -27,13 +29,18 @@ class Question:
         since: which eviction was the last before it.
     """
 
-    __slots__ = ("_answered", "_error", "asked_by", "since")
+    __slots__ = ("_answered", "_began_at", "_error", "asked_by", "since")
 
     def __init__(self, since: int) -> None:
+        self._began_at = moment()
         self.asked_by = get_ident()
         self.since = since
         self._answered = Event()
         self._error: Exception | None = None
+
+    def is_lost(self) -> bool:
+        """Whether it was asked so long ago that no answer comes."""
+        return self._began_at.age() >= WAIT_SECONDS
 
     def wait(self) -> None:
         """Wait for the answer, and raise the error if it is one.
@@ -56,15 +63,17 @@ class Question:
 
 
 def copied(error: Exception) -> Exception:
-    """Return an error for another thread, which adds frames of its own to it, if possible."""
+    """Return an error for another thread, which adds frames of its own to it."""
     try:
-        return copy(error).with_traceback(None)
-    except Exception:  # that of a client library, which is made of more than its message
-        return error
+        return copy(error)
+    except Exception:  # one that is made of more than its message
+        classes = (WrappedKeyAltered, RootKeyRefused, RootKeyUnavailable)
+        found = (each for each in classes if isinstance(error, each))
+        return next(found, RootKeyUnavailable)(str(error))
 
 
 class Unanswered:
-    """The versions for which a root key did not answer, and when it is asked again."""
+    """The versions that a root key did not open, and when it is asked for them again."""
 
     _MOST = 4096
 
@@ -75,46 +84,86 @@ class Unanswered:
         """Return if a root key may be asked for a version.
 
         Raises:
-            RootKeyUnavailable: as it was raised last, and its pause is not over.
+            RootKeyRefused, RootKeyUnavailable: as it was raised last, and its pause is not over.
         """
         failed = self._failures.get(context)
         if failed is not None and not failed[0].is_over():
             raise copied(failed[1])
 
-    def note(self, context: KeyVersionContext, error: BaseException | None) -> None:
-        """Begin a pause, or end them, by what came of asking."""
-        if not isinstance(error, RootKeyUnavailable):
+    def note(self, context: KeyVersionContext, error: BaseException | None) -> bool:
+        """Begin a pause, or end them, by what came of asking; return whether it is the first."""
+        if error is None:
             self._failures.pop(context, None)
-            return
+        if not isinstance(error, RootKeyRefused | RootKeyUnavailable):
+            return False
         if len(self._failures) >= self._MOST:
             self._failures.pop(next(iter(self._failures)), None)
-        pause, _ = self._failures.get(context, (Pause(), None))
+        failed = self._failures.get(context)
+        pause = Pause() if failed is None else failed[0]
         pause.begin()
         # Without its frames, which would keep alive what they refer to.
         self._failures[context] = pause, copied(error)
+        return failed is None
 
     def clear(self) -> None:
         """Let every root key be asked at once."""
         self._failures.clear()
 
 
-def event_loop_is_running() -> bool:
-    """Whether this thread runs an event loop, which nobody may let wait."""
+class Silence:
+    """That of one root key: where a caller waited in vain, others fail at once for a while.
+
+    It lasts ten times as long as the caller waited. So a root key that hangs takes a tenth of a
+    thread's time, however many versions the thread needs; and one that fails within a second is
+    asked for each, since what is wrong may be about that one.
+    """
+
+    _TIMES = 10
+    _NOTICED_SECONDS = 1
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Return if the root key may be asked.
+
+        Raises:
+            RootKeyUnavailable: as it was raised last.
+        """
+        error = self._error
+        if error is not None and moment().monotonic < self._until:
+            raise copied(error)
+
+    def note(self, error: RootKeyUnavailable, since: Moment) -> None:
+        """Begin, after the root key was asked `since` then, and did not answer."""
+        now = moment().monotonic
+        waited = now - since.monotonic
+        if waited >= self._NOTICED_SECONDS:
+            self._error = copied(error)
+            self._until = now + min(self._TIMES * waited, LONGEST_PAUSE_SECONDS)
+
+
+def may_wait() -> bool:
+    """Whether a database or a root key may be asked in this thread: no event loop is running.
+
+    As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE` allows it all the same: for notebooks, whose cells
+    run in an event loop.
+    """
     try:
         get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return True
+    return bool(os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"))
 
 
 def refuse_in_event_loop() -> None:
     """Return if a database or a root key may be asked in this thread.
 
     Raises:
-        OpeningNeedsThread: an event loop is running. As in Django, `DJANGO_ALLOW_ASYNC_UNSAFE`
-            allows it all the same.
+        OpeningNeedsThread: it may not.
     """
-    if event_loop_is_running() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+    if not may_wait():
         raise OpeningNeedsThread(
             "its key has to be asked for, which cannot be done while an event loop is running: "
             "do it in a thread."

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.databases import database_of
+from envelope_fields.databases import database_of, transactions
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -27,9 +28,27 @@ from envelope_fields.policy.data import KeyPolicy
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
-    "master_key__usage", "wrapped_material", "root_key",
+    "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
     *(f"master_key__{name}" for name in KeyPolicy._fields),
 )  # fmt: skip
+
+
+class Wrap(NamedTuple):
+    """The material of a key version as a root key wrapped it.
+
+    Attributes:
+        root_key: its name in the settings.
+        wrapped_material: the wrapped bytes.
+        wrapping_key_id: what the root key says that it wrapped with; may be empty.
+    """
+
+    root_key: str
+    wrapped_material: bytes
+    wrapping_key_id: str
+
+    def content(self) -> dict[str, str]:
+        """Return by which root key it is, and under what, as plain data."""
+        return {"root_key": self.root_key, "wrapping_key_id": self.wrapping_key_id}
 
 
 class KeyRow(NamedTuple):
@@ -38,7 +57,7 @@ class KeyRow(NamedTuple):
     Attributes:
         state: that of both.
         usage: of the key.
-        wrapped_material, root_key: what the root key of this name wrapped.
+        wrapped_material, root_key, wrapping_key_id: its wrap, as `Wrap` has it.
         policy: what the key says of who may use it.
     """
 
@@ -46,7 +65,13 @@ class KeyRow(NamedTuple):
     usage: str
     wrapped_material: bytes
     root_key: str
+    wrapping_key_id: str
     policy: KeyPolicy
+
+    @property
+    def wrap(self) -> Wrap:
+        """The wrap in the row of the version itself."""
+        return Wrap(self.root_key, self.wrapped_material, self.wrapping_key_id)
 
     @property
     def context(self) -> KeyVersionContext:
@@ -115,17 +140,30 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     state = KeyVersionState(
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
-    wrapped, usage = bytes(key.wrapped_material), KeyUsage.GENERATE_VERIFY_MAC
-    return KeyRow(state, usage, wrapped, key.root_key, KeyPolicy(KeyManager.APPLICATION, True))
+    wrap = bytes(key.wrapped_material), key.root_key, key.wrapping_key_id
+    policy = KeyPolicy(KeyManager.APPLICATION, True)
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap, policy)
 
 
 def read_again(row: KeyRow) -> KeyRow:
     """Return a row as it is now: another root key may wrap it.
 
+    A transaction that sees the past does not: the row is read beside it, where that is possible.
+
     Raises:
         MasterKeyNotFound: it is gone, or destroyed.
         MasterKeyUnusable: the database could not be read.
     """
+    connection = connections[configuration().database]
+    with explained(connection.alias):
+        sees_the_past = connection.in_atomic_block and database_of(connection).sees_the_past()
+    if sees_the_past and transactions.has_autonomous(connection.alias):
+        with explained(connection.alias):
+            return transactions.autonomous(partial(_present, row), connection.alias)
+    return _present(row)
+
+
+def _present(row: KeyRow) -> KeyRow:
     audit_keys = AuditKey.objects.using(configuration().database)
     if row.state.alias is None:
         with explained(audit_keys.db):
@@ -258,9 +296,10 @@ def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
-    alias, key_state, usage, wrapped, root_key, *policy = rest
+    alias, key_state, usage, wrapped, root_key, wrapping_key_id, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key, KeyPolicy(*policy))
+    wrap = bytes(wrapped), root_key, wrapping_key_id
+    return KeyRow(known, usage, *wrap, KeyPolicy(*policy))
 
 
 def explained(using: str) -> AbstractContextManager[None]:

@@ -146,6 +146,19 @@ class Table:
         self.deadline = self.half_life = 0  # first: nothing is kept in it from here on
         self.unwrapping, self.wrapping, self.handles = {}, {}, {}
 
+    def forget_version(self, version_id: bytes) -> None:
+        """Drop what is known of a version, and what was derived from its material."""
+        self.versions.pop(version_id, None)
+        for key, row in tuple(self.current.items()):
+            if row.state.version_id == version_id:
+                self.current.pop(key, None)
+        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping]
+        with self._lock:
+            for kept in derived:
+                for which, (_, _, _, _, version, *_) in tuple(kept.items()):
+                    if version.version_id == version_id:
+                        del kept[which]
+
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again."""
         self._keep(self.unwrapping, UNWRAPPING_KEYS, derivation, opening)

@@ -21,9 +21,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.cache import table_of_transaction
-from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
+from envelope_fields.keyring import cache, materials, rows
+from envelope_fields.keyring.derived_keys import DerivedKeys, Named
+from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import authorization
@@ -37,10 +37,7 @@ SECONDS_BETWEEN_LOOKS = 1
 LOOKS_APART = 20  # times as long as one takes, at least, where there are many keys
 KEYS_IN_A_QUERY = 500
 
-Named = UUID | str  # a master key, by its id or by the alias that a field names it by
 _Item = TypeVar("_Item")
-
-_last_change = object()  # of keys, grants and users, by this process
 
 
 class Transfer:
@@ -56,10 +53,9 @@ class Transfer:
         self._using = using
         self._field_path = field_path
         self._managed_by = managed_by
-        self._derived: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
-        self._wrapping: dict[Named, tuple[WrappingKey, int]] = {}  # and what each has wrapped
+        self._derived = DerivedKeys()
         self._table = Table(seconds=0)
-        self._last_change: object = None  # so that keys are read when the first batch begins
+        self._epoch = -1  # so that keys are read when the first batch begins
         self._known_until = self._write_until = 0.0
         self._forget_admitted()
 
@@ -71,7 +67,8 @@ class Transfer:
     def begin(self, version_ids: Collection[bytes] = ()) -> bool:
         """Begin a batch; return whether what was returned or raised before is to be asked anew.
 
-        Keys are read anew when a second has passed, or this process has changed any.
+        Keys are read anew when a second has passed, or this process has changed any. They are
+        derived anew as often as readers do it.
 
         Args:
             version_ids: the key versions that the values are under.
@@ -79,12 +76,15 @@ class Transfer:
         Raises:
             MasterKeyUnusable: the database could not be read.
         """
-        has_changed = self._last_change is not _last_change or key_changes.live
+        is_over = self._derived.is_over()
+        if is_over:
+            self._derived = DerivedKeys()
+        has_changed = self._epoch != cache.epoch or key_changes.live
         if not has_changed and monotonic() < self._known_until:
             self.prepare(version_ids=version_ids)
-            return False
+            return is_over
         before, began, seconds = self._table, monotonic(), _seconds_to_write()
-        self._last_change, self._table = _last_change, Table(seconds=0)
+        self._epoch, self._table = cache.epoch, Table(seconds=0)
         self.prepare(before.current, version_ids={*before.versions, *version_ids})
         holds = self._holds(before)
         if not holds:
@@ -92,7 +92,7 @@ class Transfer:
         apart = SECONDS_BETWEEN_LOOKS * max(1, LOOKS_APART * (monotonic() - began))
         self._known_until = began + min(seconds, apart)
         self._write_until = began + seconds
-        return not holds
+        return is_over or not holds
 
     def prepare(self, keys: Collection[Named] = (), version_ids: Collection[bytes] = ()) -> None:
         """Read versions, and those to write under, in a few queries.
@@ -138,16 +138,15 @@ class Transfer:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the values may not be opened.
             ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
         """
-        version_id, key = derivation[1 : layout.HEADER_BYTES], self._derived.get(derivation)
+        version_id, kept = derivation[1 : layout.HEADER_BYTES], self._derived
+        key = kept.unwrapping.get(derivation)
         if key is not None and version_id in self._openable:
             return key
         with self._noting_refusals():
             row = self._table.version(version_id)
             self._admit(_as_if_enabled(row))
             key = key or materials.derived(row, derivation[layout.HEADER_BYTES :])
-        if len(self._derived) >= UNWRAPPING_KEYS:
-            self._derived.pop(next(iter(self._derived)))
-        self._derived[derivation] = key
+        kept.keep_unwrapping_key(derivation, key)
         self._openable.add(version_id)
         return key
 
@@ -165,12 +164,13 @@ class Transfer:
         with self._noting_refusals():
             row = self._writable.get(key) or self._admitted_to(key)
             header = layout.header(row.state.version_id)
-            known, wrapped = self._wrapping.get(key, (None, 0))
+            kept = self._derived.wrapping
+            known, wrapped = kept.get(key, (None, 0))
             if known is None or known.header != header or wrapped + values > WRAPS_PER_PREFIX:
                 prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
                 known, wrapped = WrappingKey(header, prefix, materials.derived(row, prefix)), 0
         self._writable[key] = row
-        self._wrapping[key] = known, wrapped + values
+        kept[key] = known, wrapped + values
         return known
 
     def _admitted_to(self, key: Named) -> rows.KeyRow:
@@ -209,7 +209,7 @@ class Transfer:
         if monotonic() < self._write_until:
             return True
         now, seconds = monotonic(), _seconds_to_write()
-        as_of = now if table_of_transaction() is None else since
+        as_of = now if cache.table_of_transaction() is None else since
         wanted = {row.state.version_id for row in self._writable.values()}
         try:
             found = rows.matching(Q(version_id__in=wanted))
@@ -257,12 +257,3 @@ def _seconds_to_write() -> float:
         return 0.9 * cache_seconds()
     except MasterKeyUnusable:  # the next read of keys raises it
         return 0
-
-
-def _changed() -> None:
-    global _last_change
-    _last_change = object()
-
-
-key_changes.on_change(_changed)
-key_changes.on_users_change(_changed)

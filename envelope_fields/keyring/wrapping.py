@@ -9,39 +9,37 @@ import os
 from collections.abc import Callable
 from hmac import compare_digest
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar
-from uuid import UUID
+from traceback import extract_tb
+from typing import Any, NamedTuple, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils import timezone
 
 from envelope_fields.conf import SETTING, WRAPPING_KEY_ID_LENGTH, configuration
 from envelope_fields.conf.backends import BackendSettings
-from envelope_fields.crypto import format as layout, xaes
-from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
-from envelope_fields.exceptions import MasterKeyUnusable, RootKeyRefused
-from envelope_fields.models import KeyUsage
+from envelope_fields.crypto import xaes
+from envelope_fields.crypto.buffers import KeyBuffer, wipe
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    RootKeyRefused,
+    RootKeyUnavailable,
+    WrappedKeyAltered,
+)
+from envelope_fields.keyring.age import Moment, moment
+from envelope_fields.keyring.questions import Silence
 from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
 _Answer = TypeVar("_Answer")
 
-_logger = logging.getLogger(__name__)
+# For how long a session is fresh: what it is refused, a new one would be refused, too.
+FRESH_SECONDS = 60
+
+_logger = logging.getLogger("envelope_fields.root_keys")
 _made: dict[BackendSettings, RootKey] = {}
 _lock = Lock()  # of making one, which touches nothing outside
-
-
-class WrappedRow(Protocol):
-    """Material as a root key wrapped it, and bound it to a context."""
-
-    @property
-    def wrapped_material(self) -> bytes: ...
-
-    @property
-    def root_key(self) -> str: ...
-
-    @property
-    def context(self) -> KeyVersionContext: ...
+# By the names of root keys:
+_silences: dict[str, Silence] = {}
+_began_anew: dict[str, Moment] = {}
 
 
 class Wrapping(NamedTuple):
@@ -65,7 +63,7 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
         ImproperlyConfigured: the root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wrapped = _checked(root_key, _ask(root_key, lambda root: root.wrap(material, context)))
+    wrapped = _checked(root_key, _answer(root_key, lambda root: root.wrap(material, context)))
     try:
         opened, wrapping_key_id = unwrap_identified(root_key, wrapped.material, context)
     except MayNotUnwrap:
@@ -81,10 +79,19 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
 
 
 def unwrap(root_key: str, wrapped: bytes, context: KeyVersionContext) -> KeyBuffer:
-    """Have a root key open material, which the caller wipes; errors as above."""
-    return _taken_over(
-        root_key, Unwrapped(_ask(root_key, lambda root: root.unwrap(wrapped, context)))
-    )[0]
+    """Have a root key open material, which the caller wipes; errors as above.
+
+    Where it has let another caller wait in vain, it is not asked for a while.
+    """
+    silence = _silences.setdefault(root_key, Silence())
+    silence.check()
+    since = moment()
+    try:
+        answer = Unwrapped(_answer(root_key, lambda root: root.unwrap(wrapped, context)))
+    except RootKeyUnavailable as error:
+        silence.note(error, since)
+        raise
+    return _taken_over(root_key, answer)[0]
 
 
 def unwrap_identified(
@@ -92,7 +99,7 @@ def unwrap_identified(
 ) -> tuple[KeyBuffer, str]:
     """Have a root key open material, which the caller wipes, and say what it was wrapped with."""
     return _taken_over(
-        root_key, _ask(root_key, lambda root: root.unwrap_identified(wrapped, context))
+        root_key, _answer(root_key, lambda root: root.unwrap_identified(wrapped, context))
     )
 
 
@@ -113,95 +120,6 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
     )
 
 
-def generate_version(
-    key_id: UUID, number: int, usage: str, root_key: str | None = None
-) -> dict[str, Any]:
-    """Return the columns of a new key version, its material made here and wrapped at once.
-
-    The wrapped material is opened again before it is returned, so that nothing is ever stored
-    under a version that its root key would refuse. Where this process may wrap alone, the version
-    is not opened, and is current only once it is.
-
-    Args:
-        key_id: the master key.
-        number: of the version.
-        usage: of the key.
-        root_key: the name of the root key that wraps it; None is the first in the settings.
-
-    Raises:
-        ImproperlyConfigured: no usable root key; the message says which command makes one.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
-    columns, is_opened = _generated(key_id, number, usage, root_key)
-    return {**columns, "opened_at": timezone.now() if is_opened else None}
-
-
-def generate_audit_key(key_id: UUID, number: int) -> dict[str, Any]:
-    """Return the columns of a new key of the audit trail, which is usable at once; errors as above.
-
-    Raises:
-        MasterKeyUnusable: this process may wrap alone.
-    """
-    columns, is_opened = _generated(key_id, number, KeyUsage.GENERATE_VERIFY_MAC, None)
-    if not is_opened:
-        raise MasterKeyUnusable(
-            f"The key of the audit trail cannot be made here: the root key {columns['root_key']!r} "
-            "lets this process wrap and not unwrap, and events need the key at once. Run "
-            "`python manage.py migrate`, or change a key, where it may unwrap."
-        )
-    return columns
-
-
-def _generated(
-    key_id: UUID, number: int, usage: str, root_key: str | None
-) -> tuple[dict[str, Any], bool]:
-    version_id = os.urandom(layout.VERSION_ID_BYTES)
-    context = KeyVersionContext(key_id, version_id, number, usage)
-    wrapped_by = root_key or configuration().wrapping_root_key
-    material = random_buffer(xaes.KEY_BYTES)
-    try:
-        wrapped = wrap(wrapped_by, material, context)
-    finally:
-        wipe(material)
-    columns = {"version_id": version_id, "number": number, **_columns(wrapped, wrapped_by)}
-    return columns, wrapped.is_opened
-
-
-def _columns(wrapped: Wrapping, root_key: str) -> dict[str, Any]:
-    return {
-        "root_key": root_key,
-        "wrapped_material": wrapped.material,
-        "wrapping_key_id": wrapped.wrapping_key_id,
-    }
-
-
-def rewrapped(row: WrappedRow, to_root_key: str) -> dict[str, Any]:
-    """Return the columns of a row whose material another root key wraps, which opens to the same.
-
-    No cache is asked or filled, and the policy is not: nothing is done with the material.
-
-    Args:
-        row: what is wrapped, by which root key, and bound to what.
-        to_root_key: the name of a root key in the settings.
-
-    Raises:
-        ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root keys say.
-        MasterKeyUnusable: this process may wrap with the other root key, and not unwrap.
-    """
-    material = unwrap(row.root_key, row.wrapped_material, row.context)
-    try:
-        wrapped = wrap(to_root_key, material, row.context)
-    finally:
-        wipe(material)
-    if not wrapped.is_opened:
-        raise MasterKeyUnusable(
-            f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that it "
-            "cannot see whether what was wrapped opens. Move keys where it may do both."
-        )
-    return _columns(wrapped, to_root_key)
-
-
 def check_root_key(name: str, *, ask_services: bool = True) -> None:
     """Raise what the next use of the root key `name` would raise, for a missing or bad one.
 
@@ -220,32 +138,90 @@ def check_root_key(name: str, *, ask_services: bool = True) -> None:
     _ask(name, check)
 
 
-def refresh(name: str) -> None:
-    """Have the root key `name` begin anew, with credentials that are read again.
+def current_wrapping_key_id(name: str) -> str | None:
+    """Return what the root key `name` would be said to have wrapped with; None if it does not say.
 
     Raises:
-        ImproperlyConfigured: it is not in the settings.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
     """
-    _ask(name, lambda root_key: root_key.refresh())
+    answer = _answer(name, lambda root_key: root_key.current_wrapping_key_id())
+    if answer is None or _is_id(answer):
+        return answer or None
+    raise RootKeyRefused(
+        f"The backend of the root key {name!r} must say what it would wrap with in a text of at "
+        f"most {WRAPPING_KEY_ID_LENGTH} characters, or return None."
+    )
+
+
+def ask_at_once() -> None:
+    """Let every root key be asked, also one that has let callers wait in vain."""
+    _silences.clear()
 
 
 def close() -> None:
     """Close the root keys that were made; the next use makes them anew."""
+    _silences.clear()
+    _began_anew.clear()
     while _made:
         entry, root_key = _made.popitem()
         try:
             root_key.close()
-        except Exception:
-            _logger.exception("%s could not be closed", entry.where)
+        except Exception as error:
+            _logger.warning("%s could not be closed: %s", entry.where, _seen(error))
+
+
+def _answer(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
+    """Return what a root key answers; where it refuses, once more with credentials read again."""
+    asked_at = moment()
+    try:
+        return _ask(name, question)
+    except WrappedKeyAltered:  # our row, and not the right to open it
+        raise
+    except RootKeyRefused:
+        if not _has_begun_anew(name, asked_at):
+            raise
+    return _ask(name, question)
+
+
+def _has_begun_anew(name: str, since: Moment) -> bool:
+    """Have a root key begin anew, unless its session is fresh; return whether it has since then."""
+    before = _began_anew.get(name)
+    if before is not None and before.age() < FRESH_SECONDS:
+        return before.monotonic > since.monotonic  # another thread had it do so
+    _began_anew[name] = moment()
+    try:
+        _ask(name, lambda root_key: root_key.refresh())
+    except Exception as error:  # what was refused stays refused
+        _logger.warning("The root key %r did not begin anew: %s", name, _seen(error))
+        return False
+    return True
 
 
 def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
     entry = configuration().root_key(name)
     try:
         return question(_root_key(entry))
+    except (EnvelopeError, ImproperlyConfigured):
+        raise
     except ValueError as error:
         # Backends do not know Django; to the project a missing root key is a wrong setting.
-        raise ImproperlyConfigured(f"{entry.where}: {error}") from None
+        failure: Exception = ImproperlyConfigured(f"{entry.where}: {error}")
+    except Exception as error:
+        seen = _seen(error)
+        _logger.error("%s: %s is no error of a root key: taken for unavailable", entry.where, seen)
+        failure = RootKeyUnavailable(
+            f"The root key {name!r} cannot be asked: its backend raised {type(error).__name__}. "
+            "The log of envelope_fields.root_keys says where."
+        )
+    # Not in the handlers: error reports show the variables of a client library's frames.
+    raise failure
+
+
+def _seen(error: Exception) -> str:
+    """Return the class of an error and where it was raised; its message may hold anything."""
+    frames = extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _root_key(entry: BackendSettings) -> RootKey:
@@ -282,8 +258,11 @@ def _is_material(material: Any) -> bool:
 def _after_fork() -> None:
     global _lock
     _lock = Lock()  # a thread of the parent may have held it
-    for root_key in _made.values():
-        root_key.after_fork()
+    for entry, root_key in _made.items():
+        try:
+            root_key.after_fork()
+        except Exception as error:  # the others must not share what is their parent's, either
+            _logger.error("%s: %s after a fork", entry.where, _seen(error))
 
 
 def _settings_changed(*, setting: str, **_: Any) -> None:

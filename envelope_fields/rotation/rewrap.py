@@ -66,6 +66,7 @@ class Rewrap(Job):
         is_changed = self._transfer.begin(values)
         if is_changed:
             self._targets.clear()
+            self._first = None  # it has a key, too
         if is_changed or len(self._ready) > READY_AT_ONCE:
             self._ready.clear()
         if self._first is not None:

@@ -25,6 +25,7 @@ from envelope_fields.lifecycle import create_master_key, find_master_key, update
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.keyring.clock import Clock
+from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note
 from tests.settings import ROOT_KEY
 from tests.waiting import until
@@ -32,31 +33,6 @@ from tests.waiting import until
 pytestmark = pytest.mark.django_db
 MAX_AGE, GRACE = 3600, 86_400
 VALUE = "seen by two"
-
-
-class Service(LocalRootKey):
-    """A root key that fails as it is told to, and notes what it is asked."""
-
-    error = None
-    asked = []
-    refreshed = 0
-    gate = None
-
-    def unwrap(self, wrapped, context):
-        self.asked.append(context.version_id)
-        if self.gate is not None:
-            self.gate.wait(30)
-        if self.error is not None:
-            raise self.error
-        return super().unwrap(wrapped, context)
-
-    def refresh(self):
-        Service.refreshed += 1
-
-
-def entry(**lifetime):
-    backend = {"BACKEND": f"{__name__}.Service", "OPTIONS": {"key": ROOT_KEY}}
-    return {**backend, **lifetime}
 
 
 @pytest.fixture
@@ -74,8 +50,7 @@ def clock(monkeypatch):
 @pytest.fixture(autouse=True)
 def _service(settings, monkeypatch):
     settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"default": entry()}, "KEY_CACHE_SECONDS": 60}
-    for name, value in (("error", None), ("asked", []), ("refreshed", 0), ("gate", None)):
-        monkeypatch.setattr(Service, name, value)
+    begin(monkeypatch)
     keyring.evict()
 
 
@@ -88,13 +63,6 @@ def note(_service):
 
 def read(note):
     return Note.objects.get(pk=note.pk).text
-
-
-def asked():
-    """Return how often the root key was asked since the last call."""
-    times = len(Service.asked)
-    Service.asked.clear()
-    return times
 
 
 class TestAge:
@@ -234,6 +202,7 @@ class TestAnswers:
         with pytest.raises(RootKeyRefused), transaction.atomic():
             Note.objects.create(text="x", data=None)
         monkeypatch.setattr(Service, "error", None)
+        clock(age.FIRST_PAUSE_SECONDS)
         assert read(note) == VALUE
         assert loaded.text == VALUE
 
@@ -298,8 +267,8 @@ class TestAnswers:
         read(note)
         version = find_master_key("default").current_version
         row = rows.with_version_id(bytes(version.version_id))
-        columns = keyring.rewrapped(row, "new")
-        MasterKeyVersion.objects.filter(pk=version.pk).update(**columns)
+        [wrap] = keyring.rewrapped(row, [], ["new"], lambda wrap: True)
+        MasterKeyVersion.objects.filter(pk=version.pk).update(**wrap._asdict())
         monkeypatch.setattr(Service, "error", RootKeyRefused("it is gone"))
         clock(MAX_AGE)
         assert read(note) == VALUE
