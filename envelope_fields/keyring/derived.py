@@ -80,7 +80,8 @@ def unwrapping_key_for(purpose: Purpose, derivation: Any, field_path: str) -> AE
 def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
     """Derive the key of a nonce prefix, and keep it for those who read more of its values."""
     key = materials.derived(row, derivation[layout.HEADER_BYTES :])
-    table.keep_unwrapping_key(derivation, (key, *serving(table, row, READ_FIELD)))
+    if materials.lasts(row, until=table.deadline):
+        table.keep_unwrapping_key(derivation, (key, *serving(table, row, READ_FIELD)))
     return key
 
 
@@ -141,7 +142,8 @@ def wrapping_key_for(
     if purpose is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
-    if purpose is WRITE_FIELD and budgeted is None:
+    is_kept = purpose is WRITE_FIELD and budgeted is None
+    if is_kept and materials.lasts(row, until=table.deadline):
         table.keep_wrapping_key(key, field_path, wrapping_key, serving(table, row, WRITE_FIELD))
     counted(row.state.version_id, purpose).one()
     return wrapping_key
