@@ -142,9 +142,9 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    last, key = row.number, _mac_key(using, trail_is_empty=row.last_id is None)
-    for event in events:
-        event.number = row.number + 1
+    last, key = row.last_id or 0, _mac_key(using, trail_is_empty=row.last_id is None)
+    for number, event in enumerate(events, last + 1):
+        event.number = number
         event.previous_id = row.last_id
         event.mac_version = bytes(key.version_id)
         event.mac = keyring.mac(key, message(event, bytes(row.mac)))
@@ -158,7 +158,7 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "which its head says is the last, or lacks that one. The trail was changed: run "
             "`python manage.py verify_audit_trail`, and restore the tables from a backup."
         ) from error
-    row.save(using=using, update_fields=["last", "mac"])
+    models.AuditHead.objects.using(using).filter(pk=HEAD).update(last=row.last_id, mac=row.mac)
     for event in events:
         transaction.on_commit(_notification(event), using=using, robust=True)
 
@@ -228,10 +228,9 @@ def _committed_mac_key(using: str) -> models.AuditKey | None:
     connection = connections[using]
     if connection.in_atomic_block or not transactions.autocommits(connection):
         return None
-    key = _generated_mac_key()
+    made = keyring.generate_audit_key(uuid.uuid4(), MAC_KEY)
     with suppress(IntegrityError), transaction.atomic(using=using):
-        key.save(using=using, force_insert=True)
-        return key
+        return _stored(made, using)
     return models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
 
 
@@ -264,16 +263,17 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> models.AuditKey:
 
 
 def _new_mac_key(using: str) -> models.AuditKey:
-    key = _generated_mac_key()
-    key.save(using=using, force_insert=True)
+    key = _stored(keyring.generate_audit_key(uuid.uuid4(), MAC_KEY), using)
     # Until this is committed, no cache keeps its material.
     key_changes.announce(using, [key.version_id])
     return key
 
 
-def _generated_mac_key() -> models.AuditKey:
-    key_id = uuid.uuid4()
-    return models.AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
+def _stored(made: keyring.Generated, using: str) -> models.AuditKey:
+    key = models.AuditKey(id=made.key_id, **made.columns)
+    key.save(using=using, force_insert=True)
+    models.FurtherWrap.objects.using(using).bulk_create(made.further_wraps())
+    return key
 
 
 def _notification(event: AuditEvent) -> Callable[[], None]:

@@ -121,7 +121,7 @@ class Thread(threading.Thread):
 
 def waiting_for_an_answer():
     """Count the threads that wait for what another one asks."""
-    return sum(len(each._answered._cond._waiters) for each in materials._questions.values())
+    return sum(len(each._answered._cond._waiters) for each in materials._questions.asked.values())
 
 
 def test_those_who_need_the_version_wait_for_one_answer(keys):
@@ -133,7 +133,7 @@ def test_those_who_need_the_version_wait_for_one_answer(keys):
     made = [thread.end() for thread in threads]
     assert len({key.header for key in made}) == 1
     assert gate.asked == 1
-    assert not materials._questions
+    assert not materials._questions.asked
 
 
 def test_those_who_need_another_one_do_not(keys):
