@@ -19,7 +19,6 @@ from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Purpose, counted, here, refused
-from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState, authorization
 from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
@@ -151,29 +150,9 @@ def wrapping_key_for(
 
 
 def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
-    refuse_uncommitted(row.state, using)
+    rows.refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))
-
-
-def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
-    """Return if what is written under a version can only vanish together with it.
-
-    Args:
-        version: the key version.
-        using: the database that the value goes to; None when it leaves for elsewhere.
-
-    Raises:
-        MasterKeyUnusable: the version is not committed, and the value is for elsewhere.
-    """
-    if using == configuration().database or not key_changes.any_uncommitted():
-        return
-    if key_changes.can_vanish(version.version_id):
-        where = "outside the database" if using is None else f"in the database {using!r}"
-        raise MasterKeyUnusable(
-            f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
-            "leave the value without its key. Do this after the transaction."
-        )
 
 
 def is_admitted(table: Table, version: KeyVersionState, field_path: str, purpose: Purpose) -> bool:
