@@ -68,6 +68,8 @@ def encrypted(
             f"encrypted() takes no {type(field).__name__}: keys and relations are compared in the "
             "database, which nothing encrypted can be."
         )
+    if hasattr(given, "base_field"):
+        raise TypeError("encrypted() takes no arrays: write EncryptedArrayField(CharField()).")
     plain_class: Any = type(field)
     return _kind(plain_class, _ours(field))(
         field,

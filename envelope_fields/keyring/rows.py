@@ -20,6 +20,7 @@ from envelope_fields.models import (
     KeyState,
     KeyUsage,
     MasterKeyVersion,
+    key_changes,
 )
 from envelope_fields.policy import KeyVersionState, data
 from envelope_fields.policy.data import KeyPolicy
@@ -174,6 +175,26 @@ def _present(row: KeyRow) -> KeyRow:
     if KeyState.DESTROYED in (present.state.state, present.state.key_state):
         raise MasterKeyNotFound(f"{present.state} is destroyed.")
     return present
+
+
+def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
+    """Return if what is written under a version can only vanish together with it.
+
+    Args:
+        version: the key version.
+        using: the database that the value goes to; None when it leaves for elsewhere.
+
+    Raises:
+        MasterKeyUnusable: the version is not committed, and the value is for elsewhere.
+    """
+    if using == configuration().database or not key_changes.any_uncommitted():
+        return
+    if key_changes.can_vanish(version.version_id):
+        where = "outside the database" if using is None else f"in the database {using!r}"
+        raise MasterKeyUnusable(
+            f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
+            "leave the value without its key. Do this after the transaction."
+        )
 
 
 def lock_for_writing(using: str | None) -> None:
