@@ -87,6 +87,7 @@ test: driver ## the tests, on every database found here; ARGS="--on sqlite -k te
 
 test-long: driver ## what finds what is rare, at full size; ARGS as for test
 	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
+	@ENVELOPE_TEST_LONG=1 $(MAKE) --no-print-directory root-keys ARGS="-m long"
 
 coverage: driver ## the tests once more, with the coverage of all databases together
 	@$(PY) -m coverage erase
@@ -95,7 +96,7 @@ coverage: driver ## the tests once more, with the coverage of all databases toge
 	$(PY) -m coverage report
 
 root-keys: $(ROOT_KEYS) ## the tests of root keys in services, which start by themselves; ARGS for pytest
-	@.venv-root-keys/bin/python -m pytest -q tests/root_keys $(ARGS)
+	@.venv-root-keys/bin/python -m pytest -q -n 2 --dist loadfile tests/root_keys $(ARGS)
 
 neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
 	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)

@@ -213,6 +213,15 @@ class Moved(Fails):
         super().begin(scene)
 
 
+class OneOfTwo(Fails):
+    """The first of two root keys fails, each of which wraps every version."""
+
+    def prepare(self, scene):
+        first = {**failing(), "ALSO_WRAPPED_BY": ["second"]}
+        scene.use(default=first, second=local(key=OTHER_KEY))
+        assert not rewrap_master_keys("default").refused
+
+
 class Altered(Fails):
     """The database's writer has changed what is stored of a version."""
 
@@ -299,6 +308,10 @@ HAPPENS = {
         lambda scene: scene.monkeypatch.delenv(VARIABLE)
     ),
     "the master keys were moved to another root key, and the first one is gone": Moved(),
+    "the first of [two root keys](../how-to/two-root-keys.md) does not answer": OneOfTwo(
+        UNAVAILABLE
+    ),
+    "the first of two root keys refuses": OneOfTwo(REFUSED),
     "the row of a key version is gone": Gone(),
     "the database of the keys does not answer": DatabaseAway(),
 }

@@ -35,6 +35,7 @@ def told(tmp_path):
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_story(told):
     chapters = re.split(r"^\d\. .*$", told, flags=re.M)[1:]
     in_a_file, a_kms, moving, without_file, taken, given_back, sealed, end = chapters
