@@ -196,7 +196,7 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
         if found is not None:
             _replace(row.context, material, found)
     except EnvelopeError as error:
-        _drop(row, material)
+        _drop(row, material, error)
         if opening.is_refusal(error):
             _ask_others_soon(material.root_key)
         raise
@@ -213,9 +213,10 @@ def _replace(context: KeyVersionContext, material: Material, found: Material) ->
         wipe(material)
 
 
-def _drop(row: rows.KeyRow, material: Material) -> None:
+def _drop(row: rows.KeyRow, material: Material, error: Exception) -> None:
     """Wipe material, and have what follows from it forgotten."""
     with _lock:
+        _questions.refused(row.context, error)
         if _plaintext.get(row.context) is material:
             del _plaintext[row.context]
         wipe(material)

@@ -148,10 +148,13 @@ class Questions:
         self, question: Question, context: KeyVersionContext, error: BaseException | None
     ) -> bool:
         """Note what came of a question; return whether it failed and had not before."""
-        is_first = self._unanswered.note(context, error)
         if self.asked.get(context) is question:
             del self.asked[context]
-        return is_first
+        return self._unanswered.note(context, error)
+
+    def refused(self, context: KeyVersionContext, error: Exception) -> None:
+        """Note that a version is not opened any more, which nobody asked a question about."""
+        self._unanswered.note(context, error)
 
     def clear(self) -> None:
         """Have everything be asked anew, at once."""

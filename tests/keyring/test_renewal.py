@@ -15,6 +15,7 @@ from envelope_fields.keyring import age, materials, questions, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
+from tests.at_once import at_once
 from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note, TenantNote
@@ -25,6 +26,7 @@ MAX_AGE, GRACE = 3600, 86_400
 VALUE = "seen by two"
 SECRET = "hunter2-of-a-client-library"
 MANY = 30
+THREADS = 32
 
 
 @pytest.fixture(autouse=True)
@@ -358,6 +360,27 @@ class TestRefusals:
         monkeypatch.setattr(Service, "error", None)
         clock.move(age.FIRST_PAUSE_SECONDS)
         materials.opened(row)
+
+    def test_many_threads_ask_once_for_each_version(self, many, clock, monkeypatch):
+        clock.move(MAX_AGE)
+        monkeypatch.setattr(Service, "error", RootKeyRefused("no"))
+
+        def use_all():
+            refused = 0
+            for row in many:
+                try:
+                    materials.used(row, len)
+                except RootKeyRefused:
+                    refused += 1
+            return refused
+
+        outcomes = at_once(*[use_all] * THREADS)
+        assert all(type(outcome) is int for outcome in outcomes)
+        assert asked() == MANY + 1, "and once with new credentials"
+        assert Service.refreshed == 1
+        assert not any(row.context in materials._plaintext for row in many)
+        assert at_once(*[use_all] * THREADS) == [MANY] * THREADS
+        assert asked() == 0
 
     def test_without_grace_the_others_are_asked_for_soon_as_well(
         self, many, clock, settings, monkeypatch
