@@ -56,7 +56,7 @@ class User(Thread):
         note = TenantNote.objects.create(tenant=TENANTS[number % 2], text=written)
         assert TenantNote.objects.get(pk=note.pk).text == written
         note.delete()  # or there would be more to read each time
-        if self._rotates and number % 3 == 0:
+        if self._rotates and number % 20 == 0:
             rotate_master_key("ward")
 
 
