@@ -17,12 +17,13 @@ from django.db import connection, models
 from django.db.models.fields.related import RelatedField
 from django.db.models.query_utils import DeferredAttribute
 
-from envelope_fields.fields import identifiers, json, numbers, text, times
 from envelope_fields.fields.encrypted import OPTIONS, EncryptedFieldMixin
+from envelope_fields.fields.family import FAMILY
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import PreparedValue
 from envelope_fields.fields.reading import EncryptedAttribute
-from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied
 
 _FUNCTION = "envelope_fields.fields.encrypted"
@@ -67,6 +68,8 @@ def encrypted(
             f"encrypted() takes no {type(field).__name__}: keys and relations are compared in the "
             "database, which nothing encrypted can be."
         )
+    if hasattr(given, "base_field"):
+        raise TypeError("encrypted() takes no arrays: write EncryptedArrayField(CharField()).")
     plain_class: Any = type(field)
     return _kind(plain_class, _ours(field))(
         field,
@@ -108,18 +111,22 @@ class AnyAttribute(EncryptedAttribute):
         self.inner = kind(field) if inner is None and kind is not DeferredAttribute else inner
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None or self.inner is None:
+            return super().__get__(instance, cls)
+        was = instance.__dict__.get(self._name, MISSING)
         value = super().__get__(instance, cls)
-        if instance is None or self.inner is None or isinstance(value, Mask | PreparedValue):
+        if isinstance(value, Mask | PreparedValue):
             return value
-        data = instance.__dict__
-        held = data[self._name]
-        if not isinstance(held, SealedValue):
+        if was is not MISSING and not isinstance(was, SealedValue):
             return self.inner.__get__(instance, cls)
-        data[self._name] = value  # of a value that stays sealed
+        held = instance.__dict__[self._name]
+        # As Django would have given it what the database holds.
+        self.inner.__set__(instance, value)
         try:
             return self.inner.__get__(instance, cls)
         finally:
-            data[self._name] = held
+            if isinstance(held, SealedValue):  # it is one that stays
+                instance.__dict__[self._name] = held
 
     def __set__(self, instance: Any, value: Any) -> None:
         stands_for_one = isinstance(value, SealedValue | Mask | PreparedValue)
@@ -176,10 +183,10 @@ def _made(field: models.Field[Any, Any], options: dict[str, Any]) -> Any:
 def _ours(field: models.Field[Any, Any]) -> Any:
     """Return the class of ours whose values have the type of a field's."""
     for base in type(field).__mro__:
-        if base in _FAMILY:
+        if base in FAMILY:
             is_same = base().get_internal_type() == field.get_internal_type()
-            is_text = issubclass(_FAMILY[base], text.TextMixin)
-            return _FAMILY[base] if is_same or is_text else PreparedTextMixin
+            is_text = issubclass(FAMILY[base], TextMixin)
+            return FAMILY[base] if is_same or is_text else PreparedTextMixin
     return PreparedTextMixin
 
 
@@ -198,11 +205,3 @@ def _converted(plain_class: Any, ours: Any) -> Any:
         return plain_class.from_db_value(self, stored, None, connection)
 
     return from_plaintext
-
-
-_FAMILY: dict[type, Any] = {
-    next(base for base in each.__mro__ if base.__module__.startswith("django.")): each
-    for module in (identifiers, json, numbers, text, times)
-    for name, each in vars(module).items()
-    if name.startswith("Encrypted") and name.endswith("Field")
-}

@@ -17,15 +17,9 @@ from typing import Any
 
 from django.apps import apps as installed_apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    IntegrityError,
-    OperationalError,
-    connections,
-    router,
-    transaction,
-)
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, router
 from django.db.models import Model, QuerySet
+from django.db.transaction import atomic
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
@@ -75,7 +69,7 @@ def create_default_key(apps: Any, using: str) -> None:
     )
     version = _row(version_model, master_key_id=key_id, **made.columns)
     # Two processes that migrate at once both come here; only one can have the alias.
-    with suppress(IntegrityError), transaction.atomic(using=using):
+    with suppress(IntegrityError), atomic(using=using):
         key.save(using=using, force_insert=True)
         version.save(using=using, force_insert=True)
         for wrap in _further_wraps(apps, made):
