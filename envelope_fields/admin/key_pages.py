@@ -22,7 +22,7 @@ from envelope_fields.jobs.representation import progress_of
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, possible_operations
 from envelope_fields.lifecycle.keys import find_master_key, numbered_version
-from envelope_fields.lifecycle.representation import opening_text, version_content
+from envelope_fields.lifecycle.representation import further_wraps_of, opening_text, version_content
 from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import Action
 
@@ -196,12 +196,12 @@ def _versions(
     request: HttpRequest, key: MasterKey, count: counts.Count, url: Url
 ) -> list[dict[str, Any]]:
     rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
-    current = key.current_version
+    current, further = key.current_version, further_wraps_of(rows)
     for row in rows:
         row.master_key = key
     return [
         {
-            **version_content(row, is_current=row == current),
+            **version_content(row, further, is_current=row == current),
             "state": row.get_state_display(),
             "unopened": opening_text(row),
             "values": counts.total_under(count, row),

@@ -30,9 +30,10 @@ _EXAMPLE = {
     "current_version": 2, "rotated_at": "2030-03-01T09:30:00Z", "root_key": None,
     **_TIMES,
 }  # fmt: skip
-_VERSION_EXAMPLE = {
+_VERSION_EXAMPLE: dict[str, Any] = {
     "number": 2, "version_id": "5f0c1c1b9d8e7a42", "state": "enabled", "current": True,
-    "root_key": "default", "wrapping_key_id": "", "opened_at": "2030-03-01T09:30:00Z", **_TIMES,
+    "root_key": "default", "wrapping_key_id": "", "further_wraps": [],
+    "opened_at": "2030-03-01T09:30:00Z", **_TIMES,
 }  # fmt: skip
 
 
@@ -63,6 +64,13 @@ class KeyContent(serializers.Serializer[Any]):
     destroyed_at = fields.time_field(allow_null=True)
 
 
+class FurtherWrapContent(serializers.Serializer[Any]):
+    """A root key that wrapped a version besides the one that its row names."""
+
+    root_key = serializers.CharField()
+    wrapping_key_id = serializers.CharField(allow_blank=True)
+
+
 @fields.answers("a version", _VERSION_EXAMPLE)
 class VersionContent(serializers.Serializer[Any]):
     """A key version, without its material, wrapped neither."""
@@ -74,6 +82,9 @@ class VersionContent(serializers.Serializer[Any]):
     root_key = serializers.CharField(help_text="The name of the root key that wrapped it.")
     wrapping_key_id = serializers.CharField(
         allow_blank=True, help_text="What the root key says that it wrapped with."
+    )
+    further_wraps = FurtherWrapContent(
+        many=True, help_text="The root keys that wrapped it besides, and open it as well."
     )
     created_at = fields.time_field()
     opened_at = fields.time_field(
@@ -254,9 +265,11 @@ def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _version_contents(key: MasterKey, versions: Iterable[MasterKeyVersion]) -> list[dict[str, Any]]:
-    current = key.current_version.number
+    current, versions = key.current_version.number, list(versions)
+    further = representation.further_wraps_of(versions)
     return [
-        representation.version_content(each, is_current=each.number == current) for each in versions
+        representation.version_content(each, further, is_current=each.number == current)
+        for each in versions
     ]
 
 

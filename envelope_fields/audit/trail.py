@@ -228,10 +228,9 @@ def _committed_mac_key(using: str) -> models.AuditKey | None:
     connection = connections[using]
     if connection.in_atomic_block or not transactions.autocommits(connection):
         return None
-    key = _generated_mac_key()
+    made = keyring.generate_audit_key(uuid.uuid4(), MAC_KEY)
     with suppress(IntegrityError), transaction.atomic(using=using):
-        key.save(using=using, force_insert=True)
-        return key
+        return _stored(made, using)
     return models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
 
 
@@ -264,16 +263,17 @@ def _mac_key(using: str, *, trail_is_empty: bool) -> models.AuditKey:
 
 
 def _new_mac_key(using: str) -> models.AuditKey:
-    key = _generated_mac_key()
-    key.save(using=using, force_insert=True)
+    key = _stored(keyring.generate_audit_key(uuid.uuid4(), MAC_KEY), using)
     # Until this is committed, no cache keeps its material.
     key_changes.announce(using, [key.version_id])
     return key
 
 
-def _generated_mac_key() -> models.AuditKey:
-    key_id = uuid.uuid4()
-    return models.AuditKey(id=key_id, **keyring.generate_audit_key(key_id, MAC_KEY))
+def _stored(made: keyring.Generated, using: str) -> models.AuditKey:
+    key = models.AuditKey(id=made.key_id, **made.columns)
+    key.save(using=using, force_insert=True)
+    models.FurtherWrap.objects.using(using).bulk_create(made.further_wraps())
+    return key
 
 
 def _notification(event: AuditEvent) -> Callable[[], None]:

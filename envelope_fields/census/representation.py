@@ -1,15 +1,19 @@
 """What is said of a census, as plain data: the same in commands, the admin and the API."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.census.uncounted import NotCounted
 from envelope_fields.census.values import CensusRow
 from envelope_fields.census.versions import KeyVersion
+from envelope_fields.keyring.rows import Wrap
 from envelope_fields.models import KeyState
+
+FurtherWraps = Mapping[bytes, Sequence[Wrap]]
 
 
 class Total(NamedTuple):
@@ -37,12 +41,15 @@ def totals(rows: Iterable[CensusRow], versions: Iterable[KeyVersion]) -> list[To
 
 
 def census_content(
-    rows: Iterable[CensusRow], totals: Iterable[Total], doubts: Iterable[NotCounted]
+    rows: Iterable[CensusRow],
+    totals: Iterable[Total],
+    doubts: Iterable[NotCounted],
+    further: FurtherWraps = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return a census as plain data."""
+    """Return a census as plain data, with further wraps of versions where they are given."""
     return {
         "rows": list(map(row_content, rows)),
-        "totals": list(map(total_content, totals)),
+        "totals": [total_content(total, further) for total in totals],
         "not_counted": list(map(not_counted_content, doubts)),
     }
 
@@ -57,28 +64,26 @@ def row_content(row: CensusRow) -> dict[str, Any]:
     }
 
 
-def total_content(total: Total) -> dict[str, Any]:
+def total_content(total: Total, further: FurtherWraps) -> dict[str, Any]:
     """Return how many values there are under a key version, and what wraps that."""
     return {
         **version_content(total.version_id, total.version),
         "root_key": total.version.root_key if total.version else None,
         "wrapping_key_id": total.version.wrapping_key_id if total.version else None,
+        "further_wraps": [wrap.content() for wrap in further.get(total.version_id or b"", ())],
         "values": total.values,
     }
 
 
-def wrapped_by(versions: Iterable[KeyVersion]) -> list[tuple[str, str, int]]:
+def wrapped_by(versions: Iterable[KeyVersion], further: FurtherWraps) -> list[tuple[str, str, int]]:
     """Return how many key versions there are under each root key, and what it wrapped them with."""
-    return [
-        (*wrapping, number)
-        for wrapping, number in sorted(
-            Counter(
-                (version.root_key, version.wrapping_key_id)
-                for version in versions
-                if version.state != KeyState.DESTROYED
-            ).items()
-        )
-    ]
+    counts: Counter[tuple[str, str]] = Counter()
+    for version in versions:
+        if version.state != KeyState.DESTROYED:
+            counts[version.root_key, version.wrapping_key_id] += 1
+            for wrap in further.get(version.version_id, ()):
+                counts[wrap.root_key, wrap.wrapping_key_id] += 1
+    return [(*wrapping, number) for wrapping, number in sorted(counts.items())]
 
 
 def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:

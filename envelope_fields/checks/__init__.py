@@ -6,7 +6,7 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 
 from django.core.checks import Tags, register as _register
 
-from envelope_fields.checks import keys, labels, models, principals, settings, views
+from envelope_fields.checks import keys, labels, models, principals, settings, versions, views
 
 __all__ = ["register"]
 
@@ -17,7 +17,8 @@ def register() -> None:
     _register(settings.check_root_keys, Tags.security, deploy=True)
     _register(settings.check_driver, Tags.compatibility)
     _register(settings.check_worker, Tags.compatibility)
-    _register(keys.check_stored_versions, Tags.database)
+    _register(versions.check_stored_versions, Tags.database)
+    _register(versions.check_further_wraps, Tags.database)
     _register(keys.check_aliases, Tags.database)
     _register(keys.check_triggers, Tags.database)
     _register(principals.check_middleware, Tags.security)

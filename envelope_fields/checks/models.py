@@ -180,14 +180,13 @@ def _fields(model: type[Model]) -> Iterator[CheckMessage]:
     for field in model._meta.local_fields:
         if getattr(field, "generated", False):
             yield from _generated(model, field)
-        if isinstance(_innermost(field), EncryptedFieldMixin) and not isinstance(
-            field, EncryptedFieldMixin
-        ):
+        inner = _innermost(field)
+        if inner is not field and isinstance(inner, EncryptedFieldMixin):
             yield Error(
                 "An encrypted field cannot be the type of an array or of a generated column.",
                 hint=(
-                    "The database would store its values unencrypted. Use an EncryptedJSONField "
-                    "for a list; compute a value in Python and assign it."
+                    "The database would store its values unencrypted. Use an EncryptedArrayField "
+                    "of plain fields for a list; compute a value in Python and assign it."
                 ),
                 obj=field,
                 id="envelope_fields.E019",

@@ -1,7 +1,7 @@
 """The settings of this package, `ENVELOPE_FIELDS`: nothing else reads them."""
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -12,12 +12,17 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
 from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
+from envelope_fields.conf.root_keys import (
+    LIFETIME_ENTRIES,
+    Lifetime,
+    further_of,
+    lifetime_of,
+    root_key_settings,
+    where,
+)
 
 SETTING = "ENVELOPE_FIELDS"
-LIFETIME_ENTRIES = ("MATERIAL_MAX_AGE_SECONDS", "GRACE_SECONDS")
 API_ENTRIES = ("DATA_OPERATIONS",)
-ROOT_KEY_NAME_LENGTH = 100  # of the column that names it
-_LONGEST_SECONDS = 31_536_000
 WRAPPING_KEY_ID_LENGTH = 500  # of the column of what a root key says that it wrapped with
 
 
@@ -68,19 +73,6 @@ class Schemas:
 
 
 @dataclass(frozen=True)
-class Lifetime:
-    """For how long material that a root key opened is used, in seconds.
-
-    Attributes:
-        max_age: after this the root key is asked anew.
-        grace: for how much longer, where it does not answer.
-    """
-
-    max_age: float = 3600
-    grace: float = 86_400
-
-
-@dataclass(frozen=True)
 class ApiSettings:
     """What the HTTP API offers."""
 
@@ -92,7 +84,9 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    further_root_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
+    other_lifetime: Lifetime = field(default_factory=Lifetime)
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -102,13 +96,14 @@ class Configuration:
     schemas: Schemas = field(default_factory=Schemas)
 
     def lifetime(self, root_key: str) -> Lifetime:
-        """Return for how long what a root key opened is used; the default for one of no entry."""
-        return self.lifetimes.get(root_key) or Lifetime()
+        """Return for how long what is under a root key is used, also where it has no entry."""
+        return self.lifetimes.get(root_key) or self.other_lifetime
 
     @property
     def least_max_age(self) -> float:
         """The least of the greatest ages of material under any root key, in seconds."""
-        return min((each.max_age for each in self.lifetimes.values()), default=Lifetime().max_age)
+        lifetimes = (*self.lifetimes.values(), self.other_lifetime)
+        return min(each.max_age for each in lifetimes)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -119,6 +114,15 @@ class Configuration:
             f'{SETTING}["ROOT_KEYS"] names no root key, and master keys are stored only wrapped by '
             "one. Add one, and run `python manage.py generate_root_key` to make its value."
         )
+
+    def root_keys_of(self, name: str | None) -> tuple[str, ...]:
+        """Return by which root keys a master key is to be wrapped: its own, and further ones.
+
+        Args:
+            name: the root key that it names; None is the first.
+        """
+        own = name or self.wrapping_root_key
+        return (own, *self.further_root_keys.get(own, ()))
 
     def root_key(self, name: str) -> BackendSettings:
         """Return the entry of the root key `name`.
@@ -166,50 +170,17 @@ def _read() -> Configuration:
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{SETTING} must be a dictionary.")
-    refuse_unknown(given, SETTING, {**_READERS, **dict.fromkeys(LIFETIME_ENTRIES)})
+    refuse_unknown(given, SETTING, (*_READERS, *LIFETIME_ENTRIES))
     read = {name.lower(): reader(given[name]) for name, reader in _READERS.items() if name in given}
-    return Configuration(**read, lifetimes=_lifetimes(given))
-
-
-def _root_keys(given: Any) -> dict[str, BackendSettings]:
-    if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(f'{SETTING}["ROOT_KEYS"] must be a dictionary.')
-    for name in given:
-        if not isinstance(name, str) or not 0 < len(name) <= ROOT_KEY_NAME_LENGTH:
-            raise ImproperlyConfigured(
-                f'{SETTING}["ROOT_KEYS"] has the name {name!r}; names are text of at most '
-                f"{ROOT_KEY_NAME_LENGTH} characters."
-            )
-    return {
-        name: backend_settings(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', LIFETIME_ENTRIES)
-        for name, entry in given.items()
-    }
-
-
-def _lifetimes(given: Mapping[str, Any]) -> dict[str, Lifetime]:
-    """Return those of all root keys, which the whole setting or their own entries say."""
-    for_all = _lifetime(given, SETTING, Lifetime())
-    return {
-        name: _lifetime(entry, f'{SETTING}["ROOT_KEYS"][{name!r}]', for_all)
-        for name, entry in given.get("ROOT_KEYS", {}).items()
-    }
-
-
-def _lifetime(given: Mapping[str, Any], where: str, default: Lifetime) -> Lifetime:
-    seconds = [
-        _seconds(given.get(name, otherwise), f'{where}["{name}"]')
-        for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)
-    ]
-    return Lifetime(*seconds)
-
-
-def _seconds(given: Any, where: str) -> float:
-    is_number = isinstance(given, int | float) and not isinstance(given, bool)
-    if not is_number or not 0 <= given <= _LONGEST_SECONDS:
-        raise ImproperlyConfigured(
-            f"{where} must be a number of seconds from 0 to {_LONGEST_SECONDS} (a year)."
-        )
-    return float(given)
+    for_all, entries = lifetime_of(given, SETTING, Lifetime()), given.get("ROOT_KEYS", {})
+    return Configuration(
+        **read,
+        further_root_keys={name: further_of(name, entries) for name in entries},
+        lifetimes={
+            name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()
+        },
+        other_lifetime=for_all,
+    )
 
 
 def _rotation_worker(given: Any) -> BackendSettings | None:
@@ -271,7 +242,7 @@ def _flag(name: str) -> Callable[[Any], bool]:
 
 # What reads each entry; attributes of `Configuration` have the same names, in lower case.
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "ROOT_KEYS": _root_keys,
+    "ROOT_KEYS": root_key_settings,
     "DATABASE": _database,
     "KEY_CACHE_SECONDS": _key_cache_seconds,
     "REQUIRE_PRINCIPAL": _flag("REQUIRE_PRINCIPAL"),

@@ -1,6 +1,10 @@
 """Encrypted model fields: Django's own fields, whose column holds envelopes."""
 
+from typing import TYPE_CHECKING, Any
+
+from envelope_fields.fields.any import encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.family import add_encrypted_classes
 from envelope_fields.fields.identifiers import (
     EncryptedBinaryField,
     EncryptedGenericIPAddressField,
@@ -60,5 +64,19 @@ __all__ = [
     "EncryptedTimeField",
     "EncryptedURLField",
     "EncryptedUUIDField",
+    "add_encrypted_classes",
+    "encrypted",
     "open_values",
 ]
+
+if TYPE_CHECKING:
+    from envelope_fields.fields.arrays import EncryptedArrayField as EncryptedArrayField
+
+
+def __getattr__(name: str) -> Any:
+    if name != "EncryptedArrayField":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Django's class needs a driver of PostgreSQL, which few projects have beside another database.
+    from envelope_fields.fields import arrays
+
+    return arrays.EncryptedArrayField

@@ -22,13 +22,13 @@ class BindingMixin(FieldBase):
     copy_of: str | None
     _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+    def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]
         # A history of a model has copies of that model's own fields, and its rows are copied with
         # the values in them. Fields of an abstract model are copied, too, and have no rows.
         source = self.__dict__.get("model")
         if source is not None and source is not cls and not source._meta.abstract:
             self._copied = self.label, self.field_path
-        super().contribute_to_class(cls, name, private_only=private_only)
+        super().contribute_to_class(cls, name, **options)
 
     @cached_property
     def label(self) -> str:

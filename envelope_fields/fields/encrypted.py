@@ -29,7 +29,7 @@ from envelope_fields.fields.validation import ValidationMixin
 from envelope_fields.fields.writing import Writer, writer
 
 # The options of a field, and what each is where it is left out.
-_OPTIONS = {
+OPTIONS = {
     "key": None,
     "context": None,
     "previous_contexts": (),
@@ -69,7 +69,7 @@ class EncryptedFieldMixin(
     key: KeyChoice
     descriptor_class = EncryptedAttribute
 
-    non_db_attrs: tuple[str, ...] = (*Field.non_db_attrs, *_OPTIONS, "encoder", "decoder")
+    non_db_attrs: tuple[str, ...] = (*Field.non_db_attrs, *OPTIONS, "encoder", "decoder")
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class EncryptedFieldMixin(
 
     # Declaration
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
-        super().contribute_to_class(cls, name, private_only=private_only)
+    def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]
+        super().contribute_to_class(cls, name, **options)
         # Of its own, also where an abstract base has one: it opens by the field of this model.
         if isinstance(getattr(cls, self.attname, None), DeferredAttribute):
             setattr(cls, self.attname, self.descriptor_class(self))
@@ -122,8 +122,8 @@ class EncryptedFieldMixin(
         name, path, args, kwargs = super().deconstruct()
         if type(self).__module__.startswith("envelope_fields.fields."):
             path = f"envelope_fields.fields.{type(self).__qualname__}"
-        options = {option: getattr(self, option) for option in _OPTIONS}
-        given = {option: each for option, each in options.items() if each != _OPTIONS[option]}
+        options = {option: getattr(self, option) for option in OPTIONS}
+        given = {option: each for option, each in options.items() if each != OPTIONS[option]}
         return name, path, args, {**kwargs, **given}
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:

@@ -100,7 +100,7 @@ class _OfThread(local):
 
 
 _own = _OfThread()
-_epoch = 0
+epoch = 0  # grows when keys, grants or users were changed by this process
 
 
 def table_of_transaction() -> Table | None:
@@ -110,19 +110,19 @@ def table_of_transaction() -> Table | None:
         ImproperlyConfigured: it sees what others have not committed, and may still take back.
     """
     connection = connections[configuration().database]
-    if _own.checked != (connection, _epoch):
+    if _own.checked != (connection, epoch):
         _check_isolation(connection)
-        _own.checked = connection, _epoch
+        _own.checked = connection, epoch
     if not connection.in_atomic_block:
         # Without autocommit, nothing tells one transaction from the next.
         has_autocommit = connection.autocommit or autocommits(connection)
         return None if has_autocommit else Table(seconds=0)
     # Django begins a new list of hooks whenever a transaction ends.
     hooks = connection.run_on_commit
-    if _own.hooks is not hooks or _own.epoch != _epoch:
+    if _own.hooks is not hooks or _own.epoch != epoch:
         _end_table_of_transaction()
         _own.sees_the_past = database_of(connection).sees_the_past()
-        _own.hooks, _own.epoch = hooks, _epoch
+        _own.hooks, _own.epoch = hooks, epoch
     if not _own.sees_the_past:
         return None
     if _own.table is None or monotonic() >= _own.table.deadline:
@@ -144,13 +144,13 @@ def _check_isolation(connection: BaseDatabaseWrapper) -> None:
 def holds(table: Table) -> bool:
     """Whether a table is that of this thread's transaction, as far as it is known."""
     hooks = connections[configuration().database].run_on_commit
-    return _own.table is table and _own.hooks is hooks and _own.epoch == _epoch
+    return _own.table is table and _own.hooks is hooks and _own.epoch == epoch
 
 
 def _forget_transactions() -> None:
     """Drop the tables of all threads."""
-    global _epoch
-    _epoch += 1
+    global epoch
+    epoch += 1
     _own.hooks = None
     _end_table_of_transaction()
 

@@ -21,7 +21,7 @@ from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.keyring import renewal, rows, wrapping
+from envelope_fields.keyring import opening, renewal, rows, wrapping
 from envelope_fields.keyring.age import Material, moment
 from envelope_fields.keyring.questions import Question, Unanswered, may_wait, refuse_in_event_loop
 from envelope_fields.models import KeyUsage, key_changes
@@ -166,7 +166,7 @@ def _ask(question: Question, row: rows.KeyRow) -> Material:
     try:
         return renewal.unwrapped(row)
     except BaseException as error:
-        if _end(question, row.context, error) and renewal.is_refusal(error):
+        if _end(question, row.context, error) and opening.is_refusal(error):
             _ask_others_soon(row.root_key)
         raise
 
@@ -214,7 +214,7 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
             _replace(row.context, material, found)
     except EnvelopeError as error:
         _drop(row, material)
-        if renewal.is_refusal(error):
+        if opening.is_refusal(error):
             _ask_others_soon(material.root_key)
         raise
     finally:
@@ -281,18 +281,6 @@ def check_version(version_id: bytes) -> None:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     wipe(renewal.unwrap(rows.with_version_id(version_id, usage=None)))
-
-
-def identify_version(row: rows.KeyRow) -> str:
-    """Return what the root key says that a key version was wrapped with; may be empty.
-
-    Its material is opened, and wiped at once; otherwise as `check_version`.
-    """
-    material, wrapping_key_id = wrapping.unwrap_identified(
-        row.root_key, row.wrapped_material, row.context
-    )
-    wipe(material)
-    return wrapping_key_id
 
 
 def seconds_left() -> float:

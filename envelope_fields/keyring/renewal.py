@@ -11,13 +11,8 @@ from hmac import compare_digest
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
-from envelope_fields.exceptions import (
-    EnvelopeError,
-    MasterKeyNotFound,
-    RootKeyRefused,
-    WrappedKeyAltered,
-)
-from envelope_fields.keyring import rows, wrapping
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, WrappedKeyAltered
+from envelope_fields.keyring import opening, rows
 from envelope_fields.keyring.age import Material, moment
 
 _logger = logging.getLogger(__name__)
@@ -40,7 +35,7 @@ def unwrapped(row: rows.KeyRow) -> Material:
 
 def unwrap(row: rows.KeyRow) -> KeyBuffer:
     """Return the same in a buffer of no age, which the caller wipes."""
-    return wrapping.unwrap(row.root_key, row.wrapped_material, row.context)
+    return opening.opened(row)
 
 
 def renewed(row: rows.KeyRow, material: Material) -> Material | None:
@@ -53,7 +48,7 @@ def renewed(row: rows.KeyRow, material: Material) -> Material | None:
     try:
         return _opened_anew(row, material)
     except Exception as error:  # whatever it is, what is here may still be used
-        if is_refusal(error) or isinstance(error, MasterKeyNotFound):
+        if opening.is_refusal(error) or isinstance(error, MasterKeyNotFound):
             raise
         # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
         is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
@@ -63,12 +58,6 @@ def renewed(row: rows.KeyRow, material: Material) -> Material | None:
             f": {error}" if is_ours else "",
         )  # fmt: skip
         return None
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether a root key says no: it was decided that material is not to be used any more."""
-    # What was altered is our row, and not the key.
-    return isinstance(error, RootKeyRefused) and not isinstance(error, WrappedKeyAltered)
 
 
 def _opened_anew(row: rows.KeyRow, material: Material) -> Material:

@@ -27,9 +27,27 @@ from envelope_fields.policy.data import KeyPolicy
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 _COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
-    "master_key__usage", "wrapped_material", "root_key",
+    "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
     *(f"master_key__{name}" for name in KeyPolicy._fields),
 )  # fmt: skip
+
+
+class Wrap(NamedTuple):
+    """The material of a key version as a root key wrapped it.
+
+    Attributes:
+        root_key: its name in the settings.
+        wrapped_material: the wrapped bytes.
+        wrapping_key_id: what the root key says that it wrapped with; may be empty.
+    """
+
+    root_key: str
+    wrapped_material: bytes
+    wrapping_key_id: str
+
+    def content(self) -> dict[str, str]:
+        """Return by which root key it is, and under what, as plain data."""
+        return {"root_key": self.root_key, "wrapping_key_id": self.wrapping_key_id}
 
 
 class KeyRow(NamedTuple):
@@ -38,7 +56,7 @@ class KeyRow(NamedTuple):
     Attributes:
         state: that of both.
         usage: of the key.
-        wrapped_material, root_key: what the root key of this name wrapped.
+        wrapped_material, root_key, wrapping_key_id: its wrap, as `Wrap` has it.
         policy: what the key says of who may use it.
     """
 
@@ -46,7 +64,13 @@ class KeyRow(NamedTuple):
     usage: str
     wrapped_material: bytes
     root_key: str
+    wrapping_key_id: str
     policy: KeyPolicy
+
+    @property
+    def wrap(self) -> Wrap:
+        """The wrap in the row of the version itself."""
+        return Wrap(self.root_key, self.wrapped_material, self.wrapping_key_id)
 
     @property
     def context(self) -> KeyVersionContext:
@@ -115,8 +139,9 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     state = KeyVersionState(
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
-    wrapped, usage = bytes(key.wrapped_material), KeyUsage.GENERATE_VERIFY_MAC
-    return KeyRow(state, usage, wrapped, key.root_key, KeyPolicy(KeyManager.APPLICATION, True))
+    wrap = bytes(key.wrapped_material), key.root_key, key.wrapping_key_id
+    policy = KeyPolicy(KeyManager.APPLICATION, True)
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap, policy)
 
 
 def read_again(row: KeyRow) -> KeyRow:
@@ -250,9 +275,10 @@ def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
 
 
 def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
-    alias, key_state, usage, wrapped, root_key, *policy = rest
+    alias, key_state, usage, wrapped, root_key, wrapping_key_id, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    return KeyRow(known, usage, bytes(wrapped), root_key, KeyPolicy(*policy))
+    wrap = bytes(wrapped), root_key, wrapping_key_id
+    return KeyRow(known, usage, *wrap, KeyPolicy(*policy))
 
 
 def explained(using: str) -> AbstractContextManager[None]:

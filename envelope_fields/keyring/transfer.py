@@ -21,8 +21,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.cache import table_of_transaction
+from envelope_fields.keyring import cache, materials, rows
 from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.derived_keys import DerivedKeys, Named
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
@@ -41,8 +40,6 @@ KEYS_IN_A_QUERY = 500
 
 _Item = TypeVar("_Item")
 
-_last_change = object()  # of keys, grants and users, by this process
-
 
 class Transfer:
     """The keys of a rotation; what it knows of their state, and of users, is seconds old at most.
@@ -59,7 +56,7 @@ class Transfer:
         self._managed_by = managed_by
         self._derived = DerivedKeys()
         self._table = Table(seconds=0)
-        self._last_change: object = None  # so that keys are read when the first batch begins
+        self._epoch = -1  # so that keys are read when the first batch begins
         self._known_until = self._write_until = 0.0
         self._forget_admitted()
 
@@ -83,12 +80,12 @@ class Transfer:
         is_over = self._derived.is_over()
         if is_over:
             self._derived = DerivedKeys()
-        has_changed = self._last_change is not _last_change or key_changes.live
+        has_changed = self._epoch != cache.epoch or key_changes.live
         if not has_changed and monotonic() < self._known_until:
             self.prepare(version_ids=version_ids)
             return is_over
         before, began, seconds = self._table, monotonic(), _seconds_to_write()
-        self._last_change, self._table = _last_change, Table(seconds=0)
+        self._epoch, self._table = cache.epoch, Table(seconds=0)
         self.prepare(before.current, version_ids={*before.versions, *version_ids})
         holds = self._holds(before)
         if not holds:
@@ -213,7 +210,7 @@ class Transfer:
         if monotonic() < self._write_until:
             return True
         now, seconds = monotonic(), _seconds_to_write()
-        as_of = now if table_of_transaction() is None else since
+        as_of = now if cache.table_of_transaction() is None else since
         wanted = {row.state.version_id for row in self._writable.values()}
         try:
             found = rows.matching(Q(version_id__in=wanted))
@@ -261,12 +258,3 @@ def _seconds_to_write() -> float:
         return 0.9 * cache_seconds()
     except MasterKeyUnusable:  # the next read of keys raises it
         return 0
-
-
-def _changed() -> None:
-    global _last_change
-    _last_change = object()
-
-
-key_changes.on_change(_changed)
-key_changes.on_users_change(_changed)

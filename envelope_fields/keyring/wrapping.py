@@ -10,27 +10,23 @@ from collections.abc import Callable
 from hmac import compare_digest
 from threading import Lock
 from traceback import extract_tb
-from typing import Any, NamedTuple, Protocol, TypeVar
-from uuid import UUID
+from typing import Any, NamedTuple, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.utils import timezone
 
 from envelope_fields.conf import SETTING, WRAPPING_KEY_ID_LENGTH, configuration
 from envelope_fields.conf.backends import BackendSettings
-from envelope_fields.crypto import format as layout, xaes
-from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
+from envelope_fields.crypto import xaes
+from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.exceptions import (
     EnvelopeError,
-    MasterKeyUnusable,
     RootKeyRefused,
     RootKeyUnavailable,
     WrappedKeyAltered,
 )
 from envelope_fields.keyring.age import Moment, moment
 from envelope_fields.keyring.questions import Silence
-from envelope_fields.models import KeyUsage
 from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
 _Answer = TypeVar("_Answer")
@@ -44,19 +40,6 @@ _lock = Lock()  # of making one, which touches nothing outside
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
 _began_anew: dict[str, Moment] = {}
-
-
-class WrappedRow(Protocol):
-    """Material as a root key wrapped it, and bound it to a context."""
-
-    @property
-    def wrapped_material(self) -> bytes: ...
-
-    @property
-    def root_key(self) -> str: ...
-
-    @property
-    def context(self) -> KeyVersionContext: ...
 
 
 class Wrapping(NamedTuple):
@@ -137,95 +120,6 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
     )
 
 
-def generate_version(
-    key_id: UUID, number: int, usage: str, root_key: str | None = None
-) -> dict[str, Any]:
-    """Return the columns of a new key version, its material made here and wrapped at once.
-
-    The wrapped material is opened again before it is returned, so that nothing is ever stored
-    under a version that its root key would refuse. Where this process may wrap alone, the version
-    is not opened, and is current only once it is.
-
-    Args:
-        key_id: the master key.
-        number: of the version.
-        usage: of the key.
-        root_key: the name of the root key that wraps it; None is the first in the settings.
-
-    Raises:
-        ImproperlyConfigured: no usable root key; the message says which command makes one.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
-    columns, is_opened = _generated(key_id, number, usage, root_key)
-    return {**columns, "opened_at": timezone.now() if is_opened else None}
-
-
-def generate_audit_key(key_id: UUID, number: int) -> dict[str, Any]:
-    """Return the columns of a new key of the audit trail, which is usable at once; errors as above.
-
-    Raises:
-        MasterKeyUnusable: this process may wrap alone.
-    """
-    columns, is_opened = _generated(key_id, number, KeyUsage.GENERATE_VERIFY_MAC, None)
-    if not is_opened:
-        raise MasterKeyUnusable(
-            f"The key of the audit trail cannot be made here: the root key {columns['root_key']!r} "
-            "lets this process wrap and not unwrap, and events need the key at once. Run "
-            "`python manage.py migrate`, or change a key, where it may unwrap."
-        )
-    return columns
-
-
-def _generated(
-    key_id: UUID, number: int, usage: str, root_key: str | None
-) -> tuple[dict[str, Any], bool]:
-    version_id = os.urandom(layout.VERSION_ID_BYTES)
-    context = KeyVersionContext(key_id, version_id, number, usage)
-    wrapped_by = root_key or configuration().wrapping_root_key
-    material = random_buffer(xaes.KEY_BYTES)
-    try:
-        wrapped = wrap(wrapped_by, material, context)
-    finally:
-        wipe(material)
-    columns = {"version_id": version_id, "number": number, **_columns(wrapped, wrapped_by)}
-    return columns, wrapped.is_opened
-
-
-def _columns(wrapped: Wrapping, root_key: str) -> dict[str, Any]:
-    return {
-        "root_key": root_key,
-        "wrapped_material": wrapped.material,
-        "wrapping_key_id": wrapped.wrapping_key_id,
-    }
-
-
-def rewrapped(row: WrappedRow, to_root_key: str) -> dict[str, Any]:
-    """Return the columns of a row whose material another root key wraps, which opens to the same.
-
-    No cache is asked or filled, and the policy is not: nothing is done with the material.
-
-    Args:
-        row: what is wrapped, by which root key, and bound to what.
-        to_root_key: the name of a root key in the settings.
-
-    Raises:
-        ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root keys say.
-        MasterKeyUnusable: this process may wrap with the other root key, and not unwrap.
-    """
-    material = unwrap(row.root_key, row.wrapped_material, row.context)
-    try:
-        wrapped = wrap(to_root_key, material, row.context)
-    finally:
-        wipe(material)
-    if not wrapped.is_opened:
-        raise MasterKeyUnusable(
-            f"The root key {to_root_key!r} lets this process wrap and not unwrap, so that it "
-            "cannot see whether what was wrapped opens. Move keys where it may do both."
-        )
-    return _columns(wrapped, to_root_key)
-
-
 def check_root_key(name: str, *, ask_services: bool = True) -> None:
     """Raise what the next use of the root key `name` would raise, for a missing or bad one.
 
@@ -242,6 +136,21 @@ def check_root_key(name: str, *, ask_services: bool = True) -> None:
             root_key.check()
 
     _ask(name, check)
+
+
+def current_wrapping_key_id(name: str) -> str | None:
+    """Return what the root key `name` would be said to have wrapped with; None if it does not say.
+
+    Raises:
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
+    """
+    answer = _answer(name, lambda root_key: root_key.current_wrapping_key_id())
+    if answer is None or _is_id(answer):
+        return answer or None
+    raise RootKeyRefused(
+        f"The backend of the root key {name!r} must say what it would wrap with in a text of at "
+        f"most {WRAPPING_KEY_ID_LENGTH} characters, or return None."
+    )
 
 
 def ask_at_once() -> None:

@@ -29,6 +29,7 @@ from envelope_fields.lifecycle.master_keys import (
     enable,
     update_master_key,
 )
+from envelope_fields.lifecycle.moving import Rewrapped, rewrap_master_keys, under_other_root_keys
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import (
     key_cache_bound,
@@ -38,12 +39,9 @@ from envelope_fields.lifecycle.other_processes import (
 from envelope_fields.lifecycle.root_keys import (
     Opened,
     Readiness,
-    Rewrapped,
     RootKeyCheck,
     check_root_keys,
     open_master_key_versions,
-    rewrap_master_keys,
-    under_other_root_keys,
 )
 from envelope_fields.lifecycle.rotation import (
     Rotations,

@@ -22,7 +22,15 @@ from envelope_fields.lifecycle.context import OperationContext, performing
 from envelope_fields.lifecycle.keys import KeyOrVersion, Refused, collecting, state_after
 from envelope_fields.lifecycle.operations import LONGEST_WAIT, SHORTEST_WAIT, Operation, performs
 from envelope_fields.lifecycle.representation import Row, named, state_content
-from envelope_fields.models import AuditEvent, AuditOutcome, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import (
+    OVERWRITTEN,
+    AuditEvent,
+    AuditOutcome,
+    FurtherWrap,
+    KeyState,
+    MasterKey,
+    MasterKeyVersion,
+)
 
 
 class BadWaitingPeriod(EnvelopeError, ValueError):
@@ -135,9 +143,6 @@ def _same_date(done: OperationContext, wait: timedelta) -> datetime:
     return row.deletion_at
 
 
-OVERWRITTEN = b""
-
-
 @dataclass(slots=True)
 class Destructions:
     """What `destroy_due_keys` did.
@@ -188,7 +193,10 @@ def destroy(done: OperationContext) -> None:
     versions = done.key.versions.using(done.using).exclude(state=KeyState.DESTROYED)
     if done.version is not None:
         versions = versions.filter(pk=done.version.pk)
+    version_ids = list(versions.values_list("version_id", flat=True))
     versions.update(**gone, deletion_at=None, wrapped_material=OVERWRITTEN)
+    wraps = FurtherWrap.objects.using(done.using).filter(version_id__in=version_ids)
+    wraps.update(wrapped_material=OVERWRITTEN)
     if done.version is None:
         done.set(**gone, deletion_at=None, alias=None)
     else:

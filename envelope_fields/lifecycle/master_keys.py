@@ -14,7 +14,7 @@ from envelope_fields.lifecycle.aliases import alias_problem, alias_taken
 from envelope_fields.lifecycle.context import OperationContext
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, state_after
 from envelope_fields.lifecycle.operations import Operation, performs
-from envelope_fields.lifecycle.rotation import new_version
+from envelope_fields.lifecycle.rotation import NewVersion, new_version
 from envelope_fields.models import KeyGrant, KeyManager, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import APPLICATION, CREATE_KEY, Action, Principal, decisions, require
 
@@ -86,13 +86,13 @@ class _Faster(Exception):
     """Another process gave the alias to a key since we looked."""
 
 
-def _store(key: MasterKey, version: MasterKeyVersion, principal: Principal) -> None:
+def _store(key: MasterKey, version: NewVersion, principal: Principal) -> None:
     with context.key_transaction() as using:
         try:
             key.save(using=using, force_insert=True)
         except IntegrityError as error:
             raise _Faster from error
-        version.save(using=using, force_insert=True)
+        version.save(using)
         done = OperationContext(using, principal, key)
         done.record(CREATE_KEY, {}, _content(key))
         if principal != APPLICATION:

@@ -1,7 +1,7 @@
 """Keys and key versions as the admin, the API, commands and the audit trail show them."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,11 +9,14 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from envelope_fields.keyring import further_wraps
+from envelope_fields.keyring.rows import Wrap
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
 
 Row = MasterKey | MasterKeyVersion
+FurtherWraps = Mapping[bytes, Sequence[Wrap]]
 
 NOT_OPENED = _("not opened yet: run open_master_key_versions where the root key may decrypt")
 
@@ -53,14 +56,17 @@ def key_content(
 
 
 def key_content_with_versions(
-    key: MasterKey, versions: Sequence[MasterKeyVersion] | None = None
+    key: MasterKey,
+    versions: Sequence[MasterKeyVersion] | None = None,
+    further: FurtherWraps | None = None,
 ) -> dict[str, Any]:
-    """Return the same with its versions; None has the database asked for these."""
+    """Return the same with its versions; None has the database asked for these, and their wraps."""
     if versions is None:
         versions = list(key.versions.using(key._state.db).order_by("number"))
+    further = further_wraps_of(versions) if further is None else further
     newest, current = versions[-1], current_of(versions) or versions[0]
     content = key_content(key, current_version=current.number, rotated_at=newest.created_at)
-    listed = [version_content(each, is_current=each is current) for each in versions]
+    listed = [version_content(each, further, is_current=each is current) for each in versions]
     return {**content, "versions": listed}
 
 
@@ -70,8 +76,25 @@ def current_of(versions: Iterable[MasterKeyVersion]) -> MasterKeyVersion | None:
     return max(opened, key=lambda version: version.number, default=None)
 
 
-def version_content(version: MasterKeyVersion, *, is_current: bool) -> dict[str, Any]:
-    """Return a key version as plain data; its material is not shown, wrapped neither."""
+def further_wraps_of(versions: Iterable[MasterKeyVersion]) -> FurtherWraps:
+    """Return the further wraps of versions, by their ids.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    return further_wraps.further_wraps_of([bytes(version.version_id) for version in versions])
+
+
+def version_content(
+    version: MasterKeyVersion, further: FurtherWraps, *, is_current: bool
+) -> dict[str, Any]:
+    """Return a key version as plain data; its material is not shown, wrapped neither.
+
+    Args:
+        version: its row.
+        further: what `further_wraps_of` returned for it, and maybe for others.
+        is_current: whether it is the current one of its key.
+    """
     return {
         "number": version.number,
         "version_id": version_id_of(version),
@@ -79,6 +102,7 @@ def version_content(version: MasterKeyVersion, *, is_current: bool) -> dict[str,
         "current": is_current and version.opened_at is not None,
         "root_key": version.root_key,
         "wrapping_key_id": version.wrapping_key_id,
+        "further_wraps": [each.content() for each in further.get(bytes(version.version_id), ())],
         "created_at": version.created_at,
         "opened_at": version.opened_at,
         "deletion_at": version.deletion_at,

@@ -1,5 +1,6 @@
 """New versions of master keys: on demand, and when their period is over."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from envelope_fields.lifecycle.context import OperationContext, performing
 from envelope_fields.lifecycle.keys import Key, Refused, collecting, found_key, state_after
 from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import FurtherWrap, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import require
 
 _TRIES = 20
@@ -33,6 +34,24 @@ class Rotations:
 
     rotated: list[MasterKeyVersion] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A version that is not saved yet.
+
+    Attributes:
+        row: its row.
+        further: its further wraps.
+    """
+
+    row: MasterKeyVersion
+    further: Sequence[FurtherWrap]
+
+    def save(self, using: str) -> None:
+        """Insert it, in the caller's transaction."""
+        self.row.save(using=using, force_insert=True)
+        FurtherWrap.objects.using(using).bulk_create(self.further)
 
 
 @performs(Operation.ROTATE)
@@ -99,19 +118,20 @@ def _rotated(key: Key, actor: Any, *, only_if_due: bool = False) -> MasterKeyVer
     faster has taken the number, and it is wrapped again.
     """
     for _ in range(_TRIES):
-        version = _wrapped(key, actor)
+        made = _wrapped(key, actor)
+        version = made.row
         with performing(Operation.ROTATE, key, actor) as done:
             state_after(Operation.ROTATE, done.key)
             newest = _newest(done.key)
             if only_if_due and not _is_due(done.key, newest.created_at):
                 return None
             if (version.master_key_id, version.number) == (done.key.pk, newest.number + 1):
-                _store(version, done)
+                _store(made, done)
                 return version
     raise MasterKeyUnusable(f"Others are rotating the master key {key} all the time. Try again.")
 
 
-def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
+def _wrapped(key: Key, actor: Any) -> NewVersion:
     """Make the next version of a key, if that is allowed now."""
     using = configuration().database
     row = found_key(using, key)
@@ -120,19 +140,20 @@ def _wrapped(key: Key, actor: Any) -> MasterKeyVersion:
     return new_version(row, _newest(row).number + 1)
 
 
-def new_version(key: MasterKey, number: int) -> MasterKeyVersion:
-    """Make a version of a key, its material wrapped by the root key; it is not saved.
+def new_version(key: MasterKey, number: int) -> NewVersion:
+    """Make a version of a key, its material wrapped by its root keys.
 
-    Call it outside of the transaction that saves it: the root key may take long.
+    Call it outside of the transaction that saves it: a root key may take long.
     """
     now = timezone.now()
-    columns = keyring.generate_version(key.id, number, key.usage, key.root_key)
-    return MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **columns)
+    made = keyring.generate_version(key.id, number, key.usage, key.root_key)
+    row = MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **made.columns)
+    return NewVersion(row, made.further_wraps())
 
 
-def _store(version: MasterKeyVersion, done: OperationContext) -> None:
-    before = done.key.current_version.number
-    version.save(using=done.using, force_insert=True)
+def _store(made: NewVersion, done: OperationContext) -> None:
+    before, version = done.key.current_version.number, made.row
+    made.save(done.using)
     after = {"current_version": version.number if version.opened_at else before}
     if version.opened_at is None:
         after["unopened_version"] = version.number

@@ -13,6 +13,8 @@ from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.key_changes import KeyRowProtected
 from envelope_fields.models.keys import (
     DEFAULT_ALIAS,
+    OVERWRITTEN,
+    FurtherWrap,
     KeyCacheBound,
     KeyManager,
     KeyState,
@@ -35,12 +37,14 @@ from envelope_fields.models.rotations import (
 __all__ = [
     "ACTIVE_STATES",
     "DEFAULT_ALIAS",
+    "OVERWRITTEN",
     "AuditChainProtected",
     "AuditEvent",
     "AuditEventProtected",
     "AuditHead",
     "AuditKey",
     "AuditOutcome",
+    "FurtherWrap",
     "KeyCacheBound",
     "KeyGrant",
     "KeyManager",

@@ -249,6 +249,11 @@ def announce_saved(model: type[models.Model]) -> None:
 def protect(model: type[models.Model]) -> None:
     """Announce what is saved of a model's rows, and refuse to delete them."""
     announce_saved(model)
+    keep(model)
+
+
+def keep(model: type[models.Model]) -> None:
+    """Refuse to delete a model's rows."""
     pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.protect")
 
 

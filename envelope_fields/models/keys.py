@@ -11,9 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.conf import ROOT_KEY_NAME_LENGTH, WRAPPING_KEY_ID_LENGTH
+from envelope_fields.conf import WRAPPING_KEY_ID_LENGTH
+from envelope_fields.conf.root_keys import ROOT_KEY_NAME_LENGTH
 from envelope_fields.databases import database_of
-from envelope_fields.models.key_changes import KeyRowQuerySet, protect
+from envelope_fields.models.key_changes import KeyRowQuerySet, keep, protect
 
 PRINCIPAL_TYPE_LENGTH = 100
 PRINCIPAL_ID_LENGTH = 64
@@ -185,6 +186,9 @@ class MasterKey(models.Model):
         return opened or versions.order_by("number")[0]
 
 
+OVERWRITTEN = b""  # what wrapped material is replaced by when it is destroyed
+
+
 class WrappedMaterial(models.Model):
     """Key material as a root key wrapped it; no plaintext of it is ever stored."""
 
@@ -247,6 +251,30 @@ class MasterKeyVersion(WrappedMaterial):
         return f"{self.master_key} version {self.number} ({bytes(self.version_id).hex()})"
 
 
+class FurtherWrap(WrappedMaterial):
+    """The material of a key version as one more root key wrapped it: either opens.
+
+    A version of a master key, or the key of the audit trail. It is named by its id, by which it is
+    the same in every database. What is empty was overwritten.
+    """
+
+    version_id = VersionIdField(_("version id"), editable=False)
+
+    class Meta:
+        verbose_name = _("further wrap")
+        verbose_name_plural = _("further wraps")
+        ordering: ClassVar = ["pk"]
+        default_permissions = ()  # they are seen and changed with their key
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["version_id", "root_key"], name="envelope_fields_further_wrap"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"version {bytes(self.version_id).hex()}, wrapped by {self.root_key}"
+
+
 class KeyCacheBound(models.Model):
     """For how long any process may go by what it has read of keys: one row, once there is one.
 
@@ -269,3 +297,4 @@ class KeyCacheBound(models.Model):
 
 protect(MasterKey)
 protect(MasterKeyVersion)
+keep(FurtherWrap)  # nothing that is known of keys follows from it

@@ -287,7 +287,7 @@ def test_a_trail_without_its_key(trail):
 def test_events_made_anew_under_another_key(trail):
     known = audit.head()
     key_id = uuid.uuid4()
-    forged = AuditKey(id=key_id, **keyring.generate_audit_key(key_id, 1))
+    forged = AuditKey(id=key_id, **keyring.generate_audit_key(key_id, 1).columns)
     event = AuditEvent.objects.get(number=10)
     before = bytes(AuditEvent.objects.get(number=9).mac)
     event.action = "enable"

@@ -30,3 +30,13 @@ def report(registry: Apps, db: None) -> Report:
 def ids(report: Report) -> Callable[[], list[str]]:
     """Return the ids of our messages, without the common prefix."""
     return lambda: [str(message.id).removeprefix("envelope_fields.") for message in report()]
+
+
+@pytest.fixture
+def root_key(settings):
+    """Replace the root key under which the stored versions are wrapped."""
+
+    def replace(replacement, name="default"):
+        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {name: replacement}}
+
+    return replace

@@ -8,7 +8,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Concat, Length, Lower
 from django.db.models.lookups import Exact, IsNull
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import EncryptedArrayField, EncryptedJSONField, EncryptedTextField
 
 
 def declare(*, bases=(models.Model,), columns=None, **meta):
@@ -198,8 +198,12 @@ def test_a_generated_column_cannot_be_encrypted(registry, report):
 
 @pytest.mark.parametrize(
     "field",
-    [ArrayField(EncryptedTextField()), ArrayField(ArrayField(EncryptedJSONField()))],
-    ids=["array", "array of arrays"],
+    [
+        ArrayField(EncryptedTextField()),
+        ArrayField(ArrayField(EncryptedJSONField())),
+        EncryptedArrayField(EncryptedTextField()),
+    ],
+    ids=["array", "array of arrays", "encrypted array"],
 )
 def test_an_array_of_encrypted_values_is_reported(field, registry, ids):
     declare(columns={"tags": field})

@@ -51,7 +51,7 @@ def seconds_of(expression):
     return sum(TIMES[term.strip(" `")] for term in expression.split("+"))
 
 
-def failed_after(act, clock, seconds):
+def failed_after(act, clock, seconds, step=STEP):
     """Do something again and again; return when it failed first, and how.
 
     Returns:
@@ -63,12 +63,12 @@ def failed_after(act, clock, seconds):
             act()
         except Exception as error:
             return passed, error
-        clock.move(STEP)
-        passed += STEP
+        clock.move(step)
+        passed += step
     return None, None
 
 
-def goes_on_for(expression, act, clock, error, *, or_less=0):
+def goes_on_for(expression, act, clock, error, *, or_less=0, step=STEP):
     """See that something can be done for as long as the page says, and raises this then.
 
     Args:
@@ -77,14 +77,16 @@ def goes_on_for(expression, act, clock, error, *, or_less=0):
         clock: is moved.
         error: the class of what is raised.
         or_less: it may end so many seconds earlier.
+        step: how many seconds lie between two attempts.
     """
     seconds = seconds_of(expression)
     if seconds is None:
         assert failed_after(act, clock, sum(TIMES.values())) == (None, None)
         return
-    passed, raised = failed_after(act, clock, seconds + STEP)
-    assert type(raised) is error, raised
-    assert seconds - or_less <= passed <= seconds, (passed, raised)
+    passed, raised = failed_after(act, clock, seconds + step, step)
+    assert isinstance(raised, error), raised
+    assert isinstance(raised, WrappedKeyAltered) == issubclass(error, WrappedKeyAltered), raised
+    assert seconds - or_less <= passed < seconds + step, (passed, raised)
 
 
 def heals(act, clock):

@@ -267,8 +267,8 @@ class TestAnswers:
         read(note)
         version = find_master_key("default").current_version
         row = rows.with_version_id(bytes(version.version_id))
-        columns = keyring.rewrapped(row, "new")
-        MasterKeyVersion.objects.filter(pk=version.pk).update(**columns)
+        [wrap] = keyring.rewrapped(row, [], ["new"], lambda wrap: True)
+        MasterKeyVersion.objects.filter(pk=version.pk).update(**wrap._asdict())
         monkeypatch.setattr(Service, "error", RootKeyRefused("it is gone"))
         clock(MAX_AGE)
         assert read(note) == VALUE

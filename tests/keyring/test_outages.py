@@ -3,6 +3,7 @@
 import os
 import re
 from base64 import b64encode
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 from envelope_fields import exceptions, keyring, kms, rotation
 from envelope_fields.audit import denials
@@ -62,6 +63,8 @@ ACTS = {first: cells for first, *cells in TABLES["what is done"]}
 ERRORS = {**vars(exceptions), "MayNotUnwrap": MayNotUnwrap}
 ERRORS["ImproperlyConfigured"] = ImproperlyConfigured
 
+FEW_MINUTES = "`MATERIAL_MAX_AGE_SECONDS` + `KEY_CACHE_SECONDS`"
+SECONDS = "`KEY_CACHE_SECONDS`"
 VALUE = "seen in an outage"
 OTHER_KEY = b64encode(bytes(range(32))).decode()
 VARIABLE = "ENVELOPE_TEST_OUTAGE"
@@ -94,6 +97,16 @@ def scene(settings, monkeypatch, tmp_path):
     monkeypatch.setattr(FailingRootKey, "wraps", False)
     use(default=failing())
     return SimpleNamespace(use=use, monkeypatch=monkeypatch, directory=tmp_path)
+
+
+@contextmanager
+def happened(happening, scene):
+    """Have something happened inside, and undo it."""
+    happening.begin(scene)
+    try:
+        yield
+    finally:
+        happening.end(scene)
 
 
 def no_material():
@@ -195,8 +208,8 @@ class Moved(Fails):
 
     def begin(self, scene):
         row = rows.current_version("default")
-        columns = keyring.rewrapped(row, "new")
-        MasterKeyVersion.objects.filter(version_id=row.state.version_id).update(**columns)
+        [wrap] = keyring.rewrapped(row, [], ["new"], lambda wrap: True)
+        MasterKeyVersion.objects.filter(version_id=row.state.version_id).update(**wrap._asdict())
         super().begin(scene)
 
 
@@ -313,7 +326,7 @@ def test_the_page_has_what_is_tested():
     assert set(ACTS) == {*DONE, MADE, DENIED, MOVED}
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", HAPPENINGS)
 class TestWhatHappens:
     @pytest.fixture(autouse=True)
@@ -330,55 +343,41 @@ class TestWhatHappens:
         assert Note.objects.get(pk=note.pk).text == VALUE
 
     def write(self):
-        with transaction.atomic():
-            Note.objects.create(text=VALUE, data=None)
+        Note.objects.create(text=VALUE, data=None)
 
     def test_running_processes_read(self, what, happening, scene, clock, note):
         no_material()
         self.read(note)
-        happening.begin(scene)
         named, seconds, _, _ = HAPPENINGS[what]
         # Loading asks when half of the time is over.
-        or_less = {
-            "`MATERIAL_MAX_AGE_SECONDS` + `KEY_CACHE_SECONDS`": MAX_AGE / 2 + KEY_CACHE,
-            "`KEY_CACHE_SECONDS`": KEY_CACHE / 2,
-        }
-        goes_on_for(
-            seconds,
-            lambda: self.read(note),
-            clock,
-            error_in(named),
-            or_less=or_less.get(seconds, 0),
-        )
-        happening.end(scene)
+        or_less = {FEW_MINUTES: MAX_AGE / 2 + KEY_CACHE, SECONDS: KEY_CACHE / 2}.get(seconds, 0)
+        with happened(happening, scene):
+            goes_on_for(seconds, lambda: self.read(note), clock, error_in(named), or_less=or_less)
         heals(lambda: self.read(note), clock)
 
     def test_running_processes_write(self, what, happening, scene, clock):
         no_material()
         self.write()
-        happening.begin(scene)
         named, seconds, _, _ = HAPPENINGS[what]
-        is_refusal = seconds == "`MATERIAL_MAX_AGE_SECONDS` + `KEY_CACHE_SECONDS`"
-        or_less = KEY_CACHE if is_refusal else 0
-        goes_on_for(seconds, self.write, clock, error_in(named), or_less=or_less)
-        happening.end(scene)
+        or_less = KEY_CACHE if seconds == FEW_MINUTES else 0
+        with happened(happening, scene):
+            goes_on_for(seconds, self.write, clock, error_in(named), or_less=or_less)
         heals(self.write, clock)
 
     def test_new_processes(self, what, happening, scene, clock, note):
-        happening.begin(scene)
-        happening.begin_process(scene)
         named, _, new_processes, _ = HAPPENINGS[what]
-        if new_processes == "go on":
-            self.read(note)
-            self.write()
-            return
-        assert new_processes.startswith("raise it")
-        for act in (lambda: self.read(note), self.write):
-            with pytest.raises(error_in(named)) as caught:
-                act()
-            assert type(caught.value) is error_in(named)
-            assert "\n" not in str(caught.value)
-        happening.end(scene)
+        with happened(happening, scene):
+            happening.begin_process(scene)
+            if new_processes == "go on":
+                self.read(note)
+                self.write()
+                return
+            assert new_processes.startswith("raise it")
+            for act in (lambda: self.read(note), self.write):
+                with pytest.raises(error_in(named)) as caught:
+                    act()
+                assert type(caught.value) is error_in(named)
+                assert "\n" not in str(caught.value)
         heals(lambda: self.read(note), clock)
         self.write()
 
@@ -556,6 +555,21 @@ class TestMeanwhile:
             assert denied.count() == 1
 
         heals(store, clock)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_runbook_names_the_warning(scene, clock, caplog):
+    note = Note.objects.create(text=VALUE, data=None)
+    read(note)
+    with happened(Fails(UNAVAILABLE), scene):
+        clock.move(MAX_AGE)
+        read(note)
+    [record] = [each for each in caplog.records if each.levelname == "WARNING"]
+    text = Page(ROOT / "docs" / "how-to" / "root-key-outage.md").text
+    assert f"the logger `{record.name}`" in text
+    [shown] = re.findall(r"```text\n(Material .*)…\n", text)
+    found = re.sub(r"[0-9a-f]{16}", "d558e2c542136fe1", record.getMessage())
+    assert found.startswith(shown.replace("4210", str(MAX_AGE)))
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")

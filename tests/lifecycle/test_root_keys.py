@@ -94,7 +94,8 @@ def test_each_is_in_the_trail(both):
     key = create_master_key("tenant")
     rewrap_master_keys("new")
     event = AuditEvent.objects.get(key_id=key.pk, action="rewrap_master_key")
-    assert (event.before, event.after) == ({"root_key": "default"}, {"root_key": "new"})
+    assert event.before == {"root_key": "default", "wrapping_key_id": ""}
+    assert event.after == {"root_key": "new", "wrapping_key_id": ""}
     assert event.version_number == 1
     assert AuditEvent.objects.filter(action="rewrap_audit_key").count() == 1
 
@@ -150,14 +151,14 @@ def test_what_changed_meanwhile_is_not_overwritten(both, monkeypatch):
     rewrapped = keyring.rewrapped
     inner = []
 
-    def and_somebody_else_is_faster(read, to):
-        result = rewrapped(read, to)
+    def and_another_operator_is_faster(*given):
+        result = rewrapped(*given)
         if not inner:
             inner.append(1)
             rewrap_master_keys("new")
         return result
 
-    monkeypatch.setattr(keyring, "rewrapped", and_somebody_else_is_faster)
+    monkeypatch.setattr(keyring, "rewrapped", and_another_operator_is_faster)
     done = rewrap_master_keys("new")
     assert done.refused == []
     events = AuditEvent.objects.filter(action="rewrap_master_key", key_id=key.pk)

@@ -17,6 +17,7 @@ from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
 from envelope_fields.testing import stored
 from tests.models import Note
+from tests.root_keys.backends import Service
 
 ALL_DATABASES = pytest.mark.django_db(databases="__all__")
 
@@ -249,7 +250,9 @@ class TestCensus:
         where = {"database": "default", "schema": None, "model": "tests.Note", "field": "text"}
         assert report == {
             "rows": [{**where, **named, "history": 0}],
-            "totals": [{**named, "root_key": "default", "wrapping_key_id": ""}],
+            "totals": [
+                {**named, "root_key": "default", "wrapping_key_id": "", "further_wraps": []}
+            ],
             "not_counted": [],
         }
 
@@ -263,6 +266,18 @@ class TestCensus:
         assert (without.split(), found.split()) == (["default", "1"], ["default", "lab/5", "2"])
         totals = json.loads(run("census", "--json")[0])["totals"]
         assert [each["wrapping_key_id"] for each in totals] == ["", "lab/5", "lab/5"]
+
+    def test_further_root_keys(self, settings):
+        roots = settings.ENVELOPE_FIELDS["ROOT_KEYS"]
+        further = Service.settings("one", "two", one=["two"])
+        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {**roots, **further}}
+        create_master_key("lab", root_key="one")
+        lines = run("census")[0].splitlines()[-3:]
+        assert [line.split() for line in lines] == [
+            ["default", "1"], ["one", "one:v1", "1"], ["two", "two:v1", "1"],
+        ]  # fmt: skip
+        *_, total = json.loads(run("census", "--json")[0])["totals"]
+        assert total["further_wraps"] == [{"root_key": "two", "wrapping_key_id": "two:v1"}]
 
     def test_one_database(self):
         Note.objects.using("other").create(text="a", data=None)

@@ -160,7 +160,7 @@ def test_many_keys_are_a_few_queries(run, django_assert_max_num_queries):
     for number in range(10):
         create_master_key(f"tenant/{number}", rotation_period=90)
     rotate_master_key("tenant/9")
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(5):  # keys, versions, and further wraps in a savepoint
         listed = json.loads(run("list_master_keys", json=True))
     assert len(listed) == 11
     assert [version["current"] for version in listed[-1]["versions"]] == [False, True]

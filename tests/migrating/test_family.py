@@ -10,6 +10,7 @@ from envelope_fields import fields
 from envelope_fields.migrating.refusals import ConversionRefused
 from tests.fields.family import FAMILY, encrypted, plain
 from tests.migrating.columns import add, alter, name, patient
+from tests.models.others import Phone, PhoneField
 
 pytestmark = pytest.mark.with_our_tables
 
@@ -96,3 +97,17 @@ def test_a_column_with_values_stays_what_it_is(project, before, after):
     assert str(caught.value).count("leave its 1 values") == len(FAMILY)
     found = values(project)
     assert {**found, "Binary": bytes(found["Binary"])} == VALUES
+
+
+def test_fields_of_other_packages(project):
+    project.add(LABEL, patient(phone=fields.encrypted(PhoneField(null=True, region="DE"))))
+    project.migrate()
+    project.rows(LABEL, "Patient").create(phone="+491")
+    project.add(LABEL, add("more", fields.encrypted(PhoneField(default="+492"), key="default")))
+    project.add(LABEL, alter("phone", fields.encrypted(PhoneField(null=True), on_denied="mask")))
+    project.migrate()
+    row = project.rows(LABEL, "Patient").get()
+    assert (row.phone, row.more) == (Phone("+491"), Phone("+492"))
+    project.add(LABEL, alter("phone", PhoneField(null=True)))
+    with pytest.raises(ConversionRefused, match=r"Patient\.phone a field that is not encrypted"):
+        project.migrate()

@@ -1,8 +1,11 @@
 """Root keys for tests, which are local ones that do less."""
 
+from base64 import b64encode
+from hashlib import sha256
+
 from django.db import connections
 
-from envelope_fields.root_keys import MayNotUnwrap
+from envelope_fields.root_keys import MayNotUnwrap, Wrapped
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.settings import ROOT_KEY
 
@@ -42,3 +45,58 @@ class Watching(LocalRootKey):
         meanwhile, Watching.meanwhile = Watching.meanwhile, None
         if meanwhile is not None:
             meanwhile()
+
+
+class Service(LocalRootKey):
+    """A key of a service, which has versions, and fails as a test says."""
+
+    errors = {}  # by the name of the key: what it raises
+    versions = {}  # by the name of the key: the number of the one that wraps
+    asked = []  # the operation, and the name of the key
+
+    def __init__(self, *, name):
+        super().__init__(key=b64encode(sha256(name.encode()).digest()).decode())
+        self._name = name
+
+    @classmethod
+    def settings(cls, *names, **further):
+        """Return what the settings say of such keys, and by which others each is wrapped, too."""
+        return {
+            name: {
+                "BACKEND": f"{__name__}.{cls.__name__}",
+                "OPTIONS": {"name": name},
+                **({"ALSO_WRAPPED_BY": further[name]} if name in further else {}),
+            }
+            for name in names
+        }
+
+    @classmethod
+    def reset(cls):
+        for what in (cls.errors, cls.versions, cls.asked):
+            what.clear()
+
+    def wrap(self, material, context):
+        self._answer("wrap")
+        return Wrapped(super().wrap(material, context).material, self._id())
+
+    def unwrap(self, wrapped, context):
+        self._answer("unwrap")
+        return super().unwrap(wrapped, context)
+
+    def check(self):
+        self._answer("check")
+
+    def current_wrapping_key_id(self):
+        self._answer("current")
+        return self._id()
+
+    def refresh(self):
+        self._answer("refresh")
+
+    def _id(self):
+        return f"{self._name}:v{self.versions.get(self._name, 1)}"
+
+    def _answer(self, operation):
+        self.asked.append((operation, self._name))
+        if operation != "refresh" and self._name in self.errors:
+            raise self.errors[self._name]

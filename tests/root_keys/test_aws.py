@@ -52,6 +52,7 @@ from tests.root_keys.contract import (
     says_nothing_secret,
 )
 from tests.root_keys.garbage import garbage_server, http
+from tests.root_keys.outages import Outages
 from tests.root_keys.strict_kms import ACCOUNT
 from tests.waiting import until
 
@@ -1070,3 +1071,29 @@ class TestAtOnce:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
             calling.join(60)
         assert operations(asked) == ["Decrypt", "Decrypt"]
+
+
+@contextmanager
+def scheduled_for_deletion(service):
+    key_id = id_of(service.key_arn)
+    service.admin.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=7)
+    yield
+    service.admin.cancel_key_deletion(KeyId=key_id)
+    service.admin.enable_key(KeyId=key_id)
+
+
+HAPPENS = {
+    "the service limits requests": lambda service: service.fault("throttled"),
+    "our credentials have expired, are missing, or are not accepted": (
+        lambda service: service.fault("credentials_expired")
+    ),
+    "the right to decrypt was taken away": lambda service: service.fault("right_revoked"),
+    "the service's key is disabled": lambda service: service.fault("key_disabled"),
+    "the service's key is scheduled for deletion": scheduled_for_deletion,
+}
+
+
+class TestOutages(Outages):
+    @pytest.mark.parametrize("row", HAPPENS)
+    def test_what_happens(self, row, service, note, clock):
+        self.see(row, HAPPENS[row](service), note, clock)

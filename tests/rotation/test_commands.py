@@ -305,6 +305,7 @@ class TestVerify:
         with pytest.raises(CommandError, match="on holiday"):
             call_command("verify_envelopes", stderr=errors)
         assert errors.getvalue() == ""
+        keyring.evict()  # other tests need not wait until it is asked again
 
     def test_people_read_it(self, notes):
         put(notes[1], "text", b"plain text")

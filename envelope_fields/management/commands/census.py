@@ -9,6 +9,7 @@ from django.db import connections
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted, representation
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.versions import KeyVersion, key_versions, of_key as versions_of
+from envelope_fields.keyring.further_wraps import further_wraps_of
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyState
@@ -39,18 +40,22 @@ class Command(EnvelopeCommand):
         doubts = not_counted(database)
         copies = _copies_of(versions, database) if options["text"] else None
         found = representation.totals(rows, versions)
+        further = further_wraps_of([each.version_id for each in versions])
         if json:
-            content = representation.census_content(rows, found, doubts)
+            content = representation.census_content(rows, found, doubts, further)
             if copies is not None:
                 content["text"] = [representation.copies_content(*each) for each in copies]
             self.write_json(content)
         else:
-            parts = (_text(rows, found, doubts), *_copies_text(copies))
+            parts = (_text(rows, found, doubts, further), *_copies_text(copies))
             self.stdout.write("\n\n".join(parts))
 
 
 def _text(
-    rows: Sequence[CensusRow], totals: Sequence[representation.Total], doubts: Sequence[NotCounted]
+    rows: Sequence[CensusRow],
+    totals: Sequence[representation.Total],
+    doubts: Sequence[NotCounted],
+    further: representation.FurtherWraps,
 ) -> str:
     """Return two tables or three, and below them what is wrong and what to do about it."""
     headings = (*_headings(rows), "field")
@@ -66,8 +71,9 @@ def _text(
         parts = [_table((*headings, *_KEY_HEADINGS, "values"), stored)]
     if summed:
         parts.append(_table((*_KEY_HEADINGS, "state", "values"), summed))
-    wrapped_by = representation.wrapped_by(each.version for each in totals if each.version)
-    if any(wrapping_key_id for _, wrapping_key_id, _ in wrapped_by):
+    known = [each.version for each in totals if each.version]
+    wrapped_by = representation.wrapped_by(known, further)
+    if further or any(wrapping_key_id for _, wrapping_key_id, _ in wrapped_by):
         parts.append(_table(("root key", "wrapped with", "key versions"), wrapped_by))
     parts += _advice(rows)
     if doubts:

@@ -6,7 +6,11 @@ from django.core.management import CommandParser
 from django.db.models import Count, Max, Prefetch, Q
 
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle.representation import NOT_OPENED, key_content_with_versions
+from envelope_fields.lifecycle.representation import (
+    NOT_OPENED,
+    further_wraps_of,
+    key_content_with_versions,
+)
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
@@ -26,8 +30,13 @@ class Command(EnvelopeCommand):
             keys = keys.filter(state=state)
         if json:
             by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
-            listed = keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
-            self.write_json([key_content_with_versions(key, key.by_number) for key in listed])
+            listed: list[Any] = list(
+                keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
+            )
+            further = further_wraps_of(version for key in listed for version in key.by_number)
+            self.write_json(
+                [key_content_with_versions(key, key.by_number, further) for key in listed]
+            )
             return
         for key in keys.annotate(
             count=Count("versions"),

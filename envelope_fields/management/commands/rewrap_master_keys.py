@@ -5,15 +5,18 @@ from typing import Any
 from django.core.management import CommandParser
 
 from envelope_fields.conf import configuration
-from envelope_fields.lifecycle import rewrap_master_keys, under_other_root_keys
+from envelope_fields.lifecycle import rewrap_master_keys
+from envelope_fields.lifecycle.moving import Destination
 from envelope_fields.lifecycle.representation import row_content
+from envelope_fields.lifecycle.wraps import Row
 from envelope_fields.management import ManyKeysCommand
 
 
 class Command(ManyKeysCommand):
     help = (
-        "Have a root key wrap every master key version that another one wraps now, and the key of "
-        "the audit trail. It can be stopped at any time and run again."
+        "Have a root key, and those that its entry names, wrap every master key version, and the "
+        "key of the audit trail: what others wrap now, or an earlier version of a service's key. "
+        "It can be stopped at any time and run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,21 +31,36 @@ class Command(ManyKeysCommand):
     ) -> None:
         name = to or configuration().wrapping_root_key
         if dry_run:
-            found = [row_content(row) for row in under_other_root_keys(name)]
-            if json:
-                self.write_json({"root_key": name, "to_move": found})
-            else:
-                self.stdout.write(f"To be moved to the root key {name!r}: {len(found):,}.")
+            self._say_what_waits(name, json=json)
             return
         done = rewrap_master_keys(name)
-        remaining = len(under_other_root_keys(name))
-        content = {
-            "root_key": name,
-            "moved": [row_content(row) for row in done.moved],
-            "remaining": remaining,
-        }
         text = (
             f"Moved to the root key {name!r}: {len(done.moved):,}. Left under others: "
-            f"{remaining:,}."
+            f"{done.remaining:,}."
         )
-        self.report(content, text, done.refused, json=json)
+        listed = {
+            "root_key": name,
+            "moved": list(map(_row_content, done.moved)),
+            "remaining": done.remaining,
+        }
+        self.report(listed, text, done.refused, json=json)
+
+    def _say_what_waits(self, name: str, *, json: bool) -> None:
+        destination = Destination(name)
+        waiting = destination.waiting()
+        if not json:
+            self.stdout.write(f"To be moved to the root key {name!r}: {len(waiting):,}.")
+            return
+        listed = [
+            {**_row_content(row), "to_root_keys": destination.root_keys_of(row)} for row in waiting
+        ]
+        self.write_json({"root_key": name, "to_move": listed})
+
+
+def _row_content(row: Row) -> dict[str, Any]:
+    """Return what names a version in a list, and what wraps it now."""
+    return {
+        **row_content(row),
+        "root_key": row.root_key,
+        "wrapping_key_id": row.wrapping_key_id,
+    }

@@ -40,6 +40,7 @@ class VaultService(Service):
         self.new_key("another")
         self.allow(RIGHTS)
         self.client.sys.enable_auth_method("approle")
+        self.bao.write("sys/auth/approle/tune", user_lockout_config={"lockout_disable": True})
         self.client.auth.approle.create_or_update_approle(KEY, token_policies=[KEY])
         self.role_id = self.client.auth.approle.read_role_id(KEY)["data"]["role_id"]
         self.new_secret_id()

@@ -1,0 +1,48 @@
+"""Encrypted arrays, for projects on PostgreSQL: the value is the list, and the column bytes.
+
+Imported only where it is asked for, since Django's field needs a driver of PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+
+from envelope_fields.crypto.canonical import CanonicalType, array
+from envelope_fields.fields.any import encrypted
+from envelope_fields.fields.encrypted import EncryptedFieldMixin
+
+
+class EncryptedArrayField(EncryptedFieldMixin, ArrayField):  # type: ignore[type-arg]
+    """An `ArrayField` whose lists are stored encrypted, each as a whole.
+
+    Its `base_field` is a plain one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        vars(self).pop("from_db_value", None)  # of the elements: they do not come one by one
+
+    @cached_property
+    def _elements(self) -> CanonicalType:
+        base: Any = self.base_field.clone()
+        if isinstance(base, ArrayField):
+            field: Any = EncryptedArrayField(base.base_field, base.size)
+        else:
+            field = encrypted(base)
+        return array(CanonicalType("element", field.to_plaintext, field.from_plaintext))
+
+    def to_plaintext(self, value: Any) -> bytes:
+        try:
+            if isinstance(value, list | tuple):
+                return self._elements.encode(list(value))
+            cause = type(value).__name__
+        except Exception as error:  # Django's own show the value
+            cause = type(error).__name__
+        del value
+        raise ValueError(f"{self}: this is not a list of values of its base field ({cause}).")
+
+    def from_plaintext(self, plaintext: bytes) -> Any:
+        return self._elements.decode(plaintext)
