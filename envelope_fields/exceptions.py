@@ -5,7 +5,7 @@ setting is Django's own `ImproperlyConfigured`. No message and no attribute ever
 plaintext or a key.
 """
 
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 
@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 
+_Error = TypeVar("_Error", bound="EnvelopeError")
+
 # Where messages send their readers: the pages of the documentation are not in the wheel.
 DOCUMENTATION = "https://django-envelope-fields.readthedocs.io/en/stable/"
 
@@ -34,6 +36,10 @@ class EnvelopeError(Exception):
         # Test runners and task queues send errors from process to process; an error is made of
         # more than its message, and Python would make it again of that alone.
         return _made_again, (type(self), self.args, vars(self))
+
+    def saying(self, message: str) -> Self:
+        """Return an error of the same class and attributes with another message."""
+        return _made_again(type(self), (message,), vars(self))
 
 
 class MalformedEnvelope(EnvelopeError):
@@ -77,6 +83,9 @@ class KeyAccessDenied(EnvelopeError, PermissionDenied):
     def __str__(self) -> str:
         return self.message
 
+    def saying(self, message: str) -> Self:
+        return _made_again(type(self), (), {**vars(self), "message": message})
+
 
 class RootKeyUnavailable(EnvelopeError):
     """The root key cannot be asked right now; the same call may succeed later.
@@ -113,8 +122,8 @@ def documentation_page(name: str) -> str:
 
 
 def _made_again(
-    error_class: type[EnvelopeError], args: tuple[Any, ...], attributes: dict[str, Any]
-) -> EnvelopeError:
+    error_class: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> _Error:
     error = error_class.__new__(error_class, *args)
     vars(error).update(attributes)
     return error

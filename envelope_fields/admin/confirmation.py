@@ -193,7 +193,7 @@ class KeyConfirmation(ConfirmationPage):
         cleaned = self.form.cleaned_data
         names = (parameter.name for parameter in self.operation.parameters)
         given = {name: cleaned[name] for name in names if name in cleaned}
-        return self.message(self.operation.perform(self.row, actor=self.actor, **given))
+        return self.message(self.operation.perform(key=self.row, actor=self.actor, **given))
 
     def message(self, result: Any) -> str:
         """Say what was done, given what the function returned."""

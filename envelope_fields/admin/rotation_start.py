@@ -15,6 +15,7 @@ from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPag
 from envelope_fields.admin.requests import etag_of_rotations
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.versions import of_key
 from envelope_fields.conf import SETTING
 from envelope_fields.jobs import dispatch
 from envelope_fields.jobs.job import BATCH_SIZE
@@ -23,7 +24,7 @@ from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRu
 from envelope_fields.policy import acting_as
 from envelope_fields.rotation import Forecast, Limits, RotationUnderWay, active_run, forecast
 from envelope_fields.rotation.runs import start_dispatched
-from envelope_fields.rotation.scope import declared_columns, scope
+from envelope_fields.rotation.scope import RotationScope, declared_columns
 
 _KINDS = [
     (RotationKind.REWRAP, gettext_lazy("Rewrap: the same data keys, under the current version")),
@@ -130,7 +131,8 @@ class StartRotation(ConfirmationPage):
         """Where that is, by field and version."""
         chosen = self.form.chosen()
         with acting_as(self.actor):
-            wanted = scope(chosen["kind"], [self.row], chosen.get("versions", ()))
+            versions = chosen.get("versions", ())
+            wanted = RotationScope(chosen["kind"], of_key(self.row), versions)
             version_ids = {
                 (column.database, str(column)): wanted.version_ids(column)
                 for column in declared_columns(chosen.get("fields", ()))

@@ -208,11 +208,11 @@ class Key(views.ApiView):
         views.permit_on(request, key, action, Operation.UPDATE.codename)
         given = self.body(KeyChange)
         if given:
-            Operation.UPDATE.perform(key, **given)
+            Operation.UPDATE.perform(key=key, **given)
 
     def _move(self, request: Any, key: MasterKey) -> None:
         views.permit_operation(request, key, Operation.MOVE_ALIAS)
-        Operation.MOVE_ALIAS.perform(key, **self.body(AliasChange))
+        Operation.MOVE_ALIAS.perform(key=key, **self.body(AliasChange))
 
 
 class Versions(views.ApiView):

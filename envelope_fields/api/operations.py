@@ -60,7 +60,7 @@ class OperationView(views.ApiView):
 
     def do(self, row: Row, given: dict[str, Any]) -> Response:
         """Do it, and return the response."""
-        self.operation.perform(row, **given)
+        self.operation.perform(key=row, **given)
         return views.tagged(keys.data_of(row))
 
 

@@ -142,9 +142,9 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    last, key = row.number, _mac_key(using, trail_is_empty=row.last_id is None)
-    for event in events:
-        event.number = row.number + 1
+    last, key = row.last_id or 0, _mac_key(using, trail_is_empty=row.last_id is None)
+    for number, event in enumerate(events, last + 1):
+        event.number = number
         event.previous_id = row.last_id
         event.mac_version = bytes(key.version_id)
         event.mac = keyring.mac(key, message(event, bytes(row.mac)))
@@ -158,7 +158,7 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "which its head says is the last, or lacks that one. The trail was changed: run "
             "`python manage.py verify_audit_trail`, and restore the tables from a backup."
         ) from error
-    row.save(using=using, update_fields=["last", "mac"])
+    models.AuditHead.objects.using(using).filter(pk=HEAD).update(last=row.last_id, mac=row.mac)
     for event in events:
         transaction.on_commit(_notification(event), using=using, robust=True)
 

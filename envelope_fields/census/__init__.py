@@ -7,7 +7,7 @@ keys' database says of the versions; `text_copies` and `uncounted` name what is 
 
 from envelope_fields.census.columns import CensusFailed
 from envelope_fields.census.uncounted import NotCounted, not_counted
-from envelope_fields.census.values import CensusRow, census, count_versions
+from envelope_fields.census.values import CensusRow, census
 from envelope_fields.census.versions import KeyVersion
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "KeyVersion",
     "NotCounted",
     "census",
-    "count_versions",
     "not_counted",
 ]

@@ -8,7 +8,7 @@ from itertools import groupby
 from django.db import DatabaseError, Error, router
 
 from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, located
-from envelope_fields.census.values import counting_sql, grouped
+from envelope_fields.census.values import grouped, has_table
 from envelope_fields.census.versions import key_versions
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.errors import says_no_table
@@ -113,18 +113,8 @@ def _unseen(alias: str) -> Iterator[NotCounted]:
 def _absent(columns: Iterable[Column]) -> Iterator[Column]:
     """Pick the columns whose table is not in their database."""
     for column in columns:
-        if column.relation is UNLOCATED and not _has_table(column):
+        if column.relation is UNLOCATED and not has_table(column):
             yield column
-
-
-def _has_table(column: Column) -> bool:
-    ask = database_of(column.database)
-    try:
-        with ask.seeing_all_rows():
-            ask.fetch(f"SELECT 1 FROM {column.table_sql} WHERE 1 = 0")  # noqa: S608 - quoted
-    except DatabaseError as error:
-        return not says_no_table(error)
-    return True
 
 
 def _nowhere(
@@ -198,9 +188,8 @@ def _held(ask: Database, like: Column, relation: Relation, known: set[bytes], wh
     """
     table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
     column = replace(like, table_sql=table_sql, column_sql=ask.quote(relation.column))
-    sql = counting_sql(column)
     try:
-        groups = grouped(ask, column.codec, sql)
+        groups = grouped(column)
     except DatabaseError as error:
         return "" if says_no_table(error) else f"{what}; it could not be counted"
     values = sum(values for version_id, values in groups.items() if version_id in known)

@@ -14,9 +14,9 @@ from typing import Any
 
 from django.db import DatabaseError, Error
 
-from envelope_fields.census.columns import CensusFailed, Codec, Column, encrypted_columns, tables_of
+from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, tables_of
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
-from envelope_fields.databases import UNLOCATED, Database, database
+from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import says_no_table
 
 VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
@@ -95,15 +95,6 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
     return sorted(rows, key=_order)
 
 
-def count_versions(column: Column, version_ids: Collection[bytes]) -> int:
-    """Count the values of a column that are under one of these key versions.
-
-    Raises:
-        CensusFailed: the column could not be counted.
-    """
-    return count_by_version(column, version_ids).total()
-
-
 def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[bytes]:
     """Count the values of a column under each of these key versions, in one statement.
 
@@ -113,7 +104,7 @@ def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[
     if not version_ids:
         return Counter()
     named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
-    found = _counted(column, counting_sql(column, version_ids=named))
+    found = _counted(column, named)
     wanted = frozenset(version_ids)
     return Counter({each: values for each, values in found.items() if each in wanted})
 
@@ -171,11 +162,11 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
     Raises:
         CensusFailed: it could not be counted, or not all of its rows.
     """
-    present = _counted(column, counting_sql(column))
+    present = _counted(column)
     if not history or not column.relation.with_history:
         return [Group(*group) for group in present.items()]
     ever = f"{column.table_sql}{column.relation.with_history}"
-    everything = _counted(column, counting_sql(replace(column, table_sql=ever)))
+    everything = _counted(replace(column, table_sql=ever))
     return [
         Group(version_id, values, max(values - present[version_id], 0))
         for version_id, values in everything.items()
@@ -203,16 +194,16 @@ def refuse_prepared(alias: str) -> None:
         )
 
 
-def counting_sql(column: Column, *, version_ids: Iterable[bytes] = ()) -> str:
-    """Return the query that counts the values of a column by their label.
+def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:
+    """Count the values of a column by the key version that their label names, and nothing less.
 
     Args:
         column: the column.
         version_ids: count only the values under these key versions; by default all.
+
+    Raises:
+        DatabaseError: it could not be counted, or rows would be hidden from it.
     """
-    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
-    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
-    # subquery apart, so that it does so once a value.
     ask, codec = database(column.database), column.codec
     # With its table, or SQLite takes the quoted name of a column that is not there for a text.
     stored = f"stored.{column.column_sql}"
@@ -221,7 +212,10 @@ def counting_sql(column: Column, *, version_ids: Iterable[bytes] = ()) -> str:
         marker = ask.literal(codec.marker)
         labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
     labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
-    return (
+    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
+    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
+    # subquery apart, so that it does so once a value.
+    sql = (
         f"SELECT CASE WHEN {labelled} THEN label END, count(*) "  # noqa: S608 - all quoted
         f"FROM (SELECT length({stored}) AS size, "
         f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
@@ -229,31 +223,28 @@ def counting_sql(column: Column, *, version_ids: Iterable[bytes] = ()) -> str:
         f"{ask.KEEP_APART}) AS labels "
         f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
     )
-
-
-def grouped(ask: Database, codec: Codec, sql: str) -> Counter[bytes | None]:
-    """Return what a counting query counts, and nothing less, by key version.
-
-    Raises:
-        DatabaseError: it could not, or rows would be hidden from it.
-    """
     with ask.seeing_all_rows():
         # No parameters, so that a percent sign in a name means itself.
-        groups = ask.fetch(sql)
-    return Counter(
-        {
-            None if label is None else codec.version_id(bytes(label)): values
-            for label, values in groups
-        }
-    )
+        found = ask.fetch(sql)
+    return Counter({label and codec.version_id(bytes(label)): values for label, values in found})
 
 
-def _counted(column: Column, sql: str) -> Counter[bytes | None]:
+def has_table(column: Column) -> bool:
+    """Whether the table of a column is in its database, as far as that can be asked."""
     ask = database(column.database)
     try:
-        return grouped(ask, column.codec, sql)
+        with ask.seeing_all_rows():
+            ask.fetch(f"SELECT 1 FROM {column.table_sql} WHERE 1 = 0")  # noqa: S608 - quoted
     except DatabaseError as error:
-        if says_no_table(error) and not _was_renamed(ask, column):
+        return not says_no_table(error)
+    return True
+
+
+def _counted(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:
+    try:
+        return grouped(column, version_ids)
+    except DatabaseError as error:
+        if says_no_table(error) and not _was_renamed(column):
             return Counter()
         raise CensusFailed(
             f"{column} could not be counted in the database {column.database!r}: "
@@ -261,9 +252,10 @@ def _counted(column: Column, sql: str) -> Counter[bytes | None]:
         ) from error
 
 
-def _was_renamed(ask: Database, column: Column) -> bool:
+def _was_renamed(column: Column) -> bool:
     """Whether a table that is not there any more was renamed since it was found."""
-    return column.relation is not UNLOCATED and ask.is_there(column.relation)
+    relation = column.relation
+    return relation is not UNLOCATED and database(column.database).is_there(relation)
 
 
 def _reason(column: Column, error: DatabaseError) -> str:

@@ -49,10 +49,13 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_root_keys(**_: Any) -> list[CheckMessage]:
     """Ask each root key that is a service whether it can wrap and unwrap: with `--deploy` alone."""
-    if check_settings():  # it says what is wrong
+    known = check_settings()
+    try:
+        names = configuration().root_keys
+    except ImproperlyConfigured:  # E001 says so
         return []
-    names = configuration().root_keys
-    return [message for name in names for message in _asked(name, ask_services=True)]
+    found = (message for name in names for message in _asked(name, ask_services=True))
+    return [message for message in found if message not in known]
 
 
 def _asked(name: str, *, ask_services: bool) -> list[CheckMessage]:

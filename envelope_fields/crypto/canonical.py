@@ -16,7 +16,13 @@ from uuid import UUID
 
 from envelope_fields.crypto import context
 
-_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]*")
+# Whether bytes have the form that is written can be told by these, where they match.
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]*").fullmatch
+_DECIMAL: Final = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?").fullmatch
+_DATE: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_CLOCK: Final = rb"([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{6}"
+_TIME: Final = re.compile(_CLOCK).fullmatch
+_DATETIME: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T" + _CLOCK + b"Z?").fullmatch
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NAN: Final = bytes.fromhex("000000000000f87f")
 _BOOLEANS: Final = {b"false": False, b"true": True}
@@ -39,14 +45,20 @@ class CanonicalType(NamedTuple):
 
 
 def _strict(
-    name: str, encode: Callable[[Any], bytes], read: Callable[[bytes], Any]
+    name: str,
+    encode: Callable[[Any], bytes],
+    read: Callable[[bytes], Any],
+    has_form: Callable[[bytes], Any] | None = None,
 ) -> CanonicalType:
-    """Return a type whose reader accepts what its writer makes and nothing else."""
+    """Return a type whose reader accepts what its writer makes and nothing else.
+
+    Where `has_form` finds that what could be read has the form, the value is not written again.
+    """
 
     def decode(data: bytes) -> Any:
         try:
             value = read(data)
-            if encode(value) == data:
+            if (has_form is not None and has_form(data)) or encode(value) == data:
                 return value
         except (ValueError, ArithmeticError, LookupError, struct.error):
             pass
@@ -62,12 +74,6 @@ def _text(value: str) -> bytes:
 
 def _integer(value: int) -> bytes:
     return b"%d" % value
-
-
-def _read_integer(data: bytes) -> int:
-    if not _INTEGER.fullmatch(data):
-        raise ValueError
-    return int(data)
 
 
 def _boolean(value: bool) -> bytes:
@@ -105,7 +111,7 @@ def _read_date(data: bytes) -> date:
 def _datetime(value: datetime) -> bytes:
     if value.tzinfo is None:
         return value.isoformat("T", "microseconds").encode()
-    utc = value.astimezone(UTC).replace(tzinfo=None)
+    utc = (value if value.tzinfo is UTC else value.astimezone(UTC)).replace(tzinfo=None)
     return utc.isoformat("T", "microseconds").encode() + b"Z"
 
 
@@ -128,7 +134,7 @@ def _duration(value: timedelta) -> bytes:
 
 
 def _read_duration(data: bytes) -> timedelta:
-    return timedelta(microseconds=_read_integer(data))
+    return timedelta(microseconds=int(data))
 
 
 def _uuid(value: UUID) -> bytes:
@@ -151,14 +157,14 @@ def _read_address(data: bytes) -> IPv4Address | IPv6Address:
 
 
 TEXT: Final = _strict("text", _text, bytes.decode)
-INTEGER: Final = _strict("integer", _integer, _read_integer)
-BOOLEAN: Final = _strict("boolean", _boolean, _read_boolean)
-DECIMAL: Final = _strict("decimal", _decimal, _read_decimal)
+INTEGER: Final = _strict("integer", _integer, int, _INTEGER)
+BOOLEAN: Final = _strict("boolean", _boolean, _read_boolean, _BOOLEANS.__contains__)
+DECIMAL: Final = _strict("decimal", _decimal, _read_decimal, _DECIMAL)
 FLOAT: Final = _strict("float", _float, _read_float)
-DATE: Final = _strict("date", _date, _read_date)
-DATETIME: Final = _strict("datetime", _datetime, _read_datetime)
-TIME: Final = _strict("time", _time, _read_time)
-DURATION: Final = _strict("duration", _duration, _read_duration)
+DATE: Final = _strict("date", _date, _read_date, _DATE)
+DATETIME: Final = _strict("datetime", _datetime, _read_datetime, _DATETIME)
+TIME: Final = _strict("time", _time, _read_time, _TIME)
+DURATION: Final = _strict("duration", _duration, _read_duration, _INTEGER)
 UUID_BYTES: Final = _strict("uuid", _uuid, _read_uuid)
 ADDRESS: Final = _strict("ip address", _address, _read_address)
 BINARY: Final = _strict("binary", bytes, bytes)

@@ -13,6 +13,8 @@ from envelope_fields.exceptions import (
     KeyAccessDenied,
     MasterKeyNotFound,
     OpeningNeedsThread,
+    RootKeyRefused,
+    RootKeyUnavailable,
 )
 from envelope_fields.fields import defaults
 
@@ -32,7 +34,7 @@ def refuse(field: Any, what: str) -> FieldError:
 def named(field: Any, error: _Error) -> _Error:
     """Return the same error, saying at which field it happened."""
     lacks_key = isinstance(error, MasterKeyNotFound) or isinstance(error.__cause__, DatabaseError)
-    return type(error)(f"{field}: {error}{defaults.advice(field.model) if lacks_key else ''}")
+    return error.saying(f"{field}: {error}{defaults.advice(field.model) if lacks_key else ''}")
 
 
 def unread(field: Any, value: Any, error: Exception) -> Exception:
@@ -47,6 +49,10 @@ def unread(field: Any, value: Any, error: Exception) -> Exception:
         return DecryptionFailed(
             f"{field}: the value under key version {version_id} cannot be decrypted "
             f"({type(error).__name__}): {error}.{'' if is_unwrapped else renamed}"
+        )
+    if isinstance(error, RootKeyRefused | RootKeyUnavailable):
+        return error.saying(
+            f"{field}: the value under key version {version_id} cannot be opened now: {error}"
         )
     return named(field, error) if isinstance(error, EnvelopeError) else error
 
@@ -79,7 +85,11 @@ def unopened(sealed: Any, error: Exception) -> Exception:
 
 def located(sealed: Any, error: Exception, hint: str = "") -> Exception:
     """Return an error that says in which row a value is, and log it: a template may swallow it."""
-    if isinstance(error, EnvelopeError | ImproperlyConfigured):
-        error = type(error)(f"{error}{hint}{sealed.where()}")
+    end = "" if str(error).endswith((".", "?")) else "."
+    message = f"{error}{end}{hint}{sealed.where()}"
+    if isinstance(error, EnvelopeError):
+        error = error.saying(message)
+    elif isinstance(error, ImproperlyConfigured):
+        error = type(error)(message)
     _logger.error("A value could not be opened. %s", error)
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.db import models
 from django.utils.ipv6 import clean_ipv6_address
@@ -11,11 +12,14 @@ from envelope_fields.crypto import canonical
 from envelope_fields.fields.canonical import CanonicalMixin
 from envelope_fields.fields.types import Get, Set, Typed
 
+_OF_IPV4 = 4  # bytes
+
 
 class EncryptedUUIDField(Typed[Set, Get], CanonicalMixin, models.UUIDField):  # type: ignore[type-arg,misc]
     """A `UUIDField` whose values are stored encrypted."""
 
     canonical: ClassVar = canonical.UUID_BYTES
+    prepared_types = (UUID,)
 
 
 class EncryptedGenericIPAddressField(  # type: ignore[misc]
@@ -28,8 +32,10 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
     canonical: ClassVar = canonical.ADDRESS
 
     def from_plaintext(self, plaintext: bytes) -> str:
+        if len(plaintext) == _OF_IPV4:
+            return ".".join(map(str, plaintext))
         address = str(canonical.ADDRESS.decode(plaintext))
-        return clean_ipv6_address(address, self.unpack_ipv4) if ":" in address else address
+        return str(clean_ipv6_address(address, self.unpack_ipv4))
 
 
 class EncryptedBinaryField(Typed[Set, Get], CanonicalMixin, models.BinaryField):  # type: ignore[type-arg,misc]

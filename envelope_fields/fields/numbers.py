@@ -15,6 +15,7 @@ from envelope_fields.fields.types import Get, Set, Typed
 
 class _IntegerMixin(CanonicalMixin):
     canonical: ClassVar = canonical.INTEGER
+    prepared_types = (int,)
 
 
 class EncryptedIntegerField(Typed[Set, Get], _IntegerMixin, models.IntegerField):  # type: ignore[type-arg,misc]
@@ -74,9 +75,11 @@ class EncryptedFloatField(Typed[Set, Get], CanonicalMixin, models.FloatField):  
     """A `FloatField` whose values are stored encrypted, to the last bit."""
 
     canonical: ClassVar = canonical.FLOAT
+    prepared_types = (float,)
 
 
 class EncryptedBooleanField(Typed[Set, Get], CanonicalMixin, models.BooleanField):  # type: ignore[type-arg,misc]
     """A `BooleanField` whose values are stored encrypted."""
 
     canonical: ClassVar = canonical.BOOLEAN
+    prepared_types = (bool,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -31,12 +31,17 @@ class EncryptedDateField(Typed[Set, Get], _NowMixin, models.DateField):  # type:
     """A `DateField` whose values are stored encrypted."""
 
     canonical: ClassVar = canonical.DATE
+    prepared_types = (date,)
 
 
 class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField):  # type: ignore[type-arg,misc]
     """A `DateTimeField` whose values are stored encrypted, in UTC where `USE_TZ` is on."""
 
     canonical: ClassVar = canonical.DATETIME
+
+    def meant_by(self, value: Any) -> Any:
+        is_moment = type(value) is datetime and value.tzinfo is not None
+        return value if is_moment and not self._prepares else super().meant_by(value)
 
     def from_plaintext(self, plaintext: bytes) -> datetime:
         value: datetime = canonical.DATETIME.decode(plaintext)
@@ -51,12 +56,14 @@ class EncryptedTimeField(Typed[Set, Get], _NowMixin, models.TimeField):  # type:
     """A `TimeField` whose values are stored encrypted."""
 
     canonical: ClassVar = canonical.TIME
+    prepared_types = (time,)
 
 
 class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationField):  # type: ignore[type-arg,misc]
     """A `DurationField` whose values are stored encrypted, in microseconds."""
 
     canonical: ClassVar = canonical.DURATION
+    prepared_types = (timedelta,)
 
     def meant_by(self, value: Any) -> Any:
         return self.to_python(value)

@@ -5,8 +5,11 @@ writes, forms and serializers refuse it.
 """
 
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models import BinaryField, JSONField, Model
@@ -56,6 +59,9 @@ _BYTES = StandIn(
     _("Bytes are not a value of this field."),
 )
 
+# Nothing stands for a value that is of these types itself.
+_NEVER_TEXT = frozenset((bool, int, float, Decimal, date, datetime, time, timedelta, UUID))
+
 _BYTES_OF_PYTHON = (bytes, bytearray, memoryview)
 
 ToStored = Callable[[Unencrypted], bytes]
@@ -76,6 +82,8 @@ def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
     masks = field.masks
 
     def plaintext_of(prepared: Unencrypted) -> bytes:
+        if type(prepared.value) in _NEVER_TEXT:
+            return to_plaintext(prepared.value)
         # Most values are text, and told from what stands for one by how it begins.
         is_text = type(prepared.value) is str
         if not is_text or prepared.value.lstrip().startswith(_BEGINNINGS):

@@ -78,11 +78,6 @@ def register() -> None:
             import_string(entry.backend)
 
 
-def has_worker() -> bool:
-    """Whether the settings name a worker."""
-    return configuration().rotation_worker is not None
-
-
 def worker() -> RotationWorker:
     """Return the worker that the settings name.
 

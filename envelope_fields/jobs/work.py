@@ -262,15 +262,13 @@ class Pass:
         return {row[:-1]: row[-1] for row in rows}
 
     def _row(self, column: Column, values: int) -> RotationColumn:
-        using = configuration().database
+        using, which = configuration().database, dict(zip(_COLUMN, column.names, strict=True))
+        rows = self.run.columns.using(using)
         with transaction.atomic(using=using):
             ranges.lock_run(self.run.pk)
-            row, _ = RotationColumn.objects.using(using).get_or_create(
-                run=self.run,
-                **dict(zip(_COLUMN, column.names, strict=True)),
-                defaults={"total": values},
-            )
-        return row
+            if not rows.filter(**which).exists():
+                rows.bulk_create([RotationColumn(run=self.run, total=values, **which)])
+        return rows.get(**which)
 
 
 def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:

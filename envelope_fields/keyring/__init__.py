@@ -8,10 +8,10 @@ counted, and `values` are encrypted and decrypted with them.
 """
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
-from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.materials import check_version
+from envelope_fields.keyring.rows import refuse_uncommitted
 from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
     decrypt,

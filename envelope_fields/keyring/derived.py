@@ -19,7 +19,6 @@ from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Purpose, counted, here, refused
-from envelope_fields.models import key_changes
 from envelope_fields.policy import KeyVersionState, authorization
 from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
@@ -81,7 +80,8 @@ def unwrapping_key_for(purpose: Purpose, derivation: Any, field_path: str) -> AE
 def derived(table: Table, row: rows.KeyRow, derivation: bytes) -> AESGCM:
     """Derive the key of a nonce prefix, and keep it for those who read more of its values."""
     key = materials.derived(row, derivation[layout.HEADER_BYTES :])
-    table.keep_unwrapping_key(derivation, (key, *serving(table, row, READ_FIELD)))
+    if materials.lasts(row, until=table.deadline):
+        table.keep_unwrapping_key(derivation, (key, *serving(table, row, READ_FIELD)))
     return key
 
 
@@ -142,36 +142,17 @@ def wrapping_key_for(
     if purpose is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
-    if purpose is WRITE_FIELD and budgeted is None:
+    is_kept = purpose is WRITE_FIELD and budgeted is None
+    if is_kept and materials.lasts(row, until=table.deadline):
         table.keep_wrapping_key(key, field_path, wrapping_key, serving(table, row, WRITE_FIELD))
     counted(row.state.version_id, purpose).one()
     return wrapping_key
 
 
 def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
-    refuse_uncommitted(row.state, using)
+    rows.refuse_uncommitted(row.state, using)
     prefix = os.urandom(layout.NONCE_PREFIX_BYTES)
     return WrappingKey(layout.header(row.state.version_id), prefix, materials.derived(row, prefix))
-
-
-def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
-    """Return if what is written under a version can only vanish together with it.
-
-    Args:
-        version: the key version.
-        using: the database that the value goes to; None when it leaves for elsewhere.
-
-    Raises:
-        MasterKeyUnusable: the version is not committed, and the value is for elsewhere.
-    """
-    if using == configuration().database or not key_changes.any_uncommitted():
-        return
-    if key_changes.can_vanish(version.version_id):
-        where = "outside the database" if using is None else f"in the database {using!r}"
-        raise MasterKeyUnusable(
-            f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
-            "leave the value without its key. Do this after the transaction."
-        )
 
 
 def is_admitted(table: Table, version: KeyVersionState, field_path: str, purpose: Purpose) -> bool:

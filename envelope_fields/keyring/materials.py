@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from math import inf
-from threading import RLock, get_ident
+from threading import RLock
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
 
@@ -23,7 +23,7 @@ from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import opening, renewal, rows, wrapping
 from envelope_fields.keyring.age import Material, moment
-from envelope_fields.keyring.questions import Question, Unanswered, may_wait, refuse_in_event_loop
+from envelope_fields.keyring.questions import Question, Questions, may_wait, refuse_in_event_loop
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
@@ -34,9 +34,7 @@ _logger = logging.getLogger(__name__)
 # By what the root key bound it to: a row that was altered since is not taken for the same.
 _plaintext: _Store = {}
 _of_changes: WeakKeyDictionary[KeyChange, _Store] = WeakKeyDictionary()
-_questions: dict[KeyVersionContext, Question] = {}
-_unanswered = Unanswered()
-_evictions = 0
+_questions = Questions()
 _lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
 _drop_listeners: list[Callable[[bytes | None], None]] = []
 
@@ -86,8 +84,7 @@ def used(
             material = _usable(store, context)
             if material is None:
                 refuse_in_event_loop()
-                _unanswered.check(context)
-                question, is_ours = _question(context, store)
+                question, is_ours = _questions.about(context, is_shared=store is _plaintext)
             elif not (may_renew and _begin_renewal(store, material)):
                 return _unless_wiped(use, material)
         if material is not None:
@@ -149,18 +146,6 @@ def _usable(store: _Store, context: KeyVersionContext) -> Material | None:
     return material
 
 
-def _question(context: KeyVersionContext, store: _Store) -> tuple[Question, bool]:
-    """Return the question for a version, and whether it is for this thread to ask it."""
-    if store is not _plaintext:  # of this thread's connection
-        return Question(_evictions), True
-    there = _questions.get(context)
-    if there is None or there.is_lost():
-        question = _questions[context] = Question(_evictions)
-        return question, True
-    # A signal handler, or a root key that reads a value itself, must not wait for its own thread.
-    return (Question(_evictions), True) if there.asked_by == get_ident() else (there, False)
-
-
 def _ask(question: Question, row: rows.KeyRow) -> Material:
     """Return the material, of which no other thread knows yet; errors as `used` raises them."""
     try:
@@ -176,7 +161,7 @@ def _keep(
 ) -> None:
     """Put material where others find it, or wipe it where the keyring was emptied since."""
     with _lock:
-        if question.since == _evictions and context not in store:
+        if question.since == _questions.evictions and context not in store:
             store[context] = material
         else:
             wipe(material)
@@ -186,9 +171,7 @@ def _keep(
 def _end(question: Question, context: KeyVersionContext, error: BaseException | None) -> bool:
     """Let others go on; return whether it failed and had not before."""
     with _lock:
-        is_first = _unanswered.note(context, error)
-        if _questions.get(context) is question:
-            del _questions[context]
+        is_first = _questions.end(question, context, error)
     question.answer(error)
     return is_first
 
@@ -284,17 +267,30 @@ def check_version(version_id: bytes) -> None:
 
 
 def seconds_left() -> float:
-    """Return for how long all material that is here may be used yet; what may not be is wiped.
+    """Return for how long all material that is here may be used yet."""
+    now = moment()
+    with _lock:
+        return min((each.seconds_left(now) for each in _plaintext.values()), default=inf)
 
-    What is derived from material is kept no longer.
+
+def lasts(row: rows.KeyRow, until: float) -> bool:
+    """Whether the material of a version is here, and may be used as long as what is made of it.
+
+    Args:
+        row: the version.
+        until: a time of `monotonic`.
     """
     now = moment()
     with _lock:
-        left = {context: each.seconds_left(now) for context, each in _plaintext.items()}
-        for context, seconds in left.items():
-            if seconds <= 0:
-                wipe(_plaintext.pop(context))
-    return min((seconds for seconds in left.values() if seconds > 0), default=inf)
+        material = _plaintext.get(row.context)
+        return material is not None and material.seconds_left(now) >= until - now.monotonic
+
+
+def wipe_what_is_over() -> None:
+    """Wipe and drop what may not be used any more, and what nothing has asked for since."""
+    with _lock:
+        for context in tuple(_plaintext):
+            _usable(_plaintext, context)
 
 
 def is_cached(row: rows.KeyRow) -> bool:
@@ -308,11 +304,8 @@ def evict() -> None:
 
     Answers that are under way are used by those who asked, and not kept.
     """
-    global _evictions
     with _lock:
-        _evictions += 1
         _questions.clear()
-        _unanswered.clear()
         wrapping.ask_at_once()
         for store in (_plaintext, *_of_changes.values()):
             _wipe(store)
@@ -327,7 +320,7 @@ def _wipe(store: _Store) -> None:
 def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it
-    _questions.clear()  # no thread is left that asks them
+    _questions.asked.clear()  # no thread is left that asks them
     for material in _plaintext.values():
         material.end_renewal(answered=True)
 

@@ -110,6 +110,56 @@ class Unanswered:
         self._failures.clear()
 
 
+class Questions:
+    """Those that are being asked, one for each version, and when those before are asked again.
+
+    Attributes:
+        asked: the questions that other threads may wait for.
+        evictions: how often they were cleared.
+    """
+
+    def __init__(self) -> None:
+        self.asked: dict[KeyVersionContext, Question] = {}
+        self.evictions = 0
+        self._unanswered = Unanswered()
+
+    def about(self, context: KeyVersionContext, *, is_shared: bool) -> tuple[Question, bool]:
+        """Return the question for a version, and whether it is for this thread to ask it.
+
+        Args:
+            context: the version.
+            is_shared: whether what is answered is for other threads, too.
+
+        Raises:
+            RootKeyRefused, RootKeyUnavailable: as it was raised last, and its pause is not over.
+        """
+        self._unanswered.check(context)
+        there = self.asked.get(context) if is_shared else None
+        if there is not None and not there.is_lost():
+            # A signal handler, or a root key that reads a value, must not wait for its own thread.
+            is_ours = there.asked_by == get_ident()
+            return (Question(self.evictions), True) if is_ours else (there, False)
+        question = Question(self.evictions)
+        if is_shared:
+            self.asked[context] = question
+        return question, True
+
+    def end(
+        self, question: Question, context: KeyVersionContext, error: BaseException | None
+    ) -> bool:
+        """Note what came of a question; return whether it failed and had not before."""
+        is_first = self._unanswered.note(context, error)
+        if self.asked.get(context) is question:
+            del self.asked[context]
+        return is_first
+
+    def clear(self) -> None:
+        """Have everything be asked anew, at once."""
+        self.evictions += 1
+        self.asked.clear()
+        self._unanswered.clear()
+
+
 class Silence:
     """That of one root key: where a caller waited in vain, others fail at once for a while.
 

@@ -202,9 +202,9 @@ def cache_seconds() -> float:
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
     since = monotonic()
-    # What is derived from material does not outlive its greatest age, nor its time of grace.
-    seconds = min(cache_seconds(), configuration().least_max_age)
-    return Table(min(seconds, materials.seconds_left()) if seconds else seconds, since)
+    materials.wipe_what_is_over()
+    # What is derived from material does not outlive its greatest age.
+    return Table(min(cache_seconds(), configuration().least_max_age), since)
 
 
 def _read(using: str) -> float | None:

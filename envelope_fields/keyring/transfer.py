@@ -22,7 +22,6 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import cache, materials, rows
-from envelope_fields.keyring.derived import refuse_uncommitted
 from envelope_fields.keyring.derived_keys import DerivedKeys, Named
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -180,7 +179,7 @@ class Transfer:
         self._admit(row)
         if isinstance(key, str):
             check_serves_fields(row.policy, row.state.alias, self._managed_by)
-        refuse_uncommitted(row.state, self._using)
+        rows.refuse_uncommitted(row.state, self._using)
         return row
 
     def _admit(self, row: rows.KeyRow) -> None:

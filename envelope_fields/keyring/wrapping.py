@@ -87,11 +87,13 @@ def unwrap(root_key: str, wrapped: bytes, context: KeyVersionContext) -> KeyBuff
     silence.check()
     since = moment()
     try:
-        answer = Unwrapped(_answer(root_key, lambda root: root.unwrap(wrapped, context)))
+        # In no variable of this frame, which error reports show.
+        return _taken_over(
+            root_key, Unwrapped(_answer(root_key, lambda root: root.unwrap(wrapped, context)))
+        )[0]
     except RootKeyUnavailable as error:
         silence.note(error, since)
         raise
-    return _taken_over(root_key, answer)[0]
 
 
 def unwrap_identified(

@@ -16,13 +16,12 @@ from typing import Any, Self, TypeVar
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import KeyState
 from envelope_fields.policy import Action
 
 Text = str | Promise
 Transitions = Mapping[KeyState, KeyState]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_functions: dict[str, Callable[..., Any]] = {}
 
 _ENABLED, _DISABLED = KeyState.ENABLED, KeyState.DISABLED
 _PENDING, _DESTROYED = KeyState.PENDING_DELETION, KeyState.DESTROYED
@@ -131,6 +130,8 @@ class Operation(StrEnum):
         button: what is on its button in the admin; empty where it has none there.
         segment: of its address in the API; empty where it has no address of its own.
         command: which command does it; empty where none does.
+        perform: the function of the package that does it, where one does: called with the `key`, an
+            `actor` and the parameters.
     """
 
     label: Text
@@ -146,6 +147,7 @@ class Operation(StrEnum):
     button: Text
     segment: str
     command: str
+    perform: Callable[..., Any]
 
     def __new__(cls, name: str, entry: _Entry = _Entry(label="")) -> Self:
         operation = str.__new__(cls, name)
@@ -281,16 +283,12 @@ class Operation(StrEnum):
         """The permission of Django's, as `has_perm` takes it."""
         return f"envelope_fields.{self.codename}"
 
-    def perform(self, row: MasterKey | MasterKeyVersion, *, actor: Any = None, **given: Any) -> Any:
-        """Do it to a key or version, and return what the function of the package returns."""
-        return _functions[self](key=row, actor=actor, **given)
-
 
 def performs(operation: Operation) -> Callable[[_Function], _Function]:
-    """Mark the function that does an operation: it takes `key`, `actor` and the parameters."""
+    """Mark the function that does an operation."""
 
     def mark(function: _Function) -> _Function:
-        _functions[operation] = function
+        operation.perform = function
         return function
 
     return mark

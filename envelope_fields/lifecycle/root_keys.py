@@ -55,8 +55,9 @@ def check_root_keys() -> list[RootKeyCheck]:
     their material, while a service does not answer.
 
     Raises:
-        ImproperlyConfigured: the settings of the package are wrong.
+        ImproperlyConfigured: the settings of the package are wrong, or name no root key.
     """
+    configuration().wrapping_root_key  # noqa: B018 - raises where there is none
     return [_checked(name) for name in configuration().root_keys]
 
 

@@ -145,7 +145,7 @@ class OperationCommand(EnvelopeCommand):
     def perform(self, *, key: str, json: bool = False, **options: Any) -> None:
         row = named_row(key, options.get("key_version"))
         given = self.given(**options)
-        text = self.text(row, self.operation.perform(row, **given), **given)
+        text = self.text(row, self.operation.perform(key=row, **given), **given)
         if json:
             after = row if isinstance(row, MasterKey) else row.master_key
             self.write_json(representation.key_content_with_versions(named_key(str(after.pk))))

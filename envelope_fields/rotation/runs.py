@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from envelope_fields.census.columns import Column
-from envelope_fields.census.versions import KEYS_IN_A_QUERY
+from envelope_fields.census.versions import KEYS_IN_A_QUERY, key_versions, of_key
 from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
@@ -36,7 +36,7 @@ from envelope_fields.models import (
     RotationState,
 )
 from envelope_fields.policy import Principal
-from envelope_fields.rotation.scope import RotationScope, declared_columns, scope
+from envelope_fields.rotation.scope import RotationScope, declared_columns
 
 Keys = Key | Sequence[MasterKey]
 
@@ -73,7 +73,7 @@ def forecast(
     Raises:
         EnvelopeError, ImproperlyConfigured: as `start` and `run` do.
     """
-    wanted = scope(kind, [key], versions, fields, database)
+    wanted = RotationScope(kind, of_key(key), sorted(set(versions)), fields, database)
     found = []
     for column in wanted.columns():
         values = wanted.count(column).total()
@@ -135,7 +135,7 @@ def start(
         for each in keys:
             _refuse_unless_enabled(each)
         if numbers or len(keys) == 1:
-            scope(kind, keys, numbers)
+            RotationScope(kind, key_versions(*keys), numbers)
         run = RotationRun(
             kind=kind,
             master_key=keys[0] if len(keys) == 1 else None,
@@ -147,7 +147,7 @@ def start(
             start_digest=idempotency_key.digest,
         )
         if not _saved(run, keys, principal, using):
-            # A start on another key, which the lock of this one does not keep out.
+            # Maybe by a start on another key, which the lock of this one does not keep out.
             first = idempotency_key.first_run()
             if first is None:
                 raise _under_way(keys)
@@ -222,13 +222,9 @@ def _ids(key: Keys) -> list[UUID]:
     """
     if isinstance(key, UUID):
         return [key]
-    named = (
-        [find_master_key(key)]
-        if isinstance(key, str)
-        else [key]
-        if isinstance(key, MasterKey)
-        else key
-    )
+    if isinstance(key, str):
+        key = find_master_key(key)
+    named = [key] if isinstance(key, MasterKey) else key
     if not named:
         raise ValueError("a rotation is about one key at least")
     return [each.pk for each in named]
@@ -243,14 +239,7 @@ def _refuse_unless_enabled(key: MasterKey) -> None:
 
 
 def _saved(run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str) -> bool:
-    """Save a run with its keys; return whether it was, and no other one is in its way.
-
-    Raises:
-        RotationUnderWay: a key has a run that is not over.
-    """
-    taken = active_run(keys[0]) if len(keys) == 1 else None
-    if taken is not None:
-        raise RotationUnderWay(keys[0], taken)
+    """Save a run with its keys; return whether it was, and no other one is in its way."""
     run.actor_type, run.actor_id = principal.type, principal.id
     run.actor_name = principal.name[:254]
     about = [RotationKey(run=run, master_key=key, active_key=key.pk) for key in keys]
@@ -266,17 +255,13 @@ def _saved(run: RotationRun, keys: Sequence[MasterKey], principal: Principal, us
 def _under_way(keys: Sequence[MasterKey]) -> RotationUnderWay:
     """Return the error that names the run of the first key that has one."""
     found = ((key, active_run(key)) for key in keys)
-    key, run = next(((key, run) for key, run in found if run), (keys[0], None))
-    return RotationUnderWay(key, run)
+    return RotationUnderWay(*next((each for each in found if each[1]), (keys[0], None)))
 
 
 def _asked_for(run: RotationRun) -> dict[str, Any]:
-    asked = {
-        "versions": run.only_versions,
-        "fields": run.only_fields,
-        "database": run.only_database,
-    }
-    return {"kind": str(run.kind), **{k: v for k, v in asked.items() if v}}
+    asked = {"kind": str(run.kind), "versions": run.only_versions, "fields": run.only_fields,
+             "database": run.only_database}  # fmt: skip
+    return {name: what for name, what in asked.items() if what}
 
 
 def _seconds_a_value(column: Column, wanted: RotationScope) -> float:

@@ -1,7 +1,7 @@
 """What a rotation is about: columns, and the key versions whose values it moves."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
@@ -11,7 +11,7 @@ from django.db import connections
 from envelope_fields.census import census
 from envelope_fields.census.columns import Column, NoSuchField, encrypted_columns, tables_of
 from envelope_fields.census.values import count_by_version, counted
-from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
+from envelope_fields.census.versions import KeyVersion, key_versions, of_key
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound
@@ -27,46 +27,47 @@ class RotationScope(job.Scope):
 
     Args:
         kind: a `RotationKind`.
-        versions: all versions of each master key, of which the last is current.
+        versions: all versions of its master keys, key by key.
         only: the numbers of those whose values are moved; empty is every one that is not current.
         fields, database: those of `chosen_columns`.
+
+    Raises:
+        MasterKeyNotFound: a key has no version of one of the numbers.
     """
 
     def __init__(
         self,
         kind: str,
-        versions: Mapping[UUID, Sequence[KeyVersion]],
-        only: Iterable[int] = (),
+        versions: Iterable[KeyVersion],
+        only: Collection[int] = (),
         fields: Iterable[str] = (),
         database: str = "",
     ) -> None:
-        self.kind = kind
-        self.versions = versions
-        self._only = frozenset(only)
+        self.kind = RotationKind(kind)
         self._fields = fields
         self._database = database
+        by_key = _by_master_key(versions)
+        for each in by_key.values():
+            _refuse_unknown(only, each)
+        self._about_one_key = len(by_key) == 1
+        self._chosen = [
+            version
+            for each in by_key.values()
+            for version in each
+            if not only or version.number in only
+        ]
 
     def columns(self) -> list[Column]:
         return chosen_columns(self._fields, self._database)
 
     def version_ids(self, column: Column) -> list[bytes]:
-        looks = self._looks_at_current(column)
-        return [
-            each.version_id
-            for each in self._chosen
-            if not each.is_current or looks or self._leaves(column, each)
-        ]
+        return self._left(column, looks=self._looks_at_current(column))
 
     def count(self, column: Column) -> Counter[UUID | None]:
         return self._by_key(column, self.version_ids(column))
 
     def count_remaining(self, column: Column) -> Counter[UUID | None]:
-        in_the_end = [
-            each.version_id
-            for each in self._chosen
-            if not each.is_current or self._leaves(column, each)
-        ]
-        return self._by_key(column, in_the_end)
+        return self._by_key(column, self._left(column, looks=False))
 
     def sees_only_by_looking(self, column: Column) -> bool:
         """Whether some values under the current version move, which no header tells.
@@ -78,7 +79,7 @@ class RotationScope(job.Scope):
 
     def job(self, column: Column) -> job.Job:
         kind = Rewrap if self.kind == RotationKind.REWRAP else ReEncrypt
-        return kind(column, about_one_key=len(self.versions) == 1)
+        return kind(column, about_one_key=self._about_one_key)
 
     def _looks_at_current(self, column: Column) -> bool:
         field = column.encrypted_field
@@ -93,6 +94,14 @@ class RotationScope(job.Scope):
             return False
         return bool((key or DEFAULT_ALIAS) != version.key_alias)
 
+    def _left(self, column: Column, *, looks: bool) -> list[bytes]:
+        """Return the ids of the versions that values leave, and of those that are looked at."""
+        return [
+            each.version_id
+            for each in self._chosen
+            if looks or not each.is_current or self._leaves(column, each)
+        ]
+
     def _by_key(self, column: Column, version_ids: Sequence[bytes]) -> Counter[UUID | None]:
         found: Counter[UUID | None] = Counter()
         for version_id, values in count_by_version(column, version_ids).items():
@@ -103,14 +112,22 @@ class RotationScope(job.Scope):
     def _key_of(self) -> dict[bytes, UUID]:
         return {each.version_id: each.key_id for each in self._chosen}
 
-    @cached_property
-    def _chosen(self) -> list[KeyVersion]:
-        return [
-            each
-            for versions in self.versions.values()
-            for each in versions
-            if not self._only or each.number in self._only
-        ]
+
+def _by_master_key(versions: Iterable[KeyVersion]) -> dict[UUID, list[KeyVersion]]:
+    found = defaultdict(list)
+    for version in versions:
+        found[version.key_id].append(version)
+    return found
+
+
+def _refuse_unknown(numbers: Collection[int], versions: Sequence[KeyVersion]) -> None:
+    known = sorted(version.number for version in versions)
+    unknown = sorted(set(numbers).difference(known))
+    if unknown:
+        raise MasterKeyNotFound(
+            f"The master key {versions[0].key_alias or versions[0].key_id} has no version "
+            f"{unknown[0]}; it has {', '.join(map(str, known))}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,46 +159,11 @@ def scope_of(run: RotationRun) -> RotationScope:
     """Return what a run moves, by the key versions that there are now.
 
     Raises:
-        MasterKeyNotFound: one of its keys is not there any more.
+        MasterKeyNotFound: one of its keys, or of their versions, is not there any more.
     """
-    if run.master_key_id is not None:
-        keys = [run.master_key_id]
-        return scope(run.kind, keys, run.only_versions, run.only_fields, run.only_database)
-    versions = by_master_key(key_versions(ids=key_ids_of(run)))
+    key_id = run.master_key_id
+    versions = of_key(key_id) if key_id else key_versions(ids=key_ids_of(run))
     return RotationScope(run.kind, versions, run.only_versions, run.only_fields, run.only_database)
-
-
-def scope(
-    kind: str,
-    keys: Sequence[Key],
-    only: Iterable[int] = (),
-    fields: Iterable[str] = (),
-    database: str = "",
-) -> RotationScope:
-    """Return what is moved of some master keys, at least one.
-
-    Raises:
-        MasterKeyNotFound: there is no such key, or it has no version of one of the numbers.
-    """
-    known = of_key(keys[0]) if len(keys) == 1 else key_versions(*keys)
-    only, by_key = frozenset(only), by_master_key(known)
-    for versions in by_key.values() if only else ():
-        numbers = {version.number for version in versions}
-        unknown = sorted(only - numbers)
-        if unknown:
-            raise MasterKeyNotFound(
-                f"The master key {versions[0].key_alias or versions[0].key_id} has no version "
-                f"{unknown[0]}; it has {', '.join(map(str, sorted(numbers)))}."
-            )
-    return RotationScope(RotationKind(kind), by_key, only, fields, database)
-
-
-def by_master_key(versions: Iterable[KeyVersion]) -> dict[UUID, list[KeyVersion]]:
-    """Return versions by the ids of their keys."""
-    found = defaultdict(list)
-    for version in versions:
-        found[version.key_id].append(version)
-    return dict(found)
 
 
 def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") -> list[MasterKey]:
@@ -195,14 +177,13 @@ def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") ->
         (str(column), column.database): column for column in declared_columns(fields, database)
     }
     rows = census(database=database or None)
-    versions, found = by_master_key(key_versions()), set()
+    versions, found = _by_master_key(key_versions()), set()
     for row in rows:
         column = columns.get((f"{row.model}.{row.field}", row.database))
-        if column is None or row.version is None:
-            continue
-        key_id = row.version.key_id
-        if row.version_id in RotationScope(kind, {key_id: versions[key_id]}).version_ids(column):
-            found.add(key_id)
+        if column is not None and row.version is not None:
+            one_key = RotationScope(kind, versions[row.version.key_id])
+            if row.version_id in one_key.version_ids(column):
+                found.add(row.version.key_id)
     keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
     return [key for key in keys if key.pk in found] if found else []
 

@@ -10,12 +10,11 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from envelope_fields.census.columns import Column
+from envelope_fields.census.values import has_table
 from envelope_fields.crypto import format as layout
-from envelope_fields.databases import database as database_of
-from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import (
     EnvelopeError,
     MalformedEnvelope,
@@ -91,7 +90,7 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
     """
     versions = KnownVersions()
     for column in chosen_columns(fields, database):
-        if not _has_table(column):
+        if not has_table(column):
             continue  # models may live in more databases than they do
         batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
         for result in batches.between(None, None, None):
@@ -167,18 +166,6 @@ class Verification(Job):
                 raise  # that is about no value, and met with each
             return error
         return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
-
-
-def _has_table(column: Column) -> bool:
-    try:
-        with transaction.atomic(using=column.database):
-            statements(column).heads(None, None, None, 1)
-    except DatabaseError as error:
-        if not says_no_table(error):
-            raise
-        return False
-    database_of(column.database).refuse_hidden(column.table_sql)
-    return True
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -220,12 +220,12 @@ class TestWhoIsActing:
         assert "no grants" in said["detail"]
 
     def test_a_fault_leaves_nobody_behind(self, api, key, monkeypatch):
-        from envelope_fields.lifecycle import Operation, operations
+        from envelope_fields.lifecycle import Operation
 
-        def fail(key, actor):
+        def fail(**given):
             raise ZeroDivisionError
 
-        monkeypatch.setitem(operations._functions, Operation.ROTATE, fail)
+        monkeypatch.setattr(Operation.ROTATE, "perform", fail)
         with pytest.raises(ZeroDivisionError):
             api.post(key_url(key, "rotate"))
 

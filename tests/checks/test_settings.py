@@ -171,6 +171,18 @@ class TestServices:
         with_deploy = run_checks(tags=["security"], include_deployment_checks=True)
         assert all(each in with_deploy for each in check_root_keys())
 
+    def test_what_is_wrong_with_the_first_hides_nothing_of_the_others(self, settings, tmp_path):
+        local = "envelope_fields.root_keys.local.LocalRootKey"
+        settings.ENVELOPE_FIELDS["ROOT_KEYS"] = {
+            "first": entry(local, file=str(tmp_path / "there.is.none")),
+            "refuses": entry(f"{__name__}.BrokenService", answer="refused"),
+        }
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS}
+        [first] = check_settings()
+        assert "'first'" in first.msg
+        [refused] = check_root_keys()
+        assert "'refuses'" in refused.msg
+
     def test_options_that_are_wrong_are_reported_once(self, settings):
         wrong = entry(f"{__name__}.BrokenService", colour="blue")
         settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {"main": wrong}}

@@ -17,6 +17,7 @@ from django.db.models import Field
 
 from envelope_fields.fields import EncryptedFieldMixin, EncryptedTextField
 from envelope_fields.fields.types import Options, TextOptions
+from tests.fields.family import FAMILY
 
 pytestmark = pytest.mark.any_django
 
@@ -94,6 +95,46 @@ def test_mypy(stubs, tmp_path, pytestconfig):
         "mypy", f"--config-file={config}", f"--cache-dir={cache}", "--follow-imports=silent", MODELS
     )
     assert {int(line) for line in re.findall(r":(\d+): error: ", said)} == WRONG, said
+
+
+def test_mypy_knows_every_type_by_the_plugin(tmp_path, pytestconfig):
+    """What an attribute gives, with NULL and without; the last line alone is wrong."""
+    pytest.importorskip("mypy_django_plugin")
+    # The stubs know no type of these of Django's.
+    known = FAMILY.keys() - {"Binary", "FilePath"}
+    kinds = {name: type(FAMILY[name][1][0]) for name in sorted(known)}
+    lines = [
+        "import datetime, decimal, uuid",
+        "from typing import assert_type",
+        "from django.db import models",
+        "from envelope_fields import fields",
+        "class Row(models.Model):",
+        *(f"    a{name} = fields.Encrypted{name}Field(key='lab')" for name in kinds),
+        *(f"    b{name} = fields.Encrypted{name}Field(null=True)" for name in kinds),
+        "    class Meta:",
+        "        app_label = 'typed'",
+        "def look(row: Row) -> None:",
+    ]
+    for name, kind in kinds.items():
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        value = f"{module}{kind.__name__}"
+        lines += [
+            f"    assert_type(row.a{name}, {value})",
+            f"    assert_type(row.b{name}, {value} | None)",
+        ]
+    written = tmp_path / "rows.py"
+    written.write_text("\n".join([*lines, "    row.aDate.upper()"]))
+    config = tmp_path / "mypy.ini"
+    config.write_text(MYPY["with"])
+    cache = pytestconfig.cache.mkdir("mypy-family")
+    said = run(
+        "mypy",
+        f"--config-file={config}",
+        f"--cache-dir={cache}",
+        "--follow-imports=silent",
+        written,
+    )
+    assert re.findall(r":(\d+): error: ", said) == [str(len(lines) + 1)], said
 
 
 @pytest.mark.parametrize("stubs", ["with", "without"])

@@ -54,7 +54,8 @@ def all_there():
 
 
 def test_without_a_worker(notes):
-    assert not dispatch.has_worker()
+    with pytest.raises(dispatch.NoWorker):
+        dispatch.worker()
     with pytest.raises(dispatch.NoWorker, match="ROTATION_WORKER"):
         dispatch.send(rotation.start("default"))
 

@@ -121,7 +121,7 @@ class Thread(threading.Thread):
 
 def waiting_for_an_answer():
     """Count the threads that wait for what another one asks."""
-    return sum(len(each._answered._cond._waiters) for each in materials._questions.values())
+    return sum(len(each._answered._cond._waiters) for each in materials._questions.asked.values())
 
 
 def test_those_who_need_the_version_wait_for_one_answer(keys):
@@ -133,7 +133,7 @@ def test_those_who_need_the_version_wait_for_one_answer(keys):
     made = [thread.end() for thread in threads]
     assert len({key.header for key in made}) == 1
     assert gate.asked == 1
-    assert not materials._questions
+    assert not materials._questions.asked
 
 
 def test_those_who_need_another_one_do_not(keys):
@@ -356,6 +356,14 @@ class TestBackends:
         )
         assert create_master_key("one").current_version.wrapping_key_id == "kms#1"
 
+    @pytest.mark.parametrize("answer", [b"k" * 32, bytearray(b"k" * 31), bytearray(b"k" * 33)])
+    def test_what_they_open_is_checked_at_each_use(self, keys, answer, monkeypatch):
+        keyring.evict()
+        monkeypatch.setattr(Gated, "unwrap", lambda *_: answer)
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
+            write_under("one")
+        assert "kkkk" not in shown_of_ours(caught)
+
     @pytest.mark.parametrize(
         "answer",
         [bytearray(b"k" * 32), Unwrapped(b"k" * 32), Unwrapped(bytearray(b"k" * 31)),
@@ -365,6 +373,11 @@ class TestBackends:
         monkeypatch.setattr(Gated, "unwrap_identified", lambda *_: answer)
         with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
             create_master_key("never")
-        report = ExceptionReporter(None, *caught._excinfo)
-        ours = [each for each in report.get_traceback_frames() if "/tests/" not in each["filename"]]
-        assert "kkkk" not in repr([frame["vars"] for frame in ours])
+        assert "kkkk" not in shown_of_ours(caught)
+
+
+def shown_of_ours(caught):
+    """Return what an error report shows of the variables of frames that are not of tests."""
+    report = ExceptionReporter(None, *caught._excinfo)
+    ours = [each for each in report.get_traceback_frames() if "/tests/" not in each["filename"]]
+    return repr([frame["vars"] for frame in ours])

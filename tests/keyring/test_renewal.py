@@ -17,7 +17,7 @@ from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
-from tests.models import Note
+from tests.models import Note, TenantNote
 from tests.settings import ROOT_KEY
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -109,6 +109,33 @@ class TestTimesAtTheirLimits:
         with pytest.raises(RootKeyUnavailable):
             materials.opened(row)
         assert not materials._plaintext
+
+    def test_one_version_at_its_end_leaves_the_time_of_others_as_it_is(
+        self, row, clock, settings, monkeypatch
+    ):
+        """An event loop opens what was loaded for half of that time at least."""
+        second = rows.current_version(create_under("second").alias)
+        settings.ENVELOPE_FIELDS = {
+            "ROOT_KEYS": {"default": entry(), "second": entry(GRACE_SECONDS=0)}
+        }
+        for each in (row, second):
+            materials.opened(each)
+        clock.move(MAX_AGE - 2)
+        monkeypatch.setattr(Service, "error", RootKeyUnavailable("away"))
+        note = Note.objects.create(text=VALUE, data=None)
+        tenant = TenantNote.objects.create(tenant=second.state.alias, text=VALUE)
+        assert Note.objects.get(pk=note.pk).text == VALUE
+        assert TenantNote.objects.get(pk=tenant.pk).text == VALUE
+        table = keyring.cache.known.table
+        clock.move(30)
+        assert keyring.cache.current_table() is table
+        assert second.state.version_id not in {key[1:9] for key in table.unwrapping}
+        assert row.state.version_id in {key[1:9] for key in table.unwrapping}
+        with pytest.raises(RootKeyUnavailable):
+            TenantNote.objects.get(pk=tenant.pk).text  # noqa: B018
+        with pytest.raises(RootKeyUnavailable):
+            TenantNote.objects.create(tenant=second.state.alias, text=VALUE)
+        Note.objects.create(text=VALUE, data=None)
 
 
 class Unusual(Exception):
@@ -209,7 +236,7 @@ class TestInterruptedBetweenTwoSteps:
         clock.move(questions.WAIT_SECONDS)
         materials.opened(row)
         assert asked() == 1
-        assert not materials._questions
+        assert not materials._questions.asked
 
 
 def interrupted(*_):

@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission
 from django.core.management import get_commands
 from django.urls import reverse
 
-from envelope_fields.lifecycle import Operation, operations
+from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.policy import Action
 
@@ -37,7 +37,7 @@ def test_addresses(operation):
 
 @pytest.mark.parametrize("operation", ON_KEYS)
 def test_each_is_done_by_a_function(operation):
-    assert callable(operations._functions[operation])
+    assert callable(operation.perform)
     assert operation.description.endswith(".")
     assert operation.past
 

@@ -74,3 +74,21 @@ def test_a_process_that_may_encrypt_alone_is_ready(answer, capsys):
     call_command("check_root_keys", "--json")
     [found] = json.loads(capsys.readouterr().out)
     assert found == {"root_key": "main", "readiness": "wraps alone", "message": "it may encrypt"}
+
+
+def test_no_root_key_is_not_ready(settings):
+    """A probe that finds nothing to ask must not say that all is well."""
+    settings.ENVELOPE_FIELDS = {}
+    with pytest.raises(CommandError, match="names no root key"):
+        call_command("check_root_keys")
+
+
+def test_a_backend_that_raises_anything_keeps_no_other_from_being_asked(answer, capsys):
+    answer(ZeroDivisionError("hunter2"), with_old=True)
+    with pytest.raises(CommandError, match="Not ready: main, old"):
+        call_command("check_root_keys")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("main: unavailable: ")
+    assert "ZeroDivisionError" in lines[0]
+    assert "hunter2" not in lines[0]
+    assert lines[1].startswith("old: misconfigured: ")

@@ -10,12 +10,16 @@ from tests.migrating.project import Project, importable, scratch_database
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory, django_db_blocker):
     """The alias of a database with our tables and the default key alone."""
-    directory = tmp_path_factory.mktemp("migrated")
-    with django_db_blocker.unblock(), scratch_database("migrated", directory) as alias:
+    database = scratch_database("migrated", tmp_path_factory.mktemp("migrated"))
+    # Not unblocked between: this lasts as long as the session.
+    with django_db_blocker.unblock():
+        alias = database.__enter__()
         with keys_in(alias):
             call_command("migrate", "envelope_fields", database=alias, verbosity=0)
-        yield alias
-        keyring.evict()
+    yield alias
+    keyring.evict()
+    with django_db_blocker.unblock():
+        database.__exit__(None, None, None)
 
 
 @pytest.fixture

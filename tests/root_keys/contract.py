@@ -29,7 +29,12 @@ from tests.waiting import until
 
 MATERIAL = bytes(range(100, 132))
 # How it may be shown.
-SHOWN = (repr(MATERIAL)[2:-1], MATERIAL.hex(), b64encode(MATERIAL).decode())
+SHOWN = (
+    repr(MATERIAL)[2:-1],
+    MATERIAL.hex(),
+    b64encode(MATERIAL).decode(),
+    ", ".join(map(str, MATERIAL)),
+)
 CONTEXT = KeyVersionContext(UUID(int=1), b"version1", 1, "encrypt_decrypt")
 OTHERS = {
     "key_id": CONTEXT._replace(key_id=UUID(int=2)),
@@ -93,9 +98,10 @@ class RootKeyContract:
         other.close()
 
     @pytest.mark.parametrize("part", OTHERS)
-    def test_another_context_is_altered(self, root_key, wrapped, part):
-        with pytest.raises(WrappedKeyAltered):
+    def test_another_context_is_altered(self, service, root_key, wrapped, part):
+        with pytest.raises(WrappedKeyAltered) as caught:
             root_key.unwrap(wrapped, OTHERS[part])
+        says_nothing_secret(caught.value, service)
 
     def test_altered_bytes_are_altered(self, root_key, wrapped):
         """Each part of them: most services are too slow for every byte."""

@@ -58,8 +58,6 @@ class Statements(ABC):
         column: the column.
     """
 
-    size_function = "length"  # counts the bytes of a value
-
     def __init__(self, column: Column) -> None:
         self.column = column
         self.codec = column.codec
@@ -152,7 +150,7 @@ class Statements(ABC):
         return f"substr({{}}, {start}, {length}) IN ({marks(labels)})", labels
 
     def _heads_sql(self, where: str, labelled: str, rows: int) -> str:
-        size = f"{self.size_function}({self.value})"
+        size = f"length({self.value})"
         is_wanted = f"{self.value} IS NOT NULL"
         if labelled:
             is_wanted = f"{size} >= {self.codec.shortest} AND {labelled.format(self.value)}"

@@ -29,7 +29,7 @@ class Command(OperationCommand):
         name = _typed(agreed.name) if confirm is None else confirm
         if name != agreed.name:
             raise CommandError("Nothing was destroyed: that is not the name of the key.")
-        certificate = self.operation.perform(row, confirm=agreed)
+        certificate = self.operation.perform(key=row, confirm=agreed)
         if json:
             self.write_json(shred_content(certificate))
         else:

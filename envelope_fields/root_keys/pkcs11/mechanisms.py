@@ -129,12 +129,11 @@ class KeyWrap:
         handle, mechanism = session.handle, pkcs11.Mechanism(self._mechanism)
         made = handle.unwrapKey(session.key, ciphertext, list(self._OBJECT), mechanism)
         try:
-            [value] = handle.getAttributeValue(made, [pkcs11.CKA_VALUE], allAsBinary=True)
+            joined = _value(handle, made)
         finally:
             handle.destroyObject(made)
-        if value is None:
+        if joined is None:
             raise ValueError("the token does not show what it unwrapped: use AES_GCM")
-        joined = KeyBuffer(value)
         try:
             return without_digest(joined, context)
         finally:
@@ -142,6 +141,12 @@ class KeyWrap:
 
     def fits(self, iv: bytes, ciphertext: bytes) -> bool:
         return not iv and len(ciphertext) in (72, 80)
+
+
+def _value(handle: Any, made: Any) -> KeyBuffer | None:
+    """Return the value of an object, in no frame that an error passes later: reports show those."""
+    [value] = handle.getAttributeValue(made, [pkcs11.CKA_VALUE], allAsBinary=True)
+    return None if value is None else KeyBuffer(value)
 
 
 MECHANISMS: Final[dict[str, Mechanism]] = {

@@ -5,7 +5,7 @@ import re
 from base64 import b64encode
 from typing import Final, NamedTuple
 
-from envelope_fields.crypto.buffers import Buffer, KeyBuffer
+from envelope_fields.crypto.buffers import Buffer, KeyBuffer, wipe
 from envelope_fields.exceptions import (
     EnvelopeError,
     RootKeyRefused,
@@ -231,5 +231,6 @@ def _material(data: Answer) -> KeyBuffer:
     if material is None:
         raise data.unreadable()
     if len(material) != MATERIAL_BYTES:
+        wipe(material)
         raise WrappedKeyAltered("what Vault decrypted is not the material of a master key version")
     return material
