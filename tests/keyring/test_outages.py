@@ -213,6 +213,28 @@ class Moved(Fails):
         super().begin(scene)
 
 
+class OfTwo(Fails):
+    """Two root keys wrap the versions, and something happens to the first."""
+
+    _both = {"default": {**failing(), "ALSO_WRAPPED_BY": ["second"]}}
+
+    def __init__(self, error=None):
+        super().__init__(error)
+
+    def prepare(self, scene):
+        scene.use(**self._both, second=local(key=OTHER_KEY))
+        assert rewrap_master_keys("default").refused == []
+
+    def begin(self, scene):
+        super().begin(scene)
+        if self._error is None:  # it is taken out of the settings
+            scene.use(second=local(key=OTHER_KEY))
+
+    def end(self, scene):
+        super().end(scene)
+        scene.use(**self._both, second=local(key=OTHER_KEY))
+
+
 class Altered(Fails):
     """The database's writer has changed what is stored of a version."""
 
@@ -299,6 +321,9 @@ HAPPENS = {
         lambda scene: scene.monkeypatch.delenv(VARIABLE)
     ),
     "the master keys were moved to another root key, and the first one is gone": Moved(),
+    "the first of two root keys does not answer, and the second does": OfTwo(UNAVAILABLE),
+    "the first of two root keys refuses": OfTwo(REFUSED),
+    "the first of two root keys is taken out of the settings": OfTwo(),
     "the row of a key version is gone": Gone(),
     "the database of the keys does not answer": DatabaseAway(),
 }
