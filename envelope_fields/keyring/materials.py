@@ -218,10 +218,10 @@ def _unless_wiped(use: Callable[[KeyBuffer], _Result], material: KeyBuffer) -> _
     return result
 
 
-def seconds_left() -> float:
+def remaining_seconds() -> float:
     """Return for how long all material that is here may be used yet."""
     with _lock:
-        return _plaintext.seconds_left()
+        return _plaintext.remaining_seconds()
 
 
 def lasts(row: rows.KeyRow, until: float) -> bool:

@@ -1,4 +1,4 @@
-"""What root keys are being asked: one question for each version of a key, whoever needs it.
+"""What root keys are being asked: one question for each version of a key.
 
 Threads that need what one of them asks for wait for its answer, for a time, and no other thread
 does. What was not answered is not asked again before a pause has passed.
@@ -153,7 +153,7 @@ class Questions:
         return self._unanswered.note(context, error)
 
     def refused(self, context: KeyVersionContext, error: Exception) -> None:
-        """Note that a version is not opened any more, which nobody asked a question about."""
+        """Note that a version is not opened any more, after no question: it was renewed."""
         self._unanswered.note(context, error)
 
     def clear(self) -> None:

@@ -44,15 +44,16 @@ class Store(dict[KeyVersionContext, Material]):
             if material.root_key == root_key:
                 material.ask_soon()
 
-    def seconds_left(self) -> float:
-        """Return for how long all that is here may be used yet."""
+    def remaining_seconds(self) -> float:
+        """Return for how long all that is here may be used yet; what may not be is wiped."""
+        self.wipe_what_is_over()
         now = moment()
-        return min((each.seconds_left(now) for each in self.values()), default=inf)
+        return min((each.remaining_seconds(now) for each in self.values()), default=inf)
 
     def lasts(self, context: KeyVersionContext, until: float) -> bool:
         """Whether material is here, and may be used until a time of `monotonic`."""
         now, material = moment(), self.get(context)
-        return material is not None and material.seconds_left(now) >= until - now.monotonic
+        return material is not None and material.remaining_seconds(now) >= until - now.monotonic
 
     def wipe_what_is_over(self) -> None:
         """Wipe what may not be used any more, and what nothing has asked for since."""

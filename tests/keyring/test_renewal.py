@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from django.db import connection, connections, transaction
@@ -20,6 +20,7 @@ from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note, TenantNote
 from tests.settings import ROOT_KEY
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MAX_AGE, GRACE = 3600, 86_400
@@ -61,6 +62,11 @@ def many(_service):
         materials.opened(each)
     asked()
     return found
+
+
+def open_and_close(row):
+    materials.opened(row)
+    connections.close_all()
 
 
 def in_thread(function):
@@ -138,6 +144,16 @@ class TestTimesAtTheirLimits:
         with pytest.raises(RootKeyUnavailable):
             TenantNote.objects.create(tenant=second.state.alias, text=VALUE)
         Note.objects.create(text=VALUE, data=None)
+
+    def test_what_is_over_and_not_used_shortens_nothing(self, row, clock):
+        """A rotation derives its keys anew when the first of them is over."""
+        clock.move(MAX_AGE)
+        second = rows.current_version(create_under("second").alias)
+        materials.opened(second)
+        assert materials.remaining_seconds() == pytest.approx(GRACE, abs=30)
+        clock.move(GRACE)
+        assert materials.remaining_seconds() == pytest.approx(MAX_AGE, abs=30)
+        assert row.context not in materials._plaintext
 
 
 class Unusual(Exception):
@@ -338,6 +354,31 @@ class TestRefusals:
         assert asked() == 4
         assert Service.refreshed == 1
 
+    def test_who_comes_while_a_session_begins_waits_for_it(self, many, clock, monkeypatch):
+        """Asked in between, the old one would refuse once more, and material would go."""
+        clock.move(MAX_AGE)
+        monkeypatch.setattr(Service, "error", RootKeyRefused("an old session"))
+        begun, may_end = Event(), Event()
+
+        def refresh(self):
+            begun.set()
+            assert may_end.wait(30)
+            Service.error = None
+            Service.refreshed += 1
+
+        monkeypatch.setattr(Service, "refresh", refresh)
+        first = Thread(target=open_and_close, args=[many[0]])
+        first.start()
+        assert begun.wait(30)
+        second = Thread(target=open_and_close, args=[many[1]])
+        second.start()
+        until(lambda: len(Service.asked) == 2)
+        may_end.set()
+        for thread in (first, second):
+            thread.join(60)
+        assert Service.refreshed == 1
+        assert all(row.context in materials._plaintext for row in many)
+
     def test_a_session_that_cannot_begin_anew_changes_nothing(self, row, clock, monkeypatch):
         def refresh(self):
             raise OSError(5, SECRET)
@@ -467,6 +508,15 @@ class TestInTransactions:
         update_master_key("default", description="second")
         assert where == []
         update_master_key("default", description="third")
+        assert where == [False]
+
+    def test_not_for_a_second_event_either_while_others_wait_for_the_first(self, clock, where):
+        with transaction.atomic():
+            update_master_key("default", description="second")
+            clock.move(MAX_AGE)
+            update_master_key("default", description="third")
+        assert where == []
+        update_master_key("default", description="fourth")
         assert where == [False]
 
     def test_refused_it_is_dropped_and_nothing_is_changed(self, clock, where, monkeypatch):
