@@ -42,6 +42,7 @@ def main() -> None:
             for characters, count in sizes.items():
                 _measure(table, name, characters, count, options.rounds)
         _measure_prefixes(options.rounds)
+        _measure_types(options.rounds)
     print(NOTES.format(rounds=options.rounds, overhead=OVERHEAD_BYTES))
     for name, reason in missing.items():
         print(f"Not found, so not measured: {name} ({reason}).")
@@ -84,6 +85,14 @@ def _measure_prefixes(rounds: int) -> None:
     values = [comparison.text(64, number) for number in range(1000)]
     for name, seconds in comparison.compare_prefixes("default", values, rounds):
         print(f"  {name:14}{seconds * 1e6:8.2f}")
+
+
+def _measure_types(rounds: int) -> None:
+    from bench import types
+
+    print("\nSQLite, values of other types beside an encrypted text that prints the same, in µs")
+    for model, name, value, text in types.compare(rounds):
+        print(f"  {model:8}{name:14}{value * 1e6:8.2f}{text * 1e6:8.2f}{ratio(value, text):>8}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,14 @@ from typing import Any
 from django.db import models
 
 from bench import primitives
-from envelope_fields.fields import EncryptedTextField
+from envelope_fields.fields import (
+    EncryptedBooleanField,
+    EncryptedDateField,
+    EncryptedDateTimeField,
+    EncryptedDecimalField,
+    EncryptedIntegerField,
+    EncryptedTextField,
+)
 
 
 class PrimitivesField(models.BinaryField):
@@ -34,6 +41,26 @@ class Primitives(models.Model):
 
 class Encrypted(models.Model):
     value = EncryptedTextField()
+
+
+class Number(models.Model):
+    value = EncryptedIntegerField()
+
+
+class Amount(models.Model):
+    value = EncryptedDecimalField(max_digits=12, decimal_places=2)
+
+
+class Day(models.Model):
+    value = EncryptedDateField()
+
+
+class Flag(models.Model):
+    value = EncryptedBooleanField()
+
+
+class Moment(models.Model):
+    value = EncryptedDateTimeField()
 
 
 def key_of_tenant(row: Any) -> str:

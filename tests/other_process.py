@@ -66,6 +66,7 @@ def serve(names):
 
     from envelope_fields import keyring, kms, lifecycle, models, policy, rotation
     from tests.audit import events
+    from tests.lifecycle import users
     from tests.models import LabNote, Note
     from tests.policy import read_as
     from tests.stored import stored, version_of
@@ -73,7 +74,7 @@ def serve(names):
     known = {
         "LabNote": LabNote, "Note": Note, "events": events, "keyring": keyring, "kms": kms,
         "lifecycle": lifecycle, "models": models, "policy": policy, "read_as": read_as,
-        "rotation": rotation, "stored": stored, "version_of": version_of,
+        "rotation": rotation, "stored": stored, "users": users, "version_of": version_of,
     }  # fmt: skip
     for line in sys.stdin:
         try:

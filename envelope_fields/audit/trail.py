@@ -214,7 +214,8 @@ def prepared(using: str) -> Iterator[None]:
 
 
 def _prepare(using: str) -> None:
-    if keyring.has_audit_key(using):
+    # Others wait for what this transaction has appended, for which the key was here.
+    if is_held(using) or keyring.has_audit_key(using):
         return
     key = models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()
     if key is None and not AuditEvent.objects.using(using).exists():

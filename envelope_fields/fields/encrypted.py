@@ -39,7 +39,7 @@ OPTIONS = {
 
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = "label field_path contexts copied row_names has_drafts binary"
-_KEPT_FUNCTIONS = "reader verifier opened _opener writer"
+_KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 
 
 class EncryptedFieldMixin(

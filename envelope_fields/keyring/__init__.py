@@ -1,16 +1,16 @@
 """The only home of plaintext master keys: it unwraps and caches them, and lends nothing.
 
-Rooms: `rows` reads key versions from the database, `wrapping` asks root keys, `wraps` are what they
-make, `opening` finds the one that opens, `materials` has the plaintext, and a `table` holds what
-follows from all that for `KEY_CACHE_SECONDS`, or until a key changes in this process; the `cache`
-has the table of the process. Keys are `derived` when the policy admits a caller, where `uses` are
-counted, and `values` are encrypted and decrypted with them.
+`rows` reads key versions from the database, `wrapping` asks root keys, `wraps` are what they make,
+and `opening` finds the one that opens. `materials` has the plaintext, in a `store`; `questions` are
+what root keys are being asked for it, and `renewal` asks anew at its greatest `age`. A `table`
+holds what follows from all that for `KEY_CACHE_SECONDS`, or until a key changes in this process;
+the `cache` has the table of the process. Keys are `derived` when the policy admits a caller, where
+`uses` are counted, and `values` are encrypted and decrypted with them.
 """
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
-from envelope_fields.keyring.materials import check_version
 from envelope_fields.keyring.rows import refuse_uncommitted
 from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
@@ -24,6 +24,7 @@ from envelope_fields.keyring.values import (
 from envelope_fields.keyring.wrapping import check_root_key, current_wrapping_key_id
 from envelope_fields.keyring.wraps import (
     Generated,
+    check_version,
     check_wrap,
     generate_audit_key,
     generate_version,

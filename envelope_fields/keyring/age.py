@@ -96,9 +96,9 @@ class Material(KeyBuffer):
 
     def is_over(self) -> bool:
         """Whether it may not be used at all: its time of grace has passed."""
-        return self.seconds_left(moment()) <= 0
+        return self.remaining_seconds(moment()) <= 0
 
-    def seconds_left(self, now: Moment) -> float:
+    def remaining_seconds(self, now: Moment) -> float:
         """Return for how long it may be used yet, if its root key does not answer."""
         settings = configuration().lifetime(self.root_key)
         return settings.max_age + settings.grace - self.asked_at.age_at(now)

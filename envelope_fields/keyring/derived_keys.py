@@ -30,7 +30,9 @@ class DerivedKeys:
         self.wrapping: dict[Named, tuple[WrappingKey, int]] = {}
         self._since = _last_drop
         settings = configuration()
-        seconds = min(settings.key_cache_seconds, settings.least_max_age, materials.seconds_left())
+        seconds = min(
+            settings.key_cache_seconds, settings.least_max_age, materials.remaining_seconds()
+        )
         self._deadline = monotonic() + seconds
 
     def is_over(self) -> bool:

@@ -2,13 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
-
-from django.db import DatabaseError, connections, transaction
 
 from envelope_fields.conf import configuration
-from envelope_fields.databases.errors import says_no_table
-from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring.rows import Wrap, explained
 from envelope_fields.models import OVERWRITTEN, FurtherWrap
 
@@ -27,15 +22,8 @@ def further_wraps_of(version_ids: Sequence[bytes]) -> dict[bytes, list[Wrap]]:
         MasterKeyUnusable: the database could not be read.
     """
     using = configuration().database
-    # Asked where a root key failed, maybe in a transaction, which PostgreSQL would end otherwise.
-    savepoint = connections[using].in_atomic_block
-    try:
-        with explained(using), transaction.atomic(using=using) if savepoint else nullcontext():
-            return _read(using, version_ids)
-    except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
-            return {}  # until migration 0004 is applied
-        raise
+    with explained(using):
+        return _read(using, version_ids)
 
 
 def _read(using: str, version_ids: Sequence[bytes]) -> dict[bytes, list[Wrap]]:

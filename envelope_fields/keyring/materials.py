@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from math import inf
 from threading import RLock
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
@@ -22,18 +21,17 @@ from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import opening, renewal, rows, wrapping
-from envelope_fields.keyring.age import Material, moment
+from envelope_fields.keyring.age import Material
 from envelope_fields.keyring.questions import Question, Questions, may_wait, refuse_in_event_loop
+from envelope_fields.keyring.store import Store
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
 _Result = TypeVar("_Result")
-_Store = dict[KeyVersionContext, Material]
 
 _logger = logging.getLogger(__name__)
-# By what the root key bound it to: a row that was altered since is not taken for the same.
-_plaintext: _Store = {}
-_of_changes: WeakKeyDictionary[KeyChange, _Store] = WeakKeyDictionary()
+_plaintext = Store()  # of the process
+_of_changes: WeakKeyDictionary[KeyChange, Store] = WeakKeyDictionary()
 _questions = Questions()
 _lock = RLock()  # of all these, and of material while it is used; never while a root key is asked
 _drop_listeners: list[Callable[[bytes | None], None]] = []
@@ -81,7 +79,7 @@ def used(
     while True:
         with _lock:
             store = _store(row)
-            material = _usable(store, context)
+            material = store.usable(context)
             if material is None:
                 refuse_in_event_loop()
                 question, is_ours = _questions.about(context, is_shared=store is _plaintext)
@@ -108,7 +106,7 @@ def renew_early(row: rows.KeyRow) -> None:
     nothing: what was refused is met where it is used.
     """
     with _lock:
-        material = _usable(_plaintext, row.context)
+        material = _plaintext.usable(row.context)
         if material is None or not _begin_renewal(_plaintext, material, share=0.5):
             return
     try:
@@ -117,7 +115,7 @@ def renew_early(row: rows.KeyRow) -> None:
         _logger.warning("Material of %s was dropped", row.state)
 
 
-def _store(row: rows.KeyRow) -> _Store:
+def _store(row: rows.KeyRow) -> Store:
     """Return where the material of a version is kept: for the process, or with a key change.
 
     The key of the audit trail is used in the very transactions that change keys. It is kept for the
@@ -132,18 +130,9 @@ def _store(row: rows.KeyRow) -> _Store:
         return _plaintext
     store = _of_changes.get(change)
     if store is None:
-        store = _of_changes[change] = {}
-        finalize(change, _wipe, store)
+        store = _of_changes[change] = Store()
+        finalize(change, store.wipe)
     return store
-
-
-def _usable(store: _Store, context: KeyVersionContext) -> Material | None:
-    """Return the material of a version, if it is here and its time is not over."""
-    material = store.get(context)
-    if material is not None and material.is_over():
-        wipe(store.pop(context))
-        return None
-    return material
 
 
 def _ask(question: Question, row: rows.KeyRow) -> Material:
@@ -152,13 +141,12 @@ def _ask(question: Question, row: rows.KeyRow) -> Material:
         return renewal.unwrapped(row)
     except BaseException as error:
         if _end(question, row.context, error) and opening.is_refusal(error):
-            _ask_others_soon(row.root_key)
+            with _lock:
+                _plaintext.ask_soon(row.root_key)
         raise
 
 
-def _keep(
-    question: Question, context: KeyVersionContext, material: Material, store: _Store
-) -> None:
+def _keep(question: Question, context: KeyVersionContext, material: Material, store: Store) -> None:
     """Put material where others find it, or wipe it where the keyring was emptied since."""
     with _lock:
         if question.since == _questions.evictions and context not in store:
@@ -176,7 +164,7 @@ def _end(question: Question, context: KeyVersionContext, error: BaseException | 
     return is_first
 
 
-def _begin_renewal(store: _Store, material: Material, *, share: float = 1) -> bool:
+def _begin_renewal(store: Store, material: Material, *, share: float = 1) -> bool:
     # What hangs in a transaction is not older than that.
     return (
         store is _plaintext and material.is_due(share) and may_wait() and material.begin_renewal()
@@ -194,45 +182,23 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
     try:
         found = renewal.renewed(row, material)
         if found is not None:
-            _replace(row.context, material, found)
+            with _lock:
+                _plaintext.replace(row.context, material, found)
     except EnvelopeError as error:
-        _drop(row, material)
-        if opening.is_refusal(error):
-            _ask_others_soon(material.root_key)
+        with _lock:
+            _questions.refused(row.context, error)
+            _plaintext.drop(row.context, material)
+            if opening.is_refusal(error):
+                _plaintext.ask_soon(material.root_key)
+        _forget_derived(row.state.version_id)
         raise
     finally:
         material.end_renewal(answered=found is not None)
 
 
-def _replace(context: KeyVersionContext, material: Material, found: Material) -> None:
-    with _lock:
-        if _plaintext.get(context) is not material:  # it was evicted meanwhile
-            wipe(found)
-            return
-        _plaintext[context] = found
-        wipe(material)
-
-
-def _drop(row: rows.KeyRow, material: Material) -> None:
-    """Wipe material, and have what follows from it forgotten."""
-    with _lock:
-        if _plaintext.get(row.context) is material:
-            del _plaintext[row.context]
-        wipe(material)
-    _forget_derived(row.state.version_id)
-
-
 def _forget_derived(version_id: bytes | None) -> None:
     for listener in _drop_listeners:
         listener(version_id)
-
-
-def _ask_others_soon(root_key: str) -> None:
-    """Have a root key that refused one version be asked for the others that it opened."""
-    with _lock:
-        for material in _plaintext.values():
-            if material.root_key == root_key:
-                material.ask_soon()
 
 
 def on_drop(listener: Callable[[bytes | None], None]) -> None:
@@ -252,51 +218,33 @@ def _unless_wiped(use: Callable[[KeyBuffer], _Result], material: KeyBuffer) -> _
     return result
 
 
-def check_version(version_id: bytes) -> None:
-    """Have the root key open the material of a key version now, and wipe it at once.
-
-    No cache is asked or filled, and the policy is not: nothing is done with the material.
-
-    Raises:
-        MasterKeyNotFound: no key version has this id.
-        MasterKeyUnusable: the database could not be read.
-        ImproperlyConfigured: its root key is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
-    wipe(renewal.unwrap(rows.with_version_id(version_id, usage=None)))
-
-
-def seconds_left() -> float:
+def remaining_seconds() -> float:
     """Return for how long all material that is here may be used yet."""
-    now = moment()
     with _lock:
-        return min((each.seconds_left(now) for each in _plaintext.values()), default=inf)
+        return _plaintext.remaining_seconds()
 
 
 def lasts(row: rows.KeyRow, until: float) -> bool:
-    """Whether the material of a version is here, and may be used as long as what is made of it.
+    """Whether the material of a version may be used as long as what is made of it.
 
     Args:
         row: the version.
         until: a time of `monotonic`.
     """
-    now = moment()
     with _lock:
-        material = _plaintext.get(row.context)
-        return material is not None and material.seconds_left(now) >= until - now.monotonic
+        return _plaintext.lasts(row.context, until)
 
 
 def wipe_what_is_over() -> None:
-    """Wipe and drop what may not be used any more, and what nothing has asked for since."""
+    """Wipe and drop what may not be used any more."""
     with _lock:
-        for context in tuple(_plaintext):
-            _usable(_plaintext, context)
+        _plaintext.wipe_what_is_over()
 
 
 def is_cached(row: rows.KeyRow) -> bool:
     """Whether the material of a version is here, so that no root key has to be asked."""
     with _lock:
-        return _usable(_plaintext, row.context) is not None
+        return _plaintext.usable(row.context) is not None
 
 
 def evict() -> None:
@@ -308,13 +256,8 @@ def evict() -> None:
         _questions.clear()
         wrapping.ask_at_once()
         for store in (_plaintext, *_of_changes.values()):
-            _wipe(store)
+            store.wipe()
     _forget_derived(None)
-
-
-def _wipe(store: _Store) -> None:
-    while store:
-        wipe(store.popitem()[1])
 
 
 def _after_fork() -> None:

@@ -1,4 +1,4 @@
-"""What root keys are being asked: one question for each version of a key, whoever needs it.
+"""What root keys are being asked: one question for each version of a key.
 
 Threads that need what one of them asks for wait for its answer, for a time, and no other thread
 does. What was not answered is not asked again before a pause has passed.
@@ -148,10 +148,13 @@ class Questions:
         self, question: Question, context: KeyVersionContext, error: BaseException | None
     ) -> bool:
         """Note what came of a question; return whether it failed and had not before."""
-        is_first = self._unanswered.note(context, error)
         if self.asked.get(context) is question:
             del self.asked[context]
-        return is_first
+        return self._unanswered.note(context, error)
+
+    def refused(self, context: KeyVersionContext, error: Exception) -> None:
+        """Note that a version is not opened any more, after no question: it was renewed."""
+        self._unanswered.note(context, error)
 
     def clear(self) -> None:
         """Have everything be asked anew, at once."""

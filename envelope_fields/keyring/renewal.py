@@ -10,7 +10,7 @@ from hmac import compare_digest
 
 from django.core.exceptions import ImproperlyConfigured
 
-from envelope_fields.crypto.buffers import KeyBuffer, wipe
+from envelope_fields.crypto.buffers import wipe
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, WrappedKeyAltered
 from envelope_fields.keyring import opening, rows
 from envelope_fields.keyring.age import Material, moment
@@ -26,16 +26,11 @@ def unwrapped(row: rows.KeyRow) -> Material:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     asked_at = moment()
-    opened = unwrap(row)
+    opened = opening.opened(row)
     try:
         return Material.of(opened, row.root_key, asked_at)
     finally:
         wipe(opened)
-
-
-def unwrap(row: rows.KeyRow) -> KeyBuffer:
-    """Return the same in a buffer of no age, which the caller wipes."""
-    return opening.opened(row)
 
 
 def renewed(row: rows.KeyRow, material: Material) -> Material | None:

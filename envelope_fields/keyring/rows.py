@@ -13,15 +13,8 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.databases import database_of, transactions
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import (
-    DEFAULT_ALIAS,
-    AuditKey,
-    KeyManager,
-    KeyState,
-    KeyUsage,
-    MasterKeyVersion,
-    key_changes,
-)
+from envelope_fields.models import AuditKey, KeyState, KeyUsage, MasterKeyVersion, key_changes
+from envelope_fields.models.keys import DEFAULT_ALIAS, KeyManager
 from envelope_fields.policy import KeyVersionState, data
 from envelope_fields.policy.data import KeyPolicy
 
@@ -129,7 +122,7 @@ def current_version(key: str | UUID, usage: KeyUsage | None = KeyUsage.ENCRYPT_D
             could not be read.
     """
     versions = _versions().filter(_which(key))
-    row = _newest(_opened(versions))
+    row = _newest(versions.filter(opened_at__isnull=False))
     if row is None or key not in (row.state.alias, row.state.key_id):  # it may differ in case
         raise _none_opened(key, versions)
     return _of_usage(row, usage)
@@ -258,10 +251,6 @@ def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
     return None if columns is None else _row(*columns)
 
 
-def _opened(versions: QuerySet[MasterKeyVersion]) -> QuerySet[MasterKeyVersion]:
-    return versions.filter(opened_at__isnull=False)
-
-
 def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
     return _all(_versions().filter(which))
@@ -280,7 +269,7 @@ def current_versions(keys: Collection[str | UUID]) -> dict[str | UUID, KeyRow]:
     """
     ids = {key for key in keys if isinstance(key, UUID)}
     which = Q(master_key_id__in=ids) | Q(master_key__alias__in={*keys} - ids)
-    found = _for_values(_all(_opened(_versions().filter(which))))
+    found = _for_values(_all(_versions().filter(which, opened_at__isnull=False)))
     named = {name: row for row in found for name in (row.state.key_id, row.state.alias) if name}
     return {key: named[key] for key in keys if key in named}
 

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 from hmac import compare_digest
-from threading import Lock
+from threading import Lock, RLock
 from traceback import extract_tb
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,7 +39,8 @@ _made: dict[BackendSettings, RootKey] = {}
 _lock = Lock()  # of making one, which touches nothing outside
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
-_began_anew: dict[str, Moment] = {}
+_sessions: dict[str, tuple[int, Moment]] = {}  # how often each began anew, and when last
+_beginning = RLock()  # while one does, which waits for no answer
 
 
 class Wrapping(NamedTuple):
@@ -163,7 +164,7 @@ def ask_at_once() -> None:
 def close() -> None:
     """Close the root keys that were made; the next use makes them anew."""
     _silences.clear()
-    _began_anew.clear()
+    _sessions.clear()
     while _made:
         entry, root_key = _made.popitem()
         try:
@@ -174,28 +175,33 @@ def close() -> None:
 
 def _answer(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
     """Return what a root key answers; where it refuses, once more with credentials read again."""
-    asked_at = moment()
+    session = _sessions.get(name)
     try:
         return _ask(name, question)
     except WrappedKeyAltered:  # our row, and not the right to open it
         raise
     except RootKeyRefused:
-        if not _has_begun_anew(name, asked_at):
+        if not _has_begun_anew(name, session):
             raise
     return _ask(name, question)
 
 
-def _has_begun_anew(name: str, since: Moment) -> bool:
-    """Have a root key begin anew, unless its session is fresh; return whether it has since then."""
-    before = _began_anew.get(name)
-    if before is not None and before.age() < FRESH_SECONDS:
-        return before.monotonic > since.monotonic  # another thread had it do so
-    _began_anew[name] = moment()
-    try:
-        _ask(name, lambda root_key: root_key.refresh())
-    except Exception as error:  # what was refused stays refused
-        _logger.warning("The root key %r did not begin anew: %s", name, _seen(error))
-        return False
+def _has_begun_anew(name: str, session: tuple[int, Moment] | None) -> bool:
+    """Have a root key begin anew, unless its session is fresh; return whether it is another now."""
+    with _beginning:
+        present = _sessions.get(name)
+        if present != session:  # another thread had it do so
+            return True
+        times, began_at = present or (0, None)
+        if began_at is not None and began_at.age() < FRESH_SECONDS:
+            return False
+        try:
+            _ask(name, lambda root_key: root_key.refresh())
+        except Exception as error:  # what was refused stays refused
+            _logger.warning("The root key %r did not begin anew: %s", name, _seen(error))
+            return False
+        finally:
+            _sessions[name] = times + 1, moment()
     return True
 
 
@@ -258,8 +264,8 @@ def _is_material(material: Any) -> bool:
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = Lock()  # a thread of the parent may have held it
+    global _lock, _beginning
+    _lock, _beginning = Lock(), RLock()  # threads of the parent may have held them
     for entry, root_key in _made.items():
         try:
             root_key.after_fork()

@@ -109,6 +109,19 @@ def _generated(
     )
 
 
+def check_version(version_id: bytes) -> None:
+    """Have a key version opened now, by any of its root keys, and wipe the material at once.
+
+    No cache is asked or filled, and the policy is not: nothing is done with the material.
+
+    Raises:
+        MasterKeyNotFound: no key version has this id.
+        MasterKeyUnusable: the database could not be read.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    wipe(opening.opened(rows.with_version_id(version_id, usage=None)))
+
+
 def check_wrap(version_id: bytes, root_key: str) -> None:
     """Have one root key open its wrap of a version, and wipe the material at once.
 

@@ -10,13 +10,11 @@ The default key is made by migration `0002`, and made again when it is gone. A f
 may need it; some test cases flush and send nothing, so that the key is made when a field needs it.
 """
 
-import logging
 import uuid
 from contextlib import suppress
 from typing import Any
 
 from django.apps import apps as installed_apps
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, router
 from django.db.models import Model, QuerySet
 from django.db.transaction import atomic
@@ -24,17 +22,14 @@ from django.db.transaction import atomic
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
-from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.fields.keys import make_default_by
 from envelope_fields.keyring.cache import table_of_transaction
 from envelope_fields.lifecycle.aliases import AliasTaken
-from envelope_fields.lifecycle.keys import find_master_key
 from envelope_fields.lifecycle.master_keys import create_master_key
-from envelope_fields.lifecycle.moving import add_further_wraps
-from envelope_fields.models import DEFAULT_ALIAS, FurtherWrap, KeyManager, KeyUsage, key_changes
+from envelope_fields.models import DEFAULT_ALIAS, KeyManager, KeyUsage, key_changes
 from envelope_fields.policy import APPLICATION
 
-_logger = logging.getLogger(__name__)
 _DESCRIPTION = "Serves every encrypted field that names no key of its own."
 
 
@@ -53,6 +48,7 @@ def create_default_key(apps: Any, using: str) -> None:
     """
     key_model = apps.get_model("envelope_fields", "MasterKey")
     version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
+    wrap_model = apps.get_model("envelope_fields", "FurtherWrap")
     if using != configuration().database or not router.allow_migrate_model(using, key_model):
         return
     if _is_there(key_model, using):
@@ -72,8 +68,8 @@ def create_default_key(apps: Any, using: str) -> None:
     with suppress(IntegrityError), atomic(using=using):
         key.save(using=using, force_insert=True)
         version.save(using=using, force_insert=True)
-        for wrap in _further_wraps(apps, made):
-            wrap.save(using=using, force_insert=True)
+        for columns in made.further:
+            _row(wrap_model, **columns).save(using=using, force_insert=True)
         # The models of a migration have no signals of ours.
         key_changes.announce(using, [made.columns["version_id"]])
 
@@ -82,14 +78,6 @@ def _row(model: type[Model], **values: Any) -> Model:
     """Return an unsaved row with those of the values that the model has a column for."""
     there = {field.attname for field in model._meta.concrete_fields}
     return model(**{name: value for name, value in values.items() if name in there})
-
-
-def _further_wraps(apps: Any, made: keyring.Generated) -> list[Model]:
-    try:
-        model = apps.get_model("envelope_fields", "FurtherWrap")
-    except LookupError:  # as in migration `0002`, before its table
-        return []
-    return [_row(model, **columns) for columns in made.further]
 
 
 def _is_there(key_model: type[Model], using: str) -> bool:
@@ -116,28 +104,8 @@ def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
         version_model = apps.get_model("envelope_fields", "MasterKeyVersion")
     except LookupError:  # migrated back to before our tables
         return
-    tables = connections[using].introspection.table_names()
-    if version_model._meta.db_table in tables:
+    if version_model._meta.db_table in connections[using].introspection.table_names():
         create_default_key(apps, using)
-    if FurtherWrap._meta.db_table in tables:
-        _complete_default_key()
-
-
-def _complete_default_key() -> None:
-    """Have further root keys wrap the default key that migration `0002` made, before their table.
-
-    It serves without them, so that a root key which does not answer keeps nobody from migrating.
-    """
-    if len(configuration().root_keys_of(None)) == 1:
-        return
-    try:
-        version = find_master_key(DEFAULT_ALIAS).current_version
-        add_further_wraps(version, actor=APPLICATION)
-    except (EnvelopeError, ImproperlyConfigured) as error:
-        _logger.warning(
-            "The default key has not all of its wraps: %s Run `python manage.py "
-            "rewrap_master_keys`.", error,
-        )  # fmt: skip
 
 
 def _make_default(alias: str, using: str) -> None:

@@ -77,13 +77,14 @@ class StoredWraps:
     def _replace_further(self, using: str, wraps: Sequence[Wrap]) -> None:
         version_id = self.read.state.version_id
         table = FurtherWrap.objects.using(using).filter(version_id=version_id)
+        # Not update_or_create(): it locks gaps of the index in which others insert.
+        there = set(table.values_list("root_key", flat=True))
         for wrap in wraps:
-            if wrap not in self.further:
-                table.update_or_create(
-                    version_id=version_id,
-                    root_key=wrap.root_key,
-                    defaults={**wrap._asdict(), "created_at": timezone.now()},
-                )
+            columns = {**wrap._asdict(), "created_at": timezone.now()}
+            if wrap.root_key not in there:
+                table.create(version_id=version_id, **columns)
+            elif wrap not in self.further:
+                table.filter(root_key=wrap.root_key).update(**columns)
         gone = table.exclude(root_key__in=[wrap.root_key for wrap in wraps])
         gone.update(wrapped_material=OVERWRITTEN)
 

@@ -285,6 +285,59 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="FurtherWrap",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "wrapped_material",
+                    models.BinaryField(verbose_name="wrapped material"),
+                ),
+                (
+                    "root_key",
+                    models.CharField(editable=False, max_length=100, verbose_name="root key"),
+                ),
+                (
+                    "wrapping_key_id",
+                    models.CharField(
+                        blank=True,
+                        db_default="",
+                        default="",
+                        editable=False,
+                        max_length=500,
+                        verbose_name="wrapping key id",
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        editable=False,
+                        verbose_name="created at",
+                    ),
+                ),
+                (
+                    "version_id",
+                    envelope_fields.models.VersionIdField(verbose_name="version id"),
+                ),
+            ],
+            options={
+                "verbose_name": "further wrap",
+                "verbose_name_plural": "further wraps",
+                "ordering": ["pk"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("version_id", "root_key"), name="envelope_fields_further_wrap"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="KeyGrant",
             fields=[
                 (

@@ -116,6 +116,7 @@ def _drop(connection: Any) -> None:
 _KEYS = (
     "envelope_fields_masterkey",
     "envelope_fields_masterkeyversion",
+    "envelope_fields_furtherwrap",
     "envelope_fields_auditkey",
 )
 _KEEP = "envelope_fields_keep_keys"

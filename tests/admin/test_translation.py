@@ -18,7 +18,7 @@ from envelope_fields.lifecycle import (
     Operation,
     create_master_key,
     disable,
-    operations,
+    representation,
     rotate_master_key,
 )
 from envelope_fields.models import AuditEvent, KeyGrant
@@ -140,7 +140,7 @@ def test_nothing_is_left_out(client, key, user, translated):
 def test_every_action_has_words():
     for action in (*Action, *Operation):
         assert action.label
-        assert operations.in_words(str(action)) == action.label
+        assert representation.in_words(str(action)) == action.label
 
 
 @pytest.mark.skipif(not shutil.which("xgettext"), reason="no gettext tools")

@@ -112,7 +112,9 @@ class TestStored:
         [envelope] = stored(type(thing))
         with connection.cursor() as cursor:
             table = thing._meta.db_table
-            cursor.execute(f"UPDATE {table} SET value = %s", [envelope[:-1] + b"\0"])
+            cursor.execute(
+                f"UPDATE {table} SET value = %s", [envelope[:-1] + bytes([envelope[-1] ^ 1])]
+            )
         with pytest.raises(DecryptionFailed, match=r"tests\.Thing\.value"):
             _ = type(thing).objects.get().value
 

@@ -230,7 +230,7 @@ class TestAnswers:
         monkeypatch.setattr(Service, "error", RootKeyRefused("no"))
         with pytest.raises(RootKeyRefused):
             read(note)
-        assert asked() == 3, "by loading, with new credentials, and by opening"
+        assert asked() == 2, "by loading, and with new credentials"
         for row in versions:
             materials.opened(row)
         assert asked() == 0, "not all at once"

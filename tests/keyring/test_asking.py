@@ -9,7 +9,7 @@ from django.views.debug import ExceptionReporter
 
 from envelope_fields import keyring, root_keys
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
-from envelope_fields.keyring import age, materials, renewal, rows, wrapping
+from envelope_fields.keyring import age, materials, opening, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.root_keys import Unwrapped
 from envelope_fields.root_keys.local import LocalRootKey
@@ -58,14 +58,14 @@ class Gated(LocalRootKey):
 @pytest.fixture(autouse=True)
 def unwrapped(monkeypatch):
     """What the keyring was given, by version id."""
-    found, unwrap = {}, renewal.unwrap
+    found, unwrap = {}, opening.opened
 
     def unwrap_and_note(row):
         material = unwrap(row)
         found.setdefault(row.state.version_id, []).append(material)
         return material
 
-    monkeypatch.setattr(renewal, "unwrap", unwrap_and_note)
+    monkeypatch.setattr(opening, "opened", unwrap_and_note)
     return found
 
 

@@ -213,13 +213,26 @@ class Moved(Fails):
         super().begin(scene)
 
 
-class OneOfTwo(Fails):
-    """The first of two root keys fails, each of which wraps every version."""
+class OfTwo(Fails):
+    """Two root keys wrap the versions, and something happens to the first."""
+
+    _both = {"default": {**failing(), "ALSO_WRAPPED_BY": ["second"]}}
+
+    def __init__(self, error=None):
+        super().__init__(error)
 
     def prepare(self, scene):
-        first = {**failing(), "ALSO_WRAPPED_BY": ["second"]}
-        scene.use(default=first, second=local(key=OTHER_KEY))
-        assert not rewrap_master_keys("default").refused
+        scene.use(**self._both, second=local(key=OTHER_KEY))
+        assert rewrap_master_keys("default").refused == []
+
+    def begin(self, scene):
+        super().begin(scene)
+        if self._error is None:  # it is taken out of the settings
+            scene.use(second=local(key=OTHER_KEY))
+
+    def end(self, scene):
+        super().end(scene)
+        scene.use(**self._both, second=local(key=OTHER_KEY))
 
 
 class Altered(Fails):
@@ -308,10 +321,9 @@ HAPPENS = {
         lambda scene: scene.monkeypatch.delenv(VARIABLE)
     ),
     "the master keys were moved to another root key, and the first one is gone": Moved(),
-    "the first of [two root keys](../how-to/two-root-keys.md) does not answer": OneOfTwo(
-        UNAVAILABLE
-    ),
-    "the first of two root keys refuses": OneOfTwo(REFUSED),
+    "the first of two root keys does not answer, and the second does": OfTwo(UNAVAILABLE),
+    "the first of two root keys refuses": OfTwo(REFUSED),
+    "the first of two root keys is taken out of the settings": OfTwo(),
     "the row of a key version is gone": Gone(),
     "the database of the keys does not answer": DatabaseAway(),
 }

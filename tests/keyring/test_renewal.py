@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from django.db import connection, connections, transaction
@@ -15,16 +15,19 @@ from envelope_fields.keyring import age, materials, questions, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
+from tests.at_once import at_once
 from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note, TenantNote
 from tests.settings import ROOT_KEY
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MAX_AGE, GRACE = 3600, 86_400
 VALUE = "seen by two"
 SECRET = "hunter2-of-a-client-library"
 MANY = 30
+THREADS = 32
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,11 @@ def many(_service):
         materials.opened(each)
     asked()
     return found
+
+
+def open_and_close(row):
+    materials.opened(row)
+    connections.close_all()
 
 
 def in_thread(function):
@@ -136,6 +144,16 @@ class TestTimesAtTheirLimits:
         with pytest.raises(RootKeyUnavailable):
             TenantNote.objects.create(tenant=second.state.alias, text=VALUE)
         Note.objects.create(text=VALUE, data=None)
+
+    def test_what_is_over_and_not_used_shortens_nothing(self, row, clock):
+        """A rotation derives its keys anew when the first of them is over."""
+        clock.move(MAX_AGE)
+        second = rows.current_version(create_under("second").alias)
+        materials.opened(second)
+        assert materials.remaining_seconds() == pytest.approx(GRACE, abs=30)
+        clock.move(GRACE)
+        assert materials.remaining_seconds() == pytest.approx(MAX_AGE, abs=30)
+        assert row.context not in materials._plaintext
 
 
 class Unusual(Exception):
@@ -336,6 +354,31 @@ class TestRefusals:
         assert asked() == 4
         assert Service.refreshed == 1
 
+    def test_who_comes_while_a_session_begins_waits_for_it(self, many, clock, monkeypatch):
+        """Asked in between, the old one would refuse once more, and material would go."""
+        clock.move(MAX_AGE)
+        monkeypatch.setattr(Service, "error", RootKeyRefused("an old session"))
+        begun, may_end = Event(), Event()
+
+        def refresh(self):
+            begun.set()
+            assert may_end.wait(30)
+            Service.error = None
+            Service.refreshed += 1
+
+        monkeypatch.setattr(Service, "refresh", refresh)
+        first = Thread(target=open_and_close, args=[many[0]])
+        first.start()
+        assert begun.wait(30)
+        second = Thread(target=open_and_close, args=[many[1]])
+        second.start()
+        until(lambda: len(Service.asked) == 2)
+        may_end.set()
+        for thread in (first, second):
+            thread.join(60)
+        assert Service.refreshed == 1
+        assert all(row.context in materials._plaintext for row in many)
+
     def test_a_session_that_cannot_begin_anew_changes_nothing(self, row, clock, monkeypatch):
         def refresh(self):
             raise OSError(5, SECRET)
@@ -358,6 +401,27 @@ class TestRefusals:
         monkeypatch.setattr(Service, "error", None)
         clock.move(age.FIRST_PAUSE_SECONDS)
         materials.opened(row)
+
+    def test_many_threads_ask_once_for_each_version(self, many, clock, monkeypatch):
+        clock.move(MAX_AGE)
+        monkeypatch.setattr(Service, "error", RootKeyRefused("no"))
+
+        def use_all():
+            refused = 0
+            for row in many:
+                try:
+                    materials.used(row, len)
+                except RootKeyRefused:
+                    refused += 1
+            return refused
+
+        outcomes = at_once(*[use_all] * THREADS)
+        assert all(type(outcome) is int for outcome in outcomes)
+        assert asked() == MANY + 1, "and once with new credentials"
+        assert Service.refreshed == 1
+        assert not any(row.context in materials._plaintext for row in many)
+        assert at_once(*[use_all] * THREADS) == [MANY] * THREADS
+        assert asked() == 0
 
     def test_without_grace_the_others_are_asked_for_soon_as_well(
         self, many, clock, settings, monkeypatch
@@ -444,6 +508,15 @@ class TestInTransactions:
         update_master_key("default", description="second")
         assert where == []
         update_master_key("default", description="third")
+        assert where == [False]
+
+    def test_not_for_a_second_event_either_while_others_wait_for_the_first(self, clock, where):
+        with transaction.atomic():
+            update_master_key("default", description="second")
+            clock.move(MAX_AGE)
+            update_master_key("default", description="third")
+        assert where == []
+        update_master_key("default", description="fourth")
         assert where == [False]
 
     def test_refused_it_is_dropped_and_nothing_is_changed(self, clock, where, monkeypatch):

@@ -11,7 +11,7 @@ from django.test import TransactionTestCase
 from envelope_fields import keyring, kms
 from envelope_fields.databases import database
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring import materials, renewal
+from envelope_fields.keyring import materials, opening
 from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import MasterKey, MasterKeyVersion, key_changes
@@ -398,7 +398,7 @@ def test_committed_material_is_not_unwrapped_again_while_a_change_is_uncommitted
     note = warm()
     with rolled_back():
         create_master_key("other")
-        monkeypatch.setattr(renewal, "unwrap", None)
+        monkeypatch.setattr(opening, "opened", None)
         assert Note.objects.get(pk=note.pk).text == "warm"
 
 

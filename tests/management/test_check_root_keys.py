@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys import MayNotUnwrap
 from envelope_fields.root_keys.local import LocalRootKey
+from tests.root_keys.backends import Service
 from tests.settings import ROOT_KEY
 
 pytestmark = pytest.mark.any_database
@@ -92,3 +93,33 @@ def test_a_backend_that_raises_anything_keeps_no_other_from_being_asked(answer, 
     assert "ZeroDivisionError" in lines[0]
     assert "hunter2" not in lines[0]
     assert lines[1].startswith("old: misconfigured: ")
+
+
+class TestOneIsEnough:
+    """For two root keys, either of which opens every master key."""
+
+    def run(self):
+        call_command("check_root_keys", "--any")
+
+    @pytest.fixture(autouse=True)
+    def _services(self, settings):
+        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": Service.settings("one", "two", one=["two"])}
+        Service.reset()
+        yield
+        Service.reset()
+
+    @pytest.mark.parametrize("name", ["one", "two"])
+    def test_where_the_other_does_not_answer(self, capsys, name):
+        Service.errors[name] = RootKeyUnavailable("away")
+        self.run()
+        assert f"{name}: unavailable: away" in capsys.readouterr().out
+
+    def test_where_none_answers(self):
+        Service.errors.update(one=RootKeyUnavailable("away"), two=RootKeyUnavailable("away"))
+        with pytest.raises(CommandError, match="Not ready: one, two"):
+            self.run()
+
+    def test_not_where_one_refuses(self):
+        Service.errors["one"] = RootKeyRefused("no")
+        with pytest.raises(CommandError, match="Not ready: one"):
+            self.run()

@@ -10,6 +10,7 @@ from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
+    FurtherWrap,
     KeyCacheBound,
     KeyGrant,
     KeyUse,
@@ -40,6 +41,9 @@ def fill(using):
     for uses, version in enumerate(MasterKeyVersion.objects.using(using).order_by("-pk"), start=1):
         KeyUse.objects.using(using).create(
             version=version, day=date(2026, 11, 28), action="decrypt", channel="kms", uses=uses
+        )
+        FurtherWrap.objects.using(using).create(
+            version_id=version.version_id, wrapped_material=bytes([uses]) * 73, root_key="second"
         )
     KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
     run = RotationRun.objects.using(using).create(

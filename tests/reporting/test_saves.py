@@ -12,7 +12,7 @@ from django.views.debug import ExceptionReporter
 
 from envelope_fields import audit, keyring, kms, lifecycle
 from envelope_fields.crypto import xaes
-from envelope_fields.keyring import macs, wrapping
+from envelope_fields.keyring import macs, wrapping, wraps
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import APPLICATION
 from envelope_fields.root_keys.local import LocalRootKey
@@ -40,7 +40,7 @@ def secrets(monkeypatch):
     SECRETS.clear()
     SECRETS.update([base64.b64decode(ROOT_KEY), PLAINTEXT])
     for module, name in (
-        (wrapping, "random_buffer"),
+        (wraps, "random_buffer"),
         (kms, "random_buffer"),
         (wrapping, "unwrap"),
     ):

@@ -1,5 +1,6 @@
 """Root keys for tests, which are local ones that do less."""
 
+import time
 from base64 import b64encode
 from hashlib import sha256
 
@@ -100,3 +101,11 @@ class Service(LocalRootKey):
         self.asked.append((operation, self._name))
         if operation != "refresh" and self._name in self.errors:
             raise self.errors[self._name]
+
+
+class SlowService(Service):
+    """Takes its time for each wrap, so that there is some in which to be killed."""
+
+    def wrap(self, material, context):
+        time.sleep(0.02)
+        return super().wrap(material, context)

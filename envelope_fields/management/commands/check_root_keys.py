@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.core.management import CommandError
+from django.core.management import CommandError, CommandParser
 
-from envelope_fields.lifecycle import check_root_keys
+from envelope_fields.lifecycle import Readiness, check_root_keys
 from envelope_fields.management import EnvelopeCommand
 
 
@@ -14,7 +14,17 @@ class Command(EnvelopeCommand):
         "code is 1 if one cannot. For readiness: never restart a process because of it."
     )
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--any",
+            action="store_true",
+            dest="one_is_enough",
+            help="the exit code is 0 if one can be used and none refuses: for two root keys, each "
+            "of which opens every master key",
+        )
+        super().add_arguments(parser)
+
+    def perform(self, *, json: bool = False, one_is_enough: bool = False, **options: Any) -> None:
         checks = check_root_keys()
         if json:
             self.write_json(
@@ -32,5 +42,7 @@ class Command(EnvelopeCommand):
                 detail = f": {each.message}" if each.message else ""
                 self.stdout.write(f"{each.root_key}: {each.readiness}{detail}")
         failed = [each.root_key for each in checks if not each.is_ready]
-        if failed:
+        refuses = any(each.readiness == Readiness.REFUSED for each in checks)
+        is_enough = one_is_enough and len(failed) < len(checks) and not refuses
+        if failed and not is_enough:
             raise CommandError(f"Not ready: {', '.join(failed)}.")
