@@ -32,12 +32,13 @@ from envelope_fields.keyring.age import (
 from envelope_fields.keyring.questions import WAIT_SECONDS
 from envelope_fields.lifecycle import (
     create_master_key,
+    disable,
     find_master_key,
     rewrap_master_keys,
     rotate_master_key,
     update_master_key,
 )
-from envelope_fields.models import AuditEvent, KeyUse, MasterKey, MasterKeyVersion
+from envelope_fields.models import AuditEvent, KeyUse, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import acting_as
 from envelope_fields.root_keys import MayNotUnwrap
 from tests.docs.pages import ROOT, Page
@@ -539,6 +540,31 @@ class TestMeanwhile:
             refresh(note)
         self.end()
         heals(lambda: look_in_event_loop(note), clock)
+
+    def test_what_a_new_process_can_do(self, column, note, clock):
+        """The runbook has it: rows and the census, but no value and no operation on a key."""
+        no_material()
+        self.begin(column)
+        raised = type(COLUMNS[column])
+        events = AuditEvent.objects.count()
+        before = find_master_key("default").description
+        for act in (
+            lambda: read(note),
+            lambda: write(note),
+            lambda: use_kms(note),
+            lambda: disable("default"),
+            lambda: operate(note),
+            lambda: rotation.start("default"),
+        ):
+            with pytest.raises(raised):
+                act()
+        after = find_master_key("default")
+        assert (after.state, after.description) == ("enabled", before)
+        assert AuditEvent.objects.count() == events
+        assert not RotationRun.objects.exists()
+        save(note)
+        see(note)
+        Note.objects.filter(pk=note.pk).delete()
 
     def test_keys_are_made_or_moved(self, column, cell, note, scene, clock):
         read(note)
