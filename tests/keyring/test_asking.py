@@ -336,7 +336,7 @@ class TestBackends:
     )  # fmt: skip
     def test_what_they_return_is_checked(self, answer, monkeypatch):
         monkeypatch.setattr(Gated, "wrap", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return a Wrapped"):
+        with pytest.raises(RootKeyRefused, match="must return a Wrapped"):
             create_master_key("never")
 
     def test_what_they_wrapped_with_is_kept(self, monkeypatch):
@@ -360,7 +360,7 @@ class TestBackends:
     def test_what_they_open_is_checked_at_each_use(self, keys, answer, monkeypatch):
         keyring.evict()
         monkeypatch.setattr(Gated, "unwrap", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return 32 bytes") as caught:
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
             write_under("one")
         assert "kkkk" not in shown_of_ours(caught)
 
@@ -371,7 +371,7 @@ class TestBackends:
     )  # fmt: skip
     def test_what_they_open_is_checked(self, answer, monkeypatch):
         monkeypatch.setattr(Gated, "unwrap_identified", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return 32 bytes") as caught:
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
             create_master_key("never")
         assert "kkkk" not in shown_of_ours(caught)
 

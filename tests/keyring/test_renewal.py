@@ -197,12 +197,6 @@ class TestErrorsOfNoClassOfOurs:
         shown = repr([frame["vars"] for frame in report.get_traceback_frames()])
         assert SECRET not in shown + "".join(traceback.format_exception(caught.value))
 
-    def test_an_answer_that_is_none_is_no_refusal(self, row, clock, monkeypatch, caplog):
-        monkeypatch.setattr(Service, "unwrap", lambda *_: bytearray(31))
-        clock.move(MAX_AGE)
-        assert materials.used(row, len) == 32
-        assert "must return 32 bytes" in caplog.text
-
     @pytest.mark.parametrize("error", INTERRUPTING)
     def test_an_interruption_of_a_renewal_keeps_the_material(self, row, clock, monkeypatch, error):
         monkeypatch.setattr(Service, "error", error())
