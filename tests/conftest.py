@@ -142,3 +142,11 @@ def no_uses_of_other_tests(monkeypatch):
 
     key_uses.keyring.uses.harvest()
     key_uses.buffer.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_answers_of_other_tests():
+    """What a root key did not answer in one test would be raised in another, for a while."""
+    from envelope_fields.keyring import materials
+
+    materials._questions._unanswered.clear()

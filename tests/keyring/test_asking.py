@@ -8,7 +8,7 @@ from django.db import connections, transaction
 from django.views.debug import ExceptionReporter
 
 from envelope_fields import keyring, root_keys
-from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.keyring import age, materials, opening, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.root_keys import Unwrapped

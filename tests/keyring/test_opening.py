@@ -4,7 +4,6 @@ import logging
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
 
 from envelope_fields import keyring
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
@@ -217,20 +216,6 @@ class TestARowThatWasReadBefore:
 
 
 class TestTheDatabase:
-    def test_a_transaction_stays_usable_before_the_table_is_there(self, note):
-        row = rows.current_version("lab")
-        Service.errors["first"] = AWAY
-        table = FurtherWrap._meta.db_table
-        FurtherWrap._meta.db_table = "not_there_yet"
-        try:
-            with transaction.atomic():
-                with pytest.raises(RootKeyUnavailable):
-                    opening.opened(row)
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-        finally:
-            FurtherWrap._meta.db_table = table
-
     def test_what_the_root_key_said_is_raised_where_it_does_not_answer(self, note, monkeypatch):
         row = rows.current_version("lab")
         Service.errors["first"] = AWAY
