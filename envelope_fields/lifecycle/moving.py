@@ -97,19 +97,6 @@ def under_other_root_keys(root_key: str) -> list[Row]:
     return Destination(root_key).waiting()
 
 
-def add_further_wraps(version: MasterKeyVersion, *, actor: Any = None) -> bool:
-    """Have the further root keys wrap a version that lack it; return whether there were any.
-
-    Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root keys say.
-        KeyAccessDenied: the actor may not.
-    """
-    _, *wanted = configuration().root_keys_of(version.root_key)
-    if {wrap.root_key for wrap in StoredWraps.of(version).further}.issuperset(wanted):
-        return False
-    return _moved(version, Destination(version.root_key), actor)
-
-
 class Destination:
     """By which root keys rows are to be wrapped, and under which versions of these.
 
