@@ -449,13 +449,14 @@ class TestWhen:
 
 
 def in_event_loop(coroutine):
-    """Return what a coroutine returns; the thread of its queries keeps no connection."""
+    """Return what a coroutine returns; no thread keeps a connection."""
 
     async def run():
         try:
             return await coroutine
         finally:
             await sync_to_async(connections.close_all)()
+            connections.close_all()
 
     return asyncio.run(run())
 
