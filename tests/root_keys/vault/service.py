@@ -55,7 +55,7 @@ class VaultService(Service):
             "url": self.proxy.url,
             "key": KEY,
             "ca_file": str(self.certificates.ca),
-            "timeout": 0.75,
+            "timeout": 1.5,
             **(ways or login),
         }
 
