@@ -1,6 +1,5 @@
 """What a loaded object holds, when it is opened, for whom, and what saving it leaves alone."""
 
-import asyncio
 import copy
 import logging
 import pickle
@@ -9,7 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.core.exceptions import FieldDoesNotExist, FieldError, SynchronousOnlyOperation
-from django.db import connection, connections, models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.forms import modelform_factory
 from django.forms.models import model_to_dict
@@ -35,6 +34,7 @@ from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.requests import handled
 from envelope_fields.rotation import run
 from tests.at_once import at_once
+from tests.event_loops import in_event_loop
 from tests.keyring import harvest_uses
 from tests.models import Child, LabNote, MaskedNote, Note, PlaceProxy, Restaurant, TenantNote
 from tests.stored import store, stored, version_of
@@ -446,19 +446,6 @@ class TestWhen:
         store(note, "text", b"x" * 200)
         with pytest.raises(MalformedEnvelope):
             open_values(Note.objects.all())
-
-
-def in_event_loop(coroutine):
-    """Return what a coroutine returns; no thread keeps a connection."""
-
-    async def run():
-        try:
-            return await coroutine
-        finally:
-            await sync_to_async(connections.close_all)()
-            connections.close_all()
-
-    return asyncio.run(run())
 
 
 @pytest.mark.django_db(transaction=True)

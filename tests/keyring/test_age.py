@@ -24,6 +24,7 @@ from envelope_fields.keyring import age, materials, rows, table
 from envelope_fields.lifecycle import create_master_key, find_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
+from tests.event_loops import in_event_loop
 from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note
@@ -323,7 +324,7 @@ class TestMeanwhile:
             asyncio.run(use())
         assert asked() == 0
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        assert asyncio.run(use()) == 32
+        assert in_event_loop(use()) == 32
 
     @pytest.mark.django_db(transaction=True)
     def test_no_transaction_asks_for_the_key_of_the_trail(self, clock, monkeypatch):

@@ -1,6 +1,5 @@
 """Asking a root key anew, where everything goes wrong at once."""
 
-import asyncio
 import traceback
 from threading import Event, Thread
 
@@ -16,6 +15,7 @@ from envelope_fields.lifecycle import create_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.at_once import at_once
+from tests.event_loops import in_event_loop
 from tests.keyring.clock import Clock
 from tests.keyring.service import Service, asked, begin, entry
 from tests.models import Note, TenantNote
@@ -579,12 +579,9 @@ class TestEventLoops:
         clock.move(MAX_AGE)
 
         async def use():
-            try:
-                return materials.used(row, len)
-            finally:
-                connections.close_all()  # those of this loop
+            return materials.used(row, len)
 
-        assert asyncio.run(use()) == 32
+        assert in_event_loop(use()) == 32
         assert asked() == is_allowed
 
 
