@@ -23,6 +23,7 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         from envelope_fields import checks
         from envelope_fields.audit import denials, uses
+        from envelope_fields.fields import date_functions
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
@@ -32,6 +33,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.rotation import scope
 
         checks.register()
+        date_functions.register()
         on_demand.connect()
         denials.connect()
         grants.connect()

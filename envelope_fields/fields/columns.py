@@ -2,9 +2,8 @@
 
 Everything else would compare or compute on envelopes. Lookups and transforms are refused when they
 are used, not when they are looked up: system checks, the admin and packages that make filters ask a
-field for lookups; what they get can be held, asked for its name, and not called. The rest is
-refused when SQL is made, since only then all parts of a query are known, by looking at what stands
-around the column.
+field for lookups; what they get can be held and asked for its name. The rest is refused when SQL is
+made, since only then all parts of a query are known, by looking at what stands around the column.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
     """Whether a name or expression would order a query by an encrypted column."""
     if isinstance(order, str):
         order = F(order.lstrip("+-"))
-    return _inside(order, query) is not None
+    return encrypted_inside(order, query) is not None
 
 
 class EncryptedCol(Col):
@@ -132,12 +131,15 @@ class _RefusedLookup(Lookup):
 
 
 class _RefusedTransform(Transform):
+    """Raises when something is asked of it: were it when it is made, Django would say its own."""
+
     encrypted_field: Field[Any, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        raise refuse(
-            cls.encrypted_field, f"`{cls.lookup_name}` cannot be looked up inside its values"
-        )
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        name = self.lookup_name
+        raise refuse(self.encrypted_field, f"`{name}` cannot be looked up inside its values")
+
+    as_sql = get_lookup = get_transform = resolve_expression = _refuse
 
 
 def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
@@ -165,7 +167,7 @@ def _refuse_computing(compiler: Any) -> None:
         return
     known["envelope_fields_examined"] = compiler.query
     for part in _parts(compiler.query):
-        field = _inside(part, compiler.query)
+        field = encrypted_inside(part, compiler.query)
         if field is not None:
             del part  # error reports show variables, and it may hold what is looked for
             raise refuse(field, "the database cannot compare or compute on its values")
@@ -240,13 +242,13 @@ def _has_type_of_column(subquery: Any) -> bool:
     return True
 
 
-def _inside(expression: Any, query: Query) -> Any:
+def encrypted_inside(expression: Any, query: Query) -> Any:
     """Return an encrypted field that an expression, resolved or not, is made of, or None."""
     if isinstance(expression, Col):
         return expression.target if isinstance(expression, EncryptedCol) else None
     if isinstance(expression, F):
         return _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
-    found = (_inside(source, query) for source in _sources(expression))
+    found = (encrypted_inside(source, query) for source in _sources(expression))
     return next((field for field in found if field is not None), None)
 
 
@@ -277,7 +279,7 @@ def _referred(source: Any) -> Any:
 def _named(name: str, query: Any) -> Any:
     """Return the encrypted field that a name or path in a query comes upon, or None."""
     if name in query.annotations:
-        return _inside(query.annotations[name], query)
+        return encrypted_inside(query.annotations[name], query)
     if name == "pk":
         return None
     try:

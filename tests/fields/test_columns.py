@@ -301,5 +301,15 @@ def test_a_transform_has_its_name():
     found = FIELD.get_transform("year")
     assert issubclass(found, Transform)
     assert found.lookup_name == "year"
-    with pytest.raises(FieldError, match=r"tests\.Note\.text is encrypted: `year`"):
-        found(FIELD.get_col("tests_note"))
+    # It can be made: `values("text__year")` would have Django report its own error otherwise.
+    made = found(FIELD.get_col("tests_note"))
+    for asked in (
+        lambda: made.get_lookup("exact"),
+        lambda: made.get_transform("month"),
+        lambda: made.resolve_expression(None),
+        lambda: made.as_sql(None, None),
+    ):
+        with pytest.raises(FieldError, match=r"tests\.Note\.text is encrypted: `year`"):
+            asked()
+    with pytest.raises(FieldError, match=r"tests\.Note\.text is encrypted"):
+        _ = made.output_field

@@ -8,10 +8,9 @@ from decimal import Decimal
 
 import pytest
 from django.apps import apps
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import connection, models
-from django.db.models import functions
-from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.test.utils import isolate_apps
 
 from envelope_fields import fields
 from envelope_fields.exceptions import DecryptionFailed
@@ -60,21 +59,6 @@ class TestStored:
         assert stored(thing) == [None]
         assert thing.objects.get().value is None
         assert thing.objects.filter(value__isnull=True).count() == 1
-
-    @pytest.mark.parametrize("name", FAMILY)
-    def test_what_computes_is_refused(self, model, name):
-        thing = model(name)
-        value = FAMILY[name][1][-1]
-        thing.objects.create(value=value, twin=value)
-        for query in (
-            lambda: thing.objects.filter(value=value).exists(),
-            lambda: thing.objects.filter(value__gte=value).exists(),
-            lambda: list(thing.objects.order_by("value")),
-            lambda: thing.objects.aggregate(models.Max("value")),
-            lambda: thing.objects.update(value=models.F("twin")),
-        ):
-            with pytest.raises(FieldError):
-                query()
 
     @pytest.mark.parametrize("name", FAMILY)
     def test_every_other_way_to_write_and_read(self, model, name, monkeypatch):
@@ -139,25 +123,6 @@ class TestStored:
         while error is not None:
             assert "hidden" not in repr(error)
             error = error.__cause__ or error.__context__
-
-    @pytest.mark.parametrize("name", ["Date", "DateTime"])
-    def test_neighbours_in_time_are_refused(self, model, name):
-        value = FAMILY[name][1][-1]
-        thing = model(name).objects.create(value=value, twin=value)
-        for call in (
-            lambda: thing.get_next_by_value(),
-            lambda: thing.get_previous_by_value(),
-            lambda: type(thing).objects.latest("value"),
-        ):
-            with pytest.raises(FieldError, match=r"tests\.Thing\.value"):
-                call()
-        for call in (  # Django says that the column holds no dates
-            lambda: list(type(thing).objects.dates("value", "year")),
-            lambda: type(thing).objects.values_list(functions.ExtractYear("value")).get(),
-        ):
-            with pytest.raises((TypeError, ValueError)), CaptureQueriesContext(connection) as made:
-                call()
-            assert not made.captured_queries
 
     def test_a_decimal_has_the_digits_of_its_column(self, model):
         thing = model("Decimal")
