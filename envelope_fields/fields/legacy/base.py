@@ -1,0 +1,157 @@
+"""A reader of what another package has stored: what it claims, and how it opens that."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any, ClassVar, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+
+from envelope_fields.conf.named import NamedSetting
+from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.fields.legacy import values
+
+LAYERS = 3  # packages that swallow a failure encrypt a token once more, and some twice
+
+
+class Content(NamedTuple):
+    """What was in a stored value, before it is a value of a field.
+
+    Attributes:
+        stored: the bytes of a text; or, where the package pickled it, the object.
+        key: which key opened it, by the name of a setting: `FERNET_KEYS[0]`; empty without one.
+        layers: how often it was encrypted.
+    """
+
+    stored: Any
+    key: str = ""
+    layers: int = 1
+
+    def __repr__(self) -> str:
+        return f"<Content under {self.key}>"
+
+
+class LegacyValue(NamedTuple):
+    """A value that another package has stored.
+
+    Attributes:
+        value: as the package would have read it, in the type of the field.
+        key: which key opened it, by the name of a setting.
+        layers: how often it was encrypted.
+    """
+
+    value: Any
+    key: str
+    layers: int
+
+    def __repr__(self) -> str:
+        return f"<LegacyValue under {self.key}>"
+
+
+class NotOpened(ValueError):
+    """No key that is configured opens a value, or what is in it is not one."""
+
+
+class LegacyFormat(ABC):
+    """A reader of another package's format. Arguments name settings, and hold no keys.
+
+    Attributes:
+        package: the package, as the registry of packages has it.
+        first_byte: what each stored value begins with, where the format can be told by that.
+        is_in_place: whether it can be read in the very column of an encrypted field.
+    """
+
+    package: ClassVar[str]
+    first_byte: ClassVar[bytes] = b""
+    is_in_place: ClassVar[bool] = False
+
+    def __init__(self, **names: str | None) -> None:
+        self._settings: Mapping[str, NamedSetting] = {
+            argument: NamedSetting(name) for argument, name in names.items()
+        }
+
+    def setting(self, argument: str) -> NamedSetting:
+        """Return the setting that an argument names."""
+        return self._settings[argument]
+
+    def claims(self, stored: bytes) -> bool:
+        """Whether stored bytes have the form of this format, by which its reader opens them."""
+        return stored.startswith(self.first_byte)
+
+    @abstractmethod
+    def content(self, stored: bytes) -> Content:
+        """Return what is in stored bytes.
+
+        Raises:
+            NotOpened, ValueError: no key opens them, or not to content.
+            ImproperlyConfigured: a setting is missing, or not a key.
+        """
+
+    def key_names(self) -> Sequence[str]:
+        """Return the names of the keys that are tried; errors as `content`'s."""
+        return []
+
+    def read(self, stored: Any, field: Any, time_zone: tzinfo | None = None) -> LegacyValue:
+        """Return a stored value in the type of a field.
+
+        Args:
+            stored: bytes, or text where the column has that.
+            field: the encrypted field.
+            time_zone: of the database, in which the package stored moments without one.
+
+        Raises:
+            DecryptionFailed: a wrong MAC, padding or content, which are not told apart. Nothing
+                of the value is in it, nor in what it is chained to.
+            ImproperlyConfigured: a setting is missing, or not a key.
+        """
+        try:
+            return self._value(stored, field, time_zone)
+        except ImproperlyConfigured:
+            raise
+        except Exception:  # noqa: S110 - what a decoder could not read is in it
+            pass
+        raise self._unreadable(field)
+
+    def _value(self, stored: Any, field: Any, time_zone: tzinfo | None) -> LegacyValue:
+        found = self.content(_as_bytes(stored))
+        value = values.of_field(field, found.stored, self.naive_zone(time_zone))
+        return LegacyValue(value, found.key, found.layers)
+
+    def naive_zone(self, of_database: tzinfo | None) -> tzinfo:
+        """Return the time zone of moments that are stored without one: that of the database."""
+        return of_database or UTC
+
+    def _unreadable(self, field: Any) -> DecryptionFailed:
+        return DecryptionFailed(
+            f"{field}: a value that {self.package} has stored cannot be read: it is under another "
+            f"key than {self._tried()}, or altered, or not a value of this field."
+        )
+
+    def _tried(self) -> str:
+        return " and ".join(map(str, dict.fromkeys(self._settings.values()))) or "none"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def _identity(self) -> Mapping[str, Any]:
+        return vars(self)
+
+
+def _as_bytes(stored: Any) -> bytes:
+    return stored.encode() if isinstance(stored, str) else bytes(stored)
+
+
+def numbered(name: NamedSetting, count: int) -> Iterator[str]:
+    """Yield what the keys of a setting are called: by its name, and their place where several."""
+    for index in range(count):
+        yield f"{name.name}[{index}]" if count > 1 else f"{name.name}"
