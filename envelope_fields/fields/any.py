@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, overload
 from uuid import UUID
 
 from django.db import connection, models
@@ -24,15 +24,37 @@ from envelope_fields.fields.prepared import PreparedValue
 from envelope_fields.fields.reading import EncryptedAttribute
 from envelope_fields.fields.sealed import MISSING, SealedValue
 from envelope_fields.fields.text import TextMixin
-from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied
+from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied, TypedField
 
 _FUNCTION = "envelope_fields.fields.encrypted"
 _WITHOUT_VALUES = (RelatedField, models.AutoField, models.BigAutoField, models.SmallAutoField)
 _WRITTEN_AS_TEXT = (str, int, float, Decimal, date, time, timedelta, UUID)
 
 
+@overload
+def encrypted(
+    field: TypedField,
+    /,
+    *,
+    key: KeyChoice = None,
+    context: str | None = None,
+    previous_contexts: Iterable[str] = (),
+    copy_of: str | None = None,
+    on_denied: OnDenied = "raise",
+) -> TypedField: ...
+@overload
 def encrypted(
     field: models.Field[Any, Any],
+    /,
+    *,
+    key: KeyChoice = None,
+    context: str | None = None,
+    previous_contexts: Iterable[str] = (),
+    copy_of: str | None = None,
+    on_denied: OnDenied = "raise",
+) -> Any: ...
+def encrypted(
+    field: Any,
     /,
     *,
     key: KeyChoice = None,
@@ -57,8 +79,7 @@ def encrypted(
     Raises:
         TypeError: what is given is no such field, or encrypted already.
     """
-    given: Any = field
-    if not isinstance(given, models.Field) or hasattr(given, "to_plaintext"):
+    if not isinstance(field, models.Field) or hasattr(field, "to_plaintext"):
         raise TypeError(
             f"encrypted() takes a field that is not encrypted, not {type(field).__name__}: "
             "write encrypted(PhoneNumberField())."
@@ -68,7 +89,7 @@ def encrypted(
             f"encrypted() takes no {type(field).__name__}: keys and relations are compared in the "
             "database, which nothing encrypted can be."
         )
-    if hasattr(given, "base_field"):
+    if hasattr(field, "base_field"):
         raise TypeError("encrypted() takes no arrays: write EncryptedArrayField(CharField()).")
     plain_class: Any = type(field)
     return _kind(plain_class, _ours(field))(

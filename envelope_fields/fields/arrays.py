@@ -5,25 +5,51 @@ Imported only where it is asked for, since Django's field needs a driver of Post
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from django.contrib.postgres.fields import ArrayField
+from django.db.models import Field
 
 from envelope_fields.crypto.canonical import CanonicalType, array
 from envelope_fields.fields.any import encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.types import Get, No, Options, Set, Typed
 
 
-class EncryptedArrayField(EncryptedFieldMixin, ArrayField):  # type: ignore[type-arg]
+class EncryptedArrayField(Typed[Set, Get], EncryptedFieldMixin, ArrayField):  # type: ignore[type-arg,misc]
     """An `ArrayField` whose lists are stored encrypted, each as a whole.
 
     Its `base_field` is a plain one.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        vars(self).pop("from_db_value", None)  # of the elements: they do not come one by one
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Sequence[Any]  # for the plugin of django-stubs
+        _pyi_private_get_type: list[Any]
+
+        @overload
+        def __init__(
+            self: EncryptedArrayField[Sequence[Any], list[Any]],
+            base_field: Field[Any, Any],
+            size: int | None = ...,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedArrayField[Sequence[Any] | None, list[Any] | None],
+            base_field: Field[Any, Any],
+            size: int | None = ...,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+    else:
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            vars(self).pop("from_db_value", None)  # of the elements: they do not come one by one
 
     @cached_property
     def _elements(self) -> CanonicalType:

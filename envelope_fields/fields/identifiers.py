@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 from uuid import UUID
 
 from django.db import models
@@ -10,13 +10,32 @@ from django.utils.ipv6 import clean_ipv6_address
 
 from envelope_fields.crypto import canonical
 from envelope_fields.fields.canonical import CanonicalMixin
-from envelope_fields.fields.types import Get, Set, Typed
+from envelope_fields.fields.types import AddressOptions, Get, No, Options, Set, TextOptions, Typed
 
 _OF_IPV4 = 4  # bytes
 
 
 class EncryptedUUIDField(Typed[Set, Get], CanonicalMixin, models.UUIDField):  # type: ignore[type-arg,misc]
     """A `UUIDField` whose values are stored encrypted."""
+
+    if TYPE_CHECKING:
+        # For the plugin of django-stubs, which do not know that Django takes an integer.
+        _pyi_private_set_type: UUID | str | int  # type: ignore[assignment]
+        _pyi_private_get_type: UUID
+
+        @overload
+        def __init__(
+            self: EncryptedUUIDField[UUID | str | int, UUID],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedUUIDField[UUID | str | int | None, UUID | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.UUID_BYTES
     prepared_types = (UUID,)
@@ -29,6 +48,24 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
 ):
     """A `GenericIPAddressField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedGenericIPAddressField[str, str],
+            *args: Any,
+            **options: Unpack[AddressOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedGenericIPAddressField[str | None, str | None],
+            *args: Any,
+            **options: Unpack[AddressOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
     canonical: ClassVar = canonical.ADDRESS
 
     def from_plaintext(self, plaintext: bytes) -> str:
@@ -40,6 +77,24 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
 
 class EncryptedBinaryField(Typed[Set, Get], CanonicalMixin, models.BinaryField):  # type: ignore[type-arg,misc]
     """A `BinaryField` whose values are stored encrypted; the attribute is always `bytes`."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: bytes | bytearray | memoryview
+        _pyi_private_get_type: bytes
+
+        @overload
+        def __init__(
+            self: EncryptedBinaryField[bytes | bytearray | memoryview, bytes],
+            *args: Any,
+            **options: Unpack[TextOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedBinaryField[bytes | bytearray | memoryview | None, bytes | None],
+            *args: Any,
+            **options: Unpack[TextOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.BINARY
 

@@ -32,9 +32,7 @@ class EncryptedJSONField(Typed[Any, Any], EncryptedFieldMixin, models.JSONField)
             name: str | None = ...,
             encoder: type[json.JSONEncoder] | None = ...,
             decoder: type[json.JSONDecoder] | None = ...,
-            *,
-            null: bool = ...,
-            **options: Unpack[Options],
+            **options: Unpack[Options[bool]],
         ) -> None: ...
 
     def to_plaintext(self, value: Any) -> bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 
 from django.db import models
 from django.db.backends.utils import format_number
 
 from envelope_fields.crypto import canonical
 from envelope_fields.fields.canonical import CanonicalMixin
-from envelope_fields.fields.types import Get, Set, Typed
+from envelope_fields.fields.types import DecimalOptions, Get, No, Options, Set, Typed
 
 
 class _IntegerMixin(CanonicalMixin):
@@ -21,13 +21,67 @@ class _IntegerMixin(CanonicalMixin):
 class EncryptedIntegerField(Typed[Set, Get], _IntegerMixin, models.IntegerField):  # type: ignore[type-arg,misc]
     """An `IntegerField` whose values are stored encrypted; 32 bits, as that validates."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str  # for the plugin of django-stubs
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedSmallIntegerField(Typed[Set, Get], _IntegerMixin, models.SmallIntegerField):  # type: ignore[type-arg,misc]
     """A `SmallIntegerField` whose values are stored encrypted; 16 bits, as that validates."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedSmallIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedSmallIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedBigIntegerField(Typed[Set, Get], _IntegerMixin, models.BigIntegerField):  # type: ignore[type-arg,misc]
     """A `BigIntegerField` whose values are stored encrypted; 64 bits, as that validates."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedBigIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedBigIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
 
 class EncryptedPositiveIntegerField(  # type: ignore[misc]
@@ -37,6 +91,24 @@ class EncryptedPositiveIntegerField(  # type: ignore[misc]
 ):
     """A `PositiveIntegerField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedPositiveIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedPositiveIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedPositiveSmallIntegerField(  # type: ignore[misc]
     Typed[Set, Get],
@@ -44,6 +116,24 @@ class EncryptedPositiveSmallIntegerField(  # type: ignore[misc]
     models.PositiveSmallIntegerField,  # type: ignore[type-arg]
 ):
     """A `PositiveSmallIntegerField` whose values are stored encrypted."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedPositiveSmallIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedPositiveSmallIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
 
 class EncryptedPositiveBigIntegerField(  # type: ignore[misc]
@@ -53,12 +143,48 @@ class EncryptedPositiveBigIntegerField(  # type: ignore[misc]
 ):
     """A `PositiveBigIntegerField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: int | float | str
+        _pyi_private_get_type: int
+
+        @overload
+        def __init__(
+            self: EncryptedPositiveBigIntegerField[int | float | str, int],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedPositiveBigIntegerField[int | float | str | None, int | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedDecimalField(Typed[Set, Get], CanonicalMixin, models.DecimalField):  # type: ignore[type-arg,misc]
     """A `DecimalField` whose values are stored encrypted, with their digits.
 
     As in a column of numbers, a value is brought to `decimal_places`.
     """
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Decimal | float | str
+        _pyi_private_get_type: Decimal
+
+        @overload
+        def __init__(
+            self: EncryptedDecimalField[Decimal | float | str, Decimal],
+            *args: Any,
+            **options: Unpack[DecimalOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedDecimalField[Decimal | float | str | None, Decimal | None],
+            *args: Any,
+            **options: Unpack[DecimalOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.DECIMAL
 
@@ -74,12 +200,46 @@ class EncryptedDecimalField(Typed[Set, Get], CanonicalMixin, models.DecimalField
 class EncryptedFloatField(Typed[Set, Get], CanonicalMixin, models.FloatField):  # type: ignore[type-arg,misc]
     """A `FloatField` whose values are stored encrypted, to the last bit."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: float | str
+        _pyi_private_get_type: float
+
+        @overload
+        def __init__(
+            self: EncryptedFloatField[float | str, float],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedFloatField[float | str | None, float | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
     canonical: ClassVar = canonical.FLOAT
     prepared_types = (float,)
 
 
 class EncryptedBooleanField(Typed[Set, Get], CanonicalMixin, models.BooleanField):  # type: ignore[type-arg,misc]
     """A `BooleanField` whose values are stored encrypted."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: bool
+        _pyi_private_get_type: bool
+
+        @overload
+        def __init__(
+            self: EncryptedBooleanField[bool, bool], *args: Any, **options: Unpack[Options[No]]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedBooleanField[bool | None, bool | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.BOOLEAN
     prepared_types = (bool,)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
-from envelope_fields.fields.types import Get, Set, TextOptions, Typed
+from envelope_fields.fields.types import (
+    FilePathOptions,
+    Get,
+    No,
+    Set,
+    SlugOptions,
+    TextOptions,
+    Typed,
+)
 from envelope_fields.fields.validation import ValidationMixin
 
 # What these do to a text is nothing.
@@ -52,52 +60,119 @@ class EncryptedTextField(Typed[Set, Get], TextMixin, models.TextField):  # type:
 
         @overload
         def __init__(
-            self: EncryptedTextField[str, str],
-            verbose_name: Any = ...,
-            name: str | None = ...,
-            *,
-            null: Literal[False] = ...,
-            **options: Unpack[TextOptions],
+            self: EncryptedTextField[str, str], *args: Any, **options: Unpack[TextOptions[No]]
         ) -> None: ...
         @overload
         def __init__(
             self: EncryptedTextField[str | None, str | None],
-            verbose_name: Any = ...,
-            name: str | None = ...,
-            *,
-            null: bool,
-            **options: Unpack[TextOptions],
+            *args: Any,
+            **options: Unpack[TextOptions[bool]],
         ) -> None: ...
-        @overload  # for subclasses, and what they call of this one
-        def __init__(
-            self,
-            verbose_name: Any = ...,
-            name: str | None = ...,
-            *,
-            null: bool = ...,
-            **options: Unpack[TextOptions],
-        ) -> None: ...
-        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
 
 class EncryptedCharField(Typed[Set, Get], TextMixin, models.CharField):  # type: ignore[type-arg,misc]
     """A `CharField` whose values are stored encrypted; `max_length` is validated alone."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str | int
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedCharField[str | int, str], *args: Any, **options: Unpack[TextOptions[No]]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedCharField[str | int | None, str | None],
+            *args: Any,
+            **options: Unpack[TextOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedEmailField(Typed[Set, Get], TextMixin, models.EmailField):  # type: ignore[type-arg,misc]
     """An `EmailField` whose values are stored encrypted."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedEmailField[str, str], *args: Any, **options: Unpack[TextOptions[No]]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedEmailField[str | None, str | None],
+            *args: Any,
+            **options: Unpack[TextOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
 
 class EncryptedURLField(Typed[Set, Get], TextMixin, models.URLField):  # type: ignore[type-arg,misc]
     """A `URLField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str | int
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedURLField[str | int, str], *args: Any, **options: Unpack[TextOptions[No]]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedURLField[str | int | None, str | None],
+            *args: Any,
+            **options: Unpack[TextOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
 
 class EncryptedSlugField(Typed[Set, Get], TextMixin, models.SlugField):  # type: ignore[type-arg,misc]
     """A `SlugField` whose values are stored encrypted, and have no index."""
 
-    def __init__(self, *args: Any, db_index: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, db_index=db_index, **kwargs)
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str | int
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedSlugField[str | int, str], *args: Any, **options: Unpack[SlugOptions[No]]
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedSlugField[str | int | None, str | None],
+            *args: Any,
+            **options: Unpack[SlugOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+    else:
+
+        def __init__(self, *args: Any, db_index: bool = False, **kwargs: Any) -> None:
+            super().__init__(*args, db_index=db_index, **kwargs)
 
 
 class EncryptedFilePathField(Typed[Set, Get], TextMixin, models.FilePathField):  # type: ignore[type-arg,misc]
     """A `FilePathField` whose values are stored encrypted."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: str
+        _pyi_private_get_type: str
+
+        @overload
+        def __init__(
+            self: EncryptedFilePathField[str, str],
+            *args: Any,
+            **options: Unpack[FilePathOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedFilePathField[str | None, str | None],
+            *args: Any,
+            **options: Unpack[FilePathOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...

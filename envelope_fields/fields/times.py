@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 
 from django.conf import settings
 from django.db import models
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from envelope_fields.crypto import canonical
 from envelope_fields.fields.canonical import CanonicalMixin
-from envelope_fields.fields.types import Get, Set, Typed
+from envelope_fields.fields.types import Get, No, NowOptions, Options, Set, Typed
 
 
 class _NowMixin(CanonicalMixin):
@@ -30,12 +30,48 @@ class _NowMixin(CanonicalMixin):
 class EncryptedDateField(Typed[Set, Get], _NowMixin, models.DateField):  # type: ignore[type-arg,misc]
     """A `DateField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: date | str  # for the plugin of django-stubs
+        _pyi_private_get_type: date
+
+        @overload
+        def __init__(
+            self: EncryptedDateField[date | str, date],
+            *args: Any,
+            **options: Unpack[NowOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedDateField[date | str | None, date | None],
+            *args: Any,
+            **options: Unpack[NowOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
     canonical: ClassVar = canonical.DATE
     prepared_types = (date,)
 
 
 class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField):  # type: ignore[type-arg,misc]
     """A `DateTimeField` whose values are stored encrypted, in UTC where `USE_TZ` is on."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: datetime | date | str
+        _pyi_private_get_type: datetime
+
+        @overload
+        def __init__(
+            self: EncryptedDateTimeField[datetime | date | str, datetime],
+            *args: Any,
+            **options: Unpack[NowOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedDateTimeField[datetime | date | str | None, datetime | None],
+            *args: Any,
+            **options: Unpack[NowOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.DATETIME
 
@@ -55,12 +91,48 @@ class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField): 
 class EncryptedTimeField(Typed[Set, Get], _NowMixin, models.TimeField):  # type: ignore[type-arg,misc]
     """A `TimeField` whose values are stored encrypted."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: time | datetime | str
+        _pyi_private_get_type: time
+
+        @overload
+        def __init__(
+            self: EncryptedTimeField[time | datetime | str, time],
+            *args: Any,
+            **options: Unpack[NowOptions[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedTimeField[time | datetime | str | None, time | None],
+            *args: Any,
+            **options: Unpack[NowOptions[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
     canonical: ClassVar = canonical.TIME
     prepared_types = (time,)
 
 
 class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationField):  # type: ignore[type-arg,misc]
     """A `DurationField` whose values are stored encrypted, in microseconds."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: timedelta | str
+        _pyi_private_get_type: timedelta
+
+        @overload
+        def __init__(
+            self: EncryptedDurationField[timedelta | str, timedelta],
+            *args: Any,
+            **options: Unpack[Options[No]],
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: EncryptedDurationField[timedelta | str | None, timedelta | None],
+            *args: Any,
+            **options: Unpack[Options[bool]],
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.DURATION
     prepared_types = (timedelta,)

@@ -7,23 +7,34 @@ and for projects without these stubs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypedDict, TypeVar, overload
 
 from django.db.models import Field
 
 KeyChoice = str | Callable[[Any], str] | None
 OnDenied = Literal["raise", "mask"]
 
+No = Literal[False]
+Null = TypeVar("Null", bound=bool)  # what `null` may be
+
 if TYPE_CHECKING:
     # Every checker has it; the one of Python itself has default= from 3.13 on.
-    from typing_extensions import TypeVar
+    from typing_extensions import TypeVar as WithDefault
 
     from envelope_fields.fields.reading import EncryptedAttribute
 
     FieldBase = Field[Any, Any]
 
-    Set = TypeVar("Set", contravariant=True, default=Any)  # what may be assigned
-    Get = TypeVar("Get", covariant=True, default=Any)  # what the attribute gives
+    class _HasTypes(Protocol):
+        """A field whose attribute has types, as those of django-stubs have."""
+
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        def __set__(self, instance: Any, value: Any) -> None: ...
+
+    TypedField = TypeVar("TypedField", bound=_HasTypes)
+
+    Set = WithDefault("Set", contravariant=True, default=Any)  # what may be assigned
+    Get = WithDefault("Get", covariant=True, default=Any)  # what the attribute gives
 
     class Typed(Generic[Set, Get]):
         """The attribute that a field gives to objects of its model."""
@@ -38,7 +49,7 @@ if TYPE_CHECKING:
 
 else:
     FieldBase = object  # of mixins: the field class comes after them
-    Set = Get = Any
+    Set = Get = TypedField = Any
 
     class Typed:
         # Not by `Generic`: Django cannot copy a field that has it among its bases.
@@ -46,12 +57,13 @@ else:
             return cls
 
 
-class Options(TypedDict, total=False):
+class Options(TypedDict, Generic[Null], total=False):
     """The options of an encrypted field, but for those that its column cannot have.
 
     Where Django takes a translated text, it may be of the type of any project's translations.
     """
 
+    null: Null
     blank: bool
     choices: Any
     db_column: str | None
@@ -70,7 +82,44 @@ class Options(TypedDict, total=False):
     on_denied: OnDenied
 
 
-class TextOptions(Options, total=False):
-    """The options of an encrypted text."""
+class TextOptions(Options[Null], total=False):
+    """The options of an encrypted text, or bytes."""
 
     max_length: int | None
+
+
+class SlugOptions(TextOptions[Null], total=False):
+    """The options of an encrypted slug."""
+
+    allow_unicode: bool
+
+
+class FilePathOptions(TextOptions[Null], total=False):
+    """The options of an encrypted path."""
+
+    path: str | Callable[[], str]
+    match: str | None
+    recursive: bool
+    allow_files: bool
+    allow_folders: bool
+
+
+class AddressOptions(Options[Null], total=False):
+    """The options of an encrypted address of a network."""
+
+    protocol: str
+    unpack_ipv4: bool
+
+
+class DecimalOptions(Options[Null], total=False):
+    """The options of an encrypted decimal."""
+
+    max_digits: int | None
+    decimal_places: int | None
+
+
+class NowOptions(Options[Null], total=False):
+    """The options of an encrypted date or time."""
+
+    auto_now: bool
+    auto_now_add: bool

@@ -1,6 +1,7 @@
 """Type checkers know the values of encrypted fields and their options, with django-stubs or not.
 
-They find what is wrong in `typed/models.py`, line by line, and nothing else.
+They find what is wrong in `typed/models.py` and in a module about every type, line by line, and
+nothing else.
 """
 
 import inspect
@@ -13,21 +14,107 @@ from pathlib import Path
 
 import django
 import pytest
-from django.db.models import Field
+from django.db import models
 
-from envelope_fields.fields import EncryptedFieldMixin, EncryptedTextField
-from envelope_fields.fields.types import Options, TextOptions
+from envelope_fields.fields import EncryptedFieldMixin, EncryptedTextField, types
 from tests.fields.family import FAMILY
 
 pytestmark = pytest.mark.any_django
 
 ROOT = Path(__file__).parent.parent.parent
 MODELS = ROOT / "tests" / "fields" / "typed" / "models.py"
-WRONG = {
-    number
-    for number, line in enumerate(MODELS.read_text().splitlines(), start=1)
-    if line.endswith("# wrong")
+BY_PLUGIN = MODELS.with_name("by_plugin.py")
+
+INTEGERS = [name for name in FAMILY if name.endswith("Integer")]
+
+# What an attribute gives, what may be assigned to it, and what may not.
+VALUES = {
+    **dict.fromkeys(("Char", "URL", "Slug"), ("str", ["''", "1"], "b''")),
+    **dict.fromkeys(("Email", "FilePath", "GenericIPAddress"), ("str", ["''"], "1")),
+    **dict.fromkeys(INTEGERS, ("int", ["1", "1.0", "'1'"], "Decimal()")),
+    "Decimal": ("Decimal", ["Decimal()", "1", "1.5", "'1'"], "b''"),
+    "Float": ("float", ["1.5", "1", "'1'"], "Decimal()"),
+    "Boolean": ("bool", ["True"], "'yes'"),
+    "Date": ("date", ["date.min", "datetime.min", "''"], "1"),
+    "DateTime": ("datetime", ["datetime.min", "date.min", "''"], "time()"),
+    "Time": ("time", ["time()", "datetime.min", "''"], "date.min"),
+    "Duration": ("timedelta", ["timedelta()", "''"], "1"),
+    "UUID": ("UUID", ["UUID(int=1)", "''", "1"], "1.5"),
+    "Binary": ("bytes", ["b''", "bytearray()", "memoryview(b'')"], "''"),
 }
+OPTIONS = {
+    "Slug": "allow_unicode=True, max_length=5",
+    "FilePath": "path='/', recursive=True",
+    "Decimal": "max_digits=5, decimal_places=2",
+    "Date": "auto_now=True",
+    "Time": "auto_now_add=True",
+    "GenericIPAddress": "protocol='ipv4', unpack_ipv4=False",
+    "Binary": "max_length=5, editable=True",
+}
+
+
+def family():
+    """Return a module that looks at a field of every type, and assigns to it."""
+    declared, looked = [], []
+    for name, (kind, accepted, refused) in VALUES.items():
+        field, options = f"Encrypted{name}Field", OPTIONS.get(name, "")
+        declared += [
+            f"    a{name} = fields.{field}('its name', {options})",
+            f"    b{name} = fields.{field}(null=True, key='lab', {options})",
+            f"    c{name} = fields.{field}(colour='red')  # wrong",
+            f"    d{name} = fields.{field}(null=True, unique=True)  # wrong",
+        ]
+        looked += [
+            f"    assert_type(row.a{name}, {kind})",
+            f"    assert_type(row.b{name}, {kind} | None)",
+            *(f"    row.{each}{name} = {value}" for each in "ab" for value in accepted),
+            f"    row.b{name} = None",
+            f"    row.a{name} = None  # wrong",
+            f"    row.a{name} = {refused}  # wrong",
+            f"    row.b{name} = {refused}  # wrong",
+        ]
+    lines = [
+        "from datetime import date, datetime, time, timedelta",
+        "from decimal import Decimal",
+        "from typing import Any, assert_type",
+        "from uuid import UUID",
+        "from django.db import models",
+        "from envelope_fields import fields",
+        "class Birthday(fields.EncryptedDateField):",
+        "    def __init__(self, *args: Any, country: str, **kwargs: Any) -> None:",
+        "        super().__init__(*args, **kwargs)",
+        "        self.country = country",
+        "class Row(models.Model):",
+        *declared,
+        "    birthday = Birthday(null=True, country='de')",
+        "    class Meta:",
+        "        app_label = 'typed'",
+        "def look(row: Row) -> None:",
+        *looked,
+        "    row.birthday = date.min",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def wrong_in(path):
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    return {number for number, line in lines if line.endswith("# wrong")}
+
+
+@pytest.fixture(scope="module")
+def modules(pytestconfig):
+    """Return the modules that are looked at, and the lines that are wrong in each."""
+    written = (
+        pytestconfig.cache.mkdir("typed") / "family.py"
+    )  # a place that the checkers' caches know
+    if not written.exists() or written.read_text() != family():
+        written.write_text(family())
+    return {path: wrong_in(path) for path in (MODELS, written)}
+
+
+def test_every_type_is_looked_at():
+    assert VALUES.keys() == FAMILY.keys()
+
 
 MYPY = {
     "with": """
@@ -53,20 +140,42 @@ REFUSED = {
     "primary_key",
     "db_index",
     "db_default",
+    "db_collation",
     *(f"unique_for_{each}" for each in ("date", "month", "year")),
 }
 INTERNAL = {"rel", "auto_created"}
-DECLARED_APART = {"self", "verbose_name", "name", "null"}
+POSITIONAL = {"self", "verbose_name", "name", "args", "kwargs"}
+DECLARED = {
+    types.TextOptions: ("Text", "Char", "Email", "URL", "Binary"),
+    types.SlugOptions: ("Slug",),
+    types.FilePathOptions: ("FilePath",),
+    types.AddressOptions: ("GenericIPAddress",),
+    types.DecimalOptions: ("Decimal",),
+    types.NowOptions: ("Date", "DateTime", "Time"),
+    types.Options: ("Float", "Boolean", "Duration", "UUID", *INTEGERS),
+}
 
 
-def test_options_are_those_of_the_mixin_and_of_django():
+def taken_by(kind):
+    """Return the options of a class of Django's, whichever of its bases takes them."""
+    made = [inspect.signature(each.__init__).parameters for each in kind.__mro__[:-1]]
+    return set().union(*made)
+
+
+@pytest.mark.parametrize("options", DECLARED, ids=lambda each: each.__name__)
+def test_options_are_those_of_the_mixin_and_of_django(options):
     ours = inspect.signature(EncryptedFieldMixin.__init__).parameters
     named = {each.name for each in ours.values() if each.kind is each.KEYWORD_ONLY}
-    django_s = set(inspect.signature(Field.__init__).parameters)
-    declared = set(TextOptions.__annotations__)
-    assert declared - named == django_s - REFUSED - INTERNAL - DECLARED_APART
+    declared = set(options.__annotations__)
+    length = {"max_length"} - declared  # which all fields of Django take, and few use
+    for name in DECLARED[options]:
+        django_s = taken_by(getattr(models, f"{name}Field"))
+        assert declared - named == django_s - REFUSED - INTERNAL - POSITIONAL - length
     assert named <= declared
-    assert set(Options.__annotations__) == declared - {"max_length"}
+
+
+def test_options_of_every_type_are_declared():
+    assert set().union(*DECLARED.values()) == {*FAMILY, "Text"}
 
 
 def test_at_run_time_types_are_nothing():
@@ -85,60 +194,30 @@ def run(*command):
 
 
 @pytest.mark.parametrize("stubs", ["with", "without"])
-def test_mypy(stubs, tmp_path, pytestconfig):
+def test_mypy(stubs, modules, tmp_path, pytestconfig):
     pytest.importorskip("mypy")
     pytest.importorskip("mypy_django_plugin")
     config = tmp_path / "mypy.ini"
     config.write_text(MYPY[stubs])
     cache = pytestconfig.cache.mkdir(f"mypy-{stubs}-stubs")
-    said = run(
-        "mypy", f"--config-file={config}", f"--cache-dir={cache}", "--follow-imports=silent", MODELS
-    )
-    assert {int(line) for line in re.findall(r":(\d+): error: ", said)} == WRONG, said
-
-
-def test_mypy_knows_every_type_by_the_plugin(tmp_path, pytestconfig):
-    """What an attribute gives, with NULL and without; the last line alone is wrong."""
-    pytest.importorskip("mypy_django_plugin")
-    # The stubs know no type of these of Django's.
-    known = FAMILY.keys() - {"Binary", "FilePath"}
-    kinds = {name: type(FAMILY[name][1][0]) for name in sorted(known)}
-    lines = [
-        "import datetime, decimal, uuid",
-        "from typing import assert_type",
-        "from django.db import models",
-        "from envelope_fields import fields",
-        "class Row(models.Model):",
-        *(f"    a{name} = fields.Encrypted{name}Field(key='lab')" for name in kinds),
-        *(f"    b{name} = fields.Encrypted{name}Field(null=True)" for name in kinds),
-        "    class Meta:",
-        "        app_label = 'typed'",
-        "def look(row: Row) -> None:",
-    ]
-    for name, kind in kinds.items():
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        value = f"{module}{kind.__name__}"
-        lines += [
-            f"    assert_type(row.a{name}, {value})",
-            f"    assert_type(row.b{name}, {value} | None)",
-        ]
-    written = tmp_path / "rows.py"
-    written.write_text("\n".join([*lines, "    row.aDate.upper()"]))
-    config = tmp_path / "mypy.ini"
-    config.write_text(MYPY["with"])
-    cache = pytestconfig.cache.mkdir("mypy-family")
+    if stubs == "with":
+        modules = {**modules, BY_PLUGIN: wrong_in(BY_PLUGIN)}
     said = run(
         "mypy",
         f"--config-file={config}",
         f"--cache-dir={cache}",
         "--follow-imports=silent",
-        written,
+        "--show-absolute-path",
+        *modules,
     )
-    assert re.findall(r":(\d+): error: ", said) == [str(len(lines) + 1)], said
+    found = {path: set() for path in modules}
+    for path, line in re.findall(r"^(.+?):(\d+): error: ", said, re.MULTILINE):
+        found[Path(path)].add(int(line))
+    assert found == modules, said
 
 
 @pytest.mark.parametrize("stubs", ["with", "without"])
-def test_pyright(stubs, tmp_path):
+def test_pyright(stubs, modules, tmp_path):
     """The one that its fork basedpyright packs, which brings its own node and loads nothing."""
     pytest.importorskip("basedpyright")
     environment = Path(sys.prefix)
@@ -149,12 +228,15 @@ def test_pyright(stubs, tmp_path):
         (packages / "django").symlink_to(Path(django.__file__).parent)
     config = {
         "typeCheckingMode": "standard",
-        "include": [str(MODELS)],
+        "include": [str(each) for each in modules],
         "extraPaths": [str(ROOT)],
         "venvPath": str(environment.parent),
         "venv": environment.name,
     }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(config))
     said = run("basedpyright", "--outputjson", "--project", tmp_path)
-    found = [each for each in json.loads(said)["generalDiagnostics"] if each["severity"] == "error"]
-    assert {each["range"]["start"]["line"] + 1 for each in found} == WRONG, found
+    found = {path: set() for path in modules}
+    for each in json.loads(said)["generalDiagnostics"]:
+        if each["severity"] == "error":
+            found[Path(each["file"])].add(each["range"]["start"]["line"] + 1)
+    assert found == modules, said

@@ -7,7 +7,12 @@ from typing import Any, assert_type
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import (
+    EncryptedArrayField,
+    EncryptedJSONField,
+    EncryptedTextField,
+    encrypted,
+)
 
 
 def tenant(patient: Any) -> str:
@@ -52,6 +57,9 @@ class Patient(models.Model):
     more = EncryptedJSONField(null=True, on_denied="raise", key=tenant)
     shouted = Shouted(null=True)
     coloured = Coloured("coloured", colour="red", null=True)
+    words = EncryptedArrayField(models.TextField(), size=3, key="lab")
+    days = EncryptedArrayField(models.DateField(), null=True)
+    born = encrypted(models.DateField(null=True), key=tenant, on_denied="mask")
 
     class Meta:
         app_label = "typed"
@@ -67,6 +75,10 @@ class Wrong(models.Model):
     json_denied = EncryptedJSONField(on_denied="hide")  # wrong
     json_option = EncryptedJSONField(colour="red")  # wrong
     json_length = EncryptedJSONField(max_length=5)  # wrong
+    words = EncryptedArrayField(models.TextField(), unique=True)  # wrong
+    no_base = EncryptedArrayField(null=True)  # wrong
+    born = encrypted(models.DateField(), key=5)  # wrong
+    any_option = encrypted(models.DateField(), null=True)  # wrong
 
     class Meta:
         app_label = "typed"
@@ -82,6 +94,9 @@ def read(patient: Patient) -> None:
     patient.notes.upper()
     patient.maybe.upper()  # wrong
     patient.record["blood"]["group"]
+    patient.words.append("a word")
+    patient.words.upper()  # wrong
+    patient.days.append(None)  # wrong
     print(Patient.notes.field)
 
 
@@ -98,3 +113,8 @@ def write(patient: Patient) -> None:
     patient.more = None
     patient.shouted = "text"
     patient.coloured = "text"
+    patient.words = ("a", "b")
+    patient.words = None  # wrong
+    patient.words = 5  # wrong
+    patient.days = None
+    patient.born = None
