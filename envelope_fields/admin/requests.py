@@ -10,19 +10,20 @@ it.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.runs import keys_of, runs_about
+from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, expecting
 from envelope_fields.lifecycle.keys import actions_on, has_permission, record_denial
 from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun
@@ -64,16 +65,24 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:
     """Return what the key's policy lets the user do; asked once a request."""
+    return policies_allow(request, [key])[key.pk]
+
+
+def policies_allow(request: HttpRequest, keys: Iterable[MasterKey]) -> dict[Any, set[Action]]:
+    """Return the same of several keys, by their ids; asked in as many queries as for one."""
     known: dict[Any, set[Action]] = request.__dict__.setdefault("_envelope_fields_rights", {})
-    if key.pk not in known:
-        known[key.pk] = actions_on(key, request.user)
-    return known[key.pk]
+    unknown = [key for key in keys if key.pk not in known]
+    if unknown:
+        known.update(actions_on(unknown, actor=request.user))
+    return known
 
 
-def may(request: HttpRequest, operation: Operation, key: MasterKey) -> bool:
-    """Whether the user has the permission for an operation, and the right to it on this key."""
-    permitted = has_permission(request.user, operation.codename)
-    return permitted and operation.action in policy_allows(request, key)
+def may(request: HttpRequest, operation: Operation, *keys: MasterKey) -> bool:
+    """Whether the user has the permission for an operation, and the right to it on each key."""
+    if not has_permission(request.user, operation.codename):
+        return False
+    allowed = policies_allow(request, keys)
+    return all(operation.action in allowed[key.pk] for key in keys)
 
 
 def may_view(
@@ -136,7 +145,7 @@ def if_unchanged(
 
     Args:
         request: sends the form of the page.
-        row: a key, or a row with a `master_key_id`.
+        row: a key, a run, or a row with a `master_key_id`.
         etag: returns what stands for the present state of what the page showed; by default the row.
 
     Raises:
@@ -146,10 +155,10 @@ def if_unchanged(
     if not given:
         yield
         return
-    unchecked = {_key_id(row)}
+    unchecked = {_locked_id(row)}
 
-    def check(key: MasterKey) -> None:
-        if key.pk in unchecked:  # once: the operation itself changes it
+    def check(locked: Model) -> None:
+        if locked.pk in unchecked:  # once: the operation itself changes it
             unchecked.clear()
             if (etag_of(row) if etag is None else etag()) != given:
                 raise ChangedMeanwhile(
@@ -160,11 +169,9 @@ def if_unchanged(
         yield
 
 
-def _key_id(row: Any) -> Any:
-    """Return the id of the key whose row the operation locks."""
-    if isinstance(row, RotationRun):
-        return keys_of(row)[0].pk
-    return row.pk if isinstance(row, MasterKey) else row.master_key_id
+def _locked_id(row: Any) -> Any:
+    """Return the id of the key or the run whose row the operation locks."""
+    return row.pk if isinstance(row, MasterKey | RotationRun) else row.master_key_id
 
 
 def _digest(rows: list[Any]) -> str:

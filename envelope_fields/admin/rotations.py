@@ -104,7 +104,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     ) -> Any:
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
-        shown = self._representation(request, run)
+        shown, keys = self._representation(request, run), keys_of(run)
         operations = [
             {
                 "name": name,
@@ -113,7 +113,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
                 "is_hidden": name not in shown["operations"],
             }
             for name, operation in runs.RUN_OPERATIONS.items()
-            if all(requests.may(request, operation, key) for key in keys_of(run))
+            if requests.may(request, operation, *keys)
         ]
         more = {
             "subtitle": runs.run_text(run),
@@ -201,9 +201,10 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
         if operation is None:
             raise Http404
         run = self._seen(request, pk)
-        for key in keys_of(run):
-            if not requests.may(request, operation, key):
-                raise requests.refuse(request, operation.action, key)
+        keys = keys_of(run)
+        if not requests.may(request, operation, *keys):
+            refused = (key for key in keys if not requests.may(request, operation, key))
+            raise requests.refuse(request, operation.action, next(refused, None))
         request.current_app = self.admin_site.name
         page = runs.run_page(operation)(operation, request, run, runs.url_of_run(request, run))
         return confirm(
@@ -231,12 +232,9 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     @staticmethod
     def _refused_key(request: HttpRequest, run: RotationRun) -> MasterKey | None:
         """Return a key of a run that the user may not see, if there is one."""
-        refused = (
-            key
-            for key in keys_of(run)
-            if Action.DESCRIBE not in requests.policy_allows(request, key)
-        )
-        return next(refused, None)
+        keys = keys_of(run)
+        allowed = requests.policies_allow(request, keys)
+        return next((key for key in keys if Action.DESCRIBE not in allowed[key.pk]), None)
 
     def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
         return {

@@ -114,7 +114,7 @@ class Grants(views.ApiView):
         The same grant again is the one that is there.
         """
         key = views.seen_key(id, Operation.CREATE_GRANT.action)
-        views.permit_operation(request, key, Operation.CREATE_GRANT)
+        views.permit_operation(request, Operation.CREATE_GRANT, key)
         kind = "group" if isinstance(request.data, dict) and "group" in request.data else "user"
         given = self.body(GrantToGroup if kind == "group" else GrantToUser)
         made = grants.grant(key.pk, named_grantee(kind, given.pop(kind)), **given)
@@ -136,7 +136,7 @@ class Grant(views.ApiView):
     def delete(self, request: Any, id: str, grant: int) -> Response:
         """Revoke a grant."""
         key = views.seen_key(id, Operation.REVOKE_GRANT.action)
-        views.permit_operation(request, key, Operation.REVOKE_GRANT)
+        views.permit_operation(request, Operation.REVOKE_GRANT, key)
         grants.revoke(_found(key, grant), override=self.query.get("override"))
         return Response(status=204)
 

@@ -167,7 +167,7 @@ class Keys(views.ApiView):
     )
     def post(self, request: Any) -> Response:
         """Make a key with its first version."""
-        views.permit_on(request, None, Operation.CREATE, Operation.CREATE.codename)
+        views.permit_on(request, [], Operation.CREATE, Operation.CREATE.codename)
         made = lifecycle.create_master_key(**self.body(NewKey))
         response = views.tagged(data_of(made), 201)
         response["Location"] = url_of(request, "key", id=made.pk)
@@ -205,13 +205,13 @@ class Key(views.ApiView):
         # What the application may do is a grant to it.
         only_use = _names(request.data, "application_use") and len(request.data) == 1
         action = Action.MANAGE_GRANTS if only_use else Operation.UPDATE.action
-        views.permit_on(request, key, action, Operation.UPDATE.codename)
+        views.permit_on(request, [key], action, Operation.UPDATE.codename)
         given = self.body(KeyChange)
         if given:
             Operation.UPDATE.perform(key=key, **given)
 
     def _move(self, request: Any, key: MasterKey) -> None:
-        views.permit_operation(request, key, Operation.MOVE_ALIAS)
+        views.permit_operation(request, Operation.MOVE_ALIAS, key)
         Operation.MOVE_ALIAS.perform(key=key, **self.body(AliasChange))
 
 

@@ -49,7 +49,7 @@ class OperationView(views.ApiView):
     def row(self, request: Any, id: str, number: int | None = None) -> Row:
         """Return what it is done to, if the user may."""
         key = views.seen_key(id, self.operation.action)
-        views.permit_operation(request, key, self.operation)
+        views.permit_operation(request, self.operation, key)
         return key if number is None else keys.version_of(key, number)
 
     def perform(self, request: Any, row: Row) -> Response:
@@ -239,11 +239,9 @@ def _run_view(operation: Operation, act: Callable[[RotationRun], object]) -> typ
     )
     def post(self: views.ApiView, request: Any, run: str) -> Response:
         found = rotations.seen_run(run, operation.action)
-        keys = keys_of(found)
-        for key in keys:
-            views.permit_operation(request, key, operation)
+        views.permit_operation(request, operation, *keys_of(found))
         self.body(Empty)
-        with views.as_seen(request, keys[0], lambda: rotations.tag_of(rotation.find_run(found))):
+        with views.as_seen(request, found, lambda: rotations.tag_of(rotation.find_run(found))):
             act(found)
         return rotations.accepted(request, found) if goes_on else rotations.shown(found)
 

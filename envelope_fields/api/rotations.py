@@ -90,8 +90,8 @@ class RunContent(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(models.RotationKind.choices)
-    key = RunKey(allow_null=True, help_text="Null where it is about several.")
-    keys = RunKeyNumbers(many=True, required=False, help_text="Where it is about several.")
+    key = RunKey(allow_null=True, help_text="Null where it is about several, or none.")
+    keys = RunKeyNumbers(many=True, required=False, help_text="Where it is about several, or none.")
     state = serializers.ChoiceField(models.RotationState.choices)
     versions = serializers.ListField(child=serializers.IntegerField())
     fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
@@ -188,7 +188,7 @@ class Rotations(views.ApiView):
         first = repeated.first_run()
         known = first.master_key if first else None
         key = views.see(known or addressed_key(given["key"]), Operation.START_ROTATION.action)
-        views.permit_operation(request, key, Operation.START_ROTATION)
+        views.permit_operation(request, Operation.START_ROTATION, key)
         if first is None:
             _refuse_unknown(key, given)
         run = start_dispatched(key.pk, idempotency_key=repeated, **_arguments(given))
@@ -224,8 +224,7 @@ def seen_run(named: str, wanted: Action = Action.DESCRIBE) -> RotationRun:
     if run is None:
         raise no_rotation()
     try:
-        for key in runs.keys_of(run):
-            views.see(key, wanted)
+        views.see_each(runs.keys_of(run), wanted)
     except NotFound:
         raise no_rotation() from None
     return run

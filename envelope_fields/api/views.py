@@ -1,12 +1,13 @@
 """What all views have in common: who comes in, what they may do, and what is checked before."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, ClassVar
 
 from django.db import DataError, connections
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.http import parse_etags
 from rest_framework import exceptions, generics, metadata, permissions, renderers
@@ -17,7 +18,7 @@ from envelope_fields.api import problems, requests
 from envelope_fields.api.fields import Empty, Query, Strict
 from envelope_fields.api.schema import ApiSchema
 from envelope_fields.lifecycle import Operation, expecting
-from envelope_fields.lifecycle.keys import addressed_key, has_permission, may_on, record_denial
+from envelope_fields.lifecycle.keys import actions_on, addressed_key, has_permission, record_denial
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action, origin
 
@@ -170,13 +171,13 @@ def permit(request: Any, codename: str) -> None:
         raise exceptions.PermissionDenied(f"It takes the permission envelope_fields.{codename}.")
 
 
-def permit_on(request: Any, key: MasterKey | None, action: Action | str, codename: str) -> None:
-    """Return if the user has a permission, and the right to an action on a key.
+def permit_on(request: Any, keys: Sequence[MasterKey], action: Action | str, codename: str) -> None:
+    """Return if the user has a permission, and the right to an action on each of some keys.
 
     Args:
         request: of the user.
-        key: the key; None where there is none yet.
-        action: what a grant must allow on the key.
+        keys: the keys; none where there is none yet, or what is done is about none.
+        action: what a grant must allow on each key.
         codename: of the permission.
 
     Raises:
@@ -184,16 +185,19 @@ def permit_on(request: Any, key: MasterKey | None, action: Action | str, codenam
     """
     try:
         permit(request, codename)
-        if key is not None and not may_on(key, Action(action)):
-            raise exceptions.PermissionDenied(f"It takes a grant of {action} on the key.")
     except exceptions.PermissionDenied:
-        record_denial(action, key)
+        record_denial(action, next(iter(keys), None))
         raise
+    allowed = actions_on(keys, Action(action)) if keys else {}
+    for key in keys:
+        if not allowed[key.pk]:
+            record_denial(action, key)
+            raise exceptions.PermissionDenied(f"It takes a grant of {action} on the key.")
 
 
-def permit_operation(request: Any, key: MasterKey, operation: Operation) -> None:
-    """Return if the user may do an operation on a key; errors as above."""
-    permit_on(request, key, operation.action, operation.codename)
+def permit_operation(request: Any, operation: Operation, *keys: MasterKey) -> None:
+    """Return if the user may do an operation on each of some keys; errors as above."""
+    permit_on(request, keys, operation.action, operation.codename)
 
 
 def seen_key(address: str, wanted: Action = Action.DESCRIBE, *others: Action) -> MasterKey:
@@ -214,10 +218,17 @@ def see(key: MasterKey | None, wanted: Action = Action.DESCRIBE, *others: Action
     """
     if key is None:
         raise problems.no_key()
-    if not may_on(key, Action.DESCRIBE, *others):
-        record_denial(wanted, key)
-        raise problems.no_key()
+    see_each([key], wanted, *others)
     return key
+
+
+def see_each(keys: Sequence[MasterKey], wanted: Action, *others: Action) -> None:
+    """Return if each of some keys may be seen; see `see`."""
+    seen = actions_on(keys, Action.DESCRIBE, *others)
+    for key in keys:
+        if not seen[key.pk]:
+            record_denial(wanted, key)
+            raise problems.no_key()
 
 
 # -- ETags, by which a user learns that another one was faster -------------------------------------
@@ -235,12 +246,12 @@ def tagged(content: Mapping[str, Any], status: int = 200) -> Response:
 
 
 @contextmanager
-def as_seen(request: Any, key: MasterKey, now: Callable[[], str]) -> Iterator[None]:
+def as_seen(request: Any, row: Model, now: Callable[[], str]) -> Iterator[None]:
     """Have an operation inside done only if the client has seen what it changes; see `If-Match`.
 
     Args:
         request: of the client.
-        key: the key that the operation locks.
+        row: the key or the run that the operation locks.
         now: returns, under the lock, the ETag of what is changed; or how it begins, where the
             rest of it changes with more than what users do.
 
@@ -254,8 +265,8 @@ def as_seen(request: Any, key: MasterKey, now: Callable[[], str]) -> Iterator[No
     # What compresses a response on its way makes its tag a weak one (RFC 9110, 8.8.3).
     seen = [tag.removeprefix("W/") for tag in parse_etags(given)]
 
-    def check(row: MasterKey) -> None:
-        if row.pk != key.pk or seen == ["*"]:
+    def check(locked: Model) -> None:
+        if locked.pk != row.pk or seen == ["*"]:
             return
         begins = now()
         if not any(tag.startswith(begins) for tag in seen):

@@ -27,7 +27,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.runs import RunOrId, all_runs, ended, find_run, pause, resume
 from envelope_fields.jobs.workers import RotationWorker
 from envelope_fields.lifecycle.context import expecting
-from envelope_fields.models import MasterKey, RotationRun, RotationState
+from envelope_fields.models import RotationRun, RotationState
 from envelope_fields.policy import Principal
 
 logger = logging.getLogger("envelope_fields.rotation")
@@ -225,7 +225,7 @@ def dispatch_resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
     now = resume(run, actor=actor)
     if before.state == RotationState.RUNNING and _lately(before.resumed_at, before.heartbeat_at):
         return now
-    with expecting(_any_key):  # that it is what the caller has seen, was before it went on
+    with expecting(_any_row):  # that it is what the caller has seen, was before it went on
         try:
             send(now)
         except WorkerUnreachable as error:
@@ -241,5 +241,5 @@ def _lately(*moments: datetime | None) -> bool:
     return any(moment > since for moment in moments if moment)
 
 
-def _any_key(key: MasterKey) -> None:
-    """Accept a key as it is."""
+def _any_row(row: object) -> None:
+    """Accept a row as it is."""

@@ -1,10 +1,11 @@
 """Runs: found, paused, resumed, cancelled and limited; ended by themselves.
 
 Each act has its audit event, in the same transaction (law 9). A run is about one key, several, or
-none: who acts on it needs the right to re-encrypt on each of its keys.
+none: who acts on it needs the right to re-encrypt on each of its keys, and is the application or an
+active user where it has none.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -19,9 +20,9 @@ from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Limits
-from envelope_fields.lifecycle.context import key_transaction, locked_keys
+from envelope_fields.lifecycle.context import as_expected, key_transaction, locked_keys
 from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
-from envelope_fields.policy import Action, Principal, acting, require
+from envelope_fields.policy import Action, Principal, require_on_each
 
 RunOrId = RotationRun | UUID
 
@@ -67,10 +68,10 @@ def active_run(key: MasterKey) -> RotationRun | None:
 
 
 def runs_of(keys: QuerySet[MasterKey]) -> QuerySet[RotationRun]:
-    """Return the runs that are about keys of a queryset alone, and about one at least."""
+    """Return the runs that are about keys of a queryset alone, or about no key at all."""
     ids = keys.values("pk")
     about = RotationKey.objects.using(configuration().database).filter(run=OuterRef("pk"))
-    several = Q(master_key=None) & Exists(about) & ~Exists(about.exclude(master_key__in=ids))
+    several = Q(master_key=None) & ~Exists(about.exclude(master_key__in=ids))
     return all_runs().filter(Q(master_key__in=ids) | several)
 
 
@@ -178,7 +179,7 @@ def _locked(
     known = find_run(run)  # before the transaction, which begins with a write
     with key_transaction() as using:
         lock(known, using)
-        principal = required_of_all(keys_of(known), actor, using)
+        principal = require_on_each(Action.RE_ENCRYPT, keys_of(known), actor, using=using)
         now = find_run(known)
         if not now.is_active and now.state != already:
             raise RunNotPossible(f"The run {now.pk} is {now.state}. Start another.")
@@ -191,18 +192,7 @@ def lock(run: RotationRun, using: str) -> None:
     """Lock the key of a run, or the first of its keys, and the run, until the transaction ends."""
     locked_keys(using, [run.master_key_id] if run.master_key_id else key_ids_of(run)[:1])
     RotationRun.objects.using(using).filter(pk=run.pk).update(state=F("state"))
-
-
-def required_of_all(keys: Iterable[MasterKey], actor: Any, using: str) -> Principal:
-    """Return the principal who acts, if it may re-encrypt under each of some keys.
-
-    Raises:
-        KeyAccessDenied: it may not.
-    """
-    principals = [require(Action.RE_ENCRYPT, key, actor, using=using) for key in keys]
-    if principals:
-        return principals[0]
-    return acting(actor)
+    as_expected(run)
 
 
 def record(

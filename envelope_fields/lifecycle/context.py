@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Model, QuerySet
 
 from envelope_fields import audit
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
@@ -28,16 +28,17 @@ from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action, Principal, require
 
-_expectation: ContextVar[Callable[[MasterKey], None] | None] = ContextVar(
+_Row = TypeVar("_Row", bound=Model)
+_expectation: ContextVar[Callable[[Any], None] | None] = ContextVar(
     "envelope_fields.expectation", default=None
 )
 
 
 @contextmanager
-def expecting(check: Callable[[MasterKey], None]) -> Iterator[None]:
-    """Have operations inside call `check` with each key that they lock, before they do anything.
+def expecting(check: Callable[[Any], None]) -> Iterator[None]:
+    """Have operations inside call `check` with each key or run that they lock, before all else.
 
-    It raises if the key is not what the caller has seen, so that of two users who have seen
+    It raises if the row is not what the caller has seen, so that of two users who have seen
     the same, one learns that the other was faster.
     """
     before = _expectation.get()
@@ -106,7 +107,7 @@ def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
     rows = _locked_rows(using, **keys.condition(key))
     row = existing(keys.same_case(rows[0] if rows else None, key), using, key)
-    return _as_expected(row)
+    return as_expected(row)
 
 
 def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
@@ -125,7 +126,7 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
             f"There is no master key {missing[0]} in the database {using!r}"
             f"{f', nor {len(missing) - 1:,} others' if len(missing) > 1 else ''}."
         )
-    return [_as_expected(row) for row in found]
+    return [as_expected(row) for row in found]
 
 
 def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
@@ -136,10 +137,11 @@ def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
     return list(rows.order_by("pk").select_for_update())
 
 
-def _as_expected(key: MasterKey) -> MasterKey:
+def as_expected(row: _Row) -> _Row:
+    """Return a row that was just locked, if it is what a caller of `expecting` has seen."""
     if check := _expectation.get():
-        check(key)
-    return key
+        check(row)
+    return row
 
 
 def _older_version(using: str, key: MasterKey, version: MasterKeyVersion) -> MasterKeyVersion:

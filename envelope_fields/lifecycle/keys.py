@@ -7,7 +7,7 @@ its lock.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterK
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, named
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
-from envelope_fields.policy import Action, Attempt, acting, allowed_actions, keys_open_to, notify
+from envelope_fields.policy import Action, Attempt, acting, allowed_on_each, keys_open_to, notify
 
 Key = MasterKey | UUID | str
 KeyOrVersion = Key | MasterKeyVersion
@@ -129,15 +129,18 @@ def has_permission(user: Any, codename: str) -> bool:
     return bool(ask and ask(f"envelope_fields.{codename}"))
 
 
-def actions_on(key: MasterKey, actor: Any = None) -> set[Action]:
-    """Return what the policy of a key lets a user do; None is the current principal."""
-    return allowed_actions(Action, key, acting(actor), using=configuration().database)
+def actions_on(
+    keys: Collection[MasterKey], *actions: Action, actor: Any = None
+) -> dict[UUID, set[Action]]:
+    """Return what the policies of keys let a user do, by the ids of the keys.
 
-
-def may_on(key: MasterKey, *actions: Action, actor: Any = None) -> bool:
-    """Whether the policy of a key lets a user do one of some actions."""
+    Args:
+        keys: the keys.
+        *actions: what is in question; by default, every action.
+        actor: the user, or a principal; None is the current principal.
+    """
     using = configuration().database
-    return bool(allowed_actions(actions, key, acting(actor), using=using))
+    return allowed_on_each(actions or Action, keys, acting(actor), using=using)
 
 
 def open_keys(action: Action, actor: Any = None) -> QuerySet[MasterKey]:

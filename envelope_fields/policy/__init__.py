@@ -12,10 +12,12 @@ from envelope_fields.policy.authorization import KeyVersionState, check_state as
 from envelope_fields.policy.decisions import (
     CREATE_KEY,
     allowed_actions,
+    allowed_on_each,
     keys_open_to,
     require,
     require_application,
     require_creator,
+    require_on_each,
 )
 from envelope_fields.policy.principals import (
     ANONYMOUS,
@@ -44,6 +46,7 @@ __all__ = [
     "acting",
     "acting_as",
     "allowed_actions",
+    "allowed_on_each",
     "authorize",
     "current_principal",
     "keys_open_to",
@@ -54,4 +57,5 @@ __all__ = [
     "require",
     "require_application",
     "require_creator",
+    "require_on_each",
 ]

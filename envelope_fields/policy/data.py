@@ -66,25 +66,28 @@ def key_policies(key_ids: Collection[UUID], using: str) -> dict[UUID, KeyPolicy]
 
 
 def grants(
-    principal: Principal, groups: tuple[str, ...], key_id: UUID | None, using: str
-) -> list[Grant]:
-    """Return the grants on a key that name a user, or one of these groups.
+    principal: Principal, groups: tuple[str, ...], key_ids: Collection[UUID | None], using: str
+) -> dict[UUID | None, list[Grant]]:
+    """Return the grants on some keys that name a user, or one of these groups, in one query.
 
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
     names = names_of(principal, groups)
-    rows = KeyGrant.objects.using(using).filter(naming(names), master_key_id=key_id).order_by()
-    columns = rows.values_list(*NAME, "actions", "context", "expires_at")
+    rows = KeyGrant.objects.using(using).filter(naming(names)).order_by()
+    if len(key_ids) <= KEYS_IN_A_QUERY:
+        rows = rows.filter(master_key_id__in=key_ids)
+    columns = rows.values_list(*NAME, "master_key_id", "actions", "context", "expires_at")
+    found: dict[UUID | None, list[Grant]] = {key_id: [] for key_id in key_ids}
     with explained("The grants on a master key", using):
-        return [
-            Grant(listed(actions), context.lower(), expires_at)
-            for *name, actions, context, expires_at in columns
-            if tuple(name) in names
-        ]
+        for *name, key_id, actions, context, expires_at in columns:
+            if tuple(name) in names and key_id in found:
+                found[key_id].append(Grant(listed(actions), context.lower(), expires_at))
+    return found
 
 
 NAME = ("principal_type", "principal_id")
+KEYS_IN_A_QUERY = 500  # of more, all that name a user are read
 
 
 def names_of(principal: Principal, groups: tuple[str, ...]) -> set[tuple[str, ...]]:
@@ -147,14 +150,18 @@ def explained(
 class PolicyData:
     """What was read since some moment; the keyring keeps it, and drops it when any of it changes.
 
+    Args:
+        about: the keys that will be asked about. At the first of them, the grants on all are read.
+
     Attributes:
         admitted: who may do what with which key version and where, until anything changes.
         refused: of which listeners were notified: a list of a thousand values is one denial.
     """
 
-    __slots__ = ("_grants", "_users", "admitted", "refused")
+    __slots__ = ("_about", "_grants", "_users", "admitted", "refused")
 
-    def __init__(self) -> None:
+    def __init__(self, about: Collection[UUID] = ()) -> None:
+        self._about = frozenset(about)
         self._users: dict[Principal, Person] = {}
         self._grants: dict[tuple[Principal, UUID | None], list[Grant]] = {}
         self.admitted: set[Any] = set()
@@ -169,9 +176,10 @@ class PolicyData:
 
     def grants(self, principal: Principal, key_id: UUID | None, using: str) -> list[Grant]:
         """Return the grants that name a user or their groups; errors as `grants` raises them."""
-        which = (principal, key_id)
-        known = self._grants.get(which)
+        known = self._grants.get((principal, key_id))
         if known is None:
             groups = self.person(principal).groups
-            known = self._grants[which] = grants(principal, groups, key_id, using)
+            found = grants(principal, groups, self._about | {key_id}, using)
+            self._grants.update({(principal, each): listed for each, listed in found.items()})
+            known = found[key_id]
         return known

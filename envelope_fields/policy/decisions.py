@@ -4,7 +4,7 @@ What is asked for, for buttons, pages and lists, is not recorded; an operation a
 lock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -97,11 +97,33 @@ def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) ->
         MasterKeyUnusable: users or grants could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    attempt = Attempt(action, key.pk, key.alias)
-    principal = acting_principal(attempt, actor)
-    if verdict(attempt, principal, KeyPolicy.of(key), PolicyData(), using) is Verdict.REFUSED:
-        notify(attempt.denied_to(principal))
-        raise denied(attempt, principal)
+    return require_on_each(action, [key], actor, using=using)
+
+
+def require_on_each(
+    action: Action, keys: Collection[MasterKey], actor: Any = None, *, using: str
+) -> Principal:
+    """Return the principal of one act on several keys, if it may do that with each of them.
+
+    However many there are, it takes as many queries as for one. Of an act on none, no policy says
+    who may: the application, and active users.
+
+    Args:
+        action, actor, using: as for `require`.
+        keys: the rows of the keys, locked.
+
+    Raises:
+        KeyAccessDenied, MasterKeyUnusable, TypeError: as `require` does.
+    """
+    attempts = [(Attempt(action, key.pk, key.alias), KeyPolicy.of(key)) for key in keys]
+    if not attempts:
+        return _require_known(Attempt(action, None, None), actor, "It takes a user who is active.")
+    known = PolicyData([key.pk for key in keys])
+    principal = acting_principal(attempts[0][0], actor)
+    for attempt, policy in attempts:
+        if verdict(attempt, principal, policy, known, using) is Verdict.REFUSED:
+            notify(attempt.denied_to(principal))
+            raise denied(attempt, principal)
     return principal
 
 
@@ -117,12 +139,17 @@ def require_creator(alias: str, actor: Any = None) -> Principal:
         MasterKeyUnusable: the user could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    attempt = Attempt(CREATE_KEY, None, alias)
+    advice = "The application makes keys, and users who are logged in."
+    return _require_known(Attempt(CREATE_KEY, None, alias), actor, advice)
+
+
+def _require_known(attempt: Attempt, actor: Any, advice: str) -> Principal:
+    """Return the principal of an act that no key's policy is about, if it is one of our own."""
     principal = acting_principal(attempt, actor)
     if principal == APPLICATION or data.known_person(principal).is_active:
         return principal
     notify(denial := attempt.denied_to(principal))
-    raise KeyAccessDenied(f"{denial}. The application makes keys, and users who are logged in.")
+    raise KeyAccessDenied(f"{denial}. {advice}")
 
 
 def require_application(action: str, key: MasterKey, actor: Any = None) -> Principal:
@@ -191,9 +218,21 @@ def allowed_actions(
 ) -> set[Action]:
     """Return those of some actions that a user or principal may do with a key now.
 
+    Args and errors are those of `allowed_on_each`.
+    """
+    return allowed_on_each(actions, [key], actor, using=using)[key.pk]
+
+
+def allowed_on_each(
+    actions: Iterable[Action], keys: Collection[MasterKey], actor: Any, *, using: str
+) -> dict[UUID, set[Action]]:
+    """Return those of some actions that a user or principal may do with each of some keys now.
+
+    However many keys there are, it takes as many queries as for one.
+
     Args:
         actions: the actions in question.
-        key: the row of the key.
+        keys: the rows of the keys.
         actor: the user, or a principal.
         using: the database of the keys.
 
@@ -201,14 +240,15 @@ def allowed_actions(
         MasterKeyUnusable: users or grants could not be read.
         TypeError: the actor is neither a user nor a principal.
     """
-    principal, known = principals.principal_of(actor), PolicyData()
-    policy = KeyPolicy.of(key)
+    principal, asked = principals.principal_of(actor), tuple(actions)
+    known = PolicyData([key.pk for key in keys])
 
-    def may(action: Action) -> bool:
+    def may(action: Action, key: MasterKey) -> bool:
         attempt = Attempt(action, key.pk, key.alias)
-        return verdict(attempt, principal, policy, known, using) is not Verdict.REFUSED
+        answer = verdict(attempt, principal, KeyPolicy.of(key), known, using)
+        return answer is not Verdict.REFUSED
 
-    return set(filter(may, actions))
+    return {key.pk: {action for action in asked if may(action, key)} for key in keys}
 
 
 def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:

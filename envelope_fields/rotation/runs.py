@@ -15,14 +15,7 @@ from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import BATCH_SIZE, Limits
-from envelope_fields.jobs.runs import (
-    RotationUnderWay,
-    active_run,
-    find_run,
-    record,
-    required_of_all,
-    resume,
-)
+from envelope_fields.jobs.runs import RotationUnderWay, active_run, find_run, record, resume
 from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
@@ -35,7 +28,7 @@ from envelope_fields.models import (
     RotationRun,
     RotationState,
 )
-from envelope_fields.policy import Principal
+from envelope_fields.policy import Action, Principal, require_on_each
 from envelope_fields.rotation.scope import RotationScope, declared_columns
 
 Keys = Key | Sequence[MasterKey]
@@ -127,7 +120,7 @@ def start(
     key_ids = _ids(key)
     with key_transaction() as using:
         keys = locked_keys(using, key_ids)
-        principal = required_of_all(keys, actor, using)
+        principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
         is_repeated = idempotency_key is not NOT_REPEATED
         first = idempotency_key.first_run() if is_repeated else None
         if first is not None:

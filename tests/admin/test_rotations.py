@@ -490,6 +490,44 @@ class TestPage:
         assert "2 keys" in client.get(LIST).text
         assert run_url(run) in client.get(LIST, {"q": "another"}).text
 
+    def test_more_keys_cost_no_more_queries(self, client, user, key):
+        others = [create_master_key(f"another-{n}") for n in range(4)]
+        for each in others:
+            grant(each, user, list(Action))
+        few, many = rotation.run([key, others[0]]), rotation.run([key, *others])
+        counts = []
+        for run in (few, few, many):  # the first request is not warm
+            with CaptureQueriesContext(connection) as captured:
+                assert client.get(run_url(run)).status_code == 200
+            counts.append(len(captured))
+        assert counts[1] == counts[2]
+
+    def test_one_about_no_key(self, client, key):
+        run = RotationRun.objects.create(
+            kind="rewrap", limits=Limits().as_json(), actor_type="application"
+        )
+        assert run_url(run) in client.get(LIST).text
+        page = client.get(run_url(run, "operation", "pause"))
+        seen = {"shown": page.context["shown"]}
+        assert client.post(run_url(run, "operation", "pause"), seen).status_code == 302
+        run.refresh_from_db()
+        assert run.state == "paused"
+        response = client.post(run_url(run, "operation", "cancel"), seen, follow=True)
+        assert "changed since this page was shown" in " ".join(said(response))
+        run.refresh_from_db()
+        assert run.state == "paused"
+
+    def test_one_about_no_key_takes_the_permission(self, key):
+        run = RotationRun.objects.create(
+            kind="rewrap", limits=Limits().as_json(), actor_type="application"
+        )
+        client = Client()
+        client.force_login(officer("oscar", permissions=["view_masterkey", "view_rotationrun"]))
+        assert client.get(run_url(run)).status_code == 200
+        assert client.post(run_url(run, "operation", "pause")).status_code == 403
+        event = last_event()
+        assert (event.outcome, event.action, event.key_id) == ("denied", "re_encrypt", None)
+
     def test_before_it_is_counted(self, client, key):
         run = rotation.start(key)
         told = client.get(run_url(run, "progress")).json()

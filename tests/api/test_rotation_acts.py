@@ -246,3 +246,43 @@ class TestRights:
             rotation.run(run, watch=lambda tally: None)
         assert RotationRun.objects.get().state == "failed"
         assert not RotationRange.objects.filter(moved__gt=0).exists()
+
+
+class TestAboutNoKey:
+    """No policy says who may see such a run, or act on it: permissions of Django do."""
+
+    @pytest.fixture
+    def run(self, key):
+        return RotationRun.objects.create(
+            kind="rewrap", limits=Limits().as_json(), actor_type="application"
+        )
+
+    def test_they_are_listed_and_read(self, client_of, run):
+        client = client_of(officer("oscar", permissions=["view_masterkey", "view_rotationrun"]))
+        [listed] = client.get(ROTATIONS).json()["results"]
+        assert (listed["id"], listed["key"], listed["keys"]) == (str(run.pk), None, [])
+        assert client.get(run_url(run)).json() == listed
+        assert client.get(run_url(run, "failures")).json()["results"] == []
+
+    def test_reading_takes_the_permission(self, client_of, run):
+        client = client_of(officer("oscar", permissions=["view_masterkey"]))
+        problem(client.get(run_url(run)), 403, "permission_denied")
+
+    def test_acts(self, api, run):
+        for act, state in [("pause", "paused"), ("cancel", "cancelled")]:
+            assert api.post(run_url(run, act)).json()["state"] == state
+        event = last_event()
+        assert (event.action, event.key_id, event.actor_name) == ("cancel_rotation", None, "olga")
+
+    def test_acts_take_the_permission(self, client_of, run):
+        client = client_of(officer("oscar", permissions=["view_masterkey", "view_rotationrun"]))
+        problem(client.post(run_url(run, "pause")), 403, "permission_denied")
+        run.refresh_from_db()
+        assert (run.state, last_event().outcome) == ("pending", "denied")
+
+    def test_the_second_officer_is_refused(self, api, run):
+        seen = {"If-Match": api.get(run_url(run))["ETag"]}
+        assert api.post(run_url(run, "pause"), headers=seen).status_code == 200
+        problem(api.post(run_url(run, "cancel"), headers=seen), 412, "precondition_failed")
+        run.refresh_from_db()
+        assert run.state == "paused"

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from envelope_fields.exceptions import KeyAccessDenied
@@ -16,11 +18,13 @@ from envelope_fields.policy import (
     Principal,
     acting_as,
     allowed_actions,
+    allowed_on_each,
     data,
     decisions,
     keys_open_to,
     principal_of,
     require,
+    require_on_each,
 )
 from envelope_fields.policy.requests import handled
 from envelope_fields.policy.users import Person
@@ -181,3 +185,56 @@ def test_a_column_that_holds_no_list_of_actions_grants_nothing(key, ann, actions
         row.actions = actions
     row.save()
     refused(Action.ROTATE, key, ann)
+
+
+class TestSeveralKeys:
+    def test_one_that_is_refused(self, key, ann, heard, granted):
+        other = create_master_key("other")
+        granted(key, ann, Action.RE_ENCRYPT)
+        with pytest.raises(KeyAccessDenied, match="master key 'other'"):
+            require_on_each(Action.RE_ENCRYPT, [key, other], ann, using="default")
+        assert [denial.key_alias for denial in heard] == ["other"]
+        granted(other, ann, Action.RE_ENCRYPT)
+        allowed = require_on_each(Action.RE_ENCRYPT, [key, other], ann, using="default")
+        assert allowed == principal_of(ann)
+
+    def test_each_has_its_own_grants(self, key, ann, granted):
+        other = create_master_key("other")
+        granted(key, ann, Action.ROTATE)
+        granted(other, ann, Action.DISABLE, Action.DESCRIBE)
+        assert allowed_on_each(Action, [key, other], ann, using="default") == {
+            key.pk: {Action.ROTATE},
+            other.pk: {Action.DISABLE, Action.DESCRIBE},
+        }
+
+    @pytest.mark.parametrize("most", [500, 2])
+    def test_their_number_costs_no_queries(self, key, ann, granted, monkeypatch, most):
+        monkeypatch.setattr(data, "KEYS_IN_A_QUERY", most)
+        keys = [key, *(create_master_key(f"other-{n}") for n in range(4))]
+        for each in keys:
+            granted(each, ann, Action.ROTATE)
+
+        def queries(asked):
+            with CaptureQueriesContext(connection) as captured:
+                require_on_each(Action.ROTATE, asked, ann, using="default")
+                allowed = allowed_on_each(Action, asked, ann, using="default")
+            assert allowed == {each.pk: {Action.ROTATE} for each in asked}
+            return len(captured)
+
+        assert queries(keys) == queries(keys[:1])
+
+
+class TestNoKey:
+    """What is about no key takes a principal who is known, and no grant."""
+
+    def test_users_and_the_application(self, ann):
+        for actor, principal in [(ann, principal_of(ann)), (None, APPLICATION)]:
+            assert require_on_each(Action.RE_ENCRYPT, [], actor, using="default") == principal
+
+    def test_others(self, ann, heard):
+        ann.is_active = False
+        ann.save()
+        for actor in (ann, ANONYMOUS):
+            with pytest.raises(KeyAccessDenied, match="active"):
+                require_on_each(Action.RE_ENCRYPT, [], actor, using="default")
+        assert [denial.action for denial in heard] == ["re_encrypt", "re_encrypt"]
