@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
-from threading import Lock
+from threading import RLock
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -70,7 +70,7 @@ class _Repeats:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[policy.Denial, str], _Window] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may be denied something, too
 
     def counted(self, attempt: Attempt) -> int | None:
         """Return how many repeats a new event has; None if this is one more of them."""
@@ -92,8 +92,10 @@ class _Repeats:
     def over(self, now: float) -> Iterator[Attempt]:
         """Yield the last of each denial that was repeated, when its time is over."""
         with self._lock:
-            while self._seen and self._is_over(window := next(iter(self._seen.values())), now):
-                self._seen.pop(next(iter(self._seen)))
+            for which, window in tuple(self._seen.items()):
+                if not self._is_over(window, now):
+                    break
+                self._seen.pop(which, None)
                 if window.repeats:
                     yield replace(window.last, repeated=window.repeats - 1)
 

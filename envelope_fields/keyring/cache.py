@@ -36,12 +36,12 @@ class _OfProcess:
 
     def __init__(self) -> None:
         self.table = Table(seconds=0)
-        self.previous: list[Table] = []  # as long as they are valid
+        self.previous: set[Table] = set()  # as long as they are valid
 
 
 known = _OfProcess()
 # Of what is known, so that no table is lost: it has to end, too. Keys may be forgotten while they
-# are, by what is collected as garbage.
+# are, by what is collected as garbage, or read by a signal handler.
 _lock = RLock()
 _refresh_listeners: list[Callable[[], None]] = []
 
@@ -81,12 +81,12 @@ def table_to_load_by() -> Table:
 def _replace_by(table: Table) -> None:
     """Have a table serve the process; those before it are kept for what was loaded by them."""
     with _lock:
-        before = [*known.previous, known.table]
-        valid = [each for each in before if monotonic() < each.deadline]
-        known.table, known.previous = table, valid
-    for each in before:
-        if each not in valid:
-            each.end()
+        before, known.table = known.table, table
+        known.previous.add(before)
+        for each in tuple(known.previous):
+            if monotonic() >= each.deadline:
+                known.previous.discard(each)
+                each.end()
 
 
 class _OfThread(local):
@@ -168,10 +168,11 @@ def on_refresh(listener: Callable[[], None]) -> None:
 
 def forget() -> None:
     """Drop what is known of keys: the next use reads the database. Material stays."""
+    empty = Table(seconds=0)
     with _lock:
-        before = known.table, *known.previous
-        known.table, known.previous = Table(seconds=0), []
-    for table in before:
+        before, known.table = known.table, empty
+        previous, known.previous = known.previous, set()
+    for table in (before, *previous):
         table.end()
     _forget_transactions()
 

@@ -149,9 +149,8 @@ def _ask(question: Question, row: rows.KeyRow) -> Material:
 def _keep(question: Question, context: KeyVersionContext, material: Material, store: Store) -> None:
     """Put material where others find it, or wipe it where the keyring was emptied since."""
     with _lock:
-        if question.since == _questions.evictions and context not in store:
-            store[context] = material
-        else:
+        is_new = question.since == _questions.evictions
+        if not is_new or store.setdefault(context, material) is not material:
             wipe(material)
     _end(question, context, None)
 

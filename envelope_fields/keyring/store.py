@@ -13,14 +13,15 @@ class Store(dict[KeyVersionContext, Material]):
     """The material of key versions, as long as it may be used.
 
     By the whole context: a row that was altered since is not taken for the same. The caller has a
-    lock of it, since others must not wipe what is used.
+    lock of it, since others must not wipe what is used; a signal handler of its own thread may
+    come in between two steps.
     """
 
     def usable(self, context: KeyVersionContext) -> Material | None:
         """Return the material of a version, if it is here and its time is not over."""
         material = self.get(context)
         if material is not None and material.is_over():
-            wipe(self.pop(context))
+            self.drop(context, material)
             return None
         return material
 
@@ -35,12 +36,12 @@ class Store(dict[KeyVersionContext, Material]):
     def drop(self, context: KeyVersionContext, material: Material) -> None:
         """Wipe material, here or not."""
         if self.get(context) is material:
-            del self[context]
+            self.pop(context, None)
         wipe(material)
 
     def ask_soon(self, root_key: str) -> None:
         """Have a root key that refused one version be asked for the others that it opened."""
-        for material in self.values():
+        for material in tuple(self.values()):
             if material.root_key == root_key:
                 material.ask_soon()
 
@@ -48,7 +49,7 @@ class Store(dict[KeyVersionContext, Material]):
         """Return for how long all that is here may be used yet; what may not be is wiped."""
         self.wipe_what_is_over()
         now = moment()
-        return min((each.remaining_seconds(now) for each in self.values()), default=inf)
+        return min((each.remaining_seconds(now) for each in tuple(self.values())), default=inf)
 
     def lasts(self, context: KeyVersionContext, until: float) -> bool:
         """Whether material is here, and may be used until a time of `monotonic`."""
@@ -62,5 +63,5 @@ class Store(dict[KeyVersionContext, Material]):
 
     def wipe(self) -> None:
         """Wipe everything."""
-        while self:
-            wipe(self.popitem()[1])
+        for context, material in tuple(self.items()):
+            self.drop(context, material)

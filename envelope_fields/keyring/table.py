@@ -9,8 +9,7 @@ bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
 import logging
 from collections.abc import Iterator
 from functools import partial
-from itertools import count
-from threading import Lock
+from itertools import count, islice
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -31,6 +30,7 @@ BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
+LET_GO = 64  # the part of what is kept that goes at once
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +50,9 @@ Budgeted = tuple[WrappingKey, Uses, bool, bool, KeyVersionState, Iterator[int]]
 class Table:
     """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
 
+    It has no lock: threads, and signal handlers of the same thread, change its dictionaries in
+    single steps, and what two of them keep or drop at once is derived anew at worst.
+
     Its time runs from before the first query, so what it knows is never older than it says; see
     the `cache` for transactions that see the past.
 
@@ -60,7 +63,6 @@ class Table:
     """
 
     __slots__ = (
-        "_lock",
         "_policies",
         "current",
         "deadline",
@@ -85,7 +87,6 @@ class Table:
         self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self._policies: dict[UUID, KeyPolicy] = {}
-        self._lock = Lock()
 
     def version(self, version_id: bytes) -> rows.KeyRow:
         """Return the version that an envelope names; errors as `rows` raises them."""
@@ -153,11 +154,10 @@ class Table:
             if row.state.version_id == version_id:
                 self.current.pop(key, None)
         derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping]
-        with self._lock:
-            for kept in derived:
-                for which, (_, _, _, _, version, *_) in tuple(kept.items()):
-                    if version.version_id == version_id:
-                        del kept[which]
+        for kept in derived:
+            for which, (_, _, _, _, version, *_) in tuple(kept.items()):
+                if version.version_id == version_id:
+                    kept.pop(which, None)
 
     def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
         """Keep a key that readers will want again."""
@@ -165,12 +165,12 @@ class Table:
 
     def _keep(self, kept: dict[Any, Any], most: int, which: Any, what: Any) -> None:
         """Keep something, and let the oldest go where there are many."""
-        with self._lock:
-            if not self.deadline:  # it ended meanwhile
-                return
-            if len(kept) >= most:
-                kept.pop(next(iter(kept)))
-            kept[which] = what
+        if not self.deadline:  # it ended meanwhile
+            return
+        if len(kept) >= most:
+            for oldest in tuple(islice(kept, max(most // LET_GO, 1))):
+                kept.pop(oldest, None)
+        kept[which] = what
 
 
 class _Bound:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from threading import Lock, local
+from threading import RLock, local
 from time import monotonic
 
 from envelope_fields.policy import Action
@@ -85,7 +85,7 @@ _counts: dict[Which, Uses] = {}
 _harvested: dict[Which, int] = {}
 _many: dict[Which, UseCount] = {}  # what was counted in one go
 _refused: dict[Which, UseCount] = {}
-_lock = Lock()
+_lock = RLock()  # a signal handler may read a value, too
 _first_uses: list[Callable[[], None]] = []
 _refusing: list[Callable[[bytes, Purpose], None]] = []
 
@@ -148,22 +148,21 @@ def harvest() -> list[Harvest]:
             _harvested[which] = now + 1  # asking is a step of the count, too
             if times:
                 found[which] = UseCount(times, uses.at), UseCount()
-        for which, tally in _many.items():
-            found.setdefault(which, (UseCount(), UseCount()))[0].add(tally.times, tally.at)
-        for which, tally in _refused.items():
-            found.setdefault(which, (UseCount(), UseCount()))[1].add(tally.times, tally.at)
-        _many.clear()
-        _refused.clear()
+        for index, counts in enumerate((_many, _refused)):
+            for which in tuple(counts):
+                one = counts.pop(which)
+                both = found.setdefault(which, (UseCount(), UseCount()))
+                both[index].add(one.times, one.at)
     return [
-        Harvest(version_id, str(purpose.action), purpose.channel, *tallies)
-        for (version_id, purpose), tallies in found.items()
+        Harvest(version_id, str(purpose.action), purpose.channel, *both)
+        for (version_id, purpose), both in found.items()
     ]
 
 
 def _after_fork() -> None:
     """What the parent has counted is the parent's to tell."""
     global _lock
-    _lock = Lock()
+    _lock = RLock()
     _counts.clear()
     _harvested.clear()
     _many.clear()

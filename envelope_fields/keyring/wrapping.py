@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 from hmac import compare_digest
-from threading import Lock, RLock
+from threading import RLock
 from traceback import extract_tb
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +36,7 @@ FRESH_SECONDS = 60
 
 _logger = logging.getLogger("envelope_fields.root_keys")
 _made: dict[BackendSettings, RootKey] = {}
-_lock = Lock()  # of making one, which touches nothing outside
+_lock = RLock()  # of making one, which touches nothing outside
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
 _sessions: dict[str, tuple[int, Moment]] = {}  # how often each began anew, and when last
@@ -238,7 +238,8 @@ def _root_key(entry: BackendSettings) -> RootKey:
         with _lock:
             made = _made.get(entry)
             if made is None:
-                made = _made[entry] = entry.make(RootKey)  # type: ignore[type-abstract]
+                # A signal handler of this thread may have made one by the time that this is made.
+                made = _made.setdefault(entry, entry.make(RootKey))  # type: ignore[type-abstract]
     return made
 
 
@@ -265,7 +266,7 @@ def _is_material(material: Any) -> bool:
 
 def _after_fork() -> None:
     global _lock, _beginning
-    _lock, _beginning = Lock(), RLock()  # threads of the parent may have held them
+    _lock, _beginning = RLock(), RLock()  # threads of the parent may have held them
     for entry, root_key in _made.items():
         try:
             root_key.after_fork()

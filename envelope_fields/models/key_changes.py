@@ -8,12 +8,10 @@ savepoint, a transaction or a test that ends without a commit takes its changes 
 are added to its end and rolled back from its end, so a change stays at the index that it got.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from itertools import chain
-from threading import Lock
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import WeakValueDictionary
 
 from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -69,10 +67,9 @@ class UsersChange:
         _forget_users()
 
 
-# So that nothing has to look through the callbacks: a transaction may make a thousand keys.
-_made: WeakValueDictionary[bytes, KeyChange] = WeakValueDictionary()  # by version id
-_of_connections: WeakKeyDictionary[BaseDatabaseWrapper, list[ref[KeyChange]]] = WeakKeyDictionary()
-_lock = Lock()  # of these lists: threads of a test may share a connection
+# By version id, so that nothing has to look through the callbacks: a transaction may make a
+# thousand keys.
+_made: WeakValueDictionary[bytes, KeyChange] = WeakValueDictionary()
 
 
 def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
@@ -83,8 +80,6 @@ def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
     transaction.on_commit(change, using=using)
     if _callback(change, connection) is None:
         return  # it is committed
-    with _lock:
-        _pending(connection).append(ref(change))
     for version_id in change.version_ids:
         _made[version_id] = change
 
@@ -117,11 +112,12 @@ any_users_uncommitted = _live_users.__len__
 
 
 def uncommitted() -> KeyChange | None:
-    """Return the first uncommitted key change of this thread's connection to the keys' database."""
-    connection = connections[configuration().database]
-    with _lock:
-        changes = _pending(connection)
-        return changes[0]() if changes else None
+    """Return the first uncommitted key change of this thread's connection to the keys' database.
+
+    Under no lock, so that a signal handler may ask, too, whatever it has interrupted.
+    """
+    callbacks = _callbacks(connections[configuration().database])
+    return next((each for _, each, *_ in callbacks if isinstance(each, KeyChange)), None)
 
 
 def maker_of(version_id: bytes) -> KeyChange | None:
@@ -153,13 +149,6 @@ def can_vanish(version_id: bytes) -> bool:
     # The outermost block is the transaction, and has no savepoint.
     since = set(connection.savepoint_ids[max(of_tests - 1, 0) :])
     return not of_tests or not since.isdisjoint(callback[0])
-
-
-def _pending(connection: BaseDatabaseWrapper) -> list[ref[KeyChange]]:
-    changes = _of_connections.setdefault(connection, [])
-    while changes and _callback(changes[-1](), connection) is None:
-        changes.pop()  # it was committed, or rolled back with all that came after it
-    return changes
 
 
 def _callback(change: KeyChange | None, connection: BaseDatabaseWrapper) -> Any:
@@ -255,11 +244,3 @@ def protect(model: type[models.Model]) -> None:
 def keep(model: type[models.Model]) -> None:
     """Refuse to delete a model's rows."""
     pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.protect")
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = Lock()  # a thread of the parent may have held it
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -2,7 +2,7 @@
 
 import os
 from hmac import compare_digest
-from threading import Lock
+from threading import RLock
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -74,7 +74,7 @@ class VaultTransitRootKey(RootKey):
             auth_mount_point=auth_mount_point,
         )
         self._session: Session | None = None
-        self._lock = Lock()  # of making a session, which touches nothing outside
+        self._lock = RLock()  # of making a session, which touches nothing outside
 
     def __repr__(self) -> str:
         return f"<VaultTransitRootKey {self._key} at {self._server.url}>"
@@ -112,7 +112,7 @@ class VaultTransitRootKey(RootKey):
 
     def after_fork(self) -> None:
         # Not closed: the connections are the parent's, and a thread of it may hold their lock.
-        self._session, self._lock = None, Lock()
+        self._session, self._lock = None, RLock()
 
     def _operation(self) -> Operation:
         with self._lock:
