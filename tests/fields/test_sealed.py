@@ -36,6 +36,7 @@ from envelope_fields.rotation import run
 from tests.at_once import at_once
 from tests.event_loops import in_event_loop
 from tests.keyring import harvest_uses
+from tests.keyring.clock import Clock
 from tests.models import Child, LabNote, MaskedNote, Note, PlaceProxy, Restaurant, TenantNote
 from tests.stored import store, stored, version_of
 
@@ -391,26 +392,19 @@ class TestForWhom:
 class TestWhen:
     def test_without_a_query_for_half_of_the_time(self, note, monkeypatch, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
-        now = [1000.0]
-        for module in (
-            keyring.cache,
-            keyring.handles,
-            keyring.table,
-            keyring.derived,
-        ):
-            monkeypatch.setattr(module, "monotonic", lambda: now[0])
-        monkeypatch.setattr("envelope_fields.fields.reading.monotonic", lambda: now[0])
+        clock = Clock(monkeypatch)
+        keyring.forget()
         with transaction.atomic():
             pass
         first = Note.objects.get()
-        now[0] += 29
+        clock.move(29)
         second = Note.objects.get()  # by the same table
-        now[0] += 30
+        clock.move(30)
         with CaptureQueriesContext(connection) as queries:
             assert second.text == VALUE
         assert len(queries) == 0
         third = Note.objects.get()  # refreshes what is older than half of its time
-        now[0] += 29
+        clock.move(29)
         with CaptureQueriesContext(connection) as queries:
             assert third.text == VALUE
         assert len(queries) == 0

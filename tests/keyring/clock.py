@@ -5,6 +5,8 @@ import time
 
 from envelope_fields.keyring import age
 
+_BY_THESE_CLOCKS = ("envelope_fields.keyring", "envelope_fields.fields.reading")
+
 
 class Clock:
     """Moves them for one test; the clocks of everything else go on as they are."""
@@ -13,7 +15,7 @@ class Clock:
         self._start = age.moment()
         self._moved = {"monotonic": 0, "boot": 0, "wall": 0}
         for name, module in list(sys.modules.items()):
-            if not name.startswith("envelope_fields.keyring"):
+            if not name.startswith(_BY_THESE_CLOCKS):
                 continue
             if vars(module).get("moment") is age.moment and module is not age:
                 monkeypatch.setattr(module, "moment", self.moment)
