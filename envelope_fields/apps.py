@@ -27,7 +27,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
-        from envelope_fields.lifecycle import on_demand
+        from envelope_fields.lifecycle import indexes, on_demand
         from envelope_fields.migrating import refusals
         from envelope_fields.policy import users
         from envelope_fields.rotation import scope
@@ -35,6 +35,7 @@ class EnvelopeFieldsConfig(AppConfig):
         checks.register()
         date_functions.register()
         on_demand.connect()
+        indexes.connect()
         denials.connect()
         grants.connect()
         serializers.connect()

@@ -12,6 +12,8 @@ from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
 __all__ = [
     "DecryptionFailed",
     "EnvelopeError",
+    "IndexNotBegun",
+    "IndexNotReady",
     "KeyAccessDenied",
     "MalformedEnvelope",
     "MasterKeyNotFound",
@@ -85,6 +87,14 @@ class KeyAccessDenied(EnvelopeError, PermissionDenied):
 
     def saying(self, message: str) -> Self:
         return _made_again(type(self), (), {**vars(self), "message": message})
+
+
+class IndexNotBegun(EnvelopeError):
+    """Nothing is known of a blind index yet, or it has no version of the search key yet."""
+
+
+class IndexNotReady(EnvelopeError):
+    """Rows may be missing in a blind index, so that it must not be asked."""
 
 
 class RootKeyUnavailable(EnvelopeError):

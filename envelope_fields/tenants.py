@@ -34,7 +34,7 @@ from django.utils.deconstruct import deconstructible
 
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.lifecycle import AliasTaken, create_master_key, find_master_key, on_demand
-from envelope_fields.models import KeyManager, MasterKey
+from envelope_fields.models import KeyManager, KeyUsage, MasterKey
 from envelope_fields.policy import APPLICATION
 from envelope_fields.policy.authorization import check_serves_fields
 from envelope_fields.policy.data import KeyPolicy
@@ -269,6 +269,11 @@ class TenantKey(RowKey):
 
     def make(self, alias: str, using: str) -> None:
         on_demand.make(alias, using, **self._attributes)
+
+    def make_search_key(self, alias: str, using: str) -> None:
+        # One that is rotated makes a version, and no index uses it.
+        usage = KeyUsage.GENERATE_VERIFY_MAC
+        on_demand.make(alias, using, managed_by=self.managed_by, usage=usage)
 
     def check(self, field: Any) -> list[CheckMessage]:
         """Return what keeps the rows of a field's model from saying whose they are."""

@@ -250,7 +250,7 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
         for model, field in _encrypted_fields():
             quote = connection.ops.quote_name
             names = quote(model._meta.db_table), quote(str(field.column))
-            if names not in seen and _may_live_in(alias, model):
+            if names not in seen and may_live_in(alias, model):
                 seen.add(names)
                 table_sql, column_sql = names
                 yield Column(
@@ -274,7 +274,7 @@ def _names(key: Any, alias: str) -> bool:
     return (DEFAULT_ALIAS if key is None else str(key)).lower() == alias.lower()
 
 
-def _may_live_in(alias: str, model: type[Model]) -> bool:
+def may_live_in(alias: str, model: type[Model]) -> bool:
     """Whether the routers let a model's rows be in a database.
 
     Where its tables were not made by Django, they forbid migrations and write there all the same.

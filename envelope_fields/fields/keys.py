@@ -51,6 +51,16 @@ class RowKey(ABC):
             EnvelopeError: it cannot be made here; the message says how it can.
         """
 
+    def make_search_key(self, alias: str, using: str) -> None:
+        """Make the key that a blind index is about to be begun with; see `make`.
+
+        Raises:
+            EnvelopeError: it cannot be made here.
+        """
+        raise MasterKeyNotFound(
+            f"No master key has the alias {alias!r}. Make one of the usage `generate_verify_mac`."
+        )
+
     def names(self, alias: str) -> bool:
         """Whether a row could have this alias."""
         return False

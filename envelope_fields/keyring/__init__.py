@@ -5,11 +5,13 @@ and `opening` finds the one that opens. `materials` has the plaintext, in a `sto
 what root keys are being asked for it, and `renewal` asks anew at its greatest `age`. A `table`
 holds what follows from all that for `KEY_CACHE_SECONDS`, or until a key changes in this process;
 the `cache` has the table of the process. Keys are `derived` when the policy admits a caller, where
-`uses` are counted, and `values` are encrypted and decrypted with them.
+`uses` are counted, and `values` are encrypted and decrypted with them. `indexes` are MACs by
+search keys, under versions that `index_rows` name.
 """
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
+from envelope_fields.keyring.indexes import IndexColumn, index_state
 from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
 from envelope_fields.keyring.rows import refuse_uncommitted
 from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
@@ -36,6 +38,7 @@ __all__ = [
     "WRITE_FIELD",
     "Generated",
     "Handle",
+    "IndexColumn",
     "Purpose",
     "check_root_key",
     "check_version",
@@ -54,6 +57,7 @@ __all__ = [
     "has_audit_key",
     "here",
     "identified",
+    "index_state",
     "load_handle",
     "mac",
     "on_refresh",

@@ -19,7 +19,7 @@ from envelope_fields.policy import KeyVersionState, data
 from envelope_fields.policy.data import KeyPolicy
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
-_COLUMNS = (
+COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
     "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
     *(f"master_key__{name}" for name in KeyPolicy._fields),
@@ -247,8 +247,8 @@ def _versions() -> QuerySet[MasterKeyVersion]:
 def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
     """Read the version with the highest number."""
     with explained(versions.db):
-        columns = versions.order_by("-number").values_list(*_COLUMNS).first()
-    return None if columns is None else _row(*columns)
+        columns = versions.order_by("-number").values_list(*COLUMNS).first()
+    return None if columns is None else row_of(*columns)
 
 
 def matching(which: Q) -> list[KeyRow]:
@@ -280,11 +280,12 @@ def _for_values(found: list[KeyRow]) -> list[KeyRow]:
 
 def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
     with explained(versions.db):
-        rows = versions.order_by("number").values_list(*_COLUMNS)
-        return [_row(*columns) for columns in rows]
+        rows = versions.order_by("number").values_list(*COLUMNS)
+        return [row_of(*columns) for columns in rows]
 
 
-def _row(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
+def row_of(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
+    """Return what `COLUMNS` of a version say."""
     alias, key_state, usage, wrapped, root_key, wrapping_key_id, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
     wrap = bytes(wrapped), root_key, wrapping_key_id

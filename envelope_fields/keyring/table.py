@@ -15,13 +15,15 @@ from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from django.db import DatabaseError, connections, transaction
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import transactions
 from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.uses import Uses
+from envelope_fields.keyring.index_rows import IndexRow
+from envelope_fields.keyring.uses import Purpose, Uses
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.data import KeyPolicy, PolicyData
@@ -30,6 +32,7 @@ BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
+ABSORBED = 4096
 LET_GO = 64  # the part of what is kept that goes at once
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ Serving = tuple[Uses, bool, bool, KeyVersionState]
 Opening = tuple[AESGCM, Uses, bool, bool, KeyVersionState]
 # What wraps data keys, and, last, the count of what it has wrapped.
 Budgeted = tuple[WrappingKey, Uses, bool, bool, KeyVersionState, Iterator[int]]
+# An HMAC of a search key, which begins the MACs of an index, and, last, the label of that.
+Absorbed = tuple[HMAC, Uses, bool, bool, KeyVersionState, str]
 
 
 class Table:
@@ -64,12 +69,15 @@ class Table:
 
     __slots__ = (
         "_policies",
+        "absorbed",
         "current",
         "deadline",
         "facts",
         "half_life",
         "handles",
+        "indexes",
         "is_of_transaction",
+        "pinned",
         "unwrapping",
         "versions",
         "wrapping",
@@ -86,6 +94,9 @@ class Table:
         self.facts = PolicyData()
         self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
+        self.absorbed: dict[tuple[str, str | UUID, Purpose], Absorbed] = {}
+        self.indexes: dict[str, IndexRow] = {}
+        self.pinned: dict[tuple[str, str | UUID], rows.KeyRow] = {}
         self._policies: dict[UUID, KeyPolicy] = {}
 
     def version(self, version_id: bytes) -> rows.KeyRow:
@@ -112,6 +123,15 @@ class Table:
             self._policies.setdefault(row.state.key_id, row.policy)
         self.versions.update(versions)  # after the policies, which other threads take for known
         self.current.update(current)
+
+    def keep_pinned(self, which: tuple[str, str | UUID], row: rows.KeyRow) -> None:
+        """Keep the version of a search key that an index is pinned to."""
+        self._policies.setdefault(row.state.key_id, row.policy)
+        self.pinned[which] = row
+
+    def keep_absorbed(self, which: tuple[str, str | UUID, Purpose], absorbed: Absorbed) -> None:
+        """Keep what MACs of an index are made by."""
+        self._keep(self.absorbed, ABSORBED, which, absorbed)
 
     def policy(self, key_id: UUID) -> KeyPolicy:
         """Return what a key, of which a version was read, says of who may use it."""
@@ -145,7 +165,7 @@ class Table:
         Objects that were loaded by it may live long, and refer to it. It keeps no key for them.
         """
         self.deadline = self.half_life = 0  # first: nothing is kept in it from here on
-        self.unwrapping, self.wrapping, self.handles = {}, {}, {}
+        self.unwrapping, self.wrapping, self.handles, self.absorbed = {}, {}, {}, {}
 
     def forget_version(self, version_id: bytes) -> None:
         """Drop what is known of a version, and what was derived from its material."""
@@ -153,7 +173,10 @@ class Table:
         for key, row in tuple(self.current.items()):
             if row.state.version_id == version_id:
                 self.current.pop(key, None)
-        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping]
+        for index, row in tuple(self.pinned.items()):
+            if row.state.version_id == version_id:
+                self.pinned.pop(index, None)
+        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping, self.absorbed]
         for kept in derived:
             for which, (_, _, _, _, version, *_) in tuple(kept.items()):
                 if version.version_id == version_id:

@@ -28,6 +28,9 @@ READ_FIELD = Purpose(Action.DECRYPT, "fields")
 WRITE_FIELD = Purpose(Action.ENCRYPT, "fields")
 MOVE_VALUE = Purpose(Action.RE_ENCRYPT, "rotation")
 VERIFY_VALUE = Purpose(Action.DECRYPT, "rotation")
+WRITE_INDEX = Purpose(Action.GENERATE_MAC, "fields")
+SEARCH_INDEX = Purpose(Action.VERIFY_MAC, "fields")
+VERIFY_INDEX = Purpose(Action.VERIFY_MAC, "rotation")
 
 Which = tuple[bytes, Purpose]
 

@@ -131,11 +131,37 @@ def make(alias: str, using: str, **attributes: Any) -> None:
         with suppress(AliasTaken):  # another process was faster
             create_master_key(alias, actor=APPLICATION, **attributes)
 
+    made_to_last(
+        create,
+        f"No master key has the alias {alias!r}, and none can be made",
+        using,
+        "the key 'default' with `python manage.py migrate`, one of a tenant with the create() of "
+        "the field's TenantKey",
+    )
+
+
+def made_to_last(create: Any, refusal: str, using: str, advice: str = "") -> None:
+    """Make what a value needs so that no rollback takes it away from a value that stays.
+
+    Args:
+        create: makes it.
+        refusal: begins the error where that cannot be.
+        using: the database of the value.
+        advice: how it is made before.
+
+    Raises:
+        MasterKeyUnusable: it cannot be made inside this transaction.
+    """
     database = configuration().database
     if not transactions.in_transaction(database):
         create()
     elif not _made_beside(create, database):
-        _refuse_to_lose(alias, using, database)
+        if using != database or database != DEFAULT_DB_ALIAS:
+            raise MasterKeyUnusable(
+                f"{refusal} inside this transaction of the database {database!r}: a rollback would "
+                f"take it away from a value that stays. Make it before the transaction begins"
+                f"{f': {advice}' if advice else ''}."
+            )
         create()
 
 
@@ -156,14 +182,3 @@ def _made_beside(create: Any, database: str) -> bool:
     except OperationalError:  # no lock, or no more connections
         return False
     return True
-
-
-def _refuse_to_lose(alias: str, using: str, database: str) -> None:
-    """Refuse a key that a rollback would take away from a value that stays."""
-    if using != database or database != DEFAULT_DB_ALIAS:
-        raise MasterKeyUnusable(
-            f"No master key has the alias {alias!r}, and none can be made inside this transaction "
-            f"of the database {database!r}: a rollback would take it away from a value that stays. "
-            "Make it before the transaction begins: the key 'default' with `python manage.py "
-            "migrate`, one of a tenant with the create() of the field's TenantKey."
-        )

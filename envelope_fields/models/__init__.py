@@ -10,6 +10,7 @@ from envelope_fields.models.audit import (
     KeyUse,
 )
 from envelope_fields.models.grants import KeyGrant
+from envelope_fields.models.indexes import BlindIndex, BlindIndexKey, IndexState
 from envelope_fields.models.key_changes import KeyRowProtected
 from envelope_fields.models.keys import (
     DEFAULT_ALIAS,
@@ -44,7 +45,10 @@ __all__ = [
     "AuditHead",
     "AuditKey",
     "AuditOutcome",
+    "BlindIndex",
+    "BlindIndexKey",
     "FurtherWrap",
+    "IndexState",
     "KeyCacheBound",
     "KeyGrant",
     "KeyManager",

@@ -217,8 +217,9 @@ class KeyRowQuerySet(models.QuerySet[_Row]):
 
 
 def _new_versions(*rows: models.Model) -> list[bytes]:
-    """Return the ids of those rows that are key versions."""
-    return [bytes(row.version_id) for row in rows if hasattr(row, "version_id")]
+    """Return the ids of those rows that values are written under: versions and pins of indexes."""
+    found = (getattr(row, "made_id", None) or getattr(row, "version_id", None) for row in rows)
+    return [bytes(each) for each in found if each is not None]
 
 
 def _announce_saved(*, instance: models.Model, created: bool, using: str, **_: Any) -> None:

@@ -18,6 +18,8 @@ class Action(TextChoices):
     DECRYPT = "decrypt", _("decrypt")
     GENERATE_DATA_KEY = "generate_data_key", _("generate data keys")
     RE_ENCRYPT = "re_encrypt", _("re-encrypt")
+    GENERATE_MAC = "generate_mac", _("generate MACs")
+    VERIFY_MAC = "verify_mac", _("verify MACs")
     DESCRIBE = "describe", _("describe")
     ROTATE = "rotate", _("rotate")
     ENABLE = "enable", _("enable")
@@ -30,7 +32,14 @@ class Action(TextChoices):
 
 # What is done with data under a key, as opposed to what is done with the key.
 DATA_ACTIONS = frozenset(
-    {Action.ENCRYPT, Action.DECRYPT, Action.GENERATE_DATA_KEY, Action.RE_ENCRYPT}
+    {
+        Action.ENCRYPT,
+        Action.DECRYPT,
+        Action.GENERATE_DATA_KEY,
+        Action.RE_ENCRYPT,
+        Action.GENERATE_MAC,
+        Action.VERIFY_MAC,
+    }
 )
 
 # What users may do without a grant where a key is managed by the application: in AWS, too, users

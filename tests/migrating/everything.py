@@ -10,6 +10,8 @@ from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
+    BlindIndex,
+    BlindIndexKey,
     FurtherWrap,
     KeyCacheBound,
     KeyGrant,
@@ -44,6 +46,15 @@ def fill(using):
         )
         FurtherWrap.objects.using(using).create(
             version_id=version.version_id, wrapped_material=bytes([uses]) * 73, root_key="second"
+        )
+    for name in ("email", "phone"):
+        index = f"field:tests.note.{name}_index"
+        BlindIndex.objects.using(using).create(
+            label=f"tests.note.{name}_index", name=index, normalizer=name, normalizer_version=1,
+            fingerprint="0" * 32, state="reading",
+        )  # fmt: skip
+        BlindIndexKey.objects.using(using).create(
+            name=index, master_key=lab, version=lab.current_version
         )
     KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
     run = RotationRun.objects.using(using).create(

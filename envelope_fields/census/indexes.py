@@ -1,0 +1,56 @@
+"""The columns of blind indexes: where they are, and whether there is anything for them to find."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import DatabaseError, connections
+
+from envelope_fields.census.columns import CensusFailed, Column, may_live_in, tables_of
+from envelope_fields.databases import RowsHidden, database as database_of, is_configured
+from envelope_fields.databases.errors import says_no_table
+
+
+def index_columns(index: Any) -> Iterator[Column]:
+    """Find the columns of a blind index, or of any field, in the databases where they may be."""
+    for alias in connections:
+        connection = connections[alias]
+        if is_configured(connection) and may_live_in(alias, index.model):
+            quote = connection.ops.quote_name
+            yield Column(
+                database=alias, model=index.model, field=index,
+                table_sql=quote(index.model._meta.db_table), column_sql=quote(index.column),
+            )  # fmt: skip
+
+
+def index_has_rows(index: Any) -> bool:
+    """Whether a table of a blind index has rows, or may have some that are hidden.
+
+    Raises:
+        CensusFailed: a database could not be asked.
+    """
+    return any(map(_has_rows_anywhere, index_columns(index)))
+
+
+def _has_rows_anywhere(declared: Column) -> bool:
+    try:
+        return any(map(_has_rows, tables_of([declared])))
+    except (AssertionError, RuntimeError):
+        # Django, or pytest-django, forbids a test to ask this database: it puts no rows there.
+        return False
+
+
+def _has_rows(column: Column) -> bool:
+    ask = database_of(column.database)
+    try:
+        with ask.seeing_all_rows():
+            return bool(ask.fetch(f"SELECT 1 FROM {column.table_sql} LIMIT 1"))  # noqa: S608
+    except DatabaseError as error:
+        if says_no_table(error):
+            return False
+        try:
+            ask.refuse_hidden(column.table_sql)
+        except RowsHidden:
+            return not ask.is_empty_for_certain(column.table_sql)
+        raise CensusFailed(
+            f"Whether {column.location} has rows could not be asked ({type(error).__name__})."
+        ) from error

@@ -1,0 +1,125 @@
+"""Blind indexes, version 1: what a MAC is made over, and the 24 bytes that are stored.
+
+An index value is the first 16 bytes of HMAC-SHA-256 over a message, and the id of the key version
+(`docs/spec/blind-index-v1.md`). The message begins with what is the same for all values of an
+index, so that an HMAC which has absorbed that is copied for each value.
+"""
+
+import struct
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from envelope_fields.crypto.context import encode
+from envelope_fields.crypto.format import VERSION_ID_BYTES
+
+__all__ = [
+    "INDEX_BYTES",
+    "IndexDomain",
+    "Kind",
+    "kms_mac_message",
+    "single_value_part",
+    "value_part",
+    "version_id",
+]
+
+INDEX: Final = b"index-v1"
+KMS_MAC: Final = b"kms-mac"
+DIGEST_BYTES: Final = 16
+INDEX_BYTES: Final = DIGEST_BYTES + VERSION_ID_BYTES
+
+_PARTS: Final = 7
+_UNSPREAD: Final = 0
+
+
+class Kind(StrEnum):
+    """What the values of an index are made of."""
+
+    FIELD = "field"  # whole values of one index
+    SHARED = "shared"  # the same of several, which share a name and can be compared
+    WORD = "word"
+    PREFIX = "prefix"
+    BUCKET = "bucket"
+
+
+class IndexDomain(NamedTuple):
+    """What is the same for all values of an index.
+
+    Attributes:
+        kind: a `Kind`.
+        name: the label of the index, or the name that several share.
+        normalizer: the name of the normaliser.
+        normalizer_version: its version.
+        part: which part of a value it is about: the path in a JSON document, or a bucket; else
+            empty.
+    """
+
+    kind: Kind
+    name: str
+    normalizer: str
+    normalizer_version: int
+    part: str = ""
+
+    def encode(self) -> bytes:
+        """Return what every message of the index begins with."""
+        normalizer = encode(
+            [self.normalizer.encode(), _integer(self.normalizer_version), self.part.encode()]
+        )
+        parts = (INDEX, self.kind.encode(), self.name.encode(), normalizer)
+        return _integer(_PARTS) + b"".join(map(_part, parts))
+
+
+def value_part(
+    values: Iterable[bytes],
+    scope: Iterable[tuple[str, bytes]] = (),
+    spread: int = _UNSPREAD,
+) -> bytes:
+    """Return what the message of one value goes on with, after `IndexDomain.encode`.
+
+    Args:
+        values: the canonical bytes of the normal form; of each, where an index is over several.
+        scope: the columns that equality is confined to: their names and canonical values.
+        spread: which of several index values of one value it is; 0 where there is one.
+    """
+    confined = encode(part for name, value in scope for part in (name.encode(), value))
+    return _part(confined) + _part(_integer(spread)) + _part(encode(values))
+
+
+def single_value_part(value: bytes) -> bytes:
+    """Return what `value_part` does for one value without a scope, in a third of the time."""
+    length = len(value)
+    return _UNCONFINED + _SINGLE(length + 16, 1, length) + value
+
+
+_SINGLE: Final = struct.Struct("<QQQ").pack
+
+
+def index_value(digest: bytes, version: bytes) -> bytes:
+    """Return what is stored: the beginning of a digest, and the id of the key version."""
+    return digest[:DIGEST_BYTES] + version
+
+
+def version_id(value: bytes) -> bytes:
+    """Return the id of the key version that an index value is under."""
+    return value[DIGEST_BYTES:INDEX_BYTES]
+
+
+def kms_mac_message(context: bytes, message: bytes) -> bytes:
+    """Return what `kms` makes a MAC over: never a message of an index, nor of an audit event.
+
+    Args:
+        context: that of the operation, as `kms_context` encodes it.
+        message: what the caller gives.
+    """
+    return encode([KMS_MAC, context, message])
+
+
+def _part(data: bytes) -> bytes:
+    return _integer(len(data)) + data
+
+
+def _integer(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+_UNCONFINED: Final = _part(encode([])) + _part(_integer(_UNSPREAD))

@@ -1,0 +1,1 @@
+"""Blind indexes: columns of MACs beside encrypted ones, by which these are found."""

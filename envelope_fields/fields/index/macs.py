@@ -1,0 +1,114 @@
+"""MACs for the column of a blind index, which is begun when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from envelope_fields import keyring
+from envelope_fields.crypto.blind_index import single_value_part, value_part, version_id
+from envelope_fields.exceptions import EnvelopeError, IndexNotBegun, IndexNotReady
+from envelope_fields.fields.keys import managed_by
+from envelope_fields.keyring import IndexColumn, indexes
+from envelope_fields.models import IndexState
+
+_Result = TypeVar("_Result")
+
+# Given the index, the alias of its search key, and the database that it is needed in.
+Beginner = Callable[[Any, str, str], None]
+
+_begin: Beginner | None = None
+
+
+def begin_by(beginner: Beginner) -> None:
+    """Set what begins an index: nothing else down here knows how."""
+    global _begin
+    _begin = beginner
+
+
+def column_of(index: Any) -> IndexColumn:
+    """Return how the keyring knows an index."""
+    return IndexColumn(index.field_path, index.domain, index.normal.fingerprint)
+
+
+def index_value(index: Any, alias: str, term: Any, using: str) -> bytes:
+    """Return what is stored in an index for a value.
+
+    Args:
+        index: the field.
+        alias: of the search key.
+        term: the `forms` of the values, and the `scope` of the row.
+        using: the database that it goes to.
+
+    Raises:
+        EnvelopeError: as `keyring.indexes.written`, naming the index.
+    """
+    part = _part(term)
+    known = indexes.known_value(index.field_path, alias, part)
+    if known is not None:
+        return known
+    column, owner = column_of(index), managed_by(index.key)
+    [value] = _begun(
+        index, alias, using, lambda: indexes.written(column, alias, (part,), using, owner)
+    )
+    return value
+
+
+def _part(term: Any) -> bytes:
+    if term.scope or len(term.forms) > 1:
+        return value_part(term.forms, term.scope)
+    return single_value_part(term.forms[0])
+
+
+def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) -> list[bytes]:
+    """Return what values are found by in an index; arguments and errors as above.
+
+    Raises:
+        IndexNotReady: rows could be missing in it.
+    """
+    parts = [_part(term) for term in terms]
+    column = column_of(index)
+    return _begun(index, alias, using, lambda: indexes.searched(column, alias, parts))
+
+
+def is_reading(index: Any, alias: str, using: str) -> bool:
+    """Whether lookups may ask an index."""
+    label = index.field_path
+    row = keyring.index_state(label)
+    if row is None:
+        begin(index, alias, using)
+        row = keyring.index_state(label)
+    return row is not None and row.state == IndexState.READING
+
+
+def is_current(index: Any, alias: str, stored: bytes) -> bool:
+    """Whether stored bytes are under the version of the search key that the index is pinned to."""
+    return indexes.pinned_version_id(column_of(index), alias) == version_id(stored)
+
+
+def begin(index: Any, alias: str, using: str) -> None:
+    """Begin an index, or begin it with one more search key; where it is begun, do nothing.
+
+    Args:
+        index: the field.
+        alias: of the search key, which is made where it is not there.
+        using: the database of the row.
+
+    Raises:
+        EnvelopeError: it cannot be begun here; the message says where it can.
+    """
+    assert _begin is not None  # noqa: S101 - set when the application is ready
+    _begin(index, alias, using)
+
+
+def _begun(index: Any, alias: str, using: str, make: Callable[[], _Result]) -> _Result:
+    try:
+        try:
+            return make()
+        except IndexNotBegun:
+            begin(index, alias, using)
+            return make()
+    except (IndexNotBegun, IndexNotReady):
+        raise
+    except EnvelopeError as error:
+        raise error.saying(f"{index}: {error}") from error

@@ -1,0 +1,261 @@
+"""MACs of blind indexes: an HMAC that has absorbed what all values of an index begin with.
+
+It is made of a search key, and as such never leaves the keyring: it is kept in the table, and goes
+with it and with the material. Each MAC is made by a copy. Dropped, OpenSSL overwrites it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic
+from typing import NamedTuple
+from uuid import UUID
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from envelope_fields.conf import configuration
+from envelope_fields.crypto.blind_index import IndexDomain, index_value
+from envelope_fields.crypto.buffers import KeyBuffer
+from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
+from envelope_fields.keyring import index_rows, materials, rows
+from envelope_fields.keyring.cache import current_table, known, uncommitted
+from envelope_fields.keyring.derived import admit, is_admitted, serving
+from envelope_fields.keyring.index_rows import IndexRow
+from envelope_fields.keyring.table import Absorbed, Table
+from envelope_fields.keyring.uses import (
+    SEARCH_INDEX,
+    VERIFY_INDEX,
+    WRITE_INDEX,
+    Purpose,
+    counted,
+    here,
+)
+from envelope_fields.models import IndexState, KeyUsage
+from envelope_fields.policy.authorization import check_serves_fields
+from envelope_fields.policy.principals import bound_actor
+from envelope_fields.policy.requests import in_flight
+
+
+class IndexColumn(NamedTuple):
+    """The column of a blind index.
+
+    Attributes:
+        label: `app_label.model.field` in lower case: where it is.
+        domain: what its values are MACed for.
+        fingerprint: that of its normaliser.
+    """
+
+    label: str
+    domain: IndexDomain
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """What its values are pinned by: its kind, and its label or the name that it shares."""
+        return f"{self.domain.kind}:{self.domain.name}"
+
+
+def known_value(label: str, key: str | UUID, part: bytes) -> bytes | None:
+    """Return what `written` does for one value, if it is known that the caller may have it."""
+    absorbed = _known(label, key, WRITE_INDEX)
+    if absorbed is None:
+        return None
+    hmac = absorbed[0].copy()
+    hmac.update(part)
+    return index_value(hmac.finalize(), absorbed[4].version_id)
+
+
+def written(
+    column: IndexColumn,
+    key: str | UUID,
+    parts: Iterable[bytes],
+    using: str | None,
+    managed_by: str | None = None,
+) -> list[bytes]:
+    """Return what is stored in an index, 24 bytes for each value.
+
+    Args:
+        column: the column.
+        key: the search key, by its alias or its id.
+        parts: of each value, what `value_part` returns.
+        using: the database that they go to.
+        managed_by: who manages the key, by the declaration of the index; None is anybody.
+
+    Raises:
+        IndexNotBegun: nothing is known of the index, or not with this key.
+        IndexNotReady: it was begun otherwise than it is declared now.
+        MasterKeyUnusable: the state of the key forbids it or could not be read; its usage is
+            another one; its pin is not committed and the values would outlive its rollback; or it
+            serves no fields, or is managed otherwise.
+        KeyAccessDenied: the principal may not.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    absorbed = _known(column.label, key, WRITE_INDEX)
+    if absorbed is None:
+        rows.lock_for_writing(using)
+        table = current_table()
+        row = _pinned(table, column, key)
+        absorbed = _absorbed(table, row, column, key, WRITE_INDEX)
+        check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
+        index_rows.refuse_uncommitted(column.name, row.state, using)
+    return _values(absorbed, parts)
+
+
+def searched(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> list[bytes]:
+    """Return what values are found by in an index; arguments and errors as for `written`.
+
+    Raises:
+        IndexNotReady: rows could be missing in it.
+    """
+    absorbed = _known(column.label, key, SEARCH_INDEX)
+    if absorbed is None:
+        table = current_table()
+        require_reading(column.label, _index(table, column.label))
+        row = _pinned(table, column, key)
+        absorbed = _absorbed(table, row, column, key, SEARCH_INDEX)
+    return _values(absorbed, parts)
+
+
+def verified(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> list[bytes]:
+    """Return what `written` does, for a look that is no use of the index."""
+    absorbed = _known(column.label, key, VERIFY_INDEX)
+    if absorbed is None:
+        table = current_table()
+        absorbed = _absorbed(table, _pinned(table, column, key), column, key, VERIFY_INDEX)
+    return _values(absorbed, parts)
+
+
+def pinned_version_id(column: IndexColumn, key: str | UUID) -> bytes:
+    """Return the id of the version of a search key that the values of an index are under.
+
+    Raises:
+        IndexNotBegun: it is not begun, or not with this key.
+        IndexNotReady, MasterKeyUnusable: as for `written`.
+    """
+    return _pinned(current_table(), column, key).state.version_id
+
+
+def index_state(label: str) -> IndexRow | None:
+    """Return how far an index is, as it is known in this process; None where it is not begun.
+
+    Raises:
+        MasterKeyUnusable: the database could not be read.
+    """
+    return _index(current_table(), label)
+
+
+def require_reading(label: str, row: IndexRow | None) -> None:
+    """Return if lookups may ask an index.
+
+    Raises:
+        IndexNotBegun, IndexNotReady: they may not.
+    """
+    if row is None:
+        raise IndexNotBegun(
+            f"The blind index {label} is not begun: no value was written through it yet, and rows "
+            f"may be there. Fill it with `python manage.py rebuild_indexes {label}`."
+        )
+    if row.state != IndexState.READING:
+        raise IndexNotReady(
+            f"The blind index {label} is {IndexState(row.state).label}, so rows may be missing in "
+            "it, and no lookup asks it. `python manage.py rebuild_indexes "
+            f"{label} --to reading` brings it further, and says what is in the way."
+        )
+
+
+def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
+    """Return the HMAC, if it is known that the caller may use it, and count the use."""
+    here.came = True
+    table, now = known.table, monotonic()
+    if uncommitted or now >= table.deadline:
+        return None
+    absorbed = table.absorbed.get((label, key, purpose))
+    if absorbed is None:
+        return None
+    _, uses, everybody, unbound, version, _ = absorbed
+    if (unbound and not in_flight) if bound_actor() is None else everybody:
+        uses.at = now
+        next(uses.count)
+        return absorbed
+    return absorbed if is_admitted(table, version, label, purpose) else None
+
+
+def _absorbed(
+    table: Table, row: rows.KeyRow, column: IndexColumn, key: str | UUID, purpose: Purpose
+) -> Absorbed:
+    admit(table, table.facts, row.state, column.label, purpose)
+
+    def made(material: KeyBuffer) -> HMAC:
+        hmac = HMAC(material, SHA256())
+        hmac.update(column.domain.encode())
+        return hmac
+
+    hmac = materials.used(row, made)
+    absorbed = (hmac, *serving(table, row, purpose), column.label)
+    if materials.lasts(row, until=table.deadline):
+        table.keep_absorbed((column.label, key, purpose), absorbed)
+    counted(row.state.version_id, purpose).one()
+    return absorbed
+
+
+def _values(absorbed: Absorbed, parts: Iterable[bytes]) -> list[bytes]:
+    hmac, version_id = absorbed[0], absorbed[4].version_id
+    found = []
+    for part in parts:
+        each = hmac.copy()
+        each.update(part)
+        found.append(index_value(each.finalize(), version_id))
+    return found
+
+
+def _index(table: Table, label: str) -> IndexRow | None:
+    row = table.indexes.get(label)
+    if row is None:
+        row = index_rows.index_row(label)
+        if row is not None:
+            table.indexes[label] = row
+    return row
+
+
+def _pinned(table: Table, column: IndexColumn, key: str | UUID) -> rows.KeyRow:
+    """Return the version that the values of an index are under.
+
+    Raises:
+        IndexNotBegun: it is not begun, or not with this key.
+        IndexNotReady: it was begun otherwise.
+        MasterKeyUnusable: the key is for something else, or something could not be read.
+    """
+    index = _index(table, column.label)
+    if index is not None:
+        _require_same(column, index)
+    row = table.pinned.get((column.name, key)) or index_rows.pinned_version(column.name, key)
+    if row is None or index is None:
+        raise IndexNotBegun(
+            f"The blind index {column.label} is not begun with the search key {key!r} in the "
+            f"database {configuration().database!r}."
+        )
+    if row.usage != KeyUsage.GENERATE_VERIFY_MAC:
+        raise MasterKeyUnusable(
+            f"The usage of {row.state} is {KeyUsage(row.usage).label!r}, and a blind index takes "
+            f"one to {KeyUsage.GENERATE_VERIFY_MAC.label}."
+        )
+    table.keep_pinned((column.name, key), row)
+    return row
+
+
+def _require_same(column: IndexColumn, row: IndexRow) -> None:
+    """Return if an index is what it was begun as.
+
+    Raises:
+        IndexNotReady: its values would be other ones now.
+    """
+    domain = column.domain
+    now = (column.name, domain.normalizer, domain.normalizer_version, column.fingerprint)
+    if now != (row.name, row.normalizer, row.normalizer_version, row.fingerprint):
+        raise IndexNotReady(
+            f"The blind index {column.label} was begun with the normalizer {row.normalizer!r}, "
+            f"version {row.normalizer_version}, as {row.name}, and its declaration or its "
+            "normalizer has changed: it would neither find its rows nor keep them unique. Put that "
+            "back, and add an index of another name that `replaces` this one."
+        )

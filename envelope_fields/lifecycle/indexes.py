@@ -1,0 +1,149 @@
+"""Blind indexes: begun on demand, and brought from state to state.
+
+An index is pinned to the version of its search key that is current when it is begun. One whose
+tables are empty then is asked by lookups at once; any other begins by being filled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envelope_fields import audit
+from envelope_fields.census.indexes import index_has_rows
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.fields.index import macs
+from envelope_fields.fields.keys import RowKey
+from envelope_fields.keyring import IndexColumn
+from envelope_fields.lifecycle import context, on_demand
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.models import (
+    BlindIndex,
+    BlindIndexKey,
+    IndexState,
+    KeyManager,
+    KeyUsage,
+    MasterKey,
+    MasterKeyVersion,
+)
+from envelope_fields.policy import APPLICATION
+
+_DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their own."
+
+
+def connect() -> None:
+    """Have indexes begun where they are needed."""
+    macs.begin_by(begin_index)
+
+
+def begin_index(index: Any, alias: str, using: str) -> None:
+    """Begin an index, or begin it with one more search key; where it is begun, do nothing.
+
+    Args:
+        index: the field.
+        alias: of the search key, which is made where it is not there.
+        using: the database of the row that it is needed for.
+
+    Raises:
+        MasterKeyUnusable: the usage of the key is another one, no version of it was opened yet, or
+            it cannot be begun inside this transaction.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
+    """
+    _make_key(index, alias, using)
+
+    def create() -> None:
+        _begin(index, alias)
+
+    on_demand.made_to_last(create, f"The blind index {index.field_path} cannot be begun", using)
+
+
+def _make_key(index: Any, alias: str, using: str) -> None:
+    database = configuration().database
+    if MasterKey.objects.using(database).filter(alias=alias).exists():
+        return
+    if isinstance(index.key, RowKey):
+        index.key.make_search_key(alias, using)
+        return
+    on_demand.make(
+        alias,
+        using,
+        description=_DESCRIPTION,
+        managed_by=KeyManager.APPLICATION,
+        usage=KeyUsage.GENERATE_VERIFY_MAC,
+    )
+
+
+def _begin(index: Any, alias: str) -> None:
+    column = macs.column_of(index)
+    # Before the transaction: it may take a while, and on SQLite a transaction that has read does
+    # not write any more.
+    is_empty = not index_has_rows(index)
+    with context.key_transaction() as using:
+        # Its lock lets two processes that begin with the same key follow each other.
+        key = context.locked_key(using, alias)
+        version = _version_to_pin(key)
+        begun = _ensure_index(column, index, is_empty, using)
+        if _ensure_pin(column, key, version, using) or begun:
+            audit.record(
+                Operation.BEGIN_INDEX,
+                actor=APPLICATION,
+                using=using,
+                key=key,
+                version=version,
+                before={},
+                after=_content(column, begun),
+            )
+
+
+def _version_to_pin(key: MasterKey) -> MasterKeyVersion:
+    """Return the version of a search key that an index is pinned to.
+
+    Raises:
+        MasterKeyUnusable: it is no search key, or no version of it was opened.
+    """
+    version = key.current_version
+    if key.usage != KeyUsage.GENERATE_VERIFY_MAC:
+        raise MasterKeyUnusable(
+            f"The usage of the master key {key} is {KeyUsage(key.usage).label!r}, and a blind "
+            f"index takes one to {KeyUsage.GENERATE_VERIFY_MAC.label}. Name another key."
+        )
+    if version.opened_at is None:
+        raise MasterKeyUnusable(
+            f"No process has opened {version} yet. Call "
+            "envelope_fields.lifecycle.open_master_key_versions() where its root key may unwrap."
+        )
+    return version
+
+
+def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -> BlindIndex | None:
+    """Return the row of an index, where it was not there."""
+    if BlindIndex.objects.using(using).filter(label=column.label).exists():
+        return None
+    row = BlindIndex(
+        label=column.label,
+        name=column.name,
+        normalizer=column.domain.normalizer,
+        normalizer_version=column.domain.normalizer_version,
+        fingerprint=column.fingerprint,
+        state=IndexState.READING if is_empty else IndexState.FILLING,
+    )
+    row.save(using=using, force_insert=True)
+    return row
+
+
+def _ensure_pin(column: IndexColumn, key: MasterKey, version: MasterKeyVersion, using: str) -> bool:
+    """Pin an index to a version; return whether it was to none of the key."""
+    pins = BlindIndexKey.objects.using(using)
+    if pins.filter(name=column.name, master_key=key).exists():
+        return False
+    pin = BlindIndexKey(name=column.name, master_key=key, version=version)
+    pin.save(using=using, force_insert=True)
+    return True
+
+
+def _content(column: IndexColumn, begun: BlindIndex | None) -> dict[str, Any]:
+    content: dict[str, Any] = {"index": column.label, "name": column.name}
+    if begun is not None:
+        normalizer = f"{begun.normalizer} {begun.normalizer_version}"
+        content |= {"state": str(begun.state), "normalizer": normalizer}
+    return content
