@@ -19,6 +19,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.encrypted import OPTIONS, EncryptedFieldMixin
 from envelope_fields.fields.family import FAMILY
+from envelope_fields.fields.legacy import LegacyFormat
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import PreparedValue
 from envelope_fields.fields.reading import EncryptedAttribute
@@ -41,6 +42,7 @@ def encrypted(
     previous_contexts: Iterable[str] = (),
     copy_of: str | None = None,
     on_denied: OnDenied = "raise",
+    legacy: Iterable[LegacyFormat] = (),
 ) -> TypedField: ...
 @overload
 def encrypted(
@@ -52,6 +54,7 @@ def encrypted(
     previous_contexts: Iterable[str] = (),
     copy_of: str | None = None,
     on_denied: OnDenied = "raise",
+    legacy: Iterable[LegacyFormat] = (),
 ) -> Any: ...
 def encrypted(
     field: Any,
@@ -62,6 +65,7 @@ def encrypted(
     previous_contexts: Iterable[str] = (),
     copy_of: str | None = None,
     on_denied: OnDenied = "raise",
+    legacy: Iterable[LegacyFormat] = (),
 ) -> Any:
     """Return a field that does what `field` does, and stores its values encrypted.
 
@@ -75,6 +79,7 @@ def encrypted(
         previous_contexts: labels under which values were written before.
         copy_of: the field whose envelopes are copied into this one.
         on_denied: `raise` or `mask`.
+        legacy: readers of what other packages have stored in its column.
 
     Raises:
         TypeError: what is given is no such field, or encrypted already.
@@ -99,6 +104,7 @@ def encrypted(
         previous_contexts=previous_contexts,
         copy_of=copy_of,
         on_denied=on_denied,
+        legacy=legacy,
     )
 
 

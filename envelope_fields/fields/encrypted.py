@@ -19,6 +19,7 @@ from envelope_fields.fields.binding import note_rows, tracked_model
 from envelope_fields.fields.columns import LookupsMixin
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
+from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
 from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import EncryptedAttribute, ReadingMixin
@@ -38,7 +39,7 @@ OPTIONS = {
 }
 
 # What a field keeps of what follows from its model.
-_KEPT_OF_MODEL = "label field_path contexts copied row_names has_drafts binary"
+_KEPT_OF_MODEL = "label field_path contexts copied row_names has_drafts binary legacy_formats"
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 
 
@@ -61,6 +62,9 @@ class EncryptedFieldMixin(
         previous_contexts: labels under which values were written before, tried in this order.
         copy_of: `app_label.Model.field`, where triggers or a package fill rows of a history with
             copies of that field's envelopes: these are read, too.
+        legacy: readers of what other packages have stored in this very column, of
+            `envelope_fields.fields.legacy`; until its conversion is finished. They are in no
+            migration.
         on_denied: what becomes of a value that the principal may not read: `raise` an error, or
             `mask` it with an object that shows dots and leaves the stored value alone.
         *args, **kwargs: those of the field class.
@@ -79,6 +83,7 @@ class EncryptedFieldMixin(
         previous_contexts: Iterable[str] = (),
         copy_of: str | None = None,
         on_denied: OnDenied = "raise",
+        legacy: Iterable[LegacyFormat] = (),
         **kwargs: Any,
     ) -> None:
         self.key = key
@@ -86,6 +91,7 @@ class EncryptedFieldMixin(
         self.context = context
         self.previous_contexts = tuple(previous_contexts)
         self.copy_of = copy_of
+        self.legacy = legacy_reading.declared(legacy)
         super().__init__(*args, **kwargs)
 
     def to_plaintext(self, value: Any) -> bytes:
@@ -117,6 +123,11 @@ class EncryptedFieldMixin(
     def _forget(self) -> None:
         for name in f"{_KEPT_OF_MODEL} {_KEPT_FUNCTIONS}".split():
             vars(self).pop(name, None)
+
+    def clone(self) -> Any:
+        cloned: Any = super().clone()
+        cloned.legacy = self.legacy  # which is not deconstructed, so that no migration has it
+        return cloned
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()

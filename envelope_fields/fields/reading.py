@@ -18,6 +18,7 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.columns import is_column
 from envelope_fields.fields.errors import located, not_a_value, refuse, unopened, unread
+from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask, is_shown_for
 from envelope_fields.fields.prepared import StoredEnvelope
 from envelope_fields.fields.sealed import (
@@ -123,6 +124,12 @@ class ReadingMixin(BindingMixin):
     """Turns the bytes in a field's column into values, sealed or opened."""
 
     masks: Any
+    legacy: Any
+
+    @cached_property
+    def legacy_formats(self) -> tuple[Any, ...]:
+        """The readers of what other packages have stored in the column."""
+        return self.legacy or legacy.of_installed(self)
 
     def from_text(self, text: str) -> Any:
         """Return a value of the text that its plaintext is, where that is UTF-8."""
@@ -195,7 +202,7 @@ class ReadingMixin(BindingMixin):
             del plaintext
             raise located(sealed, not_a_value(self, sealed.envelope, failure))
 
-        return open_sealed
+        return legacy.sealed_opener(self, open_sealed) if self.legacy_formats else open_sealed
 
     def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
         """Return the converter by which one query loads objects: it opens and raises nothing.
@@ -203,6 +210,8 @@ class ReadingMixin(BindingMixin):
         Handles are kept for the query, so that a value costs no more than a look into a
         dictionary; and for the one who loads, who may be another by the next row.
         """
+        if self.legacy_formats:
+            legacy.load(self)
         known: dict[Any, Handle | None] = {}
         context, field_path = self.contexts[0], self.field_path
         loader, kind = bound_actor(), kind or SealedValue
@@ -261,4 +270,6 @@ def reader(field: Any, decrypt: Callable[..., bytes] = decrypt) -> Reader:
         del plaintext
         raise not_a_value(field, value, failure)
 
-    return read
+    if not field.legacy_formats:
+        return read
+    return legacy.column_reader(field, read, to_verify=decrypt is decrypt_to_verify)

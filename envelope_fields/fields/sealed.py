@@ -17,6 +17,7 @@ from django.db.models import Model
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.legacy.base import is_envelope
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.keyring import Handle, version_of
 
@@ -76,7 +77,7 @@ class SealedValue:
             instance: the object that is saved.
             add: whether its row is inserted.
         """
-        if field.is_copy_of(self.field):
+        if field.is_copy_of(self.field) and is_envelope(self.envelope):
             return StoredEnvelope(self.envelope, field.label)
         if add or field != self.field or self._has_moved(field, instance):
             return None

@@ -22,6 +22,7 @@ from django.db.models import Model
 from envelope_fields.crypto import format
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields.errors import named
+from envelope_fields.fields.legacy.base import is_envelope as is_stored_envelope
 from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import (
     Kept,
@@ -144,7 +145,8 @@ class StoringMixin(FieldBase):
 
 def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
     """Return the text of the envelope of a value that the principal may not read."""
-    if mask.sealed.prepared(field, obj, add=False) is None:
+    is_kept = mask.sealed.prepared(field, obj, add=False) is not None
+    if not is_kept or not is_stored_envelope(mask.sealed.envelope):
         raise masked_in(field, mask)
     return format.encode_text(mask.sealed.envelope)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     # Every checker has it; the one of Python itself has default= from 3.13 on.
     from typing_extensions import TypeVar as WithDefault
 
+    from envelope_fields.fields.legacy import LegacyFormat
     from envelope_fields.fields.reading import EncryptedAttribute
 
     FieldBase = Field[Any, Any]
@@ -80,6 +81,7 @@ class Options(TypedDict, Generic[Null], total=False):
     previous_contexts: Iterable[str]
     copy_of: str | None
     on_denied: OnDenied
+    legacy: Iterable[LegacyFormat]
 
 
 class TextOptions(Options[Null], total=False):

@@ -2,6 +2,9 @@
 
 They open what was stored before a field of ours had the column, and wrap nothing. What they follow
 from is in the settings of the project, so losing one costs no more than deriving it again.
+
+Those packages ask nobody who reads. Here, it is asked whether the principal may decrypt under the
+key that the field has now, and whether the column still holds what they have stored.
 """
 
 from __future__ import annotations
@@ -10,13 +13,22 @@ import os
 from collections.abc import Callable
 from hashlib import blake2b
 from threading import RLock
+from time import monotonic
 from typing import TypeVar
+
+from django.db import DatabaseError, transaction
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import encode
-from envelope_fields.keyring import materials
+from envelope_fields.databases.errors import says_no_table
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring import derived, materials, rows
 from envelope_fields.keyring.age import Moment, moment
+from envelope_fields.keyring.cache import current_table
+from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.uses import READ_FIELD, VERIFY_VALUE, here
+from envelope_fields.models import ColumnConversion
 
 _Result = TypeVar("_Result")
 _Derive = Callable[[], KeyBuffer]
@@ -54,6 +66,70 @@ def used(
     derived = derive()  # under no lock: it may take a quarter of a second
     with _lock:
         return use(_usable(name) or _kept(name, derived))
+
+
+# Who may open it, and until when
+
+
+def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
+    """Return if the principal may read values of a field that has a key.
+
+    Args:
+        key: the alias of the master key that the field writes under.
+        field_path: `app.model.field`.
+        to_verify: whether it is a look that is no use of the value.
+
+    Raises:
+        MasterKeyNotFound: there is no such key.
+        MasterKeyUnusable: its state forbids it, or could not be read.
+        KeyAccessDenied: the principal may not, or none is bound and one must be.
+    """
+    here.came = True
+    table = current_table()
+    facts, row = table.facts, table.current_version(key)
+    derived.admit(table, facts, row.state, field_path, VERIFY_VALUE if to_verify else READ_FIELD)
+
+
+def look_up(key: str) -> None:
+    """Have what `admit` needs of a key here, so that it asks nothing in an event loop."""
+    current_table(at_half_life=True).current_version(key)
+
+
+_finished: tuple[Table, frozenset[tuple[str, str]]] | None = None  # as of a table of keys
+
+
+def is_finished(model: str, field: str) -> bool:
+    """Whether the conversion of a column is finished, so that nothing but envelopes is read.
+
+    It is known for as long as keys are.
+
+    Args:
+        model: `app_label.Model`.
+        field: the name of the field.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
+    global _finished
+    table, known = current_table(), _finished
+    if known is None or known[0] is not table or monotonic() >= table.deadline:
+        known = _finished = table, _finished_conversions()
+    return (model, field) in known[1]
+
+
+def _finished_conversions() -> frozenset[tuple[str, str]]:
+    using = configuration().database
+    found = ColumnConversion.objects.using(using).filter(finished_at__isnull=False)
+    try:
+        with rows.explained(using), transaction.atomic(using=using):
+            return frozenset(found.values_list("model", "field"))
+    except MasterKeyUnusable as error:
+        if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
+            return frozenset()  # a migration that comes before ours
+        raise
+
+
+# The store
 
 
 def _usable(name: bytes) -> _LegacyKey | None:

@@ -9,6 +9,7 @@ from envelope_fields.models.audit import (
     AuditOutcome,
     KeyUse,
 )
+from envelope_fields.models.conversions import ColumnConversion, LegacyRead
 from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.indexes import BlindIndex, BlindIndexKey, IndexState
 from envelope_fields.models.key_changes import KeyRowProtected
@@ -47,6 +48,7 @@ __all__ = [
     "AuditOutcome",
     "BlindIndex",
     "BlindIndexKey",
+    "ColumnConversion",
     "FurtherWrap",
     "IndexState",
     "KeyCacheBound",
@@ -56,6 +58,7 @@ __all__ = [
     "KeyState",
     "KeyUsage",
     "KeyUse",
+    "LegacyRead",
     "MasterKey",
     "MasterKeyVersion",
     "RotationColumn",

@@ -2,6 +2,7 @@
 
 from tests.models.dumped import Bed, Chart, Ward
 from tests.models.hidden import Hidden
+from tests.models.letters import Letter
 from tests.models.notes import Note
 from tests.models.own_types import Birth
 from tests.models.shapes import (
@@ -49,6 +50,7 @@ __all__ = [
     "Keyword",
     "LabNote",
     "LenientTenantNote",
+    "Letter",
     "MaskedNote",
     "Note",
     "OddNames",

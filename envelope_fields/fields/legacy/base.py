@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.conf.named import NamedSetting
+from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields.legacy import values
 
@@ -155,3 +156,8 @@ def numbered(name: NamedSetting, count: int) -> Iterator[str]:
     """Yield what the keys of a setting are called: by its name, and their place where several."""
     for index in range(count):
         yield f"{name.name}[{index}]" if count > 1 else f"{name.name}"
+
+
+def is_envelope(stored: Any) -> bool:
+    """Whether a stored value begins as an envelope does."""
+    return not isinstance(stored, str) and bytes(stored[:1]) == layout.FORMAT_VERSION

@@ -1,0 +1,204 @@
+"""Reading a column in which there are, besides envelopes, values that another package has stored.
+
+By their form, a reader that the field declares is chosen, and no other one is tried; until the
+conversion of the column is finished (law 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import tzinfo
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import (
+    FieldDoesNotExist,
+    FieldError,
+    ImproperlyConfigured,
+    SynchronousOnlyOperation,
+)
+from django.db import connections, router
+
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import (
+    DecryptionFailed,
+    EnvelopeError,
+    KeyAccessDenied,
+    MalformedEnvelope,
+    OpeningNeedsThread,
+)
+from envelope_fields.fields.defaults import is_historical
+from envelope_fields.fields.errors import located, named
+from envelope_fields.fields.keys import alias_for
+from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, is_envelope
+from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.keyring import legacy as keyring
+from envelope_fields.models import DEFAULT_ALIAS
+
+Formats = tuple[LegacyFormat, ...]
+Listener = Callable[[str, str, int], None]  # the path of a field, a package, and layers
+
+_listeners: list[Listener] = []
+
+
+def on_read(listener: Listener) -> None:
+    """Call `listener` with each value that is read: its field, the package, and its layers."""
+    _listeners.append(listener)
+
+
+def declared(given: Any) -> Formats:
+    """Return the readers that a field declares.
+
+    Raises:
+        TypeError: something else, or a reader of values that are in another kind of column.
+    """
+    formats = tuple(given) if isinstance(given, Iterable) else (given,)
+    for each in formats:
+        if not isinstance(each, LegacyFormat):
+            raise TypeError(
+                "legacy= takes readers of envelope_fields.fields.legacy, such as "
+                f"[FernetFields()], and not {type(each).__name__}."
+            )
+        if not each.is_in_place:
+            raise TypeError(
+                f"legacy= takes no {type(each).__name__}: what {each.package} has stored is not "
+                "in a column of bytes, or cannot be told from an envelope. Give the field a "
+                "column of its own, and copy the values into it."
+            )
+    # What another reader claims by its form is never taken for plaintext.
+    return tuple(sorted(formats, key=lambda each: each.package == "plaintext"))
+
+
+def of_installed(field: Any) -> Formats:
+    """Return the readers of the field that a field in a migration stands for; often none."""
+    if not is_historical(field.model):
+        return ()
+    try:
+        installed: Any = apps.get_model(field.model._meta.label)._meta.get_field(field.name)
+    except (LookupError, FieldDoesNotExist):
+        return ()
+    return getattr(installed, "legacy", ())
+
+
+def format_of(field: Any, stored: Any) -> LegacyFormat | None:
+    """Return the reader that stored bytes are for; None where no reader claims them."""
+    raw = stored.encode(errors="replace") if isinstance(stored, str) else bytes(stored)
+    return next((each for each in field.legacy_formats if each.claims(raw)), None)
+
+
+def opened(
+    field: Any, stored: Any, *, time_zone: tzinfo | None = None, to_verify: bool = False
+) -> Any:
+    """Return a value that another package has stored, for the bound principal.
+
+    Args:
+        field: the encrypted field.
+        stored: what its column holds, which is not an envelope.
+        time_zone: of the database; None is that which the routers read the model from.
+        to_verify: whether it is a look that is no use of the value.
+
+    Raises:
+        MalformedEnvelope: no reader claims it, or the conversion of the column is finished.
+        DecryptionFailed: its reader does not open it.
+        KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable: as `keyring.legacy.admit` says.
+        ImproperlyConfigured: a setting that a reader needs is missing, or not a key.
+    """
+    reader = format_of(field, stored)
+    if reader is None:
+        layout.parse(stored)
+        raise MalformedEnvelope("not an envelope")  # SQLite stores text in a column of bytes
+    _refuse_finished(field, reader)
+    keyring.admit(_alias(field), field.field_path, to_verify=to_verify)
+    found = reader.read(stored, field, time_zone or _time_zone(field))
+    if not to_verify:
+        _note(field, reader, found)
+    return found.value
+
+
+def _alias(field: Any) -> str:
+    """Return the alias of the key that the field writes under, by which reading is decided, too."""
+    return alias_for(field, None) if callable(field.key) else field.key or DEFAULT_ALIAS
+
+
+def _refuse_finished(field: Any, reader: LegacyFormat) -> None:
+    if keyring.is_finished(field.model._meta.label, field.name):
+        raise MalformedEnvelope(
+            f"the conversion of this column is finished, and a value in it was stored by "
+            f"{reader.package}. It is not read any more: was it written by an old build, or "
+            "restored from a backup?"
+        )
+
+
+def _time_zone(field: Any) -> tzinfo | None:
+    return connections[router.db_for_read(field.model)].timezone
+
+
+def _note(field: Any, reader: LegacyFormat, found: LegacyValue) -> None:
+    for listener in _listeners:
+        listener(field.field_path, reader.package, found.layers)
+
+
+# In the place of what reads envelopes alone
+
+
+def sealed_opener(field: Any, open_sealed: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what opens sealed values of both kinds."""
+
+    def open_any(sealed: SealedValue) -> Any:
+        if is_envelope(sealed.envelope) or format_of(field, sealed.envelope) is None:
+            return open_sealed(sealed)
+        try:
+            return opened(field, sealed.envelope)
+        except Exception as error:
+            if field.masks and isinstance(error, KeyAccessDenied):
+                return Mask(sealed)
+            problem = _located(sealed, error)
+        raise problem
+
+    return open_any
+
+
+def column_reader(
+    field: Any, read_envelope: Callable[..., Any], *, to_verify: bool
+) -> Callable[..., Any]:
+    """Return the converter of a column for values of both kinds."""
+
+    def read_any(value: Any, expression: Any, connection: Any) -> Any:
+        if value is None or is_envelope(value) or format_of(field, value) is None:
+            return read_envelope(value, expression, connection)
+        time_zone = None if connection is None else connection.timezone
+        try:
+            return opened(field, value, time_zone=time_zone, to_verify=to_verify)
+        except EnvelopeError as error:
+            if field.masks and isinstance(error, KeyAccessDenied):
+                return Mask(SealedValue(field, value))
+            problem = _named(field, error)
+        raise problem
+
+    return read_any
+
+
+def load(field: Any) -> None:
+    """Have what is asked about a value here when it is loaded, and raise nothing."""
+    with suppress(EnvelopeError, ImproperlyConfigured, FieldError):  # raised when a caller looks
+        keyring.is_finished(field.model._meta.label, field.name)
+        keyring.look_up(_alias(field))
+
+
+def _named(field: Any, error: EnvelopeError) -> EnvelopeError:
+    return error if isinstance(error, DecryptionFailed) else named(field, error)
+
+
+def _located(sealed: SealedValue, error: Exception) -> Exception:
+    if isinstance(error, SynchronousOnlyOperation):
+        error = OpeningNeedsThread(f"something has to be asked for it: {error}")
+    if isinstance(error, EnvelopeError):
+        error = _named(sealed.field, error)
+    elif isinstance(error, ImproperlyConfigured):
+        error = type(error)(f"{sealed.field}: {error}")
+    hint = ""
+    if isinstance(error, OpeningNeedsThread):
+        hint = f" Use `await obj.arefresh_from_db(fields=[{sealed.field.name!r}])`."
+    return located(sealed, error, hint)

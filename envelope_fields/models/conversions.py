@@ -1,0 +1,70 @@
+"""Conversions of columns, from plaintext or another package's format: how far each is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
+
+
+class ColumnConversion(models.Model):
+    """How far the conversion of a column is; one without a row has not begun.
+
+    Caches of keys know it, too: a change is known elsewhere within `KEY_CACHE_SECONDS`.
+    """
+
+    # Empty where it is about every table of the field.
+    database = models.CharField(_("database"), max_length=100, blank=True, default="")
+    schema = models.CharField(_("schema"), max_length=63, blank=True, default="")
+    model = models.CharField(_("model"), max_length=200)  # app_label.Model
+    field = models.CharField(_("field"), max_length=200)
+    kind = models.CharField(_("kind"), max_length=16)  # `envelope_fields.conversion` knows them
+    phase = models.CharField(_("phase"), max_length=16)
+    started_at = models.DateTimeField(_("started at"), default=timezone.now)
+    changed_at = models.DateTimeField(_("changed at"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    objects: ClassVar[models.Manager[ColumnConversion]] = KeyRowQuerySet[
+        "ColumnConversion"
+    ].as_manager()
+
+    class Meta:
+        verbose_name = _("conversion of a column")
+        verbose_name_plural = _("conversions of columns")
+        default_permissions = ("change", "view")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["database", "schema", "model", "field"], name="envelope_column_conversion"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}.{self.field}: {self.phase}"
+
+
+class LegacyRead(models.Model):
+    """How often values in another package's format were read in a field on a day."""
+
+    field = models.CharField(_("field"), max_length=300)  # app_label.model.field
+    day = models.DateField(_("day"))
+    package = models.CharField(_("package"), max_length=100)
+    reads = models.BigIntegerField(_("reads"), default=0)
+    several_layers = models.BigIntegerField(_("encrypted several times"), default=0)
+
+    class Meta:
+        verbose_name = _("day of legacy reads")
+        verbose_name_plural = _("days of legacy reads")
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["field", "day", "package"], name="envelope_legacy_read")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.field} on {self.day}"
+
+
+announce_saved(ColumnConversion)
