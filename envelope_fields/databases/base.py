@@ -44,6 +44,8 @@ class Database:
     KEEP_APART: ClassVar[str] = ""
     # The condition that a text column holds a text, letter by letter.
     HOLDS: ClassVar[str | None] = None
+    # The column, compared letter by letter: the template of a `Func` of a text.
+    EXACTLY: ClassVar[str] = "%(expressions)s"
     # A moment some days later: the template of a `Func`, and what joins the two.
     DAYS_LATER: ClassVar[tuple[str, str]] = ("(%(expressions)s * interval '1 day')", " + ")
     # How many seconds there are between two looks at open transactions, at least and at most.

@@ -131,6 +131,7 @@ class PostgreSQL(Database):
     LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
     KEEP_APART: ClassVar = "OFFSET 0"
     HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
+    EXACTLY: ClassVar = '%(expressions)s COLLATE "C"'
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)

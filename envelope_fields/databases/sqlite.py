@@ -21,6 +21,7 @@ class SQLite(Database):
     ALTERS_BY_COPYING: ClassVar = True
     WITH_WRITING: ClassVar = 1.6
     HOLDS: ClassVar = "instr({column}, %s) > 0"
+    EXACTLY: ClassVar = "%(expressions)s COLLATE BINARY"
     # Text in the form that Django stores; a percent sign stands doubled in a template.
     DAYS_LATER: ClassVar = (
         "strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', %(expressions)s || ' days')",

@@ -17,6 +17,7 @@ from django.db import connection, models
 from django.db.models.fields.related import RelatedField
 from django.db.models.query_utils import DeferredAttribute
 
+from envelope_fields.fields.bound_columns import Name
 from envelope_fields.fields.encrypted import OPTIONS, EncryptedFieldMixin
 from envelope_fields.fields.family import FAMILY
 from envelope_fields.fields.legacy import LegacyFormat
@@ -52,6 +53,8 @@ def encrypted(
     key: KeyChoice = None,
     context: str | None = None,
     previous_contexts: Iterable[str] = (),
+    bind_to: Iterable[str] = (),
+    previous_bindings: Iterable[Iterable[Name]] = (),
     copy_of: str | None = None,
     on_denied: OnDenied = "raise",
     legacy: Iterable[LegacyFormat] = (),
@@ -77,6 +80,8 @@ def encrypted(
         key: as for `EncryptedFieldMixin`, as are the others.
         context: the label to which values are bound.
         previous_contexts: labels under which values were written before.
+        bind_to: the columns of the row that values are bound to.
+        previous_bindings: what they were bound to before.
         copy_of: the field whose envelopes are copied into this one.
         on_denied: `raise` or `mask`.
         legacy: readers of what other packages have stored in its column.
@@ -102,6 +107,8 @@ def encrypted(
         key=key,
         context=context,
         previous_contexts=previous_contexts,
+        bind_to=bind_to,
+        previous_bindings=previous_bindings,
         copy_of=copy_of,
         on_denied=on_denied,
         legacy=legacy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -10,7 +11,14 @@ from django.db.models import Model
 from django.db.models.signals import post_init
 
 from envelope_fields.crypto.context import field_context
-from envelope_fields.fields.sealed import MISSING, sealed_in
+from envelope_fields.fields.bound_columns import (
+    Binding,
+    Names,
+    bound_columns,
+    column_named,
+    names_in,
+)
+from envelope_fields.fields.sealed import MISSING, SealedValue, sealed_in
 from envelope_fields.fields.types import FieldBase
 
 
@@ -19,6 +27,8 @@ class BindingMixin(FieldBase):
 
     context: str | None
     previous_contexts: tuple[str, ...]
+    bind_to: Names
+    previous_bindings: tuple[Names, ...]
     copy_of: str | None
     _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
@@ -62,46 +72,123 @@ class BindingMixin(FieldBase):
         """Whether the values of this field are copies of those of another."""
         return self.copied is not None and self.copied[1] == field.field_path
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether values are bound to columns of their row, or were before."""
+        return bool(self.bind_to or self.previous_bindings)
+
     @cached_property
-    def row_names(self) -> tuple[str, ...]:
+    def bound_fields(self) -> tuple[Any, ...]:
+        """The fields whose columns values are bound to, or were before.
+
+        Those that there are: what is wrong is said when something is bound, and by checks.
+        """
+        bindings = (self.bind_to, *self.previous_bindings)
+        names = dict.fromkeys(name for each in bindings for _, name in names_in(each))
+        found = (column_named(self.model, name) for name in names)
+        return tuple(dict.fromkeys(field for field in found if field is not None))
+
+    @cached_property
+    def key_names(self) -> tuple[str, ...]:
         """The attributes in which an object has the primary key of its row."""
         return tuple(field.attname for field in self.model._meta.pk_fields)
 
+    @cached_property
+    def row_names(self) -> tuple[str, ...]:
+        """The attributes that say which row an object is of: its key, and bound columns."""
+        bound = (field.attname for field in self.bound_fields)
+        return tuple(dict.fromkeys((*self.key_names, *bound)))
+
     def row_in(self, data: dict[str, Any]) -> Any:
-        """Return the primary key among the attributes of an object; None if it has none yet."""
+        """Return the row of an object with these attributes; None for what it has not yet."""
         names = self.row_names
         if len(names) == 1:
             return data.get(names[0])
         return tuple(map(data.get, names))
 
     def row_of(self, instance: Model) -> Any:
-        """Return the primary key that an object has in the table of this field."""
-        data, name = instance.__dict__, self.row_names[0]
-        if name not in data and instance._meta.concrete_model is not self.model:
-            return getattr(instance, name)  # of a parent, by the link to it: no query is made
+        """Return the row of an object in the table of this field."""
+        data, key = instance.__dict__, self.key_names[0]
+        if self.is_bound or (key not in data and instance._meta.concrete_model is not self.model):
+            # A bound column may be deferred; the key of a parent is in the link to it: no query.
+            row = tuple(getattr(instance, name) for name in self.row_names)
+            return row if len(row) > 1 else row[0]
         return self.row_in(data)
+
+    def key_in(self, row: Any) -> Any:
+        """Return the primary key of a row."""
+        keys = len(self.key_names)
+        if keys == len(self.row_names):
+            return row
+        return row[0] if keys == 1 else row[:keys]
 
     @cached_property
     def contexts(self) -> tuple[bytes, ...]:
-        """The contexts under which a value may be read; the first is the one to write with."""
+        """The contexts under which a value may be read; the first is the one to write with.
+
+        Raises:
+            TypeError: values are bound to their rows, so that each has its own.
+        """
+        if self.is_bound:
+            raise TypeError(f"{self} is bound to its rows: ask contexts_of().")
+        return tuple(map(field_context, self._labels))
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
         labels = (self.label, *self.previous_contexts, *(self.copied or ())[:1])
-        return tuple(map(field_context, dict.fromkeys(labels)))
+        return tuple(dict.fromkeys(labels))
+
+    @cached_property
+    def bindings(self) -> tuple[Binding, ...]:
+        """What values may be bound to: each label with each set of columns, the present ones first.
+
+        Raises:
+            ImproperlyConfigured: values cannot be bound to a column.
+        """
+        several = dict.fromkeys((self.bind_to, *self.previous_bindings))
+        columns = [bound_columns(self.model, names) for names in several]
+        return tuple(Binding(label, each) for label in self._labels for each in columns)
+
+    def contexts_of(self, row: Any) -> tuple[bytes, ...]:
+        """Return the contexts under which the value of a row may be read, the present one first.
+
+        Args:
+            row: as `row_of` has it.
+
+        Raises:
+            ImproperlyConfigured: values cannot be bound to a column.
+            FieldError, TypeError, ValueError: they cannot be bound to what it has now.
+        """
+        if not self.is_bound:
+            return self.contexts
+        values = self.values_in(row)
+        return tuple(binding.context(values) for binding in self.bindings)
+
+    def values_in(self, row: Any) -> dict[str, Any]:
+        """Return what a row has, by the names of attributes."""
+        names = self.row_names
+        return dict(zip(names, row if len(names) > 1 else (row,), strict=True))
+
+    def bound_values(self, row: Any) -> dict[str, Any]:
+        """Return what a row has in the columns that values are bound to."""
+        values = self.values_in(row)
+        return {field.attname: values[field.attname] for field in self.bound_fields}
 
 
 def note_rows(model: Any, fields: list[Any]) -> None:
     """Have the values of a model's fields know their row, by its primary key.
 
-    Where that is loaded before a value, the attribute notes it; elsewhere it is noted at the end of
-    loading, which takes many times as long.
+    Where all of it is loaded before a value, the attribute notes it; elsewhere it is noted at the
+    end of loading, which takes many times as long.
     """
     names = [field.attname for field in model._meta.concrete_fields]
     later = []
     for field in fields:
-        row_name, *others = field.row_names
-        comes_before = not others and names.index(row_name) < names.index(field.attname)
+        before = names[: names.index(field.attname)]
+        comes_before = all(name in before for name in field.row_names)
         attribute: Any = getattr(model, field.attname, None)
-        if comes_before and hasattr(attribute, "row_name"):  # unless a class has one of its own
-            attribute.row_name = row_name
+        if comes_before and hasattr(attribute, "note_row"):  # unless a class has one of its own
+            attribute.note_row(itemgetter(*field.row_names))
         # `only()` leaves out the primary key of a parent, which an object has in its link, too.
         if not comes_before or field.model._meta.concrete_model is not model._meta.concrete_model:
             later.append(field)
@@ -113,8 +200,13 @@ def note_rows(model: Any, fields: list[Any]) -> None:
 def _note_row(fields: list[Any], *, instance: Model, **_: Any) -> None:
     for field in fields:
         sealed = sealed_in(instance, field)
-        if sealed is not None and sealed.row is MISSING:
+        if sealed is None or sealed.row is not MISSING:
+            continue
+        data = instance.__dict__
+        if all(bound.attname in data for bound in field.bound_fields):
             sealed.row = field.row_of(instance)
+        elif type(sealed) is SealedValue:
+            del data[field.attname]  # what it is bound to is deferred, and so is the value
 
 
 # Where the models that django-simple-history and django-pghistory make name the one they follow.

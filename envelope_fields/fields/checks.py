@@ -5,8 +5,10 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ValidationError
+from django.db import models
 
 from envelope_fields.fields.binding import tracked_model
+from envelope_fields.fields.bound_columns import column_named, names_in, not_bindable
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.fields.masks import ON_DENIED
 from envelope_fields.models import MasterKey
@@ -58,7 +60,8 @@ Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
     others = (_context, _previous_contexts, _on_denied, _copy_of, _history)
-    return [*_errors(field, _options), *check_key(field), *_errors(field, *others)]
+    bound = (_bound_columns, _previous_bindings, _set_by_the_database)
+    return [*_errors(field, _options), *check_key(field), *_errors(field, *others, *bound)]
 
 
 def check_key(field: Any) -> list[CheckMessage]:
@@ -142,9 +145,53 @@ def _on_denied(field: Any) -> Iterator[Problem]:
 
 
 def _copy_of(field: Any) -> Iterator[Problem]:
-    if field.copy_of is not None and not hasattr(field.original, "to_plaintext"):
+    if field.copy_of is None:
+        return
+    if not hasattr(field.original, "to_plaintext"):
         wrong = f"'copy_of' is {field.copy_of!r}, which names no encrypted field."
         yield "envelope_fields.E025", wrong, 'Write copy_of="app_label.Model.field".'
+    elif _present(field) != _present(field.original):
+        wrong = f"{field.original} is bound to other columns than its copy."
+        hint = "Copied values are bound to what they were copied with. Declare the same bind_to=."
+        yield "envelope_fields.E028", wrong, hint
+
+
+def _present(field: Any) -> list[str]:
+    columns = ((name, column_named(field.model, now)) for name, now in names_in(field.bind_to))
+    return [getattr(column, "attname", name) for name, column in columns]
+
+
+def _bound_columns(field: Any) -> Iterator[Problem]:
+    bindings = (field.bind_to, *field.previous_bindings)
+    for name in dict.fromkeys(now for names in bindings for _, now in names_in(names)):
+        problem = not_bindable(field.model, name)
+        if problem is not None:
+            yield "envelope_fields.E027", problem.wrong, problem.hint
+
+
+def _previous_bindings(field: Any) -> Iterator[Problem]:
+    if field.bind_to in field.previous_bindings:
+        wrong = f"'previous_bindings' has {field.bind_to!r}, which values are bound to at present."
+        hint = "Values are always read by the present binding first. Remove it from the list."
+        yield "envelope_fields.E028", wrong, hint
+
+
+# Django 6.1 has the database write a foreign key, and nobody is asked.
+_BY_THE_DATABASE = [
+    action
+    for action in (getattr(models, f"DB_SET_{what}", None) for what in ("NULL", "DEFAULT"))
+    if action is not None
+]
+
+
+def _set_by_the_database(field: Any) -> Iterator[Problem]:
+    for column in field.bound_fields:
+        if getattr(column.remote_field, "on_delete", None) in _BY_THE_DATABASE:
+            wrong = (
+                f"Values are bound to {column}, which the database writes when a row is deleted."
+            )
+            hint = "Nothing could read them then. Use on_delete=PROTECT, CASCADE or DB_CASCADE."
+            yield "envelope_fields.E029", wrong, hint
 
 
 def _history(field: Any) -> Iterator[Problem]:

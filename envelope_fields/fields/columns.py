@@ -31,7 +31,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.binary import BinaryColumn
-from envelope_fields.fields.errors import refuse
+from envelope_fields.fields.errors import refuse, without_row
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.keyring import here
 
@@ -81,6 +81,8 @@ class EncryptedCol(Col):
         if self.loads_objects:
             self.loads_objects = _loads_objects(compiler.query, self)
             self.sealed_as = vars(compiler.query).get(SEALED_AS)
+            if not self.loads_objects and self.target.values.is_bound:
+                _refuse_without_row(self, compiler.query)
         _refuse_computing(compiler)
         if compiler.query.subquery:
             _refuse_around(self.target)
@@ -144,6 +146,12 @@ class _RefusedTransform(Transform):
 
 def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
     return type(kind.__name__, (kind,), {"lookup_name": name, "encrypted_field": field})
+
+
+def _refuse_without_row(column: EncryptedCol, query: Any) -> None:
+    """Raise if a query gives out the values of a column, and not whether there are some."""
+    if any(each is column for each in (*query.select, *query.annotation_select.values())):
+        raise without_row(column.target.values)
 
 
 def _loads_objects(query: Any, column: EncryptedCol) -> bool:

@@ -16,7 +16,10 @@ from django.db.models.signals import class_prepared
 from envelope_fields.fields import checks, defaults, storing, writing
 from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
 from envelope_fields.fields.binding import note_rows, tracked_model
+from envelope_fields.fields.bound_columns import Name, as_names
+from envelope_fields.fields.bound_statements import guard_saves_of, refuse_parts, watch_columns_of
 from envelope_fields.fields.columns import LookupsMixin
+from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
@@ -34,12 +37,17 @@ OPTIONS = {
     "key": None,
     "context": None,
     "previous_contexts": (),
+    "bind_to": (),
+    "previous_bindings": (),
     "copy_of": None,
     "on_denied": "raise",
 }
 
 # What a field keeps of what follows from its model.
-_KEPT_OF_MODEL = "label field_path contexts copied row_names has_drafts binary legacy_formats"
+_KEPT_OF_MODEL = (
+    "label field_path contexts copied row_names key_names bound_fields bindings _labels has_drafts "
+    "binary legacy_formats"
+)
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 
 
@@ -60,6 +68,11 @@ class EncryptedFieldMixin(
             has none, as in `update()`) and returns an alias; None is the key `default`.
         context: the label to which values are bound, instead of `app_label.model.field`.
         previous_contexts: labels under which values were written before, tried in this order.
+        bind_to: the names of columns of the row that values are bound to: an envelope that is
+            copied to another row does not open there.
+        previous_bindings: what values were bound to before, each as for `bind_to`, tried in this
+            order; `()` is nothing. In the place of a name may be a pair: what a column was called,
+            and what it is called now.
         copy_of: `app_label.Model.field`, where triggers or a package fill rows of a history with
             copies of that field's envelopes: these are read, too.
         legacy: readers of what other packages have stored in this very column, of
@@ -81,6 +94,8 @@ class EncryptedFieldMixin(
         key: KeyChoice = None,
         context: str | None = None,
         previous_contexts: Iterable[str] = (),
+        bind_to: Iterable[str] = (),
+        previous_bindings: Iterable[Iterable[Name]] = (),
         copy_of: str | None = None,
         on_denied: OnDenied = "raise",
         legacy: Iterable[LegacyFormat] = (),
@@ -90,6 +105,8 @@ class EncryptedFieldMixin(
         self.on_denied = on_denied
         self.context = context
         self.previous_contexts = tuple(previous_contexts)
+        self.bind_to = as_names(bind_to)
+        self.previous_bindings = tuple(map(as_names, previous_bindings))
         self.copy_of = copy_of
         self.legacy = legacy_reading.declared(legacy)
         super().__init__(*args, **kwargs)
@@ -112,6 +129,8 @@ class EncryptedFieldMixin(
         if isinstance(getattr(cls, self.attname, None), DeferredAttribute):
             setattr(cls, self.attname, self.descriptor_class(self))
         storing.prepare_saves_of(cls)
+        if self.is_bound:
+            guard_saves_of(cls)
         self._forget()
         self.binary = BinaryColumn(self)
 
@@ -178,7 +197,7 @@ class EncryptedFieldMixin(
         if hasattr(value, "resolve_expression"):
             return self._expression(value, model_instance, add)
         if type(value) is StoredEnvelope:
-            return self._own(value)
+            return StoredEnvelope(value.envelope, self._own(value).label, model_instance)
         return Unencrypted(value, model_instance)
 
     def _expression(self, value: Any, instance: Model, add: bool) -> Any:
@@ -216,17 +235,21 @@ class EncryptedFieldMixin(
         del value
         raise refuse(self, "a value cannot be compared with what is stored")
 
-    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
+    def _look_at(self, compiler: Any) -> None:
         if callable(self.key):
             refuse_other_keys(self, compiler)
+        if self.is_bound:
+            refuse_parts(compiler)
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
+        self._look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        if callable(self.key):
-            refuse_other_keys(self, compiler)
+        self._look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)
 
@@ -237,8 +260,11 @@ def _prepared(*, sender: Any, **_: Any) -> None:
     fields = [field for field in columns if isinstance(field, EncryptedFieldMixin)]
     note_rows(sender, fields)
     for field in fields:
+        if field.is_bound:
+            watch_columns_of(field)
         field.has_drafts = field.has_drafts or storing.has_drafts(sender)
 
 
 # Models are declared before any application is ready.
 class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")
+load_bound_columns()

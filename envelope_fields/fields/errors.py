@@ -31,6 +31,16 @@ def refuse(field: Any, what: str) -> FieldError:
     )
 
 
+def without_row(field: Any) -> FieldError:
+    """Return the error for a query that would read values without the rows they are bound to."""
+    names = ", ".join(repr(each.name) for each in field.bound_fields)
+    return FieldError(
+        f"{field} is bound to columns of its row ({names}), and its values open in objects alone: "
+        "values(), annotations and subqueries do not know the row. Load objects with "
+        f"only({field.name!r}), and read the attribute. `isnull` works."
+    )
+
+
 def named(field: Any, error: _Error) -> _Error:
     """Return the same error, saying at which field it happened."""
     lacks_key = isinstance(error, MasterKeyNotFound) or isinstance(error.__cause__, DatabaseError)
@@ -46,6 +56,11 @@ def unread(field: Any, value: Any, error: Exception) -> Exception:
     if type(error) in (envelope.UnwrapFailed, DecryptionFailed):
         is_unwrapped = type(error) is DecryptionFailed
         renamed = " If the field was renamed, name its earlier label in previous_contexts=."
+        if field.is_bound:
+            renamed += (
+                " It is bound to columns of its row: it may have been written for another one. If "
+                "it was bound otherwise before, say so in previous_bindings=."
+            )
         return DecryptionFailed(
             f"{field}: the value under key version {version_id} cannot be decrypted "
             f"({type(error).__name__}): {error}.{'' if is_unwrapped else renamed}"

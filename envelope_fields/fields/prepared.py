@@ -53,13 +53,20 @@ class Kept(PreparedValue):
 
 
 class StoredEnvelope(PreparedValue):
-    """An envelope that a fixture brings for a field, which goes into its column as it is."""
+    """An envelope that a fixture brings for a field, which goes into its column as it is.
 
-    __slots__ = ("envelope", "label")
+    Attributes:
+        envelope: the envelope.
+        label: of the field that it is for.
+        instance: the object whose row it goes to, where it may be of another.
+    """
 
-    def __init__(self, envelope: bytes, label: str) -> None:
+    __slots__ = ("envelope", "instance", "label")
+
+    def __init__(self, envelope: bytes, label: str, instance: Model | None = None) -> None:
         self.envelope = envelope
         self.label = label
+        self.instance = instance
 
 
 class StoredCol(EncryptedCol):

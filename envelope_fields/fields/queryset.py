@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 from django.core.exceptions import FieldError
 from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 
 from envelope_fields.fields.columns import OPENED
 from envelope_fields.fields.masks import Mask, masked_in
@@ -15,6 +16,7 @@ from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed
 from envelope_fields.fields.storing import carried, prepared_in
 
 _Row = TypeVar("_Row", bound=Model)
+_OPENED_IN_ROW = "envelope_fields_opened_in_row"  # in a query: the attributes that it opens
 
 
 class EncryptedQuerySet(QuerySet[_Row]):
@@ -35,7 +37,11 @@ class EncryptedQuerySet(QuerySet[_Row]):
         """
         chosen = self.all()
         names = fields or [field.name for field in encrypted_fields(self.model)]
-        vars(chosen.query)[OPENED] = frozenset(_encrypted(self.model, name) for name in names)
+        opened = [_encrypted(self.model, name) for name in names]
+        by_column = frozenset(field.field_path for field in opened if not field.is_bound)
+        vars(chosen.query).update({OPENED: by_column, _OPENED_IN_ROW: _attnames(opened)})
+        if issubclass(chosen._iterable_class, ModelIterable):
+            chosen._iterable_class = OpenedIterable
         return chosen
 
     def bulk_update(
@@ -52,6 +58,24 @@ class EncryptedQuerySet(QuerySet[_Row]):
             return super().bulk_update(rows, names, batch_size)
 
 
+class OpenedIterable(ModelIterable):  # type: ignore[type-arg]
+    """Objects whose values that are bound to their rows are opened, as the others are already."""
+
+    queryset: Any
+
+    def __iter__(self) -> Iterator[Any]:
+        names = vars(self.queryset.query).get(_OPENED_IN_ROW, ())
+        for instance in super().__iter__():
+            for name in names:
+                if name in instance.__dict__:  # or it is deferred
+                    getattr(instance, name)
+            yield instance
+
+
+def _attnames(opened: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(field.attname for field in opened if field.is_bound)
+
+
 def _prepared(field: Any, row: Any) -> Any:
     """Return what is written for a value, with the row that it belongs to."""
     sealed = sealed_in(row, field)
@@ -60,16 +84,18 @@ def _prepared(field: Any, row: Any) -> Any:
     prepared = Unencrypted(getattr(row, field.attname), row)
     if not isinstance(prepared.value, Mask):
         return carried(field, prepared)
-    if prepared.value.sealed.prepared(field, row, add=False) is None:
+    stays = prepared.value.sealed.prepared(field, row, add=False) is not None
+    # What is bound to a column that is written with it may have been written with another since.
+    if not stays or not all(each.primary_key for each in field.bound_fields):
         raise masked_in(field, prepared.value)
     return StoredCol(field)
 
 
-def _encrypted(model: Any, name: str) -> str:
+def _encrypted(model: Any, name: str) -> Any:
     field = model._meta.get_field(name)
     if not hasattr(field, "to_plaintext"):
         raise FieldError(f"{field} is not an encrypted field, so it is not opened().")
-    return str(field.field_path)
+    return field
 
 
 def open_values(objects: Iterable[Model], *fields: str) -> None:

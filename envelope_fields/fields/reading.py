@@ -6,7 +6,7 @@ nor a variable of a frame that it passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from time import monotonic
 from typing import Any
@@ -14,10 +14,17 @@ from typing import Any
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.crypto.format import HEADER_BYTES
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.binding import BindingMixin
 from envelope_fields.fields.columns import is_column
-from envelope_fields.fields.errors import located, not_a_value, refuse, unopened, unread
+from envelope_fields.fields.errors import (
+    located,
+    not_a_value,
+    refuse,
+    unopened,
+    unread,
+    without_row,
+)
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask, is_shown_for
 from envelope_fields.fields.prepared import StoredEnvelope
@@ -28,7 +35,14 @@ from envelope_fields.fields.sealed import (
     SealedEnvelope,
     SealedValue,
 )
-from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, decrypt_to_verify, load_handle
+from envelope_fields.keyring import (
+    Handle,
+    decrypt,
+    decrypt_of_row,
+    decrypt_sealed,
+    decrypt_to_verify,
+    load_handle,
+)
 from envelope_fields.policy.principals import bound_actor
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -46,9 +60,20 @@ class EncryptedAttribute(DeferredAttribute):
     def __init__(self, field: Any) -> None:
         super().__init__(field)
         self._name = field.attname
-        self._field_that_opens: Any = None if field.masks else field
-        # The attribute that has the primary key; none where it takes several, or comes later.
-        self.row_name: str | None = None
+        # Whose values are opened at once; of rows that are bound to, it is looked whether they are
+        # known.
+        self._field_that_opens: Any = None if field.masks or field.is_bound else field
+        self._row_in: Callable[[dict[str, Any]], Any] = _comes_later
+        self._is_bound = field.is_bound
+
+    def note_row(self, row_in: Callable[[dict[str, Any]], Any]) -> None:
+        """Have values know their row when they are loaded.
+
+        Args:
+            row_in: returns it, given the attributes of an object, all of which come before the
+                value; KeyError where one is deferred.
+        """
+        self._row_in = row_in
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
         if instance is None:
@@ -63,10 +88,12 @@ class EncryptedAttribute(DeferredAttribute):
             value = data[name] = held.field.opened(held)
             return value
         if held is MISSING:
-            super().__get__(instance, cls)  # it was deferred, and is loaded now
+            self._load(instance, cls)
             held = data[name]
         if not isinstance(held, SealedValue):
             return held
+        if held.row is MISSING:
+            held.belongs_to(data)
         value = held.open()
         if held.is_replaced and not isinstance(value, Mask):
             data[name] = value
@@ -75,13 +102,35 @@ class EncryptedAttribute(DeferredAttribute):
     def __set__(self, instance: Any, value: Any) -> None:
         data = instance.__dict__
         if type(value) is SealedValue and value.row is MISSING:  # it is being loaded
-            try:  # noqa: SIM105 - without a call, since this is for every value
-                value.row = data[self.row_name]
+            try:
+                value.row = self._row_in(data)
             except KeyError:
-                pass
+                if self._is_bound and self._row_in is not _comes_later:
+                    return  # what it is bound to is deferred, and so is the value
         else:
             value = self._assigned(instance, value)
         data[self._name] = value
+
+    def _load(self, instance: Any, cls: Any) -> None:
+        """Load a value that was deferred."""
+        if not self._is_bound or hasattr(instance._state, "fetch_mode"):
+            super().__get__(instance, cls)
+            return
+        if not instance._is_pk_set():
+            raise AttributeError(f"{self._name!r} cannot be loaded: the object was not saved.")
+        self.fetch_one(instance)
+        if self._name not in instance.__dict__:
+            raise instance._meta.model.DoesNotExist(f"{self.field}: its row is gone.")
+
+    def fetch_one(self, instance: Any) -> None:
+        """Load the value of one object (Django 6.1).
+
+        Of a row that it is bound to, what the object has stays, which may be about to be saved.
+        """
+        if self._is_bound:
+            self.fetch_many([instance])
+        else:
+            super().fetch_one(instance)  # of Django 6.1
 
     def _assigned(self, instance: Any, value: Any) -> Any:
         """Return what an object holds when it is given a value."""
@@ -120,6 +169,10 @@ class EncryptedAttribute(DeferredAttribute):
                 each.__dict__[self._name] = found[each.pk].__dict__[self._name]
 
 
+def _comes_later(data: dict[str, Any]) -> Any:
+    raise KeyError
+
+
 class ReadingMixin(BindingMixin):
     """Turns the bytes in a field's column into values, sealed or opened."""
 
@@ -143,6 +196,8 @@ class ReadingMixin(BindingMixin):
     def converter(self) -> Reader:
         """What turns the bytes of this field's column into values."""
         # A subclass has something to add where it has a method of its own.
+        if self.is_bound:
+            raise without_row(self)
         return self.reader if self._reads_plainly else self.from_db_value
 
     @cached_property
@@ -154,6 +209,8 @@ class ReadingMixin(BindingMixin):
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
         if type(value) is SealedEnvelope:
             return self._opener(value.sealed)
+        if self.is_bound:
+            raise without_row(self)
         return self.reader(value, expression, connection)
 
     @cached_property
@@ -165,6 +222,10 @@ class ReadingMixin(BindingMixin):
     def verifier(self) -> Reader:
         """What reads as `reader` does, and counts as no use of the value."""
         return reader(self, decrypt_to_verify)
+
+    def verify(self, value: bytes, row: Any) -> Any:
+        """Read the value of a row that it is bound to, as `verifier` does those of other fields."""
+        return reader(self, decrypt_to_verify, self.contexts_of(row))(value, None, None)
 
     @cached_property
     def opened(self) -> Opener:
@@ -182,12 +243,15 @@ class ReadingMixin(BindingMixin):
 
     @cached_property
     def _opener(self) -> Opener:
-        contexts, from_plaintext = self.contexts, self.from_plaintext
-        field_path, masks = self.field_path, self.masks
+        from_plaintext, masks, field_path = self.from_plaintext, self.masks, self.field_path
+        contexts = () if self.is_bound else self.contexts
+        decrypt, contexts_of = decrypt_of_row if self.is_bound else decrypt_sealed, self._contexts
 
         def open_sealed(sealed: SealedValue) -> Any:
             try:
-                plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
+                plaintext = decrypt(
+                    sealed.envelope, contexts or contexts_of(sealed), field_path, sealed.handle
+                )
             except Exception as error:
                 if masks and isinstance(error, KeyAccessDenied):
                     return Mask(sealed)
@@ -204,6 +268,12 @@ class ReadingMixin(BindingMixin):
 
         return legacy.sealed_opener(self, open_sealed) if self.legacy_formats else open_sealed
 
+    def _contexts(self, sealed: SealedValue) -> tuple[bytes, ...]:
+        """Return the contexts of a value that is bound to the row as it was loaded."""
+        if sealed.row is MISSING:
+            raise DecryptionFailed("it is not known of which row it is")
+        return self.contexts_of(sealed.row)
+
     def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
         """Return the converter by which one query loads objects: it opens and raises nothing.
 
@@ -213,7 +283,7 @@ class ReadingMixin(BindingMixin):
         if self.legacy_formats:
             legacy.load(self)
         known: dict[Any, Handle | None] = {}
-        context, field_path = self.contexts[0], self.field_path
+        context, field_path = b"" if self.is_bound else self.contexts[0], self.field_path
         loader, kind = bound_actor(), kind or SealedValue
 
         def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
@@ -244,14 +314,19 @@ class ReadingMixin(BindingMixin):
         return seal
 
 
-def reader(field: Any, decrypt: Callable[..., bytes] = decrypt) -> Reader:
+def reader(
+    field: Any,
+    decrypt: Callable[..., bytes] = decrypt,
+    contexts: Sequence[bytes] | None = None,
+) -> Reader:
     """Return the converter of a field's column where values are wanted, and not objects.
 
     Args:
         field: the field.
         decrypt: what asks the keyring.
+        contexts: what values may be bound to; None is what all of the field are.
     """
-    contexts, from_plaintext = field.contexts, field.from_plaintext
+    contexts, from_plaintext = contexts or field.contexts, field.from_plaintext
     field_path, masks = field.field_path, field.masks
 
     def read(value: Any, expression: Any, connection: Any) -> Any:

@@ -34,7 +34,8 @@ class SealedValue:
         field: the encrypted field that it was loaded by.
         envelope: the stored bytes.
         handle: of the key version; None where it was unknown or could not be used.
-        row: the primary key of the row, or a marker for one that is not known.
+        row: what says which row it is of, as it was loaded: the primary key, and the columns that
+            values of the field are bound to; or a marker where that is not known.
     """
 
     __slots__ = ("envelope", "field", "handle", "row")
@@ -61,13 +62,15 @@ class SealedValue:
         return kind(self.field, self.envelope, self.handle, self.row)
 
     def belongs_to(self, data: dict[str, Any]) -> None:
-        """Note the row of the object with these attributes, if its primary key is there yet."""
-        if self.field.row_names[-1] in data:
+        """Note the row of the object with these attributes, if all of it is there yet."""
+        if all(name in data for name in self.field.row_names):
             self.row = self.field.row_in(data)
 
     def where(self) -> str:
         """Return in which row it is, to end a message with."""
-        return "" if self.row is MISSING else f" It is in the row with the primary key {self.row}."
+        if self.row is MISSING:
+            return ""
+        return f" It is in the row with the primary key {self.field.key_in(self.row)}."
 
     def prepared(self, field: Any, instance: Model, add: bool) -> Kept | StoredEnvelope | None:
         """Return what is written in its place without opening it; None if it has to be opened.
@@ -77,7 +80,8 @@ class SealedValue:
             instance: the object that is saved.
             add: whether its row is inserted.
         """
-        if field.is_copy_of(self.field) and is_envelope(self.envelope):
+        is_copied = field.is_copy_of(self.field) and is_envelope(self.envelope)
+        if is_copied and self._opens_in(field, instance):
             return StoredEnvelope(self.envelope, field.label)
         if add or field != self.field or self._has_moved(field, instance):
             return None
@@ -86,6 +90,15 @@ class SealedValue:
     def as_text(self) -> str | None:
         """Return its envelope as text where a dump has that as it is; None where it is opened."""
         return None
+
+    def _opens_in(self, field: Any, instance: Model) -> bool:
+        """Whether the row of a copy has what the value is bound to."""
+        if not self.field.is_bound:
+            return not field.is_bound
+        if self.row is MISSING:
+            return False
+        bound = self.field.bound_values(self.row)
+        return bool(bound == field.bound_values(field.row_of(instance)))
 
     def _has_moved(self, field: Any, instance: Model) -> bool:
         """Whether the object stands for another row, or that for another key, than when loaded."""
@@ -199,7 +212,7 @@ class BroughtValue(SealedValue):
     def prepared(self, field: Any, instance: Model, add: bool) -> Any:
         if self._is_changed():
             return Unencrypted(self.value[0], instance)
-        return StoredEnvelope(self.envelope, self.field.label)
+        return StoredEnvelope(self.envelope, self.field.label, instance)
 
     def as_text(self) -> str | None:
         return None if self._is_changed() else layout.encode_text(self.envelope)

@@ -20,7 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from envelope_fields.crypto import format
-from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.crypto.envelope import UnwrapFailed
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.legacy.base import is_envelope as is_stored_envelope
 from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
@@ -35,7 +36,13 @@ from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.fields.validation import is_envelope
 from envelope_fields.fields.writing import is_json_null
-from envelope_fields.keyring import WRITE_FIELD, refuse_uncommitted, refused, version_of
+from envelope_fields.keyring import (
+    WRITE_FIELD,
+    decrypt_to_verify,
+    refuse_uncommitted,
+    refused,
+    version_of,
+)
 from envelope_fields.models import KeyState
 
 _LOST = (KeyState.PENDING_DELETION, KeyState.DESTROYED)
@@ -53,6 +60,7 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
         using: the database that it goes to.
 
     Raises:
+        FieldError: it is bound to another row than its object's.
         MasterKeyUnusable: its key or version is pending deletion or destroyed; or the version is
             not committed, and goes to another database; or the keys' database could not be read.
     """
@@ -74,7 +82,24 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
                     "what is under a destroyed key cannot be read any more."
                 ),
             )
+    if field.is_bound and stored.instance is not None:
+        _refuse_other_row(field, stored)
     return stored.envelope
+
+
+def _refuse_other_row(field: Any, stored: StoredEnvelope) -> None:
+    """Raise if an envelope is bound to another row than the one that it is stored in."""
+    contexts = field.contexts_of(field.row_of(stored.instance))
+    try:
+        decrypt_to_verify(stored.envelope, contexts, field.field_path)
+    except UnwrapFailed:
+        raise FieldError(
+            f"{field} is bound to its row, and this envelope was made for another one, with other "
+            "values of the columns that it is bound to: dump it with its primary key, and without "
+            "natural keys."
+        ) from None
+    except EnvelopeError:
+        pass  # it may not be read here, and `verify_envelopes` finds it
 
 
 class StoringMixin(FieldBase):

@@ -79,6 +79,8 @@ class Options(TypedDict, Generic[Null], total=False):
     key: KeyChoice
     context: str | None
     previous_contexts: Iterable[str]
+    bind_to: Iterable[str]
+    previous_bindings: Iterable[Iterable[str | tuple[str, str]]]
     copy_of: str | None
     on_denied: OnDenied
     legacy: Iterable[LegacyFormat]

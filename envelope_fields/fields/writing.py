@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 from django.db.models import Case, Field, JSONField, Value, When
 from django.db.models.functions import Cast
@@ -35,13 +35,15 @@ def writer(field: Any) -> Writer:
         TypeError, ValueError: the value is none that the field can store.
         EnvelopeError: as `keyring.encrypt` raises it, naming the field.
     """
-    context = field.contexts[0]
+    bound = field.is_bound
+    unbound_context = b"" if bound else field.contexts[0]
     chosen = DEFAULT_ALIAS if field.key is None else field.key
     is_alias, field_path, manager = isinstance(chosen, str), field.field_path, managed_by(chosen)
     plaintext_of = refusing(field, guarded(field))
 
     def write(prepared: Unencrypted, using: str | None) -> bytes:
         alias = chosen if is_alias else alias_for(field, prepared.instance)
+        context = context_for(field, prepared.instance) if bound else unbound_context
         try:
             return encrypt(alias, plaintext_of, prepared, context, using, field_path, manager)
         except EnvelopeError as error:
@@ -52,6 +54,32 @@ def writer(field: Any) -> Writer:
             raise named(field, problem) from problem
 
     return write
+
+
+def context_for(field: Any, instance: Any) -> bytes:
+    """Return the context of a value that is written for a row.
+
+    Raises:
+        ImproperlyConfigured: the field cannot be bound to one of its columns.
+        FieldError: there is no row, or one of the columns that the field is bound to has no value
+            that could be known now.
+    """
+    present = field.bindings[0]
+    if instance is None:
+        names = ", ".join(repr(each.name) for each in field.bound_fields)
+        raise FieldError(
+            f"{field} is bound to columns of its row ({names}), and Django gives none here. Use "
+            "save() or bulk_create(); for bulk_update(), a manager made of "
+            "envelope_fields.fields.EncryptedQuerySet."
+        )
+    try:
+        context: bytes = present.context(field.values_in(field.row_of(instance)))
+        return context
+    except (TypeError, ValueError, ValidationError) as error:
+        raise FieldError(
+            f"{field} cannot be bound to its row: a column that it is bound to has no valid value "
+            f"({type(error).__name__})."
+        ) from error
 
 
 ToPlaintext = Callable[[Any], bytes]

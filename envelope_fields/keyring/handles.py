@@ -233,13 +233,16 @@ def decrypt_sealed(
                     return decrypt_bound(opening[0], envelope, handle.additional_data)
                 except UnwrapFailed:
                     return decrypted(opening[0], envelope, contexts)
-    return _decrypt_slowly(envelope, contexts, field_path, handle)
+    return decrypt_of_row(envelope, contexts, field_path, handle)
 
 
-def _decrypt_slowly(
+def decrypt_of_row(
     envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
 ) -> bytes:
-    """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
+    """Return what `decrypt_sealed` does, where something may have to be derived or asked.
+
+    It asks the handle for nothing that its value is bound to, which may differ from row to row.
+    """
     here.came = True
     # Another thread may be changing keys, which is no concern of this one until it commits.
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):

@@ -1,0 +1,41 @@
+"""Tables of models that are in a registry of their own, while the tests of a module run."""
+
+import functools
+
+import pytest
+from django.apps.registry import Apps
+from django.db import connection
+
+
+class Registry(Apps):
+    """A registry of the models of one application that is not installed, with their relations."""
+
+    def __init__(self, label):
+        super().__init__()
+        self.label = label
+
+    @functools.cache  # noqa: B019 - as Django's own, which is told when a model is made
+    def get_models(self, *args, **kwargs):
+        return list(self.all_models[self.label].values())
+
+    def get_model(self, app_label, model_name=None, require_ready=True):
+        name = app_label.split(".")[1] if model_name is None else model_name
+        return self.all_models[self.label][name.lower()]
+
+
+def tables_of(apps):
+    """Return a fixture that makes the tables of an application, and drops them."""
+
+    @pytest.fixture(scope="module", autouse=True)
+    def tables(django_db_setup, django_db_blocker):
+        models = [each for each in apps.get_models() if not each._meta.proxy]
+        with django_db_blocker.unblock():
+            with connection.schema_editor() as editor:
+                for model in models:
+                    editor.create_model(model)
+            yield
+            with connection.schema_editor() as editor:
+                for model in reversed(models):
+                    editor.delete_model(model)
+
+    return tables
