@@ -96,7 +96,7 @@ coverage: driver ## the tests once more, with the coverage of all databases toge
 	$(PY) -m coverage report
 
 root-keys: $(ROOT_KEYS) ## the tests of root keys in services, which start by themselves; ARGS for pytest
-	@.venv-root-keys/bin/python -m pytest -q -n 2 --dist loadfile tests/root_keys $(ARGS)
+	@.venv-root-keys/bin/python -m pytest -q -n 3 --dist loadfile tests/root_keys $(ARGS)
 
 neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
 	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)

@@ -5,19 +5,13 @@ other. A transaction that is rolled back takes its events with it, and leaves no
 is committed goes to the logger `envelope_fields.audit` and to a signal, with the head of the trail
 as it was then. Kept where the database's writers cannot reach, lines of the log prove what the
 trail was: `verify_audit_trail --head`.
-
-The key of the MACs is a row of its own, wrapped by the root key, made at the first event.
-`rewrap_master_keys` has to move this row as well: an `AuditKey` is wrapped like a version of a
-master key, bound to `keyring.rows.of_audit_key(row).context`. Its material does not change, so the
-trail goes on.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from typing import Any
@@ -28,22 +22,19 @@ from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring, models, policy
+from envelope_fields.audit import mac_key
 from envelope_fields.audit.events import Head, event_of, log_fields, message, now
+from envelope_fields.audit.mac_key import AuditTrailBroken
 from envelope_fields.conf import configuration
-from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent, key_changes
+from envelope_fields.models import AuditEvent
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
-HEAD = MAC_KEY = 1
+HEAD = 1
 
 _failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
-
-
-class AuditTrailBroken(EnvelopeError):
-    """The audit trail cannot be continued: its key or its last event is not what it was."""
 
 
 def head() -> Head:
@@ -217,64 +208,23 @@ def _prepare(using: str) -> None:
     # Others wait for what this transaction has appended, for which the key was here.
     if is_held(using) or keyring.has_audit_key(using):
         return
-    key = models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()
+    key = mac_key.found(using)
     if key is None and not AuditEvent.objects.using(using).exists():
-        key = _committed_mac_key(using)
+        key = mac_key.committed(using)
     if key is not None:
         keyring.open_audit_key(key, using)
 
 
-def _committed_mac_key(using: str) -> models.AuditKey | None:
-    """Make the key in a transaction of its own; None inside of another, whose events make it."""
-    connection = connections[using]
-    if connection.in_atomic_block or not transactions.autocommits(connection):
-        return None
-    made = keyring.generate_audit_key(uuid.uuid4(), MAC_KEY)
-    with suppress(IntegrityError), transaction.atomic(using=using):
-        return _stored(made, using)
-    return models.AuditKey.objects.using(using).filter(number=MAC_KEY).first()  # another was faster
-
-
 def _mac_key(using: str, *, trail_is_empty: bool) -> models.AuditKey:
-    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
-
-    Args:
-        using: the keys' database.
-        trail_is_empty: whether there are no events yet, so that the key may be missing.
+    """Return the row of the key, as `mac_key.locked` does, if its root key opened it before.
 
     Raises:
-        AuditTrailBroken: there are events and no key, so that they cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it, or
-            did not open it before this transaction.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: it did not.
     """
     failure = _failure.get()
     if failure is not None:
         raise copy(failure)
-    # Locked: a transaction that sees a snapshot would not find what another one has made.
-    key = models.AuditKey.objects.using(using).select_for_update().filter(number=MAC_KEY).first()
-    if key is not None:
-        return key
-    if not trail_is_empty:
-        raise AuditTrailBroken(
-            f"The key of the audit trail is missing in the database {using!r}, so no event can be "
-            "added, and nothing that needs one can be done. Restore the table of audit keys from a "
-            "backup of the keys."
-        )
-    return _new_mac_key(using)
-
-
-def _new_mac_key(using: str) -> models.AuditKey:
-    key = _stored(keyring.generate_audit_key(uuid.uuid4(), MAC_KEY), using)
-    # Until this is committed, no cache keeps its material.
-    key_changes.announce(using, [key.version_id])
-    return key
-
-
-def _stored(made: keyring.Generated, using: str) -> models.AuditKey:
-    key = models.AuditKey(id=made.key_id, **made.columns)
-    key.save(using=using, force_insert=True)
-    models.FurtherWrap.objects.using(using).bulk_create(made.further_wraps())
-    return key
+    return mac_key.locked(using, trail_is_empty=trail_is_empty)
 
 
 def _notification(event: AuditEvent) -> Callable[[], None]:

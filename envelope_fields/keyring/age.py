@@ -1,7 +1,7 @@
 """Plaintext material, and for how long it may be used.
 
 Its age counts from before the root key was asked for it, and use does not extend it: a process that
-is busy asks as often as one that rests. At its greatest age the root key is asked anew; where that
+is busy asks as often as one that rests. By its greatest age the root key is asked anew; where that
 does not answer, the material is used for a time of grace. Both are settings of the root key.
 """
 
@@ -15,6 +15,9 @@ from envelope_fields.crypto.buffers import KeyBuffer
 # Where a root key refused one version, the others under it are asked for within this time, not all
 # at once.
 ASKED_WITHIN_SECONDS = 60
+# Material is renewed early by up to this share of its time, at random, since processes that began
+# together would ask together each time.
+EARLY_SHARE = 0.1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # Longer than a client library takes for all its attempts. What has not come by then never comes:
 # whatever asked was interrupted between two steps.
@@ -77,11 +80,12 @@ class Material(KeyBuffer):
         asked_at: from before the root key was asked.
     """
 
-    __slots__ = ("_due_at", "_pause", "_renewed_until", "asked_at", "root_key")
+    __slots__ = ("_due_at", "_due_share", "_pause", "_renewed_until", "asked_at", "root_key")
 
     root_key: str
     asked_at: Moment
     _due_at: float | None  # as an age
+    _due_share: float  # of the time after which it is due
     _renewed_until: float  # as `time.monotonic` tells the time
     _pause: Pause
 
@@ -91,6 +95,7 @@ class Material(KeyBuffer):
         material = cls(buffer)
         material.root_key, material.asked_at = root_key, asked_at
         material._due_at, material._renewed_until = None, 0.0
+        material._due_share = random.uniform(1 - EARLY_SHARE, 1)  # noqa: S311
         material._pause = Pause()
         return material
 
@@ -107,12 +112,13 @@ class Material(KeyBuffer):
         """Whether it is time to ask its root key anew.
 
         Args:
-            share: of the greatest age, from when on it is due.
+            share: of the greatest age, by which it is due; some time before, at random.
         """
         age = self.asked_at.age()
         if self._due_at is not None and age >= self._due_at:
             return True
-        return age >= share * configuration().lifetime(self.root_key).max_age
+        max_age = configuration().lifetime(self.root_key).max_age
+        return age >= share * self._due_share * max_age
 
     def begin_renewal(self) -> bool:
         """Whether it is for the caller to ask the root key anew, and to `end_renewal` then.

@@ -9,7 +9,10 @@ _BY_THESE_CLOCKS = ("envelope_fields.keyring", "envelope_fields.fields.reading")
 
 
 class Clock:
-    """Moves them for one test; the clocks of everything else go on as they are."""
+    """Moves them for one test; the clocks of everything else go on as they are.
+
+    Nothing is renewed early, so that a test can say to the second when something is asked.
+    """
 
     def __init__(self, monkeypatch):
         self._start = age.moment()
@@ -22,6 +25,7 @@ class Clock:
             if vars(module).get("monotonic") is time.monotonic:
                 monkeypatch.setattr(module, "monotonic", self.monotonic)
         monkeypatch.setattr(age, "moment", self.moment)
+        monkeypatch.setattr(age, "EARLY_SHARE", 0)
 
     def moment(self):
         """Return now, as `age.moment` does; it stands still until it is moved."""

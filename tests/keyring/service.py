@@ -1,5 +1,6 @@
 """A root key that does as a test says: it fails, waits, takes long, and notes what it is asked."""
 
+from envelope_fields.keyring import age
 from envelope_fields.root_keys.local import LocalRootKey
 from tests.settings import ROOT_KEY
 
@@ -41,6 +42,7 @@ def begin(monkeypatch):
     before = {"error": None, "asked": [], "refreshed": 0, "gate": None, "meanwhile": None}
     for name, value in before.items():
         monkeypatch.setattr(Service, name, value)
+    monkeypatch.setattr(age, "EARLY_SHARE", 0)  # so that it is asked when a test says
 
 
 def entry(**lifetime):

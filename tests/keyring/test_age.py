@@ -66,6 +66,10 @@ def read(note):
     return Note.objects.get(pk=note.pk).text
 
 
+def write(note):
+    Note.objects.create(text="written", data=None)
+
+
 class TestAge:
     @pytest.mark.parametrize("clocks", [(), ("monotonic",), ("boot",), ("wall",)])
     def test_by_the_clock_that_says_most(self, note, clock, clocks):
@@ -94,6 +98,24 @@ class TestAge:
         clock(1)
         Note.objects.create(text="written", data=None)
         assert asked() == 1
+
+    @pytest.mark.parametrize(("share", "use"), [(0.5, read), (1, write)])
+    def test_processes_that_began_together_do_not_ask_together(
+        self, note, clock, monkeypatch, share, use
+    ):
+        """Each at a moment of its own in the tenth before: here, at the first and at the last."""
+        monkeypatch.setattr(age, "EARLY_SHARE", 0.1)
+        for early, seconds in ((0, 0.9 * share * MAX_AGE), (1, share * MAX_AGE)):
+            monkeypatch.setattr(random, "uniform", lambda *limits, early=early: limits[early])
+            keyring.evict()
+            use(note)
+            asked()
+            clock(seconds - 1)
+            use(note)
+            assert asked() == 0
+            clock(2)
+            use(note)
+            assert asked() == 1
 
     def test_it_is_set_for_each_root_key(self, note, clock, settings):
         settings.ENVELOPE_FIELDS = {

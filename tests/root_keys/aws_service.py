@@ -88,6 +88,9 @@ class AwsService(Service):
     def root_key(self, **options):
         return AwsKmsRootKey(**self.options(**options))
 
+    def patient_root_key(self):
+        return self.root_key(timeout=10)
+
     def entry(self):
         return {
             "BACKEND": "envelope_fields.root_keys.aws.AwsKmsRootKey",

@@ -18,17 +18,9 @@ from tests.lifecycle import users
 from tests.models import TenantNote
 from tests.other_process import OtherProcess
 from tests.root_keys.aws_service import AwsService, id_of
-from tests.root_keys.vault.service import KEY, VaultService
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture(scope="module")
-def vault(tmp_path_factory):
-    service = VaultService(tmp_path_factory.mktemp("openbao"))
-    yield service
-    service.close()
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +31,17 @@ def aws():
 
 
 @pytest.fixture
-def root_keys(settings, vault, aws):
+def key(openbao, request):
+    """The name of a key in OpenBao for one test, which may rotate it."""
+    return openbao.new_key(request.node.name)
+
+
+@pytest.fixture
+def root_keys(settings, openbao, key, aws):
     """Set the root keys; by which others each is wrapped, too, is given by their names."""
     local = settings.ENVELOPE_FIELDS["ROOT_KEYS"]["default"]
-    entries = {"default": local, "vault": vault.entry(), "aws": aws.entry()}
-    entries["vault"]["OPTIONS"]["timeout"] = 5
+    entries = {"default": local, "vault": openbao.entry(), "aws": aws.entry()}
+    entries["vault"]["OPTIONS"].update(key=key, timeout=5)
 
     def replace(*names, **further):
         roots = {
@@ -68,7 +66,7 @@ def read():
     return {note.text for note in TenantNote.objects.all()}
 
 
-def test_there_and_back_while_users_read_and_write(root_keys, vault, aws):
+def test_there_and_back_while_users_read_and_write(root_keys, openbao, key, aws):
     users.first_values()
     with OtherProcess() as other:
 
@@ -84,10 +82,10 @@ def test_there_and_back_while_users_read_and_write(root_keys, vault, aws):
         other(f"users.begin({root_keys()!r})")
         a_round()
         move("vault")
-        vault.bao.write(f"transit/keys/{KEY}/rotate")
+        openbao.bao.write(f"transit/keys/{key}/rotate")
         move("vault")
-        latest = vault.client.read(f"transit/keys/{KEY}")["data"]["latest_version"]
-        assert f"{KEY}:v{latest}" in wrapped_with()
+        latest = openbao.client.read(f"transit/keys/{key}")["data"]["latest_version"]
+        assert f"{key}:v{latest}" in wrapped_with()
         move("aws")
         aws.admin.rotate_key_on_demand(KeyId=id_of(aws.key_arn))
         move("aws")
@@ -100,26 +98,23 @@ def test_there_and_back_while_users_read_and_write(root_keys, vault, aws):
     assert audit.verify().intact
 
 
-def test_after_a_rotation_of_the_services_key_the_earlier_version_may_go(root_keys, vault):
+def test_after_a_rotation_of_the_services_key_the_earlier_version_may_go(root_keys, openbao, key):
     users.first_values()
-    name = vault.new_key("followed")
-    roots = root_keys()
-    roots["vault"]["OPTIONS"]["key"] = name
     rewrap_master_keys("vault")
-    assert wrapped_with() == {f"{name}:v1"}
-    vault.bao.write(f"transit/keys/{name}/rotate")
+    assert wrapped_with() == {f"{key}:v1"}
+    openbao.bao.write(f"transit/keys/{key}/rotate")
     assert len(under_other_root_keys("vault")) == MasterKeyVersion.objects.count() + 1
     assert rewrap_master_keys("vault").remaining == 0
-    assert wrapped_with() == {f"{name}:v2"}
+    assert wrapped_with() == {f"{key}:v2"}
     event = AuditEvent.objects.filter(action="rewrap_master_key").first()
-    assert event.before == {"root_key": "vault", "wrapping_key_id": f"{name}:v1"}
-    assert event.after == {"root_key": "vault", "wrapping_key_id": f"{name}:v2"}
-    vault.bao.write(f"transit/keys/{name}/config", min_decryption_version=2)
+    assert event.before == {"root_key": "vault", "wrapping_key_id": f"{key}:v1"}
+    assert event.after == {"root_key": "vault", "wrapping_key_id": f"{key}:v2"}
+    openbao.bao.write(f"transit/keys/{key}/config", min_decryption_version=2)
     assert read() == {"first of lab", "first of ward"}
     rewrap_master_keys("default")
 
 
-def test_either_of_two_providers_opens(root_keys, vault, aws):
+def test_either_of_two_providers_opens(root_keys, openbao, aws):
     users.first_values()
     root_keys("vault", "aws", "default", vault=["aws"])
     assert rewrap_master_keys("vault").remaining == 0
@@ -128,13 +123,13 @@ def test_either_of_two_providers_opens(root_keys, vault, aws):
         FurtherWrap.objects.filter(root_key="aws").count() == MasterKeyVersion.objects.count() + 1
     )
     assert all(each.is_ready for each in check_root_keys())
-    with vault.fault("unreachable"):
+    with openbao.fault("unreachable"):
         assert read() == {"first of lab", "first of ward"}
     with aws.fault("unreachable"):
         assert read() == {"first of lab", "first of ward"}
     root_keys("aws", "default")
     assert read() == {"first of lab", "first of ward"}
-    with vault.fault("unreachable"):
+    with openbao.fault("unreachable"):
         assert rewrap_master_keys("aws").remaining == 0
     assert {each.root_key for each in MasterKeyVersion.objects.all()} == {"aws"}
     assert read() == {"first of lab", "first of ward"}

@@ -6,8 +6,10 @@ one operation at a time costs nothing; and nobody is in the middle of one when t
 anew.
 """
 
+import _ssl
+import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
@@ -17,6 +19,21 @@ import PyKCS11 as pkcs11
 from envelope_fields.exceptions import RootKeyUnavailable
 
 _INITIALIZED: Final = (pkcs11.CKR_OK, pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)
+
+
+def _clearing() -> Callable[[], object]:
+    """Return OpenSSL's function that empties the queue of errors of a thread.
+
+    Modules that use the same OpenSSL as Python, such as SoftHSM, leave errors there, and the next
+    TLS connection that the thread reads from would take them for its own.
+    """
+    try:
+        return ctypes.CDLL(getattr(_ssl, "__file__", None)).ERR_clear_error
+    except (AttributeError, OSError):  # Python has one of its own, which no module reaches
+        return lambda: None
+
+
+_clear_errors: Final = _clearing()
 _modules: dict[str, "Module"] = {}
 
 
@@ -54,6 +71,7 @@ class Module:
         try:
             yield
         finally:
+            _clear_errors()
             lock.release()
 
     def library(self) -> Any:

@@ -1,15 +1,11 @@
-"""One OpenBao for all tests of this folder; each test leaves it as it was."""
+"""What the tests of this folder are given."""
 
 import pytest
 
 
-@pytest.fixture(scope="package")
-def service(tmp_path_factory):
-    from tests.root_keys.vault.service import VaultService
-
-    service = VaultService(tmp_path_factory.mktemp("openbao"))
-    yield service
-    service.close()
+@pytest.fixture(scope="session")
+def service(openbao):
+    return openbao
 
 
 @pytest.fixture

@@ -48,6 +48,9 @@ class VaultService(Service):
     def root_key(self, **options):
         return VaultTransitRootKey(**{**self.options(), **options})
 
+    def patient_root_key(self):
+        return self.root_key(timeout=10)
+
     def options(self, **ways):
         """Return options of a root key that logs in by the AppRole, or in another way."""
         login = {"role_id": self.role_id, "secret_id_file": str(self.secret_id_file)}

@@ -3,9 +3,6 @@
 The context is the additional authenticated data (`Encrypt` and `Decrypt` of the API v1). Both ways
 are checked end to end by CRC32C, as Google's guidelines on data integrity say. What is stored is
 the ciphertext as the service returned it: it names its key version by itself.
-
-The client talks REST. A gRPC channel has threads and locks, with which a child that was forked
-later can hang; over REST there is a `requests` session, which a forked process replaces.
 """
 
 import logging
@@ -13,8 +10,11 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
+
+import google_crc32c
+from google.api_core.retry import Retry
+from google.cloud import kms_v1 as kms
 
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
@@ -34,55 +34,12 @@ from envelope_fields.root_keys.base import (
     seconds,
     wrap_probe,
 )
-
-try:
-    import google.auth
-    import google_crc32c
-    from google.api_core.client_options import ClientOptions
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.api_core.retry import Retry
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import Request
-    from google.cloud import kms_v1 as kms
-    from google.cloud.kms_v1.services.key_management_service.transports import rest
-    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
-except ImportError as error:
-    raise ImportError(
-        f'{error}: install the client, `pip install "django-envelope-fields[google]"`'
-    ) from None
+from envelope_fields.root_keys.google.answers import AGAIN, REFUSED, UNAVAILABLE, Damaged, status_of
+from envelope_fields.root_keys.google.client import connected
 
 _logger = logging.getLogger("envelope_fields.root_keys")
 _Answer = TypeVar("_Answer")
 
-# google.rpc.Code, and what to do about it.
-REFUSED: Final = {
-    "NOT_FOUND": "there is no such key, or none that this process may see: correct `key_name`",
-    "PERMISSION_DENIED": "grant this process roles/cloudkms.cryptoKeyEncrypterDecrypter on the key",
-    "FAILED_PRECONDITION": "its version is disabled or destroyed: enable or restore the version",
-}
-UNAVAILABLE: Final = {
-    "UNAUTHENTICATED": "the credentials of this process are not accepted: they may have expired",
-    "UNAVAILABLE": "Cloud KMS is unavailable",
-    "DEADLINE_EXCEEDED": "Cloud KMS did not answer in time",
-    "RESOURCE_EXHAUSTED": "Cloud KMS throttles this project: its quota is used up",
-    "INTERNAL": "Cloud KMS had an internal error",
-    # Ours, where nothing came from the service, or not as it was sent:
-    "UNREACHABLE": "Cloud KMS could not be reached, or did not answer in time",
-    "DAMAGED": "what was sent or answered was damaged on the way, each time",
-    "NO_CREDENTIALS": "no credentials could be had for this process",
-}
-_AGAIN: Final = UNAVAILABLE.keys() - {"UNAUTHENTICATED", "NO_CREDENTIALS"}
-# For answers without a code, which balancers and proxies give.
-_BY_HTTP: Final = {
-    401: "UNAUTHENTICATED",
-    429: "RESOURCE_EXHAUSTED",
-    500: "INTERNAL",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-
-SCOPES: Final = ("https://www.googleapis.com/auth/cloudkms",)
 _KEY_NAME: Final = re.compile(
     r"projects/[a-z0-9.:-]{1,80}/locations/[a-z0-9-]{1,40}"
     r"/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}"
@@ -166,7 +123,7 @@ class GoogleKmsRootKey(RootKey):
             and answer.name.startswith(f"{self._key_name}/cryptoKeyVersions/")
         )
         if not (is_sound and answer.ciphertext):
-            raise _Damaged
+            raise Damaged
         return answer
 
     def _decrypt(self, client: Any, wrapped: bytes, context: KeyVersionContext) -> KeyBuffer:
@@ -178,18 +135,18 @@ class GoogleKmsRootKey(RootKey):
         )
         answer = client.decrypt(request, retry=None, timeout=self._timeout)
         if answer.plaintext_crc32c != google_crc32c.value(answer.plaintext):
-            raise _Damaged
+            raise Damaged
         return KeyBuffer(answer.plaintext)
 
     def _purpose(self, client: Any) -> str:
         request = kms.GetCryptoKeyRequest(name=self._key_name)
         key = client.get_crypto_key(request, retry=None, timeout=self._timeout)
         if key.name != self._key_name:
-            raise _Damaged
+            raise Damaged
         return str(kms.CryptoKey.CryptoKeyPurpose(key.purpose).name)
 
     def _ask(self, operation: str, question: Callable[[Any], _Answer]) -> _Answer:
-        retry = Retry(lambda error: _status(error) in _AGAIN, 0.1, 1, timeout=2 * self._timeout)
+        retry = Retry(lambda error: status_of(error) in AGAIN, 0.1, 1, timeout=2 * self._timeout)
         try:
             answer: _Answer = retry(lambda: question(self._connected()))()
             return answer
@@ -203,20 +160,11 @@ class GoogleKmsRootKey(RootKey):
         if client is None or client[0] != os.getpid():
             # Two threads may both make one, and each has its answer: no lock is held that a
             # child could inherit, and no thread waits for what another asks the metadata server.
-            client = self._client = (os.getpid(), self._connect())
+            client = self._client = (os.getpid(), connected(self._endpoint, self._timeout))
         return client[1]
 
-    def _connect(self) -> Any:
-        # By itself the library waits for two minutes for what it asks about the credentials.
-        request = partial(Request(), timeout=self._timeout)
-        credentials, _ = google.auth.default(default_scopes=SCOPES, request=request)
-        options = ClientOptions(api_endpoint=self._endpoint) if self._endpoint else None
-        return kms.KeyManagementServiceClient(
-            credentials=credentials, transport=_transport, client_options=options
-        )
-
     def _failure(self, operation: str, error: Exception) -> EnvelopeError:
-        status = _status(error)
+        status = status_of(error)
         if status == "INVALID_ARGUMENT" and operation == "decrypt":
             return WrappedKeyAltered(
                 f"{self} does not open this master key version: it is not the key that wrapped "
@@ -244,58 +192,3 @@ def _bound(context: KeyVersionContext) -> dict[str, Any]:
         "additional_authenticated_data": bound,
         "additional_authenticated_data_crc32c": google_crc32c.value(bound),
     }
-
-
-class _Damaged(Exception):
-    """The checksums of a request or of its answer are not those of what came."""
-
-
-_BY_CLASS: Final[dict[Any, str]] = {
-    _Damaged: "DAMAGED",
-    (ConnectionError, Timeout, ChunkedEncodingError): "UNREACHABLE",
-    GoogleAuthError: "NO_CREDENTIALS",
-}
-
-
-def _transport(**options: Any) -> Any:
-    """Return the library's REST transport, with a session that follows no redirect.
-
-    Where a redirect leads, the material would be sent to. Tokens are asked for by a session without
-    retries of its own, since they are below ours.
-    """
-    transport = rest.KeyManagementServiceRestTransport(**options)
-    session = transport._session
-    session._auth_request = Request()
-    session.max_redirects = 0
-    return transport
-
-
-def _status(error: Exception) -> str:
-    """Return the google.rpc.Code of an error, or ours; empty for what is in no list."""
-    if isinstance(error, RetryError):
-        error = error.cause
-    for kinds, status in _BY_CLASS.items():
-        if isinstance(error, kinds):
-            return status
-    if not isinstance(error, GoogleAPICallError):
-        return ""
-    try:
-        answer = error.response.json()
-        answer = (answer[0] if isinstance(answer, list) else answer)["error"]
-        # Google's guidelines name this message: its own client goes by it, too.
-        if str(answer.get("message")).startswith("The checksum in field"):
-            return "DAMAGED"
-        return answer["status"] if re.fullmatch("[A-Z_]{1,40}", answer["status"]) else ""
-    except Exception:
-        return _BY_HTTP.get(error.code, "")
-
-
-def _without_payload(record: logging.LogRecord) -> bool:
-    """Take out of a debug record what was sent and answered, which holds the material."""
-    for name in {"httpRequest", "httpResponse"} & vars(record).keys():
-        setattr(record, name, "not shown, since it holds keys")
-    return True
-
-
-for _name in (rest.__name__, "google.auth.transport.requests"):
-    logging.getLogger(_name).addFilter(_without_payload)
