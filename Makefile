@@ -55,10 +55,11 @@ $(DEV): $(TEST) requirements.txt
 	@$(PY) $(INSTALL) -r requirements.txt
 	@touch $@
 
-$(NEIGHBOURS): requirements-neighbours.txt requirements-test.txt requirements-runtime.txt
+$(NEIGHBOURS): requirements-neighbours.txt requirements-graphene.txt requirements-test.txt requirements-runtime.txt
 	@echo "Installing requirements-neighbours.txt"
 	@"$(PYTHON)" -m venv --clear .venv-neighbours
 	@.venv-neighbours/bin/python $(INSTALL) -r requirements-neighbours.txt
+	@.venv-neighbours/bin/python $(INSTALL) --no-deps --target .venv-neighbours/graphql_types -r requirements-graphene.txt
 	@.venv-neighbours/bin/python .ci/mariadb_driver.py
 	@touch $@
 
