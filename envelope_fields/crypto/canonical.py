@@ -77,6 +77,8 @@ def _integer(value: int) -> bytes:
 
 
 def _boolean(value: bool) -> bytes:
+    if value is not True and value is not False:
+        raise TypeError("neither true nor false")
     return b"true" if value else b"false"
 
 
@@ -156,6 +158,12 @@ def _read_address(data: bytes) -> IPv4Address | IPv6Address:
     return ip_address(data)
 
 
+def _binary(value: bytes | bytearray | memoryview) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("bytes of a number are as many zeros")
+    return bytes(value)
+
+
 TEXT: Final = _strict("text", _text, bytes.decode)
 INTEGER: Final = _strict("integer", _integer, int, _INTEGER)
 BOOLEAN: Final = _strict("boolean", _boolean, _read_boolean, _BOOLEANS.__contains__)
@@ -167,7 +175,7 @@ TIME: Final = _strict("time", _time, _read_time, _TIME)
 DURATION: Final = _strict("duration", _duration, _read_duration, _INTEGER)
 UUID_BYTES: Final = _strict("uuid", _uuid, _read_uuid)
 ADDRESS: Final = _strict("ip address", _address, _read_address)
-BINARY: Final = _strict("binary", bytes, bytes)
+BINARY: Final = _strict("binary", _binary, bytes)
 
 
 def array(of: CanonicalType) -> CanonicalType:

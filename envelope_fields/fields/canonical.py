@@ -10,8 +10,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
 from envelope_fields.crypto.canonical import CanonicalType
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.prepared import Unencrypted
 
 _KNOWN = ("django.db.models.", "envelope_fields.fields.")
 
@@ -57,3 +61,21 @@ class CanonicalMixin(EncryptedFieldMixin):
             for each in ours.__mro__
             for name in ("get_prep_value", "to_python", "meant_by")
         )
+
+
+class EmptyIsNullMixin(CanonicalMixin):
+    """Stores NULL for more than None, as Django does: for an address that a form left empty."""
+
+    def is_null(self, value: Any) -> bool:
+        """Return whether Django stores NULL for a value that is not None."""
+        raise NotImplementedError
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if self.is_null(value.value if type(value) is Unencrypted else value):
+            return None
+        held = [value]
+        del value  # error reports show variables
+        return super().get_db_prep_save(held.pop(), connection)
+
+    def value_to_string(self, obj: Model) -> Any:
+        return None if self.is_null(vars(obj).get(self.attname)) else super().value_to_string(obj)

@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.ipv6 import clean_ipv6_address
 
 from envelope_fields.crypto import canonical
-from envelope_fields.fields.canonical import CanonicalMixin
+from envelope_fields.fields.canonical import CanonicalMixin, EmptyIsNullMixin
 from envelope_fields.fields.types import AddressOptions, Get, No, Options, Set, TextOptions, Typed
 
 _OF_IPV4 = 4  # bytes
@@ -43,7 +43,7 @@ class EncryptedUUIDField(Typed[Set, Get], CanonicalMixin, models.UUIDField):  # 
 
 class EncryptedGenericIPAddressField(  # type: ignore[misc]
     Typed[Set, Get],
-    CanonicalMixin,
+    EmptyIsNullMixin,
     models.GenericIPAddressField,  # type: ignore[type-arg]
 ):
     """A `GenericIPAddressField` whose values are stored encrypted."""
@@ -67,6 +67,9 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None: ...
 
     canonical: ClassVar = canonical.ADDRESS
+
+    def is_null(self, value: Any) -> bool:
+        return isinstance(value, str) and not value
 
     def from_plaintext(self, plaintext: bytes) -> str:
         if len(plaintext) == _OF_IPV4:

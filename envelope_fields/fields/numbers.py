@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 
 from django.db import models
 from django.db.backends.utils import format_number
 
 from envelope_fields.crypto import canonical
-from envelope_fields.fields.canonical import CanonicalMixin
+from envelope_fields.fields.canonical import CanonicalMixin, EmptyIsNullMixin
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.types import DecimalOptions, Get, No, Options, Set, Typed
 
 
@@ -188,6 +189,12 @@ class EncryptedDecimalField(Typed[Set, Get], CanonicalMixin, models.DecimalField
 
     canonical: ClassVar = canonical.DECIMAL
 
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, float):
+            # Django has a `context` for it, which in an encrypted field is that of its values.
+            value = Context(prec=self.max_digits).create_decimal_from_float(value)
+        return super().to_python(value)
+
     def meant_by(self, value: Any) -> Decimal:
         prepared = Decimal(super().meant_by(value))
         places: int | None = self.decimal_places
@@ -222,7 +229,7 @@ class EncryptedFloatField(Typed[Set, Get], CanonicalMixin, models.FloatField):  
     prepared_types = (float,)
 
 
-class EncryptedBooleanField(Typed[Set, Get], CanonicalMixin, models.BooleanField):  # type: ignore[type-arg,misc]
+class EncryptedBooleanField(Typed[Set, Get], EmptyIsNullMixin, models.BooleanField):  # type: ignore[type-arg,misc]
     """A `BooleanField` whose values are stored encrypted."""
 
     if TYPE_CHECKING:
@@ -243,3 +250,8 @@ class EncryptedBooleanField(Typed[Set, Get], CanonicalMixin, models.BooleanField
 
     canonical: ClassVar = canonical.BOOLEAN
     prepared_types = (bool,)
+
+    def is_null(self, value: Any) -> bool:
+        if not self.null or type(value) is bool or value is None:
+            return False
+        return not isinstance(value, SealedValue) and value in self.empty_values

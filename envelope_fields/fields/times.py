@@ -138,4 +138,6 @@ class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationFie
     prepared_types = (timedelta,)
 
     def meant_by(self, value: Any) -> Any:
+        if value == "":  # which Django would read as no time
+            raise ValueError
         return self.to_python(value)

@@ -1,5 +1,7 @@
 """Every type of encrypted fields but those of text areas and JSON, with values of each."""
 
+import math
+import struct
 import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -43,3 +45,12 @@ def encrypted(name, **options):
 
 def plain(name, **options):
     return getattr(models, f"{name}Field")(**FAMILY[name][0], **options)
+
+
+def exactly(one, other):
+    """Whether two values are the same, to the type, the digits and the last bit."""
+    if isinstance(one, float) and isinstance(other, float):
+        return (math.isnan(one) and math.isnan(other)) or struct.pack("d", one) == struct.pack(
+            "d", other
+        )
+    return type(one) is type(other) and one == other and str(one) == str(other)
