@@ -40,7 +40,7 @@ _lock = RLock()  # of making one, which touches nothing outside
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
 _sessions: dict[str, tuple[int, Moment]] = {}  # how often each began anew, and when last
-_beginning = RLock()  # while one does, which waits for no answer
+_beginning: dict[str, RLock] = {}  # while one does, for which threads that need it wait
 
 
 class Wrapping(NamedTuple):
@@ -116,7 +116,7 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
         wipe(material)
         return buffer, wrapping_key_id
     del material
-    raise RootKeyRefused(
+    raise RootKeyUnavailable(
         f"The backend of the root key {root_key!r} must return {xaes.KEY_BYTES} bytes in a "
         "bytearray, and leave the wiping to its caller; where it returns an id beside them, "
         f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
@@ -150,7 +150,7 @@ def current_wrapping_key_id(name: str) -> str | None:
     answer = _answer(name, lambda root_key: root_key.current_wrapping_key_id())
     if answer is None or _is_id(answer):
         return answer or None
-    raise RootKeyRefused(
+    raise RootKeyUnavailable(
         f"The backend of the root key {name!r} must say what it would wrap with in a text of at "
         f"most {WRAPPING_KEY_ID_LENGTH} characters, or return None."
     )
@@ -188,7 +188,7 @@ def _answer(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
 
 def _has_begun_anew(name: str, session: tuple[int, Moment] | None) -> bool:
     """Have a root key begin anew, unless its session is fresh; return whether it is another now."""
-    with _beginning:
+    with _beginning.setdefault(name, RLock()):
         present = _sessions.get(name)
         if present != session:  # another thread had it do so
             return True
@@ -246,7 +246,7 @@ def _root_key(entry: BackendSettings) -> RootKey:
 def _checked(root_key: str, answer: Any) -> Wrapped:
     if isinstance(answer, Wrapped) and _is_storable(*answer):
         return answer
-    raise RootKeyRefused(
+    raise RootKeyUnavailable(
         f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an id "
         f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
     )
@@ -265,8 +265,9 @@ def _is_material(material: Any) -> bool:
 
 
 def _after_fork() -> None:
-    global _lock, _beginning
-    _lock, _beginning = RLock(), RLock()  # threads of the parent may have held them
+    global _lock
+    _lock = RLock()  # a thread of the parent may have held it, or one of those below
+    _beginning.clear()
     for entry, root_key in _made.items():
         try:
             root_key.after_fork()

@@ -197,6 +197,12 @@ class TestErrorsOfNoClassOfOurs:
         shown = repr([frame["vars"] for frame in report.get_traceback_frames()])
         assert SECRET not in shown + "".join(traceback.format_exception(caught.value))
 
+    def test_an_answer_that_is_none_is_no_refusal(self, row, clock, monkeypatch, caplog):
+        monkeypatch.setattr(Service, "unwrap", lambda *_: bytearray(31))
+        clock.move(MAX_AGE)
+        assert materials.used(row, len) == 32
+        assert "must return 32 bytes" in caplog.text
+
     @pytest.mark.parametrize("error", INTERRUPTING)
     def test_an_interruption_of_a_renewal_keeps_the_material(self, row, clock, monkeypatch, error):
         monkeypatch.setattr(Service, "error", error())
@@ -378,6 +384,21 @@ class TestRefusals:
             thread.join(60)
         assert Service.refreshed == 1
         assert all(row.context in materials._plaintext for row in many)
+
+    def test_a_session_that_begins_keeps_no_other_root_key_from_it(self, row, monkeypatch):
+        """One whose module hangs takes long."""
+        outcomes = []
+
+        def refresh(self):
+            if not outcomes:  # of the first, as long as the second is asked
+                outcomes.append("begun")
+                outcomes.append(in_thread(lambda: wrapping.unwrap("second", b"", row.context)))
+
+        monkeypatch.setattr(Service, "refresh", refresh)
+        monkeypatch.setattr(Service, "error", RootKeyRefused("no"))
+        with pytest.raises(RootKeyRefused):
+            wrapping.unwrap("default", b"", row.context)
+        assert isinstance(outcomes[1], RootKeyRefused)
 
     def test_a_session_that_cannot_begin_anew_changes_nothing(self, row, clock, monkeypatch):
         def refresh(self):
