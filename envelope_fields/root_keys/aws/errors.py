@@ -105,6 +105,11 @@ def sorted_error(error: Exception, where: str) -> Exception:
     if isinstance(error, _WRONG_SETTINGS):
         return WrongSetting(f"{where}: {_shown(str(error))}")
     reason = type(error).__name__
+    if isinstance(error, botocore.EndpointConnectionError):
+        return RootKeyUnavailable(
+            f"{where}: it cannot be connected to. See that the region, or the endpoint, is right, "
+            "and that the network reaches it"
+        )
     if isinstance(error, _NETWORK):  # first, since some are OSErrors as well
         return RootKeyUnavailable(f"{where}: no answer ({reason}). Try again")
     if isinstance(error, _NO_CREDENTIALS):

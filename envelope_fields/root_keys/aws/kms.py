@@ -207,7 +207,7 @@ class AwsKmsRootKey(RootKey):
             raise _in_check(encrypted)
         decrypted = self._answer(region, "decrypt", {**_to_decrypt(encrypted), **asked})
         if isinstance(encrypted, MayNotWrap) and isinstance(decrypted, MayNotUnwrap):
-            raise RootKeyRefused(f"{encrypted} Nor is kms:Decrypt.")
+            raise RootKeyRefused(f"{encrypted}. Nor is kms:Decrypt")
         for answer in (encrypted, decrypted):
             if isinstance(answer, Exception):
                 raise _in_check(answer)
