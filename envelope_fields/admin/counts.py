@@ -78,8 +78,10 @@ class Count:
             if row.version is not None:
                 usage = usages.get(row.version.key_id, Usage())
                 number = row.version.number
+                oldest = min(number, usage.oldest or number)
                 usages[row.version.key_id] = Usage(
-                    usage.values + row.values, min(number, usage.oldest or number)
+                    usage.values + row.values,
+                    usage.oldest if row.is_index else oldest,  # no rotation moves an index
                 )
         return usages
 

@@ -201,6 +201,7 @@ class Shred(KeyConfirmation):
     def consequences(self) -> list[str]:
         return [
             self.of_values(_("It is destroyed permanently, together with: %(values)s.")),
+            certificates.lookups_text(certificates.ended_lookups(self.rows or [])),
             _kms_text(last_use_by_kms(self.row)),
             _(
                 "Backups remain: the values can be read until the last backup of the wrapped key "

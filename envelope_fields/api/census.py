@@ -32,6 +32,7 @@ _EXAMPLE = {
             **_VERSION,
             "values": 12,
             "history": 0,
+            "is_index": False,
         }
     ],
     "totals": [{**_VERSION, "values": 12}],
@@ -73,6 +74,7 @@ class FieldCount(VersionTotal):
     model = serializers.CharField()
     field = serializers.CharField()
     history = serializers.IntegerField(help_text="How many are in rows of the past alone.")
+    is_index = serializers.BooleanField(help_text="Whether they are MACs of a blind index.")
 
 
 class NotCounted(serializers.Serializer[Any]):

@@ -30,7 +30,7 @@ Row = MasterKey | MasterKeyVersion
 REFUSALS = (409, 412, 502, 503)
 _PARAMETERS = "What the operation is given; what is left out has its default."
 _FIELD = {"database": "default", "model": "clinic.Patient", "field": "notes", "values": 12}
-_WHAT = {"name": "billing", "fields": [_FIELD], "total": 12, "last_use_by_kms": None}
+_WHAT = {"name": "billing", "fields": [_FIELD], "total": 12, "last_use_by_kms": None, "lookups": []}
 
 
 class OperationView(views.ApiView):
@@ -81,6 +81,9 @@ class Shredded(serializers.Serializer[Any]):
     fields = FieldContent(many=True)  # type: ignore[assignment]  # its name outside
     total = serializers.IntegerField()
     last_use_by_kms = time_field(allow_null=True)
+    lookups = serializers.ListField(
+        child=serializers.CharField(), help_text="The blind indexes that find nothing any more."
+    )
     ready_at = time_field(allow_null=True)
 
 
@@ -103,6 +106,7 @@ class Certificate(serializers.Serializer[Any]):
     last_use_by_kms = serializers.CharField(allow_null=True)
     not_counted = serializers.ListField(child=serializers.CharField())
     remains = serializers.CharField()
+    lookups = serializers.ListField(child=serializers.CharField())
 
 
 @answers("a minute", {"ready_at": "2030-03-01T09:31:00Z"}, 202)

@@ -8,7 +8,7 @@ An envelope is one kind of value; a column may hold others.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar, cast
@@ -17,11 +17,12 @@ from django.apps import apps
 from django.db import Error, connections, router
 from django.db.models import Field, Model
 
+from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.conf import configuration
-from envelope_fields.crypto import format as layout
 from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -32,55 +33,6 @@ class CensusFailed(EnvelopeError):
 
 class NoSuchField(EnvelopeError):
     """No encrypted field has the name that was given."""
-
-
-class Codec:
-    """How the stored values of a column are read: an envelope as bytes, where no subclass differs.
-
-    Attributes:
-        label_at: where in a value its label is, by which the values of a key version are found.
-        marker: the bytes that each label begins with; a value without them is of another kind.
-        shortest: how many bytes a value has at least.
-        head_bytes: how many bytes in front of a value a rewrap replaces; the others stay. 0 where
-            values of this kind are not rewrapped.
-    """
-
-    label_at = slice(0, layout.HEADER_BYTES)
-    marker = layout.FORMAT_VERSION
-    shortest = layout.OVERHEAD_BYTES
-    head_bytes = layout.PAYLOAD_AT
-
-    @property
-    def label_bytes(self) -> int:
-        """How many bytes a label has."""
-        return int(self.label_at.stop - self.label_at.start)
-
-    def label(self, version_id: bytes) -> bytes:
-        """Return the label of the values under a key version."""
-        return layout.header(version_id)
-
-    def version_id(self, label: bytes) -> bytes:
-        """Return the id of the key version that a label names; the inverse of `label`."""
-        return label[len(layout.FORMAT_VERSION) :]
-
-    def envelope_head(self, head: bytes) -> bytes:
-        """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
-        return head
-
-    def stored_head(self, envelope_head: bytes) -> bytes:
-        """Return what is written in front of a value; the inverse of `envelope_head`."""
-        return envelope_head
-
-    def read(self, column: Column, value: Any) -> Any:
-        """Read a stored value as the application would, for verification.
-
-        Raises:
-            EnvelopeError: it cannot be read.
-        """
-        return column.encrypted_field.verifier(value, None, None)
-
-
-ENVELOPE = Codec()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,12 +194,30 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
     Args:
         database: look in this one alone.
     """
+    return _columns(_encrypted_fields(), database, ENVELOPE)
+
+
+def index_columns(database: str | None = None) -> Iterator[Column]:
+    """Find the columns of all blind indexes, as `encrypted_columns` does."""
+    return _columns(_fields(is_index), database, INDEX)
+
+
+def stored_columns(database: str | None = None) -> list[Column]:
+    """Find everything that the census counts: encrypted columns and indexes, by database."""
+    found = [*encrypted_columns(database), *index_columns(database)]
+    return sorted(found, key=lambda column: column.database)
+
+
+def _columns(
+    fields: Iterable[tuple[type[Model], Any]], database: str | None, codec: Codec
+) -> Iterator[Column]:
+    fields = list(fields)
     for alias in connections if database is None else [database]:
         connection = connections[alias]
         if not is_configured(connection):
             continue
         seen = set()
-        for model, field in _encrypted_fields():
+        for model, field in fields:
             quote = connection.ops.quote_name
             names = quote(model._meta.db_table), quote(str(field.column))
             if names not in seen and may_live_in(alias, model):
@@ -255,7 +225,7 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
                 table_sql, column_sql = names
                 yield Column(
                     database=alias, model=model, field=field,
-                    table_sql=table_sql, column_sql=column_sql,
+                    table_sql=table_sql, column_sql=column_sql, codec=codec,
                 )  # fmt: skip
 
 
@@ -283,12 +253,16 @@ def may_live_in(alias: str, model: type[Model]) -> bool:
 
 
 def _encrypted_fields() -> list[tuple[type[Model], Any]]:
-    """Return the fields by their owners: a managed model comes before one that mirrors it."""
+    return _fields(lambda field: isinstance(field, EncryptedFieldMixin))
+
+
+def _fields(wanted: Callable[[Any], bool]) -> list[tuple[type[Model], Any]]:
+    """Return fields by their owners: a managed model comes before one that mirrors it."""
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     return [
         (model, field)
         for model in sorted(models, key=lambda model: not model._meta.managed)
         if not model._meta.proxy
         for field in model._meta.local_concrete_fields
-        if isinstance(field, EncryptedFieldMixin)
+        if wanted(field)
     ]

@@ -5,19 +5,23 @@ from typing import Any
 
 from django.db import DatabaseError, connections
 
+from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, may_live_in, tables_of
 from envelope_fields.databases import RowsHidden, database as database_of, is_configured
 from envelope_fields.databases.errors import says_no_table
 
 
-def index_columns(index: Any) -> Iterator[Column]:
-    """Find the columns of a blind index, or of any field, in the databases where they may be."""
+def columns_of(index: Any) -> Iterator[Column]:
+    """Find the columns of one index, in the databases where they may be.
+
+    Its model may be one of a migration.
+    """
     for alias in connections:
         connection = connections[alias]
         if is_configured(connection) and may_live_in(alias, index.model):
             quote = connection.ops.quote_name
             yield Column(
-                database=alias, model=index.model, field=index,
+                database=alias, model=index.model, field=index, codec=INDEX,
                 table_sql=quote(index.model._meta.db_table), column_sql=quote(index.column),
             )  # fmt: skip
 
@@ -28,7 +32,7 @@ def index_has_rows(index: Any) -> bool:
     Raises:
         CensusFailed: a database could not be asked.
     """
-    return any(map(_has_rows_anywhere, index_columns(index)))
+    return any(map(_has_rows_anywhere, columns_of(index)))
 
 
 def _has_rows_anywhere(declared: Column) -> bool:

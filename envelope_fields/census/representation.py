@@ -61,6 +61,7 @@ def row_content(row: CensusRow) -> dict[str, Any]:
         **version_content(row.version_id, row.version),
         "values": row.values,
         "history": row.history,
+        "is_index": row.is_index,
     }
 
 

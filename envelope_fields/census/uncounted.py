@@ -7,7 +7,7 @@ from itertools import groupby
 
 from django.db import DatabaseError, Error, router
 
-from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, located
+from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns
 from envelope_fields.census.values import grouped, has_table
 from envelope_fields.census.versions import key_versions
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
@@ -53,7 +53,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     Raises:
         CensusFailed: a database could not be looked at.
     """
-    declared = list(encrypted_columns(database))
+    declared = list(stored_columns(database))
     found: list[NotCounted] = []
     absent: list[Column] = []
     with _failing():
@@ -74,7 +74,7 @@ def undeclared(database: str | None = None) -> list[NotCounted]:
     """
     found: list[NotCounted] = []
     with _failing():
-        for alias, columns in groupby(encrypted_columns(database), key=lambda each: each.database):
+        for alias, columns in groupby(stored_columns(database), key=lambda each: each.database):
             here = list(columns)
             found += _others(alias, here, list(located(here)))
     return found

@@ -14,7 +14,8 @@ from typing import Any
 
 from django.db import DatabaseError, Error
 
-from envelope_fields.census.columns import CensusFailed, Column, encrypted_columns, tables_of
+from envelope_fields.census.codecs import INDEX
+from envelope_fields.census.columns import CensusFailed, Column, stored_columns, tables_of
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import says_no_table
@@ -38,6 +39,7 @@ class CensusRow:
             columns are in one and are found without its name.
         history: how many of them are only in rows of the past, which a system-versioned table of
             MariaDB keeps. No rotation moves these.
+        is_index: whether the field is a blind index: its values are MACs, which nothing opens.
     """
 
     database: str
@@ -48,6 +50,7 @@ class CensusRow:
     values: int
     schema: str | None = None
     history: int = 0
+    is_index: bool = False
 
     @property
     def location(self) -> str:
@@ -57,7 +60,7 @@ class CensusRow:
 
 
 def census(key: Key | None = None, *, database: str | None = None) -> list[CensusRow]:
-    """Count the values of every encrypted field, for each key version and database.
+    """Count the values of every encrypted field and blind index, by key version and database.
 
     Every database that the routers let a model live in is asked, for every installed model. A
     table that does not exist holds no values. What is counted are columns: neither backups, nor
@@ -86,6 +89,7 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
             values=group.values,
             schema=column.schema,
             history=group.history,
+            is_index=column.codec is INDEX,
         )
         for column, group in found
     ]
@@ -115,7 +119,7 @@ def _looked_up(database: str | None) -> list[Column]:
     Raises:
         CensusFailed: one cannot be looked at, or a transaction is prepared in it.
     """
-    columns = list(encrypted_columns(database))
+    columns = list(stored_columns(database))
     for alias in dict.fromkeys(column.database for column in columns):
         refuse_prepared(alias)
     return tables_of(columns)

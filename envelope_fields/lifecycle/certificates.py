@@ -113,11 +113,13 @@ class ShredConfirmation:
         name: the key's alias, or its id where it has none.
         fields: how many values were counted in each field.
         last_use_by_kms: when `kms` last used it, which gave out what no census counts.
+        lookups: the blind indexes among the fields: no value is found by these any more.
     """
 
     name: str
     fields: tuple[FieldCount, ...]
     last_use_by_kms: datetime | None = None
+    lookups: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -145,6 +147,7 @@ class ShredCertificate:
         last_use_by_kms: when `kms` last used it.
         not_counted: where it could not be looked.
         remains: what has to be done elsewhere.
+        lookups: the blind indexes among the fields: no value is found by these any more.
     """
 
     event: int
@@ -157,6 +160,7 @@ class ShredCertificate:
     last_use_by_kms: str | None
     not_counted: tuple[str, ...] = ()
     remains: str = WHAT_REMAINS
+    lookups: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -170,6 +174,7 @@ class ShredCertificate:
             f"Shredded on {as_text(self.destroyed_at)} by {self.actor}: the master key "
             f"{self.name} ({self.key_id}), versions {versions}.\n"
             f"Values made unreadable: {self.total:,}. {fields}\n"
+            f"{lookups_text(self.lookups)}"
             f"Last use by kms: {self.last_use_by_kms or 'none'}.\n"
             f"{self._not_counted()}"
             f"{self.remains}\n"
@@ -178,6 +183,17 @@ class ShredCertificate:
 
     def _not_counted(self) -> str:
         return "".join(f"Not counted: {each}.\n" for each in self.not_counted)
+
+
+def ended_lookups(rows: Iterable[CensusRow]) -> tuple[str, ...]:
+    """Return the blind indexes by which nothing is found without the versions of one key."""
+    return tuple(sorted({f"{row.model}.{row.field}" for row in rows if row.is_index}))
+
+
+def lookups_text(lookups: Iterable[str]) -> str:
+    """Return the line that says which lookups end; nothing where none does."""
+    names = ", ".join(lookups)
+    return f"Lookups that end, with the uniqueness that they keep: by {names}.\n" if names else ""
 
 
 def shred_content(agreed: ShredConfirmation | ShredCertificate) -> dict[str, Any]:
@@ -217,6 +233,7 @@ def issue(
     fields: tuple[FieldCount, ...],
     last_use: datetime | None,
     unseen: Iterable[NotCounted],
+    lookups: Iterable[str] = (),
 ) -> ShredCertificate:
     """Record a shredding in the audit trail, and return what it says."""
     versions = [done.version] if done.version else done.key.versions.using(done.using).all()
@@ -231,6 +248,7 @@ def issue(
             "total": sum(each.values for each in fields),
             "last_use_by_kms": last_use and as_utc(last_use),
             "not_counted": [str(each) for each in unseen],
+            "lookups": list(lookups),
             "remains": WHAT_REMAINS,
         },
     )
@@ -264,4 +282,5 @@ def _certificate(event: AuditEvent) -> ShredCertificate:
         actor=event.actor_name or f"{event.actor_type} {event.actor_id}".strip(),
         last_use_by_kms=content["last_use_by_kms"],
         not_counted=tuple(content.get("not_counted", ())),
+        lookups=tuple(content.get("lookups", ())),
     )

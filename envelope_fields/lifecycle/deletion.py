@@ -118,6 +118,7 @@ def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, act
     found = witnesses.values_under(done.row)
     if found:
         raise witnesses.KeyInUse(done.row, found)
+    witnesses.refuse_if_pinned(done.row)
     seen = witnesses.witnesses_of(done.row, unseen)
     reasons = list(seen.reasons())
     check_quoted(confirm, done.row, seen.expected, reasons, last_use_by_kms(done.row))
@@ -178,6 +179,7 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
         with collecting(done.refused, row):
             unseen, rows = counted = counted or (witnesses.uncounted_now(), census())
             witnesses.refuse_if_in_use(row, rows)
+            witnesses.refuse_if_pinned(row)
             if _destroy_if_due(row, witnesses.witnesses_of(row, unseen), actor):
                 done.destroyed.append(row)
     return done

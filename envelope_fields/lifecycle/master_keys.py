@@ -5,6 +5,7 @@ KMS: CreateKey and CreateAlias, UpdateKeyDescription, EnableKeyRotation, EnableK
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
@@ -66,6 +67,7 @@ def create_master_key(
         state_changed_at=now,
     )
     key.clean_fields()
+    _refuse_period(key)
     principal, using = decisions.require_creator(alias, actor), configuration().database
     key.creator_type, key.creator_id = principal.type, principal.id
     key.serves_fields = principal == APPLICATION
@@ -80,6 +82,22 @@ def create_master_key(
     except _Faster as error:
         raise alias_problem(alias, principal, using, CREATE_KEY) or alias_taken(alias) from error
     return key
+
+
+def _refuse_period(key: MasterKey) -> None:
+    """Raise if a key that makes MACs is to be rotated by the calendar.
+
+    Raises:
+        ValidationError: it is.
+    """
+    if key.usage == KeyUsage.GENERATE_VERIFY_MAC and key.rotation_period is not None:
+        raise ValidationError(
+            {
+                "rotation_period": "A key that makes MACs takes no rotation period: what is found "
+                "by a blind index stays under the version that the index is pinned to. Rotate it "
+                "on demand."
+            }
+        )
 
 
 class _Faster(Exception):
@@ -187,6 +205,7 @@ def _update(done: OperationContext, given: dict[str, Any]) -> None:
     for name, value in given.items():
         setattr(row, name, value)
     row.clean_fields(exclude={field.name for field in row._meta.fields} - set(given))
+    _refuse_period(row)
     after = {name: getattr(row, name) for name in given}  # as the fields understand them
     changed = {name: after[name] for name in given if before[name] != after[name]}
     if changed:

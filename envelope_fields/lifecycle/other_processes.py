@@ -15,7 +15,7 @@ from django.db import DatabaseError
 
 from envelope_fields import audit
 from envelope_fields.census import NotCounted
-from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.census.columns import stored_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Database, clock, database
 from envelope_fields.exceptions import KeyAccessDenied
@@ -174,7 +174,7 @@ _Tables = dict[str, set[str]]  # by database
 def _tables() -> _Tables:
     """Return the tables of values, named as the catalogue has them."""
     tables: _Tables = {}
-    for column in encrypted_columns():
+    for column in stored_columns():
         name = database(column.database).name(column.table_sql)
         tables.setdefault(column.database, set()).add(name)
     return tables

@@ -71,8 +71,13 @@ def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
         CensusFailed: the values could not be counted.
     """
     row = found(configuration().database, key)
-    fields = certificates.counted_fields(values_under(row))
-    return ShredConfirmation(certificates.name_of(row), fields, last_use_by_kms(row))
+    rows = values_under(row)
+    return ShredConfirmation(
+        certificates.name_of(row),
+        certificates.counted_fields(rows),
+        last_use_by_kms(row),
+        certificates.ended_lookups(rows),
+    )
 
 
 def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> datetime:
@@ -126,11 +131,13 @@ def _finish(
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
     unseen = _unseen(done.row, seconds)
-    fields = certificates.counted_fields(values_under(done.row))
+    rows = values_under(done.row)
+    fields, lookups = certificates.counted_fields(rows), certificates.ended_lookups(rows)
     with context.performing_again(Operation.SHRED, done, key, actor) as now:
         now.refuse_unless_as(done.row, " Begin again.")
         certificates.check_agreed(confirm, now.row, fields)
-        certificate = certificates.issue(now, fields, last_use_by_kms(now.row), unseen)
+        last_use = last_use_by_kms(now.row)
+        certificate = certificates.issue(now, fields, last_use, unseen, lookups)
         destroy(now)
     return certificate
 

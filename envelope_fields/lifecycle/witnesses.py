@@ -13,7 +13,13 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.certificates import quoting
 from envelope_fields.lifecycle.other_processes import wait_for_writers
 from envelope_fields.lifecycle.representation import Row, as_utc, named
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.models import (
+    BlindIndex,
+    BlindIndexKey,
+    IndexState,
+    MasterKey,
+    MasterKeyVersion,
+)
 
 
 class KeyInUse(EnvelopeError):
@@ -29,6 +35,38 @@ class KeyInUse(EnvelopeError):
             f"{named(row)[0].upper()}{named(row)[1:]} is not deleted: values are stored under it: "
             f"{counts_text(rows)}. {_way_out(row)}"
         )
+
+
+class KeyPinned(KeyInUse):
+    """A blind index is pinned to a key or version that is to be deleted, though it has no rows.
+
+    Attributes:
+        indexes: the labels of the indexes.
+    """
+
+    def __init__(self, row: MasterKey | MasterKeyVersion, indexes: Sequence[str]) -> None:
+        self.rows, self.indexes = (), tuple(indexes)
+        EnvelopeError.__init__(
+            self,
+            f"{named(row)[0].upper()}{named(row)[1:]} is not deleted: blind indexes are pinned to "
+            f"it, and no value could be written without: {', '.join(indexes)}. Retire them first: "
+            "`python manage.py rebuild_indexes LABEL --to retired`.",
+        )
+
+
+def refuse_if_pinned(row: MasterKey | MasterKeyVersion) -> None:
+    """Raise if a blind index that is not retired is pinned to a key or version.
+
+    Raises:
+        KeyPinned: with its label.
+    """
+    using = row._state.db
+    which = {"version": row} if isinstance(row, MasterKeyVersion) else {"master_key": row}
+    names = BlindIndexKey.objects.using(using).filter(**which).values_list("name", flat=True)
+    indexes = BlindIndex.objects.using(using).filter(name__in=list(names))
+    labels = indexes.exclude(state=IndexState.RETIRED).values_list("label", flat=True)
+    if labels:
+        raise KeyPinned(row, list(labels))
 
 
 def counts_text(rows: Iterable[CensusRow]) -> str:

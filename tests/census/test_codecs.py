@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from envelope_fields.census.columns import ENVELOPE, Codec, encrypted_columns
+from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
+from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.census.values import count_by_version, counted
 from envelope_fields.crypto import format as layout
 from envelope_fields.models import MasterKey
@@ -18,24 +19,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 FIRST, SECOND = b"version1", b"version2"
 
 
-class Index(Codec):
-    """The first 16 bytes of a MAC, and the id of the key version that made it."""
-
-    label_at = slice(16, 24)
-    marker = b""
-    shortest = 24
-    head_bytes = 0
-
-    def label(self, version_id):
-        return version_id
-
-    version_id = envelope_head = stored_head = label
-
-    def read(self, column, value):
-        return value
-
-
-class Text(Index):
+class Text(Codec):
     """An envelope as text: 108 characters after the prefix are what a rewrap replaces."""
 
     label_at = slice(0, len(layout.TEXT_PREFIX) + 12)
@@ -66,7 +50,7 @@ def test_values_of_another_kind_are_counted_by_their_codec(column):
     for version_id in (FIRST, FIRST, SECOND):
         put(Note.objects.create(text="a", data=None), "text", bytes(16) + version_id)
     put(Note.objects.create(text="a", data=None), "text", b"too short")
-    column = replace(column, codec=Index())
+    column = replace(column, codec=INDEX)
     found = {group.version_id: group.values for group in counted(column)}
     assert found == {FIRST: 2, SECOND: 1, None: 1}
     assert count_by_version(column, [FIRST]).total() == 2

@@ -26,6 +26,11 @@ def begin_by(beginner: Beginner) -> None:
     _begin = beginner
 
 
+def is_index(field: Any) -> bool:
+    """Whether a field is the column of a blind index."""
+    return hasattr(type(field), "source_names")
+
+
 def column_of(index: Any) -> IndexColumn:
     """Return how the keyring knows an index."""
     return IndexColumn(index.field_path, index.domain, index.normal.fingerprint)

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields import lifecycle
-from envelope_fields.lifecycle.certificates import ShredConfirmation, shred_content
+from envelope_fields.lifecycle.certificates import ShredConfirmation, lookups_text, shred_content
 from envelope_fields.lifecycle.representation import Row, as_utc, capitalized
 from envelope_fields.management import OperationCommand, named_row
 
@@ -43,8 +43,8 @@ def _consequence(row: Row, agreed: ShredConfirmation) -> str:
     seconds = lifecycle.seconds_until_known()
     return (
         f"{capitalized(row)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{fields}{kms}\nIt is disabled first, and {seconds:g} s later the values are counted "
-        "again."
+        f"now.{fields}{kms}\n{lookups_text(agreed.lookups)}It is disabled first, and "
+        f"{seconds:g} s later the values are counted again."
     )
 
 
