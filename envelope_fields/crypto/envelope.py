@@ -200,13 +200,20 @@ class Rewrapper:
         self._additional_data = header + context
         self._encrypt = aead.encrypt
 
-    def rewrap(self, unwrapping_key: AESGCM, envelope: bytes, context: bytes) -> bytes:
+    def rewrap(
+        self,
+        unwrapping_key: AESGCM,
+        envelope: bytes,
+        context: bytes,
+        own_context: bytes | None = None,
+    ) -> bytes:
         """Return the 81 bytes that go in front of an envelope's payload.
 
         Args:
             unwrapping_key: the key derived for the version and prefix that the envelope names.
             envelope: its first 81 bytes; more are not looked at.
             context: what its data key is bound to.
+            own_context: what it will be bound to, where that is not what all of them will be.
 
         Raises:
             UnwrapFailed: the data key does not open.
@@ -221,7 +228,10 @@ class Rewrapper:
                 data_key,
             )
             suffix: bytes = self._suffixes.draw()
-            wrapped = self._encrypt(suffix, data_key, self._additional_data)
+            bound_to = self._additional_data
+            if own_context is not None:
+                bound_to = self.header + own_context
+            wrapped = self._encrypt(suffix, data_key, bound_to)
             return self._leading + suffix + wrapped
         except InvalidTag:
             raise UnwrapFailed(_UNWRAP_FAILED) from None

@@ -223,9 +223,9 @@ class ReadingMixin(BindingMixin):
         """What reads as `reader` does, and counts as no use of the value."""
         return reader(self, decrypt_to_verify)
 
-    def verify(self, value: bytes, row: Any) -> Any:
-        """Read the value of a row that it is bound to, as `verifier` does those of other fields."""
-        return reader(self, decrypt_to_verify, self.contexts_of(row))(value, None, None)
+    def verify(self, value: bytes, contexts: Sequence[bytes]) -> Any:
+        """Read a value that is bound to its row, as `verifier` does those of other fields."""
+        return reader(self, decrypt_to_verify, contexts)(value, None, None)
 
     @cached_property
     def opened(self) -> Opener:

@@ -158,9 +158,11 @@ class Batches:
         began, ask, replaces_payload = monotonic(), self._statements, self._job.replaces_payload
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
-            if only_free:
+            if only_free or self._job.locks_rows:
                 free = ask.lock_what_is_free([change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
+            if changes:
+                changes = self._job.unmoved(changes)
             moved = ask.swap(changes, replaces_payload=replaces_payload) if changes else 0
             if not self._job.may_still_write(began):  # the next pass does it, under other keys
                 transaction.set_rollback(True, using=self._using)

@@ -110,9 +110,12 @@ class Job(ABC):
         replaces_payload: whether a change has the whole new value, or only what is in front of the
             payload.
         reads_payloads: whether whole values are in memory, so that few are taken at once.
+        locks_rows: whether changes depend on other columns, so that rows are locked before they
+            are looked at once more.
     """
 
     writes = True
+    locks_rows = False
     replaces_payload = False
     reads_payloads = False
 
@@ -123,6 +126,13 @@ class Job(ABC):
         Raises:
             EnvelopeError, ImproperlyConfigured: no value can be processed.
         """
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return those of some changes whose rows are what they were when these were made.
+
+        It is called in the transaction that writes them, with their rows locked where `locks_rows`.
+        """
+        return changes
 
     def may_still_write(self, since: float) -> bool:
         """Whether the keys of the last outcome are such that its changes may be committed now.

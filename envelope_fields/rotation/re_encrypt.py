@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from django.db import connections
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Model
 
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.keys import managed_by
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import DEFAULT_ALIAS
+from envelope_fields.rotation.rows import UNBOUND, BoundRows, RowNotLoaded, Rows
 
 
 class ReEncrypt(Job):
@@ -38,7 +36,8 @@ class ReEncrypt(Job):
 
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
-        self._contexts: tuple[bytes, ...] = field.contexts
+        self._rows = BoundRows(column)
+        self._was_bound_otherwise = bool(field.previous_bindings)
         self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
         self._statements = statements(column)
         self._aliases = RowAliases(column)
@@ -62,12 +61,19 @@ class ReEncrypt(Job):
                     raise
                 outcome.fail(value, error)
                 continue
-            if value.head.startswith(to.header):
+            if value.head.startswith(to.header) and not self._was_bound_otherwise:
                 outcome.kept += 1
             else:
                 to_move.append((value, to))
         self._move(to_move, outcome)
         return outcome
+
+    @property
+    def locks_rows(self) -> bool:  # type: ignore[override]
+        return bool(self._rows)
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return self._rows.unmoved(changes)
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
@@ -76,39 +82,45 @@ class ReEncrypt(Job):
         return stops(error, about_one_key=self._about_one_key)
 
     def _move(self, to_move: list[tuple[Stored, WrappingKey]], outcome: Outcome) -> None:
-        values = self._statements.values([value.key for value, _ in to_move]) if to_move else {}
+        keys = [value.key for value, _ in to_move]
+        self._rows.load(keys)  # before the values, which are looked at by the heads from before
+        values = self._statements.values(keys) if keys else {}
         opened_under = Counter[bytes]()
         for value, wrapping_key in to_move:
             found = bytes(values.pop(value.key, None) or b"")
             if not found.startswith(value.head):
                 continue  # another transaction wrote it, or deleted it
             try:
-                new = self._re_encrypted(found, wrapping_key)
-            except EnvelopeError as error:
+                new = self._re_encrypted(found, self._rows.contexts(value.key), wrapping_key)
+            except (EnvelopeError, *UNBOUND) as error:
                 if self._stops(error):
                     raise
                 outcome.fail(value, error)
+                continue
+            if new is None:
+                outcome.kept += 1
                 continue
             opened_under[value.version_id] += 1
             outcome.changes.append(Change(value.key, value.head, new))
         self._transfer.count(opened_under)
 
-    def _re_encrypted(self, found: bytes, wrapping_key: WrappingKey) -> bytes:
+    def _re_encrypted(
+        self, found: bytes, contexts: Sequence[bytes], wrapping_key: WrappingKey
+    ) -> bytes | None:
+        """Return a value encrypted anew; None where it is what it would become."""
         opened_by = self._transfer.unwrapping_key(found[: layout.DERIVATION_BYTES])
-        for context in self._contexts:
+        for context in contexts:
             try:
                 plaintext = envelope.decrypt(opened_by, found, context)
             except UnwrapFailed:
                 continue
             try:
-                return envelope.encrypt(wrapping_key, plaintext, self._contexts[0])
+                if context is contexts[0] and found.startswith(wrapping_key.header):
+                    return None
+                return envelope.encrypt(wrapping_key, plaintext, contexts[0])
             finally:
                 del plaintext  # error reports show the variables of each frame
         raise UnwrapFailed("its data key does not open: altered, or moved here from another place")
-
-
-class RowNotLoaded(EnvelopeError):
-    """The row is gone, or Django did not find it by its primary key."""
 
 
 class RowAliases:
@@ -119,9 +131,9 @@ class RowAliases:
     """
 
     def __init__(self, column: Column) -> None:
-        self._column = column
+        self._rows = Rows(column)
         self._key = column.encrypted_field.key
-        self._keys = column.model._meta.pk_fields
+        self._column = column
         self.differ = callable(self._key)
 
     def of(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
@@ -140,49 +152,22 @@ class RowAliases:
             return self._asked(keys)
 
     def _asked(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
-        rows, found = self._rows(keys), dict[Key, str | Exception]()
+        rows, found = self._rows.of(keys), dict[Key, str | Exception]()
         for key in keys:
             try:
-                found[key] = self._alias_of(rows, key)
+                found[key] = self._alias_of(rows.get(key))
             except Exception as error:  # a key= of the project may raise anything
                 found[key] = error
         return found
 
-    def _alias_of(self, rows: dict[Key, Model], key: Key) -> str:
-        row = rows.get(self._as_loaded(key))
+    def _alias_of(self, row: Model | None) -> str:
         if row is None:
-            raise RowNotLoaded("The row could not be loaded to ask for the key of its values.")
+            raise RowNotLoaded
         assert callable(self._key)  # noqa: S101 - or it is not asked
         chosen = self._key(row)
         if not isinstance(chosen, str):
             raise TypeError(f"key= returned {type(chosen).__name__} instead of an alias")
         return chosen
-
-    def _rows(self, keys: Sequence[Key]) -> dict[Key, Model]:
-        """Load the rows, without their encrypted values and past managers that hide some."""
-        encrypted = [
-            field.name
-            for field in self._column.model._meta.concrete_fields
-            if isinstance(field, EncryptedFieldMixin)
-        ]
-        wanted = [self._as_loaded(key) for key in keys]
-        rows: QuerySet[Model] = QuerySet(self._column.model, using=self._column.database)
-        found = rows.defer(*encrypted).filter(
-            pk__in=wanted if len(self._keys) > 1 else [key for (key,) in wanted]
-        )
-        return {tuple(getattr(row, field.attname) for field in self._keys): row for row in found}
-
-    def _as_loaded(self, key: Key) -> Key:
-        """Return a key of the driver as Django makes it of a loaded row."""
-        return tuple(map(self._converted, self._keys, key))
-
-    def _converted(self, field: Field[Any, Any], item: Any) -> Any:
-        connection = connections[self._column.database]
-        column = field.get_col(self._column.model._meta.db_table)
-        converters = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
-        for convert in converters:
-            item = convert(item, column, connection)
-        return item
 
 
 def _alias(found: str | Exception) -> str:

@@ -16,14 +16,17 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Job, Outcome, Stored, stops
+from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX, Transfer
+from envelope_fields.rotation.rows import UNBOUND, BoundRows
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
+_UNWRAP_FAILED = "its data key does not open: altered, or moved here from another place"
 READY_AT_ONCE = 10_000
 # Wraps of a nonce prefix that are set aside for a version, so that not each batch asks for some.
 _SET_ASIDE = WRAPS_PER_PREFIX // 4
 
-_Rewrap = Callable[[AESGCM, bytes, bytes], bytes]
+_Rewrap = Callable[..., bytes]  # given what `Rewrapper.rewrap` is given
 
 
 @dataclass(slots=True)
@@ -52,7 +55,10 @@ class Rewrap(Job):
 
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
-        self._contexts = field.contexts
+        self._rows = BoundRows(column)
+        # What is bound to a row has contexts of its own.
+        self._contexts = (b"",) if field.is_bound else field.contexts
+        self._statements = statements(column)
         self._transfer = Transfer(column.database, field.field_path)
         self._about_one_key = about_one_key
         self._first: Rewrapper | None = None  # of which all others are made
@@ -77,7 +83,7 @@ class Rewrap(Job):
                 target = self._prepared(target or _Target(), version_id, count, len(stored))
             target.wraps -= count
         try:
-            outcome = self._rewrapped(stored)
+            outcome = self._rewrapped_in_rows(stored) if self._rows else self._rewrapped(stored)
         finally:
             if self._first is not None:
                 self._first.__exit__()  # leaves no data key of the batch behind
@@ -85,6 +91,13 @@ class Rewrap(Job):
             values = Counter(change.head[VERSION_ID] for change in outcome.changes)
         self._transfer.count(values)
         return outcome
+
+    @property
+    def locks_rows(self) -> bool:  # type: ignore[override]
+        return bool(self._rows)
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return self._rows.unmoved(changes)
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
@@ -137,6 +150,41 @@ class Rewrap(Job):
                 outcome.changes.append(Change(value.key, head, new))
         return outcome
 
+    def _rewrapped_in_rows(self, stored: Sequence[Stored]) -> Outcome:
+        """Rewrap values that are bound to columns of their rows."""
+        outcome, failed = Outcome(), list[tuple[Stored, Exception]]()
+        self._rows.load([value.key for value in stored])
+        for value in stored:
+            try:
+                contexts = self._rows.contexts(value.key)
+                new = self._rewrapped_in_row(value.head, contexts)
+            except (EnvelopeError, ImproperlyConfigured, *UNBOUND) as error:
+                if stops(error, about_one_key=self._about_one_key):
+                    raise
+                failed.append((value, error))
+                continue
+            if new is None:
+                outcome.kept += 1
+            else:
+                outcome.changes.append(Change(value.key, value.head, new))
+        # A row that another transaction has written since is none that failed.
+        still = self._statements.values([value.key for value, _ in failed]) if failed else {}
+        for value, problem in failed:
+            if bytes(still.get(value.key) or b"").startswith(value.head):
+                outcome.fail(value, problem)
+        return outcome
+
+    def _rewrapped_in_row(self, head: bytes, contexts: Sequence[bytes]) -> bytes | None:
+        derivation, present = head[_DERIVATION], contexts[0]
+        opened_by, rewrap, header = self._ready.get(derivation) or self._make_ready(derivation)
+        for context in contexts:
+            try:
+                new = rewrap(opened_by, head, context, present)
+            except UnwrapFailed:
+                continue
+            return None if context is present and head.startswith(header) else new
+        raise UnwrapFailed(_UNWRAP_FAILED)
+
     def _make_ready(self, derivation: bytes) -> tuple[AESGCM, _Rewrap, bytes]:
         opened_by = self._transfer.unwrapping_key(derivation)
         target = self._targets[derivation[VERSION_ID]]
@@ -153,4 +201,4 @@ class Rewrap(Job):
                 return rewrap(opened_by, head, context)
             except UnwrapFailed:
                 continue
-        raise UnwrapFailed("its data key does not open: altered, or moved here from another place")
+        raise UnwrapFailed(_UNWRAP_FAILED)

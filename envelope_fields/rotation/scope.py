@@ -73,7 +73,7 @@ class RotationScope(job.Scope):
         """Whether some values under the current version move, which no header tells.
 
         A rewrap binds what was written before a field was renamed; a re-encryption moves what was
-        written before its row got another key.
+        written before its row got another key; both bind what was bound to other columns.
         """
         return self._looks_at_current(column) and any(each.is_current for each in self._chosen)
 
@@ -84,8 +84,8 @@ class RotationScope(job.Scope):
     def _looks_at_current(self, column: Column) -> bool:
         field = column.encrypted_field
         if self.kind == RotationKind.REWRAP:
-            return bool(field.previous_contexts)
-        return callable(field.key)
+            return bool(field.previous_contexts or field.previous_bindings)
+        return callable(field.key) or bool(field.previous_bindings)
 
     def _leaves(self, column: Column, version: KeyVersion) -> bool:
         """Whether the field writes under another key now, so that all values leave this one."""

@@ -28,6 +28,7 @@ from envelope_fields.jobs.job import (
     BatchResult,
     Failed,
     Job,
+    Key,
     Limits,
     Outcome,
     Stored,
@@ -35,6 +36,7 @@ from envelope_fields.jobs.job import (
 )
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
+from envelope_fields.rotation.rows import UNBOUND, BoundRows
 from envelope_fields.rotation.scope import chosen_columns
 
 ROWS_AT_ONCE = 1000
@@ -136,22 +138,24 @@ class Verification(Job):
         self._column = column
         self._versions = versions
         self._statements = statements(column)
+        self._rows = BoundRows(column)
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
-        outcome = Outcome()
-        values = self._statements.values([each.key for each in stored])
+        outcome, keys = Outcome(), [each.key for each in stored]
+        self._rows.load(keys)  # before the values, which are looked at by the heads from before
+        values = self._statements.values(keys)
         for each in stored:
             value = values.get(each.key)
-            if value is None:
-                continue  # it was deleted meanwhile
-            error = self._error(value)
+            if value is None or (self._rows and not _begins_with(value, each.head)):
+                continue  # it was deleted meanwhile, or written with the rest of its row
+            error = self._error(value, each.key)
             if error is None:
                 outcome.kept += 1
             else:
                 outcome.fail(each, error)
         return outcome
 
-    def _error(self, value: Any) -> EnvelopeError | None:
+    def _error(self, value: Any, key: Key) -> EnvelopeError | None:
         column = self._column
         try:
             self._versions.check(value)
@@ -160,12 +164,24 @@ class Verification(Job):
         except MalformedEnvelope:
             pass  # reading it says so
         try:
-            read = column.codec.read(column, value)
+            read = self._read(value, key)
+        except UNBOUND as error:
+            return EnvelopeError(f"{column}: its row has what no value can be bound to: {error}")
         except EnvelopeError as error:
             if isinstance(error, RootKeyUnavailable) or isinstance(_cause(error), DatabaseError):
                 raise  # that is about no value, and met with each
             return error
         return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
+
+    def _read(self, value: Any, key: Key) -> Any:
+        column = self._column
+        if self._rows:
+            return column.encrypted_field.verify(value, self._rows.contexts(key))
+        return column.codec.read(column, value)
+
+
+def _begins_with(value: Any, head: bytes) -> bool:
+    return isinstance(value, str) or bytes(value).startswith(head)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ from django.test.utils import isolate_apps
 
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedTextField, open_values
+from envelope_fields.fields.prepared import Unencrypted
 from tests.models.bound import (
     Admission,
     Clinic,
@@ -85,8 +86,6 @@ class TestAnotherRow:
                     app_label = "bound"
 
         field = Loose._meta.get_field("secret")
-        from envelope_fields.fields.prepared import Unencrypted
-
         store(record, "secret", field.writer(Unencrypted("loose", Loose()), "default"))
         with pytest.raises(DecryptionFailed):
             again(record).secret  # noqa: B018

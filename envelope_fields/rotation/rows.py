@@ -1,0 +1,137 @@
+"""The rows of a column as Django loads them: for the keys that they ask for, and what they are.
+
+What a field's `key=` is asked about, and what values are bound to, is what Django makes of a row,
+and never what a driver does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError, ValidationError
+from django.db import connections
+from django.db.models import Field, Model, QuerySet
+
+from envelope_fields.census.columns import Column
+from envelope_fields.databases import database
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.jobs.job import Change, Key
+
+# What is raised where a column has what no value can be bound to.
+UNBOUND = (FieldError, TypeError, ValueError, ValidationError)
+
+
+class RowNotLoaded(EnvelopeError):
+    """The row is gone, or Django did not find it by its primary key."""
+
+    def __init__(self) -> None:
+        super().__init__("The row could not be loaded to ask what its value needs.")
+
+
+class Rows:
+    """Loads rows of a column, past managers that hide some.
+
+    Args:
+        column: the column.
+        names: the fields to load; by default all that are not encrypted.
+    """
+
+    def __init__(self, column: Column, names: Iterable[str] = ()) -> None:
+        self._column = column
+        self._names = tuple(names)
+        self._keys = column.model._meta.pk_fields
+
+    def of(self, keys: Sequence[Key], *, lock: bool = False) -> dict[Key, Model]:
+        """Return the rows that are there, by some primary keys as the driver gave them.
+
+        Args:
+            keys: the primary keys.
+            lock: whether to lock the rows until the transaction ends.
+        """
+        relation = self._column.relation
+        if relation.schema is None or relation.is_visible:
+            return self._loaded(keys, lock)
+        with database(self._column.database).within(relation.schema):
+            return self._loaded(keys, lock)
+
+    def _loaded(self, keys: Sequence[Key], lock: bool) -> dict[Key, Model]:
+        wanted = {self._as_loaded(key): key for key in keys}
+        found = self._queryset().filter(
+            pk__in=list(wanted) if len(self._keys) > 1 else [key for (key,) in wanted]
+        )
+        found = found.select_for_update() if lock else found
+        rows = {tuple(getattr(row, field.attname) for field in self._keys): row for row in found}
+        return {wanted[key]: row for key, row in rows.items() if key in wanted}
+
+    def _queryset(self) -> QuerySet[Model]:
+        rows: QuerySet[Model] = QuerySet(self._column.model, using=self._column.database)
+        if self._names:
+            return rows.only(*self._names)
+        fields = self._column.model._meta.concrete_fields
+        return rows.defer(*(each.name for each in fields if isinstance(each, EncryptedFieldMixin)))
+
+    def _as_loaded(self, key: Key) -> Key:
+        """Return a key of the driver as Django makes it of a loaded row."""
+        return tuple(map(self._converted, self._keys, key))
+
+    def _converted(self, field: Field[Any, Any], item: Any) -> Any:
+        connection = connections[self._column.database]
+        column = field.get_col(self._column.model._meta.db_table)
+        converters = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
+        for convert in converters:
+            item = convert(item, column, connection)
+        return item
+
+
+class BoundRows:
+    """What the values of a column are bound to, row by row; nothing where they are not.
+
+    Args:
+        column: the column.
+    """
+
+    def __init__(self, column: Column) -> None:
+        self._field: Any = column.encrypted_field
+        names = [each.name for each in (*column.model._meta.pk_fields, *self._field.bound_fields)]
+        self._rows = Rows(column, names)
+        self._known: dict[Key, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._field.is_bound)
+
+    def load(self, keys: Sequence[Key]) -> None:
+        """Load what the values of some rows are bound to now."""
+        self._known = self._present(keys) if self else {}
+
+    def contexts(self, key: Key) -> Sequence[bytes]:
+        """Return the contexts under which the value of a row may be read, the present one first.
+
+        Raises:
+            RowNotLoaded: it is gone.
+            FieldError, TypeError, ValueError: a column has what no value can be bound to.
+        """
+        if not self:
+            return tuple(self._field.contexts)
+        if key not in self._known:
+            raise RowNotLoaded
+        return tuple(self._field.contexts_of(self._known[key]))
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return those of some changes whose rows are what they were when they were loaded.
+
+        The rows are locked, so that they stay so.
+        """
+        if not self:
+            return changes
+        present = self._present([change.key for change in changes], lock=True)
+        return [
+            change
+            for change in changes
+            if change.key in present and present[change.key] == self._known.get(change.key)
+        ]
+
+    def _present(self, keys: Sequence[Key], *, lock: bool = False) -> dict[Key, Any]:
+        rows = self._rows.of(keys, lock=lock)
+        return {key: self._field.row_of(row) for key, row in rows.items()}
