@@ -28,7 +28,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import indexes, on_demand
-        from envelope_fields.migrating import refusals
+        from envelope_fields.migrating import indexes as migrated_indexes, refusals
         from envelope_fields.policy import users
         from envelope_fields.rotation import scope
 
@@ -42,6 +42,7 @@ class EnvelopeFieldsConfig(AppConfig):
         key_fixtures.connect()
         uses.connect()
         refusals.connect(self)
+        migrated_indexes.connect(self)
         users.connect()
         serializers.register()
         dispatch.register()
@@ -59,9 +60,10 @@ class EnvelopeFieldsConfig(AppConfig):
 def _begin(*, sender: Any, **kwargs: Any) -> None:
     """Make what our tables begin with: once, although the signal is sent for each app."""
     from envelope_fields.audit import triggers
-    from envelope_fields.lifecycle import on_demand
+    from envelope_fields.lifecycle import indexes, on_demand
 
     with_models = (app for app in apps.get_app_configs() if app.models_module is not None)
     if sender is next(with_models, None):
         on_demand.repair(**kwargs)
+        indexes.repair(**kwargs)
         triggers.bootstrap(**kwargs)

@@ -8,7 +8,8 @@ from django.db import DatabaseError, connections
 from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, may_live_in, tables_of
 from envelope_fields.databases import RowsHidden, database as database_of, is_configured
-from envelope_fields.databases.errors import says_no_table
+from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.exceptions import EnvelopeError
 
 
 def columns_of(index: Any) -> Iterator[Column]:
@@ -26,10 +27,15 @@ def columns_of(index: Any) -> Iterator[Column]:
             )  # fmt: skip
 
 
+class ColumnNotThere(EnvelopeError):
+    """The table of a blind index has no column for it: rows could come that it does not have."""
+
+
 def index_has_rows(index: Any) -> bool:
     """Whether a table of a blind index has rows, or may have some that are hidden.
 
     Raises:
+        ColumnNotThere: a table lacks the column, as before a migration.
         CensusFailed: a database could not be asked.
     """
     return any(map(_has_rows_anywhere, columns_of(index)))
@@ -47,10 +53,17 @@ def _has_rows(column: Column) -> bool:
     ask = database_of(column.database)
     try:
         with ask.seeing_all_rows():
-            return bool(ask.fetch(f"SELECT 1 FROM {column.table_sql} LIMIT 1"))  # noqa: S608
+            stored = f"stored.{column.column_sql}"
+            sql = f"SELECT {stored} FROM {column.table_sql} AS stored LIMIT 1"  # noqa: S608
+            return bool(ask.fetch(sql))
     except DatabaseError as error:
         if says_no_table(error):
             return False
+        if says_no_column(error):
+            raise ColumnNotThere(
+                f"{column.location} is not there in the database {column.database!r} yet, so the "
+                "blind index cannot be begun. Run `python manage.py migrate`."
+            ) from error
         try:
             ask.refuse_hidden(column.table_sql)
         except RowsHidden:

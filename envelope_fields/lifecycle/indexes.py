@@ -6,12 +6,19 @@ tables are empty then is asked by lookups at once; any other begins by being fil
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
+
+from django.db import connections
+from django.db.models import F, QuerySet
+from django.utils import timezone
 
 from envelope_fields import audit
-from envelope_fields.census.indexes import index_has_rows
+from envelope_fields.census.columns import index_columns
+from envelope_fields.census.indexes import ColumnNotThere, index_has_rows
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.keyring import IndexColumn
@@ -26,7 +33,7 @@ from envelope_fields.models import (
     MasterKey,
     MasterKeyVersion,
 )
-from envelope_fields.policy import APPLICATION
+from envelope_fields.policy import APPLICATION, require_on_each
 
 _DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their own."
 
@@ -34,6 +41,28 @@ _DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their
 def connect() -> None:
     """Have indexes begun where they are needed."""
     macs.begin_by(begin_index)
+
+
+def repair(*, using: str, **_: Any) -> None:
+    """Begin the indexes of a database after each `migrate` and `flush`: of `post_migrate`.
+
+    So they are begun before there are rows, and a test finds them begun. One whose search key
+    follows from the row is begun when one is written.
+    """
+    fields: list[Any] = [column.field for column in index_columns(using)]
+    declared = [index for index in fields if isinstance(index.key, str)]
+    if not declared or not _has_tables():
+        return
+    begun = set(BlindIndex.objects.using(configuration().database).values_list("label", flat=True))
+    for index in declared:
+        if index.field_path not in begun:
+            with suppress(ColumnNotThere):  # another migration adds it
+                begin_index(index, index.key, using)
+
+
+def _has_tables() -> bool:
+    tables = connections[configuration().database].introspection.table_names()
+    return BlindIndexKey._meta.db_table in tables
 
 
 def begin_index(index: Any, alias: str, using: str) -> None:
@@ -55,6 +84,70 @@ def begin_index(index: Any, alias: str, using: str) -> None:
         _begin(index, alias)
 
     on_demand.made_to_last(create, f"The blind index {index.field_path} cannot be begun", using)
+
+
+_NEXT = {
+    IndexState.FILLING: {IndexState.VERIFIED, IndexState.RETIRED},
+    IndexState.VERIFIED: {IndexState.READING, IndexState.FILLING, IndexState.RETIRED},
+    IndexState.READING: {IndexState.VERIFIED, IndexState.FILLING, IndexState.RETIRED},
+    IndexState.RETIRED: set[IndexState](),
+}
+
+
+def change_index_state(label: str, to: str, *, actor: Any = None) -> BlindIndex:
+    """Bring an index to another state; where it is in it already, do nothing.
+
+    Other processes know of it within `KEY_CACHE_SECONDS`. Whether its rows are what the state says
+    is the caller's to have found out: see `envelope_fields.indexing`.
+
+    Args:
+        label: `app_label.model.field` of its column.
+        to: an `IndexState`.
+        actor: as for `create_master_key`; needs the right to rotate each search key of the index.
+
+    Raises:
+        IndexNotBegun: nothing is known of the index.
+        IndexNotReady: no such step leads from the state that it is in.
+        KeyAccessDenied: the actor may not.
+    """
+    to = IndexState(to)
+    with context.key_transaction() as using:
+        row = _locked(label, using)
+        keys = context.locked_keys(using, _key_ids(row, using))
+        principal = require_on_each(Operation.CHANGE_INDEX.action, keys, actor, using=using)
+        before = IndexState(row.state)
+        if to == before:
+            return row
+        if to not in _NEXT[before]:
+            raise IndexNotReady(
+                f"The blind index {label} is {before.label}, and does not become {to.label} from "
+                f"there. Next are: {', '.join(sorted(_NEXT[before])) or 'none'}."
+            )
+        row.state, row.state_changed_at = to, timezone.now()
+        row.save(using=using, update_fields=["state", "state_changed_at"])
+        audit.record(
+            Operation.CHANGE_INDEX,
+            actor=principal,
+            using=using,
+            key=keys[0] if len(keys) == 1 else None,
+            before={"index": label, "state": str(before)},
+            after={"index": label, "state": str(to)},
+        )
+    return row
+
+
+def _locked(label: str, using: str) -> BlindIndex:
+    rows: QuerySet[BlindIndex] = QuerySet(BlindIndex, using=using).filter(label=label)
+    rows.update(state=F("state"))  # SQLite has no row locks, and its transaction begins by writing
+    row = rows.select_for_update().first()
+    if row is None:
+        raise IndexNotBegun(f"No blind index {label} is begun in the database {using!r}.")
+    return row
+
+
+def _key_ids(row: BlindIndex, using: str) -> list[UUID]:
+    pins = BlindIndexKey.objects.using(using).filter(name=row.name)
+    return list(pins.values_list("master_key_id", flat=True))
 
 
 def _make_key(index: Any, alias: str, using: str) -> None:

@@ -1,0 +1,123 @@
+"""Blind indexes in migrations: what would leave half an index that lookups ask.
+
+The values of an index are made for its label. So a column that is renamed, or goes with its model
+to another name, would not find its rows any more, nor keep them unique; one that is removed and
+added again is empty, whatever was known of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.apps import AppConfig, apps as installed_apps
+from django.db import connections
+from django.db.migrations import (
+    AddField,
+    RemoveField,
+    RenameField,
+    RenameModel,
+    SeparateDatabaseAndState,
+)
+from django.db.models.signals import pre_migrate
+
+from envelope_fields.conf import configuration
+from envelope_fields.databases.tables import has_rows
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.indexes import change_index_state
+from envelope_fields.migrating.plan import Plan
+from envelope_fields.models import BlindIndex, IndexState
+from envelope_fields.policy import APPLICATION
+
+
+class IndexInUse(EnvelopeError):
+    """A migration would take an index away, or its name, while lookups ask it."""
+
+
+def connect(app: AppConfig) -> None:
+    """Look at each plan before it is run."""
+    uid = "envelope_fields.indexes"
+    pre_migrate.connect(_look, sender=app, dispatch_uid=uid)
+
+
+def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any) -> None:
+    known = _known()
+    if not known:
+        return
+    for migration, backwards in plan or []:
+        for operation in _operations(migration.operations):
+            if not backwards:
+                _look_at(operation, migration.app_label, known, apps, using)
+
+
+def _known() -> dict[str, BlindIndex]:
+    """Return the indexes that are begun, by their labels."""
+    using = configuration().database
+    if BlindIndex._meta.db_table not in connections[using].introspection.table_names():
+        return {}
+    return {row.label: row for row in BlindIndex.objects.using(using)}
+
+
+def _operations(operations: Iterable[Any]) -> Iterator[Any]:
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _operations(operation.database_operations)
+            yield from _operations(operation.state_operations)
+        else:
+            yield operation
+
+
+def _look_at(
+    operation: Any, app_label: str, known: dict[str, BlindIndex], apps: Any, using: str
+) -> None:
+    model_name, field_name = _named_by(operation)
+    # A model that is renamed takes the labels of all its indexes with it.
+    label = f"{app_label}.{model_name}.{field_name}".lower()
+    found = [row for each, row in known.items() if each == label or _is_in(each, label)]
+    if not found or not _has_rows(apps, app_label, model_name, using):
+        return
+    for row in found:
+        if isinstance(operation, AddField):
+            _begin_again(row)
+        elif row.state != IndexState.RETIRED:
+            raise IndexInUse(
+                f"{operation.describe()}: the blind index {row.label} is "
+                f"{IndexState(row.state).label}. Its values are made for this name, and lookups, "
+                "and what it keeps unique, would end without an error. Add an index of another "
+                "name that `replaces` it, and retire it: `python manage.py rebuild_indexes "
+                f"{row.label} --to retired`."
+            )
+
+
+def _named_by(operation: Any) -> tuple[str, str]:
+    """Return the names of the model and the field that an operation is about, or empty ones."""
+    if isinstance(operation, RenameModel):
+        return operation.old_name, ""
+    if isinstance(operation, RenameField):
+        return operation.model_name, operation.old_name
+    if isinstance(operation, AddField | RemoveField):
+        return operation.model_name, operation.name
+    return "", "-"
+
+
+def _is_in(label: str, prefix: str) -> bool:
+    return prefix.endswith(".") and label.startswith(prefix)
+
+
+def _has_rows(apps: Any, app_label: str, model_name: str, using: str) -> bool:
+    try:
+        model = apps.get_model(app_label, model_name)
+    except LookupError:  # the plan makes it
+        return False
+    return has_rows(model, using)
+
+
+def _begin_again(row: BlindIndex) -> None:
+    """Have an index that is added once more be filled first."""
+    if row.state == IndexState.RETIRED:
+        raise IndexInUse(
+            f"The blind index {row.label} is retired: rows may be there that only it could tell "
+            "from each other. Give the new one another name."
+        )
+    if row.state != IndexState.FILLING:
+        change_index_state(row.label, IndexState.FILLING, actor=APPLICATION)
