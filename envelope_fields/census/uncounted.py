@@ -1,18 +1,18 @@
 """What may hold values and is no encrypted column that can be counted for certain: by name."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from django.db import DatabaseError, Error, router
+from django.db import Error, router
 
 from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns
-from envelope_fields.census.values import grouped, has_table
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.groups import grouped_each
+from envelope_fields.census.versions import known_ids
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
-from envelope_fields.databases.errors import says_no_table
-from envelope_fields.models import KeyState
+from envelope_fields.databases.tables import absent
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
 
@@ -55,16 +55,16 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     """
     declared = list(stored_columns(database))
     found: list[NotCounted] = []
-    absent: list[Column] = []
+    missing: list[Column] = []
     with _failing():
         for alias, columns in groupby(declared, key=lambda column: column.database):
             here = list(columns)
             counted = list(located(here))
-            absent += _absent(counted)
+            missing += _absent(alias, counted)
             found += _doubtful(alias, here, counted)
             found += _others(alias, here, counted)
             found += _unseen(alias)
-    return [*found, *_nowhere(declared, absent, database)]
+    return [*found, *_nowhere(declared, missing, database)]
 
 
 def undeclared(database: str | None = None) -> list[NotCounted]:
@@ -110,23 +110,25 @@ def _unseen(alias: str) -> Iterator[NotCounted]:
         yield NotCounted(alias, "", unseen)
 
 
-def _absent(columns: Iterable[Column]) -> Iterator[Column]:
-    """Pick the columns whose table is not in their database."""
-    for column in columns:
-        if column.relation is UNLOCATED and not has_table(column):
-            yield column
+def _absent(alias: str, counted: Iterable[Column]) -> list[Column]:
+    """Pick the columns whose table is not in their database, which is asked once for all."""
+    unlocated = [column for column in counted if column.relation is UNLOCATED]
+    tables = {column.table_sql for column in unlocated}
+    missing = absent(tables, alias) if tables else set()
+    return [column for column in unlocated if column.table_sql in missing]
 
 
 def _nowhere(
-    declared: Iterable[Column], absent: Iterable[Column], database: str | None
+    declared: Iterable[Column], not_there: Sequence[Column], database: str | None
 ) -> Iterator[NotCounted]:
     """Name the columns that are in none of the databases where they may be.
 
     A model that is swapped for another has no table.
     """
-    missing = {(column.database, str(column)) for column in absent}
+    missing = {(column.database, str(column)) for column in not_there}
     there = {str(column) for column in declared if (column.database, str(column)) not in missing}
-    for column in {str(column): column for column in absent if str(column) not in there}.values():
+    nowhere = {str(column): column for column in not_there if str(column) not in there}
+    for column in nowhere.values():
         alias = router.db_for_write(column.model)
         if not column.model._meta.swapped and database in (None, alias):
             yield NotCounted(alias, column.location, f"{column} has no table in any database")
@@ -140,25 +142,40 @@ def _others(
     relations = [_relation(ask, column) for column in counted]
     seen = {ask.identity(relation) for relation in relations}
     oids = {relation.oid for relation in relations} - {0}
-    known = {
-        version.version_id for version in key_versions() if version.state != KeyState.DESTROYED
-    }
     tables, columns = {each.table_sql for each in declared}, _by_name(declared)
+    others = [
+        relation
+        for relation in ask.others(set(columns), tables)
+        if ask.identity(relation) not in seen
+    ]
+    # Partitions of what was counted are counted, where their rows are here.
+    parts = [each for each in others if not oids.isdisjoint(each.ancestors)]
+    apart = [each for each in others if oids.isdisjoint(each.ancestors)]
     names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
-    for relation in ask.others(set(columns), tables):
-        if ask.identity(relation) in seen:
-            continue
-        if oids.isdisjoint(relation.ancestors):
-            like = columns.get(ask.quote(relation.column)) or next(iter(columns.values()))
-            reason = _held(ask, like, relation, known, _what(relation, names))
-        else:  # a partition of what was counted
-            reason = relation.kind.value if relation.kind is Kind.FOREIGN_TABLE else ""
+    groups = grouped_each([_as_column(ask, columns, relation) for relation in apart])
+    known = known_ids(version_id for each in groups for version_id in each or () if version_id)
+    for relation, counts in zip(apart, groups, strict=True):
+        reason = _held(counts, known, _what(relation, names))
         if reason:
             yield NotCounted(alias, str(relation), reason)
+    for relation in parts:
+        if relation.kind is Kind.FOREIGN_TABLE:
+            yield NotCounted(alias, str(relation), relation.kind.value)
 
 
 def _by_name(columns: Iterable[Column]) -> dict[str, Column]:
     return {each.column_sql: each for each in columns}
+
+
+def _as_column(ask: Database, declared: dict[str, Column], relation: Relation) -> Column:
+    """Return a relation as a column whose values are of the same kind as those of a declared one.
+
+    That of the same name, where there is one.
+    """
+    name = ask.quote(relation.column)
+    table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
+    like = declared.get(name) or next(iter(declared.values()))
+    return replace(like, table_sql=table_sql, column_sql=name)
 
 
 def _relation(ask: Database, column: Column) -> Relation:
@@ -176,23 +193,17 @@ def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
     return "a table that no model declares, such as a detached partition or a copy"
 
 
-def _held(ask: Database, like: Column, relation: Relation, known: set[bytes], what: str) -> str:
+def _held(counts: Counter[bytes | None] | None, known: set[bytes], what: str) -> str:
     """Say what a relation holds under known key versions; empty where it holds nothing.
 
     Args:
-        ask: its database.
-        like: a declared column, whose values are of the same kind.
-        relation: the relation.
+        counts: of its values by key version; None where they could not be counted.
         known: the ids of the key versions.
         what: what it is.
     """
-    table_sql = f"{ask.quote(relation.schema, relation.table)}{relation.with_history}"
-    column = replace(like, table_sql=table_sql, column_sql=ask.quote(relation.column))
-    try:
-        groups = grouped(column)
-    except DatabaseError as error:
-        return "" if says_no_table(error) else f"{what}; it could not be counted"
-    values = sum(values for version_id, values in groups.items() if version_id in known)
+    if counts is None:
+        return f"{what}; it could not be counted"
+    values = sum(values for version_id, values in counts.items() if version_id in known)
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 

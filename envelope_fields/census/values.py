@@ -16,6 +16,7 @@ from django.db import DatabaseError, Error
 
 from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, stored_columns, tables_of
+from envelope_fields.census.groups import grouped
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import says_no_table
@@ -196,52 +197,6 @@ def refuse_prepared(alias: str) -> None:
             "prepared there, and no query sees what it has written. Finish it with COMMIT PREPARED "
             "or ROLLBACK PREPARED, and count again."
         )
-
-
-def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:
-    """Count the values of a column by the key version that their label names, and nothing less.
-
-    Args:
-        column: the column.
-        version_ids: count only the values under these key versions; by default all.
-
-    Raises:
-        DatabaseError: it could not be counted, or rows would be hidden from it.
-    """
-    ask, codec = database(column.database), column.codec
-    # With its table, or SQLite takes the quoted name of a column that is not there for a text.
-    stored = f"stored.{column.column_sql}"
-    labelled = f"size >= {codec.shortest:d}"
-    if codec.marker:
-        marker = ask.literal(codec.marker)
-        labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
-    labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
-    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
-    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
-    # subquery apart, so that it does so once a value.
-    sql = (
-        f"SELECT CASE WHEN {labelled} THEN label END, count(*) "  # noqa: S608 - all quoted
-        f"FROM (SELECT length({stored}) AS size, "
-        f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
-        f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
-        f"{ask.KEEP_APART}) AS labels "
-        f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
-    )
-    with ask.seeing_all_rows():
-        # No parameters, so that a percent sign in a name means itself.
-        found = ask.fetch(sql)
-    return Counter({label and codec.version_id(bytes(label)): values for label, values in found})
-
-
-def has_table(column: Column) -> bool:
-    """Whether the table of a column is in its database, as far as that can be asked."""
-    ask = database(column.database)
-    try:
-        with ask.seeing_all_rows():
-            ask.fetch(f"SELECT 1 FROM {column.table_sql} WHERE 1 = 0")  # noqa: S608 - quoted
-    except DatabaseError as error:
-        return not says_no_table(error)
-    return True
 
 
 def _counted(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:

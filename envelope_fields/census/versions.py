@@ -86,6 +86,25 @@ def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[Key
     ]
 
 
+def known_ids(version_ids: Iterable[bytes]) -> set[bytes]:
+    """Return those of some ids that are of key versions with their material."""
+    using, wanted = configuration().database, sorted(set(version_ids))
+    rows = MasterKeyVersion.objects.using(using).exclude(state=KeyState.DESTROYED)
+    rows = rows.exclude(master_key__state=KeyState.DESTROYED).order_by()
+    found: set[bytes] = set()
+    if not wanted:
+        return found
+    try:
+        with transaction.atomic(using=using):
+            for start in range(0, len(wanted), KEYS_IN_A_QUERY):
+                some = rows.filter(version_id__in=wanted[start : start + KEYS_IN_A_QUERY])
+                found.update(bytes(each) for each in some.values_list("version_id", flat=True))
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
+    return found
+
+
 def _chunks(keys: Sequence[Key]) -> Iterator[Q]:
     """Yield conditions that find the keys, few enough at a time for every database."""
     if not keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import DatabaseError, connections
@@ -21,6 +22,35 @@ def has_rows(model: type[Model], using: str) -> bool:
         return exist or count_with_history(model, using) > 0
     except RowsHidden:
         return not database(using).is_empty_for_certain(_table_sql(model, using))
+
+
+def absent(tables: Collection[str], using: str) -> set[str]:
+    """Return those of some tables, as SQL quotes their names, that are not in a database.
+
+    It is asked once for all. Only about what it does not list is it asked again: a name may mean
+    something that no list shows, such as a table of another schema.
+    """
+    ask = database(using)
+    with ask.connection.cursor() as cursor:
+        listed = ask.connection.introspection.table_names(cursor, include_views=True)
+    fold = str.lower if ask.connection.features.ignores_table_name_case else str
+    names, there = {table: ask.names(table) for table in tables}, set(map(fold, listed))
+    return {
+        table
+        for table, (*schema, name) in names.items()
+        if (schema or fold(name) not in there) and not has_table(table, using)
+    }
+
+
+def has_table(table_sql: str, using: str) -> bool:
+    """Whether there is a table by a name, as SQL quotes it, as far as that can be asked."""
+    ask = database(using)
+    try:
+        with ask.seeing_all_rows():
+            ask.fetch(f"SELECT 1 FROM {table_sql} WHERE 1 = 0")
+    except DatabaseError as error:
+        return not says_no_table(error)
+    return True
 
 
 def count_values(model: type[Model], name: str, using: str) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 from django.db import DatabaseError
 
 from envelope_fields.census.columns import Column
-from envelope_fields.census.values import has_table
 from envelope_fields.crypto import format as layout
+from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import (
     EnvelopeError,
     MalformedEnvelope,
@@ -92,7 +92,7 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
     """
     versions = KnownVersions()
     for column in chosen_columns(fields, database):
-        if not has_table(column):
+        if not has_table(column.table_sql, column.database):
             continue  # models may live in more databases than they do
         batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
         for result in batches.between(None, None, None):

@@ -2,13 +2,14 @@
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from django.apps import apps
 from django.db import connection, models
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from envelope_fields.census import CensusFailed, NotCounted, census, not_counted
+from envelope_fields.census import CensusFailed, NotCounted, census, columns, not_counted, uncounted
 from envelope_fields.databases import postgresql
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import KeyInUse, rotate_master_key, schedule_deletion
@@ -75,6 +76,22 @@ def test_a_table_that_is_nowhere(also):
         "nowhere.words in the database 'default': tests.Odd.words has no table in any database"
     )
     assert not_counted("other") == [], "it may be in the default one"
+
+
+def test_each_database_is_looked_at_once(also, monkeypatch):
+    """More columns make no more queries, and keys are asked for by what was found alone."""
+
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            not_counted("default")
+        return len(captured)
+
+    also(db_table=TABLE)
+    before = queries()
+    declared = list(columns.stored_columns("default"))
+    more = [replace(each, schema=each.schema) for each in declared for _ in range(3)]
+    monkeypatch.setattr(uncounted, "stored_columns", lambda _: iter(more))
+    assert queries() == before <= 6
 
 
 def test_a_model_that_is_swapped_has_no_table(also):
