@@ -32,6 +32,7 @@ from envelope_fields.audit.write_behind import WriteBehind
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock, errors, transactions
 from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring.age import uptime
 from envelope_fields.models import KeyUse, MasterKey, MasterKeyVersion
 
 CHANNELS = ("fields", "kms")  # rotations and verifications come through another one
@@ -127,7 +128,7 @@ def _moment(counted: keyring.uses.UseCount) -> datetime | None:
     """Return when something was last done, as far as it was done at all."""
     if not counted.times:
         return None
-    return timezone.now() - timedelta(seconds=max(monotonic() - counted.at, 0))
+    return timezone.now() - timedelta(seconds=max(uptime() - counted.at, 0))
 
 
 buffer = _Uses(_logger, keyring.here)

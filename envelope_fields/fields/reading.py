@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from time import monotonic
 from typing import Any
 
 from django.db.models.query_utils import DeferredAttribute
@@ -43,6 +42,7 @@ from envelope_fields.keyring import (
     decrypt_to_verify,
     load_handle,
 )
+from envelope_fields.keyring.age import uptime
 from envelope_fields.policy.principals import bound_actor
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -297,7 +297,7 @@ class ReadingMixin(BindingMixin):
             try:
                 handle = known[header]
                 is_stale = handle is not None and (
-                    monotonic() >= handle.table.half_life
+                    uptime() >= handle.table.half_life
                     or (handle.facts is not handle.table.facts and handle.facts is not None)
                 )
             except KeyError:

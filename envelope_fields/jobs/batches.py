@@ -33,6 +33,7 @@ from envelope_fields.jobs.job import (
     Stored,
 )
 from envelope_fields.jobs.statements import statements
+from envelope_fields.keyring.age import uptime
 
 _Answer = TypeVar("_Answer")
 
@@ -155,7 +156,7 @@ class Batches:
                 parts += [part[middle:], part[:middle]] if is_halved and middle else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
-        began, ask, replaces_payload = monotonic(), self._statements, self._job.replaces_payload
+        began, ask, replaces_payload = uptime(), self._statements, self._job.replaces_payload
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free or self._job.locks_rows:

@@ -138,7 +138,7 @@ class Job(ABC):
         """Whether the keys of the last outcome are such that its changes may be committed now.
 
         Args:
-            since: when the transaction began, on the clock of `monotonic`.
+            since: when the transaction began, on the clock of `keyring.age.uptime`.
         """
         return True
 

@@ -9,7 +9,6 @@ thread and no later transaction goes by it.
 import os
 from collections.abc import Callable
 from threading import RLock, local
-from time import monotonic
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -22,6 +21,7 @@ from envelope_fields.databases import database_of
 from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.table import Table, table_now
 from envelope_fields.models import key_changes
 from envelope_fields.policy.data import PolicyData
@@ -58,7 +58,7 @@ def current_table(at_half_life: bool = False) -> Table:
     if own is not None:
         return own
     table = known.table
-    if monotonic() >= (table.half_life if at_half_life else table.deadline):
+    if uptime() >= (table.half_life if at_half_life else table.deadline):
         table = table_now()
         _replace_by(table)
         for listener in _refresh_listeners:
@@ -68,12 +68,12 @@ def current_table(at_half_life: bool = False) -> Table:
 
 def table_to_load_by() -> Table:
     """Return the table by which objects are loaded: one that is valid for half its time yet."""
-    if monotonic() < known.table.half_life:
+    if uptime() < known.table.half_life:
         return current_table()
     try:
         return current_table(at_half_life=True)
     except MasterKeyUnusable:  # what is known is valid until its time is over
-        if monotonic() < known.table.deadline:
+        if uptime() < known.table.deadline:
             return known.table
         raise
 
@@ -84,7 +84,7 @@ def _replace_by(table: Table) -> None:
         before, known.table = known.table, table
         known.previous.add(before)
         for each in tuple(known.previous):
-            if monotonic() >= each.deadline:
+            if uptime() >= each.deadline:
                 known.previous.discard(each)
                 each.end()
 
@@ -125,7 +125,7 @@ def table_of_transaction() -> Table | None:
         _own.hooks, _own.epoch = hooks, epoch
     if not _own.sees_the_past:
         return None
-    if _own.table is None or monotonic() >= _own.table.deadline:
+    if _own.table is None or uptime() >= _own.table.deadline:
         _end_table_of_transaction()
         _own.table = table_now()
         _own.table.is_of_transaction = True

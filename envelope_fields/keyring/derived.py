@@ -5,7 +5,6 @@ counted. Derived keys serve all callers; decisions are made for one principal, a
 """
 
 import os
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import MalformedEnvelope, MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.table import Serving, Table
 from envelope_fields.keyring.uses import READ_FIELD, WRITE_FIELD, Purpose, counted, here, refused
@@ -49,7 +49,7 @@ def unwrapping_key(derivation: bytes, field_path: str = "") -> AESGCM:
 
 def known_key(derivation: bytes, field_path: str) -> AESGCM | None:
     """Return the key that opens a data key, if it is known that the caller may have it opened."""
-    table, now = known.table, monotonic()
+    table, now = known.table, uptime()
     if uncommitted or now >= table.deadline:
         return None
     opening = table.unwrapping.get(derivation)
@@ -106,7 +106,7 @@ def wrapping_key(
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     here.came = True
-    table, now = known.table, monotonic()
+    table, now = known.table, uptime()
     if not uncommitted and now < table.deadline:
         budgeted = table.wrapping_key(key, field_path)
         if budgeted is not None:
@@ -129,7 +129,7 @@ def wrapping_key_for(
 ) -> WrappingKey:
     """Return what wraps a data key, for any purpose; see `wrapping_key`."""
     here.came = True
-    if monotonic() >= known.table.deadline:  # something is read before the value is written
+    if uptime() >= known.table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
     table = current_table()
     facts = table.facts

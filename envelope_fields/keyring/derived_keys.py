@@ -1,6 +1,5 @@
 """What a rotation has derived from material: kept for no longer than readers keep theirs."""
 
-from time import monotonic
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -8,6 +7,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.keyring import materials
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.table import UNWRAPPING_KEYS
 
 Named = UUID | str  # a master key, by its id or by the alias that a field names it by
@@ -33,7 +33,7 @@ class DerivedKeys:
         seconds = min(
             settings.key_cache_seconds, settings.least_max_age, materials.remaining_seconds()
         )
-        self._deadline = monotonic() + seconds
+        self._deadline = uptime() + seconds
 
     def is_over(self) -> bool:
         """Whether the next batch is to derive its own.
@@ -41,7 +41,7 @@ class DerivedKeys:
         Their time is over, or that of their material; a root key has refused, or the keyring was
         emptied.
         """
-        return monotonic() >= self._deadline or self._since is not _last_drop
+        return uptime() >= self._deadline or self._since is not _last_drop
 
     def keep_unwrapping_key(self, derivation: bytes, key: AESGCM) -> None:
         """Keep a key for later values, and let the oldest go where there are many."""

@@ -8,7 +8,6 @@ eviction, with a refusal, with a change of a key, of grants or of users, and wit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
@@ -22,6 +21,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, decrypt_bound
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring import cache, materials
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
 from envelope_fields.keyring.derived import derived, known_key
 from envelope_fields.keyring.questions import refuse_in_event_loop
@@ -95,7 +95,7 @@ class Handle:
     def opens(self) -> bool:
         """Whether it opens values for the caller, with nothing to ask."""
         table = self.table
-        if monotonic() >= table.deadline:
+        if uptime() >= table.deadline:
             return False
         if not (cache.holds(table) if self.facts is None else self.facts is table.facts):
             return False
@@ -135,7 +135,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
     if uncommitted and key_changes.uncommitted():
         return None
     wanted, found = (header[1:], context, field_path), None
-    if not uncommitted and monotonic() < known.table.half_life:
+    if not uncommitted and uptime() < known.table.half_life:
         found = _kept_for_caller(known.table, wanted)
     try:
         found = found or _made(table_to_load_by(), wanted)
@@ -158,7 +158,7 @@ def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
 
 def _made(table: Table, wanted: _Wanted) -> Handle | None:
     """Return a handle of what a table knows or reads; None where nothing is kept."""
-    if monotonic() >= table.deadline:
+    if uptime() >= table.deadline:
         return None
     with _transaction_kept_usable():
         version_id, context, field_path = wanted
@@ -211,7 +211,7 @@ def decrypt_sealed(
     """
     # The path of every value that is read, so it is written flat.
     if handle is not None and not uncommitted:
-        now, table = monotonic(), handle.table
+        now, table = uptime(), handle.table
         if (
             now < table.deadline
             and handle.facts is table.facts

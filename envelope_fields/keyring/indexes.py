@@ -7,7 +7,6 @@ with it and with the material. Each MAC is made by a copy. Dropped, OpenSSL over
 from __future__ import annotations
 
 from collections.abc import Iterable
-from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from envelope_fields.crypto.blind_index import IndexDomain, index_value
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import index_rows, materials, rows
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.derived import admit, is_admitted, serving
 from envelope_fields.keyring.index_rows import IndexRow
@@ -167,7 +167,7 @@ def require_reading(label: str, row: IndexRow | None) -> None:
 def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
     """Return the HMAC, if it is known that the caller may use it, and count the use."""
     here.came = True
-    table, now = known.table, monotonic()
+    table, now = known.table, uptime()
     if uncommitted or now >= table.deadline:
         return None
     absorbed = table.absorbed.get((label, key, purpose))

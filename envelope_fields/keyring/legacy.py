@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable
 from hashlib import blake2b
 from threading import RLock
-from time import monotonic
 from typing import TypeVar
 
 from django.db import DatabaseError, transaction
@@ -24,7 +23,7 @@ from envelope_fields.crypto.context import encode
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import derived, materials, rows
-from envelope_fields.keyring.age import Moment, moment
+from envelope_fields.keyring.age import Moment, moment, uptime
 from envelope_fields.keyring.cache import current_table
 from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, VERIFY_VALUE, here
@@ -112,7 +111,7 @@ def is_finished(model: str, field: str) -> bool:
     """
     global _finished
     table, known = current_table(), _finished
-    if known is None or known[0] is not table or monotonic() >= table.deadline:
+    if known is None or known[0] is not table or uptime() >= table.deadline:
         known = _finished = table, _finished_conversions()
     return (model, field) in known[1]
 

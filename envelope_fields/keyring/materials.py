@@ -228,7 +228,7 @@ def lasts(row: rows.KeyRow, until: float) -> bool:
 
     Args:
         row: the version.
-        until: a time of `monotonic`.
+        until: a time of `age.uptime`.
     """
     with _lock:
         return _plaintext.lasts(row.context, until)

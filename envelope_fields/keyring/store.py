@@ -52,9 +52,9 @@ class Store(dict[KeyVersionContext, Material]):
         return min((each.remaining_seconds(now) for each in tuple(self.values())), default=inf)
 
     def lasts(self, context: KeyVersionContext, until: float) -> bool:
-        """Whether material is here, and may be used until a time of `monotonic`."""
+        """Whether material is here, and may be used until a time of `age.uptime`."""
         now, material = moment(), self.get(context)
-        return material is not None and material.remaining_seconds(now) >= until - now.monotonic
+        return material is not None and material.remaining_seconds(now) >= until - now.boot
 
     def wipe_what_is_over(self) -> None:
         """Wipe what may not be used any more, and what nothing has asked for since."""

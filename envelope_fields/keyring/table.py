@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import transactions
 from envelope_fields.keyring import materials, rows
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.index_rows import IndexRow
 from envelope_fields.keyring.uses import Purpose, Uses
 from envelope_fields.models import KeyCacheBound
@@ -62,7 +62,7 @@ class Table:
     the `cache` for transactions that see the past.
 
     Attributes:
-        deadline: until when it is valid, as `monotonic` tells the time.
+        deadline: until when it is valid, as `age.uptime` tells the time.
         half_life: until when objects are loaded by it: they open for as long again.
         is_of_transaction: whether it serves one transaction, which sees the past.
     """
@@ -84,7 +84,7 @@ class Table:
     )
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        since = monotonic() if since is None else since
+        since = uptime() if since is None else since
         self.deadline = since + seconds
         self.half_life = since + seconds / 2
         self.is_of_transaction = False
@@ -224,7 +224,7 @@ def cache_seconds() -> float:
 
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
-    since = monotonic()
+    since = uptime()
     materials.wipe_what_is_over()
     # What is derived from material does not outlive its greatest age.
     return Table(min(cache_seconds(), configuration().least_max_age), since)

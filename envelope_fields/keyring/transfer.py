@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import cache, materials, rows
+from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.derived_keys import DerivedKeys, Named
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
@@ -80,16 +80,16 @@ class Transfer:
         if is_over:
             self._derived = DerivedKeys()
         has_changed = self._epoch != cache.epoch or key_changes.live
-        if not has_changed and monotonic() < self._known_until:
+        if not has_changed and uptime() < self._known_until:
             self.prepare(version_ids=version_ids)
             return is_over
-        before, began, seconds = self._table, monotonic(), _seconds_to_write()
+        before, began, seconds = self._table, uptime(), _seconds_to_write()
         self._epoch, self._table = cache.epoch, Table(seconds=0)
         self.prepare(before.current, version_ids={*before.versions, *version_ids})
         holds = self._holds(before)
         if not holds:
             self._forget_admitted()
-        apart = SECONDS_BETWEEN_LOOKS * max(1, LOOKS_APART * (monotonic() - began))
+        apart = SECONDS_BETWEEN_LOOKS * max(1, LOOKS_APART * (uptime() - began))
         self._known_until = began + min(seconds, apart)
         self._write_until = began + seconds
         return is_over or not holds
@@ -203,12 +203,12 @@ class Transfer:
         destroys it. A batch that had to wait longer reads the states anew.
 
         Args:
-            since: when the transaction began, on the clock of `monotonic`: one that sees a
+            since: when the transaction began, on the clock of `age.uptime`: one that sees a
                 snapshot reads what was true then.
         """
-        if monotonic() < self._write_until:
+        if uptime() < self._write_until:
             return True
-        now, seconds = monotonic(), _seconds_to_write()
+        now, seconds = uptime(), _seconds_to_write()
         as_of = now if cache.table_of_transaction() is None else since
         wanted = {row.state.version_id for row in self._writable.values()}
         try:
@@ -218,7 +218,7 @@ class Transfer:
         except MasterKeyUnusable:
             return False
         self._write_until = as_of + seconds
-        in_time = not seconds or monotonic() < self._write_until
+        in_time = not seconds or uptime() < self._write_until
         return in_time and len(found) == len(wanted)
 
     def key_of(self, version_id: bytes) -> UUID:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from threading import RLock, local
-from time import monotonic
 
+from envelope_fields.keyring.age import uptime
 from envelope_fields.policy import Action
 
 
@@ -38,7 +38,7 @@ Which = tuple[bytes, Purpose]
 class Uses:
     """The uses of a key version for one purpose: who makes one sets `at`, and takes the next count.
 
-    `next` on a count is one step for all threads. `at` is of `monotonic`.
+    `next` on a count is one step for all threads. `at` is of `age.uptime`.
     """
 
     __slots__ = ("at", "count")
@@ -49,13 +49,13 @@ class Uses:
 
     def one(self) -> None:
         """Count a use that is made now."""
-        self.at = monotonic()
+        self.at = uptime()
         next(self.count)
 
 
 @dataclass(slots=True)
 class UseCount:
-    """How often something was done, and when last, as `monotonic` tells the time."""
+    """How often something was done, and when last, as `age.uptime` tells the time."""
 
     times: int = 0
     at: float = 0.0
@@ -124,7 +124,7 @@ def counted(version_id: bytes, purpose: Purpose) -> Uses:
 
 def count_many(used: Mapping[bytes, int], purpose: Purpose) -> None:
     """Count several uses of each of some key versions at once."""
-    now = monotonic()
+    now = uptime()
     with _lock:
         for version_id, times in used.items():
             known = _many.get((version_id, purpose))
@@ -136,7 +136,7 @@ def count_many(used: Mapping[bytes, int], purpose: Purpose) -> None:
 def refused(version_id: bytes, purpose: Purpose) -> None:
     """Count an attempt that the state of a version, or of its key, refuses."""
     with _lock:
-        _refused.setdefault((version_id, purpose), UseCount()).add(1, monotonic())
+        _refused.setdefault((version_id, purpose), UseCount()).add(1, uptime())
     for listener in _refusing:
         listener(version_id, purpose)
 

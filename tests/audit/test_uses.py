@@ -1,7 +1,6 @@
 """Uses of key versions: counted per day, written in batches, and never in the way."""
 
 from datetime import timedelta
-from time import monotonic
 
 import pytest
 from django.core.signals import request_finished, request_started
@@ -12,6 +11,7 @@ from envelope_fields import kms, rotation
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.uses import Day
 from envelope_fields.fields import open_values
+from envelope_fields.keyring.age import uptime
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import KeyUse, MasterKey
 from envelope_fields.rotation import verification
@@ -91,8 +91,8 @@ class TestLastUse:
 
     def test_when_it_was_and_not_when_it_is_written(self, monkeypatch):
         Note.objects.create(text="a", data=None)
-        now = monotonic()
-        monkeypatch.setattr(key_uses, "monotonic", lambda: now + 300)
+        now = uptime()
+        monkeypatch.setattr(key_uses, "uptime", lambda: now + 300)
         key_uses.flush()
         ago = timezone.now() - key_uses.last_use(MasterKey.objects.get())
         assert timedelta(seconds=299) < ago < timedelta(seconds=360)

@@ -1,7 +1,6 @@
 """The clocks that keys go by, moved: those of material, and that of what is known of keys."""
 
 import sys
-import time
 
 from envelope_fields.keyring import age
 
@@ -18,12 +17,12 @@ class Clock:
         self._start = age.moment()
         self._moved = {"monotonic": 0, "boot": 0, "wall": 0}
         for name, module in list(sys.modules.items()):
-            if not name.startswith(_BY_THESE_CLOCKS):
+            if module is age or not name.startswith(_BY_THESE_CLOCKS):
                 continue
-            if vars(module).get("moment") is age.moment and module is not age:
+            if vars(module).get("moment") is age.moment:
                 monkeypatch.setattr(module, "moment", self.moment)
-            if vars(module).get("monotonic") is time.monotonic:
-                monkeypatch.setattr(module, "monotonic", self.monotonic)
+            if vars(module).get("uptime") is age.uptime:
+                monkeypatch.setattr(module, "uptime", self.uptime)
         monkeypatch.setattr(age, "moment", self.moment)
         monkeypatch.setattr(age, "EARLY_SHARE", 0)
 
@@ -31,8 +30,8 @@ class Clock:
         """Return now, as `age.moment` does; it stands still until it is moved."""
         return age.Moment(*(getattr(self._start, name) + by for name, by in self._moved.items()))
 
-    def monotonic(self):
-        return self.moment().monotonic
+    def uptime(self):
+        return self.moment().boot
 
     def move(self, seconds, *clocks):
         """Let time pass, by all clocks or by some of "monotonic", "boot", "wall"."""

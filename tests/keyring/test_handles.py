@@ -152,7 +152,7 @@ class TestItsEnd:
         assert table.unwrapping
         now = table.deadline + 1
         for module in (cache, keyring.table, keyring.derived, keyring.handles):
-            monkeypatch.setattr(module, "monotonic", lambda: now)
+            monkeypatch.setattr(module, "uptime", lambda: now)
         assert Note.objects.get().text == VALUE
         assert cache.known.table is not table
         assert not table.unwrapping
