@@ -10,6 +10,7 @@ from envelope_fields.fields.identifiers import (
     EncryptedGenericIPAddressField,
     EncryptedUUIDField,
 )
+from envelope_fields.fields.index import BlindIndexField, IndexedUnique, Scoped
 from envelope_fields.fields.json import EncryptedJSONField
 from envelope_fields.fields.numbers import (
     EncryptedBigIntegerField,
@@ -39,6 +40,7 @@ from envelope_fields.fields.times import (
 )
 
 __all__ = [
+    "BlindIndexField",
     "EncryptedBigIntegerField",
     "EncryptedBinaryField",
     "EncryptedBooleanField",
@@ -64,6 +66,8 @@ __all__ = [
     "EncryptedTimeField",
     "EncryptedURLField",
     "EncryptedUUIDField",
+    "IndexedUnique",
+    "Scoped",
     "add_encrypted_classes",
     "encrypted",
     "open_values",

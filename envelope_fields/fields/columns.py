@@ -103,7 +103,13 @@ class EncryptedCol(Col):
 
 
 class LookupsMixin(FieldBase):
-    """What queries may ask of an encrypted field: its column, and whether it is NULL."""
+    """What queries may ask of an encrypted field: its column, whether it is NULL, and its indexes.
+
+    Attributes:
+        indexes: the blind indexes of its values, which set this.
+    """
+
+    indexes: tuple[Any, ...] = ()
 
     def get_col(self, alias: str, output_field: Any = None) -> Col:
         # Never one that is kept: each query says of its own whether it loads objects by it.
@@ -112,10 +118,22 @@ class LookupsMixin(FieldBase):
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
-        return _refused(_RefusedLookup, self, lookup_name)
+        found = self.indexed_lookup((), lookup_name) or self.indexed_lookup((lookup_name,), "exact")
+        return found or _refused(_RefusedLookup, self, lookup_name)
 
     def get_transform(self, lookup_name: str) -> Any:
-        return _refused(_RefusedTransform, self, lookup_name)
+        return self.indexed_part((lookup_name,)) or _refused(_RefusedTransform, self, lookup_name)
+
+    def indexed_lookup(self, path: tuple[str, ...], lookup_name: str) -> Any:
+        """Return the lookup of a name in an index of the values, or of a part; None without one."""
+        found = (index.lookup_of(path, lookup_name) for index in self.indexes)
+        return next((each for each in found if each is not None), None)
+
+    def indexed_part(self, path: tuple[str, ...]) -> Any:
+        """Return the transform for a part of the values; None where no index is of such a one."""
+        is_indexed = any(index.part_path[: len(path)] == path for index in self.indexes)
+        kind = {"encrypted_field": self, "path": path}
+        return type(IndexedPart.__name__, (IndexedPart,), kind) if is_indexed else None
 
     def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
         raise refuse(self, "the database cannot cut its values")
@@ -142,6 +160,37 @@ class _RefusedTransform(Transform):
         raise refuse(self.encrypted_field, f"`{name}` cannot be looked up inside its values")
 
     as_sql = get_lookup = get_transform = resolve_expression = _refuse
+
+
+class IndexedPart(Transform):
+    """A part of encrypted values that has an index: it can be looked up, and nothing else.
+
+    Attributes:
+        path: where the part is; subclasses are made for one each.
+    """
+
+    encrypted_field: Any
+    path: tuple[str, ...]
+
+    @property
+    def column(self) -> Any:
+        """The column that it is a part of."""
+        (inner,) = self.get_source_expressions()
+        return inner.column if isinstance(inner, IndexedPart) else inner
+
+    def get_lookup(self, lookup_name: str) -> Any:  # type: ignore[override]
+        for path, name in ((self.path, lookup_name), ((*self.path, lookup_name), "exact")):
+            found = self.encrypted_field.indexed_lookup(path, name)
+            if found is not None:
+                return found
+        return _refused(_RefusedLookup, self.encrypted_field, lookup_name)
+
+    def get_transform(self, lookup_name: str) -> Any:  # type: ignore[override]
+        found = self.encrypted_field.indexed_part((*self.path, lookup_name))
+        return found or _refused(_RefusedTransform, self.encrypted_field, lookup_name)
+
+    def as_sql(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+        raise refuse(self.encrypted_field, "a part of its values cannot be selected")
 
 
 def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
@@ -261,8 +310,8 @@ def encrypted_inside(expression: Any, query: Query) -> Any:
 
 
 def _sources(expression: Any) -> Iterable[Any]:
-    if isinstance(expression, Exists):
-        return ()
+    if isinstance(expression, Exists) or getattr(expression, "is_of_index", False):
+        return ()  # they see to it themselves
     if isinstance(expression, Query):
         # What it does inside is looked at when its own SQL is made.
         return filter(_is_selected, (*expression.select, *expression.annotation_select.values()))

@@ -189,7 +189,7 @@ class EncryptedFieldMixin(
         held = sealed_in(model_instance, self)
         if held is not None:
             prepared = held.prepared(self, model_instance, add)
-            if prepared is not None:
+            if prepared is not None and not self._changes_with_others(prepared, model_instance):
                 return prepared
         value = super().pre_save(model_instance, add)
         if value is None:
@@ -199,6 +199,12 @@ class EncryptedFieldMixin(
         if type(value) is StoredEnvelope:
             return StoredEnvelope(value.envelope, self._own(value).label, model_instance)
         return Unencrypted(value, model_instance)
+
+    def _changes_with_others(self, prepared: Any, instance: Model) -> bool:
+        """Whether a value that would be kept has an index together with one that is changed."""
+        return isinstance(prepared, Kept) and any(
+            index.is_compound and index.is_changed_in(instance) for index in self.indexes
+        )
 
     def _expression(self, value: Any, instance: Model, add: bool) -> Any:
         if isinstance(value, Mask):
@@ -235,16 +241,19 @@ class EncryptedFieldMixin(
         del value
         raise refuse(self, "a value cannot be compared with what is stored")
 
-    def _look_at(self, compiler: Any) -> None:
-        if callable(self.key):
-            refuse_other_keys(self, compiler)
-        if self.is_bound:
-            refuse_parts(compiler)
-
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
         self._look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
+
+    def _look_at(self, compiler: Any) -> None:
+        """Look at the statement that a value is for."""
+        if callable(self.key):
+            refuse_other_keys(self, compiler)
+        if self.is_bound:
+            refuse_parts(compiler)
+        for index in self.indexes:
+            index.complete(compiler)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper

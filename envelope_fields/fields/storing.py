@@ -198,8 +198,7 @@ def prepare_saves_of(model: Any) -> None:
     @wraps(original)
     def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
         if raw:
-            fields = [field for field in encrypted_fields(self) if field.attname in vars(self)]
-            with prepared_in([(field, self) for field in fields], _prepared_raw):
+            with prepared_in(_asked_raw(self), _prepared_raw):
                 saved = original(self, raw, *args, **kwargs)
         else:
             saved = original(self, raw, *args, **kwargs)
@@ -233,7 +232,16 @@ def prepared_in(
             vars(value.instance)[field.attname] = value.value
 
 
+def _asked_raw(row: Model) -> list[tuple[Any, Model]]:
+    """Return the fields that prepare what a raw save writes: encrypted ones, and their indexes."""
+    asked = (field for field in row._meta.concrete_fields if hasattr(field, "prepared_raw"))
+    fields = [*encrypted_fields(row), *asked]
+    return [(field, row) for field in fields if field.attname in vars(row)]
+
+
 def _prepared_raw(field: Any, row: Any) -> Any:
+    if hasattr(field, "prepared_raw"):
+        return field.prepared_raw(row)
     sealed = sealed_in(row, field)
     if sealed is None:
         return carried(field, Unencrypted(vars(row)[field.attname], row))

@@ -1,0 +1,183 @@
+"""The column of a blind index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from django.core.checks import CheckMessage
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Model
+
+from envelope_fields.crypto.blind_index import INDEX_BYTES
+from envelope_fields.databases import database_of
+from envelope_fields.fields.index import checks, statements, uniqueness
+from envelope_fields.fields.index.attribute import IndexAttribute, IndexedRow, StoredIndex, refused
+from envelope_fields.fields.index.lookups import lookup_of, no_lookup
+from envelope_fields.fields.index.rows import index_of_row
+from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin
+from envelope_fields.fields.types import KeyChoice
+
+# The options, and what each is where it is left out.
+OPTIONS: dict[str, Any] = {
+    "normalizer": "exact",
+    "unique": False,
+    "key": "search",
+    "scope": (),
+    "shared": None,
+    "replaces": None,
+}
+
+# What every index has, and no declaration says.
+_FIXED = {"null", "blank", "editable", "db_index", "default", "max_length", "unique", "serialize"}
+
+
+class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-arg]
+    """Has rows found by an encrypted value: `email_index = BlindIndexField("email")`.
+
+    Lookups are those of the encrypted field, `filter(email="ben@example.com")`, and mean equality
+    of normal forms. The index is written by what writes the value, and by nothing else.
+
+    Args:
+        *fields: the encrypted field; or several, which are looked for together; or a path into the
+            JSON of one, such as `record__mrn`.
+        normalizer: what is regarded as equal.
+        unique: whether no two rows may have the same normal form.
+        key: the alias of the search key, or a `TenantKey`.
+        scope: fields of the row that equality is confined to.
+        shared: a name that indexes have in common whose values can be compared in the database.
+        replaces: the index in whose place this one comes.
+        **options: those of every column, such as `db_column`.
+    """
+
+    non_db_attrs: tuple[str, ...] = (*Field.non_db_attrs, *sorted(OPTIONS.keys() - {"unique"}))
+    descriptor_class = IndexAttribute
+
+    def __init__(
+        self,
+        *fields: str,
+        normalizer: Any = "exact",
+        unique: bool = False,
+        key: KeyChoice = "search",
+        scope: Iterable[str] = (),
+        shared: str | None = None,
+        replaces: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.fields = fields
+        self.normalizer = normalizer
+        self.key = key
+        self.scope = (scope,) if isinstance(scope, str) else tuple(scope)
+        self.shared = shared
+        self.replaces = replaces
+        given = {name: option for name, option in options.items() if name not in _FIXED}
+        super().__init__(
+            unique=unique, null=True, blank=True, editable=False, db_index=not unique, **given
+        )
+
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
+        name, _, _, kwargs = super().deconstruct()
+        options = {option: getattr(self, option) for option in OPTIONS}
+        given = {option: each for option, each in options.items() if each != OPTIONS[option]}
+        others = {option: kwargs[option] for option in kwargs.keys() - _FIXED}
+        return name, "envelope_fields.fields.BlindIndexField", self.fields, {**others, **given}
+
+    def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]
+        for kept in KEPT_OF_MODEL:
+            vars(self).pop(kept, None)
+        super().contribute_to_class(cls, name, **options)
+        setattr(cls, self.attname, self.descriptor_class(self))
+        if not cls._meta.abstract:
+            note_indexes(cls)
+            uniqueness.prepare(cls)
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        return [*super().check(**kwargs), *checks.check(self)]
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        return database_of(connection).indexed_bytes(INDEX_BYTES) or super().db_type(connection)
+
+    # Writing
+
+    def complete(self, compiler: Any) -> None:
+        """Have a statement that writes a value that this is made of write it, too."""
+        statements.complete(self, compiler.query)
+
+    def lookup_of(self, path: tuple[str, ...], lookup_name: str) -> Any:
+        """Return the lookup of a name for a part of the values; None if it is not for that."""
+        is_for_it = not self.is_compound and not self.is_replaced and self.part_path == path
+        return lookup_of(self, lookup_name) if is_for_it else None
+
+    def pre_save(self, model_instance: Model, add: bool) -> Any:
+        return IndexedRow(model_instance, is_added=add)
+
+    def prepared_raw(self, instance: Model) -> IndexedRow:
+        """Return what stands for the index of an object that is saved as it is."""
+        return IndexedRow(instance, brought=vars(instance)[self.attname])
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if type(value) is IndexedRow:
+            if value.is_added:
+                return index_of_row(self, value, connection.alias)
+            return statements.FromStatement(self, value)
+        if value is None or type(value) in statements.HELD:
+            return statements.FromStatement(self, IndexedRow(None))
+        raise refused(self)
+
+    def get_db_prep_value(
+        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
+    ) -> NoReturn:
+        raise refused(self)
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
+        statements.complete_upsert(self, compiler.query)
+        operations: Any = connection.ops
+        return operations.binary_placeholder_sql(value)
+
+    def get_placeholder_sql(  # the same for Django 6.1 and later
+        self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
+    ) -> Any:
+        statements.complete_upsert(self, compiler.query)
+        operations: Any = connection.ops
+        return operations.binary_placeholder_sql(value, compiler)
+
+    # Reading
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        if value is None:
+            return None
+        return StoredIndex(value.encode() if isinstance(value, str) else value)  # SQLite has both
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or type(value) is StoredIndex:
+            return value
+        return StoredIndex(super().to_python(value))  # of the text that a fixture has
+
+    def clean(self, value: Any, model_instance: Model | None) -> Any:
+        return value
+
+    def formfield(self, **kwargs: Any) -> None:  # type: ignore[override]
+        return None
+
+    # Lookups
+
+    def get_lookup(self, lookup_name: str) -> Any:
+        if lookup_name == "isnull":
+            return super().get_lookup(lookup_name)
+        found = lookup_of(self, lookup_name) if self.is_compound else None
+        return found or no_lookup(self, lookup_name)
+
+    def get_transform(self, lookup_name: str) -> None:
+        return None
+
+
+def note_indexes(model: type[Model]) -> None:
+    """Have the encrypted fields of a model know their indexes, in the order of their declaration."""
+    fields = model._meta.local_fields
+    indexes = [field for field in fields if isinstance(field, BlindIndexField)]
+    for field in fields:
+        if hasattr(field, "to_plaintext"):
+            vars(field)["indexes"] = tuple(
+                index for index in indexes if field.name in index.source_names
+            )

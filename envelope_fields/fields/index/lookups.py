@@ -1,0 +1,224 @@
+"""Lookups on encrypted fields, by their blind indexes: equality of normal forms.
+
+A lookup is made with a value, and keeps its normal form; the MAC is made when SQL is, for the index
+that is read by then. What it compares with in the database has to be an index, too: of the same
+field, or one that shares the name of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldError
+from django.db.models import Subquery, Value
+from django.db.models.expressions import Col, ExpressionWrapper, ResolvedOuterRef
+from django.db.models.lookups import Lookup
+from django.db.models.sql import Query
+
+from envelope_fields.fields.columns import EncryptedCol, IndexedPart
+from envelope_fields.fields.index import macs
+from envelope_fields.fields.index.statements import compiled
+from envelope_fields.fields.index.terms import Term, term_looked_for
+from envelope_fields.fields.prepared import Unencrypted
+
+
+class IndexCol(Col):
+    """The column of an index in a query: of the one that is read when SQL is made."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return Col(self.alias, self.target.read(connection.alias)).as_sql(compiler, connection)
+
+
+class IndexLookup(Lookup):
+    """Looks for rows by an index.
+
+    Attributes:
+        index: which one; each has subclasses of its own.
+    """
+
+    index: Any
+    prepare_rhs = False
+    is_of_index = True
+    _rhs: Any = None
+
+    def __init__(self, lhs: Any, rhs: Any) -> None:
+        carrier = Unencrypted(rhs, None)
+        del rhs  # error reports show variables
+        self.bilateral_transforms: list[Any] = []
+        self.lhs = self._column(lhs)
+        self.rhs = self._looked_for(carrier)
+        self._constructor_args = ((self.lhs, self.rhs), {})  # Django kept what it was called with
+        if self.rhs is None and self.index.part_path:
+            names = " ".join(self.index.part_path)
+            raise FieldError(f"{self.index}: nothing is looked for in {names}. Look for a value.")
+
+    def _column(self, lhs: Any) -> Any:
+        expression = lhs.column if isinstance(lhs, IndexedPart) else lhs
+        if isinstance(expression, Col):
+            return IndexCol(expression.alias, self.index)
+        raise FieldError(
+            f"{self.index}: the column is looked up, and not what {type(lhs).__name__}() makes of "
+            "it."
+        )
+
+    def _looked_for(self, carrier: Unencrypted) -> Any:
+        """Return the term of a value; what stands for none, or is in the database, as it is."""
+        if carrier.value is None or hasattr(carrier.value, "resolve_expression"):
+            return carrier.value
+        return term_looked_for(self.index, carrier)
+
+    # Django sets it to what an outer query makes of a reference.
+    @property
+    def rhs(self) -> Any:
+        return self._rhs
+
+    @rhs.setter
+    def rhs(self, value: Any) -> None:
+        self._rhs = self._comparable(value) if hasattr(value, "resolve_expression") else value
+
+    def _comparable(self, expression: Any) -> Any:
+        """Return what in the database is compared with: an index in the place of its field."""
+        if isinstance(expression, IndexCol | ResolvedOuterRef):
+            return expression
+        if type(expression) is Value:
+            return self._looked_for(Unencrypted(expression.value, None))
+        if isinstance(expression, EncryptedCol):
+            return IndexCol(expression.alias, self._partner(expression))
+        if type(expression) is ExpressionWrapper or isinstance(expression, Subquery):
+            expression = expression.get_source_expressions()[0]
+        if isinstance(expression, Query):
+            return self._selecting_index(expression)
+        raise self._not_comparable(expression)
+
+    def _selecting_index(self, query: Query) -> Query:
+        selected = query.select[0] if len(query.select) == 1 else None
+        is_one = isinstance(selected, EncryptedCol | IndexCol) and not query.annotation_select
+        if not is_one or query.combinator:
+            raise self._not_comparable(query)
+        found = query.clone()
+        found.select = (self._comparable(selected),)
+        return found
+
+    def _partner(self, column: EncryptedCol) -> Any:
+        """Return the index of a column whose values can be compared with those of this one."""
+        for index in column.target.values.indexes:
+            if index.is_comparable_with(self.index):
+                return index
+        raise self._not_comparable(column)
+
+    def _not_comparable(self, other: Any) -> FieldError:
+        field = getattr(other, "target", None) or f"the result of {type(other).__name__}()"
+        return FieldError(
+            f"{self.index.sources[0].field} cannot be compared with {field}: in the database, an "
+            "encrypted field is compared with those whose indexes share a name. Write the same "
+            "shared= in both."
+        )
+
+    def get_group_by_cols(self) -> list[Any]:
+        return [self.lhs, *([self.rhs] if isinstance(self.rhs, Col) else [])]
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if not compiler.query.alias_cols:
+            raise FieldError(
+                f"{self.index}: the condition of a constraint or of an index cannot ask for an "
+                "encrypted value, since it becomes a part of the schema."
+            )
+        column, _ = compiler.compile(self.lhs)
+        operator, sql, params = self._compared(compiler, connection)
+        # In the place of `unknown`, so that NOT finds rows whose value is in no index.
+        compared = f"{column} {operator} {sql} AND {column} IS NOT NULL"
+        if isinstance(self.rhs, Col):
+            compared += f" AND {sql} IS NOT NULL"
+        return f"({compared})", tuple(params)
+
+    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
+        """Return the operator, and what stands on its right."""
+        raise NotImplementedError
+
+    def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
+        """Return SQL and parameters for each of the terms."""
+        index, using = self.index.read(connection.alias), connection.alias
+        values = macs.values_looked_for(index, index.key, terms, using)
+        return [compiled(value, index, compiler, connection) for value in values]
+
+    def _subquery(self, compiler: Any) -> tuple[str, Any]:
+        sql, params = compiler.compile(self.rhs)
+        return (sql if sql.startswith("(") else f"({sql})"), params
+
+
+class IndexExact(IndexLookup):
+    """Whether a value has the normal form that is looked for."""
+
+    lookup_name = "exact"
+
+    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
+        if isinstance(self.rhs, Term):
+            ((sql, params),) = self._made([self.rhs], compiler, connection)
+            return "=", sql, params
+        if isinstance(self.rhs, Col):
+            return "=", *compiler.compile(self.rhs)
+        return "=", *self._subquery(compiler)
+
+    def _selecting_index(self, query: Query) -> Query:
+        if not query.has_limit_one():
+            raise ValueError(
+                "The QuerySet value for an exact lookup must be limited to one result using "
+                "slicing."
+            )
+        return super()._selecting_index(query)
+
+
+class IndexIn(IndexLookup):
+    """Whether a value has one of the normal forms that are looked for."""
+
+    lookup_name = "in"
+
+    def _looked_for(self, carrier: Unencrypted) -> Any:
+        if hasattr(carrier.value, "resolve_expression"):
+            return carrier.value
+        one = super()._looked_for
+        each = (Unencrypted(value, None) for value in carrier.value)
+        return tuple({one(value): None for value in each if value.value is not None})
+
+    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
+        if isinstance(self.rhs, Query):
+            return "IN", *self._subquery(compiler)
+        if not self.rhs:
+            raise EmptyResultSet
+        made = self._made(self.rhs, compiler, connection)
+        placeholders = ", ".join(sql for sql, _ in made)
+        return "IN", f"({placeholders})", [each for _, params in made for each in params]
+
+    def _selecting_index(self, query: Query) -> Query:
+        query.clear_ordering(clear_default=True)
+        return super()._selecting_index(query)
+
+
+class _RefusedLookup(Lookup):
+    index: Any
+
+    def __new__(cls, lhs: Any, rhs: Any) -> Any:
+        del rhs  # error reports show variables
+        names = ", ".join(cls.index.fields)
+        what = f"a tuple: {cls.index.name}=({names})" if cls.index.is_compound else f"{names}=…"
+        raise FieldError(
+            f"{cls.index} is a blind index, and `{cls.lookup_name}` is not asked of it: look for "
+            f"{what}, or with isnull."
+        )
+
+
+def no_lookup(index: Any, name: str) -> Any:
+    """Return the lookup that says what is looked for instead."""
+    return type(_RefusedLookup.__name__, (_RefusedLookup,), {"index": index, "lookup_name": name})
+
+
+_KINDS = {"exact": IndexExact, "iexact": IndexExact, "in": IndexIn}
+
+
+def lookup_of(index: Any, name: str) -> Any:
+    """Return the lookup of a name in an index; None where it has none of that name."""
+    kind = _KINDS.get(name)
+    if kind is None or (name == "iexact" and not index.normal.folds_case):
+        return None
+    return type(kind.__name__, (kind,), {"index": index})

@@ -1,0 +1,112 @@
+"""The index of what is written: from what an object, or a statement, has of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.models import Model, Value
+
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.fields.index import macs
+from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
+from envelope_fields.fields.index.terms import term_of_values
+from envelope_fields.fields.masks import refuse_mask
+from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.writing import is_json_null
+
+
+def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
+    """Return the index of a row that is inserted.
+
+    Args:
+        index: the index.
+        row: whose values are inserted.
+        using: the database.
+
+    Raises:
+        FieldError: the object holds what no index can be made of.
+        EnvelopeError: a value does not open; or the search key cannot be used.
+    """
+    instance: Any = row.instance
+    held = [_held(source.field, instance) for source in index.sources]
+    brought = brought_with(index, row, held)
+    if brought is not None:
+        return brought
+    try:
+        made = index_of_values(index, held, using)
+    except KeyAccessDenied:
+        made = _copied(index, instance, held)
+    vars(instance)[index.attname] = None if made is None else StoredIndex(made)
+    return made
+
+
+def _held(field: Any, instance: Model) -> Any:
+    """Return what an object holds of a value; one that is deferred is loaded."""
+    held = vars(instance).get(field.attname, MISSING)
+    return getattr(instance, field.attname) if held is MISSING else held
+
+
+def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | None:
+    """Return the index that a fixture brings with an envelope, if it is under the present key."""
+    if type(row.brought) is not StoredIndex:
+        return None
+    if not all(isinstance(value, StoredEnvelope) for value in values):
+        return None
+    return bytes(row.brought) if macs.is_current(index, index.key, row.brought) else None
+
+
+def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
+    """Return the index of a row that a history follows, where the principal may not open the value.
+
+    Raises:
+        KeyAccessDenied: it is not known.
+    """
+    known = vars(instance).get(index.attname)
+    pairs = zip(index.sources, held, strict=True)
+    if type(known) is StoredIndex and all(
+        isinstance(value, SealedValue) and source.field.is_copy_of(value.field)
+        for source, value in pairs
+    ):
+        return bytes(known)
+    raise
+
+
+def index_of_values(index: Any, values: Sequence[Any], using: str) -> bytes | None:
+    """Return the index of values, each as it is or as it travels to the database."""
+    pairs = zip(index.sources, values, strict=True)
+    term = term_of_values(index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs])
+    return None if term is None else macs.index_value(index, index.key, term, using)
+
+
+def _plain(field: Any, value: Any) -> Any:
+    """Return the value behind what a statement is given for a field.
+
+    Raises:
+        FieldError: the database alone knows it; or it is a mask.
+        EnvelopeError: it does not open.
+    """
+    if is_json_null(field, value):
+        return None
+    if type(value) in (Value, Unencrypted):
+        return _plain(field, value.value)
+    if isinstance(value, Kept):
+        value = value.sealed
+    elif isinstance(value, StoredEnvelope):
+        value = SealedValue(field, value.envelope)
+    if isinstance(value, SealedValue):
+        value = value.open()
+    refuse_mask(field, value)
+    if hasattr(value, "resolve_expression"):
+        raise not_computed(field, value)
+    return value
+
+
+def not_computed(field: Any, expression: Any) -> FieldError:
+    """Return the error for an expression whose value is not known here."""
+    return FieldError(
+        f"{field} has a blind index, and the database alone knows what {type(expression).__name__}() "
+        "gives. Assign plain Python values."
+    )

@@ -1,0 +1,143 @@
+"""What a blind index is made of, and which others it stands beside."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.db.models.constants import LOOKUP_SEP
+
+from envelope_fields.crypto.blind_index import IndexDomain, Kind
+from envelope_fields.fields.index import macs
+from envelope_fields.fields.index.normalizers import Normalizer, find_normalizer
+from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.types import FieldBase
+
+KEPT_OF_MODEL = ("sources", "normal", "part_path", "domain", "field_path", "replaced")
+
+
+class Source(NamedTuple):
+    """What an index is made of: an encrypted field, and the path to a value in its JSON."""
+
+    field: Any
+    path: tuple[str, ...]
+
+
+class SourcesMixin(FieldBase):
+    """Knows the encrypted fields of an index, and the indexes beside it."""
+
+    fields: tuple[str, ...]
+    normalizer: Any
+    key: Any
+    scope: tuple[str, ...]
+    shared: str | None
+    replaces: str | None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names of the encrypted fields."""
+        return tuple(path.split(LOOKUP_SEP)[0] for path in self.fields)
+
+    @property
+    def is_compound(self) -> bool:
+        """Whether it is over several values, which are looked for together."""
+        return len(self.fields) > 1
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """What it is made of.
+
+        Raises:
+            FieldError: there is no such encrypted field in its table.
+        """
+        return tuple(map(self._source, self.fields))
+
+    def _source(self, path: str) -> Source:
+        name, *inner = path.split(LOOKUP_SEP)
+        field: Any = self._beside(name)
+        if not hasattr(field, "to_plaintext"):
+            raise FieldError(
+                f"{self} is to be an index of {name!r}, which is not an encrypted field of "
+                f"{self.model._meta.label} itself."
+            )
+        return Source(field, tuple(inner))
+
+    def _beside(self, name: str) -> Any:
+        """Return the field of a name in the same table, or None."""
+        return next((each for each in self.model._meta.local_fields if each.name == name), None)
+
+    @cached_property
+    def normal(self) -> Normalizer:
+        """What is regarded as equal."""
+        return find_normalizer(self.normalizer)
+
+    @cached_property
+    def part_path(self) -> tuple[str, ...]:
+        """Where in the values is what it is an index of: nowhere in particular for whole ones."""
+        name = self.normal.name.rpartition(".")[2]
+        return (*self.sources[0].path, *([name] if self.normal.lossy else []))
+
+    @cached_property
+    def field_path(self) -> str:
+        """Where it is: `app_label.model.field`."""
+        return f"{self.model._meta.label_lower}.{self.name}".lower()
+
+    @cached_property
+    def domain(self) -> IndexDomain:
+        """What every MAC of it begins with."""
+        return IndexDomain(
+            Kind.SHARED if self.shared else Kind.FIELD,
+            self.shared or self._original_path(),
+            self.normal.name,
+            self.normal.version,
+            LOOKUP_SEP.join(self.sources[0].path),
+        )
+
+    def _original_path(self) -> str:
+        """Return where the index is whose values it holds: in a history, that of the rows' model."""
+        copied = self.sources[0].field.copied
+        if copied is None:
+            return self.field_path
+        model, _, _ = copied[1].rpartition(".")
+        try:
+            found: Any = self.model._meta.apps.get_model(model)._meta.get_field(self.name)
+        except (LookupError, FieldDoesNotExist):
+            return self.field_path
+        return str(found.field_path) if isinstance(found, SourcesMixin) else self.field_path
+
+    def is_comparable_with(self, other: Any) -> bool:
+        """Whether the same values have the same MACs in both."""
+        mine, others = (
+            (each.domain, each.key, each.scope, each.is_compound) for each in (self, other)
+        )
+        return not self.is_compound and mine == others
+
+    def is_changed_in(self, instance: Any) -> bool:
+        """Whether an object holds a value of it that is not as its row has it."""
+        held = (vars(instance).get(source.field.attname, MISSING) for source in self.sources)
+        return any(each is not MISSING and not isinstance(each, SealedValue) for each in held)
+
+    # While one index replaces another, both are written.
+
+    @cached_property
+    def replaced(self) -> Any:
+        """The index that this one replaces, while that is there; else None."""
+        found = self._beside(self.replaces) if self.replaces else None
+        return found if isinstance(found, SourcesMixin) else None
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether there is an index that replaces this one."""
+        return any(
+            getattr(each, "replaces", None) == self.name for each in self.model._meta.local_fields
+        )
+
+    def read(self, using: str) -> Any:
+        """Return the index to look in: this one, or the one that it replaces.
+
+        Whether that one may be asked, the keyring says.
+        """
+        if self.replaced is None or macs.is_reading(self, self.key, using):
+            return self
+        return self.replaced.read(using)

@@ -1,0 +1,247 @@
+"""Indexes in the statements that write values: each is made of what the same statement writes.
+
+An INSERT has the rows, and their indexes are made one by one. An UPDATE has what is written of each
+column, be it a value or the CASE of a `bulk_update`; the index is an expression that looks there
+when SQL is made, and is added where the statement lacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import router
+from django.db.models import BinaryField, Case, Expression, Model, Value, When
+from django.db.models.constants import OnConflict
+from django.db.models.functions import Cast
+from django.db.models.sql import UpdateQuery
+from django.db.models.sql.compiler import SQLInsertCompiler
+
+from envelope_fields.fields import defaults
+from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex, refused
+from envelope_fields.fields.index.rows import (
+    brought_with,
+    index_of_row,
+    index_of_values,
+    not_computed,
+)
+from envelope_fields.fields.prepared import Kept, StoredCol
+from envelope_fields.fields.sealed import MISSING
+
+# What may be given for an index that the statement makes anew: what was loaded.
+HELD = (StoredIndex, Case, Cast)
+
+_KEPT: Any = object()  # the column stays as it is
+
+
+class FromStatement(Expression):
+    """The index of what a statement writes."""
+
+    def __init__(self, index: Any, row: IndexedRow) -> None:
+        super().__init__(output_field=index)
+        self.index = index
+        self.row = row
+
+    def __repr__(self) -> str:
+        return f"<FromStatement: {self.index}>"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if isinstance(compiler, SQLInsertCompiler):  # of a raw save
+            made = index_of_row(self.index, self.row, connection.alias)
+            return compiled(made, self.index, compiler, connection)
+        values = self._written(compiler.query, connection)
+        if values is None:
+            return _column(self.index, connection)
+        brought = brought_with(self.index, self.row, values)
+        if brought is not None:
+            return compiled(brought, self.index, compiler, connection)
+        return _compiled_of(values, self.index, compiler, connection)
+
+    def _written(self, query: Any, connection: Any) -> list[Any] | None:
+        """Return what an UPDATE writes of each value; None if all of them stay as they are.
+
+        Raises:
+            FieldError: code has named the index alone, or not all that it is made of.
+        """
+        written = {field: value for field, _, value in query.values}
+        values = [written.get(source.field, MISSING) for source in self.index.sources]
+        if not any(value is MISSING for value in values):
+            return values
+        there = [value for value in values if value is not MISSING]
+        if there and not all(_stays(value, connection) for value in there):
+            names = " and ".join(self.index.source_names)
+            raise FieldError(f"{self.index} is made of {names}: write them in one statement.")
+        if not there and not self._lacks_values():
+            raise refused(self.index)
+        return None
+
+    def _lacks_values(self) -> bool:
+        """Whether an object was loaded without the values, and is saved without them."""
+        return self.row.instance is not None and not any(
+            source.field.attname in vars(self.row.instance) for source in self.index.sources
+        )
+
+
+class IndexBytes(Expression):
+    """The bytes of an index, in a CASE."""
+
+    def __init__(self, index: Any, content: bytes | None) -> None:
+        super().__init__(output_field=index)
+        self.index = index
+        self.content = content
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return compiled(self.content, self.index, compiler, connection)
+
+
+class _Column(Expression):
+    """The index as a row has it."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__(output_field=index)
+        self.index = index
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return _column(self.index, connection)
+
+
+def _column(index: Any, connection: Any) -> tuple[str, Any]:
+    return str(connection.ops.quote_name(index.column)), ()
+
+
+def compiled(content: bytes | None, index: Any, compiler: Any, connection: Any) -> tuple[str, Any]:
+    """Return SQL for bytes in the column of an index, or compared with it."""
+    if content is None:
+        return "NULL", ()
+    if hasattr(BinaryField, "get_placeholder_sql"):  # from Django 6.1 on
+        sql, params = index.get_placeholder_sql(content, compiler, connection)
+        return sql, tuple(params)
+    return index.get_placeholder(content, compiler, connection), (content,)
+
+
+def _compiled_of(
+    values: Sequence[Any], index: Any, compiler: Any, connection: Any
+) -> tuple[str, Any]:
+    made = _made(index, values, connection)
+    if made is _KEPT:
+        return _column(index, connection)
+    if isinstance(made, Expression):
+        if connection.features.requires_casted_case_in_updates:
+            made = Cast(made, output_field=index)
+        compiled_case: tuple[str, Any] = compiler.compile(made)
+        return compiled_case
+    return compiled(made, index, compiler, connection)
+
+
+def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
+    """Return the index of what is written: bytes, None, a CASE, or that it is kept.
+
+    Args:
+        index: the index.
+        values: what is written of each encrypted field that it is made of.
+        connection: that of the statement.
+    """
+    kinds = set(map(type, values))
+    if kinds == {Cast}:
+        return _made(index, [_inside(each) for each in values], connection)
+    if kinds == {Case}:
+        return _made_case(index, values, connection)
+    if kinds & {Case, Cast, When}:
+        raise not_computed(index.sources[0].field, values[0])
+    if all(_stays(value, connection) for value in values):
+        return _KEPT
+    if all(_is_of_no_row(source.field, connection) for source in index.sources):
+        return None
+    return index_of_values(index, values, connection.alias)
+
+
+def _inside(cast: Any) -> Any:
+    (inner,) = cast.get_source_expressions()
+    return inner
+
+
+def _made_case(index: Any, cases: Sequence[Any], connection: Any) -> Any:
+    """Return the CASE of an index: its conditions are those of the CASE of each value."""
+    first = cases[0]
+    if any(_conditions(each) != _conditions(first) for each in cases[1:]):
+        raise not_computed(index.sources[0].field, first)
+    made = first.copy()
+    made.cases = [
+        _with_result(when, index, [each.cases[place].result for each in cases], connection)
+        for place, when in enumerate(first.cases)
+    ]
+    made.default = _branch(index, [each.default for each in cases], connection)
+    made.output_field = index
+    return made
+
+
+def _conditions(case: Any) -> list[Any]:
+    return [when.condition for when in case.cases]
+
+
+def _with_result(when: Any, index: Any, results: Sequence[Any], connection: Any) -> Any:
+    made = when.copy()
+    made.result = _branch(index, results, connection)
+    made.output_field = index
+    return made
+
+
+def _branch(index: Any, results: Sequence[Any], connection: Any) -> Any:
+    made = _made(index, results, connection)
+    if made is _KEPT:
+        return _Column(index)
+    return made if isinstance(made, Expression) else IndexBytes(index, made)
+
+
+def _stays(value: Any, connection: Any) -> bool:
+    """Whether what is written of a value leaves its column as it is."""
+    if type(value) is Value:
+        return _stays(value.value, connection)
+    if isinstance(value, StoredCol):
+        return True
+    if not isinstance(value, Kept):
+        return False
+    instance = value.instance
+    return bool(connection.alias == router.db_for_write(type(instance), instance=instance))
+
+
+def _is_of_no_row(field: Any, connection: Any) -> bool:
+    """Whether a value is one that a migration writes into an empty table."""
+    return defaults.suffices(field, connection)
+
+
+# -- Statements that lack an index -----------------------------------------------------------------
+
+
+def complete(index: Any, query: Any) -> None:
+    """Have an UPDATE that writes a value write its index, too.
+
+    Django asks each column for its placeholder while it goes through what is written. An INSERT
+    writes all columns.
+    """
+    if isinstance(query, UpdateQuery) and not any(entry[0] == index for entry in query.values):
+        query.values.append((index, None, IndexedRow(None)))
+
+
+def complete_upsert(index: Any, query: Any) -> None:
+    """Have an upsert find rows by an index where it names the value, and write both or none.
+
+    Raises:
+        FieldError: it would write an index by itself, or not all that it is made of.
+    """
+    if getattr(query, "on_conflict", None) is not OnConflict.UPDATE:
+        return
+    sources = [source.field for source in index.sources]
+    updated = [field for field in sources if field in query.update_fields]
+    if index in query.update_fields and not updated:
+        raise refused(index)
+    if updated and len(updated) < len(sources):
+        names = " and ".join(index.source_names)
+        raise FieldError(f"{index} is made of {names}: name them all in update_fields.")
+    if updated and index not in query.update_fields:
+        query.update_fields = [*query.update_fields, index]
+    if index.unique and not index.is_compound and not index.sources[0].path:
+        query.unique_fields = [
+            index if field == sources[0] else field for field in query.unique_fields
+        ]

@@ -1,0 +1,179 @@
+"""Values on their way to be an index: normal forms, which show nothing of themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.models import JSONField
+
+from envelope_fields.fields.index.scope import Scoped
+from envelope_fields.fields.masks import refuse_mask
+from envelope_fields.fields.prepared import PreparedValue, Unencrypted
+from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.fields.writing import guarded
+
+
+class Term(PreparedValue):
+    """What an index is made of, or looked for in one: a normal form, or that of each of several.
+
+    Attributes:
+        forms: their bytes.
+        scope: what equality is confined to, as names and canonical values.
+    """
+
+    __slots__ = ("forms", "scope")
+
+    def __init__(self, forms: tuple[bytes, ...], scope: tuple[tuple[str, bytes], ...] = ()) -> None:
+        self.forms = forms
+        self.scope = scope
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Term):
+            return False
+        return (self.forms, self.scope) == (other.forms, other.scope)
+
+    def __hash__(self) -> int:
+        return hash((self.forms, self.scope))
+
+    def __copy__(self) -> Term:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Term:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A query that looks for an encrypted value is not pickled, since it holds the value. "
+            "Pickle what it finds: a list of objects, or their primary keys."
+        )
+
+
+def term_of_values(index: Any, values: Sequence[Unencrypted]) -> Term | None:
+    """Return what an index is made of; None where one of the values has no normal form.
+
+    Args:
+        index: the index.
+        values: that of each of its encrypted fields, in its carrier.
+
+    Raises:
+        TypeError, ValueError: a value is none that its field, or the normaliser, can take.
+    """
+    forms = []
+    for source, carrier in zip(index.sources, values, strict=True):
+        inner = Unencrypted(_at(carrier.value, source.path), None)
+        form = _form(index, source, inner)
+        if form is None:
+            return None
+        forms.append(form)
+    return Term(tuple(forms))
+
+
+def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
+    """Return what to look for in an index.
+
+    Args:
+        index: the index.
+        carrier: has a value; a tuple of them, where the index is over several fields.
+
+    Raises:
+        FieldError: nothing of the value is left in its normal form, or it is none that can be
+            looked for.
+        TypeError, ValueError: as for `term_of_values`.
+    """
+    if isinstance(carrier.value, Scoped):
+        raise FieldError(f"{index} has no scope=, and nothing is looked for within one.")
+    forms = []
+    for source, each in zip(index.sources, _several(index, carrier), strict=True):
+        refuse_mask(source.field, each.value)
+        if isinstance(each.value, SealedValue):
+            each = Unencrypted(each.value.open(), None)
+        form = _form_looked_for(index, source, each)
+        if form is None:
+            raise _nothing_left(index, source)
+        forms.append(form)
+    return Term(tuple(forms))
+
+
+def _nothing_left(index: Any, source: Any) -> FieldError:
+    return FieldError(
+        f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "
+        "what is looked for, and such values are in no index. Look for one that is not empty; "
+        "`isnull` works."
+    )
+
+
+def _several(index: Any, carrier: Unencrypted) -> list[Unencrypted]:
+    if not index.is_compound:
+        return [carrier]
+    if isinstance(carrier.value, tuple | list) and len(carrier.value) == len(index.fields):
+        return [Unencrypted(value, None) for value in carrier.value]
+    names = ", ".join(index.fields)
+    raise FieldError(f"{index} is over several fields: look for a tuple, ({names}).")
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """Return what is at a path in JSON, or None."""
+    for name in path:
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def _form(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+    """Return the normal form of a value of a row, or of one inside JSON; None if it has none."""
+    if carrier.value is None:
+        return None
+    if source.path:
+        return _form_in_json(index, source, carrier)
+    if isinstance(source.field, JSONField):
+        raise FieldError(f"{index} is over JSON, which has many forms. Index a path inside it.")
+    # As it is read: what is equal by its index is equal for Python.
+    return _normal(index, source, Unencrypted(_read(source.field, carrier), None))
+
+
+def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+    if index.normal.lossy and carrier.value is not None:
+        return _normal(index, source, carrier)  # it is a part of a value, and not one
+    return _form(index, source, carrier)
+
+
+def _normal(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+    normalizer = index.normal
+    form = Unencrypted(_normalized(source.field, normalizer, carrier), None)
+    if form.value is None:
+        return None
+    if normalizer.normal_forms is None:
+        return guarded(source.field)(form.value)
+    encoded: bytes = normalizer.normal_forms.encode(form.value)
+    return encoded
+
+
+def _read(field: Any, carrier: Unencrypted) -> Any:
+    """Return a value as it would be read after it was written."""
+    return field.from_plaintext(guarded(field)(carrier.value))
+
+
+def _form_in_json(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+    """Return the normal form of a text, number or truth value; arrays and objects have none."""
+    if index.normal.normal_forms is not None:
+        return _normal(index, source, carrier) if isinstance(carrier.value, str) else None
+    if not isinstance(carrier.value, str | bool | int | float) or carrier.value == "":
+        return None
+    return json.dumps(carrier.value, ensure_ascii=False).encode()
+
+
+def _normalized(field: Any, normalizer: Any, carrier: Unencrypted) -> Any:
+    """Return the normal form of a value; one of a project's own may raise anything."""
+    try:
+        return normalizer.normalize(carrier.value)
+    except Exception as error:
+        cause = type(error).__name__
+    # Raised from here, since the other error may hold the value.
+    raise ValueError(f"{field}: the normalizer {normalizer.name!r} cannot take this ({cause}).")

@@ -1,0 +1,230 @@
+"""Uniqueness of encrypted values: a constraint on their indexes, and errors at their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist, FieldError, ValidationError
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Exists, F, Model, Q, UniqueConstraint
+from django.db.models.options import Options
+
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.index import macs
+from envelope_fields.fields.index.lookups import IndexExact
+from envelope_fields.fields.index.statements import compiled
+from envelope_fields.fields.index.terms import Term, term_of_values
+from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.prepared import Unencrypted
+
+
+class IndexedUnique(UniqueConstraint):
+    """A `UniqueConstraint` over encrypted fields: `IndexedUnique(fields=["tenant", "email"], …)`.
+
+    Each encrypted field that it names has a blind index, and the constraint is over that. Where
+    there are several, it is the one that is declared first; or name the index.
+    """
+
+    def __init__(self, *, fields: Any, name: str, **options: Any) -> None:
+        super().__init__(fields=fields, name=name, **options)
+
+    def deconstruct(self) -> Any:
+        _, args, kwargs = super().deconstruct()
+        return "envelope_fields.fields.IndexedUnique", args, kwargs
+
+    def _over_indexes(self, model: Any) -> UniqueConstraint:
+        """Return the constraint that the database has."""
+        _, _, options = super().deconstruct()
+        names = [column.name for column in self.columns(model)]
+        return UniqueConstraint(**{**options, "fields": names})
+
+    def columns(self, model: Any) -> list[Any]:
+        """Return the fields of the columns that the constraint is over.
+
+        Raises:
+            FieldError: an encrypted field has no index.
+        """
+        return [column_of(model._meta.get_field(name)) for name in self.fields]
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._over_indexes(model).constraint_sql(model, schema_editor)
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._over_indexes(model).create_sql(model, schema_editor)
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._over_indexes(model).remove_sql(model, schema_editor)
+
+    def validate(
+        self, model: Any, instance: Model, exclude: Any = None, using: str = DEFAULT_DB_ALIAS
+    ) -> None:
+        if exclude and not set(self.fields).isdisjoint(exclude):
+            return
+        same = self._same(model, instance)
+        if same is None:
+            return
+        rows = model._default_manager.using(using).filter(*same)
+        if not instance._state.adding and instance._is_pk_set(model._meta):
+            rows = rows.exclude(pk=instance._get_pk_val(model._meta))
+        if self.condition is None:
+            if rows.exists():
+                raise self._violated_by(model, instance)
+        elif self._applies_to(model, instance, exclude, using, rows):
+            raise ValidationError(self.get_violation_error_message(), self.violation_error_code)
+
+    def _same(self, model: Any, instance: Model) -> list[Any] | None:
+        """Return the conditions that rows like an object meet; None where there can be none."""
+        found = []
+        for column in self.columns(model):
+            condition = _same_in(column, instance)
+            if condition is None and self.nulls_distinct is not False:
+                return None
+            found.append(Q((f"{column.name}__isnull", True)) if condition is None else condition)
+        return found
+
+    def _applies_to(
+        self, model: Any, instance: Any, exclude: Any, using: str, rows: Any
+    ) -> bool:
+        condition: Any = self.condition
+        names = {field.name for field in model._meta.local_concrete_fields}
+        unasked = names - condition.referenced_base_fields  # they may not open
+        known = instance._get_field_expression_map(
+            meta=model._meta, exclude={*(exclude or ()), *unasked}
+        )
+        try:
+            return bool((condition & Exists(rows.filter(condition))).check(known, using=using))
+        except FieldError:  # the condition asks for a field that is excluded
+            return False
+
+    def _violated_by(self, model: Any, instance: Any) -> ValidationError:
+        if self.violation_error_message == self.default_violation_error_message:
+            error: ValidationError = instance.unique_error_message(model, self.fields)
+            return ValidationError(error, code=error.code)
+        return ValidationError(self.get_violation_error_message(), self.violation_error_code)
+
+
+class _ImpliedUnique(IndexedUnique):
+    """What `unique=True` of an index means to Django: the column has the constraint itself."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__(fields=index.source_names, name=f"{index.name}_unique")
+        self.index = index
+
+    def columns(self, model: Any) -> list[Any]:
+        return [self.index.read(DEFAULT_DB_ALIAS)]
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> None:
+        return None
+
+    create_sql = remove_sql = constraint_sql
+
+
+class _Same(IndexExact):
+    """Whether a row has an index, also one that is not complete yet: a row that has it is enough."""
+
+    def _column(self, lhs: Any) -> Any:
+        return lhs
+
+    def _looked_for(self, carrier: Any) -> Any:
+        return carrier.value
+
+    def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
+        index, using = self.index, connection.alias
+        values = [macs.index_value(index, index.key, term, using) for term in terms]
+        return [compiled(value, index, compiler, connection) for value in values]
+
+
+def column_of(field: Any) -> Any:
+    """Return the field whose column says whether values are the same: of an encrypted one, an index.
+
+    Raises:
+        FieldError: it has none.
+    """
+    if not hasattr(field, "to_plaintext"):
+        return field
+    for index in field.indexes:
+        if not index.is_compound and index.part_path == ():
+            return index
+    raise FieldError(
+        f"{field} has no blind index, so the database cannot tell whether two values are the same. "
+        f'Add one: {field.name}_index = BlindIndexField("{field.name}").'
+    )
+
+
+def _same_in(column: Any, instance: Model) -> Any:
+    """Return the condition that a row has the same in a column as an object; None for NULL."""
+    if not hasattr(column, "source_names"):
+        value = getattr(instance, column.attname)
+        return None if value is None else Q((column.attname, value))
+    term = term_in(column, instance)
+    if term is None:
+        return None
+    return type(_Same.__name__, (_Same,), {"index": column})(F(column.name), term)
+
+
+def term_in(index: Any, instance: Model) -> Term | None:
+    """Return what the index of an object is made of; None also where the principal may not look."""
+    try:
+        values = [getattr(instance, source.field.attname) for source in index.sources]
+    except EnvelopeError:
+        return None  # the value is not changed, and the database decides
+    if any(isinstance(value, Mask) for value in values):
+        return None
+    return term_of_values(index, [Unencrypted(value, instance) for value in values])
+
+
+# -- What Django asks a model ----------------------------------------------------------------------
+
+
+def implied(model: Any) -> list[_ImpliedUnique]:
+    """Return the constraints that the unique indexes of a model imply, one for each of its fields."""
+    return [
+        _ImpliedUnique(field)
+        for field in model._meta.local_fields
+        if hasattr(field, "source_names") and field.unique and not field.is_replaced
+    ]
+
+
+def prepare(model: Any) -> None:
+    """Have Django validate unique encrypted values, and take them for unique."""
+    options: Any = model._meta
+    vars(options).pop("total_unique_constraints", None)
+    vars(options)["total_unique_constraints"] = [
+        *Options.total_unique_constraints.func(options),  # type: ignore[attr-defined]
+        *(each for each in implied(model) if not each.index.part_path),
+    ]
+    if not getattr(model.get_constraints, "with_indexes", False):
+        model.get_constraints = _with_implied(model.get_constraints)
+        model._get_unique_checks = _without_indexes(model._get_unique_checks)
+
+
+def _with_implied(get_constraints: Any) -> Any:
+    @wraps(get_constraints)
+    def with_implied(self: Any) -> list[Any]:
+        models = (type(self)._meta.concrete_model, *self._meta.all_parents)
+        found = ((model, implied(model)) for model in dict.fromkeys(models))
+        return [*get_constraints(self), *((model, each) for model, each in found if each)]
+
+    vars(with_implied)["with_indexes"] = True
+    return with_implied
+
+
+def _without_indexes(get_unique_checks: Any) -> Any:
+    """Leave the columns of indexes out of what is validated by what an object holds."""
+
+    @wraps(get_unique_checks)
+    def without_indexes(self: Any, *args: Any, **kwargs: Any) -> Any:
+        checks, of_dates = get_unique_checks(self, *args, **kwargs)
+        return [each for each in checks if not any(_indexes_in(each[0], each[1]))], of_dates
+
+    return without_indexes
+
+
+def _indexes_in(model: Any, names: Any) -> Iterator[bool]:
+    for name in names:
+        try:
+            yield hasattr(model._meta.get_field(name), "source_names")
+        except FieldDoesNotExist:
+            yield False

@@ -1,0 +1,332 @@
+"""An index is right after every way to write its value."""
+
+import datetime
+
+import pytest
+from django.core.exceptions import FieldError
+from django.db import connection
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Lower
+from django.db.transaction import atomic
+
+from tests.models.indexed import Doctor, Person, PersonProxy, Visit
+
+A, B, C = "Ada@Example.org", "ben@example.org", "cy@example.org"
+BORN = datetime.date(1815, 12, 10)
+
+
+def found(**lookups):
+    return sorted(Person.objects.filter(**lookups).values_list("pk", flat=True))
+
+
+def index_of(person, name="email_index"):
+    return Person.objects.values_list(name, flat=True).get(pk=person.pk)
+
+
+@pytest.fixture
+def ada():
+    return Person.objects.create(name="ada", email=A)
+
+
+class TestSave:
+    def test_create(self, ada):
+        assert found(email="ada@EXAMPLE.org ") == [ada.pk]
+        assert len(index_of(ada)) == 24
+        assert bytes(ada.email_index) == index_of(ada)
+
+    def test_an_update(self, ada):
+        ada.email = B
+        ada.save()
+        assert found(email=A) == []
+        assert found(email=B) == [ada.pk]
+
+    def test_of_a_loaded_object(self, ada):
+        loaded = Person.objects.get()
+        loaded.email = B
+        loaded.save()
+        assert found(email=B) == [ada.pk]
+
+    def test_of_an_untouched_value(self, ada):
+        loaded = Person.objects.get()
+        Person.objects.update(email=B)  # by another process, meanwhile
+        loaded.name = "new"
+        loaded.save()
+        assert found(email=B) == [ada.pk]
+        assert found(name="new") == [ada.pk]
+
+    def test_with_update_fields(self, ada):
+        ada.email, ada.name = B, "unsaved"
+        ada.save(update_fields=["email"])
+        assert found(email=B) == [ada.pk]
+        assert found(name="ada") == [ada.pk]
+
+    def test_with_update_fields_of_others(self, ada):
+        ada.email, ada.name = B, "saved"
+        ada.save(update_fields=["name"])
+        assert found(email=A, name="saved") == [ada.pk]
+
+    @pytest.mark.parametrize("deferred", [["email"], ["email_index"], ["email", "email_index"]])
+    def test_of_an_object_with_deferred_fields(self, ada, deferred):
+        loaded = Person.objects.defer(*deferred).get()
+        loaded.name = "new"
+        loaded.save()
+        assert found(email=A, name="new") == [ada.pk]
+        loaded.email = B
+        loaded.save()
+        assert found(email=B, name="new") == [ada.pk]
+
+    def test_of_an_object_with_only_the_value(self, ada):
+        loaded = Person.objects.only("email").get()
+        loaded.email = B
+        loaded.save()
+        assert found(email=B) == [ada.pk]
+
+    def test_null(self, ada):
+        ada.email = None
+        ada.save()
+        assert index_of(ada) is None
+
+    def test_an_empty_normal_form(self):
+        ben = Person.objects.create(ssn="unknown")
+        assert index_of(ben, "ssn_index") is None
+
+    def test_a_copy(self, ada):
+        loaded = Person.objects.get()
+        loaded.pk, loaded.email = None, B
+        loaded.save()
+        assert found(email=B) == [loaded.pk]
+        assert found(email=A) == [ada.pk]
+
+    def test_a_copy_of_an_untouched_value(self):
+        Person.objects.create(ssn="078-05-1120")
+        loaded = Person.objects.get()
+        loaded.pk = None
+        loaded.save(force_insert=True)
+        assert len(found(ssn="078051120")) == 2
+
+    def test_a_row_that_vanished(self, ada):
+        loaded = Person.objects.get()
+        Person.objects.all().delete()
+        loaded.save()
+        assert found(email=A) == [loaded.pk]
+
+    def test_of_a_proxy(self):
+        ada = PersonProxy.objects.create(email=A)
+        assert found(email=A) == [ada.pk]
+        ada.email = B
+        ada.save(update_fields=["email"])
+        assert found(email=B) == [ada.pk]
+
+    def test_of_a_child(self):
+        doctor = Doctor.objects.create(email=A, title="Dr", pager="17")
+        assert Doctor.objects.get(email=A, pager="17") == doctor
+        loaded = Doctor.objects.get()
+        loaded.email, loaded.pager = B, "18"
+        loaded.save()
+        assert Doctor.objects.get(email=B, pager="18") == doctor
+        Doctor.objects.update(email=C, pager="19", title="")
+        assert Doctor.objects.get(email=C, pager="19") == doctor
+
+
+class TestAlone:
+    def test_it_cannot_be_assigned(self, ada):
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            ada.email_index = b"x" * 24
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            ada.email_index = None
+
+    def test_nor_be_given_to_a_new_object(self):
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            Person(email_index=b"x" * 24)
+
+    @pytest.mark.parametrize("value", [b"x" * 24, None, F("ssn_index"), Value(b"x")])
+    def test_nor_be_updated(self, ada, value):
+        with pytest.raises(FieldError, match="cannot be written by itself"), atomic():
+            Person.objects.update(email_index=value)
+        assert found(email=A) == [ada.pk]
+
+    def test_nor_in_bulk(self, ada):
+        with pytest.raises(FieldError, match="cannot be written by itself"), atomic():
+            Person.objects.bulk_update([ada], ["email_index"])
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            Person.plain.bulk_update([ada], ["email_index"])
+
+    def test_nor_be_saved(self, ada):
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            ada.save(update_fields=["email_index"])
+
+    def test_that_of_another_object_is_not_taken(self, ada):
+        ben = Person.objects.create(email=B)
+        ben.email_index = ada.email_index
+        ben.save()
+        assert found(email=B) == [ben.pk]
+
+
+class TestUpdate:
+    def test_a_value(self, ada):
+        Person.objects.update(email=B)
+        assert found(email=B) == [ada.pk]
+
+    def test_null(self, ada):
+        Person.objects.update(email=None)
+        assert index_of(ada) is None
+
+    def test_several_at_once(self, ada):
+        Person.objects.update(email=B, ssn="1-2", name="n")
+        assert found(email=B, ssn="12", name="n") == [ada.pk]
+
+    def test_a_value_of_the_field(self, ada):
+        field = Person._meta.get_field("email")
+        Person.objects.update(email=Value(B, output_field=field))
+        assert found(email=B) == [ada.pk]
+
+    def test_a_case(self, ada):
+        field = Person._meta.get_field("email")
+        ben = Person.objects.create(name="ben", email=B)
+        Person.objects.update(
+            email=Case(
+                When(name="ada", then=Value(C, output_field=field)),
+                default=Value(None),
+            )
+        )
+        assert found(email=C) == [ada.pk]
+        assert index_of(ben) is None
+
+    @pytest.mark.parametrize("value", [Lower("name"), F("name"), F("email")])
+    def test_what_the_database_computes_is_refused(self, ada, value):
+        with pytest.raises(FieldError):
+            Person.objects.update(email=value)
+
+    def test_again_by_the_same_queryset(self, ada):
+        rows = Person.objects.all()
+        rows.update(email=B)
+        rows.update(email=C)
+        assert found(email=C) == [ada.pk]
+
+    @pytest.mark.parametrize("manager", ["objects", "plain"])
+    @pytest.mark.parametrize("names", [["email"], ["email", "email_index"], ["email_index", "email", "name"]])
+    def test_in_bulk(self, ada, manager, names):
+        ben = Person.objects.create(name="ben", email=B)
+        ada.email, ben.email = C, None
+        getattr(Person, manager).bulk_update([ada, ben], names)
+        assert found(email=C) == [ada.pk]
+        assert index_of(ben) is None
+        assert found(email=A) == []
+
+    def test_in_bulk_of_loaded_objects(self, ada):
+        (loaded,) = Person.objects.all()
+        Person.objects.bulk_update([loaded], ["email"])
+        assert found(email=A) == [ada.pk]
+
+
+class TestInsert:
+    def test_in_bulk(self):
+        people = Person.objects.bulk_create([Person(email=A), Person(email=B), Person()])
+        assert [index_of(each) is None for each in people] == [False, False, True]
+        assert found(email__in=[A, B]) == [people[0].pk, people[1].pk]
+
+    def test_or_get(self, ada):
+        assert Person.objects.get_or_create(email="ADA@example.org") == (ada, False)
+        ben, is_made = Person.objects.get_or_create(email=B, defaults={"name": "ben"})
+        assert is_made
+        assert found(email=B) == [ben.pk]
+
+    def test_or_update(self, ada):
+        _, is_made = Person.objects.update_or_create(email="ADA@example.org", defaults={"name": "new"})
+        assert not is_made
+        assert found(email=A, name="new") == [ada.pk]
+        Person.objects.update_or_create(pk=ada.pk, defaults={"email": B})
+        assert found(email=B, name="new") == [ada.pk]
+        Person.objects.update_or_create(name="new", create_defaults={}, defaults={"email": C})
+        assert found(email=C) == [ada.pk]
+
+    def test_or_update_in_bulk(self, ada):
+        unique = {"unique_fields": ["email"]}
+        if not connection.features.supports_update_conflicts_with_target:
+            unique = {}
+        Person.objects.bulk_create(
+            [Person(email="ADA@example.org", name="new"), Person(email=B)],
+            update_conflicts=True, update_fields=["name", "email"], **unique,
+        )
+        assert found(email=A, name="new") == [ada.pk]
+        assert len(found(email=B)) == 1
+        assert Person.objects.get(pk=ada.pk).email == "ADA@example.org"
+
+    def test_or_update_in_bulk_by_the_primary_key(self, ada):
+        unique = {"unique_fields": ["pk"]}
+        if not connection.features.supports_update_conflicts_with_target:
+            unique = {}
+        Person.objects.bulk_create(
+            [Person(pk=ada.pk, email=B)], update_conflicts=True, update_fields=["email"], **unique
+        )
+        assert found(email=B) == [ada.pk]
+
+    def test_an_upsert_of_the_index_alone_is_refused(self, ada):
+        with pytest.raises(FieldError, match="cannot be written by itself"), atomic():
+            Person.objects.bulk_create(
+                [Person(pk=ada.pk, email=B)],
+                update_conflicts=True, update_fields=["email_index"],
+                **({"unique_fields": ["pk"]} if connection.features.supports_update_conflicts_with_target else {}),
+            )  # fmt: skip
+
+
+class TestCompound:
+    def test_save(self):
+        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        assert found(name_index=("Lovelace", BORN)) == [ada.pk]
+        assert found(name_index__in=[("Lovelace", BORN), ("x", BORN)]) == [ada.pk]
+        loaded = Person.objects.get()
+        loaded.last_name = "King"
+        loaded.save()
+        assert found(name_index=("King", BORN)) == [ada.pk]
+
+    def test_a_value_that_was_written_meanwhile_does_not_come_apart_from_it(self):
+        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        loaded = Person.objects.get()
+        other = datetime.date(1816, 1, 1)
+        Person.objects.update(last_name="Lovelace", born=other)
+        loaded.last_name = "King"
+        loaded.save()
+        now = Person.objects.get()
+        assert found(name_index=("King", now.born)) == [ada.pk]
+
+    def test_one_of_its_values_alone(self):
+        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        with pytest.raises(FieldError, match="in one statement"), atomic():
+            Person.objects.update(last_name="King")
+        ada.last_name = "King"
+        with pytest.raises(FieldError, match="in one statement"), atomic():
+            ada.save(update_fields=["last_name"])
+        ada.save(update_fields=["last_name", "born"])
+        assert found(name_index=("King", BORN)) == [ada.pk]
+
+    def test_in_bulk(self):
+        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        ada.last_name = "King"
+        Person.plain.bulk_update([ada], ["last_name", "born"])
+        assert found(name_index=("King", BORN)) == [ada.pk]
+        with pytest.raises(FieldError):
+            Person.plain.bulk_update([ada], ["last_name"])
+
+    def test_a_deferred_one(self):
+        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        loaded = Person.objects.defer("born").get()
+        loaded.name = "new"
+        loaded.save()
+        assert found(name_index=("Lovelace", BORN), name="new") == [ada.pk]
+
+
+class TestJson:
+    def test_save(self):
+        ada = Person.objects.create(record={"mrn": "A1", "other": [1]})
+        assert found(record__mrn="A1") == [ada.pk]
+        ada.record["mrn"] = 5
+        ada.save()
+        assert found(record__mrn=5) == [ada.pk]
+        assert found(record__mrn="5") == []
+        assert found(record__mrn__in=["A1", 5]) == [ada.pk]
+
+    @pytest.mark.parametrize("record", [{}, [], {"mrn": None}, {"mrn": {}}, {"mrn": ""}, 3, {"mrn": [1]}])
+    def test_what_has_no_such_value(self, record):
+        ada = Person.objects.create(record=record)
+        assert index_of(ada, "record_index") is None

@@ -1,0 +1,92 @@
+"""Models with blind indexes, in a registry of their own; tests make the tables.
+
+An application that it has installed is needed for relations to be followed backfloors.
+"""
+
+from django.apps.registry import Apps
+from django.db import models
+
+from envelope_fields.fields import (
+    BlindIndexField,
+    EncryptedCharField,
+    EncryptedDateField,
+    EncryptedEmailField,
+    EncryptedIntegerField,
+    EncryptedJSONField,
+    EncryptedQuerySet,
+    EncryptedTextField,
+    IndexedUnique,
+)
+
+apps = Apps(["tests"])
+
+
+class Floor(models.Model):
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Person(models.Model):
+    name = models.CharField(max_length=20, blank=True)
+    email = EncryptedEmailField(null=True, blank=True)
+    email_index = BlindIndexField("email", normalizer="email", unique=True, shared="address")
+    ssn = EncryptedCharField(max_length=20, blank=True)
+    ssn_index = BlindIndexField("ssn", normalizer="digits")
+    ssn_end = BlindIndexField("ssn", normalizer="last_four")
+    last_name = EncryptedTextField(blank=True)
+    born = EncryptedDateField(null=True)
+    born_index = BlindIndexField("born")
+    born_year = BlindIndexField("born", normalizer="year")
+    name_index = BlindIndexField("last_name", "born")
+    record = EncryptedJSONField(default=dict)
+    record_index = BlindIndexField("record__mrn")
+    size = EncryptedIntegerField(null=True)
+    size_index = BlindIndexField("size")
+    notes = EncryptedTextField(blank=True)
+    floor = models.ForeignKey(Floor, models.CASCADE, null=True, related_name="people")
+
+    objects = EncryptedQuerySet.as_manager()
+    plain = models.Manager()
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Visit(models.Model):
+    person = models.ForeignKey(Person, models.CASCADE, related_name="visits")
+    contact = EncryptedTextField(null=True)
+    contact_index = BlindIndexField("contact", normalizer="email", shared="address")
+    reason = EncryptedTextField(blank=True)
+    reason_index = BlindIndexField("reason", normalizer="casefold")
+    day = models.DateField(null=True)
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+        constraints = [
+            IndexedUnique(fields=["day", "reason"], name="one_reason_a_day"),
+        ]
+
+
+class PersonProxy(Person):
+    class Meta:
+        apps = apps
+        app_label = "tests"
+        proxy = True
+
+
+class Doctor(Person):
+    title = models.CharField(max_length=20)
+    pager = EncryptedTextField(blank=True)
+    pager_index = BlindIndexField("pager")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+MODELS = [Floor, Person, Visit, Doctor]
