@@ -33,18 +33,6 @@ class Person(models.Model):
     name = models.CharField(max_length=20, blank=True)
     email = EncryptedEmailField(null=True, blank=True)
     email_index = BlindIndexField("email", normalizer="email", unique=True, shared="address")
-    ssn = EncryptedCharField(max_length=20, blank=True)
-    ssn_index = BlindIndexField("ssn", normalizer="digits")
-    ssn_end = BlindIndexField("ssn", normalizer="last_four")
-    last_name = EncryptedTextField(blank=True)
-    born = EncryptedDateField(null=True)
-    born_index = BlindIndexField("born")
-    born_year = BlindIndexField("born", normalizer="year")
-    name_index = BlindIndexField("last_name", "born")
-    record = EncryptedJSONField(default=dict)
-    record_index = BlindIndexField("record__mrn")
-    size = EncryptedIntegerField(null=True)
-    size_index = BlindIndexField("size")
     notes = EncryptedTextField(blank=True)
     floor = models.ForeignKey(Floor, models.CASCADE, null=True, related_name="people")
 
@@ -89,4 +77,39 @@ class Doctor(Person):
         app_label = "tests"
 
 
-MODELS = [Floor, Person, Visit, Doctor]
+class Insured(models.Model):
+    name = models.CharField(max_length=20, blank=True)
+    ssn = EncryptedCharField(max_length=20, blank=True)
+    ssn_index = BlindIndexField("ssn", normalizer="digits")
+    ssn_end = BlindIndexField("ssn", normalizer="last_four")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Citizen(models.Model):
+    name = models.CharField(max_length=20, blank=True)
+    last_name = EncryptedTextField(blank=True)
+    born = EncryptedDateField(null=True)
+    born_year = BlindIndexField("born", normalizer="year")
+    name_index = BlindIndexField("last_name", "born")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Sample(models.Model):
+    name = models.CharField(max_length=20, blank=True)
+    data = EncryptedJSONField(default=dict)
+    data_index = BlindIndexField("data__mrn")
+    size = EncryptedIntegerField(null=True)
+    size_index = BlindIndexField("size")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+MODELS = [Floor, Person, Visit, Doctor, Insured, Citizen, Sample]

@@ -1,1 +1,12 @@
-"""Blind indexes: columns of MACs beside encrypted ones, by which these are found."""
+"""Blind indexes: columns of MACs beside encrypted ones, by which values are found and kept unique.
+
+A `field` says what it is an index of, and an `attribute` what objects hold of it. `terms` are
+values on their way to be MACs, in `statements` that write and in `lookups`; `scope` confines
+equality, and `uniqueness` is a constraint.
+"""
+
+from envelope_fields.fields.index.field import BlindIndexField
+from envelope_fields.fields.index.scope import Scoped
+from envelope_fields.fields.index.uniqueness import IndexedUnique
+
+__all__ = ["BlindIndexField", "IndexedUnique", "Scoped"]

@@ -8,7 +8,8 @@ field, or one that shares the name of this one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from copy import copy, deepcopy
+from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db.models import Subquery, Value
@@ -113,6 +114,22 @@ class IndexLookup(Lookup):
             f"{self.index.sources[0].field} cannot be compared with {field}: in the database, an "
             "encrypted field is compared with those whose indexes share a name. Write the same "
             "shared= in both."
+        )
+
+    def __copy__(self) -> Any:
+        copied = type(self).__new__(type(self), self.lhs, None)
+        vars(copied).update(vars(self))
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        copied = copy(self)
+        copied.lhs, copied.rhs = deepcopy(self.lhs, memo), deepcopy(self.rhs, memo)
+        return copied
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"A query that looks for a value of {self.index.sources[0].field} is not pickled, since "
+            "it holds the value. Pickle what it finds: a list of objects, or their primary keys."
         )
 
     def get_group_by_cols(self) -> list[Any]:

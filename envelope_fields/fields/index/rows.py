@@ -8,7 +8,8 @@ from typing import Any
 from django.core.exceptions import FieldError
 from django.db.models import Model, Value
 
-from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
 from envelope_fields.fields.index.terms import term_of_values
@@ -78,7 +79,23 @@ def index_of_values(index: Any, values: Sequence[Any], using: str) -> bytes | No
     """Return the index of values, each as it is or as it travels to the database."""
     pairs = zip(index.sources, values, strict=True)
     term = term_of_values(index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs])
-    return None if term is None else macs.index_value(index, index.key, term, using)
+    if term is not None:
+        return macs.index_value(index, index.key, term, using)
+    _begin(index, using)
+    return None
+
+
+def _begin(index: Any, using: str) -> None:
+    """Begin an index of which a row is written, also by one that is not in it.
+
+    Otherwise it would begin in a table that has rows, and would have to be filled first.
+    """
+    try:
+        macs.is_reading(index, index.key, using)
+    except EnvelopeError:
+        if not is_historical(index.model):
+            raise
+        # A migration may come before our tables: then it begins by being filled.
 
 
 def _plain(field: Any, value: Any) -> Any:

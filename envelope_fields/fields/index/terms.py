@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -44,12 +45,6 @@ class Term(PreparedValue):
     def __deepcopy__(self, memo: Any) -> Term:
         return self
 
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "A query that looks for an encrypted value is not pickled, since it holds the value. "
-            "Pickle what it finds: a list of objects, or their primary keys."
-        )
-
 
 def term_of_values(index: Any, values: Sequence[Unencrypted]) -> Term | None:
     """Return what an index is made of; None where one of the values has no normal form.
@@ -61,14 +56,9 @@ def term_of_values(index: Any, values: Sequence[Unencrypted]) -> Term | None:
     Raises:
         TypeError, ValueError: a value is none that its field, or the normaliser, can take.
     """
-    forms = []
-    for source, carrier in zip(index.sources, values, strict=True):
-        inner = Unencrypted(_at(carrier.value, source.path), None)
-        form = _form(index, source, inner)
-        if form is None:
-            return None
-        forms.append(form)
-    return Term(tuple(forms))
+    # No name here holds a normal form while something may be raised: error reports show variables.
+    forms = tuple(map(partial(_form_in_row, index), index.sources, values))
+    return None if None in forms else Term(forms)
 
 
 def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
@@ -85,24 +75,8 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
     """
     if isinstance(carrier.value, Scoped):
         raise FieldError(f"{index} has no scope=, and nothing is looked for within one.")
-    forms = []
-    for source, each in zip(index.sources, _several(index, carrier), strict=True):
-        refuse_mask(source.field, each.value)
-        if isinstance(each.value, SealedValue):
-            each = Unencrypted(each.value.open(), None)
-        form = _form_looked_for(index, source, each)
-        if form is None:
-            raise _nothing_left(index, source)
-        forms.append(form)
-    return Term(tuple(forms))
-
-
-def _nothing_left(index: Any, source: Any) -> FieldError:
-    return FieldError(
-        f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "
-        "what is looked for, and such values are in no index. Look for one that is not empty; "
-        "`isnull` works."
-    )
+    sought = partial(_form_looked_for, index)
+    return Term(tuple(map(sought, index.sources, _several(index, carrier))))
 
 
 def _several(index: Any, carrier: Unencrypted) -> list[Unencrypted]:
@@ -138,10 +112,24 @@ def _form(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
     return _normal(index, source, Unencrypted(_read(source.field, carrier), None))
 
 
-def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
-    if index.normal.lossy and carrier.value is not None:
-        return _normal(index, source, carrier)  # it is a part of a value, and not one
-    return _form(index, source, carrier)
+def _form_in_row(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+    return _form(index, source, Unencrypted(_at(carrier.value, source.path), None))
+
+
+def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes:
+    refuse_mask(source.field, carrier.value)
+    if isinstance(carrier.value, SealedValue):
+        carrier = Unencrypted(carrier.value.open(), None)
+    # What a lossy one is asked for is a part of a value, and not one.
+    take = _normal if index.normal.lossy and carrier.value is not None else _form
+    form = take(index, source, carrier)
+    if form is not None:
+        return form
+    raise FieldError(
+        f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "
+        "what is looked for, and such values are in no index. Look for one that is not empty; "
+        "`isnull` works."
+    )
 
 
 def _normal(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:

@@ -9,18 +9,18 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Lower
 from django.db.transaction import atomic
 
-from tests.models.indexed import Doctor, Person, PersonProxy, Visit
+from tests.models.indexed import Citizen, Doctor, Insured, Person, PersonProxy, Sample
 
 A, B, C = "Ada@Example.org", "ben@example.org", "cy@example.org"
 BORN = datetime.date(1815, 12, 10)
 
 
-def found(**lookups):
-    return sorted(Person.objects.filter(**lookups).values_list("pk", flat=True))
+def found(model=Person, **lookups):
+    return sorted(model.objects.filter(**lookups).values_list("pk", flat=True))
 
 
-def index_of(person, name="email_index"):
-    return Person.objects.values_list(name, flat=True).get(pk=person.pk)
+def index_of(row, name="email_index"):
+    return type(row).objects.values_list(name, flat=True).get(pk=row.pk)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ class TestSave:
         assert index_of(ada) is None
 
     def test_an_empty_normal_form(self):
-        ben = Person.objects.create(ssn="unknown")
+        ben = Insured.objects.create(ssn="unknown")
         assert index_of(ben, "ssn_index") is None
 
     def test_a_copy(self, ada):
@@ -98,11 +98,11 @@ class TestSave:
         assert found(email=A) == [ada.pk]
 
     def test_a_copy_of_an_untouched_value(self):
-        Person.objects.create(ssn="078-05-1120")
-        loaded = Person.objects.get()
+        Insured.objects.create(ssn="078-05-1120")
+        loaded = Insured.objects.get()
         loaded.pk = None
         loaded.save(force_insert=True)
-        assert len(found(ssn="078051120")) == 2
+        assert len(found(Insured, ssn="078051120")) == 2
 
     def test_a_row_that_vanished(self, ada):
         loaded = Person.objects.get()
@@ -139,7 +139,7 @@ class TestAlone:
         with pytest.raises(FieldError, match="cannot be written by itself"):
             Person(email_index=b"x" * 24)
 
-    @pytest.mark.parametrize("value", [b"x" * 24, None, F("ssn_index"), Value(b"x")])
+    @pytest.mark.parametrize("value", [b"x" * 24, None, F("notes"), Value(b"x")])
     def test_nor_be_updated(self, ada, value):
         with pytest.raises(FieldError, match="cannot be written by itself"), atomic():
             Person.objects.update(email_index=value)
@@ -172,8 +172,9 @@ class TestUpdate:
         assert index_of(ada) is None
 
     def test_several_at_once(self, ada):
-        Person.objects.update(email=B, ssn="1-2", name="n")
-        assert found(email=B, ssn="12", name="n") == [ada.pk]
+        row = Insured.objects.create()
+        Insured.objects.update(name="n", ssn="12-345")
+        assert found(Insured, ssn="12345", ssn__last_four="2345", name="n") == [row.pk]
 
     def test_a_value_of_the_field(self, ada):
         field = Person._meta.get_field("email")
@@ -272,61 +273,61 @@ class TestInsert:
 
 class TestCompound:
     def test_save(self):
-        ada = Person.objects.create(last_name="Lovelace", born=BORN)
-        assert found(name_index=("Lovelace", BORN)) == [ada.pk]
-        assert found(name_index__in=[("Lovelace", BORN), ("x", BORN)]) == [ada.pk]
-        loaded = Person.objects.get()
+        ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
+        assert found(Citizen, name_index=("Lovelace", BORN)) == [ada.pk]
+        assert found(Citizen, name_index__in=[("Lovelace", BORN), ("x", BORN)]) == [ada.pk]
+        loaded = Citizen.objects.get()
         loaded.last_name = "King"
         loaded.save()
-        assert found(name_index=("King", BORN)) == [ada.pk]
+        assert found(Citizen, name_index=("King", BORN)) == [ada.pk]
 
     def test_a_value_that_was_written_meanwhile_does_not_come_apart_from_it(self):
-        ada = Person.objects.create(last_name="Lovelace", born=BORN)
-        loaded = Person.objects.get()
+        ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
+        loaded = Citizen.objects.get()
         other = datetime.date(1816, 1, 1)
-        Person.objects.update(last_name="Lovelace", born=other)
+        Citizen.objects.update(last_name="Lovelace", born=other)
         loaded.last_name = "King"
         loaded.save()
-        now = Person.objects.get()
-        assert found(name_index=("King", now.born)) == [ada.pk]
+        now = Citizen.objects.get()
+        assert found(Citizen, name_index=("King", now.born)) == [ada.pk]
 
     def test_one_of_its_values_alone(self):
-        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
         with pytest.raises(FieldError, match="in one statement"), atomic():
-            Person.objects.update(last_name="King")
+            Citizen.objects.update(last_name="King")
         ada.last_name = "King"
         with pytest.raises(FieldError, match="in one statement"), atomic():
             ada.save(update_fields=["last_name"])
         ada.save(update_fields=["last_name", "born"])
-        assert found(name_index=("King", BORN)) == [ada.pk]
+        assert found(Citizen, name_index=("King", BORN)) == [ada.pk]
 
     def test_in_bulk(self):
-        ada = Person.objects.create(last_name="Lovelace", born=BORN)
+        ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
         ada.last_name = "King"
-        Person.plain.bulk_update([ada], ["last_name", "born"])
-        assert found(name_index=("King", BORN)) == [ada.pk]
+        Citizen.objects.bulk_update([ada], ["last_name", "born"])
+        assert found(Citizen, name_index=("King", BORN)) == [ada.pk]
         with pytest.raises(FieldError):
-            Person.plain.bulk_update([ada], ["last_name"])
+            Citizen.objects.bulk_update([ada], ["last_name"])
 
     def test_a_deferred_one(self):
-        ada = Person.objects.create(last_name="Lovelace", born=BORN)
-        loaded = Person.objects.defer("born").get()
+        ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
+        loaded = Citizen.objects.defer("born").get()
         loaded.name = "new"
         loaded.save()
-        assert found(name_index=("Lovelace", BORN), name="new") == [ada.pk]
+        assert found(Citizen, name_index=("Lovelace", BORN), name="new") == [ada.pk]
 
 
 class TestJson:
     def test_save(self):
-        ada = Person.objects.create(record={"mrn": "A1", "other": [1]})
-        assert found(record__mrn="A1") == [ada.pk]
-        ada.record["mrn"] = 5
+        ada = Sample.objects.create(data={"mrn": "A1", "other": [1]})
+        assert found(Sample, data__mrn="A1") == [ada.pk]
+        ada.data["mrn"] = 5
         ada.save()
-        assert found(record__mrn=5) == [ada.pk]
-        assert found(record__mrn="5") == []
-        assert found(record__mrn__in=["A1", 5]) == [ada.pk]
+        assert found(Sample, data__mrn=5) == [ada.pk]
+        assert found(Sample, data__mrn="5") == []
+        assert found(Sample, data__mrn__in=["A1", 5]) == [ada.pk]
 
-    @pytest.mark.parametrize("record", [{}, [], {"mrn": None}, {"mrn": {}}, {"mrn": ""}, 3, {"mrn": [1]}])
-    def test_what_has_no_such_value(self, record):
-        ada = Person.objects.create(record=record)
-        assert index_of(ada, "record_index") is None
+    @pytest.mark.parametrize("data", [{}, [], {"mrn": None}, {"mrn": {}}, {"mrn": ""}, 3, {"mrn": [1]}])
+    def test_what_has_no_such_value(self, data):
+        ada = Sample.objects.create(data=data)
+        assert index_of(ada, "data_index") is None
