@@ -13,9 +13,12 @@ from django.utils.encoding import is_protected_type
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.filters import OrderingFilter
+from rest_framework.validators import UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.index import BlindIndexField
+from envelope_fields.fields.index.uniqueness import same_values
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.storing import StoringMixin
@@ -97,10 +100,36 @@ def masking(field_class: type) -> type:
     return known.get(field_class, made)
 
 
+class UniqueValue(UniqueValidator):
+    """Refuses a value that another row has, by the blind index that is unique."""
+
+    def filter_queryset(self, value: Any, queryset: Any, field_name: str) -> Any:
+        field: Any = queryset.model._meta.get_field(field_name)
+        same = same_values(field, value)
+        return queryset.none() if same is None else queryset.filter(same)
+
+
 def register() -> None:
-    """Let `ModelSerializer` know fields that mask, and `OrderingFilter` encrypted ones."""
+    """Let `ModelSerializer` know encrypted fields, and leave indexes out; and `OrderingFilter`."""
     _register_masking_fields()
+    _leave_out_indexes()
     _leave_out_of_ordering()
+
+
+def _leave_out_indexes() -> None:
+    """Have serializers of all fields of a model be without its blind indexes."""
+    get_names = serializers.ModelSerializer.get_default_field_names
+    if hasattr(get_names, "__wrapped__"):
+        return
+
+    @wraps(get_names)
+    def default_field_names(self: Any, declared_fields: Any, model_info: Any) -> list[str]:
+        fields = model_info.fields
+        indexes = {name for name in fields if isinstance(fields[name], BlindIndexField)}
+        names = get_names(self, declared_fields, model_info)
+        return [name for name in names if name not in indexes or name in declared_fields]
+
+    setattr(serializers.ModelSerializer, "get_default_field_names", default_field_names)  # noqa: B010
 
 
 def _leave_out_of_ordering() -> None:
@@ -133,6 +162,10 @@ def _register_masking_fields() -> None:
         if not hasattr(model_field, "to_plaintext"):
             return field_class, options
         shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
+        unique = [each for each in model_field.indexes if each.unique and each.is_of_whole_value]
+        if unique:
+            rows = model_field.model._default_manager
+            options["validators"] = [*options.get("validators", ()), UniqueValue(queryset=rows)]
         return (masking(shows) if model_field.masks else shows), options
 
     setattr(serializers.ModelSerializer, "build_standard_field", build_standard_field)  # noqa: B010

@@ -34,7 +34,7 @@ class Person(models.Model):
     email = EncryptedEmailField(null=True, blank=True)
     email_index = BlindIndexField("email", normalizer="email", unique=True, shared="address")
     notes = EncryptedTextField(blank=True)
-    floor = models.ForeignKey(Floor, models.CASCADE, null=True, related_name="people")
+    floor = models.ForeignKey(Floor, models.CASCADE, null=True, blank=True, related_name="people")
 
     objects = EncryptedQuerySet.as_manager()
     plain = models.Manager()
@@ -50,7 +50,7 @@ class Visit(models.Model):
     contact_index = BlindIndexField("contact", normalizer="email", shared="address")
     reason = EncryptedTextField(blank=True)
     reason_index = BlindIndexField("reason", normalizer="casefold")
-    day = models.DateField(null=True)
+    day = models.DateField(null=True, blank=True)
 
     class Meta:
         apps = apps
@@ -112,4 +112,17 @@ class Sample(models.Model):
         app_label = "tests"
 
 
-MODELS = [Floor, Person, Visit, Doctor, Insured, Citizen, Sample]
+class Account(models.Model):
+    name = EncryptedCharField(max_length=20)
+    name_index = BlindIndexField("name", normalizer="casefold")
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+        constraints = [
+            IndexedUnique(fields=["name"], condition=models.Q(active=True), name="one_is_active")
+        ]
+
+
+MODELS = [Account, Floor, Person, Visit, Doctor, Insured, Citizen, Sample]

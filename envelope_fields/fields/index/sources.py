@@ -78,6 +78,11 @@ class SourcesMixin(FieldBase):
         name = self.normal.name.rpartition(".")[2]
         return (*self.sources[0].path, *([name] if self.normal.lossy else []))
 
+    @property
+    def is_of_whole_value(self) -> bool:
+        """Whether it tells values of one field apart, and not parts, nor several together."""
+        return not self.is_compound and not self.part_path
+
     @cached_property
     def field_path(self) -> str:
         """Where it is: `app_label.model.field`."""

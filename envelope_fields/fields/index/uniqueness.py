@@ -145,7 +145,7 @@ def column_of(field: Any) -> Any:
     if not hasattr(field, "to_plaintext"):
         return field
     for index in field.indexes:
-        if not index.is_compound and index.part_path == ():
+        if index.is_of_whole_value:
             return index
     raise FieldError(
         f"{field} has no blind index, so the database cannot tell whether two values are the same. "
@@ -159,9 +159,18 @@ def _same_in(column: Any, instance: Model) -> Any:
         value = getattr(instance, column.attname)
         return None if value is None else Q((column.attname, value))
     term = term_in(column, instance)
-    if term is None:
-        return None
-    return type(_Same.__name__, (_Same,), {"index": column})(F(column.name), term)
+    return None if term is None else _same(column, term)
+
+
+def _same(index: Any, term: Term) -> Any:
+    return type(_Same.__name__, (_Same,), {"index": index})(F(index.name), term)
+
+
+def same_values(field: Any, value: Any) -> Any:
+    """Return the condition that a row has a value in a field, by an index; None for no value."""
+    index = column_of(field).read(DEFAULT_DB_ALIAS)
+    term = term_of_values(index, [Unencrypted(value, None)])
+    return None if term is None else _same(index, term)
 
 
 def term_in(index: Any, instance: Model) -> Term | None:
