@@ -6,7 +6,16 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 
 from django.core.checks import Tags, register as _register
 
-from envelope_fields.checks import keys, labels, models, principals, settings, versions, views
+from envelope_fields.checks import (
+    indexes,
+    keys,
+    labels,
+    models,
+    principals,
+    settings,
+    versions,
+    views,
+)
 
 __all__ = ["register"]
 
@@ -27,6 +36,7 @@ def register() -> None:
     _register(principals.check_surfaces, Tags.security)
     _register(principals.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
+    _register(indexes.check_indexes, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)

@@ -14,7 +14,7 @@ from django.db.models import F, Model, Q
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import IsNull
 
-from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields import EncryptedFieldMixin, IndexedUnique
 
 AppConfigs = Iterable[AppConfig] | None
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
@@ -131,8 +131,9 @@ def _constraints(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _parts(declared: Any) -> Iterator[Any]:
-    """Yield what an index or a constraint of any kind is made of."""
-    for part in ("fields", "include"):
+    """Yield what an index or a constraint of any kind is made of, in the database."""
+    of_columns = ("include",) if isinstance(declared, IndexedUnique) else ("fields", "include")
+    for part in of_columns:
         yield from getattr(declared, part, ())
     for expression in getattr(declared, "expressions", ()):
         # Those of an exclusion constraint are pairs with an operator.

@@ -178,18 +178,18 @@ class IndexedPart(Transform):
         (inner,) = self.get_source_expressions()
         return inner.column if isinstance(inner, IndexedPart) else inner
 
-    def get_lookup(self, lookup_name: str) -> Any:  # type: ignore[override]
+    def get_lookup(self, lookup_name: str) -> Any:
         for path, name in ((self.path, lookup_name), ((*self.path, lookup_name), "exact")):
             found = self.encrypted_field.indexed_lookup(path, name)
             if found is not None:
                 return found
         return _refused(_RefusedLookup, self.encrypted_field, lookup_name)
 
-    def get_transform(self, lookup_name: str) -> Any:  # type: ignore[override]
+    def get_transform(self, lookup_name: str) -> Any:
         found = self.encrypted_field.indexed_part((*self.path, lookup_name))
         return found or _refused(_RefusedTransform, self.encrypted_field, lookup_name)
 
-    def as_sql(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+    def as_sql(self, *_: Any, **__: Any) -> NoReturn:
         raise refuse(self.encrypted_field, "a part of its values cannot be selected")
 
 

@@ -26,9 +26,20 @@ _logger = logging.getLogger("envelope_fields.fields.sealed")
 def refuse(field: Any, what: str) -> FieldError:
     """Return the error for a query that would compute on envelopes, or compare them."""
     return FieldError(
-        f"{field} is encrypted: {what}. Fetch the values and do it in Python; to search, keep a "
-        "blind index of the value in a column beside it. `isnull` works."
+        f"{field} is encrypted: {what}. Fetch the values and do it in Python; to find rows by a "
+        f"value, {_way_to_look_up(field)} `isnull` works."
     )
+
+
+def _way_to_look_up(field: Any) -> str:
+    """Return which lookups there are, or the line that adds some."""
+    values = getattr(field, "values", field)
+    indexes = [each for each in values.indexes if not each.is_compound]
+    if not indexes:
+        return f'add a blind index: `{values.name}_index = BlindIndexField("{values.name}")`.'
+    names = ", ".join("__".join((values.name, *each.part_path)) for each in indexes)
+    folds = any(each.normal.folds_case and not each.part_path for each in indexes)
+    return f"its blind indexes take `exact`{', `iexact`' if folds else ''} and `in` of {names}."
 
 
 def without_row(field: Any) -> FieldError:

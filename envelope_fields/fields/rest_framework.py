@@ -17,9 +17,9 @@ from rest_framework.validators import UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.index import BlindIndexField
 from envelope_fields.fields.index.uniqueness import same_values
-from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.storing import StoringMixin
 

@@ -36,9 +36,7 @@ class IndexedRow(PreparedValue):
 
     __slots__ = ("brought", "instance", "is_added")
 
-    def __init__(
-        self, instance: Model | None, is_added: bool = False, brought: Any = None
-    ) -> None:
+    def __init__(self, instance: Model | None, is_added: bool = False, brought: Any = None) -> None:
         self.instance = instance
         self.is_added = is_added
         self.brought = brought

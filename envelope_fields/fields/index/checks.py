@@ -1,11 +1,116 @@
 """The rules that a blind index can break by its own declaration."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db.models import DateField, Field, JSONField
+
+from envelope_fields.fields.index.normalizers import DateNormalizer, TextNormalizer
+from envelope_fields.fields.text import TextMixin
+
+Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 
 def check(index: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an index."""
+    for rules in ((_sources,), (_normalizer,), (_types, _made_while_saving, _unique, _replaces)):
+        found = [problem for rule in rules for problem in rule(index)]
+        if found:  # the others build on it
+            return [Error(wrong, hint=hint, obj=index, id=number) for number, wrong, hint in found]
     return []
+
+
+def _sources(index: Any) -> Iterator[Problem]:
+    if not index.fields or len(set(index.fields)) < len(index.fields):
+        wrong = "A blind index is of one or several encrypted fields, each named once."
+        yield "envelope_fields.E080", wrong, 'Write BlindIndexField("email").'
+        return
+    try:
+        sources = index.sources
+    except FieldError as error:
+        yield (
+            "envelope_fields.E080",
+            str(error),
+            "Name an encrypted field that is declared in the same model.",
+        )
+        return
+    for source in sources:
+        if isinstance(source.field, JSONField) != bool(source.path):
+            yield (
+                "envelope_fields.E080",
+                f"{source.field} is indexed as a whole, and the same JSON has many forms."
+                if not source.path
+                else f"{source.field} is not JSON, and has no {'__'.join(source.path)!r} inside.",
+                'Name a path into JSON, as in BlindIndexField("record__mrn"), or a field as it is.',
+            )
+
+
+def _normalizer(index: Any) -> Iterator[Problem]:
+    try:
+        normal = index.normal
+    except ImproperlyConfigured as error:
+        yield "envelope_fields.E081", str(error), "Name a normaliser that there is."
+        return
+    if normal.lossy and index.is_compound:
+        wrong = f"The normaliser {normal.name!r} leaves a part of a value, and not of several."
+        yield "envelope_fields.E081", wrong, "Take it for an index of one field."
+
+
+def _types(index: Any) -> Iterator[Problem]:
+    for source in index.sources:
+        is_of_text = source.path or isinstance(source.field, TextMixin)
+        for kind, fits, what in (
+            (TextNormalizer, is_of_text, "texts"),
+            (DateNormalizer, isinstance(source.field, DateField), "dates"),
+        ):
+            if isinstance(index.normal, kind) and not fits:
+                wrong = f"The normaliser {index.normal.name!r} is for {what}, and {source.field} "
+                yield (
+                    "envelope_fields.E081",
+                    f"{wrong}has none.",
+                    'Take "exact", or one of your own.',
+                )
+
+
+def _made_while_saving(index: Any) -> Iterator[Problem]:
+    for source in index.sources:
+        if _pre_save_of(source.field) not in (Field.pre_save, DateField.pre_save) or any(
+            getattr(source.field, option, False) for option in ("auto_now", "auto_now_add")
+        ):
+            yield (
+                "envelope_fields.E082",
+                f"The value of {source.field} is made while its row is saved, which may be after "
+                "its index was.",
+                "Use default=, or assign it before.",
+            )
+
+
+def _pre_save_of(field: Any) -> Callable[..., Any]:
+    """Return what makes the value of a field, of the plain class that an encrypted one extends."""
+    plain = (each for each in type(field).__mro__ if not _is_ours(each))
+    found = next(vars(each)["pre_save"] for each in plain if "pre_save" in vars(each))
+    return found  # type: ignore[no-any-return]
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("envelope_fields.")
+
+
+def _unique(index: Any) -> Iterator[Problem]:
+    if index.unique and index.normal.lossy:
+        wrong = f"Different values have the same normal form by {index.normal.name!r}."
+        yield "envelope_fields.E083", wrong, "Make unique an index of the whole value."
+
+
+def _replaces(index: Any) -> Iterator[Problem]:
+    if index.replaces and index.replaced is None:
+        yield (
+            "envelope_fields.E083",
+            f"replaces={index.replaces!r} names no blind index of the same model.",
+            "Name the one whose place this one takes, or remove it when that one is gone.",
+        )
+    elif index.replaces and set(index.replaced.fields) != set(index.fields):
+        wrong = f"{index.replaced} is not an index of the same fields."
+        yield "envelope_fields.E083", wrong, "An index takes the place of one over the same fields."

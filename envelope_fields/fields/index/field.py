@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
@@ -87,10 +88,18 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
         for kept in KEPT_OF_MODEL:
             vars(self).pop(kept, None)
         super().contribute_to_class(cls, name, **options)
+        self._refuse_what_is_to_come()
         setattr(cls, self.attname, self.descriptor_class(self))
         if not cls._meta.abstract:
             note_indexes(cls)
             uniqueness.prepare(cls)
+
+    def _refuse_what_is_to_come(self) -> None:
+        if self.scope or not isinstance(self.key, str):
+            raise ImproperlyConfigured(
+                f"{self}: this version has no indexes with a scope=, nor with a key that is chosen "
+                "for each row. Leave scope= out, and give key= the alias of a search key."
+            )
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         return [*super().check(**kwargs), *checks.check(self)]
@@ -157,7 +166,7 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
     def clean(self, value: Any, model_instance: Model | None) -> Any:
         return value
 
-    def formfield(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def formfield(self, **kwargs: Any) -> None:
         return None
 
     # Lookups
@@ -173,7 +182,7 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
 
 
 def note_indexes(model: type[Model]) -> None:
-    """Have the encrypted fields of a model know their indexes, in the order of their declaration."""
+    """Have the encrypted fields of a model know their indexes, as they are declared."""
     fields = model._meta.local_fields
     indexes = [field for field in fields if isinstance(field, BlindIndexField)]
     for field in fields:

@@ -27,6 +27,8 @@ from envelope_fields.fields.prepared import Unencrypted
 class IndexCol(Col):
     """The column of an index in a query: of the one that is read when SQL is made."""
 
+    target: Any
+
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return Col(self.alias, self.target.read(connection.alias)).as_sql(compiler, connection)
 
@@ -49,7 +51,10 @@ class IndexLookup(Lookup):
         self.bilateral_transforms: list[Any] = []
         self.lhs = self._column(lhs)
         self.rhs = self._looked_for(carrier)
-        self._constructor_args = ((self.lhs, self.rhs), {})  # Django kept what it was called with
+        self._constructor_args: Any = (
+            (self.lhs, self.rhs),
+            {},
+        )  # Django kept what it was called with
         if self.rhs is None and self.index.part_path:
             names = " ".join(self.index.part_path)
             raise FieldError(f"{self.index}: nothing is looked for in {names}. Look for a value.")
@@ -128,8 +133,8 @@ class IndexLookup(Lookup):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"A query that looks for a value of {self.index.sources[0].field} is not pickled, since "
-            "it holds the value. Pickle what it finds: a list of objects, or their primary keys."
+            f"A query that looks for a value of {self.index.sources[0].field} is not pickled: it "
+            "holds the value. Pickle what it finds, a list of objects or their primary keys."
         )
 
     def get_group_by_cols(self) -> list[Any]:

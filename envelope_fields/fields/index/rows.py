@@ -78,7 +78,9 @@ def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
 def index_of_values(index: Any, values: Sequence[Any], using: str) -> bytes | None:
     """Return the index of values, each as it is or as it travels to the database."""
     pairs = zip(index.sources, values, strict=True)
-    term = term_of_values(index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs])
+    term = term_of_values(
+        index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
+    )
     if term is not None:
         return macs.index_value(index, index.key, term, using)
     _begin(index, using)
@@ -112,7 +114,8 @@ def _plain(field: Any, value: Any) -> Any:
     if isinstance(value, Kept):
         value = value.sealed
     elif isinstance(value, StoredEnvelope):
-        value = SealedValue(field, value.envelope)
+        row = MISSING if value.instance is None else field.row_of(value.instance)
+        value = SealedValue(field, value.envelope, None, row)
     if isinstance(value, SealedValue):
         value = value.open()
     refuse_mask(field, value)
@@ -124,6 +127,6 @@ def _plain(field: Any, value: Any) -> Any:
 def not_computed(field: Any, expression: Any) -> FieldError:
     """Return the error for an expression whose value is not known here."""
     return FieldError(
-        f"{field} has a blind index, and the database alone knows what {type(expression).__name__}() "
-        "gives. Assign plain Python values."
+        f"{field} has a blind index, and what {type(expression).__name__}() gives is known to the "
+        "database alone. Assign plain Python values."
     )

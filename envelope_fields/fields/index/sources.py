@@ -100,7 +100,7 @@ class SourcesMixin(FieldBase):
         )
 
     def _original_path(self) -> str:
-        """Return where the index is whose values it holds: in a history, that of the rows' model."""
+        """Return where the index is that is followed, where this one is that of a history."""
         copied = self.sources[0].field.copied
         if copied is None:
             return self.field_path

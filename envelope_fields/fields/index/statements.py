@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import router
-from django.db.models import BinaryField, Case, Expression, Model, Value, When
+from django.db.models import BinaryField, Case, Expression, Value, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast
 from django.db.models.sql import UpdateQuery
@@ -220,8 +220,10 @@ def complete(index: Any, query: Any) -> None:
     Django asks each column for its placeholder while it goes through what is written. An INSERT
     writes all columns.
     """
-    if isinstance(query, UpdateQuery) and not any(entry[0] == index for entry in query.values):
-        query.values.append((index, None, IndexedRow(None)))
+    if isinstance(query, UpdateQuery):
+        written: list[Any] = vars(query)["values"]
+        if not any(entry[0] == index for entry in written):
+            written.append((index, None, IndexedRow(None)))
 
 
 def complete_upsert(index: Any, query: Any) -> None:

@@ -57,7 +57,7 @@ def term_of_values(index: Any, values: Sequence[Unencrypted]) -> Term | None:
         TypeError, ValueError: a value is none that its field, or the normaliser, can take.
     """
     # No name here holds a normal form while something may be raised: error reports show variables.
-    forms = tuple(map(partial(_form_in_row, index), index.sources, values))
+    forms: Any = tuple(map(partial(_form_in_row, index), index.sources, values))
     return None if None in forms else Term(forms)
 
 

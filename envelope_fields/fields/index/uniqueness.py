@@ -58,7 +58,7 @@ class IndexedUnique(UniqueConstraint):
         return self._over_indexes(model).remove_sql(model, schema_editor)
 
     def validate(
-        self, model: Any, instance: Model, exclude: Any = None, using: str = DEFAULT_DB_ALIAS
+        self, model: Any, instance: Any, exclude: Any = None, using: str = DEFAULT_DB_ALIAS
     ) -> None:
         if exclude and not set(self.fields).isdisjoint(exclude):
             return
@@ -84,9 +84,7 @@ class IndexedUnique(UniqueConstraint):
             found.append(Q((f"{column.name}__isnull", True)) if condition is None else condition)
         return found
 
-    def _applies_to(
-        self, model: Any, instance: Any, exclude: Any, using: str, rows: Any
-    ) -> bool:
+    def _applies_to(self, model: Any, instance: Any, exclude: Any, using: str, rows: Any) -> bool:
         condition: Any = self.condition
         names = {field.name for field in model._meta.local_concrete_fields}
         unasked = names - condition.referenced_base_fields  # they may not open
@@ -115,14 +113,14 @@ class _ImpliedUnique(IndexedUnique):
     def columns(self, model: Any) -> list[Any]:
         return [self.index.read(DEFAULT_DB_ALIAS)]
 
-    def constraint_sql(self, model: Any, schema_editor: Any) -> None:
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return None
 
     create_sql = remove_sql = constraint_sql
 
 
 class _Same(IndexExact):
-    """Whether a row has an index, also one that is not complete yet: a row that has it is enough."""
+    """Whether a row has an index, be it complete or not: one that has it is enough."""
 
     def _column(self, lhs: Any) -> Any:
         return lhs
@@ -137,7 +135,7 @@ class _Same(IndexExact):
 
 
 def column_of(field: Any) -> Any:
-    """Return the field whose column says whether values are the same: of an encrypted one, an index.
+    """Return the field whose column tells values apart: of an encrypted field, an index.
 
     Raises:
         FieldError: it has none.
@@ -188,7 +186,7 @@ def term_in(index: Any, instance: Model) -> Term | None:
 
 
 def implied(model: Any) -> list[_ImpliedUnique]:
-    """Return the constraints that the unique indexes of a model imply, one for each of its fields."""
+    """Return the constraints that the unique indexes of a model imply."""
     return [
         _ImpliedUnique(field)
         for field in model._meta.local_fields

@@ -7,7 +7,17 @@ import pytest
 from django.core.exceptions import FieldError
 from django.db import connection
 from django.db.models import (
-    Case, CharField, Count, Exists, F, FilteredRelation, OuterRef, Q, Subquery, Value, When,
+    Case,
+    CharField,
+    Count,
+    Exists,
+    F,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    Subquery,
+    Value,
+    When,
 )  # fmt: skip
 from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
@@ -85,11 +95,15 @@ class TestOneValue:
         Sample.objects.create(name="s", size=7, data={"mrn": "A1", "deep": {}})
         assert find(model=Sample, size=7) == find(model=Sample, size="7") == ["s"]
         assert find(model=Sample, size=8) == []
-        assert find(model=Sample, data__mrn="A1") == find(model=Sample, data__mrn__in=["A1"]) == ["s"]
+        assert (
+            find(model=Sample, data__mrn="A1") == find(model=Sample, data__mrn__in=["A1"]) == ["s"]
+        )
         assert rest(model=Sample, data__mrn="A2") == ["s"]
 
     def test_none(self):
-        assert find(email=None) == find(email__isnull=True) == find(email__iexact=None) == ["nobody"]
+        assert (
+            find(email=None) == find(email__isnull=True) == find(email__iexact=None) == ["nobody"]
+        )
         assert rest(email=None) == find(email__isnull=False) == ["ada", "ben"]
 
     def test_in(self):
@@ -147,7 +161,10 @@ class TestOneValue:
         assert names(rows) == names(rows.all()) == names(rows.filter(email=A)) == ["ada"]
         assert names(rows | Person.objects.filter(email=B)) == ["ada", "ben"]
         assert names(rows & Person.objects.filter(email=B)) == []
-        assert sorted(each.name for each in rows.union(Person.objects.filter(email=B))) == ["ada", "ben"]
+        assert sorted(each.name for each in rows.union(Person.objects.filter(email=B))) == [
+            "ada",
+            "ben",
+        ]
 
 
 @pytest.mark.usefixtures("people")
@@ -215,11 +232,18 @@ class TestComparedInTheDatabase:
         assert find(~Exists(visits)) == ["ben", "nobody"]
         inner = Visit.objects.filter(person=OuterRef("pk"), contact=OuterRef("email"))
         assert find(Exists(inner)) == ["ada"]
-        assert find(Exists(Visit.objects.filter(contact=A, person=OuterRef("pk")))) == ["ada", "ben"]
+        assert find(Exists(Visit.objects.filter(contact=A, person=OuterRef("pk")))) == [
+            "ada",
+            "ben",
+        ]
 
     def test_subqueries(self):
         contacts = Visit.objects.values("contact")
-        assert find(email__in=contacts) == find(email__in=Visit.objects.values_list("contact")) == ["ada"]
+        assert (
+            find(email__in=contacts)
+            == find(email__in=Visit.objects.values_list("contact"))
+            == ["ada"]
+        )
         assert rest(email__in=contacts.exclude(contact=None)) == ["ben", "nobody"]
         one = Visit.objects.filter(person__name="ben").values("contact")
         assert find(email=Subquery(one[:1])) == find(email=one[:1]) == ["ada"]
@@ -257,8 +281,8 @@ class TestRefused:
         ("model", "lookup"),
         [
             *((Person, f"email{each}") for each in (
-                "__contains", "__icontains", "__startswith", "__regex", "__gt", "__range", "__in__in",
-                "__last_four", "__lower", "_index", "_index__exact", "__exact__x",
+                "__contains", "__icontains", "__startswith", "__regex", "__gt", "__range",
+                "__in__in", "__last_four", "__lower", "_index", "_index__exact", "__exact__x",
             )),
             (Person, "notes"), (Person, "notes__exact"), (Insured, "ssn__iexact"),
             (Insured, "ssn__contains"), (Insured, "ssn__last_four__iexact"), (Sample, "data"),
@@ -276,8 +300,9 @@ class TestRefused:
         ("model", "lookup", "term"),
         [
             (Person, "email", ""), (Person, "email", "  "), (Person, "email__in", [A, ""]),
-            (Insured, "ssn", "none"), (Insured, "ssn__last_four", "1"), (Citizen, "name_index", "x"),
-            (Citizen, "name_index", ("a",)), (Citizen, "name_index", ("", BORN)),
+            (Insured, "ssn", "none"), (Insured, "ssn__last_four", "1"),
+            (Citizen, "name_index", "x"), (Citizen, "name_index", ("a",)),
+            (Citizen, "name_index", ("", BORN)),
             (Citizen, "name_index", ("a", None)), (Sample, "data__mrn", None),
             (Sample, "data__mrn", ""), (Sample, "data__mrn", [1]),
         ],
@@ -327,13 +352,14 @@ class TestNothingShows:
         (lookup,) = Person.objects.filter(email=self.TERM).query.where.children
         assert "hidden" not in repr(lookup) + repr(vars(lookup))
         assert hash(lookup) == hash(lookup)
-        assert lookup == lookup  # noqa: PLR0124
+        assert lookup == lookup
 
     @pytest.mark.parametrize(
         ("model", "lookups"),
         [
-            (Person, {"email__contains": TERM}), (Sample, {"size": TERM}), (Person, {"notes": TERM}),
-            (Citizen, {"name_index": TERM}), (Insured, {"ssn": TERM}), (Person, {"email_index": TERM}),
+            (Person, {"email__contains": TERM}), (Person, {"notes": TERM}),
+            (Person, {"email_index": TERM}), (Sample, {"size": TERM}),
+            (Citizen, {"name_index": TERM}), (Insured, {"ssn": TERM}),
         ],
     )  # fmt: skip
     def test_in_errors(self, model, lookups):

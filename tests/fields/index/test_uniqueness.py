@@ -133,7 +133,12 @@ class TestForms:
             assert list(form.errors) == ["email"]
 
     def test_a_formset(self, ada):
-        data = {"form-TOTAL_FORMS": 2, "form-INITIAL_FORMS": 0, "form-0-email": B, "form-1-email": B}
+        data = {
+            "form-TOTAL_FORMS": 2,
+            "form-INITIAL_FORMS": 0,
+            "form-0-email": B,
+            "form-1-email": B,
+        }
         forms = modelformset_factory(Person, fields=["email"])(data, queryset=Person.objects.none())
         assert not forms.is_valid()
         assert "duplicate" in str(forms.errors + forms.non_form_errors()).lower()

@@ -23,6 +23,13 @@ def index_of(row, name="email_index"):
     return type(row).objects.values_list(name, flat=True).get(pk=row.pk)
 
 
+def upsert(rows, unique_fields, **options):
+    """Insert rows or update those that are there, which MariaDB finds by itself."""
+    if connection.features.supports_update_conflicts_with_target:
+        options["unique_fields"] = unique_fields
+    type(rows[0]).objects.bulk_create(rows, update_conflicts=True, **options)
+
+
 @pytest.fixture
 def ada():
     return Person.objects.create(name="ada", email=A)
@@ -205,7 +212,9 @@ class TestUpdate:
         assert found(email=C) == [ada.pk]
 
     @pytest.mark.parametrize("manager", ["objects", "plain"])
-    @pytest.mark.parametrize("names", [["email"], ["email", "email_index"], ["email_index", "email", "name"]])
+    @pytest.mark.parametrize(
+        "names", [["email"], ["email", "email_index"], ["email_index", "email", "name"]]
+    )
     def test_in_bulk(self, ada, manager, names):
         ben = Person.objects.create(name="ben", email=B)
         ada.email, ben.email = C, None
@@ -233,7 +242,9 @@ class TestInsert:
         assert found(email=B) == [ben.pk]
 
     def test_or_update(self, ada):
-        _, is_made = Person.objects.update_or_create(email="ADA@example.org", defaults={"name": "new"})
+        _, is_made = Person.objects.update_or_create(
+            email="ADA@example.org", defaults={"name": "new"}
+        )
         assert not is_made
         assert found(email=A, name="new") == [ada.pk]
         Person.objects.update_or_create(pk=ada.pk, defaults={"email": B})
@@ -242,33 +253,38 @@ class TestInsert:
         assert found(email=C) == [ada.pk]
 
     def test_or_update_in_bulk(self, ada):
-        unique = {"unique_fields": ["email"]}
-        if not connection.features.supports_update_conflicts_with_target:
-            unique = {}
-        Person.objects.bulk_create(
+        upsert(
             [Person(email="ADA@example.org", name="new"), Person(email=B)],
-            update_conflicts=True, update_fields=["name", "email"], **unique,
+            update_fields=["name", "email"],
+            unique_fields=["email"],
         )
         assert found(email=A, name="new") == [ada.pk]
         assert len(found(email=B)) == 1
         assert Person.objects.get(pk=ada.pk).email == "ADA@example.org"
 
-    def test_or_update_in_bulk_by_the_primary_key(self, ada):
-        unique = {"unique_fields": ["pk"]}
-        if not connection.features.supports_update_conflicts_with_target:
-            unique = {}
-        Person.objects.bulk_create(
-            [Person(pk=ada.pk, email=B)], update_conflicts=True, update_fields=["email"], **unique
+    def test_or_update_others_in_bulk(self, ada):
+        upsert(
+            [Person(email="ADA@example.org", name="new")],
+            update_fields=["name"],
+            unique_fields=["email"],
         )
+        assert Person.objects.get().email == A
+        assert found(email=A, name="new") == [ada.pk]
+
+    def test_or_update_in_bulk_by_the_primary_key(self, ada):
+        upsert([Person(pk=ada.pk, email=B)], update_fields=["email"], unique_fields=["pk"])
         assert found(email=B) == [ada.pk]
 
     def test_an_upsert_of_the_index_alone_is_refused(self, ada):
-        with pytest.raises(FieldError, match="cannot be written by itself"), atomic():
-            Person.objects.bulk_create(
-                [Person(pk=ada.pk, email=B)],
-                update_conflicts=True, update_fields=["email_index"],
-                **({"unique_fields": ["pk"]} if connection.features.supports_update_conflicts_with_target else {}),
-            )  # fmt: skip
+        with pytest.raises(FieldError, match="cannot be written by itself"):
+            upsert([Person(email=B)], update_fields=["email_index"], unique_fields=["pk"])
+
+    def test_or_ignore_conflicts(self, ada):
+        Person.objects.bulk_create(
+            [Person(email="ADA@example.org"), Person(email=B)], ignore_conflicts=True
+        )
+        assert found(email=A) == [ada.pk]
+        assert len(found(email=B)) == 1
 
 
 class TestCompound:
@@ -327,7 +343,9 @@ class TestJson:
         assert found(Sample, data__mrn="5") == []
         assert found(Sample, data__mrn__in=["A1", 5]) == [ada.pk]
 
-    @pytest.mark.parametrize("data", [{}, [], {"mrn": None}, {"mrn": {}}, {"mrn": ""}, 3, {"mrn": [1]}])
+    @pytest.mark.parametrize(
+        "data", [{}, [], {"mrn": None}, {"mrn": {}}, {"mrn": ""}, 3, {"mrn": [1]}]
+    )
     def test_what_has_no_such_value(self, data):
         ada = Sample.objects.create(data=data)
         assert index_of(ada, "data_index") is None

@@ -1,0 +1,148 @@
+"""What is wrong with declarations of blind indexes, and with what refers to them."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.db import models
+from django.test.utils import isolate_apps
+
+from envelope_fields.checks.indexes import check_indexes
+from envelope_fields.checks.models import check_models
+from envelope_fields.fields import (
+    BlindIndexField,
+    EncryptedDateField,
+    EncryptedEmailField,
+    EncryptedIntegerField,
+    EncryptedJSONField,
+    EncryptedTextField,
+    IndexedUnique,
+    encrypted,
+)
+
+
+class SluggedField(models.CharField):
+    def pre_save(self, model_instance, add):
+        return "computed"
+
+
+def model_with(meta=None, **fields):
+    body = {
+        "__module__": __name__,
+        "Meta": type("Meta", (), {"app_label": "tests", **(meta or {})}),
+        "email": EncryptedEmailField(),
+        "born": EncryptedDateField(null=True),
+        "record": EncryptedJSONField(default=dict),
+        "size": EncryptedIntegerField(null=True),
+        "title": models.CharField(max_length=9),
+        **fields,
+    }
+    return type("Indexed", (models.Model,), body)
+
+
+def ids(messages):
+    return [each.id.rpartition(".")[2] for each in messages]
+
+
+def checked(*classes):
+    app = SimpleNamespace(get_models=lambda: list(classes), apps=None)
+    return ids([*check_models([app]), *check_indexes([app])])
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("index", "found"),
+    [
+        (BlindIndexField("email"), []),
+        (BlindIndexField("email", "born", unique=True), []),
+        (BlindIndexField("record__mrn", normalizer="digits"), []),
+        (BlindIndexField("born", normalizer="year"), []),
+        (BlindIndexField("size"), []),
+        (BlindIndexField(), ["E080"]),
+        (BlindIndexField("email", "email"), ["E080"]),
+        (BlindIndexField("nothing"), ["E080"]),
+        (BlindIndexField("title"), ["E080"]),
+        (BlindIndexField("record"), ["E080"]),
+        (BlindIndexField("email__host"), ["E080"]),
+        (BlindIndexField("email", normalizer="soundex"), ["E081"]),
+        (BlindIndexField("size", normalizer="digits"), ["E081"]),
+        (BlindIndexField("email", normalizer="year"), ["E081"]),
+        (BlindIndexField("email", "born", normalizer="domain"), ["E081"]),
+        (BlindIndexField("email", normalizer="domain", unique=True), ["E083"]),
+        (BlindIndexField("email", replaces="other"), ["E083"]),
+    ],
+)
+def test_an_index(index, found):
+    assert ids(model_with(index=index)._meta.get_field("index").check()) == found
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (EncryptedDateField(auto_now=True), ["E082"]),
+        (EncryptedDateField(auto_now_add=True), ["E082"]),
+        (encrypted(SluggedField(max_length=9)), ["E082"]),
+        (encrypted(models.CharField(max_length=9)), []),
+        (EncryptedTextField(), []),
+    ],
+)
+def test_values_that_are_made_while_saving(value, found):
+    model = model_with(value=value, index=BlindIndexField("value"))
+    assert ids(model._meta.get_field("index").check()) == found
+
+
+@isolate_apps("tests")
+def test_a_field_of_a_parent():
+    class Parent(models.Model):
+        email = EncryptedEmailField()
+
+        class Meta:
+            app_label = "tests"
+
+    class Child(Parent):
+        index = BlindIndexField("email")
+
+        class Meta:
+            app_label = "tests"
+
+    assert ids(Child._meta.get_field("index").check()) == ["E080"]
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("meta", "found"),
+    [
+        ({"constraints": [IndexedUnique(fields=["email", "title"], name="a")]}, []),
+        ({"constraints": [IndexedUnique(fields=["email_index"], name="a")]}, []),
+        ({"constraints": [IndexedUnique(fields=["born"], name="a")]}, ["E085"]),
+        ({"constraints": [IndexedUnique(fields=["x"], name="a")]}, ["E085"]),
+        ({"constraints": [models.UniqueConstraint(fields=["email"], name="a")]}, ["E021"]),
+        ({"constraints": [models.UniqueConstraint(fields=["email_index"], name="a")]}, ["E084"]),
+        ({"unique_together": [("title", "email_index")]}, ["E084"]),
+        ({"unique_together": [("title", "email")]}, ["E022"]),
+        (
+            {
+                "constraints": [
+                    IndexedUnique(fields=["title"], condition=models.Q(email="x"), name="a")
+                ]
+            },
+            ["E021"],
+        ),
+    ],
+)
+def test_constraints(meta, found):
+    assert checked(model_with(meta, email_index=BlindIndexField("email"))) == found
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize("name", ["email", "email_index"])
+def test_relations(name):
+    model = model_with(email_index=BlindIndexField("email", unique=True))
+
+    class Related(models.Model):
+        to = models.ForeignKey(model, models.CASCADE, to_field=name)
+
+        class Meta:
+            app_label = "tests"
+
+    assert checked(Related) == ["E086"]
