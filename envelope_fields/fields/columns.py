@@ -10,29 +10,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db.models import (
-    Count,
-    Exists,
-    ExpressionWrapper,
-    F,
-    Field,
-    JSONField,
-    Q,
-    Subquery,
-    Transform,
-)
+from django.db.models import Count, Exists, ExpressionWrapper, F, Q, Subquery
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Ref
-from django.db.models.lookups import Exact, IsNull, Lookup
+from django.db.models.lookups import IsNull
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.errors import refuse, without_row
-from envelope_fields.fields.types import FieldBase
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
@@ -100,101 +89,6 @@ class EncryptedCol(Col):
     @property
     def _output_field_or_none(self) -> Any:
         raise refuse(self.target, "the database cannot compute on its values")
-
-
-class LookupsMixin(FieldBase):
-    """What queries may ask of an encrypted field: its column, whether it is NULL, and its indexes.
-
-    Attributes:
-        indexes: the blind indexes of its values, which set this.
-    """
-
-    indexes: tuple[Any, ...] = ()
-
-    def get_col(self, alias: str, output_field: Any = None) -> Col:
-        # Never one that is kept: each query says of its own whether it loads objects by it.
-        return EncryptedCol(alias, self, output_field)
-
-    def get_lookup(self, lookup_name: str) -> Any:
-        if lookup_name == "isnull":
-            return super().get_lookup(lookup_name)
-        found = self.indexed_lookup((), lookup_name) or self.indexed_lookup((lookup_name,), "exact")
-        return found or _refused(_RefusedLookup, self, lookup_name)
-
-    def get_transform(self, lookup_name: str) -> Any:
-        return self.indexed_part((lookup_name,)) or _refused(_RefusedTransform, self, lookup_name)
-
-    def indexed_lookup(self, path: tuple[str, ...], lookup_name: str) -> Any:
-        """Return the lookup of a name in an index of the values, or of a part; None without one."""
-        found = (index.lookup_of(path, lookup_name) for index in self.indexes)
-        return next((each for each in found if each is not None), None)
-
-    def indexed_part(self, path: tuple[str, ...]) -> Any:
-        """Return the transform for a part of the values; None where no index is of such a one."""
-        is_indexed = any(index.part_path[: len(path)] == path for index in self.indexes)
-        kind = {"encrypted_field": self, "path": path}
-        return type(IndexedPart.__name__, (IndexedPart,), kind) if is_indexed else None
-
-    def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
-        raise refuse(self, "the database cannot cut its values")
-
-
-class _RefusedLookup(Lookup):
-    encrypted_field: Field[Any, Any]
-
-    def __new__(cls, lhs: Any, rhs: Any) -> Any:
-        field, name = cls.encrypted_field, cls.lookup_name
-        if rhs is None and name in ("exact", "iexact") and not isinstance(field, JSONField):
-            return Exact(lhs, None)  # Django makes `isnull` of it
-        del rhs  # the search term, which an error report would show
-        raise refuse(field, f"the lookup `{name}` would compare envelopes, and find nothing")
-
-
-class _RefusedTransform(Transform):
-    """Raises when something is asked of it: were it when it is made, Django would say its own."""
-
-    encrypted_field: Field[Any, Any]
-
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        name = self.lookup_name
-        raise refuse(self.encrypted_field, f"`{name}` cannot be looked up inside its values")
-
-    as_sql = get_lookup = get_transform = resolve_expression = _refuse
-
-
-class IndexedPart(Transform):
-    """A part of encrypted values that has an index: it can be looked up, and nothing else.
-
-    Attributes:
-        path: where the part is; subclasses are made for one each.
-    """
-
-    encrypted_field: Any
-    path: tuple[str, ...]
-
-    @property
-    def column(self) -> Any:
-        """The column that it is a part of."""
-        (inner,) = self.get_source_expressions()
-        return inner.column if isinstance(inner, IndexedPart) else inner
-
-    def get_lookup(self, lookup_name: str) -> Any:
-        for path, name in ((self.path, lookup_name), ((*self.path, lookup_name), "exact")):
-            found = self.encrypted_field.indexed_lookup(path, name)
-            if found is not None:
-                return found
-        return _refused(_RefusedLookup, self.encrypted_field, lookup_name)
-
-    def get_transform(self, lookup_name: str) -> Any:
-        found = self.encrypted_field.indexed_part((*self.path, lookup_name))
-        return found or _refused(_RefusedTransform, self.encrypted_field, lookup_name)
-
-    def as_sql(self, *_: Any, **__: Any) -> NoReturn:
-        raise refuse(self.encrypted_field, "a part of its values cannot be selected")
-
-
-def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
-    return type(kind.__name__, (kind,), {"lookup_name": name, "encrypted_field": field})
 
 
 def _refuse_without_row(column: EncryptedCol, query: Any) -> None:

@@ -18,11 +18,11 @@ from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
 from envelope_fields.fields.binding import note_rows, tracked_model
 from envelope_fields.fields.bound_columns import Name, as_names
 from envelope_fields.fields.bound_statements import guard_saves_of, refuse_parts, watch_columns_of
-from envelope_fields.fields.columns import LookupsMixin
 from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
+from envelope_fields.fields.lookups import LookupsMixin
 from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import EncryptedAttribute, ReadingMixin

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "reference" / "checks.md").read_text()
 SOURCES = [
     *(ROOT / "envelope_fields" / "checks").glob("*.py"),
-    ROOT / "envelope_fields" / "fields" / "checks.py",
+    *(ROOT / "envelope_fields" / "fields").rglob("checks.py"),
 ]
 NUMBER = re.compile(r"envelope_fields\.([EW]\d{3})\b")
 

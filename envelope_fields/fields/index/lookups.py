@@ -17,10 +17,11 @@ from django.db.models.expressions import Col, ExpressionWrapper, ResolvedOuterRe
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 
-from envelope_fields.fields.columns import EncryptedCol, IndexedPart
+from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.statements import compiled
 from envelope_fields.fields.index.terms import Term, term_looked_for
+from envelope_fields.fields.lookups import IndexedPart
 from envelope_fields.fields.prepared import Unencrypted
 
 

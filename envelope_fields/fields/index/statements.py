@@ -67,7 +67,7 @@ class FromStatement(Expression):
         written = {field: value for field, _, value in query.values}
         values = [written.get(source.field, MISSING) for source in self.index.sources]
         if not any(value is MISSING for value in values):
-            return values
+            return [_resolved(value, query) for value in values]
         there = [value for value in values if value is not MISSING]
         if there and not all(_stays(value, connection) for value in there):
             names = " and ".join(self.index.source_names)
@@ -81,6 +81,13 @@ class FromStatement(Expression):
         return self.row.instance is not None and not any(
             source.field.attname in vars(self.row.instance) for source in self.index.sources
         )
+
+
+def _resolved(value: Any, query: Any) -> Any:
+    """Return what is written as it is compiled: for the table of a parent, it was not resolved."""
+    if not hasattr(value, "resolve_expression"):
+        return value
+    return value.resolve_expression(query, allow_joins=False, for_save=True)
 
 
 class IndexBytes(Expression):
