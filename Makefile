@@ -18,6 +18,9 @@ NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 # So have the services of root keys, and their clients.
 ROOT_KEYS  := .venv-root-keys/.installed-$(PYTHON_VERSION)
 
+# And LocalEmu, whose pins are others than theirs.
+LOCALEMU := .venv-localemu/.installed
+
 # Where pyenv is used, tox finds its interpreters behind those already on PATH.
 TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/bin; do printf ':%s' "$$bin"; done)
 
@@ -70,6 +73,14 @@ $(ROOT_KEYS): requirements-root-keys.txt requirements-test.txt requirements-runt
 	@.venv-root-keys/bin/python .ci/mariadb_driver.py
 	@touch $@
 
+# It needs Python 3.12. Where none is found, its tests are skipped.
+$(LOCALEMU): requirements-localemu.txt
+	@for python in python3.13 python3.12 "$$(pyenv root 2>/dev/null)"/versions/3.1[23]*/bin/python none; do \
+		"$$python" -c '' 2>/dev/null && break; done; \
+	if [ "$$python" = none ]; then echo "LocalEmu needs Python 3.12, which is not found."; exit; fi; \
+	echo "Installing requirements-localemu.txt" && "$$python" -m venv --clear .venv-localemu && \
+	.venv-localemu/bin/python $(INSTALL) -r requirements-localemu.txt && touch $@
+
 driver: $(TEST)
 	@$(PY) .ci/mariadb_driver.py
 
@@ -86,7 +97,7 @@ test: driver ## the tests, on every database found here; ARGS="--on sqlite -k te
 
 # -- More tests --------------------------------------------------------------------------------
 
-test-long: driver ## what finds what is rare, at full size; ARGS as for test
+test-long: driver $(LOCALEMU) ## what finds what is rare, at full size; ARGS as for test
 	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
 	@ENVELOPE_TEST_LONG=1 $(MAKE) --no-print-directory root-keys ARGS="-m long"
 
