@@ -43,19 +43,25 @@ def encrypted_fields(models: Iterable[type[Model]]) -> Iterator[Any]:
 
 def encrypted_field(model: type[Model], path: str) -> Any | None:
     """Return the encrypted field that a path like `patient__notes` comes upon, or None."""
+    return encrypted_part(model, path)[0]
+
+
+def encrypted_part(model: type[Model], path: str) -> tuple[Any | None, tuple[str, ...]]:
+    """Return the encrypted field that a path comes upon, or None, and what is looked up in it."""
     options = model._meta
-    for name in path.split(LOOKUP_SEP):
+    names = path.split(LOOKUP_SEP)
+    for place, name in enumerate(names, start=1):
         try:
             field: Any = options.pk if name == "pk" else options.get_field(name)
         except FieldDoesNotExist:  # a transform, or Django's to report
-            return None
+            break
         if isinstance(field, EncryptedFieldMixin):
-            return field
+            return field, tuple(names[place:])
         relations = getattr(field, "path_infos", None)
         if not relations:
-            return None
+            break
         options = relations[-1].to_opts
-    return None
+    return None, ()
 
 
 def encrypted_among(model: type[Model], declared: Any) -> list[Any]:

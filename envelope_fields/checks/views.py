@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from envelope_fields.checks.models import AppConfigs, encrypted_among
+from envelope_fields.checks.models import AppConfigs, encrypted_among, encrypted_part
 from envelope_fields.fields.admin import EncryptedAdminMixin
 
 _ADMIN = "django.contrib.admin"
@@ -36,8 +36,8 @@ def check_admin(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
 # Of an admin class: the option, the id of the error, and what to do instead.
 _OPTIONS = (
     ("search_fields", "envelope_fields.E040",
-     "Nothing can be searched in envelopes, also not by autocomplete. Remove it, or search "
-     "a blind index of the value: override get_search_results()."),
+     "Nothing can be searched in envelopes, also not by autocomplete. Remove it; or add a blind "
+     "index that folds case, such as normalizer='email', and write '=' before the name."),
     ("list_filter", "envelope_fields.E041",
      "Rows cannot be filtered by envelopes. Remove it, or give a filter class of "
      "your own that asks `isnull` or a blind index."),
@@ -79,8 +79,23 @@ def _named_by(admin: Any, option: str) -> list[Any]:
             if not _filters_nulls(item, field)
         ]
     if option == "search_fields":
-        declared = [str(path).lstrip("^=@") for path in declared]
+        names = [declared] if isinstance(declared, str) else declared
+        declared = [
+            str(path).lstrip("^=@") for path in names if not _is_indexed(admin.model, str(path))
+        ]
     return encrypted_among(admin.model, [declared] if isinstance(declared, str) else declared)
+
+
+def _is_indexed(model: Any, path: str) -> bool:
+    """Whether the admin searches an encrypted field by a lookup that one of its indexes has."""
+    field, names = encrypted_part(model, path.lstrip("^=@"))
+    if field is None:
+        return False
+    if path.startswith("="):
+        names = (*names, "iexact")
+    elif path.startswith(("^", "@")) or not names:
+        return False
+    return bool(field.indexed_lookup(names[:-1], names[-1]) or field.indexed_lookup(names, "exact"))
 
 
 def _filtered(item: Any) -> Any:

@@ -14,6 +14,7 @@ from django.db.models.sql import Query
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.forms import disabled_for_masks
+from envelope_fields.fields.index.terms import finds_nothing
 from envelope_fields.fields.masks import shown_by
 
 
@@ -57,13 +58,14 @@ class EncryptedAdminMixin:
 
 
 def register() -> None:
-    """Have every admin class leave encrypted columns out of what can be sorted by."""
-    from django.contrib.admin.options import BaseModelAdmin
+    """Have every admin class leave encrypted columns out of what can be sorted by, and search."""
+    from django.contrib.admin.options import BaseModelAdmin, ModelAdmin
     from django.contrib.admin.views.main import ChangeList
 
     for owner, name, narrowed in (
         (BaseModelAdmin, "get_sortable_by", _sortable),
         (ChangeList, "get_ordering_field", _orders_by),
+        (ModelAdmin, "get_search_results", _searches),
     ):
         method = getattr(owner, name)
         if not hasattr(method, "__wrapped__"):
@@ -77,6 +79,20 @@ def _sortable(get_sortable_by: Any) -> Any:
         return [name for name in names if not is_ordered_by_envelopes(name, Query(self.model))]
 
     return sortable
+
+
+def _searches(get_search_results: Any) -> Any:
+    """Have a term find nothing in an index where its normal form is empty: others may have it."""
+
+    @wraps(get_search_results)
+    def searches(self: Any, request: Any, queryset: Any, search_term: Any) -> Any:
+        before = finds_nothing.set(True)
+        try:
+            return get_search_results(self, request, queryset, search_term)
+        finally:
+            finds_nothing.reset(before)
+
+    return searches
 
 
 def _orders_by(get_ordering_field: Any) -> Any:

@@ -160,7 +160,14 @@ class IndexLookup(Lookup):
         raise NotImplementedError
 
     def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
-        """Return SQL and parameters for each of the terms."""
+        """Return SQL and parameters for each of the terms.
+
+        Raises:
+            EmptyResultSet: there is nothing to look for.
+        """
+        terms = [term for term in terms if term.forms]
+        if not terms:
+            raise EmptyResultSet
         index, using = self.index.read(connection.alias), connection.alias
         values = macs.values_looked_for(index, index.key, terms, using)
         return [compiled(value, index, compiler, connection) for value in values]
@@ -207,8 +214,6 @@ class IndexIn(IndexLookup):
     def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
         if isinstance(self.rhs, Query):
             return "IN", *self._subquery(compiler)
-        if not self.rhs:
-            raise EmptyResultSet
         made = self._made(self.rhs, compiler, connection)
         placeholders = ", ".join(sql for sql, _ in made)
         return "IN", f"({placeholders})", [each for _, params in made for each in params]

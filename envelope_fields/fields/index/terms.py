@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,15 @@ from envelope_fields.fields.prepared import PreparedValue, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.writing import guarded
 
+# Whether what leaves nothing to look for finds nothing: one box is for several columns.
+finds_nothing: ContextVar[bool] = ContextVar("finds_nothing", default=False)
+
 
 class Term(PreparedValue):
     """What an index is made of, or looked for in one: a normal form, or that of each of several.
 
     Attributes:
-        forms: their bytes.
+        forms: their bytes; empty where nothing is found by it.
         scope: what equality is confined to, as names and canonical values.
     """
 
@@ -76,7 +80,8 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
     if isinstance(carrier.value, Scoped):
         raise FieldError(f"{index} has no scope=, and nothing is looked for within one.")
     sought = partial(_form_looked_for, index)
-    return Term(tuple(map(sought, index.sources, _several(index, carrier))))
+    forms: Any = tuple(map(sought, index.sources, _several(index, carrier)))
+    return Term(() if None in forms else forms)
 
 
 def _several(index: Any, carrier: Unencrypted) -> list[Unencrypted]:
@@ -116,14 +121,14 @@ def _form_in_row(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
     return _form(index, source, Unencrypted(_at(carrier.value, source.path), None))
 
 
-def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes:
+def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
     refuse_mask(source.field, carrier.value)
     if isinstance(carrier.value, SealedValue):
         carrier = Unencrypted(carrier.value.open(), None)
     # What a lossy one is asked for is a part of a value, and not one.
     take = _normal if index.normal.lossy and carrier.value is not None else _form
     form = take(index, source, carrier)
-    if form is not None:
+    if form is not None or finds_nothing.get():
         return form
     raise FieldError(
         f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "

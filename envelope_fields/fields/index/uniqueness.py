@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, FieldError, ValidationError
@@ -194,14 +194,21 @@ def implied(model: Any) -> list[_ImpliedUnique]:
     ]
 
 
+class IndexedOptions(Options):  # type: ignore[type-arg]
+    """What Django keeps of a model, with what its unique indexes imply."""
+
+    @cached_property
+    def total_unique_constraints(self) -> list[Any]:
+        declared: Any = super().total_unique_constraints
+        implied_by = implied(self.model)
+        return [*declared, *(each for each in implied_by if not each.index.part_path)]
+
+
 def prepare(model: Any) -> None:
     """Have Django validate unique encrypted values, and take them for unique."""
-    options: Any = model._meta
-    vars(options).pop("total_unique_constraints", None)
-    vars(options)["total_unique_constraints"] = [
-        *Options.total_unique_constraints.func(options),  # type: ignore[attr-defined]
-        *(each for each in implied(model) if not each.index.part_path),
-    ]
+    if type(model._meta) is Options:
+        model._meta.__class__ = IndexedOptions
+    vars(model._meta).pop("total_unique_constraints", None)
     if not getattr(model.get_constraints, "with_indexes", False):
         model.get_constraints = _with_implied(model.get_constraints)
         model._get_unique_checks = _without_indexes(model._get_unique_checks)
