@@ -73,11 +73,11 @@ $(ROOT_KEYS): requirements-root-keys.txt requirements-test.txt requirements-runt
 	@.venv-root-keys/bin/python .ci/mariadb_driver.py
 	@touch $@
 
-# It needs Python 3.12. Where none is found, its tests are skipped.
+# Its KMS needs Python 3.13. Where none is found, its tests are skipped.
 $(LOCALEMU): requirements-localemu.txt
-	@for python in python3.13 python3.12 "$$(pyenv root 2>/dev/null)"/versions/3.1[23]*/bin/python none; do \
+	@for python in python3.13 "$$(pyenv root 2>/dev/null)"/versions/3.13*/bin/python none; do \
 		"$$python" -c '' 2>/dev/null && break; done; \
-	if [ "$$python" = none ]; then echo "LocalEmu needs Python 3.12, which is not found."; exit; fi; \
+	if [ "$$python" = none ]; then echo "LocalEmu needs Python 3.13, which is not found."; exit; fi; \
 	echo "Installing requirements-localemu.txt" && "$$python" -m venv --clear .venv-localemu && \
 	.venv-localemu/bin/python $(INSTALL) -r requirements-localemu.txt && touch $@
 

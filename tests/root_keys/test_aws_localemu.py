@@ -23,7 +23,7 @@ LOCALEMU = os.environ.get("ENVELOPE_TEST_LOCALEMU", str(INSTALLED))
 @pytest.mark.long
 @pytest.mark.skipif(
     not shutil.which(LOCALEMU),
-    reason="LocalEmu is not here: `make test-long` installs it where it finds Python 3.12",
+    reason="LocalEmu is not here: `make test-long` installs it where it finds Python 3.13",
 )
 def test_in_a_network_of_its_own():
     if not can_be_made():
