@@ -11,6 +11,7 @@ from uuid import UUID
 from envelope_fields import keyring
 from envelope_fields.audit import uses
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.blind_index import kms_mac_message
 from envelope_fields.crypto.buffers import DataKey, random_buffer, wipe
 from envelope_fields.crypto.context import kms_context
 from envelope_fields.exceptions import DecryptionFailed
@@ -24,15 +25,21 @@ __all__ = [
     "encrypt",
     "generate_data_key",
     "generate_data_key_without_plaintext",
+    "generate_mac",
     "re_encrypt",
+    "verify_mac",
 ]
 
 PLAINTEXT_LIMIT = 4096  # bytes, as in KMS Encrypt
+MESSAGE_LIMIT = 4096  # bytes, as in KMS GenerateMac
+MAC_BYTES = 32
 
 _GENERATE = Purpose(Action.GENERATE_DATA_KEY, "kms")
 _ENCRYPT = Purpose(Action.ENCRYPT, "kms")
 _DECRYPT = Purpose(Action.DECRYPT, "kms")
 _RE_ENCRYPT = Purpose(Action.RE_ENCRYPT, "kms")
+_GENERATE_MAC = Purpose(Action.GENERATE_MAC, "kms")
+_VERIFY_MAC = Purpose(Action.VERIFY_MAC, "kms")
 
 Key = MasterKey | UUID | str
 EncryptionContext = Mapping[str, str]
@@ -128,6 +135,63 @@ def re_encrypt(
         return _encrypt(destination_key, plaintext, bound_to, _RE_ENCRYPT)
     finally:
         plaintext[:] = bytes(len(plaintext))
+
+
+def generate_mac(key: Key, message: bytes, context: EncryptionContext) -> bytes:
+    """Return HMAC-SHA-256 of a message, 32 bytes (KMS: GenerateMac).
+
+    It is of a domain of its own: no blind index, envelope or audit event has the same.
+
+    Args:
+        key: a master key of the usage `generate_verify_mac`, its id or its alias.
+        message: at most 4,096 bytes; of larger data, its digest.
+        context: what `verify_mac` must be given again; text to text.
+
+    Raises:
+        ValueError: the message is longer.
+        TypeError: the message is not bytes, or the context not text to text.
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
+    """
+    try:
+        made_over = _mac_message(message, context)
+        return keyring.generate_mac(_GENERATE_MAC, _name(key), made_over, uses.record)
+    except BaseException:
+        message = made_over = b""  # error reports show the variables of each frame
+        raise
+
+
+def verify_mac(key: Key, message: bytes, mac: bytes, context: EncryptionContext) -> bool:
+    """Whether bytes are what `generate_mac` made of a message (KMS: VerifyMac).
+
+    By any version of the key that is enabled: a MAC does not name the one that made it.
+
+    Args:
+        key, message, context: as for `generate_mac`.
+        mac: the bytes; of another length than 32 they are none.
+
+    Raises:
+        ValueError, TypeError, MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: as for
+            `generate_mac`.
+    """
+    try:
+        made_over = _mac_message(message, context)
+        return keyring.verify_mac(_VERIFY_MAC, _name(key), made_over, bytes(mac), uses.record)
+    except BaseException:
+        message = made_over = b""
+        raise
+
+
+def _mac_message(message: Any, context: EncryptionContext) -> bytes:
+    try:
+        bound_to = _context(context)
+        if not isinstance(message, bytes | bytearray | memoryview):
+            raise TypeError(f"message is {type(message).__name__}, not bytes")
+        if memoryview(message).nbytes > MESSAGE_LIMIT:
+            raise ValueError(f"message is longer than {MESSAGE_LIMIT} bytes; give its digest")
+        return kms_mac_message(bound_to, bytes(message))
+    except BaseException:
+        del message
+        raise
 
 
 def _decrypt(

@@ -19,7 +19,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 
-_KEY_ID = "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"
+KEY_ID = "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"
 _CONTEXT = {"file": "scan-17"}
 _PLAINTEXT = "eC1yYXk="
 _CIPHERTEXT = "AV8MHBudjnpC…"
@@ -73,14 +73,14 @@ class KeyUsed(serializers.Serializer[Any]):
     key_id = serializers.UUIDField()
 
 
-@answers("example", {"key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
+@answers("example", {"key_id": KEY_ID, "ciphertext": _CIPHERTEXT})
 class Encrypted(KeyUsed):
     """To be stored."""
 
     ciphertext = serializers.CharField(help_text="Base64.")
 
 
-@answers("example", {"key_id": _KEY_ID, "plaintext": _PLAINTEXT})
+@answers("example", {"key_id": KEY_ID, "plaintext": _PLAINTEXT})
 class Decrypted(KeyUsed):
     """To be used, and not stored."""
 
@@ -88,7 +88,7 @@ class Decrypted(KeyUsed):
 
 
 @answers("example", {
-    "key_id": _KEY_ID, "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
+    "key_id": KEY_ID, "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
     "ciphertext": _CIPHERTEXT,
 })  # fmt: skip
 class DataKey(Encrypted):
@@ -97,7 +97,7 @@ class DataKey(Encrypted):
     plaintext = serializers.CharField(help_text="32 bytes in base64.")
 
 
-@answers("example", {"key_id": _KEY_ID, "source_key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
+@answers("example", {"key_id": KEY_ID, "source_key_id": KEY_ID, "ciphertext": _CIPHERTEXT})
 class ReEncrypted(Encrypted):
     """To be stored instead."""
 
@@ -134,7 +134,7 @@ class DataView(views.ApiView):
         return response
 
 
-def _endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable[[Any], Any]:
+def data_endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable[[Any], Any]:
     return endpoint(
         name,
         {200: answers},
@@ -147,73 +147,71 @@ def _endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable[[An
 class GenerateDataKey(DataView):
     """A data key, to encrypt with elsewhere."""
 
-    @_endpoint("generate_data_key", DataKey, ForKey)
+    @data_endpoint("generate_data_key", DataKey, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, in plaintext and encrypted.
 
         Encrypt with the plaintext and forget it; store the ciphertext, which `decrypt` opens.
         """
         given = self.body(ForKey)
-        key = _key(given["key"], Action.GENERATE_DATA_KEY)
+        key = used_key(given["key"], Action.GENERATE_DATA_KEY)
         with kms.generate_data_key(key.pk, given["context"]) as made:
-            return _answer(key, plaintext=made.plaintext, ciphertext=made.ciphertext)
+            return answer(key, plaintext=made.plaintext, ciphertext=made.ciphertext)
 
 
 class GenerateDataKeyWithoutPlaintext(DataView):
     """A data key, only encrypted."""
 
-    @_endpoint("generate_data_key_without_plaintext", Encrypted, ForKey)
+    @data_endpoint("generate_data_key_without_plaintext", Encrypted, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, only encrypted."""
         given = self.body(ForKey)
-        key = _key(given["key"], Action.GENERATE_DATA_KEY)
+        key = used_key(given["key"], Action.GENERATE_DATA_KEY)
         made = kms.generate_data_key_without_plaintext(key.pk, given["context"])
-        return _answer(key, ciphertext=made)
+        return answer(key, ciphertext=made)
 
 
 class Encrypt(DataView):
     """Small data, encrypted."""
 
-    @_endpoint("encrypt", Encrypted, ToEncrypt)
+    @data_endpoint("encrypt", Encrypted, ToEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt at most 4,096 bytes."""
         given = self.body(ToEncrypt)
-        key = _key(given["key"], Action.ENCRYPT)
+        key = used_key(given["key"], Action.ENCRYPT)
         made = kms.encrypt(key.pk, given["plaintext"], given["context"])
-        return _answer(key, ciphertext=made)
+        return answer(key, ciphertext=made)
 
 
 class Decrypt(DataView):
     """What the other operations encrypted."""
 
-    @_endpoint("decrypt", Decrypted, ToDecrypt)
+    @data_endpoint("decrypt", Decrypted, ToDecrypt)
     def post(self, request: Any) -> Response:
         """Decrypt what was encrypted here; the ciphertext names its key."""
         given = self.body(ToDecrypt)
         key = _key_of(given["ciphertext"], Action.DECRYPT)
         pinned = _pinned(given, Action.DECRYPT)
-        return _answer(
-            key, plaintext=kms.decrypt(given["ciphertext"], given["context"], key=pinned)
-        )
+        return answer(key, plaintext=kms.decrypt(given["ciphertext"], given["context"], key=pinned))
 
 
 class ReEncrypt(DataView):
     """A ciphertext, moved to another key or context."""
 
-    @_endpoint("re_encrypt", ReEncrypted, ToReEncrypt)
+    @data_endpoint("re_encrypt", ReEncrypted, ToReEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt the same plaintext under another key or context; the plaintext stays here."""
         given = self.body(ToReEncrypt)
         source = _key_of(given["ciphertext"], Action.RE_ENCRYPT)
         pinned = _pinned(given, Action.RE_ENCRYPT)
-        key = _key(given["destination_key"], Action.RE_ENCRYPT)
+        key = used_key(given["destination_key"], Action.RE_ENCRYPT)
         made = kms.re_encrypt(
             given["ciphertext"], given["context"], key.pk, given.get("destination_context"), pinned
         )
-        return _answer(key, ciphertext=made, source_key_id=str(source.pk))
+        return answer(key, ciphertext=made, source_key_id=str(source.pk))
 
 
-def _key(named: str, action: Action) -> MasterKey:
+def used_key(named: str, action: Action) -> MasterKey:
     return views.seen_key(named, action, action)
 
 
@@ -225,10 +223,10 @@ def _key_of(ciphertext: bytes, action: Action) -> MasterKey:
 
 
 def _pinned(given: dict[str, Any], action: Action) -> Any:
-    return _key(given["key"], action).pk if "key" in given else None
+    return used_key(given["key"], action).pk if "key" in given else None
 
 
-def _answer(key: MasterKey, **parts: Any) -> Response:
+def answer(key: MasterKey, **parts: Any) -> Response:
     encoded = {
         name: part if isinstance(part, str) else base64.b64encode(part).decode()
         for name, part in parts.items()

@@ -14,7 +14,17 @@ from drf_spectacular import renderers
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields.api import census, data, events, grants, keys, operations, rotations, views
+from envelope_fields.api import (
+    census,
+    data,
+    events,
+    grants,
+    keys,
+    macs,
+    operations,
+    rotations,
+    views,
+)
 from envelope_fields.api.fields import answers
 from envelope_fields.api.problems import no_address
 from envelope_fields.api.requests import url_of
@@ -112,6 +122,8 @@ _DATA = {
     "encrypt": data.Encrypt,
     "decrypt": data.Decrypt,
     "re-encrypt": data.ReEncrypt,
+    "generate-mac": macs.GenerateMac,
+    "verify-mac": macs.VerifyMac,
 }
 
 # An alias may have slashes, so what is longer comes first: `keys/alias:a/rotate/` is an operation.

@@ -12,7 +12,13 @@ search keys, under versions that `index_rows` name.
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle, decrypt_of_row, decrypt_sealed, load_handle
 from envelope_fields.keyring.indexes import IndexColumn, index_state
-from envelope_fields.keyring.macs import has_audit_key, mac, open_audit_key
+from envelope_fields.keyring.macs import (
+    generate_mac,
+    has_audit_key,
+    mac,
+    open_audit_key,
+    verify_mac,
+)
 from envelope_fields.keyring.rows import refuse_uncommitted
 from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
@@ -54,6 +60,7 @@ __all__ = [
     "evict",
     "forget",
     "generate_audit_key",
+    "generate_mac",
     "generate_version",
     "has_audit_key",
     "here",
@@ -66,5 +73,6 @@ __all__ = [
     "refuse_uncommitted",
     "refused",
     "rewrapped",
+    "verify_mac",
     "version_of",
 ]

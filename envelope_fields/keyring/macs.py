@@ -2,17 +2,23 @@
 
 from uuid import UUID
 
+from cryptography.hazmat.primitives.constant_time import bytes_eq
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from django.db import connections
+from django.db.models import Q
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
-from envelope_fields.models import AuditKey, KeyUsage
+from envelope_fields.keyring.cache import current_table
+from envelope_fields.keyring.derived import admit
+from envelope_fields.keyring.uses import Purpose, counted, here
+from envelope_fields.keyring.values import Record
+from envelope_fields.models import AuditKey, KeyState, KeyUsage
 from envelope_fields.policy.authorization import check_state
 
-__all__ = ["has_audit_key", "mac", "open_audit_key"]
+__all__ = ["generate_mac", "has_audit_key", "mac", "open_audit_key", "verify_mac"]
 
 
 def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
@@ -34,16 +40,66 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
     """
     row = _row(key)
 
-    def made(material: KeyBuffer) -> bytes:
-        hmac = HMAC(material, SHA256())
-        hmac.update(message)
-        return hmac.finalize()
-
     # Others wait for the transaction of an event: its key was asked for before.
     is_of_event = (
         isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
     )
-    return materials.used(row, made, may_renew=not is_of_event)
+    return materials.used(row, lambda material: _hmac(material, message), may_renew=not is_of_event)
+
+
+def generate_mac(purpose: Purpose, key: UUID | str, message: bytes, record: Record) -> bytes:
+    """Return HMAC-SHA-256 of a message under the current version of a key, for other code.
+
+    Args:
+        purpose: what it is made for.
+        key: the master key's alias, or its id.
+        message: what `kms_mac_message` returns.
+        record: called before it is made.
+
+    Raises:
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied, ImproperlyConfigured,
+        RootKeyRefused, RootKeyUnavailable: the key cannot be used.
+    """
+    row = rows.current_version(key, usage=KeyUsage.GENERATE_VERIFY_MAC)
+    _admit(row, purpose)
+    rows.refuse_uncommitted(row.state, None)
+    record(row.state.version_id, purpose)
+    return materials.used(row, lambda material: _hmac(material, message))
+
+
+def verify_mac(
+    purpose: Purpose, key: UUID | str, message: bytes, given: bytes, record: Record
+) -> bool:
+    """Whether bytes are the MAC of a message under an enabled version of a key.
+
+    A MAC does not name its version: the current one is asked first, then those before it.
+    Arguments and errors are those of `generate_mac`.
+    """
+    current = rows.current_version(key, usage=KeyUsage.GENERATE_VERIFY_MAC)
+    _admit(current, purpose)
+    versions = rows.matching(Q(master_key_id=current.state.key_id, state=KeyState.ENABLED))
+    for row in reversed(versions):
+        if row.state.number > current.state.number:
+            continue  # no process has opened it yet
+        record(row.state.version_id, purpose)
+        made = materials.used(row, lambda material: _hmac(material, message))
+        if bytes_eq(made, given):
+            return True
+    return False
+
+
+def _admit(row: rows.KeyRow, purpose: Purpose) -> None:
+    here.came = True
+    table = current_table()
+    table.know_policy(row)
+    admit(table, table.facts, row.state, "", purpose)
+    counted(row.state.version_id, purpose).one()
+
+
+def _hmac(material: KeyBuffer, message: bytes) -> bytes:
+    hmac = HMAC(material, SHA256())
+    hmac.update(message)
+    return hmac.finalize()
 
 
 def _is_of_event(key: object) -> bool:

@@ -124,9 +124,13 @@ class Table:
         self.versions.update(versions)  # after the policies, which other threads take for known
         self.current.update(current)
 
+    def know_policy(self, row: rows.KeyRow) -> None:
+        """Know what a key says of who may use it, of which a version was read."""
+        self._policies.setdefault(row.state.key_id, row.policy)
+
     def keep_pinned(self, which: tuple[str, str | UUID], row: rows.KeyRow) -> None:
         """Keep the version of a search key that an index is pinned to."""
-        self._policies.setdefault(row.state.key_id, row.policy)
+        self.know_policy(row)
         self.pinned[which] = row
 
     def keep_absorbed(self, which: tuple[str, str | UUID, Purpose], absorbed: Absorbed) -> None:

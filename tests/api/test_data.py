@@ -261,7 +261,7 @@ class TestFaults:
             got_request_exception.disconnect(report)
         return reports
 
-    @pytest.mark.parametrize("place", ["kms.encrypt", "api.views.see", "api.data._answer"])
+    @pytest.mark.parametrize("place", ["kms.encrypt", "api.views.see", "api.data.answer"])
     def test_show_nothing(self, api, monkeypatch, place):
         def fail(*args, **options):
             raise ZeroDivisionError(SECRET)
