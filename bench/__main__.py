@@ -43,6 +43,7 @@ def main() -> None:
                 _measure(table, name, characters, count, options.rounds)
         _measure_prefixes(options.rounds)
         _measure_types(options.rounds)
+        _measure_bound(options.rounds)
     print(NOTES.format(rounds=options.rounds, overhead=OVERHEAD_BYTES))
     for name, reason in missing.items():
         print(f"Not found, so not measured: {name} ({reason}).")
@@ -93,6 +94,15 @@ def _measure_types(rounds: int) -> None:
     print("\nSQLite, values of other types beside an encrypted text that prints the same, in µs")
     for model, name, value, text in types.compare(rounds):
         print(f"  {model:8}{name:14}{value * 1e6:8.2f}{text * 1e6:8.2f}{ratio(value, text):>8}")
+
+
+def _measure_bound(rounds: int) -> None:
+    from bench import bound
+
+    print("\nSQLite, 64 characters, values that are bound to a column of their row, in µs")
+    print(f"  {'':14}" + "".join(f"{name:>14}" for name in bound.MODELS))
+    for work, seconds in bound.compare(rounds):
+        print(f"  {work:14}" + "".join(f"{each * 1e6:14.2f}" for each in seconds.values()))
 
 
 if __name__ == "__main__":

@@ -70,3 +70,18 @@ def key_of_tenant(row: Any) -> str:
 class OfTenant(models.Model):
     tenant = models.CharField(max_length=100)
     value = EncryptedTextField(key=key_of_tenant)
+
+
+class Unbound(models.Model):
+    tenant = models.IntegerField(default=1)
+    value = EncryptedTextField()
+
+
+class Bound(models.Model):
+    tenant = models.IntegerField(default=1)
+    value = EncryptedTextField(bind_to=("tenant",))
+
+
+class BoundLater(models.Model):
+    value = EncryptedTextField(bind_to=("tenant",))
+    tenant = models.IntegerField(default=1)

@@ -5,11 +5,11 @@ integers (`docs/spec/envelope-v1.md`, section "Context"). Its first part is the 
 a context of one kind is never equal to one of another.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
-__all__ = ["KeyVersionContext", "encode", "field_context", "kms_context"]
+__all__ = ["KeyVersionContext", "encode", "field_context", "kms_context", "row_contexts"]
 
 FIELD = b"field"
 KMS = b"kms"
@@ -47,6 +47,29 @@ def field_context(label: str, bindings: Iterable[tuple[str, bytes]] = ()) -> byt
     return encode([FIELD, label.encode(), *bound])
 
 
+def row_contexts(
+    label: str, columns: Iterable[tuple[str, Callable[[Any], bytes]]]
+) -> Callable[[Iterable[Any]], bytes]:
+    """Return what makes the context of a row, as `field_context` does, of its bound values.
+
+    This is done for each value that is read or written, so what is the same for all is made once.
+
+    Args:
+        label: of the field.
+        columns: the names of the bound columns, each with what encodes a value of it.
+    """
+    bound = [(_part(name.encode()), encode) for name, encode in columns]
+    lead = _integer(2 + 2 * len(bound)) + _part(FIELD) + _part(label.encode())
+
+    def context(values: Iterable[Any]) -> bytes:
+        made = lead
+        for (name, encode), value in zip(bound, values, strict=True):
+            made += name + _part(encode(value))
+        return made
+
+    return context
+
+
 def kms_context(pairs: Mapping[str, str]) -> bytes:
     """Return the context of a `kms` operation: its encryption context, sorted by key bytes."""
     encoded = sorted((key.encode(), value.encode()) for key, value in pairs.items())
@@ -82,6 +105,10 @@ class KeyVersionContext(NamedTuple):
             "number": str(self.number),
             "usage": str(self.usage),
         }
+
+
+def _part(part: bytes) -> bytes:
+    return len(part).to_bytes(8, "little") + part
 
 
 def _integer(value: int) -> bytes:

@@ -17,13 +17,13 @@ from django.db import connection, models
 from django.db.models.fields.related import RelatedField
 from django.db.models.query_utils import DeferredAttribute
 
+from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.bound_columns import Name
 from envelope_fields.fields.encrypted import OPTIONS, EncryptedFieldMixin
 from envelope_fields.fields.family import FAMILY
 from envelope_fields.fields.legacy import LegacyFormat
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import PreparedValue
-from envelope_fields.fields.reading import EncryptedAttribute
 from envelope_fields.fields.sealed import MISSING, SealedValue
 from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied, TypedField

@@ -6,7 +6,7 @@ What is bound is the value as Django has it, in its canonical bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from enum import Enum
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from django.db.models import (
 
 from envelope_fields.crypto import canonical
 from envelope_fields.crypto.canonical import CanonicalType
-from envelope_fields.crypto.context import field_context
+from envelope_fields.crypto.context import row_contexts
 
 _TEXTS = (CharField, TextField, FilePathField)
 _BINDABLE: tuple[tuple[Any, CanonicalType, type], ...] = (
@@ -38,6 +38,7 @@ _BINDABLE: tuple[tuple[Any, CanonicalType, type], ...] = (
     (UUIDField, canonical.UUID_BYTES, UUID),
     (DateField, canonical.DATE, date),
 )
+_VALUE = canonical.nullable("", canonical.TEXT)  # what is in front of a value that is not NULL
 _MADE_BY_THE_DATABASE = (AutoField, BigAutoField, SmallAutoField)
 
 Name = str | tuple[str, str]  # of a column; or what it was called, and the column that it is now
@@ -68,6 +69,7 @@ class BoundColumn:
         self.attname: str = field.attname
         self._target = target = referred(field)
         self._type, self._plain = _type_of(target) or (canonical.TEXT, str)
+        self._encode = self._type.encode
         # Another class may make something else of a value that has the type already.
         self._is_djangos = type(target).__module__.startswith("django.db.models.")
 
@@ -78,9 +80,9 @@ class BoundColumn:
             FieldError: there is none yet, or it is an expression: what it will be is not known.
             TypeError, ValueError, ValidationError: it is not a value of the column.
         """
-        if type(value) is not self._plain or not self._is_djangos:
-            value = self._meant(value)
-        return canonical.nullable(value, self._type)
+        if type(value) is self._plain and self._is_djangos:
+            return _VALUE + self._encode(value)
+        return canonical.nullable(self._meant(value), self._type)
 
     def _meant(self, value: Any) -> Any:
         if value is None and not self.field.null:
@@ -103,19 +105,21 @@ class BoundColumn:
 class Binding:
     """What values of a field are bound to, at present or before: a label, and columns.
 
-    Attributes:
-        attnames: the attributes of the columns, in their order.
+    Args:
+        label: the label.
+        columns: the columns, in their order.
+        row_names: the attributes that a row is of; the values of a row come in this order.
     """
 
-    def __init__(self, label: str, columns: Iterable[BoundColumn]) -> None:
-        self.label = label
-        self.columns = tuple(columns)
-        self.attnames = tuple(column.attname for column in self.columns)
+    def __init__(
+        self, label: str, columns: Sequence[BoundColumn], row_names: Sequence[str]
+    ) -> None:
+        self._context = row_contexts(label, [(each.name, each.encoded) for each in columns])
+        self._places = [row_names.index(each.attname) for each in columns]
 
-    def context(self, values: Mapping[str, Any]) -> bytes:
-        """Return the context of a row, given its attributes; errors as `BoundColumn.encoded`."""
-        bound = ((each.name, each.encoded(values[each.attname])) for each in self.columns)
-        return field_context(self.label, bound)
+    def context(self, row: Sequence[Any]) -> bytes:
+        """Return the context of a row; errors as `BoundColumn.encoded` raises them."""
+        return self._context([row[place] for place in self._places])
 
 
 def as_names(given: Iterable[Any]) -> Names:

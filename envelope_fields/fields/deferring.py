@@ -35,7 +35,8 @@ def load_bound_columns() -> None:
 def _complete(mask: dict[Any, Any]) -> None:
     """Add the columns that values are bound to, in a model and in those that are related."""
     for field, related in list(mask.items()):
-        for column in getattr(field, "bound_fields", ()):
+        bound = getattr(field, "bound_fields", ())
+        for column in (*bound, *(field.model._meta.pk_fields if bound else ())):
             mask.setdefault(column, {})
         _complete(related)
 

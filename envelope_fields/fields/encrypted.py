@@ -14,6 +14,7 @@ from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import class_prepared
 
 from envelope_fields.fields import checks, defaults, storing, writing
+from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
 from envelope_fields.fields.binding import note_rows, tracked_model
 from envelope_fields.fields.bound_columns import Name, as_names
@@ -25,7 +26,7 @@ from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_readin
 from envelope_fields.fields.lookups import LookupsMixin
 from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.reading import EncryptedAttribute, ReadingMixin
+from envelope_fields.fields.reading import ReadingMixin
 from envelope_fields.fields.sealed import SealedValue, sealed_in
 from envelope_fields.fields.storing import StoringMixin
 from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied
@@ -45,8 +46,8 @@ OPTIONS = {
 
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = (
-    "label field_path contexts copied row_names key_names bound_fields bindings _labels has_drafts "
-    "binary legacy_formats"
+    "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
+    "has_drafts binary legacy_formats"
 )
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 

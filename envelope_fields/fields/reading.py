@@ -1,4 +1,4 @@
-"""Reading: objects are loaded with sealed values, and their attributes open these.
+"""Reading: what opens values, sealed ones and those of queries that load no objects.
 
 No exception that leaves here holds a plaintext: neither itself, nor one that it is chained to,
 nor a variable of a frame that it passed.
@@ -6,11 +6,9 @@ nor a variable of a frame that it passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
-
-from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.crypto.format import HEADER_BYTES
 from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
@@ -25,23 +23,9 @@ from envelope_fields.fields.errors import (
     without_row,
 )
 from envelope_fields.fields.legacy import reading as legacy
-from envelope_fields.fields.masks import Mask, is_shown_for
-from envelope_fields.fields.prepared import StoredEnvelope
-from envelope_fields.fields.sealed import (
-    MISSING,
-    AssignedValue,
-    BroughtValue,
-    SealedEnvelope,
-    SealedValue,
-)
-from envelope_fields.keyring import (
-    Handle,
-    decrypt,
-    decrypt_of_row,
-    decrypt_sealed,
-    decrypt_to_verify,
-    load_handle,
-)
+from envelope_fields.fields.masks import Mask
+from envelope_fields.fields.sealed import MISSING, SealedEnvelope, SealedValue
+from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, decrypt_to_verify, load_handle
 from envelope_fields.keyring.age import uptime
 from envelope_fields.policy.principals import bound_actor
 
@@ -50,127 +34,6 @@ Opener = Callable[[SealedValue], Any]
 
 _HEADER = slice(HEADER_BYTES)
 _new = object.__new__
-
-
-class EncryptedAttribute(DeferredAttribute):
-    """The attribute of an encrypted field: it opens what the object holds, and keeps the value."""
-
-    field: Any
-
-    def __init__(self, field: Any) -> None:
-        super().__init__(field)
-        self._name = field.attname
-        # Whose values are opened at once; of rows that are bound to, it is looked whether they are
-        # known.
-        self._field_that_opens: Any = None if field.masks or field.is_bound else field
-        self._row_in: Callable[[dict[str, Any]], Any] = _comes_later
-        self._is_bound = field.is_bound
-
-    def note_row(self, row_in: Callable[[dict[str, Any]], Any]) -> None:
-        """Have values know their row when they are loaded.
-
-        Args:
-            row_in: returns it, given the attributes of an object, all of which come before the
-                value; KeyError where one is deferred.
-        """
-        self._row_in = row_in
-
-    def __get__(self, instance: Any, cls: Any = None) -> Any:
-        if instance is None:
-            return self
-        data, name = instance.__dict__, self._name
-        try:
-            held = data[name]
-        except KeyError:
-            held = MISSING
-        # Most are, and it is the fast way. What another field opens may be a mask.
-        if type(held) is SealedValue and held.field is self._field_that_opens:
-            value = data[name] = held.field.opened(held)
-            return value
-        if held is MISSING:
-            self._load(instance, cls)
-            held = data[name]
-        if not isinstance(held, SealedValue):
-            return held
-        if held.row is MISSING:
-            held.belongs_to(data)
-        value = held.open()
-        if held.is_replaced and not isinstance(value, Mask):
-            data[name] = value
-        return value
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        data = instance.__dict__
-        if type(value) is SealedValue and value.row is MISSING:  # it is being loaded
-            try:
-                value.row = self._row_in(data)
-            except KeyError:
-                if self._is_bound and self._row_in is not _comes_later:
-                    return  # what it is bound to is deferred, and so is the value
-        else:
-            value = self._assigned(instance, value)
-        data[self._name] = value
-
-    def _load(self, instance: Any, cls: Any) -> None:
-        """Load a value that was deferred."""
-        if not self._is_bound or hasattr(instance._state, "fetch_mode"):
-            super().__get__(instance, cls)
-            return
-        if not instance._is_pk_set():
-            raise AttributeError(f"{self._name!r} cannot be loaded: the object was not saved.")
-        self.fetch_one(instance)
-        if self._name not in instance.__dict__:
-            raise instance._meta.model.DoesNotExist(f"{self.field}: its row is gone.")
-
-    def fetch_one(self, instance: Any) -> None:
-        """Load the value of one object (Django 6.1).
-
-        Of a row that it is bound to, what the object has stays, which may be about to be saved.
-        """
-        if self._is_bound:
-            self.fetch_many([instance])
-        else:
-            super().fetch_one(instance)  # of Django 6.1
-
-    def _assigned(self, instance: Any, value: Any) -> Any:
-        """Return what an object holds when it is given a value."""
-        data, held = instance.__dict__, instance.__dict__.get(self._name)
-        if isinstance(value, SealedValue):
-            if value.row is MISSING:
-                value.belongs_to(data)
-            elif type(value) is SealedValue and value is not held:
-                # Django makes objects of rows in this way, too.
-                is_new = instance._state.adding and self._name not in data
-                return value if is_new else value.as_kind(AssignedValue)
-            return value
-        if type(value) is StoredEnvelope:
-            return BroughtValue(self.field, value.envelope)
-        if isinstance(held, SealedValue) and is_shown_for(self.field, value, held):
-            return held  # what was shown in the place of the value does not replace it
-        return value.sealed if isinstance(value, Mask) else value
-
-    def __delete__(self, instance: Any) -> None:
-        try:
-            del instance.__dict__[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
-
-    def fetch_many(self, instances: Iterable[Any]) -> None:
-        """Load the values of several objects at once, and open none (Django 6.1)."""
-        lacking = [
-            each for each in instances if self._name not in each.__dict__ and each._is_pk_set()
-        ]
-        if not lacking:
-            return
-        manager = self.field.model._base_manager.using(lacking[0]._state.db)
-        found = manager.only(self._name).in_bulk([each.pk for each in lacking])
-        for each in lacking:
-            if each.pk in found:
-                each.__dict__[self._name] = found[each.pk].__dict__[self._name]
-
-
-def _comes_later(data: dict[str, Any]) -> Any:
-    raise KeyError
 
 
 class ReadingMixin(BindingMixin):
@@ -245,13 +108,14 @@ class ReadingMixin(BindingMixin):
     def _opener(self) -> Opener:
         from_plaintext, masks, field_path = self.from_plaintext, self.masks, self.field_path
         contexts = () if self.is_bound else self.contexts
-        decrypt, contexts_of = decrypt_of_row if self.is_bound else decrypt_sealed, self._contexts
+        decrypt_bound = self._decrypt_bound
 
         def open_sealed(sealed: SealedValue) -> Any:
             try:
-                plaintext = decrypt(
-                    sealed.envelope, contexts or contexts_of(sealed), field_path, sealed.handle
-                )
+                if contexts:
+                    plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
+                else:
+                    plaintext = decrypt_bound(sealed)
             except Exception as error:
                 if masks and isinstance(error, KeyAccessDenied):
                     return Mask(sealed)
@@ -268,11 +132,14 @@ class ReadingMixin(BindingMixin):
 
         return legacy.sealed_opener(self, open_sealed) if self.legacy_formats else open_sealed
 
-    def _contexts(self, sealed: SealedValue) -> tuple[bytes, ...]:
-        """Return the contexts of a value that is bound to the row as it was loaded."""
+    def _decrypt_bound(self, sealed: SealedValue) -> bytes:
+        """Return the plaintext of a value that is bound to its row, as that was loaded."""
         if sealed.row is MISSING:
             raise DecryptionFailed("it is not known of which row it is")
-        return self.contexts_of(sealed.row)
+        contexts = self.contexts_of(sealed.row)
+        return decrypt_sealed(
+            sealed.envelope, contexts, self.field_path, sealed.handle, contexts[0]
+        )
 
     def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
         """Return the converter by which one query loads objects: it opens and raises nothing.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     # Every checker has it; the one of Python itself has default= from 3.13 on.
     from typing_extensions import TypeVar as WithDefault
 
+    from envelope_fields.fields.attribute import EncryptedAttribute
     from envelope_fields.fields.legacy import LegacyFormat
-    from envelope_fields.fields.reading import EncryptedAttribute
 
     FieldBase = Field[Any, Any]
 

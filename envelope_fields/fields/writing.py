@@ -64,7 +64,7 @@ def context_for(field: Any, instance: Any) -> bytes:
         FieldError: there is no row, or one of the columns that the field is bound to has no value
             that could be known now.
     """
-    present = field.bindings[0]
+    field.bindings  # noqa: B018 - it raises, before the columns are looked at
     if instance is None:
         names = ", ".join(repr(each.name) for each in field.bound_fields)
         raise FieldError(
@@ -73,7 +73,7 @@ def context_for(field: Any, instance: Any) -> bytes:
             "envelope_fields.fields.EncryptedQuerySet."
         )
     try:
-        context: bytes = present.context(field.values_in(field.row_of(instance)))
+        context: bytes = field.context_of(field.row_of(instance))
         return context
     except (TypeError, ValueError, ValidationError) as error:
         raise FieldError(

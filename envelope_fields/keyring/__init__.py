@@ -10,7 +10,7 @@ search keys, under versions that `index_rows` name.
 """
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
-from envelope_fields.keyring.handles import Handle, decrypt_of_row, decrypt_sealed, load_handle
+from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.indexes import IndexColumn, index_state
 from envelope_fields.keyring.macs import (
     generate_mac,
@@ -52,7 +52,6 @@ __all__ = [
     "current_wrapping_key_id",
     "decrypt",
     "decrypt_for",
-    "decrypt_of_row",
     "decrypt_sealed",
     "decrypt_to_verify",
     "encrypt",

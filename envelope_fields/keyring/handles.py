@@ -196,7 +196,11 @@ def _transaction_kept_usable() -> Iterator[None]:
 
 
 def decrypt_sealed(
-    envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
+    envelope: bytes,
+    contexts: Sequence[bytes],
+    field_path: str,
+    handle: Handle | None,
+    own_context: bytes = b"",
 ) -> bytes:
     """Return the plaintext of a value that was loaded before; errors as `decrypt` raises them.
 
@@ -205,6 +209,7 @@ def decrypt_sealed(
         contexts: what it may be bound to.
         field_path: `app.model.field`.
         handle: what `load_handle` returned.
+        own_context: the first of the contexts, where each value has its own and the handle none.
 
     Raises:
         OpeningNeedsThread: something would have to be asked, and an event loop is running.
@@ -230,19 +235,17 @@ def decrypt_sealed(
                 uses.at = now
                 next(uses.count)
                 try:
-                    return decrypt_bound(opening[0], envelope, handle.additional_data)
+                    additional_data = handle.additional_data + own_context
+                    return decrypt_bound(opening[0], envelope, additional_data)
                 except UnwrapFailed:
                     return decrypted(opening[0], envelope, contexts)
-    return decrypt_of_row(envelope, contexts, field_path, handle)
+    return _decrypt_slowly(envelope, contexts, field_path, handle)
 
 
-def decrypt_of_row(
+def _decrypt_slowly(
     envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
 ) -> bytes:
-    """Return what `decrypt_sealed` does, where something may have to be derived or asked.
-
-    It asks the handle for nothing that its value is bound to, which may differ from row to row.
-    """
+    """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
     # Another thread may be changing keys, which is no concern of this one until it commits.
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):

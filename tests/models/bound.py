@@ -20,6 +20,9 @@ apps = Registry("bound")
 class Clinic(models.Model):
     name = models.CharField(max_length=30, unique=True)
 
+    def natural_key(self):
+        return (self.name,)
+
     class Meta:
         apps = apps
         app_label = "bound"
@@ -125,3 +128,19 @@ class Owned(models.Model):
     class Meta:
         apps = apps
         app_label = "bound"
+
+
+class Event(models.Model):
+    """A copy of a record, as triggers and packages make them."""
+
+    record_id = models.UUIDField()
+    clinic = models.ForeignKey(Clinic, models.CASCADE, null=True)
+    name = models.CharField(max_length=30, unique=True, null=True)
+    early = EncryptedTextField(copy_of="bound.Record.early", bind_to=("clinic",))
+
+    class Meta:
+        apps = apps
+        app_label = "bound"
+
+    def natural_key(self):
+        return (self.name,)

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 from django.apps.registry import Apps
-from django.db import connection
+from django.db import connections
 
 
 class Registry(Apps):
@@ -23,19 +23,26 @@ class Registry(Apps):
         return self.all_models[self.label][name.lower()]
 
 
-def tables_of(apps):
-    """Return a fixture that makes the tables of an application, and drops them."""
+def tables_of(apps, *databases):
+    """Return a fixture that makes the tables of an application, and drops them.
+
+    Args:
+        apps: the registry.
+        *databases: the aliases of others beside the default one.
+    """
 
     @pytest.fixture(scope="module", autouse=True)
     def tables(django_db_setup, django_db_blocker):
         models = [each for each in apps.get_models() if not each._meta.proxy]
         with django_db_blocker.unblock():
-            with connection.schema_editor() as editor:
-                for model in models:
-                    editor.create_model(model)
+            for alias in ("default", *databases):
+                with connections[alias].schema_editor() as editor:
+                    for model in models:
+                        editor.create_model(model)
             yield
-            with connection.schema_editor() as editor:
-                for model in reversed(models):
-                    editor.delete_model(model)
+            for alias in ("default", *databases):
+                with connections[alias].schema_editor() as editor:
+                    for model in reversed(models):
+                        editor.delete_model(model)
 
     return tables
