@@ -20,10 +20,9 @@ from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
-from envelope_fields.keyring import opening, renewal, rows, wrapping
-from envelope_fields.keyring.age import Material
+from envelope_fields.keyring import opening, rows, wrapping
+from envelope_fields.keyring.age import Material, Store
 from envelope_fields.keyring.questions import Question, Questions, may_wait, refuse_in_event_loop
-from envelope_fields.keyring.store import Store
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
@@ -138,7 +137,7 @@ def _store(row: rows.KeyRow) -> Store:
 def _ask(question: Question, row: rows.KeyRow) -> Material:
     """Return the material, of which no other thread knows yet; errors as `used` raises them."""
     try:
-        return renewal.unwrapped(row)
+        return opening.unwrapped(row)
     except BaseException as error:
         if _end(question, row.context, error) and opening.is_refusal(error):
             with _lock:
@@ -179,7 +178,7 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
     """
     found = None
     try:
-        found = renewal.renewed(row, material)
+        found = opening.renewed(row, material)
         if found is not None:
             with _lock:
                 _plaintext.replace(row.context, material, found)

@@ -4,18 +4,28 @@ The one in the row of the version is asked first, and what its root key says cou
 open where that does not answer, cannot be asked, or does not open what is stored. Where it refuses,
 they are not asked: taking a right away has to have an effect. Where the settings have it no more,
 the next of them is the first.
+
+At its greatest age, material that is in use is renewed, which is opened anew. It is used on while
+there is no answer, or one that is not about the right to use it.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from hmac import compare_digest
 
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.conf import configuration
-from envelope_fields.crypto.buffers import KeyBuffer
-from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
+from envelope_fields.crypto.buffers import KeyBuffer, wipe
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    MasterKeyNotFound,
+    RootKeyRefused,
+    WrappedKeyAltered,
+)
 from envelope_fields.keyring import rows, wrapping
+from envelope_fields.keyring.age import Material, moment
 from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 
@@ -49,6 +59,55 @@ def is_refusal(error: BaseException) -> bool:
     """Whether a root key says no: it was decided that material is not to be used any more."""
     # What was altered is our row, and not the key.
     return isinstance(error, RootKeyRefused) and not isinstance(error, WrappedKeyAltered)
+
+
+def unwrapped(row: KeyRow) -> Material:
+    """Return what a root key opens now; its age counts from before it was asked.
+
+    Raises:
+        ImproperlyConfigured: its root key is not in the settings, or not a key.
+        RootKeyRefused, RootKeyUnavailable: as the root key says.
+    """
+    asked_at = moment()
+    buffer = opened(row)
+    try:
+        return Material.of(buffer, row.root_key, asked_at)
+    finally:
+        wipe(buffer)
+
+
+def renewed(row: KeyRow, material: Material) -> Material | None:
+    """Return what a root key opens now in the place of material; None where that is used on.
+
+    Raises:
+        RootKeyRefused: it says no.
+        MasterKeyNotFound: the version is gone, or destroyed.
+    """
+    try:
+        return _opened_anew(row, material)
+    except Exception as error:  # whatever it is, what is here may still be used
+        if is_refusal(error) or isinstance(error, MasterKeyNotFound):
+            raise
+        # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
+        is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
+        _logger.warning(
+            "Material of %s is used although it is %.0f s old: %s%s",
+            row.state, material.asked_at.age(), type(error).__name__,
+            f": {error}" if is_ours else "",
+        )  # fmt: skip
+        return None
+
+
+def _opened_anew(row: KeyRow, material: Material) -> Material:
+    present = rows.read_again(row)  # another root key may wrap it now
+    if present.context != row.context:
+        raise WrappedKeyAltered(f"The row of {row.state} names another key, number or usage now.")
+    found = unwrapped(present)
+    # Zeros are what another thread leaves that evicts it, also between these two looks.
+    if not compare_digest(found, material) and any(material):
+        wipe(found)
+        raise WrappedKeyAltered(f"What wraps {row.state} now is other material.")
+    return found
 
 
 def _moved(row: KeyRow) -> KeyRow | None:

@@ -205,7 +205,7 @@ def test_root_keys_that_refuse(monkeypatch):
 
     value()
     keyring.evict()
-    monkeypatch.setattr("envelope_fields.keyring.renewal.unwrapped", refuse)
+    monkeypatch.setattr("envelope_fields.keyring.opening.unwrapped", refuse)
     with pytest.raises(RootKeyRefused, match=r"text_index"):
         value()
 
