@@ -107,9 +107,13 @@ class Material(KeyBuffer):
         material = cls(buffer)
         material.root_key, material.asked_at = root_key, asked_at
         material._due_at, material._renewed_until = None, 0.0
-        material._due_share = random.uniform(1 - EARLY_SHARE, 1)  # noqa: S311
         material._pause = Pause()
+        material.draw_share()
         return material
+
+    def draw_share(self) -> None:
+        """Have it renewed at a moment of its own: not together with what other processes have."""
+        self._due_share = random.uniform(1 - EARLY_SHARE, 1)  # noqa: S311
 
     def is_over(self) -> bool:
         """Whether it may not be used at all: its time of grace has passed."""

@@ -264,6 +264,7 @@ def _after_fork() -> None:
     _questions.asked.clear()  # no thread is left that asks them
     for material in _plaintext.values():
         material.end_renewal(answered=True)
+        material.draw_share()
 
 
 os.register_at_fork(after_in_child=_after_fork)

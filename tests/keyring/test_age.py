@@ -131,6 +131,24 @@ class TestAge:
             use(note)
             assert asked() == 1
 
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_nor_do_those_that_were_forked_from_one(self, note, monkeypatch):
+        monkeypatch.setattr(age, "EARLY_SHARE", 0.1)
+        keyring.evict()
+        read(note)
+        [material] = materials._plaintext.values()
+        shares = {material._due_share}
+        for _ in range(2):
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if not pid:
+                os.write(writing, repr(material._due_share).encode())
+                os._exit(0)
+            os.waitpid(pid, 0)
+            shares.add(float(os.read(reading, 40)))
+        assert len(shares) == 3
+        assert all(0.9 <= share <= 1 for share in shares)
+
     def test_it_is_set_for_each_root_key(self, note, clock, settings):
         settings.ENVELOPE_FIELDS = {
             "ROOT_KEYS": {"default": entry(MATERIAL_MAX_AGE_SECONDS=120)},

@@ -444,7 +444,7 @@ class TestCheck:
             made(key_id=id_of(service.key_arn), region=OTHER_REGION).check()
 
     def test_finds_a_region_that_does_not_exist(self, made):
-        with pytest.raises(RootKeyUnavailable, match="in eu-central-7.*See that the region"):
+        with pytest.raises(RootKeyUnavailable, match=r"in eu-central-7.*See that the region"):
             made(key_id=KEY, region="eu-central-7", endpoint_url="http://127.0.0.1:1").check()
 
     def test_where_dry_runs_are_not_known(self, made, service):
