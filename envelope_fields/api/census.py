@@ -33,6 +33,7 @@ _EXAMPLE = {
             "values": 12,
             "history": 0,
             "is_index": False,
+            "format": "",
         }
     ],
     "totals": [{**_VERSION, "values": 12}],
@@ -75,6 +76,10 @@ class FieldCount(VersionTotal):
     field = serializers.CharField()
     history = serializers.IntegerField(help_text="How many are in rows of the past alone.")
     is_index = serializers.BooleanField(help_text="Whether they are MACs of a blind index.")
+    format = serializers.CharField(
+        allow_blank=True,
+        help_text="The package whose format the values are in; empty where they are envelopes.",
+    )
 
 
 class NotCounted(serializers.Serializer[Any]):

@@ -73,6 +73,12 @@ class Column(Table):
         return f"{self.model._meta.label}.{self.field.name}"
 
     @property
+    def formats(self) -> dict[bytes, str]:
+        """What else than envelopes the field reads: packages, by the first byte of their values."""
+        readers = getattr(self.field, "legacy_formats", ())
+        return {each.first_byte: each.package for each in readers}
+
+    @property
     def names(self) -> tuple[str, str, str, str]:
         """By what it is found again: its database, schema, model and field."""
         schema = self.relation.schema or ""

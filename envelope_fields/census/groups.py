@@ -12,9 +12,13 @@ from envelope_fields.databases.errors import says_no_table
 
 COLUMNS_IN_A_QUERY = 50
 
+Grouped = Counter[bytes | str | None]  # key versions, packages, and what is neither
 
-def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:
+
+def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
     """Count the values of a column by the key version that their label names, and nothing less.
+
+    Others are counted by the package in whose format they begin, where the field reads that.
 
     Args:
         column: the column.
@@ -30,14 +34,14 @@ def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes 
     return _by_version(column, found)
 
 
-def grouped_each(columns: Sequence[Column]) -> list[Counter[bytes | None] | None]:
+def grouped_each(columns: Sequence[Column]) -> list[Grouped | None]:
     """Count the values of columns of one database, in as few statements as it can be asked in.
 
     Returns:
         What `grouped` returns for each; None for a column that could not be counted, and no value
         for one whose table is not there.
     """
-    found: list[Counter[bytes | None] | None] = []
+    found: list[Grouped | None] = []
     for start in range(0, len(columns), COLUMNS_IN_A_QUERY):
         some = columns[start : start + COLUMNS_IN_A_QUERY]
         try:
@@ -47,7 +51,7 @@ def grouped_each(columns: Sequence[Column]) -> list[Counter[bytes | None] | None
     return found
 
 
-def _grouped_at_once(columns: Sequence[Column]) -> list[Counter[bytes | None]]:
+def _grouped_at_once(columns: Sequence[Column]) -> list[Grouped]:
     selects = [
         f"SELECT {index} AS which, counts.* FROM ({_groups_sql(column)}) AS counts"  # noqa: S608
         for index, column in enumerate(columns)
@@ -59,16 +63,26 @@ def _grouped_at_once(columns: Sequence[Column]) -> list[Counter[bytes | None]]:
     return [_by_version(column, groups[index]) for index, column in enumerate(columns)]
 
 
-def _grouped_if_possible(column: Column) -> Counter[bytes | None] | None:
+def _grouped_if_possible(column: Column) -> Grouped | None:
     try:
         return grouped(column)
     except DatabaseError as error:
         return Counter() if says_no_table(error) else None
 
 
-def _by_version(column: Column, groups: Iterable[Any]) -> Counter[bytes | None]:
-    read = column.codec.version_id
-    return Counter({label and read(bytes(label)): values for label, values in groups})
+def _by_version(column: Column, groups: Iterable[Any]) -> Grouped:
+    counts: Grouped = Counter()
+    for label, values in groups:
+        counts[_meant(column, None if label is None else bytes(label))] += values
+    return counts
+
+
+def _meant(column: Column, label: bytes | None) -> bytes | str | None:
+    """Return what a label says: a key version, a package, or nothing that is known."""
+    formats = column.formats
+    if label is None:
+        return formats.get(b"")  # of what has no form, such as plaintext
+    return formats[label] if label in formats else column.codec.version_id(label)
 
 
 def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
@@ -79,12 +93,14 @@ def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
     if codec.marker:
         marker = ask.literal(codec.marker)
         labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
+    formats = [ask.literal(byte) for byte in column.formats if byte]
+    others = "".join(f" WHEN substr(label, 1, 1) = {byte} THEN {byte}" for byte in formats)
     labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
     # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
     # subquery apart, so that it does so once a value.
     return (
-        f"SELECT CASE WHEN {labelled} THEN label END, count(*) "  # noqa: S608 - all quoted
+        f"SELECT CASE WHEN {labelled} THEN label{others} END, count(*) "  # noqa: S608 - all quoted
         f"FROM (SELECT length({stored}) AS size, "
         f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
         f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "

@@ -62,6 +62,7 @@ def row_content(row: CensusRow) -> dict[str, Any]:
         "values": row.values,
         "history": row.history,
         "is_index": row.is_index,
+        "format": row.format,
     }
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from django.db import Error, router
 
 from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns
-from envelope_fields.census.groups import grouped_each
+from envelope_fields.census.groups import Grouped, grouped_each
 from envelope_fields.census.versions import known_ids
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.tables import absent
@@ -193,7 +193,7 @@ def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
     return "a table that no model declares, such as a detached partition or a copy"
 
 
-def _held(counts: Counter[bytes | None] | None, known: set[bytes], what: str) -> str:
+def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
     """Say what a relation holds under known key versions; empty where it holds nothing.
 
     Args:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, Error
 
 from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, stored_columns, tables_of
-from envelope_fields.census.groups import grouped
+from envelope_fields.census.groups import Grouped, grouped
 from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import says_no_table
@@ -41,6 +41,8 @@ class CensusRow:
         history: how many of them are only in rows of the past, which a system-versioned table of
             MariaDB keeps. No rotation moves these.
         is_index: whether the field is a blind index: its values are MACs, which nothing opens.
+        format: for values that are no envelopes, the package by whose format they begin, where the
+            field reads it (`legacy=`); else empty.
     """
 
     database: str
@@ -52,6 +54,7 @@ class CensusRow:
     schema: str | None = None
     history: int = 0
     is_index: bool = False
+    format: str = ""
 
     @property
     def location(self) -> str:
@@ -91,6 +94,7 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
             schema=column.schema,
             history=group.history,
             is_index=column.codec is INDEX,
+            format=group.format,
         )
         for column, group in found
     ]
@@ -111,7 +115,7 @@ def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[
     named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
     found = _counted(column, named)
     wanted = frozenset(version_ids)
-    return Counter({each: values for each, values in found.items() if each in wanted})
+    return Counter({each: found[each] for each in wanted if found[each]})
 
 
 def _looked_up(database: str | None) -> list[Column]:
@@ -139,6 +143,7 @@ def _order(row: CensusRow) -> tuple[Any, ...]:
         version is None,
         known,
         row.version_id or b"",
+        row.format,
     )
 
 
@@ -150,11 +155,13 @@ class Group:
         version_id: what they name; None for those that are no envelopes.
         values: how many there are.
         history: how many of them are in rows of the past alone.
+        format: the package by whose format they begin; empty for envelopes, and for the others.
     """
 
     version_id: bytes | None
     values: int
     history: int = 0
+    format: str = ""
 
 
 def counted(column: Column, *, history: bool = True) -> list[Group]:
@@ -169,13 +176,18 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
     """
     present = _counted(column)
     if not history or not column.relation.with_history:
-        return [Group(*group) for group in present.items()]
+        return [_group(*group) for group in present.items()]
     ever = f"{column.table_sql}{column.relation.with_history}"
     everything = _counted(replace(column, table_sql=ever))
     return [
-        Group(version_id, values, max(values - present[version_id], 0))
-        for version_id, values in everything.items()
+        _group(what, values, max(values - present[what], 0)) for what, values in everything.items()
     ]
+
+
+def _group(what: bytes | str | None, values: int, history: int = 0) -> Group:
+    if isinstance(what, str):
+        return Group(None, values, history, what)
+    return Group(what, values, history)
 
 
 def refuse_prepared(alias: str) -> None:
@@ -199,7 +211,7 @@ def refuse_prepared(alias: str) -> None:
         )
 
 
-def _counted(column: Column, version_ids: Iterable[bytes] = ()) -> Counter[bytes | None]:
+def _counted(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
     try:
         return grouped(column, version_ids)
     except DatabaseError as error:

@@ -34,6 +34,7 @@ from envelope_fields.census.versions import key_versions
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page
+from envelope_fields.migrating.legacy import remain_readable
 from envelope_fields.migrating.plan import Conversion, FieldPath, Plan, conversions, is_encrypted
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
@@ -154,7 +155,7 @@ def _refusal(
     is_to_be = "an encrypted field" if conversion.encrypts else "a field that is not encrypted"
     would = f"{direction} {conversion.migration} would make {field} {is_to_be}, and"
     count = count_values(field.model, field.name, using)
-    if count:
+    if count and not remain_readable(conversion, field, was, becomes, using):
         stay = "unencrypted" if conversion.encrypts else "encrypted"
         return (
             f"{would} leave its {count} values in the database {using!r} {stay}: none could "
@@ -162,7 +163,7 @@ def _refusal(
             "they were converted by other means, the operation belongs into the state_operations "
             f"of SeparateDatabaseAndState.{_of_the_past(field, using)}"
         )
-    if lacks_cast(was, becomes, using):
+    if not count and lacks_cast(was, becomes, using):
         return (
             f"{would} the database {using!r} has no cast between the types of its column. Since "
             "it holds no values, remove the field and add it again: write RemoveField and AddField "

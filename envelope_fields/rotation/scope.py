@@ -10,13 +10,14 @@ from django.db import connections
 
 from envelope_fields.census import census
 from envelope_fields.census.columns import Column, NoSuchField, encrypted_columns, tables_of
-from envelope_fields.census.values import count_by_version, counted
+from envelope_fields.census.values import Group, count_by_version, counted
 from envelope_fields.census.versions import KeyVersion, key_versions, of_key
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.jobs import job
 from envelope_fields.jobs.runs import key_ids_of
+from envelope_fields.keyring.legacy import is_finished
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt
 from envelope_fields.rotation.rewrap import Rewrap
@@ -242,8 +243,13 @@ def plain_values(fields: Sequence[str] = (), database: str = "") -> list[PlainVa
         PlainValues(column.database, column.schema, str(column), group.values)
         for column in chosen_columns(fields, database)
         for group in counted(column, history=False)
-        if group.version_id is None
+        if group.version_id is None and not _is_converted(column, group)
     ]
+
+
+def _is_converted(column: Column, group: Group) -> bool:
+    """Whether values are in a format that the field reads, and a conversion moves them."""
+    return bool(group.format) and not is_finished(column.model._meta.label, column.field.name)
 
 
 def _can_be_written(relation: Relation) -> bool:

@@ -59,9 +59,7 @@ def _text(
 ) -> str:
     """Return two tables or three, and below them what is wrong and what to do about it."""
     headings = (*_headings(rows), "field")
-    stored = [
-        (*_cells(row, headings), *_names(row.version_id, row.version), row.values) for row in rows
-    ]
+    stored = [(*_cells(row, headings), *_names_of(row), row.values) for row in rows]
     summed = [
         (*_names(version_id, version), _state(version), values)
         for version_id, version, values in totals
@@ -111,6 +109,10 @@ def _cells(found: CensusRow | TextCopies, headings: Iterable[str]) -> tuple[str,
     return tuple(getattr(found, name) or "" for name in headings)
 
 
+def _names_of(row: CensusRow) -> tuple[str, str, str]:
+    return ("", row.format, "") if row.format else _names(row.version_id, row.version)
+
+
 def _names(version_id: bytes | None, version: KeyVersion | None) -> tuple[str, str, str]:
     if version_id is None:
         return "", "not an envelope", ""
@@ -128,13 +130,19 @@ def _state(version: KeyVersion | None) -> str:
 
 def _advice(rows: Sequence[CensusRow]) -> list[str]:
     unnamed = [row for row in rows if row.version is None]
-    plain = sum(row.values for row in unnamed if row.version_id is None)
-    unknown = sum(row.values for row in unnamed) - plain
+    legacy = sum(row.values for row in unnamed if row.format)
+    plain = sum(row.values for row in unnamed if row.version_id is None) - legacy
+    unknown = sum(row.values for row in unnamed) - plain - legacy
     advice = []
     if unknown:
         advice.append(
             f"Values under key versions whose rows are missing: {unknown:,}. They cannot be read "
             "until those rows are restored from a backup of the keys."
+        )
+    if legacy:
+        advice.append(
+            f"Values in the format of another package: {legacy:,}. `convert_field` brings them "
+            "into envelopes."
         )
     if plain:
         advice.append(
