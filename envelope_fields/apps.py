@@ -23,6 +23,7 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         from envelope_fields import checks
         from envelope_fields.audit import denials, uses
+        from envelope_fields.conversion import convert
         from envelope_fields.fields import date_functions
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
@@ -47,6 +48,7 @@ class EnvelopeFieldsConfig(AppConfig):
         serializers.register()
         dispatch.register()
         scope.register()
+        convert.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 

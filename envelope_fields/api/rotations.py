@@ -29,9 +29,11 @@ from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
 from envelope_fields.models import MasterKey, RotationRun
 from envelope_fields.policy import Action
-from envelope_fields.rotation import Limits, find_run
+from envelope_fields.rotation import Limits, find_run, scope
 from envelope_fields.rotation.runs import start_dispatched
 
+# Conversions are started on a field: `convert_field`.
+_MOVING = [(kind.value, kind.label) for kind in scope.MOVING]
 _FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
 _NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
 _EXAMPLE = {
@@ -134,7 +136,7 @@ class NewRun(Strict):
     """A rotation to be started; what is left out is all, and without a rate limit."""
 
     key = KeyName()
-    kind = serializers.ChoiceField(models.RotationKind.choices, default=models.RotationKind.REWRAP)
+    kind = serializers.ChoiceField(_MOVING, default=models.RotationKind.REWRAP)
     versions = serializers.ListField(
         child=Integer(min_value=1, max_value=2**31 - 1), default=list, max_length=1000
     )

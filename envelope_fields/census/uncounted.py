@@ -1,6 +1,5 @@
 """What may hold values and is no encrypted column that can be counted for certain: by name."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -153,7 +152,8 @@ def _others(
     apart = [each for each in others if oids.isdisjoint(each.ancestors)]
     names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
     groups = grouped_each([_as_column(ask, columns, relation) for relation in apart])
-    known = known_ids(version_id for each in groups for version_id in each or () if version_id)
+    named = (label for each in groups for label in each or ())
+    known = known_ids(label for label in named if isinstance(label, bytes))
     for relation, counts in zip(apart, groups, strict=True):
         reason = _held(counts, known, _what(relation, names))
         if reason:

@@ -32,7 +32,7 @@ from envelope_fields.jobs.job import (
     RateLimit,
     Stored,
 )
-from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.statements import Statements, statements
 from envelope_fields.keyring.age import uptime
 
 _Answer = TypeVar("_Answer")
@@ -156,7 +156,7 @@ class Batches:
                 parts += [part[middle:], part[:middle]] if is_halved and middle else [part]
 
     def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
-        began, ask, replaces_payload = uptime(), self._statements, self._job.replaces_payload
+        began, ask = uptime(), self._statements
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free or self._job.locks_rows:
@@ -164,7 +164,7 @@ class Batches:
                 changes = [change for change in changes if change.key in free]
             if changes:
                 changes = self._job.unmoved(changes)
-            moved = ask.swap(changes, replaces_payload=replaces_payload) if changes else 0
+            moved = self._written(ask, changes) if changes else 0
             if not self._job.may_still_write(began):  # the next pass does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
@@ -172,6 +172,11 @@ class Batches:
                 at_last.enter_context(deferred_signals())
                 self._record(moved)
             return moved
+
+    def _written(self, ask: Statements, changes: Sequence[Change]) -> int:
+        if self._job.compares_whole:
+            return ask.swap_whole(changes)
+        return ask.swap(changes, replaces_payload=self._job.replaces_payload)
 
     def _other_transaction(self) -> AbstractContextManager[Any]:
         """Return the transaction of the keys' database, where that is another one."""
@@ -251,7 +256,7 @@ def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
 def _refused(change: Change, error: Error) -> Failed:
     """Report a row that the database does not let change."""
     return Failed(
-        Stored(change.key, change.head, 0),
+        Stored(change.key, b"", 0),  # without what it holds
         type(error).__name__,
         "The database refused the new value: a constraint or a trigger of its table does.",
     )

@@ -48,7 +48,7 @@ class Change(NamedTuple):
     """What is to be written to a row whose value still begins with `head`."""
 
     key: Key
-    head: bytes
+    head: Any  # bytes; or the whole value as the driver gave it, where that is compared
     new: bytes  # the new head; or, where payloads are replaced, the new value
 
 
@@ -107,15 +107,16 @@ class Job(ABC):
 
     Attributes:
         writes: whether it changes values.
-        replaces_payload: whether a change has the whole new value, or only what is in front of the
-            payload.
+        replaces_payload: whether a change has the whole new value, and not its head alone.
         reads_payloads: whether whole values are in memory, so that few are taken at once.
         locks_rows: whether changes depend on other columns, so that rows are locked before they
             are looked at once more.
+        compares_whole: whether the head of a change is a whole value.
     """
 
     writes = True
     locks_rows = False
+    compares_whole = False
     replaces_payload = False
     reads_payloads = False
 

@@ -21,7 +21,8 @@ from django.utils import timezone
 
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
-from envelope_fields.jobs.job import BatchResult, Failed, Key, displayed_key
+from envelope_fields.crypto import format as layout
+from envelope_fields.jobs.job import BatchResult, Failed, Key, Stored, displayed_key
 from envelope_fields.jobs.statements import statements
 from envelope_fields.models import RotationColumn, RotationFailure, RotationRange, RotationRun
 
@@ -172,10 +173,15 @@ def _failure(chunk: RotationRange, failed: Failed) -> RotationFailure:
     return RotationFailure(
         range=chunk,
         row=displayed_key(failed.stored.key),
-        version_id=failed.stored.version_id.hex(),
+        version_id=_version_id(failed.stored),
         cause=failed.cause[:200],
         message=failed.message,
     )
+
+
+def _version_id(stored: Stored) -> str:
+    """Return the key version of an envelope; what begins otherwise is a value, and not shown."""
+    return stored.version_id.hex() if stored.head.startswith(layout.FORMAT_VERSION) else ""
 
 
 def _mine(chunk: RotationRange) -> QuerySet[RotationRange]:

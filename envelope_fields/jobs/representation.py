@@ -24,6 +24,7 @@ from envelope_fields.models import (
     RotationColumn,
     RotationFailure,
     RotationKey,
+    RotationKind,
     RotationRun,
     RotationState,
 )
@@ -161,7 +162,12 @@ def _worked_until(run: RotationRun) -> datetime:
 
 
 def run_title(run: RotationRun) -> str:
-    """Name what a run is about: its key, or how many there are; all where it names none."""
+    """Name what a run is about: its key, or how many there are; all where it names none.
+
+    A conversion is about a field.
+    """
+    if run.kind == RotationKind.CONVERT:
+        return ", ".join(run.only_fields)
     if run.master_key is not None:
         return str(run.master_key)
     keys = _keys(run).count()

@@ -13,13 +13,19 @@ from django.core.management import CommandError
 from django.db import connections
 
 from envelope_fields.jobs import representation
-from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
+from envelope_fields.models import (
+    MasterKey,
+    RotationFailure,
+    RotationKind,
+    RotationRun,
+    RotationState,
+)
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
 from envelope_fields.rotation.scope import PlainValues
 
 SECONDS_BETWEEN_LOOKS = 0.25
 _LISTED = 20  # failures, of those that are stored
-_WORDS = {"rewrap": "rewrapped", "re_encrypt": "re-encrypted"}
+_WORDS = {"rewrap": "rewrapped", "re_encrypt": "re-encrypted", "convert": "converted"}
 
 
 class NoBar:
@@ -144,7 +150,8 @@ def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
 
 def run_as_text(done: RotationRun) -> str:
     """Return what became of a run; where it was about several keys, with a line for each."""
-    by_key = [] if done.master_key is not None else representation.key_contents(done)
+    is_about_keys = done.master_key is None and done.kind != RotationKind.CONVERT
+    by_key = representation.key_contents(done) if is_about_keys else []
     stayed = "failed" if done.state == RotationState.COMPLETED else "left"
     lines = [
         f"{key['alias'] or key['id']}: {key['total'] - key['remaining']:,} values "

@@ -88,4 +88,17 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.AlterField(
+            model_name="rotationrun",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("rewrap", "rewrap"),
+                    ("re_encrypt", "re-encrypt"),
+                    ("convert", "convert"),
+                ],
+                max_length=16,
+                verbose_name="kind",
+            ),
+        ),
     ]

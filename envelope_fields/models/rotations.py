@@ -15,6 +15,7 @@ class RotationKind(models.TextChoices):
 
     REWRAP = "rewrap", _("rewrap")  # the same data key under the current version
     RE_ENCRYPT = "re_encrypt", _("re-encrypt")  # a new data key and ciphertext
+    CONVERT = "convert", _("convert")  # from another package's format, into an envelope
 
 
 class RotationState(models.TextChoices):

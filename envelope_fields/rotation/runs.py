@@ -29,7 +29,7 @@ from envelope_fields.models import (
     RotationState,
 )
 from envelope_fields.policy import Action, Principal, require_on_each
-from envelope_fields.rotation.scope import RotationScope, declared_columns
+from envelope_fields.rotation.scope import MOVING, RotationScope, declared_columns
 
 Keys = Key | Sequence[MasterKey]
 
@@ -116,6 +116,8 @@ def start(
         ValueError: no such kind, or no key.
     """
     kind, names, numbers = RotationKind(kind), sorted(set(fields)), sorted(set(versions))
+    if kind not in MOVING:
+        raise ValueError("a conversion is not started on a key: see `convert_field`")
     declared_columns(names, database)
     key_ids = _ids(key)
     with key_transaction() as using:

@@ -22,6 +22,8 @@ from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, Rotat
 from envelope_fields.rotation.re_encrypt import ReEncrypt
 from envelope_fields.rotation.rewrap import Rewrap
 
+MOVING = (RotationKind.REWRAP, RotationKind.RE_ENCRYPT)  # from one key version to another
+
 
 class RotationScope(job.Scope):
     """What a run moves.
@@ -152,7 +154,7 @@ class PlainValues:
 
 def register() -> None:
     """Say what runs of our kinds are about."""
-    for kind in RotationKind:
+    for kind in MOVING:
         job.register(kind, scope_of)
 
 

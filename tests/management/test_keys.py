@@ -249,7 +249,7 @@ class TestCensus:
         }
         where = {"database": "default", "schema": None, "model": "tests.Note", "field": "text"}
         assert report == {
-            "rows": [{**where, **named, "history": 0, "is_index": False}],
+            "rows": [{**where, **named, "history": 0, "is_index": False, "format": ""}],
             "totals": [
                 {**named, "root_key": "default", "wrapping_key_id": "", "further_wraps": []}
             ],

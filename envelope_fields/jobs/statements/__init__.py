@@ -18,6 +18,7 @@ from envelope_fields.census.codecs import ENVELOPE
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
+from envelope_fields.jobs.statements.whole import WholeValues, marks
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
@@ -52,7 +53,7 @@ class KeysOutOfOrder(EnvelopeError):
         )
 
 
-class Statements(ABC):
+class Statements(WholeValues, ABC):
     """The statements about one encrypted column. Keys go back to the driver as they came from it.
 
     Args:
@@ -188,7 +189,7 @@ class Statements(ABC):
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         """Swap heads as the column stores them."""
 
-    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:  # noqa: B027 - on purpose
+    def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         """Have the rest of the transaction fail instead of waiting longer, for locks or at all.
 
         Not every database waits.
@@ -265,11 +266,6 @@ class Statements(ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
-
-
-def marks(items: Sequence[Any]) -> str:
-    """Return as many marks of parameters as there are items."""
-    return ", ".join(["%s"] * len(items))
 
 
 def _as_bytes(head: Any) -> bytes:

@@ -14,6 +14,7 @@ class MySQL(Statements):
     """MariaDB, and MySQL where it says the same."""
 
     _waiting = ""
+    _mark_of_bytes = "_binary %s"
 
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         new = f"{_BATCH}.new"

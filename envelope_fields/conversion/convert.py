@@ -1,0 +1,154 @@
+"""The job: a value in another package's format becomes an envelope, under the field's key."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from envelope_fields.census.columns import Column
+from envelope_fields.census.values import counted
+from envelope_fields.crypto import envelope
+from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope
+from envelope_fields.fields.keys import managed_by
+from envelope_fields.fields.legacy.base import is_envelope
+from envelope_fields.fields.legacy.reading import format_of
+from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.validation import refusing
+from envelope_fields.fields.writing import guarded
+from envelope_fields.jobs import job
+from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
+from envelope_fields.jobs.statements import statements
+from envelope_fields.keyring.legacy import is_finished
+from envelope_fields.keyring.transfer import Transfer
+from envelope_fields.models import RotationKind, RotationRun
+from envelope_fields.rotation.re_encrypt import RowAliases
+from envelope_fields.rotation.scope import chosen_columns
+
+OnLayers = Callable[[str, int], object]
+
+
+class Convert(Job):
+    """Writes envelopes in the place of what another package has stored in a column.
+
+    Whole values are compared: what the application, or an old build of it, has written since is
+    left as it is.
+
+    Args:
+        column: the column.
+    """
+
+    replaces_payload = True
+    reads_payloads = True
+    compares_whole = True
+
+    def __init__(self, column: Column) -> None:
+        field: Any = column.encrypted_field
+        self._field = field
+        self._context: bytes = field.contexts[0]
+        self._plaintext_of = refusing(field, guarded(field))
+        self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
+        self._statements = statements(column)
+        self._aliases = RowAliases(column)
+        self._time_zone = connections[column.database].timezone
+
+    def process(self, stored: Sequence[Stored]) -> Outcome:
+        outcome = Outcome()
+        others = [value for value in stored if not is_envelope(value.head)]
+        outcome.kept = len(stored) - len(others)
+        if not others:
+            return outcome
+        self._transfer.begin()
+        keys = [value.key for value in others]
+        aliases = self._aliases.of(keys)
+        self._transfer.prepare({alias for alias in aliases.values() if isinstance(alias, str)})
+        values = self._statements.values(keys)
+        for value in others:
+            found = values.pop(value.key, None)
+            if found is None:
+                continue  # it was deleted meanwhile
+            try:
+                new = self._converted(found, aliases[value.key])
+            except Exception as error:  # a key= of the project may raise anything
+                if self._stops(error):
+                    raise
+                outcome.fail(_without_value(value.key), error)
+            else:
+                outcome.changes.append(Change(value.key, found, new))
+        return outcome
+
+    def may_still_write(self, since: float) -> bool:
+        return self._transfer.may_still_write(since)
+
+    def _converted(self, found: Any, alias: str | Exception) -> bytes:
+        if isinstance(alias, Exception):
+            raise alias
+        to = self._transfer.wrapping_key(alias)
+        reader = format_of(self._field, found)
+        if reader is None:
+            raise MalformedEnvelope(f"{self._field}: no reader of the field claims it")
+        # No name here holds the value: an error report would show it.
+        return envelope.encrypt(
+            to,
+            self._plaintext_of(
+                Unencrypted(reader.read(found, self._field, self._time_zone).value, None)
+            ),
+            self._context,
+        )
+
+    def _stops(self, error: Exception) -> bool:
+        is_about_keys = stops(error, about_one_key=not self._aliases.differ)
+        return is_about_keys or isinstance(error, ImproperlyConfigured)
+
+
+def _without_value(key: Key) -> Stored:
+    """Return where a value is, and nothing of what it is."""
+    return Stored(key, b"", 0)
+
+
+class ConversionScope(job.Scope):
+    """What a run converts: a field, in all databases and schemas.
+
+    Args:
+        label: `app_label.Model.field`.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def columns(self) -> list[Column]:
+        return chosen_columns([self._label])
+
+    def version_ids(self, column: Column) -> None:
+        return None  # every value is looked at: those in other formats name no key version
+
+    def count(self, column: Column) -> Counter[UUID | None]:
+        left = [group for group in counted(column, history=False) if group.version_id is None]
+        return Counter({None: sum(group.values for group in left)})
+
+    def count_remaining(self, column: Column) -> Counter[UUID | None]:
+        return self.count(column)
+
+    def sees_only_by_looking(self, column: Column) -> bool:
+        return False
+
+    def job(self, column: Column) -> Convert:
+        field = column.encrypted_field
+        if is_finished(column.model._meta.label, column.field.name):
+            raise EnvelopeError(f"{field}: the conversion of this column is finished.")
+        return Convert(column)
+
+
+def register() -> None:
+    """Say what runs of our kind are about."""
+    job.register(RotationKind.CONVERT, scope_of)
+
+
+def scope_of(run: RotationRun) -> ConversionScope:
+    """Return what a run converts."""
+    [label] = run.only_fields
+    return ConversionScope(label)

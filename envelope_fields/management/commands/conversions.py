@@ -1,0 +1,40 @@
+"""`manage.py conversions`: how far each field is that reads another package's format."""
+
+from typing import Any
+
+from envelope_fields import conversion
+from envelope_fields.conversion import Standing
+from envelope_fields.conversion.phases import text_of_left
+from envelope_fields.lifecycle.representation import as_utc
+from envelope_fields.management import EnvelopeCommand
+
+
+class Command(EnvelopeCommand):
+    help = "Show how far the conversion of each field is, and how many values are left, by format."
+
+    def perform(self, *, json: bool = False, **options: Any) -> None:
+        found = conversion.standings()
+        if json:
+            self.write_json(list(map(standing_content, found)))
+        elif not found:
+            self.stdout.write("No field reads another package's format.")
+        else:
+            self.stdout.write("\n".join(map(_line, found)))
+
+
+def standing_content(found: Standing) -> dict[str, Any]:
+    """Return how far a conversion is, as plain data."""
+    return {
+        "field": found.field,
+        "phase": str(found.phase),
+        "since": found.since,
+        "finished_at": found.finished_at,
+        "left": [{"format": name, "values": found.left[name]} for name in sorted(found.left)],
+        "envelopes": found.envelopes,
+    }
+
+
+def _line(found: Standing) -> str:
+    left = f"{text_of_left(found)} are left" if found.left else "nothing is left"
+    since = f" since {as_utc(found.since)}" if found.since else ""
+    return f"{found.field}: {found.phase.label}{since}; {left}, {found.envelopes:,} envelopes."

@@ -1,0 +1,122 @@
+"""`manage.py convert_field`: from another package's format, in a field's column, into envelopes."""
+
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+from django.core.management import CommandError, CommandParser
+
+from envelope_fields import conversion
+from envelope_fields.conversion import Phase, Standing
+from envelope_fields.conversion.phases import text_of_left
+from envelope_fields.conversion.sample import as_text
+from envelope_fields.jobs import representation
+from envelope_fields.jobs.job import Limits
+from envelope_fields.management import EnvelopeCommand, terminal
+from envelope_fields.management.commands.conversions import standing_content
+from envelope_fields.models import RotationRun
+from envelope_fields.rotation import failures
+
+_LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
+
+
+class Command(EnvelopeCommand):
+    help = (
+        "Bring what another package has stored in a field's column into envelopes, while the "
+        "application goes on. It can be stopped at any time (also killed) and run again. It ends "
+        "with an error as long as the phase is not reached, and says what is missing."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        add("field", metavar="LABEL", help="app_label.Model.field")
+        add("--to", choices=[Phase.CONVERTING, Phase.FINISHED], required=True,
+            help="convert what is there; or finish, which is final: what is left in the other "
+            "format, or comes from an old build, is an error from then on")  # fmt: skip
+        add("--dry-run", action="store_true", help="open a sample, and only say what would be done")
+        add("--skip-unreadable", action="store_true",
+            help="convert the others where some of a sample do not open")  # fmt: skip
+        add("--batch-size", metavar="ROWS", type=int, help="rows of one transaction")
+        add("--batch-seconds", metavar="SECONDS", type=float, help="how long one may take")
+        add("--lock-seconds", metavar="SECONDS", type=float,
+            help="how long to wait for rows that others have locked")  # fmt: skip
+        add("--max-rate", metavar="ROWS", type=float, help="rows a second")
+        add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
+        super().add_arguments(parser)
+
+    def perform(self, **options: Any) -> None:
+        self._options = options
+        try:
+            self._perform(conversion.convertible(options["field"]))
+        except ValueError as error:  # of `Limits`
+            raise CommandError(f"{error}.") from error
+
+    def _perform(self, field: Any) -> None:
+        began = perf_counter()
+        self._run, self._sampled = None, conversion.sample(field)
+        took = perf_counter() - began
+        found = conversion.standing(field)
+        if found.phase == Phase.FINISHED:
+            self._say(found)
+            self._fail_if_left(found)
+            return
+        if self._options["dry_run"]:
+            self._say(found)
+            self._foretell(found, took)
+        if found.left:
+            conversion.refuse_unopened(
+                field, self._sampled, skip_unreadable=self._options["skip_unreadable"]
+            )
+        if self._options["dry_run"]:
+            return
+        if found.left or found.phase == Phase.OPEN:
+            self._run = self._converted(field)
+            found = conversion.standing(field)
+        if found.is_done and self._options["to"] == Phase.FINISHED:
+            found = conversion.finish(field)
+        self._say(found)
+        self._fail_if_left(found)
+
+    def _foretell(self, found: Standing, took: float) -> None:
+        values, tried = sum(found.left.values()), sum(each.values for each in self._sampled)
+        if values and tried and not self._options["json"]:
+            about = terminal.duration(2 * values * took / tried)  # with encrypting and writing
+            self.stdout.write(
+                f"{text_of_left(found)}: to convert them takes about {about}. Nothing was changed."
+            )
+
+    def _converted(self, field: Any) -> RotationRun:
+        limits = {name: self._options[name] for name in _LIMITS if self._options[name] is not None}
+        begun = conversion.start(field, limits=Limits(**limits))
+        bar = terminal.progress_bar(str(field), wanted=not self._options["json"])
+        try:
+            with bar, terminal.ending_as_interrupts():
+                return conversion.run(begun, watch=lambda result: bar.show_run_if_due(begun))
+        except KeyboardInterrupt:
+            pass
+        raise terminal.stopped(begun)
+
+    def _say(self, found: Standing) -> None:
+        if self._options["json"]:
+            content = {**standing_content(found), "sample": list(map(asdict, self._sampled))}
+            if self._run is not None:
+                content["run"] = representation.run_content(self._run)
+                failed = map(representation.failure_content, failures(self._run))
+                content["failures"] = list(failed)
+            self.write_json(content)
+            return
+        lines = [f"Sample: {as_text(self._sampled)}."] if self._sampled else []
+        if self._run is not None:
+            lines.append(terminal.run_as_text(self._run))
+        lines.append(f"{found.field}: {found.phase.label}, {found.envelopes:,} envelopes.")
+        self.stdout.write("\n".join(lines))
+
+    def _fail_if_left(self, found: Standing) -> None:
+        """Raise while the phase that is asked for is not reached."""
+        problems = [] if self._run is None else list(terminal.problems(self._run))
+        if found.left:
+            problems.append(f"{found.field}: {text_of_left(found)} are left.")
+        elif self._options["to"] == Phase.FINISHED and found.phase != Phase.FINISHED:
+            problems.append(f"{found.field}: nothing is left, and it is not finished.")
+        if problems:
+            raise CommandError("\n".join(problems))
