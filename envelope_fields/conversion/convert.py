@@ -27,6 +27,7 @@ from envelope_fields.keyring.legacy import is_finished
 from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import RowAliases
+from envelope_fields.rotation.rows import BoundRows
 from envelope_fields.rotation.scope import chosen_columns
 
 OnLayers = Callable[[str, int], object]
@@ -49,7 +50,7 @@ class Convert(Job):
     def __init__(self, column: Column) -> None:
         field: Any = column.encrypted_field
         self._field = field
-        self._context: bytes = field.contexts[0]
+        self._rows = BoundRows(column)
         self._plaintext_of = refusing(field, guarded(field))
         self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
         self._statements = statements(column)
@@ -65,6 +66,7 @@ class Convert(Job):
         self._transfer.begin()
         keys = [value.key for value in others]
         aliases = self._aliases.of(keys)
+        self._rows.load(keys)  # before the values, which may be of other rows by then
         self._transfer.prepare({alias for alias in aliases.values() if isinstance(alias, str)})
         values = self._statements.values(keys)
         for value in others:
@@ -72,7 +74,7 @@ class Convert(Job):
             if found is None:
                 continue  # it was deleted meanwhile
             try:
-                new = self._converted(found, aliases[value.key])
+                new = self._converted(value.key, found, aliases[value.key])
             except Exception as error:  # a key= of the project may raise anything
                 if self._stops(error):
                     raise
@@ -84,10 +86,17 @@ class Convert(Job):
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
 
-    def _converted(self, found: Any, alias: str | Exception) -> bytes:
+    @property
+    def locks_rows(self) -> bool:  # type: ignore[override]
+        return bool(self._rows)
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return self._rows.unmoved(changes)
+
+    def _converted(self, key: Key, found: Any, alias: str | Exception) -> bytes:
         if isinstance(alias, Exception):
             raise alias
-        to = self._transfer.wrapping_key(alias)
+        to, context = self._transfer.wrapping_key(alias), self._rows.contexts(key)[0]
         reader = format_of(self._field, found)
         if reader is None:
             raise MalformedEnvelope(f"{self._field}: no reader of the field claims it")
@@ -97,7 +106,7 @@ class Convert(Job):
             self._plaintext_of(
                 Unencrypted(reader.read(found, self._field, self._time_zone).value, None)
             ),
-            self._context,
+            context,
         )
 
     def _stops(self, error: Exception) -> bool:

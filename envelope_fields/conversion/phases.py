@@ -75,7 +75,7 @@ def convertible(label: str) -> Any:
 
     Raises:
         NoSuchField: no encrypted field has the name.
-        ConversionRefused: it reads no other format, or is bound to its rows.
+        ConversionRefused: it reads no other format.
     """
     columns = chosen_columns([label])
     field: Any = columns[0].field
@@ -84,11 +84,6 @@ def convertible(label: str) -> Any:
     if not field.legacy:
         raise ConversionRefused(
             f"{columns[0]} reads no format of another package. Declare it: legacy=[FernetFields()]."
-        )
-    if field.is_bound:
-        raise ConversionRefused(
-            f"{columns[0]} is bound to its rows (bind_to=), and this version converts no such "
-            "column. Convert it before it is bound; or save the rows, which encrypts each."
         )
     return field
 

@@ -11,7 +11,7 @@ from envelope_fields import conversion
 from envelope_fields.conversion import ConversionRefused, Phase
 from envelope_fields.conversion.convert import Convert
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import KeyAccessDenied, MalformedEnvelope
+from envelope_fields.exceptions import DecryptionFailed, KeyAccessDenied, MalformedEnvelope
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.job import Limits
 from envelope_fields.lifecycle import create_master_key
@@ -242,6 +242,39 @@ class TestWritersMeanwhile:
         assert done.state == RotationState.COMPLETED
         assert (progress(done).moved, progress(done).failed) == (8, 0)
         assert all(value.startswith(b"\x01") for value in every_stored())
+
+
+class TestBoundRows:
+    """A field that is bound to columns of its row."""
+
+    def test_value_is_bound(self):
+        row, _ = letters(written.fernet("one"), written.fernet("two"), name="signed")
+        assert Letter.objects.get(pk=row.pk).signed == "one"
+        _, error = command("convert_field", "tests.Letter.signed", "--to=finished")
+        assert error == ""
+        assert [each.signed for each in Letter.objects.order_by("pk")] == ["one", "two"]
+        store(row, "owner", 2)
+        with pytest.raises(DecryptionFailed):
+            Letter.objects.get(pk=row.pk).signed  # noqa: B018
+
+    def test_row_that_moves_meanwhile_is_left(self, monkeypatch):
+        (row,) = letters(written.fernet("one"), name="signed")
+        process = Convert.process
+
+        def interrupted(self, values):
+            outcome = process(self, values)
+            store(row, "owner", 2)
+            return outcome
+
+        monkeypatch.setattr(Convert, "process", interrupted)
+        (column,) = [
+            each for each in chosen_columns(["tests.Letter.signed"]) if each.database == "default"
+        ]
+        (result,) = Batches(column, Convert(column), Limits()).between(None, None, None)
+        assert (result.moved, result.skipped) == (0, 1)
+        monkeypatch.setattr(Convert, "process", process)
+        command("convert_field", "tests.Letter.signed", "--to=finished")
+        assert Letter.objects.get(pk=row.pk).signed == "one"
 
 
 class TestStanding:

@@ -11,3 +11,5 @@ class Letter(models.Model):
     sent_at = EncryptedDateTimeField(
         null=True, key="lab", on_denied="mask", legacy=[Plaintext(), FernetFields()]
     )
+    owner = models.IntegerField(default=0)
+    signed = EncryptedTextField(null=True, bind_to=("owner",), legacy=[FernetFields()])
