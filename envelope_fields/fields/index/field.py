@@ -130,7 +130,9 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
             if value.is_added:
                 return index_of_row(self, value, connection.alias)
             return statements.FromStatement(self, value)
-        if value is None or type(value) in statements.HELD:
+        if value is None:
+            return None  # the schema editor asks what rows have that are there already
+        if type(value) in statements.HELD:
             return statements.FromStatement(self, IndexedRow(None))
         raise refused(self)
 
@@ -140,14 +142,14 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
         raise refused(self)
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
-        statements.complete_upsert(self, compiler.query)
+        statements.look_at(self, value, compiler.query)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        statements.complete_upsert(self, compiler.query)
+        statements.look_at(self, value, compiler.query)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)
 

@@ -233,14 +233,20 @@ def complete(index: Any, query: Any) -> None:
             written.append((index, None, IndexedRow(None)))
 
 
-def complete_upsert(index: Any, query: Any) -> None:
-    """Have an upsert find rows by an index where it names the value, and write both or none.
+def look_at(index: Any, value: Any, query: Any) -> None:
+    """Look at a statement that writes an index.
 
     Raises:
-        FieldError: it would write an index by itself, or not all that it is made of.
+        FieldError: it would write it by itself, or not all that it is made of.
     """
-    if getattr(query, "on_conflict", None) is not OnConflict.UPDATE:
-        return
+    if isinstance(query, UpdateQuery) and value is None:
+        raise refused(index)
+    if getattr(query, "on_conflict", None) is OnConflict.UPDATE:
+        _complete_upsert(index, query)
+
+
+def _complete_upsert(index: Any, query: Any) -> None:
+    """Have an upsert find rows by an index where it names the value, and write both or none."""
     sources = [source.field for source in index.sources]
     updated = [field for field in sources if field in query.update_fields]
     if index in query.update_fields and not updated:

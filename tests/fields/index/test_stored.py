@@ -12,8 +12,10 @@ from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.db.transaction import atomic
+from django.test.utils import isolate_apps
 
-from envelope_fields.fields import BlindIndexField
+from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.fields import BlindIndexField, EncryptedEmailField
 from envelope_fields.fields.index.attribute import StoredIndex
 from tests.models.indexed import Doctor, Insured, Person, Visit
 
@@ -188,6 +190,53 @@ class TestDeclared:
         assert repr(ada.email_index) == str(ada.email_index) == "<StoredIndex>"
         assert type(Person.objects.values_list("email_index", flat=True).get()) is StoredIndex
         assert bytes(ada.email_index).hex() not in repr(vars(ada))
+
+
+class TestMigrations:
+    """An index is added to a table that has rows, or that has none."""
+
+    @pytest.fixture
+    def table(self, django_db_blocker):
+        with isolate_apps("tests"):
+
+            class Guest(models.Model):
+                email = EncryptedEmailField()
+
+                class Meta:
+                    app_label = "tests"
+
+        with connection.schema_editor() as editor:
+            editor.create_model(Guest)
+        yield Guest
+        with connection.schema_editor() as editor:
+            editor.delete_model(Guest)
+
+    @pytest.mark.django_db(transaction=True)
+    @pytest.mark.parametrize("rows", [0, 2])
+    @pytest.mark.parametrize("unique", [True, False])
+    def test_add_field(self, table, rows, unique):
+        for number in range(rows):
+            table.objects.create(email=f"{number}@example.org")
+        with isolate_apps("tests"):
+            fields = {
+                "__module__": __name__,
+                "Meta": type("Meta", (), {"app_label": "tests"}),
+                "email": EncryptedEmailField(),
+                "email_index": BlindIndexField("email", unique=unique),
+            }
+            model = type("Guest", (models.Model,), fields)
+        with connection.schema_editor() as editor:
+            editor.add_field(table, model._meta.get_field("email_index"))
+        assert list(model.objects.values_list("email_index", flat=True)) == [None] * rows
+        ben = model.objects.create(email=B)
+        assert len(model.objects.values_list("email_index", flat=True).get(pk=ben.pk)) == 24
+        if rows:
+            with pytest.raises(IndexNotReady):
+                model.objects.get(email=B)
+        else:
+            assert model.objects.get(email=B) == ben
+        with connection.schema_editor() as editor:
+            editor.remove_field(model, model._meta.get_field("email_index"))
 
 
 class TestHistoricalModels:
