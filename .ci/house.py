@@ -33,7 +33,7 @@ WORDS = (
     "departures", "seen_at", "left", "whole", "occupancy", "nobody",
 )  # fmt: skip
 # What Django, DRF and languages call so.
-_OF_OTHERS = ("placeholder", "get_placeholder", "get_placeholder_sql", "replace")
+_OF_OTHERS = ("placeholder", "get_placeholder", "get_placeholder_sql", "replace", "decimal_places")
 _SOMEBODY = re.compile(r"whoever|somebody|nobody", re.IGNORECASE)
 _PARTS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 

@@ -176,7 +176,7 @@ def _previous_bindings(field: Any) -> Iterator[Problem]:
         yield "envelope_fields.E028", wrong, hint
 
 
-# Django 6.1 has the database write a foreign key, and nobody is asked.
+# Django 6.1 has the database write a foreign key, and no field is asked.
 _BY_THE_DATABASE = [
     action
     for action in (getattr(models, f"DB_SET_{what}", None) for what in ("NULL", "DEFAULT"))

@@ -29,7 +29,7 @@ CANNOT_BE_OPENED = gettext_lazy("cannot be opened")
 
 
 class Mask:
-    """The mask of one value: dots for people, and nothing that a program could store.
+    """The mask of one value: dots for readers, and nothing that a program could store.
 
     It is what the attribute gives to a principal who may not read the value; the object goes on
     to hold the sealed value.

@@ -165,7 +165,7 @@ class ReadingMixin(BindingMixin):
                 handle = known[header]
                 is_stale = handle is not None and (
                     uptime() >= handle.table.half_life
-                    or (handle.facts is not handle.table.facts and handle.facts is not None)
+                    or handle.policy_data not in (None, handle.table.policy_data)
                 )
             except KeyError:
                 is_stale = True

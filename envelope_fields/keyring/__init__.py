@@ -1,10 +1,10 @@
-"""The only home of plaintext master keys: it unwraps and caches them, and lends nothing.
+"""The only home of plaintext master keys: it unwraps, caches and uses them, and returns none.
 
 `rows` reads key versions from the database, `wrapping` asks root keys, `wraps` are what they make,
-and `opening` finds the one that opens. `materials` has the plaintext, in a `store`; `questions` are
-what root keys are being asked for it, and `renewal` asks anew at its greatest `age`. A `table`
-holds what follows from all that for `KEY_CACHE_SECONDS`, or until a key changes in this process;
-the `cache` has the table of the process. Keys are `derived` when the policy admits a caller, where
+and `opening` finds the one that opens, also when material is renewed. `materials` has the
+plaintext, of which `age` says for how long it is used; `questions` are what root keys are being
+asked for it. A `table` holds what follows from all that for `KEY_CACHE_SECONDS`, or until a key
+changes in this process; the `cache` has the table of the process. Keys are `derived` when the policy admits a caller, where
 `uses` are counted, and `values` are encrypted and decrypted with them. `indexes` are MACs by
 search keys, under versions that `index_rows` name.
 """

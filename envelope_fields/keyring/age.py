@@ -39,7 +39,7 @@ class Moment(NamedTuple):
     wall: float
 
     def age(self) -> float:
-        """Return how many seconds ago it was, by the clock that says most."""
+        """Return how many seconds ago it was, by the clock on which it is longest ago."""
         return self.age_at(moment())
 
     def age_at(self, now: "Moment") -> float:
@@ -67,7 +67,7 @@ class Pause:
     """How long a root key that did not answer is not asked again: longer each time, at random.
 
     Attributes:
-        until: its end, as `time.monotonic` tells the time.
+        until: its end, on the clock of `time.monotonic`.
     """
 
     __slots__ = ("_seconds", "until")
@@ -98,7 +98,7 @@ class Material(KeyBuffer):
     asked_at: Moment
     _due_at: float | None  # as an age
     _due_share: float  # of the time after which it is due
-    _renewed_until: float  # as `time.monotonic` tells the time
+    _renewed_until: float  # on the clock of `time.monotonic`
     _pause: Pause
 
     @classmethod

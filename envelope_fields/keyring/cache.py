@@ -204,7 +204,7 @@ def _users_changed() -> None:
     with _lock:
         tables = known.table, *known.previous
     for table in tables:
-        table.facts = PolicyData()  # who is deciding now keeps the old one
+        table.policy_data = PolicyData()  # who is deciding now keeps the old one
     _forget_transactions()
 
 

@@ -1,7 +1,7 @@
 """Keys derived from master keys, for one nonce prefix each: they never leave the keyring.
 
 A caller who wants one is authorized first: the policy is asked for each value, and each use is
-counted. Derived keys serve all callers; decisions are made for one principal, action and place.
+counted. Derived keys serve all callers; decisions are made for one principal, action and field.
 """
 
 import os
@@ -69,8 +69,8 @@ def unwrapping_key_for(purpose: Purpose, derivation: Any, field_path: str) -> AE
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     table = current_table()
-    facts, row = table.facts, table.version(derivation[1 : layout.HEADER_BYTES])
-    admit(table, facts, row.state, field_path, purpose)
+    policy_data, row = table.policy_data, table.version(derivation[1 : layout.HEADER_BYTES])
+    admit(table, policy_data, row.state, field_path, purpose)
     opening = table.unwrapping.get(derivation)
     key = derived(table, row, derivation) if opening is None else opening[0]
     counted(row.state.version_id, purpose).one()
@@ -92,7 +92,7 @@ def wrapping_key(
 
     Args:
         key: the master key's alias, or its id.
-        using: the database that the value goes to; None when it leaves for elsewhere.
+        using: the database that the value goes to; None when it goes to no database of the project.
         field_path: `app.model.field`.
         managed_by: who manages the key, by the declaration of the field; None is anybody.
 
@@ -132,13 +132,13 @@ def wrapping_key_for(
     if uptime() >= known.table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
     table = current_table()
-    facts = table.facts
+    policy_data = table.policy_data
     # What `kms` wraps goes to places that are not known here: each has a prefix of its own.
     budgeted = table.wrapping_key(key, field_path) if purpose is WRITE_FIELD else None
     if budgeted is None:
         rows.lock_for_writing(using)
     row = table.current_version(key)
-    admit(table, facts, row.state, field_path, purpose)
+    admit(table, policy_data, row.state, field_path, purpose)
     if purpose is WRITE_FIELD:
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
     wrapping_key = budgeted[0] if budgeted else _new_wrapping_key(row, using)
@@ -158,20 +158,24 @@ def _new_wrapping_key(row: rows.KeyRow, using: str | None) -> WrappingKey:
 def is_admitted(table: Table, version: KeyVersionState, field_path: str, purpose: Purpose) -> bool:
     """Whether it is known already that this actor may come through, and is counted."""
     actor = authorization.known_actor()
-    if (actor, purpose, version.version_id, field_path) not in table.facts.admitted:
+    if (actor, purpose, version.version_id, field_path) not in table.policy_data.admitted:
         return False
     counted(version.version_id, purpose).one()
     return True
 
 
 def admit(
-    table: Table, facts: PolicyData, version: KeyVersionState, field_path: str, purpose: Purpose
+    table: Table,
+    policy_data: PolicyData,
+    version: KeyVersionState,
+    field_path: str,
+    purpose: Purpose,
 ) -> None:
     """Ask the policy, then whether the state allows it: who may not is not told the state.
 
     Args:
         table: what is known of keys.
-        facts: what is known of people, as the table had it before anything was read.
+        policy_data: what is known of users, as the table had it before anything was read.
         version: the key version.
         field_path: `app.model.field`, for the value of a field.
         purpose: what the key is needed for.
@@ -182,14 +186,16 @@ def admit(
     """
     policy = table.policy(version.key_id)
     attempt = Attempt(purpose.action, version.key_id, version.alias, field_path)
-    lasts = authorization.admit(attempt, policy, facts, configuration().database)
+    lasts = authorization.admit(attempt, policy, policy_data, configuration().database)
     try:
         check_state(purpose.action, version)
     except MasterKeyUnusable:
         refused(version.version_id, purpose)
         raise
     if lasts:
-        facts.admitted.add((authorization.known_actor(), purpose, version.version_id, field_path))
+        policy_data.admitted.add(
+            (authorization.known_actor(), purpose, version.version_id, field_path)
+        )
 
 
 def serving(table: Table, row: rows.KeyRow, purpose: Purpose) -> Serving:

@@ -51,7 +51,7 @@ class Handle:
 
     Attributes:
         table: what was known of keys then; the handle lives as long as that is valid.
-        facts: what was known of users and grants then; None in a transaction that sees the past.
+        policy_data: what was known of users and grants then; None in a transaction that sees the past.
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.
@@ -62,19 +62,19 @@ class Handle:
         "_loaded_by",
         "additional_data",
         "admitted",
-        "facts",
+        "policy_data",
         "row",
         "serves_everybody",
         "table",
     )
 
     def __init__(self, table: Table, row: KeyRow, context: bytes, field_path: str) -> None:
-        facts = table.facts
+        policy_data = table.policy_data
         self.table = table
         self.row = row
         self.additional_data = layout.header(row.state.version_id) + context
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
-        self.facts = None if table.is_of_transaction else facts
+        self.policy_data = None if table.is_of_transaction else policy_data
         self._loaded_by: Principal | None = None
         policy = table.policy(row.state.key_id)
         self.serves_everybody = authorization.serves_everybody(policy)
@@ -89,7 +89,7 @@ class Handle:
         else:
             # A login changes who is behind an actor, and that refers to its request.
             self._loaded_by = current_principal()
-            may = authorization.is_allowed(attempt, policy, facts, configuration().database)
+            may = authorization.is_allowed(attempt, policy, policy_data, configuration().database)
             self.admitted = authorization.known_actor() if may else None
 
     def opens(self) -> bool:
@@ -97,7 +97,11 @@ class Handle:
         table = self.table
         if uptime() >= table.deadline:
             return False
-        if not (cache.holds(table) if self.facts is None else self.facts is table.facts):
+        if not (
+            cache.holds(table)
+            if self.policy_data is None
+            else self.policy_data is table.policy_data
+        ):
             return False
         # Where none is bound, it opens for the principal who was admitted.
         return self.admitted is not None if bound_actor() is None else self.admits()
@@ -153,7 +157,7 @@ def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
     else:
         loader = _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
     found: Handle | None = table.handles.get((wanted, loader))
-    return found if found is not None and found.facts is table.facts else None
+    return found if found is not None and found.policy_data is table.policy_data else None
 
 
 def _made(table: Table, wanted: _Wanted) -> Handle | None:
@@ -165,7 +169,7 @@ def _made(table: Table, wanted: _Wanted) -> Handle | None:
         row = table.version(version_id)
         loader = _loader(table.policy(row.state.key_id))
         found: Handle | None = table.handles.get((wanted, loader))
-        if found is not None and found.facts in (None, table.facts):
+        if found is not None and found.policy_data in (None, table.policy_data):
             return found
         found = Handle(table, row, context, field_path)
         if loader is not None:
@@ -219,7 +223,7 @@ def decrypt_sealed(
         now, table = uptime(), handle.table
         if (
             now < table.deadline
-            and handle.facts is table.facts
+            and handle.policy_data is table.policy_data
             and (
                 handle.admitted is not None
                 if bound_actor() is None

@@ -66,7 +66,8 @@ def refuse_uncommitted(name: str, version: KeyVersionState, using: str | None) -
         using: the database that the value goes to.
 
     Raises:
-        MasterKeyUnusable: the pin or the version is not committed, and the value is for elsewhere.
+        MasterKeyUnusable: the pin or the version is not committed, and the value goes to another
+            database.
     """
     rows.refuse_uncommitted(version, using)
     if using == configuration().database or not key_changes.any_uncommitted():

@@ -184,7 +184,7 @@ def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
 def _absorbed(
     table: Table, row: rows.KeyRow, column: IndexColumn, key: str | UUID, purpose: Purpose
 ) -> Absorbed:
-    admit(table, table.facts, row.state, column.label, purpose)
+    admit(table, table.policy_data, row.state, column.label, purpose)
 
     def made(material: KeyBuffer) -> HMAC:
         hmac = HMAC(material, SHA256())

@@ -3,7 +3,7 @@
 They open what was stored before a field of ours had the column, and wrap nothing. What they follow
 from is in the settings of the project, so losing one costs no more than deriving it again.
 
-Those packages ask nobody who reads. Here, it is asked whether the principal may decrypt under the
+Those packages do not ask who reads. Here, it is asked whether the principal may decrypt under the
 key that the field has now, and whether the column still holds what they have stored.
 """
 
@@ -85,8 +85,10 @@ def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
     """
     here.came = True
     table = current_table()
-    facts, row = table.facts, table.current_version(key)
-    derived.admit(table, facts, row.state, field_path, VERIFY_VALUE if to_verify else READ_FIELD)
+    policy_data, row = table.policy_data, table.current_version(key)
+    derived.admit(
+        table, policy_data, row.state, field_path, VERIFY_VALUE if to_verify else READ_FIELD
+    )
 
 
 def look_up(key: str) -> None:

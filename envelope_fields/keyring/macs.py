@@ -92,7 +92,7 @@ def _admit(row: rows.KeyRow, purpose: Purpose) -> None:
     here.came = True
     table = current_table()
     table.know_policy(row)
-    admit(table, table.facts, row.state, "", purpose)
+    admit(table, table.policy_data, row.state, "", purpose)
     counted(row.state.version_id, purpose).one()
 
 

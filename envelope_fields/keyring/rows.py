@@ -175,10 +175,10 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
 
     Args:
         version: the key version.
-        using: the database that the value goes to; None when it leaves for elsewhere.
+        using: the database that the value goes to; None when it goes to no database of the project.
 
     Raises:
-        MasterKeyUnusable: the version is not committed, and the value is for elsewhere.
+        MasterKeyUnusable: the version is not committed, and the value does not go to its database.
     """
     if using == configuration().database or not key_changes.any_uncommitted():
         return

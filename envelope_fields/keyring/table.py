@@ -53,7 +53,7 @@ Absorbed = tuple[HMAC, Uses, bool, bool, KeyVersionState, str]
 
 
 class Table:
-    """Rows and derived keys, valid until `deadline`; replaced whole, never refreshed.
+    """Rows and derived keys, valid until `deadline`; replaced as a whole, never refreshed.
 
     It has no lock: threads, and signal handlers of the same thread, change its dictionaries in
     single steps, and what two of them keep or drop at once is derived anew at worst.
@@ -62,7 +62,7 @@ class Table:
     the `cache` for transactions that see the past.
 
     Attributes:
-        deadline: until when it is valid, as `age.uptime` tells the time.
+        deadline: until when it is valid, on the clock of `age.uptime`.
         half_life: until when objects are loaded by it: they open for as long again.
         is_of_transaction: whether it serves one transaction, which sees the past.
     """
@@ -72,7 +72,7 @@ class Table:
         "absorbed",
         "current",
         "deadline",
-        "facts",
+        "policy_data",
         "half_life",
         "handles",
         "indexes",
@@ -91,7 +91,7 @@ class Table:
         self.handles: dict[tuple[Any, str | None], Any] = {}
         self.versions: dict[bytes, rows.KeyRow] = {}
         self.current: dict[str | UUID, rows.KeyRow] = {}
-        self.facts = PolicyData()
+        self.policy_data = PolicyData()
         self.unwrapping: dict[bytes, Opening] = {}
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self.absorbed: dict[tuple[str, str | UUID, Purpose], Absorbed] = {}
@@ -142,7 +142,7 @@ class Table:
         return self._policies[key_id]
 
     def wrapping_key(self, key: str | UUID, field_path: str) -> Budgeted | None:
-        """Return a master key's wrapping key for one value, if there is one with wraps left.
+        """Return a master key's wrapping key for one value, if there is one that may wrap more.
 
         Each field has its own, so that a row does not show which of its values one process wrote,
         and because what one may write under need not serve another.
@@ -201,7 +201,7 @@ class Table:
 
 
 class _Bound:
-    """What this process has said of itself."""
+    """What this process has written into the bound."""
 
     raised_to: float | None = None  # its setting, once the bound is known to cover it
 

@@ -185,7 +185,7 @@ class Transfer:
     def _admit(self, row: rows.KeyRow) -> None:
         version = row.state
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
-        authorization.admit(attempt, row.policy, self._table.facts, configuration().database)
+        authorization.admit(attempt, row.policy, self._table.policy_data, configuration().database)
         check_state(MOVE_VALUE.action, version)
 
     @contextmanager

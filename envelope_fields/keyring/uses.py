@@ -55,7 +55,7 @@ class Uses:
 
 @dataclass(slots=True)
 class UseCount:
-    """How often something was done, and when last, as `age.uptime` tells the time."""
+    """How often something was done, and when last, on the clock of `age.uptime`."""
 
     times: int = 0
     at: float = 0.0
@@ -163,7 +163,7 @@ def harvest() -> list[Harvest]:
 
 
 def _after_fork() -> None:
-    """What the parent has counted is the parent's to tell."""
+    """Count anew: the parent writes what it has counted."""
     global _lock
     _lock = RLock()
     _counts.clear()

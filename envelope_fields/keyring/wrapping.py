@@ -142,7 +142,7 @@ def check_root_key(name: str, *, ask_services: bool = True) -> None:
 
 
 def current_wrapping_key_id(name: str) -> str | None:
-    """Return what the root key `name` would be said to have wrapped with; None if it does not say.
+    """Return the id of what the root key `name` wraps with now; None where it gives none.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.

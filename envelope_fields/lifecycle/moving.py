@@ -65,7 +65,7 @@ def rewrap_master_keys(to_root_key: str, *, actor: Any = None) -> Rewrapped:
     Each version is opened, wrapped, and opened again by the new root key to see that it is the
     same, before its row is changed; and its row only where it is still what was read. So it can be
     stopped anywhere and called again, and several may do it at once. What no root key opens is
-    reported, and stays. The key of the audit trail moves, too. Once nothing is left, the old root
+    reported, and stays. The key of the audit trail moves, too. Once nothing is wrapped by it, the old root
     key can go from the settings.
 
     Args:
@@ -109,7 +109,7 @@ class Destination:
 
     def __init__(self, root_key: str) -> None:
         self._root_key = root_key
-        # What a service says that it wraps with now, and has said since; empty if it does not say.
+        # The ids that a service has given of what it wraps with, first and since; empty without any.
         self._ids: dict[str, set[str]] = {root_key: _ids(root_key)}
 
     def root_keys_of(self, row: Row) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ class Destination:
 
     def _ids_of(self, root_key: str) -> set[str]:
         if root_key not in self._ids:
-            self._ids[root_key] = _ids_if_said(root_key)
+            self._ids[root_key] = _ids_if_known(root_key)
         return self._ids[root_key]
 
     def _versions_to_move(self, versions: QuerySet[MasterKeyVersion]) -> Q:
@@ -185,8 +185,8 @@ def _ids(root_key: str) -> set[str]:
     return set() if current is None else {current}
 
 
-def _ids_if_said(root_key: str) -> set[str]:
-    """Return the same, or what is said of a root key that does not answer: it is not for others."""
+def _ids_if_known(root_key: str) -> set[str]:
+    """Return the same; none of a root key that does not answer, so that others are moved to."""
     try:
         return _ids(root_key)
     except (EnvelopeError, ImproperlyConfigured) as error:

@@ -44,7 +44,7 @@ class LocalRootKey(RootKey):
         self._env, self._file, self._key = env, file, key
 
     def __repr__(self) -> str:
-        return f"<LocalRootKey from {self._place}>"
+        return f"<LocalRootKey from {self._source}>"
 
     def wrap(self, material: bytearray, context: KeyVersionContext) -> Wrapped:
         nonce = os.urandom(NONCE_BYTES)
@@ -63,7 +63,7 @@ class LocalRootKey(RootKey):
         except InvalidTag:
             wipe(material)
             raise WrappedKeyAltered(
-                f"the root key from {self._place} does not open this master key version: "
+                f"the root key from {self._source} does not open this master key version: "
                 "it is not the one that wrapped it, or the row was altered"
             ) from None
         finally:
@@ -74,7 +74,7 @@ class LocalRootKey(RootKey):
         wipe(self._read())
 
     @property
-    def _place(self) -> str:
+    def _source(self) -> str:
         if self._env is not None:
             return f"the environment variable {self._env}"
         if self._file is not None:
@@ -89,7 +89,7 @@ class LocalRootKey(RootKey):
             key = KeyBuffer()
         if len(key) != xaes.KEY_BYTES:
             raise ValueError(
-                f"{self._place} does not hold a root key, which is base64 of "
+                f"{self._source} does not hold a root key, which is base64 of "
                 f"{xaes.KEY_BYTES} bytes. {MAKE_ONE}"
             )
         return key
@@ -101,7 +101,7 @@ class LocalRootKey(RootKey):
             return _read_file(Path(self._file))
         text = os.environ.get(self._env or "", "")
         if not text:
-            raise ValueError(f"{self._place} is not set. {MAKE_ONE}")
+            raise ValueError(f"{self._source} is not set. {MAKE_ONE}")
         return text
 
 

@@ -64,13 +64,13 @@ class RotationScope(job.Scope):
         return chosen_columns(self._fields, self._database)
 
     def version_ids(self, column: Column) -> list[bytes]:
-        return self._left(column, looks=self._looks_at_current(column))
+        return self._chosen_ids(column, looks=self._looks_at_current(column))
 
     def count(self, column: Column) -> Counter[UUID | None]:
         return self._by_key(column, self.version_ids(column))
 
     def count_remaining(self, column: Column) -> Counter[UUID | None]:
-        return self._by_key(column, self._left(column, looks=False))
+        return self._by_key(column, self._chosen_ids(column, looks=False))
 
     def sees_only_by_looking(self, column: Column) -> bool:
         """Whether some values under the current version move, which no header tells.
@@ -97,7 +97,7 @@ class RotationScope(job.Scope):
             return False
         return bool((key or DEFAULT_ALIAS) != version.key_alias)
 
-    def _left(self, column: Column, *, looks: bool) -> list[bytes]:
+    def _chosen_ids(self, column: Column, *, looks: bool) -> list[bytes]:
         """Return the ids of the versions that values leave, and of those that are looked at."""
         return [
             each.version_id

@@ -61,12 +61,12 @@ class LegacyFormat(ABC):
     Attributes:
         package: the package, as the registry of packages has it.
         first_byte: what each stored value begins with, where the format can be told by that.
-        is_in_place: whether it can be read in the very column of an encrypted field.
+        shares_column: whether it can be read in the very column of an encrypted field.
     """
 
     package: ClassVar[str]
     first_byte: ClassVar[bytes] = b""
-    is_in_place: ClassVar[bool] = False
+    shares_column: ClassVar[bool] = False
 
     def __init__(self, **names: str | None) -> None:
         self._settings: Mapping[str, NamedSetting] = {

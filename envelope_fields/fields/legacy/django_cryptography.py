@@ -39,7 +39,7 @@ class DjangoCryptography(LegacyFormat):
 
     package: ClassVar = "django-cryptography"
     first_byte: ClassVar = tokens.VERSION
-    is_in_place: ClassVar = True
+    shares_column: ClassVar = True
 
     def __init__(
         self,

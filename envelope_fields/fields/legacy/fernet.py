@@ -111,7 +111,7 @@ class FernetFields(FernetFormat):
 
     package: ClassVar = "django-fernet-fields"
     first_byte: ClassVar = b"g"
-    is_in_place: ClassVar = True
+    shares_column: ClassVar = True
 
     def __init__(
         self,

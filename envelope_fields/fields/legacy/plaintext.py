@@ -12,7 +12,7 @@ class Plaintext(LegacyFormat):
     """Values in clear, as UTF-8. It comes last: what another reader claims is not read by it."""
 
     package: ClassVar = "plaintext"
-    is_in_place: ClassVar = True
+    shares_column: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ def declared(given: Any) -> Formats:
                 "legacy= takes readers of envelope_fields.fields.legacy, such as "
                 f"[FernetFields()], and not {type(each).__name__}."
             )
-        if not each.is_in_place:
+        if not each.shares_column:
             raise TypeError(
                 f"legacy= takes no {type(each).__name__}: what {each.package} has stored is not "
                 "in a column of bytes, or cannot be told from an envelope. Give the field a "

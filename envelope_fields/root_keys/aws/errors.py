@@ -128,12 +128,12 @@ def unlisted(reason: str, where: str) -> RootKeyUnavailable:
 
 def _answered(error: botocore.ClientError, where: str) -> Exception:
     code, operation = code_of(error), error.operation_name
-    said = _shown(str(error.response["Error"].get("Message", "")))
+    message = _shown(str(error.response["Error"].get("Message", "")))
     if code == DENIED:
         refused = MayNotWrap if operation == "Encrypt" else MayNotUnwrap
-        return refused(f"{where}: kms:{operation} is not allowed. AWS says: {said}")
+        return refused(f"{where}: kms:{operation} is not allowed. AWS says: {message}")
     if code in REFUSED:
-        return RootKeyRefused(f"{where}: {REFUSED[code]}. AWS says: {code}: {said}")
+        return RootKeyRefused(f"{where}: {REFUSED[code]}. AWS says: {code}: {message}")
     if code == ALTERED:
         return WrappedKeyAltered(
             f"{where}: it did not wrap this master key version, or for another one: the row was "
@@ -159,5 +159,5 @@ def _of_credentials(error: botocore.ClientError, where: str) -> CredentialsUnava
 
 
 def _shown(message: str) -> str:
-    """Return a message for people, without what may be material that was sent back to us."""
+    """Return a message to be shown, without what may be material that was sent back to us."""
     return re.sub(r"[A-Za-z0-9+/=]{40,}", "…", " ".join(message.split()))[:_MESSAGE_LENGTH]

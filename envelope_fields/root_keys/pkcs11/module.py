@@ -2,7 +2,7 @@
 
 Initialising, logging in and the list of tokens are the process's, however many root keys use the
 module: there is one object for each path. PyKCS11 keeps Python's global lock during each call, so
-one operation at a time costs nothing; and nobody is in the middle of one when the module begins
+one operation at a time costs nothing; and no thread is in the middle of one when the module begins
 anew.
 """
 
