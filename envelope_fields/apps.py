@@ -22,9 +22,10 @@ class EnvelopeFieldsConfig(AppConfig):
 
     def ready(self) -> None:
         from envelope_fields import checks
-        from envelope_fields.audit import denials, uses
+        from envelope_fields.audit import denials, legacy_reads, uses
         from envelope_fields.conversion import convert
         from envelope_fields.fields import date_functions
+        from envelope_fields.fields.legacy.reading import on_read
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
         from envelope_fields.jobs import dispatch
@@ -42,6 +43,8 @@ class EnvelopeFieldsConfig(AppConfig):
         serializers.connect()
         key_fixtures.connect()
         uses.connect()
+        legacy_reads.connect()
+        on_read(legacy_reads.buffer.note)
         refusals.connect(self)
         migrated_indexes.connect(self)
         users.connect()

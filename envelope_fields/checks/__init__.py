@@ -7,6 +7,7 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
+    conversions,
     indexes,
     keys,
     labels,
@@ -30,6 +31,7 @@ def register() -> None:
     _register(versions.check_further_wraps, Tags.database)
     _register(keys.check_aliases, Tags.database)
     _register(keys.check_triggers, Tags.database)
+    _register(conversions.check_conversions, Tags.database)
     _register(principals.check_middleware, Tags.security)
     _register(principals.check_grants, Tags.database)
     _register(principals.check_declared, Tags.security)

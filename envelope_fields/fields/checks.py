@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 
 from envelope_fields.fields.binding import tracked_model
 from envelope_fields.fields.bound_columns import column_named, names_in, not_bindable
-from envelope_fields.fields.keys import RowKey
+from envelope_fields.fields.keys import RowKey, alias_for
 from envelope_fields.fields.masks import ON_DENIED
 from envelope_fields.models import MasterKey
 
@@ -59,7 +59,7 @@ Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
-    others = (_context, _previous_contexts, _on_denied, _copy_of, _history)
+    others = (_context, _previous_contexts, _on_denied, _copy_of, _history, _legacy)
     bound = (_bound_columns, _previous_bindings, _set_by_the_database)
     return [*_errors(field, _options), *check_key(field), *_errors(field, *others, *bound)]
 
@@ -204,3 +204,18 @@ def _history(field: Any) -> Iterator[Problem]:
         wrong = f"The history has no value where {original} is masked, and the field takes no NULL."
         hint = f'Declare it a copy, copy_of="{original}", or allow null=True.'
         yield "envelope_fields.E026", wrong, hint
+
+
+def _legacy(field: Any) -> Iterator[Problem]:
+    """Yield what keeps values from being read that another package has stored."""
+    if not field.legacy or not callable(field.key):
+        return
+    try:
+        alias_for(field, None)
+    except FieldError:
+        wrong = "'legacy' needs to know by whose key it is decided who may read."
+        hint = (
+            "Let key(None) return an alias; or use the alias of one key until the conversion is "
+            "finished, and re-encrypt then: `python manage.py rewrap --re-encrypt`."
+        )
+        yield "envelope_fields.E090", wrong, hint
