@@ -7,6 +7,7 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
+    bound,
     conversions,
     indexes,
     keys,
@@ -38,6 +39,7 @@ def register() -> None:
     _register(principals.check_surfaces, Tags.security)
     _register(principals.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
+    _register(bound.check_foreign_keys, Tags.database)
     _register(indexes.check_indexes, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)

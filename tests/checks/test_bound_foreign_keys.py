@@ -1,0 +1,64 @@
+"""Foreign keys by which a database writes what values are bound to."""
+
+import pytest
+from django.db import connection, models
+from django.test.utils import isolate_apps
+
+from envelope_fields.checks.bound import check_foreign_keys
+from envelope_fields.fields import EncryptedTextField
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Return what makes a table with an action of its foreign key, for one model alone."""
+    with isolate_apps("tests"):
+
+        class Bound(models.Model):
+            owner = models.IntegerField(db_column="owner_nr")
+            text = EncryptedTextField(bind_to=("owner",))
+
+            class Meta:
+                app_label = "tests"
+                db_table = "bound child"
+
+    quote = connection.ops.quote_name
+    monkeypatch.setattr("envelope_fields.checks.bound.checked_models", lambda _: [Bound])
+
+    def make(action):
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {quote('bound parent')} (nr integer PRIMARY KEY)")
+            cursor.execute(
+                f"CREATE TABLE {quote('bound child')} (id integer, owner_nr integer, "
+                f"FOREIGN KEY (owner_nr) REFERENCES {quote('bound parent')} (nr) {action})"
+            )
+
+    yield make
+    with connection.cursor() as cursor:
+        for name in ("bound child", "bound parent"):
+            cursor.execute(f"DROP TABLE IF EXISTS {quote(name)}")
+
+
+@pytest.mark.parametrize(
+    ("action", "found"),
+    [
+        ("", []),
+        ("ON DELETE CASCADE ON UPDATE RESTRICT", []),
+        ("ON DELETE SET NULL", ["ON DELETE SET NULL"]),
+        ("ON UPDATE CASCADE", ["ON UPDATE CASCADE"]),
+        ("ON UPDATE SET NULL ON DELETE SET NULL", ["ON UPDATE SET NULL", "ON DELETE SET NULL"]),
+    ],
+)
+def test_actions(table, action, found):
+    table(action)
+    messages = check_foreign_keys(databases=["default"])
+    assert [message.id for message in messages] == ["envelope_fields.E029"] * len(found)
+    for message, each in zip(messages, found, strict=True):
+        assert f"({each})" in message.msg
+        assert "tests.Bound.owner" in message.msg
+
+
+def test_no_table_and_no_database(table):
+    assert check_foreign_keys(databases=["default"]) == []
+    assert check_foreign_keys(databases=None) == []
