@@ -9,10 +9,11 @@ from pathlib import Path
 
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils.text import Truncator
 
 from demo_project import place
-from demo_project.clinic.models import Patient
+from demo_project.clinic.models import Finding, Patient
 from envelope_fields import keyring, kms
 from envelope_fields.census.versions import key_versions
 from envelope_fields.crypto import format as layout
@@ -31,6 +32,17 @@ def command(*arguments: str, **options: object) -> str:
 def patient() -> Patient:
     """Load whom the story is about."""
     return Patient.objects.get(file_number=FILE_NUMBER)
+
+
+def findings() -> QuerySet[Finding]:
+    """Return what was found in that patient."""
+    return Finding.objects.filter(patient__file_number=FILE_NUMBER)
+
+
+def another_patient() -> Patient:
+    """Load one in whom something was found, too."""
+    others = Patient.objects.exclude(file_number=FILE_NUMBER).exclude(findings=None)
+    return others.earliest("pk")
 
 
 def shown(value: object) -> str:

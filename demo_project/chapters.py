@@ -12,8 +12,10 @@ from django.utils import timezone
 from demo_project import place
 from demo_project.backstage import (
     FILE_NUMBER,
+    another_patient,
     column,
     command,
+    findings,
     move_aside_unreadable,
     patient,
     python,
@@ -150,6 +152,31 @@ def tampering() -> None:
     show(shown(patient().notes))
 
 
+def swapping() -> None:
+    """Somebody gives a patient the findings of another."""
+    say("Findings are bound to their row and its patient, and are where they belong or nowhere:")
+    show(
+        "class Finding(models.Model):\n"
+        '    text = EncryptedTextField(bind_to=("id", "patient"))\n\n'
+        f">>> patient.findings.get().text\n{shown(findings().get().text)}"
+    )
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE clinic_finding SET text = (SELECT text FROM clinic_finding "
+                "WHERE patient_id = %s) WHERE patient_id = %s",
+                [another_patient().pk, patient().pk],
+            )
+        try:
+            print(findings().get().text)
+        except EnvelopeError as error:
+            quote(f"{type(error).__name__}: {error}")
+        else:
+            raise AssertionError("the findings of another patient were read")
+        transaction.set_rollback(True)
+    say("`manage.py verify_envelopes` would name the row. This, too, is rolled back.")
+
+
 def admin() -> None:
     """See for yourself."""
     say("The admin shows all of this as any other data:")
@@ -182,5 +209,6 @@ CHAPTERS = (
     census_after,
     rewrap,
     tampering,
+    swapping,
     admin,
 )

@@ -8,7 +8,7 @@ from django.forms import ModelForm
 from django.utils.text import Truncator
 
 from demo_project.clinic import fhir
-from demo_project.clinic.models import Patient, Resource
+from demo_project.clinic.models import Finding, Patient, Resource
 from envelope_fields.fields import EncryptedJSONField
 
 admin.site.site_header = admin.site.site_title = "The clinic"
@@ -46,6 +46,11 @@ class ResourceInline(admin.TabularInline):
     @admin.display(description="about")
     def about(self, resource):
         return fhir.summary(resource.content) or "–"
+
+
+@admin.register(Finding)
+class FindingAdmin(admin.ModelAdmin):
+    list_display = ["patient", "id"]
 
 
 @admin.register(Patient)

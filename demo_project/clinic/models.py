@@ -4,6 +4,7 @@ Encrypted is whatever says who somebody is or how they are. In clear stay number
 nothing outside of the clinic, and what the database itself has to search, sort and join by.
 """
 
+import uuid
 from typing import ClassVar
 
 from django.core.exceptions import ValidationError
@@ -34,6 +35,20 @@ class Patient(models.Model):
     def clean(self) -> None:
         if not isinstance(self.record, dict):
             raise ValidationError({"record": "A record is a JSON object, such as {}."})
+
+
+class Finding(models.Model):
+    """What was found in a patient, and is of no other: it opens in this row alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    patient = models.ForeignKey(Patient, on_delete=models.CASCADE, related_name="findings")
+    text = EncryptedTextField(bind_to=("id", "patient"))
+
+    class Meta:
+        ordering: ClassVar = ["patient", "id"]
+
+    def __str__(self) -> str:
+        return f"Finding {self.pk}"
 
 
 class Resource(models.Model):

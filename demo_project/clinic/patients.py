@@ -30,6 +30,11 @@ PATIENTS = [
     ("C-0005", "Hanna Lindqvist", "", {"born": "2015-08-30", "vaccinated": {"MMR": True}}),
 ]
 
+FINDINGS = {
+    "C-0001": "Tryptase is normal again.",
+    "C-0004": "Viral load below 20 copies per ml.",
+}
+
 
 def load():
     """Add those that are not there; leave the others as somebody may have changed them.
@@ -44,4 +49,8 @@ def load():
             defaults={"name": name, "notes": notes, "record": record},
         )
         added += created
+        if file_number in FINDINGS:
+            patient = Patient.objects.only("pk").get(file_number=file_number)
+            if not patient.findings.exists():
+                patient.findings.create(text=FINDINGS[file_number])
     return added

@@ -70,6 +70,10 @@ def test_it_is_told_twice(environment, tmp_path):
     counted = first.split("so it may go:")[1].split("Somebody changes")[0]
     assert re.search(r"default  1 +\w{16}  enabled +0$", counted, re.M)
     assert "DecryptionFailed: clinic.Patient.notes: " in first
+    assert "'Tryptase is normal again.'" in first
+    assert "DecryptionFailed: clinic.Finding.text: " in first
+    assert re.search(r"primary\W+key\W+[0-9a-f-]{36}", first.split("clinic.Finding.text: ")[1])
+    assert "Viral load" not in first
     assert re.search(r"password  \S{16}$", first, re.M)
 
     # Somebody plays with it in between.
