@@ -94,7 +94,13 @@ class IndexNotBegun(EnvelopeError):
 
 
 class IndexNotReady(EnvelopeError):
-    """Rows may be missing in a blind index, so that it must not be asked."""
+    """Rows may be missing in a blind index, so that it must not be asked.
+
+    Attributes:
+        report: what was found when it was to be brought further, an `IndexReport`; else None.
+    """
+
+    report: Any = None
 
 
 class RootKeyUnavailable(EnvelopeError):

@@ -266,7 +266,7 @@ class Operation(StrEnum):
     # In the audit trail alone.
     BEGIN_INDEX = "begin_index", _Entry(label=_("begin index"))
     CHANGE_INDEX = "change_index", _Entry(
-        label=_("change the state of an index")
+        label=_("change the state of an index"), command="rebuild_indexes"
     )
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))

@@ -76,6 +76,12 @@ def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) 
     return _begun(index, alias, using, lambda: indexes.searched(column, alias, parts))
 
 
+def value_to_verify(index: Any, alias: str, term: Any) -> bytes:
+    """Return what `index_value` does, for a look that is no use of the index."""
+    [value] = indexes.verified(column_of(index), alias, [_part(term)])
+    return value
+
+
 def is_reading(index: Any, alias: str, using: str) -> bool:
     """Whether lookups may ask an index."""
     label = index.field_path

@@ -77,14 +77,19 @@ def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
 
 def index_of_values(index: Any, values: Sequence[Any], using: str) -> bytes | None:
     """Return the index of values, each as it is or as it travels to the database."""
-    pairs = zip(index.sources, values, strict=True)
-    term = term_of_values(
-        index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
-    )
+    term = term_of(index, values)
     if term is not None:
         return macs.index_value(index, index.key, term, using)
     _begin(index, using)
     return None
+
+
+def term_of(index: Any, values: Sequence[Any]) -> Any:
+    """Return what an index is made of, of values as above; None where they have no normal form."""
+    pairs = zip(index.sources, values, strict=True)
+    return term_of_values(
+        index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
+    )
 
 
 def _begin(index: Any, using: str) -> None:

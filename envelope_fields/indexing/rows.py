@@ -1,0 +1,147 @@
+"""The rows of an indexed table: in the order of their primary keys, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import DatabaseError, router
+from django.db.models import Model, QuerySet
+
+from envelope_fields.census.columns import Column, index_columns
+from envelope_fields.databases import database
+from envelope_fields.databases.tables import has_table
+from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
+from envelope_fields.fields.index import rows as index_rows
+from envelope_fields.jobs.job import displayed_key
+
+ROWS_AT_ONCE = 500
+
+
+class NoSuchIndex(EnvelopeError):
+    """No blind index has the label that was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedTable:
+    """A blind index in one database.
+
+    Attributes:
+        index: the field.
+        column: its column.
+    """
+
+    index: Any
+    column: Column
+
+    @property
+    def using(self) -> str:
+        """The alias of the database."""
+        return self.column.database
+
+
+def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
+    """Return the tables of the blind indexes that are named, or of all.
+
+    Args:
+        labels: `app_label.model.field` of their columns, in any case.
+
+    Raises:
+        NoSuchIndex: one is not there.
+    """
+    found: dict[str, list[IndexedTable]] = {}
+    for column in index_columns():
+        index: Any = column.field
+        found.setdefault(index.field_path, []).append(IndexedTable(index, column))
+    wanted = [label.lower() for label in labels] or list(found)
+    for label in wanted:
+        if label not in found:
+            known = ", ".join(sorted(found)) or "none"
+            raise NoSuchIndex(f"{label!r} is not a blind index. The blind indexes are: {known}.")
+    return [each for label in dict.fromkeys(wanted) for each in found[label] if _is_there(each)]
+
+
+def _is_there(table: IndexedTable) -> bool:
+    written = router.db_for_write(table.index.model)
+    return table.using == written or has_table(table.column.table_sql, table.using)
+
+
+class Row:
+    """A row, as it was read.
+
+    Attributes:
+        key: its primary key.
+        stored: what is in the index, where that was read.
+    """
+
+    __slots__ = ("_instance", "_table", "key", "stored")
+
+    def __init__(self, table: IndexedTable, instance: Model) -> None:
+        self._table, self._instance = table, instance
+        self.key = instance.pk
+        stored = vars(instance).get(table.index.attname)
+        self.stored = None if stored is None else bytes(stored)
+
+    @property
+    def name(self) -> str:
+        """Its primary key, for people."""
+        return displayed_key(self.key if isinstance(self.key, tuple) else (self.key,))
+
+    @property
+    def values(self) -> list[Any]:
+        """What it has of the encrypted fields, sealed."""
+        return [vars(self._instance)[each.field.attname] for each in self._table.index.sources]
+
+    @property
+    def heads(self) -> list[bytes | None]:
+        """What each of these values begins with: another one begins otherwise."""
+        return [getattr(value, "envelope", value) for value in self.values]
+
+    def term(self) -> Any:
+        """Return what its index is made of; None where there is nothing to index.
+
+        Raises:
+            EnvelopeError: a value does not open, or has no normal form that it could have.
+        """
+        try:
+            return index_rows.term_of(self._table.index, self.values)
+        except (TypeError, ValueError, FieldError) as error:  # they may show the value
+            cause = type(error).__name__
+        raise EnvelopeError(f"{self._table.index}: the value has no normal form ({cause}).")
+
+
+def batches(
+    table: IndexedTable, *, with_index: bool = True, **conditions: Any
+) -> Iterator[list[Row]]:
+    """Go through the rows of a table, past managers that hide some.
+
+    Args:
+        table: the table.
+        with_index: whether to read the index, whose column may not be there yet.
+        **conditions: what else they are to fulfil.
+
+    Raises:
+        RowsHidden: rows are hidden from this role.
+        DatabaseError: the database failed.
+    """
+    index, last = table.index, None
+    database(table.using).refuse_hidden(table.column.table_sql)
+    names = {source.field.name for source in index.sources}
+    names |= {index.name} if with_index else set()
+    names |= {field.name for field in index.model._meta.pk_fields}
+    rows: QuerySet[Model] = QuerySet(index.model, using=table.using).filter(**conditions)
+    rows = rows.only(*names).order_by("pk")
+    while True:
+        behind = rows if last is None else rows.filter(pk__gt=last)
+        found = [Row(table, instance) for instance in behind[:ROWS_AT_ONCE]]
+        if not found:
+            return
+        last = found[-1].key
+        yield found
+
+
+def stops(error: EnvelopeError) -> bool:
+    """Whether an error is about more than the row that met it."""
+    return isinstance(error, RootKeyUnavailable) or isinstance(error.__cause__, DatabaseError)

@@ -1,0 +1,13 @@
+"""The tables of the models with blind indexes, which alone are found."""
+
+import pytest
+
+from envelope_fields.census import columns
+from tests.fields.index.conftest import _tables, tables  # noqa: F401
+from tests.models.indexed import MODELS
+from tests.models.keyed import only
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    monkeypatch.setattr(columns, "apps", only(*MODELS))
