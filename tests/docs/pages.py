@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -88,7 +88,9 @@ class Page:
                     yield str(target)
 
 
-def pages() -> list[Page]:
+@cache  # each is parsed once, for its blocks and for its links
+def pages() -> tuple[Page, ...]:
     built = ROOT / "docs" / "_build"
     documents = sorted(ROOT.glob("docs/**/*.md"))
-    return [Page(path) for path in (ROOT / "README.md", *documents) if built not in path.parents]
+    found = (ROOT / "README.md", *documents)
+    return tuple(Page(path) for path in found if built not in path.parents)
