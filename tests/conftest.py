@@ -61,11 +61,16 @@ def worker_of(config):
     return getattr(config, "workerinput", {}).get("workerid")
 
 
-def pytest_collection_finish(session):
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
     """Have garbage looked for among what tests make, and not in all that was imported for them."""
+    gc.disable()
+    result = yield
     session.config.stash[_MODELS] = set(apps.all_models["tests"])
+    gc.enable()
     gc.collect()
     gc.freeze()
+    return result
 
 
 @pytest.fixture(scope="session")
