@@ -14,6 +14,7 @@ from envelope_fields import rotation
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey, RotationRange, RotationRun, RotationState
 from envelope_fields.rotation import Limits
+from tests import garbage
 from tests.models import Note, keyed
 from tests.rotation import left
 from tests.sizes import size
@@ -23,6 +24,13 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.django_db(transaction=True, databases=["default", "other"]),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _garbage():
+    gc.collect()  # that of earlier tests
+    with garbage.collected():
+        yield
 
 
 class Killed(BaseException):
@@ -103,6 +111,6 @@ def ended_at(statements, kind):
     finally:
         for wrapper in reversed(wrappers):
             wrapper.__exit__(None, None, None)
-        gc.collect()  # what earlier tests left half read would complain of a closed connection
+        garbage.collect()
         connections.close_all()  # as the end of a process does
     return statements.seen >= statements.at

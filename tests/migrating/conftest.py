@@ -4,13 +4,13 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from envelope_fields import keyring
-from tests.migrating.project import Project, importable, scratch_database
+from tests.migrating.project import Project, database_beside, importable, scratch_database
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory, django_db_blocker):
     """The alias of a database with our tables and the default key alone."""
-    database = scratch_database("migrated", tmp_path_factory.mktemp("migrated"))
+    database = database_beside("migrated", tmp_path_factory.mktemp("migrated"))
     # Not unblocked between: this lasts as long as the session.
     with django_db_blocker.unblock():
         alias = database.__enter__()

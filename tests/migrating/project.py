@@ -1,6 +1,5 @@
 """A project of its own for one test: apps made of migrations alone, in databases of their own."""
 
-import gc
 import importlib
 import os
 import sys
@@ -15,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.writer import MigrationWriter
 
 from envelope_fields import keyring
+from tests import garbage
 
 DEFAULT_KEY = ("envelope_fields", "0002_default_master_key")
 
@@ -117,12 +117,19 @@ class Project:
 
 @contextmanager
 def scratch_database(alias, directory, *, like=None):
-    """Make a database beside those of the settings, under the name `alias`.
+    """Make a database beside those of the settings for a test, under the name `alias`.
 
     Args:
         directory: for the file that it is on SQLite.
         like: the alias of another such database that is copied; it is empty without.
     """
+    with database_beside(alias, directory, like=like), garbage.collected():
+        yield alias
+
+
+@contextmanager
+def database_beside(alias, directory, *, like=None):
+    """Make a database as `scratch_database` does, for what lasts longer than a test."""
     settings_dict = connections["default"].settings_dict
     parameters = {**settings_dict, "TEST": {**settings_dict["TEST"], "NAME": None}}
     server = settings_dict["ENGINE"] != "django.db.backends.sqlite3"
@@ -149,9 +156,6 @@ def scratch_database(alias, directory, *, like=None):
     try:
         yield alias
     finally:
-        # What a test left half read, as one that raised does, would complain of a closed connection
-        # when it is collected: in the middle of some other test, which would fail.
-        gc.collect()
         connection.close()
         administer(f"DROP DATABASE {name}")
         del connections[alias]
