@@ -1,37 +1,25 @@
 """In what order tests run, and what every test begins with."""
 
 import gc
-from pathlib import Path
 
 import pytest
 from django.apps import apps
 from django.db import connections
-from pytest_django.django_compat import is_django_unittest
 from pytest_django.plugin import blocking_manager_key
 
-TESTS = Path(__file__).parent
+from tests import marks
 
-# The fixtures that let a test have a database, besides the mark `django_db`.
-DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "scratch"}
+# Pages in a browser, programs of the documentation, a story: many of these tests take seconds.
+TAKE_SECONDS = {"test_code", "test_day", "test_docs", "test_story", "test_watching"}
 
-
-# What is about bytes, services and pages, and imports no Django, or none that could differ.
-WITHOUT_DJANGO = {"crypto", "docs", "root_keys", "test_packaging.py", "test_vendors.py"}
+# Beyond this many new objects, garbage is looked for; Python's own limits are for smaller programs.
+GARBAGE_LIMITS = (10_000, 20, 20)
 
 _MODELS = pytest.StashKey()  # the names of the models that the tests have in common
 
 
 def pytest_itemcollected(item):
-    """Mark what says the same whatever the database, or Django, is, since it uses none."""
-    has_database = (
-        item.get_closest_marker("django_db") is not None
-        or DATABASE_FIXTURES.intersection(item.fixturenames)
-        or is_django_unittest(item)
-    )
-    if not has_database:
-        item.add_marker("no_database")
-    if item.path.relative_to(TESTS).parts[0] in WITHOUT_DJANGO:
-        item.add_marker("any_django")
+    marks.add(item)
 
 
 @pytest.hookimpl(trylast=True)
@@ -42,7 +30,7 @@ def pytest_collection_modifyitems(items):
     """
     for kind in {kind_of(item) for item in items}:
         places = [place for place, item in enumerate(items) if kind_of(item) == kind]
-        ordered = sorted((items[place] for place in places), key=lambda item: not is_long(item))
+        ordered = sorted((items[place] for place in places), key=lambda item: not takes_long(item))
         for place, item in zip(places, ordered, strict=True):
             items[place] = item
 
@@ -52,8 +40,8 @@ def kind_of(item):
     return marker and ("commits" if marker.kwargs.get("transaction") else "has a database")
 
 
-def is_long(item):
-    return item.get_closest_marker("long") is not None
+def takes_long(item):
+    return item.get_closest_marker("long") is not None or item.path.stem in TAKE_SECONDS
 
 
 def worker_of(config):
@@ -67,9 +55,10 @@ def pytest_collection(session):
     gc.disable()
     result = yield
     session.config.stash[_MODELS] = set(apps.all_models["tests"])
-    gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE_LIMITS)
+    gc.enable()
     return result
 
 

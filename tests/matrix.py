@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests import brokers, browsers, databases
+from tests.marks import TESTS, WITHOUT_DATABASE
 
 TIMEOUT_SECONDS = 5
 # One test at a time, so that no worker ends long before the others; and one more of these than most
@@ -129,17 +130,23 @@ class Session:
     Attributes:
         database: the one that its tests use, if they use any.
         marks: which tests these are, as an expression for pytest's `-m`.
+        ignored: patterns of files that have none of them, so that no worker looks there.
     """
 
     database: str
     marks: str
+    ignored: tuple[str, ...] = ()
 
     def run(self, arguments: list[str]) -> int:
         """Run it, say what came of it, and return pytest's exit status."""
         print(f"{self.database} ...", flush=True)
         began = time.monotonic()
         result = subprocess.run(
-            [sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks, *arguments],
+            [
+                *(sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks),
+                *(f"--ignore-glob={TESTS / pattern}" for pattern in self.ignored),
+                *arguments,
+            ],
             env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,10 +173,11 @@ NOTHING_PICKED = 5
 def sessions(found: list[str], marks: str, *, everywhere: bool) -> list[Session]:
     """Return what is run on these databases."""
     first, *others = found
+    marks = f"not checkers and ({marks})"
     left_out = "no_database" if everywhere else "(no_database or any_database)"
     return [
         Session(first, marks),
-        *(Session(each, f"not {left_out} and ({marks})") for each in others),
+        *(Session(each, f"not {left_out} and {marks}", WITHOUT_DATABASE) for each in others),
     ]
 
 

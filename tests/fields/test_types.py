@@ -193,6 +193,7 @@ def run(*command):
     return result.stdout
 
 
+@pytest.mark.checkers
 @pytest.mark.parametrize("stubs", ["with", "without"])
 def test_mypy(stubs, modules, tmp_path, pytestconfig):
     pytest.importorskip("mypy")
@@ -216,6 +217,7 @@ def test_mypy(stubs, modules, tmp_path, pytestconfig):
     assert found == modules, said
 
 
+@pytest.mark.checkers
 @pytest.mark.parametrize("stubs", ["with", "without"])
 def test_pyright(stubs, modules, tmp_path):
     """The one that its fork basedpyright packs, which brings its own node and loads nothing."""

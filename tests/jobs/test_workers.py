@@ -70,6 +70,7 @@ def test_settings_that_cannot_be_meant(settings, entry):
         dispatch.worker()
 
 
+@pytest.mark.little_django
 class TestOutOfReach:
     """No worker could be given the run: it does not wait, and the caller is informed."""
 
@@ -189,6 +190,7 @@ def rotated_back():
     return mock.patch.object(rows, "current_version", return_value=row)
 
 
+@pytest.mark.little_django
 @pytest.mark.any_database
 class TestCelery:
     @pytest.fixture(params=BROKERS)
@@ -296,6 +298,7 @@ class TestDjangoTasks:
             dispatch.worker()
 
 
+@pytest.mark.little_django
 class TestProcess:
     def test_it_outlives_the_request(self, notes, settings, monkeypatch):
         started = child.of_workers(monkeypatch)
