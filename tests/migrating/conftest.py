@@ -4,6 +4,7 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from envelope_fields import keyring
+from tests.migrating import reused
 from tests.migrating.project import Project, database_beside, importable, scratch_database
 
 
@@ -22,13 +23,34 @@ def migrated(tmp_path_factory, django_db_blocker):
         database.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def dumped(migrated):
+    """The statements that make our tables and the default key."""
+    return reused.dumped(migrated)
+
+
+@pytest.fixture(scope="session")
+def reused_database(django_db_blocker):
+    with django_db_blocker.unblock():
+        database = reused.ReusedDatabase()
+    yield database
+    with django_db_blocker.unblock():
+        database.drop()
+
+
 @pytest.fixture
 def scratch(request, tmp_path, django_db_blocker):
     """The alias of an empty database, in which keys live too; with our tables for some tests."""
-    like = None
-    if request.node.get_closest_marker("with_our_tables"):
-        like = request.getfixturevalue("migrated")
-    database = scratch_database("scratch", tmp_path, like=like)
+    has_tables = request.node.get_closest_marker("with_our_tables")
+    if reused.can_be():
+        again = request.getfixturevalue("reused_database")
+        script = request.getfixturevalue("dumped") if has_tables else ""
+        with django_db_blocker.unblock():
+            again.fill(script)
+        database = scratch_database("scratch", tmp_path, name=again.name)
+    else:
+        like = request.getfixturevalue("migrated") if has_tables else None
+        database = scratch_database("scratch", tmp_path, like=like)
     with django_db_blocker.unblock(), database as alias, keys_in(alias):
         yield alias
 

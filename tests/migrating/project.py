@@ -119,24 +119,27 @@ class Project:
 
 
 @contextmanager
-def scratch_database(alias, directory, *, like=None):
-    """Make a database beside those of the settings for a test, under the name `alias`.
-
-    Args:
-        directory: for the file that it is on SQLite.
-        like: the alias of another such database that is copied; it is empty without.
-    """
-    with database_beside(alias, directory, like=like), garbage.collected():
+def scratch_database(alias, directory, **options):
+    """Have a database for a test, as `database_beside` does."""
+    with database_beside(alias, directory, **options), garbage.collected():
         yield alias
 
 
 @contextmanager
-def database_beside(alias, directory, *, like=None):
-    """Make a database as `scratch_database` does, for what lasts longer than a test."""
+def database_beside(alias, directory, *, like=None, name=None):
+    """Make a database beside those of the settings, under the name `alias`.
+
+    Args:
+        directory: for the file that it is on SQLite.
+        like: the alias of another such database that is copied; it is empty without.
+        name: of one that is there, and is neither made nor dropped here.
+    """
     settings_dict = connections["default"].settings_dict
     parameters = {**settings_dict, "TEST": {**settings_dict["TEST"], "NAME": None}}
     server = settings_dict["ENGINE"] != "django.db.backends.sqlite3"
-    if like is not None:
+    if name is not None:
+        parameters["NAME"] = name
+    elif like is not None:
         parameters |= _copy(connections[like])
     elif server:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
@@ -145,22 +148,22 @@ def database_beside(alias, directory, *, like=None):
         parameters["NAME"] = str(directory / f"{alias}.sqlite3")
     connections.settings[alias] = parameters
     connection = connections[alias]
-    name = connection.ops.quote_name(parameters["NAME"])
+    quoted = connection.ops.quote_name(parameters["NAME"])
 
     def administer(*statements):
-        if server:
+        if server and name is None:
             with connection._nodb_cursor() as cursor:
                 for statement in statements:
                     cursor.execute(statement)
 
     if like is None:
         suffix = "CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
-        administer(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name} {suffix}")
+        administer(f"DROP DATABASE IF EXISTS {quoted}", f"CREATE DATABASE {quoted} {suffix}")
     try:
         yield alias
     finally:
         connection.close()
-        administer(f"DROP DATABASE {name}")
+        administer(f"DROP DATABASE {quoted}")
         del connections[alias]
         del connections.settings[alias]
 
