@@ -140,6 +140,35 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
+def completed(arguments, *, environment, directory):
+    """Run a program to its end by the server of this process, as `subprocess.run` does.
+
+    Args:
+        arguments: as behind `python`: a file, or `-m` and a module, and what these are given.
+        environment: all of it; its PYTHONPATH counts, and what else Python itself reads does not.
+        directory: in which it runs.
+
+    Returns:
+        `subprocess.CompletedProcess`, with what it said as text.
+    """
+    with (
+        open(os.devnull) as nothing,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as complained,
+    ):
+        program = Program(
+            shared().path,
+            [str(each) for each in arguments],
+            environment=environment,
+            directory=directory,
+            files=[each.fileno() for each in (nothing, said, complained)],
+        )
+        status = program.wait(timeout=120)
+        for file in (said, complained):
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, status, said.read(), complained.read())
+
+
 def _received(connection, length):
     parts = []
     while length > 0:
@@ -220,6 +249,7 @@ class Server:
 
 def run(arguments):
     """Do what `python` does with its arguments."""
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path.insert(0, os.getcwd())

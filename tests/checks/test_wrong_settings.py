@@ -1,16 +1,16 @@
 """A mistake in the settings is told by the checks, and by nothing else, whatever is run."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from django.contrib import admin
 from django.core.checks import run_checks
+from django.core.management import call_command
 
 import envelope_fields
 from envelope_fields.audit import denials, uses as key_uses
+from tests import fork_server
 
 ROOT = Path(envelope_fields.__file__).parent.parent
 MISTAKES = [
@@ -55,8 +55,7 @@ urlpatterns += [path("api/", include("envelope_fields.api.urls"))]
 def project(tmp_path_factory):
     """A project as `startproject` makes it, where a setting is misspelt."""
     path = tmp_path_factory.mktemp("project")
-    run = [sys.executable, "-m", "django", "startproject", "mysite", str(path)]
-    subprocess.run(run, check=True, env=os.environ)
+    call_command("startproject", "mysite", str(path))
     with (path / "mysite" / "settings.py").open("a") as settings:
         settings.write(SETTINGS)
     with (path / "mysite" / "urls.py").open("a") as urls:
@@ -72,10 +71,9 @@ def test_a_fresh_project(command, project):
         "PYTHONPATH": str(ROOT),
         "DJANGO_SETTINGS_MODULE": "mysite.settings",
     }
-    ended = subprocess.run(
-        [sys.executable, "manage.py", command, *arguments],
-        cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    ended = fork_server.completed(
+        ["manage.py", command, *arguments], environment=environment, directory=project
+    )
     assert ended.returncode == 1
     said = ended.stdout + ended.stderr
     assert "(envelope_fields.E001) ENVELOPE_FIELDS has no entry 'ROOT_KEY'" in said

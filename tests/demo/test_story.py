@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo_project import place
+from tests import fork_server
 
 pytestmark = pytest.mark.any_django
 
@@ -28,6 +29,16 @@ def environment(tmp_path):
 
 
 def tell(environment):
+    done = fork_server.completed(
+        ["-m", "demo_project.story"], environment=environment, directory=CHECKOUT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def tell_anew(environment):
+    """Tell it in a Python that has nothing imported, where a warning is an error."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "demo_project.story"],
         cwd=CHECKOUT,
@@ -41,18 +52,17 @@ def tell(environment):
 
 
 def manage(environment, *arguments):
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=CHECKOUT,
-        env={**environment, "DJANGO_SETTINGS_MODULE": "demo_project.settings"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    ).stdout
+    done = fork_server.completed(
+        ["manage.py", *arguments],
+        environment={**environment, "DJANGO_SETTINGS_MODULE": "demo_project.settings"},
+        directory=CHECKOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_it_is_told_twice(environment, tmp_path):
-    first = tell(environment)
+    first = tell_anew(environment)
 
     [key] = tmp_path.glob("envelope-fields-demo-*/root.key")
     assert str(key) in first
@@ -89,7 +99,7 @@ def test_it_is_told_twice(environment, tmp_path):
         "Patient.objects.get(file_number='C-0002').delete()",
     )
 
-    second = tell(environment)
+    second = tell_anew(environment)
     assert "from before" in second
     assert "Patients added: 1." in second
     assert "'Changed." in second
@@ -119,12 +129,8 @@ def test_a_lost_root_key_does_not_end_the_story(environment, tmp_path):
 
 def test_what_goes_wrong_is_said_in_a_sentence(environment, tmp_path):
     environment["CLINIC_DATABASE"] = str(tmp_path / "absent" / "clinic.sqlite3")
-    done = subprocess.run(
-        [sys.executable, "-m", "demo_project.story"],
-        cwd=CHECKOUT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
+    done = fork_server.completed(
+        ["-m", "demo_project.story"], environment=environment, directory=CHECKOUT
     )
     assert done.returncode == 1
     assert "The story stops here. unable to open database file" in done.stderr
