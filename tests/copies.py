@@ -1,6 +1,6 @@
 """Test databases of a run with several workers: migrated once, and copied for each.
 
-The worker that comes first migrates; the others wait for its lock, and copy what it made. Django
+The worker that comes first migrates; the others wait for its lock. All copy what it made: Django
 copies a file on SQLite, a template on PostgreSQL, and a dump on MariaDB.
 """
 
@@ -32,15 +32,16 @@ def make(worker):
     with _originals() as there:
         if not there.read_text():
             setup_databases(verbosity=0, interactive=False)
+            connections.close_all()  # PostgreSQL copies no database that is in use
             there.write_text("migrated")
-        for connection in connections.all():
-            _copy(connection, names[connection.alias], worker)
+    for connection in connections.all():  # beside other workers that copy
+        _copy(connection, names[connection.alias], worker)
 
 
 def _copy(connection, name, worker):
     creation = connection.creation
     connection.settings_dict["NAME"] = name
-    connection.close()  # PostgreSQL copies no database that is in use
+    connection.close()
     creation.clone_test_db(suffix=worker, verbosity=0)
     connection.settings_dict.update(creation.get_test_db_clone_settings(worker))
 
