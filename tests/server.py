@@ -3,13 +3,13 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
 import requests
 from django.db import connections
+
+from tests import fork_server
 
 
 @contextmanager
@@ -24,21 +24,23 @@ def served(threads=4, processes=1, worker="envelope_fields.jobs.workers.process.
     names = {alias: str(connections[alias].settings_dict["NAME"]) for alias in connections}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        process = subprocess.Popen(
+        process = fork_server.Program(
+            fork_server.shared().path,
             [
-                sys.executable, "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()",
-                "--bind", f"fd://{listening.fileno()}", "--worker-class", "gthread",
+                "-m", "gunicorn", "django.core.wsgi:get_wsgi_application()",
+                "--bind", "fd://0", "--worker-class", "gthread",
                 "--threads", str(threads), "--workers", str(processes), "--log-level", "warning",
                 # Clients hold several connections each, and use one at a time.
                 "--keep-alive", "75",
                 # What is too long for us is ours to refuse.
                 "--limit-request-line", "0", "--limit-request-field_size", "0",
             ],
-            pass_fds=[listening.fileno()],
-            env={
+            environment={
                 **os.environ, "DJANGO_SETTINGS_MODULE": "tests.served_settings",
                 "SERVED_DATABASES": json.dumps(names), "SERVED_WORKER": worker,
             },
+            directory=os.getcwd(),
+            files=[listening.fileno(), 2, 2],
         )  # fmt: skip
         try:
             _wait(process, port)
