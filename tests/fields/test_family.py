@@ -124,6 +124,35 @@ class TestStored:
             assert "hidden" not in repr(error)
             error = error.__cause__ or error.__context__
 
+    @pytest.mark.parametrize("name", FAMILY)
+    def test_copies_of_its_envelopes_are_read(self, model, name):
+        value = FAMILY[name][1][-1]
+        thing = model(name).objects.create(value=value, twin=value)
+        with isolate_apps("tests"):
+
+            class Event(models.Model):
+                value = encrypted(name, copy_of="tests.Thing.value", null=True)
+
+                class Meta:
+                    app_label = "tests"
+
+            # Where a project declares it, both are in one registry.
+            Event._meta.apps.register_model("tests", type(thing))
+            field = Event._meta.get_field("value")
+            [envelope] = stored(type(thing))
+            assert same(field.from_db_value(envelope, field.get_col("x"), connection), value)
+        assert field.label == "tests.event.value"
+
+    @pytest.mark.parametrize("name", FAMILY)
+    def test_a_default_is_called_for_each_row(self, model, name):
+        given = iter(FAMILY[name][1] * 2)
+        thing = model(name, default=lambda: next(given))
+        thing.objects.create(twin=FAMILY[name][1][0])
+        thing.objects.bulk_create([thing(twin=FAMILY[name][1][0])])
+        found = thing.objects.order_by("pk").values_list("value", flat=True)
+        assert all(map(same, found, FAMILY[name][1] * 2))
+        assert len(set(stored(thing))) == 2
+
     def test_a_decimal_has_the_digits_of_its_column(self, model):
         thing = model("Decimal")
         thing.objects.create(value=Decimal("12.3"), twin=Decimal("12.3"))

@@ -1,12 +1,25 @@
 from django.db import models
 from simple_history.models import HistoricalRecords
 
-from envelope_fields.fields import EncryptedTextField
+from envelope_fields.fields import EncryptedDateTimeField, EncryptedTextField
+from tests.fields.family import FAMILY, encrypted
 
 
 class Chart(models.Model):
     title = models.CharField(max_length=50)
     text = EncryptedTextField(blank=True)
     secret = EncryptedTextField(key="lab", on_denied="mask")
+
+    history = HistoricalRecords()
+
+
+NAMES = {name.lower(): name for name in FAMILY}
+
+
+class Everything(models.Model):
+    """An encrypted field of each type, that may be NULL, and one that says when it was saved."""
+
+    locals().update({column: encrypted(name, null=True) for column, name in NAMES.items()})
+    saved = EncryptedDateTimeField(auto_now=True)
 
     history = HistoricalRecords()

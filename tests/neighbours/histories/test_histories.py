@@ -11,7 +11,8 @@ from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.reading import reader
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.policy import APPLICATION, acting_as
-from tests.neighbours.histories.models import Chart
+from tests.fields.family import FAMILY, exactly
+from tests.neighbours.histories.models import NAMES, Chart, Everything
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db
@@ -105,3 +106,29 @@ def test_rotation_binds_what_was_copied_to_the_history(chart, user, monkeypatch)
     monkeypatch.setitem(vars(field), "contexts", field.contexts[:1])
     monkeypatch.setitem(vars(field), "converter", reader(field))
     assert history() == [("t", "a", "hidden")] * 2
+
+
+def test_every_type():
+    first, last = (
+        {column: FAMILY[name][1][position] for column, name in NAMES.items()}
+        for position in (0, -1)
+    )
+    row = Everything.objects.create(**first)
+    began = row.saved
+    for column, value in last.items():
+        setattr(row, column, value)
+    row.save()
+    row.delete()
+    deleted, changed, created = Everything.history.order_by("-history_id")
+    for column in NAMES:
+        assert exactly(getattr(created, column), first[column])
+        assert exactly(getattr(changed, column), last[column])
+        assert exactly(getattr(changed.instance, column), last[column])
+        assert getattr(deleted, column) == last[column]
+        assert stored(created, column)[:1] == b"\x01"
+    assert (created.saved, changed.saved) == (began, row.saved)
+    differences = {each.field: each.new for each in changed.diff_against(created).changes}
+    editable = [each for each in NAMES if Everything._meta.get_field(each).editable]
+    assert differences == {each: last[each] for each in editable if last[each] != first[each]}
+    Everything.objects.create()
+    assert Everything.history.latest("history_id").date is None
