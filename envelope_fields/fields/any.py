@@ -29,7 +29,14 @@ from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied, TypedField
 
 _FUNCTION = "envelope_fields.fields.encrypted"
-_WITHOUT_VALUES = (RelatedField, models.AutoField, models.BigAutoField, models.SmallAutoField)
+_COMPARED = (
+    RelatedField,
+    models.AutoField,
+    models.BigAutoField,
+    models.SmallAutoField,
+    models.CompositePrimaryKey,
+    models.GeneratedField,
+)
 _WRITTEN_AS_TEXT = (str, int, float, Decimal, date, time, timedelta, UUID)
 
 
@@ -98,13 +105,19 @@ def encrypted(
             f"encrypted() takes a field that is not encrypted, not {type(field).__name__}: "
             "write encrypted(PhoneNumberField())."
         )
-    if isinstance(field, _WITHOUT_VALUES):
+    kind = f"encrypted() takes no {type(field).__name__}"
+    if isinstance(field, _COMPARED):
         raise TypeError(
-            f"encrypted() takes no {type(field).__name__}: keys and relations are compared in the "
-            "database, which nothing encrypted can be."
+            f"{kind}: the database compares keys and relations, and computes generated columns, "
+            "which it cannot do with anything encrypted."
+        )
+    if isinstance(field, models.FileField):
+        raise TypeError(
+            f"{kind}: the file would not be encrypted, but its name alone. Encrypt the contents "
+            "with envelope_fields.kms, or keep them in an EncryptedBinaryField."
         )
     if hasattr(field, "base_field"):
-        raise TypeError("encrypted() takes no arrays: write EncryptedArrayField(CharField()).")
+        raise TypeError(f"{kind}: write EncryptedArrayField(CharField()) for a list.")
     plain_class: Any = type(field)
     return _kind(plain_class, _ours(field))(
         field,

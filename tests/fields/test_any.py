@@ -9,6 +9,7 @@ from django.core import serializers
 from django.core.exceptions import FieldError, ValidationError
 from django.db import connection, models
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import Value
 from django.forms import modelform_factory
 from django.test.utils import isolate_apps
 
@@ -180,7 +181,9 @@ def test_it_is_what_it_extends(contact):
 @pytest.mark.parametrize(
     "given",
     [None, models.CharField, EncryptedCharField(max_length=5), models.AutoField(primary_key=True),
-     models.ForeignKey("self", models.CASCADE), models.ManyToManyField("self")],
+     models.ForeignKey("self", models.CASCADE), models.ManyToManyField("self"),
+     models.CompositePrimaryKey("a", "b"), models.FileField(), models.ImageField(),
+     models.GeneratedField(expression=Value(1), output_field=models.TextField(), db_persist=True)],
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_field_of_values_is_refused(given):
