@@ -8,12 +8,19 @@ from django.db import models
 
 from bench import primitives
 from envelope_fields.fields import (
+    EncryptedBinaryField,
     EncryptedBooleanField,
     EncryptedDateField,
     EncryptedDateTimeField,
     EncryptedDecimalField,
+    EncryptedDurationField,
+    EncryptedEmailField,
+    EncryptedFloatField,
+    EncryptedGenericIPAddressField,
     EncryptedIntegerField,
     EncryptedTextField,
+    EncryptedTimeField,
+    EncryptedUUIDField,
 )
 
 
@@ -51,16 +58,48 @@ class Amount(models.Model):
     value = EncryptedDecimalField(max_digits=12, decimal_places=2)
 
 
-class Day(models.Model):
-    value = EncryptedDateField()
+class Weight(models.Model):
+    value = EncryptedFloatField()
 
 
 class Flag(models.Model):
     value = EncryptedBooleanField()
 
 
+class Day(models.Model):
+    value = EncryptedDateField()
+
+
 class Moment(models.Model):
     value = EncryptedDateTimeField()
+
+
+class Clock(models.Model):
+    value = EncryptedTimeField()
+
+
+class Period(models.Model):
+    value = EncryptedDurationField()
+
+
+class Identifier(models.Model):
+    value = EncryptedUUIDField()
+
+
+class Address(models.Model):
+    value = EncryptedGenericIPAddressField()
+
+
+class Address6(models.Model):
+    value = EncryptedGenericIPAddressField()
+
+
+class Email(models.Model):
+    value = EncryptedEmailField()
+
+
+class Blob(models.Model):
+    value = EncryptedBinaryField()
 
 
 def key_of_tenant(row: Any) -> str:

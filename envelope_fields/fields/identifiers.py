@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 from uuid import UUID
 
 from django.db import models
-from django.utils.ipv6 import clean_ipv6_address
 
 from envelope_fields.crypto import canonical
+from envelope_fields.crypto.addresses import MAPPED, packed, text_of
 from envelope_fields.fields.canonical import CanonicalMixin, EmptyIsNullMixin
 from envelope_fields.fields.types import AddressOptions, Get, No, Options, Set, TextOptions, Typed
-
-_OF_IPV4 = 4  # bytes
 
 
 class EncryptedUUIDField(Typed[Set, Get], CanonicalMixin, models.UUIDField):  # type: ignore[type-arg,misc]
@@ -71,11 +69,18 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
     def is_null(self, value: Any) -> bool:
         return isinstance(value, str) and not value
 
+    def meant_by(self, value: Any) -> Any:
+        if type(value) is str and not self._prepares:
+            # Django reads it twice, and writes it in between.
+            found = packed(value)
+            if found is not None and not (self.unpack_ipv4 and found.startswith(MAPPED)):
+                return found
+        return super().meant_by(value)
+
     def from_plaintext(self, plaintext: bytes) -> str:
-        if len(plaintext) == _OF_IPV4:
-            return ".".join(map(str, plaintext))
-        address = str(canonical.ADDRESS.decode(plaintext))
-        return str(clean_ipv6_address(address, self.unpack_ipv4))
+        if self.unpack_ipv4 and plaintext.startswith(MAPPED):
+            plaintext = plaintext[len(MAPPED) :]
+        return text_of(plaintext)
 
 
 class EncryptedBinaryField(Typed[Set, Get], CanonicalMixin, models.BinaryField):  # type: ignore[type-arg,misc]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack, overload
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import models
 from django.utils import timezone
 
@@ -81,10 +83,10 @@ class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField): 
 
     def from_plaintext(self, plaintext: bytes) -> datetime:
         value: datetime = canonical.DATETIME.decode(plaintext)
-        if timezone.is_aware(value) == settings.USE_TZ:
+        if (value.tzinfo is not None) == _are_aware():
             return value
         # It was written under the other setting.
-        change = timezone.make_aware if settings.USE_TZ else timezone.make_naive
+        change = timezone.make_aware if _are_aware() else timezone.make_naive
         return change(value, timezone.get_default_timezone())
 
 
@@ -141,3 +143,17 @@ class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationFie
         if value == "":  # which Django would read as no time
             raise ValueError
         return self.to_python(value)
+
+
+@cache
+def _are_aware() -> bool:
+    """Whether the datetimes of this project have a time zone."""
+    return bool(settings.USE_TZ)  # which takes longer to ask than a value to read
+
+
+def _setting_changed(*, setting: str, **_: Any) -> None:
+    if setting == "USE_TZ":
+        _are_aware.cache_clear()
+
+
+setting_changed.connect(_setting_changed, dispatch_uid="envelope_fields.fields.times")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import shutil
 import subprocess
 from datetime import UTC, datetime, time, timedelta, timezone
@@ -178,3 +179,39 @@ def test_what_has_no_form(kind, value):
 def test_null_and_the_empty_text_differ_in_parts():
     parts = [canonical.nullable(value, canonical.TEXT) for value in (None, "", "\x00")]
     assert parts == [b"\x00", b"\x01", b"\x01\x00"]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_uuid_is_what_its_constructor_makes(monkeypatch, is_known):
+    monkeypatch.setattr(canonical, "_is_uuid_known", is_known)
+    made = UUID("6f2f1c9a-3d0b-4e55-9a64-0e8c7d1f2b3a")
+    found = canonical.UUID_BYTES.decode(made.bytes)
+    assert (found, hash(found), str(found)) == (made, hash(made), str(made))
+    assert (found.version, found.is_safe) == (made.version, made.is_safe)
+    assert pickle.loads(pickle.dumps(found)) == made
+    assert found.__getstate__() == made.__getstate__()
+    with pytest.raises(TypeError):
+        found.int = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        *(("date", each) for each in (b"2026-W48-6", b"20261128", b"0000-01-01", b"2026-11-28 ")),
+        *(("time", each) for each in (b"24:00:00.000000", b"T1:00:00.000000", b"11:00:00,000000")),
+        ("datetime", b"2026-W48-6T11:00:00.000000Z"),
+        ("datetime", b"2026-11-28T24:00:00.000000Z"),
+        ("datetime", b"2026-11-28T11:00:00,000000Z"),
+        ("datetime", b"2026-11-28 11:00:00.000000Z"),
+        ("datetime", b"2026-11-28T11:00:00.000000+00:00"),
+        *(("integer", each) for each in (b"+1", b" 1", b"1_0", b"1\n", "١".encode())),
+        ("duration", b"9" * 30),
+        *(("decimal", each) for each in (b"1_0", b"+1", b"1e5", b"nan", b"1E+05")),
+    ],
+    ids=str,
+)
+def test_what_python_reads_and_nothing_writes(name, data):
+    with pytest.raises(ValueError, match=r"^not the canonical bytes") as caught:
+        TYPES[name].decode(data)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
