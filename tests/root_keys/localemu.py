@@ -35,9 +35,13 @@ class LocalEmu(Service):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until(lambda: answers(f"{URL}/_localemu/health"))
-        self.admin = boto3.client("kms", region_name=REGION, endpoint_url=URL)
-        self.key_arn = self.new_key()
+        try:
+            until(lambda: answers(f"{URL}/_localemu/health"))
+            self.admin = boto3.client("kms", region_name=REGION, endpoint_url=URL)
+            self.key_arn = self.new_key()
+        except BaseException:
+            self.close()
+            raise
 
     def new_key(self, **options):
         return self.admin.create_key(**options)["KeyMetadata"]["Arn"]
