@@ -64,7 +64,8 @@ def row_contexts(
     def context(values: Iterable[Any]) -> bytes:
         made = lead
         for (name, encode), value in zip(bound, values, strict=True):
-            made += name + _part(encode(value))
+            part = encode(value)
+            made += name + len(part).to_bytes(8, "little") + part
         return made
 
     return context

@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.test.utils import isolate_apps
 
+from envelope_fields.crypto.context import field_context
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedTextField, open_values
 from envelope_fields.fields.prepared import Unencrypted
@@ -57,6 +58,36 @@ def values(row):
 
 
 HAS = ("of one", "early", [1])
+
+
+class TestContexts:
+    """As `docs/spec/canonical-values-v1.md` says, under "What a value is bound to"."""
+
+    def context(self, field, row, *columns):
+        contexts = row._meta.get_field(field).contexts_of(row._meta.get_field(field).row_of(row))
+        return contexts == (field_context(f"{row._meta.label_lower}.{field}", columns),)
+
+    def test_a_key_and_a_foreign_key(self):
+        key = uuid.UUID(int=5)
+        row = Record(pk=key, clinic_id=7)
+        assert self.context("secret", row, ("id", b"\1" + key.bytes), ("clinic_id", b"\0017"))
+        row = Record(pk=str(key), clinic_id=None)
+        assert self.context("secret", row, ("id", b"\1" + key.bytes), ("clinic_id", b"\0"))
+
+    @pytest.mark.parametrize("loose", [False, True])
+    def test_every_type(self, loose):
+        values = {"number": 2, "day": date(2026, 1, 2), "colour": "red", "by_id": "Öre"}
+        if loose:  # as forms and code give them
+            values = {"number": "2", "day": "2026-01-02", "colour": Colour.RED, "by_id": "Öre"}
+        assert self.context(
+            "text",
+            Sample(code="", **values),
+            ("code", b"\1"),
+            ("number", b"\0012"),
+            ("day", b"\0012026-01-02"),
+            ("colour", b"\1red"),
+            ("by_id", "\1Öre".encode()),
+        )
 
 
 class TestAnotherRow:

@@ -5,11 +5,12 @@ from asgiref.sync import async_to_sync
 from django.core import serializers
 from django.core.exceptions import FieldError
 from django.core.serializers.base import DeserializationError
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import JSONField, Value
 
 from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant
@@ -231,8 +232,23 @@ class TestModelsOfMigrations:
         made = model.objects.create(secret="made", early="")
         assert Record.objects.get(pk=made.pk).secret == "made"
 
+    def test_binding_a_column_is_no_change_of_the_schema(self):
+        bound = Record._meta.get_field("secret")
+        loose = EncryptedTextField(previous_bindings=[("id",)])
+        loose.set_attributes_from_name("secret")
+        loose.model = Record
+        for fields in ((bound, loose), (loose, bound)):
+            assert not connection.schema_editor()._field_should_be_altered(*fields)
+
 
 class TestOtherWays:
+    @pytest.mark.parametrize("on_delete", [models.SET(None), models.SET_DEFAULT])
+    def test_what_is_set_when_a_row_is_deleted(self, record, clinics, on_delete, monkeypatch):
+        monkeypatch.setattr(Record._meta.get_field("clinic").remote_field, "on_delete", on_delete)
+        with pytest.raises(FieldError, match="clinic"), transaction.atomic():
+            clinics[0].delete()
+        assert values(record) == HAS
+
     def test_json_null(self, record):
         record.maybe = Value(None, JSONField())
         record.save()
