@@ -4,9 +4,9 @@
 and `opening` finds the one that opens, also when material is renewed. `materials` has the
 plaintext, of which `age` says for how long it is used; `questions` are what root keys are being
 asked for it. A `table` holds what follows from all that for `KEY_CACHE_SECONDS`, or until a key
-changes in this process; the `cache` has the table of the process. Keys are `derived` when the policy admits a caller, where
-`uses` are counted, and `values` are encrypted and decrypted with them. `indexes` are MACs by
-search keys, under versions that `index_rows` name.
+changes in this process; the `cache` has the table of the process. Keys are `derived` when the
+policy admits a caller, where `uses` are counted, and `values` are encrypted and decrypted with
+them. `indexes` are MACs by search keys, under versions that `index_rows` name.
 """
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh

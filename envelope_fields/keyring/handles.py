@@ -51,7 +51,8 @@ class Handle:
 
     Attributes:
         table: what was known of keys then; the handle lives as long as that is valid.
-        policy_data: what was known of users and grants then; None in a transaction that sees the past.
+        policy_data: what was known of users and grants then; None in a transaction that sees the
+            past.
         row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was unbound.
         serves_everybody: whether the key is open to every principal.

@@ -116,7 +116,8 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
         wipe(material)
         return buffer, wrapping_key_id
     del material
-    raise RootKeyUnavailable(
+    # It stops a version that is opened first, and drops no material that was opened before.
+    raise WrappedKeyAltered(
         f"The backend of the root key {root_key!r} must return {xaes.KEY_BYTES} bytes in a "
         "bytearray, and leave the wiping to its caller; where it returns an id beside them, "
         f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
@@ -150,7 +151,7 @@ def current_wrapping_key_id(name: str) -> str | None:
     answer = _answer(name, lambda root_key: root_key.current_wrapping_key_id())
     if answer is None or _is_id(answer):
         return answer or None
-    raise RootKeyUnavailable(
+    raise RootKeyRefused(
         f"The backend of the root key {name!r} must say what it would wrap with in a text of at "
         f"most {WRAPPING_KEY_ID_LENGTH} characters, or return None."
     )
@@ -246,7 +247,7 @@ def _root_key(entry: BackendSettings) -> RootKey:
 def _checked(root_key: str, answer: Any) -> Wrapped:
     if isinstance(answer, Wrapped) and _is_storable(*answer):
         return answer
-    raise RootKeyUnavailable(
+    raise RootKeyRefused(
         f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an id "
         f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
     )

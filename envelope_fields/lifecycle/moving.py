@@ -65,8 +65,8 @@ def rewrap_master_keys(to_root_key: str, *, actor: Any = None) -> Rewrapped:
     Each version is opened, wrapped, and opened again by the new root key to see that it is the
     same, before its row is changed; and its row only where it is still what was read. So it can be
     stopped anywhere and called again, and several may do it at once. What no root key opens is
-    reported, and stays. The key of the audit trail moves, too. Once nothing is wrapped by it, the old root
-    key can go from the settings.
+    reported, and stays. The key of the audit trail moves, too. Once nothing is wrapped by it, the
+    old root key can go from the settings.
 
     Args:
         to_root_key: the name of a root key in the settings.
@@ -109,7 +109,7 @@ class Destination:
 
     def __init__(self, root_key: str) -> None:
         self._root_key = root_key
-        # The ids that a service has given of what it wraps with, first and since; empty without any.
+        # The ids that a service has given of what it wraps with, first and since; none is empty.
         self._ids: dict[str, set[str]] = {root_key: _ids(root_key)}
 
     def root_keys_of(self, row: Row) -> tuple[str, ...]:

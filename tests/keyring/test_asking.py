@@ -8,7 +8,7 @@ from django.db import connections, transaction
 from django.views.debug import ExceptionReporter
 
 from envelope_fields import keyring, root_keys
-from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.keyring import age, materials, opening, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.root_keys import Unwrapped
@@ -336,7 +336,7 @@ class TestBackends:
     )  # fmt: skip
     def test_what_they_return_is_checked(self, answer, monkeypatch):
         monkeypatch.setattr(Gated, "wrap", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return a Wrapped"):
+        with pytest.raises(RootKeyRefused, match="must return a Wrapped"):
             create_master_key("never")
 
     def test_what_they_wrapped_with_is_kept(self, monkeypatch):
@@ -360,7 +360,7 @@ class TestBackends:
     def test_what_they_open_is_checked_at_each_use(self, keys, answer, monkeypatch):
         keyring.evict()
         monkeypatch.setattr(Gated, "unwrap", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return 32 bytes") as caught:
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
             write_under("one")
         assert "kkkk" not in shown_of_ours(caught)
 
@@ -371,7 +371,7 @@ class TestBackends:
     )  # fmt: skip
     def test_what_they_open_is_checked(self, answer, monkeypatch):
         monkeypatch.setattr(Gated, "unwrap_identified", lambda *_: answer)
-        with pytest.raises(RootKeyUnavailable, match="must return 32 bytes") as caught:
+        with pytest.raises(RootKeyRefused, match="must return 32 bytes") as caught:
             create_master_key("never")
         assert "kkkk" not in shown_of_ours(caught)
 

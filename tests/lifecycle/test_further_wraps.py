@@ -364,7 +364,7 @@ class TestVersionsOfAServicesKey:
     @pytest.mark.parametrize("answer", ["x" * 501, 7, b"one:v1"])
     def test_a_backend_that_says_something_else(self, monkeypatch, answer):
         monkeypatch.setattr(Service, "current_wrapping_key_id", lambda self: answer)
-        with pytest.raises(RootKeyUnavailable, match="at most 500"):
+        with pytest.raises(RootKeyRefused, match="at most 500"):
             under_other_root_keys("one")
 
 
