@@ -109,7 +109,7 @@ class Destination:
 
     def __init__(self, root_key: str) -> None:
         self._root_key = root_key
-        # The ids that a service has given of what it wraps with, first and since; none is empty.
+        # The ids, if any, that a service has given of what it wraps with, first and since.
         self._ids: dict[str, set[str]] = {root_key: _ids(root_key)}
 
     def root_keys_of(self, row: Row) -> tuple[str, ...]:
