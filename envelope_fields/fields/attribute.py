@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.masks import Mask, is_shown_for
-from envelope_fields.fields.prepared import StoredEnvelope
+from envelope_fields.fields.prepared import Scoped, StoredEnvelope
 from envelope_fields.fields.sealed import MISSING, AssignedValue, BroughtValue, SealedValue
 
 
@@ -103,6 +103,8 @@ class EncryptedAttribute(DeferredAttribute):
                 is_new = instance._state.adding and self._name not in data
                 return value if is_new else value.as_kind(AssignedValue)
             return value
+        if type(value) is Scoped:
+            value = value.value  # of get_or_create()
         if type(value) is StoredEnvelope:
             return BroughtValue(self.field, value.envelope)
         if isinstance(held, SealedValue) and is_shown_for(self.field, value, held):

@@ -86,3 +86,26 @@ class StoredCol(EncryptedCol):
         if isinstance(compiler, SQLInsertCompiler):
             return "%s", [self.encrypted_anew()]
         return Col.as_sql(self, compiler, connection)
+
+
+class Scoped(PreparedValue):
+    """A value that is looked for within a scope: `filter(email=Scoped(email, clinic=clinic))`.
+
+    Args:
+        value: what is looked for.
+        **scope: the value of each field that the index names in its `scope=`.
+    """
+
+    __slots__ = ("scope", "value")
+
+    def __init__(self, value: Any, /, **scope: Any) -> None:
+        self.value = value
+        self.scope = scope
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Scoped):
+            return False
+        return bool((self.value, self.scope) == (other.value, other.scope))
+
+    def __hash__(self) -> int:
+        return hash((self.value, frozenset(self.scope)))

@@ -162,7 +162,11 @@ def _register_masking_fields() -> None:
         if not hasattr(model_field, "to_plaintext"):
             return field_class, options
         shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
-        unique = [each for each in model_field.indexes if each.unique and each.is_of_whole_value]
+        unique = [
+            each
+            for each in model_field.indexes
+            if each.unique and each.is_of_whole_value and not each.is_scoped
+        ]
         if unique:
             rows = model_field.model._default_manager
             options["validators"] = [*options.get("validators", ()), UniqueValue(queryset=rows)]

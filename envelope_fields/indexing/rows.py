@@ -106,7 +106,7 @@ class Row:
             EnvelopeError: a value does not open, or has no normal form that it could have.
         """
         try:
-            return index_rows.term_of(self._table.index, self.values)
+            return index_rows.term_of(self._table.index, self.values, self._instance)
         except (TypeError, ValueError, FieldError) as error:  # they may show the value
             cause = type(error).__name__
         raise EnvelopeError(f"{self._table.index}: the value has no normal form ({cause}).")

@@ -78,5 +78,5 @@ def _cause(table: IndexedTable, row: Row) -> tuple[str, str]:
         return (STALE if row.stored is not None else ""), ""
     if row.stored is None:
         return MISSING, ""
-    made = macs.value_to_verify(table.index, table.index.key, term)
+    made = macs.value_to_verify(table.index, term.alias, term)
     return ("" if made == row.stored else DIFFERS), ""

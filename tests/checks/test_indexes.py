@@ -18,6 +18,7 @@ from envelope_fields.fields import (
     IndexedUnique,
     encrypted,
 )
+from envelope_fields.tenants import TenantKey
 
 
 class SluggedField(models.CharField):
@@ -34,6 +35,7 @@ def model_with(meta=None, **fields):
         "record": EncryptedJSONField(default=dict),
         "size": EncryptedIntegerField(null=True),
         "title": models.CharField(max_length=9),
+        "note": EncryptedTextField(bind_to=("title",)),
         **fields,
     }
     return type("Indexed", (models.Model,), body)
@@ -69,6 +71,12 @@ def checked(*classes):
         (BlindIndexField("email", "born", normalizer="domain"), ["E081"]),
         (BlindIndexField("email", normalizer="domain", unique=True), ["E083"]),
         (BlindIndexField("email", replaces="other"), ["E083"]),
+        (BlindIndexField("email", scope=("title",)), ["E087"]),
+        (BlindIndexField("email", scope=("nothing",)), ["E087"]),
+        (BlindIndexField("email", key=TenantKey("search/{title}")), ["E087"]),
+        (BlindIndexField("note", scope=("title",)), []),
+        (BlindIndexField("note", scope=("title",), key=TenantKey("search/{title}")), []),
+        (BlindIndexField("note", scope=("title",), shared="s"), ["E087"]),
     ],
 )
 def test_an_index(index, found):

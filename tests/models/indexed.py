@@ -3,6 +3,8 @@
 An application that it has installed is needed for relations to be followed backfloors.
 """
 
+import uuid
+
 from django.apps.registry import Apps
 from django.db import models
 
@@ -17,6 +19,7 @@ from envelope_fields.fields import (
     EncryptedTextField,
     IndexedUnique,
 )
+from envelope_fields.tenants import TenantKey
 
 apps = Apps(["tests"])
 
@@ -125,4 +128,30 @@ class Account(models.Model):
         ]
 
 
-MODELS = [Account, Floor, Person, Visit, Doctor, Insured, Citizen, Sample]
+class Tenant(models.Model):
+    name = models.CharField(max_length=20)
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Member(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    tenant = models.ForeignKey(Tenant, models.CASCADE)
+    name = models.CharField(max_length=20, blank=True)
+    email = EncryptedEmailField(bind_to=("tenant",))
+    email_index = BlindIndexField("email", normalizer="email", scope=("tenant",), unique=True)
+    phone = EncryptedCharField(max_length=20, blank=True, bind_to=("tenant",))
+    phone_index = BlindIndexField(
+        "phone", normalizer="digits", scope=("tenant",), key=TenantKey("search/{tenant_id}")
+    )
+
+    objects = EncryptedQuerySet.as_manager()
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+MODELS = [Tenant, Member, Account, Floor, Person, Visit, Doctor, Insured, Citizen, Sample]

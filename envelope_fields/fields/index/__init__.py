@@ -6,7 +6,7 @@ equality, and `uniqueness` is a constraint.
 """
 
 from envelope_fields.fields.index.field import BlindIndexField
-from envelope_fields.fields.index.scope import Scoped
 from envelope_fields.fields.index.uniqueness import IndexedUnique
+from envelope_fields.fields.prepared import Scoped
 
 __all__ = ["BlindIndexField", "IndexedUnique", "Scoped"]

@@ -15,7 +15,8 @@ Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 def check(index: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an index."""
-    for rules in ((_sources,), (_normalizer,), (_types, _made_while_saving, _unique, _replaces)):
+    more = (_types, _made_while_saving, _unique, _replaces, _scope)
+    for rules in ((_sources,), (_normalizer,), more):
         found = [problem for rule in rules for problem in rule(index)]
         if found:  # the others build on it
             return [Error(wrong, hint=hint, obj=index, id=number) for number, wrong, hint in found]
@@ -114,3 +115,18 @@ def _replaces(index: Any) -> Iterator[Problem]:
     elif index.replaces and set(index.replaced.fields) != set(index.fields):
         wrong = f"{index.replaced} is not an index of the same fields."
         yield "envelope_fields.E083", wrong, "An index takes the place of one over the same fields."
+
+
+def _scope(index: Any) -> Iterator[Problem]:
+    try:
+        columns = index.scope_columns
+    except ImproperlyConfigured as error:
+        yield (
+            "envelope_fields.E087",
+            str(error),
+            'Write scope=("tenant",), and bind_to=("tenant",).',
+        )
+        return
+    if columns and index.shared:
+        wrong = "Values within a scope are not the same in another table."
+        yield "envelope_fields.E087", wrong, "Leave shared= out, or scope=."

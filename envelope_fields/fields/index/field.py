@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from django.core.checks import CheckMessage
-from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
@@ -17,6 +16,7 @@ from envelope_fields.fields.index import checks, statements, uniqueness
 from envelope_fields.fields.index.attribute import IndexAttribute, IndexedRow, StoredIndex, refused
 from envelope_fields.fields.index.lookups import lookup_of, no_lookup
 from envelope_fields.fields.index.rows import index_of_row
+from envelope_fields.fields.index.scope import ScopeMixin
 from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin
 from envelope_fields.fields.types import KeyChoice
 
@@ -34,7 +34,7 @@ OPTIONS: dict[str, Any] = {
 _FIXED = {"null", "blank", "editable", "db_index", "default", "max_length", "unique", "serialize"}
 
 
-class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-arg]
+class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ignore[type-arg]
     """Has rows found by an encrypted value: `email_index = BlindIndexField("email")`.
 
     Lookups are those of the encrypted field, `filter(email="ben@example.com")`, and mean equality
@@ -88,18 +88,10 @@ class BlindIndexField(SourcesMixin, models.BinaryField):  # type: ignore[type-ar
         for kept in KEPT_OF_MODEL:
             vars(self).pop(kept, None)
         super().contribute_to_class(cls, name, **options)
-        self._refuse_what_is_to_come()
         setattr(cls, self.attname, self.descriptor_class(self))
         if not cls._meta.abstract:
             note_indexes(cls)
             uniqueness.prepare(cls)
-
-    def _refuse_what_is_to_come(self) -> None:
-        if self.scope or not isinstance(self.key, str):
-            raise ImproperlyConfigured(
-                f"{self}: this version has no indexes with a scope=, nor with a key that is chosen "
-                "for each row. Leave scope= out, and give key= the alias of a search key."
-            )
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         return [*super().check(**kwargs), *checks.check(self)]

@@ -29,9 +29,16 @@ class IndexCol(Col):
     """The column of an index in a query: of the one that is read when SQL is made."""
 
     target: Any
+    search_key: str | None = None  # of the scope that is looked in
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return Col(self.alias, self.target.read(connection.alias)).as_sql(compiler, connection)
+        index = self.target.read(connection.alias, self.search_key or self.target.only_alias)
+        return Col(self.alias, index).as_sql(compiler, connection)
+
+    def relabeled_clone(self, relabels: Any) -> Any:
+        clone = super().relabeled_clone(relabels)
+        clone.search_key = self.search_key
+        return clone
 
 
 class IndexLookup(Lookup):
@@ -52,6 +59,8 @@ class IndexLookup(Lookup):
         self.bilateral_transforms: list[Any] = []
         self.lhs = self._column(lhs)
         self.rhs = self._looked_for(carrier)
+        known = self.rhs[:1] if isinstance(self.rhs, tuple) else [self.rhs]
+        self.lhs.search_key = next((each.alias for each in known if type(each) is Term), None)
         self._constructor_args: Any = (
             (self.lhs, self.rhs),
             {},
@@ -168,8 +177,9 @@ class IndexLookup(Lookup):
         terms = [term for term in terms if term.forms]
         if not terms:
             raise EmptyResultSet
-        index, using = self.index.read(connection.alias), connection.alias
-        values = macs.values_looked_for(index, index.key, terms, using)
+        using = connection.alias
+        index = self.index.read(using, terms[0].alias)
+        values = [macs.values_looked_for(index, term.alias, [term], using)[0] for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
     def _subquery(self, compiler: Any) -> tuple[str, Any]:

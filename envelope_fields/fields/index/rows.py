@@ -12,7 +12,7 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
-from envelope_fields.fields.index.terms import term_of_values
+from envelope_fields.fields.index.terms import Term, term_of_values
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
@@ -37,7 +37,7 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
     if brought is not None:
         return brought
     try:
-        made = index_of_values(index, held, using)
+        made = index_of_values(index, held, using, instance)
     except KeyAccessDenied:
         made = _copied(index, instance, held)
     vars(instance)[index.attname] = None if made is None else StoredIndex(made)
@@ -56,7 +56,8 @@ def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | 
         return None
     if not all(isinstance(value, StoredEnvelope) for value in values):
         return None
-    return bytes(row.brought) if macs.is_current(index, index.key, row.brought) else None
+    alias = index.alias_in(index.scope_of(row.instance))
+    return bytes(row.brought) if macs.is_current(index, alias, row.brought) else None
 
 
 def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
@@ -75,30 +76,49 @@ def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
     raise
 
 
-def index_of_values(index: Any, values: Sequence[Any], using: str) -> bytes | None:
-    """Return the index of values, each as it is or as it travels to the database."""
-    term = term_of(index, values)
+def index_of_values(
+    index: Any, values: Sequence[Any], using: str, instance: Model | None = None
+) -> bytes | None:
+    """Return the index of values, each as it is or as it travels to the database.
+
+    Args:
+        index: the index.
+        values: that of each of its encrypted fields.
+        using: the database.
+        instance: the row; it may be with the values, too.
+    """
+    instance = instance or next(filter(None, map(_row_of, values)), None)
+    term = term_of(index, values, instance)
     if term is not None:
-        return macs.index_value(index, index.key, term, using)
-    _begin(index, using)
+        return macs.index_value(index, term.alias, term, using)
+    if instance is not None or not index.is_scoped:
+        _begin(index, index.alias_in(index.scope_of(instance) or {}), using)
     return None
 
 
-def term_of(index: Any, values: Sequence[Any]) -> Any:
+def term_of(index: Any, values: Sequence[Any], instance: Model | None = None) -> Term | None:
     """Return what an index is made of, of values as above; None where they have no normal form."""
+    scope = index.scope_of(instance)
     pairs = zip(index.sources, values, strict=True)
-    return term_of_values(
-        index, [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
-    )
+    carriers = [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
+    return term_of_values(index, carriers, scope)
 
 
-def _begin(index: Any, using: str) -> None:
+def _row_of(value: Any) -> Model | None:
+    """Return the object that a value travels with, if there is one."""
+    if type(value) is Value:
+        return _row_of(value.value)
+    travels = isinstance(value, Unencrypted | Kept | StoredEnvelope)
+    return value.instance if travels else None
+
+
+def _begin(index: Any, alias: str, using: str) -> None:
     """Begin an index of which a row is written, also by one that is not in it.
 
     Otherwise it would begin in a table that has rows, and would have to be filled first.
     """
     try:
-        macs.is_reading(index, index.key, using)
+        macs.is_reading(index, alias, using)
     except EnvelopeError:
         if not is_historical(index.model):
             raise

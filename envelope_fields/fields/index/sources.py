@@ -14,7 +14,15 @@ from envelope_fields.fields.index.normalizers import Normalizer, find_normalizer
 from envelope_fields.fields.sealed import MISSING, SealedValue
 from envelope_fields.fields.types import FieldBase
 
-KEPT_OF_MODEL = ("sources", "normal", "part_path", "domain", "field_path", "replaced")
+KEPT_OF_MODEL = (
+    "sources",
+    "normal",
+    "part_path",
+    "domain",
+    "field_path",
+    "replaced",
+    "scope_columns",
+)
 
 
 class Source(NamedTuple):
@@ -138,11 +146,20 @@ class SourcesMixin(FieldBase):
             getattr(each, "replaces", None) == self.name for each in self.model._meta.local_fields
         )
 
-    def read(self, using: str) -> Any:
+    def read(self, using: str, alias: str | None) -> Any:
         """Return the index to look in: this one, or the one that it replaces.
 
         Whether that one may be asked, the keyring says.
+
+        Args:
+            using: the database.
+            alias: of the search key; None where it is not known.
         """
-        if self.replaced is None or macs.is_reading(self, self.key, using):
+        if self.replaced is None or (alias is not None and macs.is_reading(self, alias, using)):
             return self
-        return self.replaced.read(using)
+        return self.replaced.read(using, alias)
+
+    @property
+    def only_alias(self) -> str | None:
+        """The alias of the search key; None where each scope has its own."""
+        return self.key if isinstance(self.key, str) else None

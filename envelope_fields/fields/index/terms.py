@@ -11,9 +11,8 @@ from typing import Any
 from django.core.exceptions import FieldError
 from django.db.models import JSONField
 
-from envelope_fields.fields.index.scope import Scoped
 from envelope_fields.fields.masks import refuse_mask
-from envelope_fields.fields.prepared import PreparedValue, Unencrypted
+from envelope_fields.fields.prepared import PreparedValue, Scoped, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.writing import guarded
 
@@ -27,18 +26,22 @@ class Term(PreparedValue):
     Attributes:
         forms: their bytes; empty where nothing is found by it.
         scope: what equality is confined to, as names and canonical values.
+        alias: of the search key.
     """
 
-    __slots__ = ("forms", "scope")
+    __slots__ = ("alias", "forms", "scope")
 
-    def __init__(self, forms: tuple[bytes, ...], scope: tuple[tuple[str, bytes], ...] = ()) -> None:
+    def __init__(
+        self, forms: tuple[bytes, ...], scope: tuple[tuple[str, bytes], ...], alias: str
+    ) -> None:
         self.forms = forms
         self.scope = scope
+        self.alias = alias
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Term):
             return False
-        return (self.forms, self.scope) == (other.forms, other.scope)
+        return (self.forms, self.scope, self.alias) == (other.forms, other.scope, other.alias)
 
     def __hash__(self) -> int:
         return hash((self.forms, self.scope))
@@ -50,19 +53,20 @@ class Term(PreparedValue):
         return self
 
 
-def term_of_values(index: Any, values: Sequence[Unencrypted]) -> Term | None:
+def term_of_values(index: Any, values: Sequence[Unencrypted], scope: Any) -> Term | None:
     """Return what an index is made of; None where one of the values has no normal form.
 
     Args:
         index: the index.
         values: that of each of its encrypted fields, in its carrier.
+        scope: the values of the columns of its scope; None where they are not known.
 
     Raises:
         TypeError, ValueError: a value is none that its field, or the normaliser, can take.
     """
     # No name here holds a normal form while something may be raised: error reports show variables.
     forms: Any = tuple(map(partial(_form_in_row, index), index.sources, values))
-    return None if None in forms else Term(forms)
+    return None if None in forms else index.confined(forms, scope)
 
 
 def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
@@ -77,11 +81,13 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
             looked for.
         TypeError, ValueError: as for `term_of_values`.
     """
+    scope = index.scope_given(carrier.value)
     if isinstance(carrier.value, Scoped):
-        raise FieldError(f"{index} has no scope=, and nothing is looked for within one.")
+        carrier = Unencrypted(carrier.value.value, None)
     sought = partial(_form_looked_for, index)
     forms: Any = tuple(map(sought, index.sources, _several(index, carrier)))
-    return Term(() if None in forms else forms)
+    confined: Term = index.confined(() if None in forms else forms, scope)
+    return confined
 
 
 def _several(index: Any, carrier: Unencrypted) -> list[Unencrypted]:

@@ -110,8 +110,13 @@ class _ImpliedUnique(IndexedUnique):
         super().__init__(fields=index.source_names, name=f"{index.name}_unique")
         self.index = index
 
+    @property
+    def is_total(self) -> bool:
+        """Whether no two rows have the same values."""
+        return not self.index.part_path and not self.index.is_scoped
+
     def columns(self, model: Any) -> list[Any]:
-        return [self.index.read(DEFAULT_DB_ALIAS)]
+        return [self.index.read(DEFAULT_DB_ALIAS, self.index.only_alias)]
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return None
@@ -130,7 +135,7 @@ class _Same(IndexExact):
 
     def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
         index, using = self.index, connection.alias
-        values = [macs.index_value(index, index.key, term, using) for term in terms]
+        values = [macs.index_value(index, term.alias, term, using) for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
 
@@ -166,8 +171,9 @@ def _same(index: Any, term: Term) -> Any:
 
 def same_values(field: Any, value: Any) -> Any:
     """Return the condition that a row has a value in a field, by an index; None for no value."""
-    index = column_of(field).read(DEFAULT_DB_ALIAS)
-    term = term_of_values(index, [Unencrypted(value, None)])
+    index = column_of(field)
+    index = index.read(DEFAULT_DB_ALIAS, index.only_alias)
+    term = term_of_values(index, [Unencrypted(value, None)], None)
     return None if term is None else _same(index, term)
 
 
@@ -179,7 +185,8 @@ def term_in(index: Any, instance: Model) -> Term | None:
         return None  # the value is not changed, and the database decides
     if any(isinstance(value, Mask) for value in values):
         return None
-    return term_of_values(index, [Unencrypted(value, instance) for value in values])
+    carriers = [Unencrypted(value, instance) for value in values]
+    return term_of_values(index, carriers, index.scope_of(instance))
 
 
 # -- What Django asks a model ----------------------------------------------------------------------
@@ -201,7 +208,7 @@ class IndexedOptions(Options):  # type: ignore[type-arg]
     def total_unique_constraints(self) -> list[Any]:
         declared: Any = super().total_unique_constraints
         implied_by = implied(self.model)
-        return [*declared, *(each for each in implied_by if not each.index.part_path)]
+        return [*declared, *(each for each in implied_by if each.is_total)]
 
 
 def prepare(model: Any) -> None:
