@@ -31,7 +31,7 @@ FOR_JSON = {
 class PatientForm(ModelForm):
     class Meta:
         model = Patient
-        fields = ["file_number", "registered_on", "name", "notes", "record"]
+        fields = ["file_number", "registered_on", "name", "born", "phone", "notes", "record"]
         widgets = {"name": AdminTextInputWidget}
 
 
@@ -58,7 +58,7 @@ class PatientAdmin(admin.ModelAdmin):
     form = PatientForm
     formfield_overrides = {EncryptedJSONField: FOR_JSON}
     inlines = [ResourceInline]
-    list_display = ["name_", "notes_", "file_number", "registered_on"]
+    list_display = ["name_", "born_", "notes_", "file_number", "registered_on"]
     search_fields = ["file_number"]
     search_help_text = "Searches file numbers: names are encrypted."
     date_hierarchy = "registered_on"
@@ -68,6 +68,10 @@ class PatientAdmin(admin.ModelAdmin):
     @admin.display(description="name")
     def name_(self, patient):
         return patient.name
+
+    @admin.display(description="born on", empty_value="–")
+    def born_(self, patient):
+        return patient.born
 
     @admin.display(description="notes")
     def notes_(self, patient):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any, NoReturn
 
 LINE_BYTES = 4 * 2**20  # as JSON in ASCII up to three times that: below MariaDB's usual limit
@@ -80,6 +81,14 @@ def patient_name(patient: dict[str, Any]) -> str:
             # A JSON text may hold half of a surrogate pair, which UTF-8 has no bytes for.
             return text.encode(errors="replace").decode()[:200]
     return ""
+
+
+def patient_born(patient: dict[str, Any]) -> date | None:
+    """Return the day of birth of a patient, where FHIR has all of it: it may be a year alone."""
+    try:
+        return date.fromisoformat(_text(patient.get("birthDate")))
+    except ValueError:
+        return None
 
 
 def patient_record(patient: dict[str, Any]) -> dict[str, str]:

@@ -8,10 +8,20 @@ import uuid
 from typing import ClassVar
 
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import (
+    EncryptedCharField,
+    EncryptedDateField,
+    EncryptedJSONField,
+    EncryptedTextField,
+)
+
+is_international = RegexValidator(
+    r"^\+[1-9][0-9 ]{5,17}[0-9]\Z", "Write it with the country, such as +46 8 123 45 67."
+)
 
 
 class Patient(models.Model):
@@ -22,6 +32,8 @@ class Patient(models.Model):
     )
     registered_on = models.DateField(default=timezone.localdate)
     name = EncryptedTextField(max_length=200)
+    born = EncryptedDateField("born on", null=True, blank=True)
+    phone = EncryptedCharField(max_length=20, null=True, blank=True, validators=[is_international])
     notes = EncryptedTextField(blank=True)
     record = EncryptedJSONField(default=dict, blank=True)
 

@@ -1,33 +1,43 @@
 """The patients of the story. Nobody is meant."""
 
+from datetime import date
+
 from demo_project.clinic.models import Patient
 
 PATIENTS = [
     (
         "C-0001",
         "Zoë Ångström",
+        date(1971, 3, 14),
+        "+46 8 123 45 67",
         "Penicillin allergy: anaphylaxis, 2019. Carries an adrenaline pen.",
-        {"born": "1971-03-14", "allergies": ["penicillin"]},
+        {"allergies": ["penicillin"]},
     ),
     (
         "C-0002",
         "Tomás Ferreira",
+        date(1988, 11, 2),
+        "+351 21 123 4567",
         "Sleeps badly since the move. Asked not to have letters sent home.",
-        {"born": "1988-11-02", "blood_group": "0-"},
+        {"blood_group": "0-"},
     ),
     (
         "C-0003",
         "Mei-Ling Chén",
+        date(1994, 6, 21),
+        None,
         "Pregnant, week 11. Her employer does not know.",
-        {"born": "1994-06-21", "due": "2026-09-30"},
+        {"due": "2026-09-30"},
     ),
     (
         "C-0004",
         "Ibrahim Diallo",
+        date(1979, 1, 9),
+        "+221 33 123 45 67",
         "HIV positive, undetectable on treatment since 2020.",
-        {"born": "1979-01-09", "medication": [{"name": "dolutegravir", "mg": 50}]},
+        {"medication": [{"name": "dolutegravir", "mg": 50}]},
     ),
-    ("C-0005", "Hanna Lindqvist", "", {"born": "2015-08-30", "vaccinated": {"MMR": True}}),
+    ("C-0005", "Hanna Lindqvist", date(2015, 8, 30), None, "", {"vaccinated": {"MMR": True}}),
 ]
 
 FINDINGS = {
@@ -43,11 +53,9 @@ def load():
         How many were added.
     """
     added = 0
-    for file_number, name, notes, record in PATIENTS:
-        _, created = Patient.objects.get_or_create(
-            file_number=file_number,
-            defaults={"name": name, "notes": notes, "record": record},
-        )
+    for file_number, name, born, phone, notes, record in PATIENTS:
+        said = {"name": name, "born": born, "phone": phone, "notes": notes, "record": record}
+        _, created = Patient.objects.get_or_create(file_number=file_number, defaults=said)
         added += created
         if file_number in FINDINGS:
             patient = Patient.objects.only("pk").get(file_number=file_number)

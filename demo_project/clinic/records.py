@@ -19,7 +19,7 @@ def store(resources: Iterable[dict[str, Any]]) -> None:
         _upsert(
             [_patient(resource) for (kind, _), resource in latest.items() if kind == "Patient"],
             unique=["file_number"],
-            update=["name", "record"],  # not the notes, which are the clinic's own
+            update=["name", "born", "record"],  # not the notes, which are the clinic's own
         )
         about = {fhir.patient_id(resource) for resource in latest.values()}
         patients = dict(
@@ -42,6 +42,7 @@ def _patient(resource: dict[str, Any]) -> Patient:
     return Patient(
         file_number=resource["id"],
         name=fhir.patient_name(resource),
+        born=fhir.patient_born(resource),
         record=fhir.patient_record(resource),
     )
 

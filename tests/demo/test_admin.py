@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
@@ -23,6 +25,7 @@ def test_lists_show_what_is_encrypted(admin_client):
     page = admin_client.get(reverse("admin:clinic_patient_changelist"))
     assert "Ibrahim Diallo" in page.text
     assert "HIV positive" in page.text
+    assert "March 14, 1971" in page.text
     page = admin_client.get(reverse("admin:clinic_resource_changelist"))
     assert "Hay fever" in page.text
 
@@ -40,10 +43,14 @@ def test_a_patient_is_changed(admin_client):
     url = reverse("admin:clinic_patient_change", args=[patient.pk])
     page = admin_client.get(url)
     assert "Hay fever" in page.text
+    assert 'value="1971-03-14"' in page.text
+    assert 'value="+46 8 123 45 67"' in page.text
     form = {
         "file_number": "C-0001",
         "registered_on": "2026-01-31",
         "name": "Zoë Ångström-Diallo",
+        "born": "1971-03-15",
+        "phone": "",
         "notes": "Better.",
         "record": '{"born": "1971-03-14"}',
         "resources-TOTAL_FORMS": "0",
@@ -52,10 +59,14 @@ def test_a_patient_is_changed(admin_client):
     for record in ("[]", "[1]", "5", "null", ""):
         refused = admin_client.post(url, {**form, "record": record})
         assert "A record is a JSON object" in refused.text
+    refused = admin_client.post(url, {**form, "born": "in spring", "phone": "08 123"})
+    assert "Enter a valid date" in refused.text
+    assert "Write it with the country" in refused.text
     assert admin_client.post(url, form).status_code == 302
 
     patient.refresh_from_db()
     assert (patient.name, patient.notes) == ("Zoë Ångström-Diallo", "Better.")
+    assert (patient.born, patient.phone) == (date(1971, 3, 15), None)
     assert patient.record == {"born": "1971-03-14"}
     assert LogEntry.objects.get().object_repr == "C-0001", "the log is not encrypted"
 

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import sys
+from datetime import date
 from io import StringIO
 from pathlib import Path
 
@@ -104,9 +105,12 @@ def test_a_patient_becomes_a_patient(file):
     load(file(patient(1, gender="female")))
     ana = Patient.objects.get()
     assert (ana.file_number, ana.name) == ("p1", "Ana Inés Muñoz")
+    assert ana.born == date(1990, 1, 31)
     assert ana.record == {"born": "1990-01-31", "gender": "female"}
     assert ana.resources.get().content == patient(1, gender="female")
-    assert_encrypted(ana, "name", "notes", "record")
+    assert_encrypted(ana, "name", "born", "notes", "record")
+    load(file(patient(1, birthDate="1990")))
+    assert Patient.objects.get().born is None, "FHIR knows the year alone"
 
 
 @pytest.mark.parametrize(
