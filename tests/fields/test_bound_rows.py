@@ -19,10 +19,12 @@ from tests.models.bound import (
     Admission,
     Clinic,
     Colour,
+    First,
     Placed,
     Record,
     RecordProxy,
     Sample,
+    Second,
     Tagged,
     apps,
 )
@@ -468,6 +470,36 @@ class TestModels:
         with refused("Sample.text", "code"), transaction.atomic():
             ours.save()
         assert again(row).text == "x"
+
+
+class TestMoreModels:
+    def test_a_copy_of_a_row_in_two_tables(self, clinics):
+        made = Admission.objects.create(
+            clinic=clinics[0], secret="s", early="e", maybe=[1], ward="a", reason="r"
+        )
+        found = Admission.objects.get()
+        found.pk = found.id = None
+        found._state.adding = True
+        found.save()
+        assert Admission.objects.count() == 2
+        for row in (made, found):
+            assert (values(row), again(row).reason) == (("s", "e", [1]), "r")
+
+    def test_a_field_of_an_abstract_model(self):
+        rows = [model.objects.create(owner=1, text="x") for model in (First, Second)]
+        assert [again(row).text for row in rows] == ["x", "x"]
+        for row in rows:
+            with refused("text", "owner"), transaction.atomic():
+                type(row).objects.update(owner=2)
+            found = again(row)
+            found.owner = 2
+            found.save()
+            assert again(row).text == "x"
+
+    def test_a_primary_key_is_not_updated(self, record):
+        with refused("secret|maybe", "id"), transaction.atomic():
+            Record.objects.update(id=uuid.uuid4())
+        assert values(record) == HAS
 
 
 class TestQueries:

@@ -144,3 +144,23 @@ class Event(models.Model):
 
     def natural_key(self):
         return (self.name,)
+
+
+class OwnedByNumber(models.Model):
+    owner = models.IntegerField()
+    text = EncryptedTextField(bind_to=("owner",))
+
+    class Meta:
+        abstract = True
+        apps = apps
+        app_label = "bound"
+
+
+class First(OwnedByNumber):
+    class Meta(OwnedByNumber.Meta):
+        pass
+
+
+class Second(OwnedByNumber):
+    class Meta(OwnedByNumber.Meta):
+        pass
