@@ -39,7 +39,7 @@ def register() -> None:
     _register(principals.check_surfaces, Tags.security)
     _register(principals.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
-    _register(bound.check_foreign_keys, Tags.database)
+    _register(bound.check_columns, Tags.database)
     _register(indexes.check_indexes, Tags.models)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)

@@ -10,12 +10,14 @@ from django.db import router
 
 from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
 from envelope_fields.databases.foreign_keys import written_by_foreign_keys
+from envelope_fields.databases.texts import padded_columns
+from envelope_fields.fields.bound_columns import is_text
 
 
-def check_foreign_keys(
+def check_columns(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
-    """Look for foreign keys by which a database writes what values are bound to."""
+    """Look for columns that a database writes by itself, or changes what is written into."""
     bound = [each for each in encrypted_fields(checked_models(app_configs)) if each.is_bound]
     return [message for using in databases or () for each in bound for message in _of(each, using)]
 
@@ -24,7 +26,8 @@ def _of(field: Any, using: str) -> Iterator[CheckMessage]:
     if not router.allow_migrate_model(using, field.model):
         return
     columns = {column.column: column for column in field.bound_fields}
-    for written in written_by_foreign_keys(field.model._meta.db_table, using):
+    table = field.model._meta.db_table
+    for written in written_by_foreign_keys(table, using):
         if written.column in columns:
             yield Error(
                 f"Values are bound to {columns[written.column]}, which the database {using!r} "
@@ -33,3 +36,12 @@ def _of(field: Any, using: str) -> Iterator[CheckMessage]:
                 obj=field,
                 id="envelope_fields.E029",
             )
+    texts = {name for name, column in columns.items() if is_text(column)}
+    for name in texts & padded_columns(table, using):
+        yield Error(
+            f"Values are bound to {columns[name]}, and the database {using!r} adds spaces to its "
+            "texts or takes them away (char).",
+            hint="What is read would be another text than was written. Make it a varchar column.",
+            obj=field,
+            id="envelope_fields.E027",
+        )

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
-from envelope_fields.checks.bound import check_foreign_keys
+from envelope_fields.checks.bound import check_columns
 from envelope_fields.fields import EncryptedTextField
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +17,8 @@ def table(monkeypatch):
 
         class Bound(models.Model):
             owner = models.IntegerField(db_column="owner_nr")
-            text = EncryptedTextField(bind_to=("owner",))
+            code = models.CharField(max_length=5)
+            text = EncryptedTextField(bind_to=("owner", "code"))
 
             class Meta:
                 app_label = "tests"
@@ -26,11 +27,11 @@ def table(monkeypatch):
     quote = connection.ops.quote_name
     monkeypatch.setattr("envelope_fields.checks.bound.checked_models", lambda _: [Bound])
 
-    def make(action):
+    def make(action="", code="varchar(5)"):
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE TABLE {quote('bound parent')} (nr integer PRIMARY KEY)")
             cursor.execute(
-                f"CREATE TABLE {quote('bound child')} (id integer, owner_nr integer, "
+                f"CREATE TABLE {quote('bound child')} (id integer, owner_nr integer, code {code}, "
                 f"FOREIGN KEY (owner_nr) REFERENCES {quote('bound parent')} (nr) {action})"
             )
 
@@ -52,7 +53,7 @@ def table(monkeypatch):
 )
 def test_actions(table, action, found):
     table(action)
-    messages = check_foreign_keys(databases=["default"])
+    messages = check_columns(databases=["default"])
     assert [message.id for message in messages] == ["envelope_fields.E029"] * len(found)
     for message, each in zip(messages, found, strict=True):
         assert f"({each})" in message.msg
@@ -60,5 +61,14 @@ def test_actions(table, action, found):
 
 
 def test_no_table_and_no_database(table):
-    assert check_foreign_keys(databases=["default"]) == []
-    assert check_foreign_keys(databases=None) == []
+    assert check_columns(databases=["default"]) == []
+    assert check_columns(databases=None) == []
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it keeps texts as they are")
+@pytest.mark.parametrize(("code", "found"), [("varchar(5)", []), ("char(5)", ["E027"])])
+def test_texts_of_a_fixed_width(table, code, found):
+    table(code=code)
+    messages = check_columns(databases=["default"])
+    assert [message.id for message in messages] == [f"envelope_fields.{each}" for each in found]
+    assert all("tests.Bound.code" in message.msg for message in messages)
