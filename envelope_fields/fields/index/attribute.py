@@ -56,11 +56,10 @@ class IndexAttribute(DeferredAttribute):
         return instance.__dict__[name]
 
     def __set__(self, instance: Any, value: Any) -> None:
-        data, name = instance.__dict__, self.field.attname
-        is_loaded = type(value) is StoredIndex or isinstance(value, PreparedValue)
-        if not is_loaded and (value is not None or data.get(name) is not None):
+        # What was loaded, also by `refresh_from_db()`; nothing is written of it.
+        if value is not None and not isinstance(value, StoredIndex | PreparedValue):
             raise refused(self.field)
-        data[name] = value
+        instance.__dict__[self.field.attname] = value
 
     def __delete__(self, instance: Any) -> None:
         instance.__dict__.pop(self.field.attname, None)
