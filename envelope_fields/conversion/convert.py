@@ -126,6 +126,12 @@ class ConversionScope(job.Scope):
         label: `app_label.Model.field`.
     """
 
+    most_passes = 3
+    why_some_stay = (
+        "are left that could be converted: others held locks on their rows, or an old build still "
+        "writes them. Stop that, and run it again."
+    )
+
     def __init__(self, label: str) -> None:
         self._label = label
 

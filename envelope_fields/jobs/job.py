@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -150,6 +151,12 @@ class Scope(ABC):
     It is found out once for each pass, and once more at its end.
     """
 
+    most_passes = inf  # over its columns, while others write
+    why_some_stay = (  # after the number of those values
+        "stayed where they are in two passes: others held locks on their rows all the time, or "
+        "their key changed while they were written. Run it again."
+    )
+
     @abstractmethod
     def columns(self) -> Sequence[Column]:
         """Return the columns that the run goes over, located (`census.columns.tables_of`).
@@ -208,15 +215,6 @@ def stops(error: Exception, *, about_one_key: bool = True) -> bool:
     if isinstance(error, RootKeyUnavailable) or isinstance(error.__cause__, DatabaseError):
         return True
     return about_one_key and isinstance(error, _OF_KEYS)
-
-
-def displayed_key(key: Key) -> str:
-    """Return a key for people to read: of one column its value, of several a list of them."""
-    # PostgreSQL stores no text with a zero in it.
-    texts = [
-        item.hex() if isinstance(item, bytes) else str(item).replace("\0", "\\0") for item in key
-    ]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
 # What is asked of a database

@@ -221,15 +221,11 @@ class Pass:
         end = partial(runs.ended, self.run, moved=self._met.moved, failed=self._met.failed)
         if not remaining:
             end(RotationState.COMPLETED)
-        elif self.number == 1 or any(lately):
+        elif self.number < self.scope.most_passes and (self.number == 1 or any(lately)):
             self._begin_next(remaining)
         else:
-            error = (
-                f"{sum(remaining.values()):,} values stayed where they are in two passes: others "
-                "held locks on their rows all the time, or their key changed while they were "
-                "written. Run it again."
-            )
-            end(RotationState.FAILED, error)
+            stayed = sum(remaining.values())
+            end(RotationState.FAILED, f"{stayed:,} values {self.scope.why_some_stay}")
 
     def _begin_next(self, remaining: Mapping[Column, int]) -> None:
         here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number, is_planned=True)

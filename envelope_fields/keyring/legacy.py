@@ -114,11 +114,16 @@ def is_finished(model: str, field: str) -> bool:
     global _finished
     table, known = current_table(), _finished
     if known is None or known[0] is not table or uptime() >= table.deadline:
-        known = _finished = table, _finished_conversions()
+        known = _finished = table, finished_conversions()
     return (model, field) in known[1]
 
 
-def _finished_conversions() -> frozenset[tuple[str, str]]:
+def finished_conversions() -> frozenset[tuple[str, str]]:
+    """Return the model and field of each conversion that is finished, read now.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
     using = configuration().database
     found = ColumnConversion.objects.using(using).filter(finished_at__isnull=False)
     try:

@@ -32,8 +32,8 @@ from envelope_fields.jobs.job import (
     Limits,
     Outcome,
     Stored,
-    displayed_key,
 )
+from envelope_fields.jobs.keys import displayed_key
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation.rows import UNBOUND, BoundRows

@@ -223,6 +223,25 @@ class TestWritersMeanwhile:
         assert result.moved == 0
         assert stored(row, "sent_at") == later
 
+    def test_old_build_that_never_stops_ends_the_run(self, monkeypatch):
+        (row,) = letters(written.fernet("0"))
+        process = Convert.process
+        written_since = iter(range(1, 100))
+
+        def written_again(self, values):
+            outcome = process(self, values)
+            store(row, "text", written.fernet(str(next(written_since))))
+            letters(written.fernet("another"))
+            return outcome
+
+        monkeypatch.setattr(Convert, "process", written_again)
+        _, error = command("convert_field", LABEL, "--to=finished")
+        assert "an old build still writes them" in error
+        assert next(written_since) == 4
+        monkeypatch.setattr(Convert, "process", process)
+        assert command("convert_field", LABEL, "--to=finished")[1] == ""
+        assert texts()[0] == "3"
+
     def test_run_that_was_stopped_goes_on(self, monkeypatch):
         letters(*both(4))
         field = conversion.convertible(LABEL)

@@ -5,11 +5,12 @@ from django.db import connections, models
 from django.test.utils import isolate_apps
 from django.utils import timezone
 
+from envelope_fields import keyring
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.legacy import FernetFields, Plaintext
 from envelope_fields.migrating import legacy
 from envelope_fields.migrating.refusals import ConversionRefused
-from envelope_fields.models import ColumnConversion
+from envelope_fields.models import ColumnConversion, KeyCacheBound
 from tests.fields.legacy import written
 from tests.migrating.columns import alter, patient
 
@@ -53,6 +54,17 @@ def stored(project):
 
 
 def test_values_that_the_field_reads_stay(theirs, today):
+    today(FernetFields())
+    theirs.add(LABEL, alter("notes", EncryptedTextField(null=True)))
+    theirs.migrate()
+    assert stored(theirs) == sorted(STORED)
+
+
+def test_before_our_own_tables_are_there(theirs, today):
+    keyring.forget()
+    with connections[theirs.alias].schema_editor() as editor:
+        editor.delete_model(ColumnConversion)
+        editor.delete_model(KeyCacheBound)
     today(FernetFields())
     theirs.add(LABEL, alter("notes", EncryptedTextField(null=True)))
     theirs.migrate()

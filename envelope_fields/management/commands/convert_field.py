@@ -15,7 +15,7 @@ from envelope_fields.jobs.job import Limits
 from envelope_fields.management import EnvelopeCommand, terminal
 from envelope_fields.management.commands.conversions import standing_content
 from envelope_fields.models import RotationRun
-from envelope_fields.rotation import failures
+from envelope_fields.rotation import failures, limit
 
 _LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 
@@ -88,6 +88,8 @@ class Command(EnvelopeCommand):
     def _converted(self, field: Any) -> RotationRun:
         limits = {name: self._options[name] for name in _LIMITS if self._options[name] is not None}
         begun = conversion.start(field, limits=Limits(**limits))
+        if limits:  # one that was killed goes on within what is asked for now
+            begun = limit(begun, Limits(**{**begun.limits, **limits}))
         bar = terminal.progress_bar(str(field), wanted=not self._options["json"])
         try:
             with bar, terminal.ending_as_interrupts():
