@@ -15,7 +15,7 @@ from envelope_fields.databases import database
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
 from envelope_fields.fields.index import rows as index_rows
-from envelope_fields.jobs.job import displayed_key
+from envelope_fields.jobs.keys import displayed_key
 
 ROWS_AT_ONCE = 500
 
