@@ -28,8 +28,8 @@ LITTLE_DJANGO = {
     "audit": "first_uses vectors verifying",
     "grants": "grants",
     "jobs": "full_disk interrupted job limits passes plans",
-    "keyring": "age asking backup calls doors nonce_prefixes opening outages processes renewal "
-    "usages",
+    "keyring": "age asking backup calls doors indexes interrupted nonce_prefixes opening outages "
+    "processes renewal usages",
     "lifecycle": "adoption deletion further_wraps moving opening operations periods root_keys "
     "shredding transitions wrapping",
 }
