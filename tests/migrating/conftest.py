@@ -1,10 +1,12 @@
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 from django.test import override_settings
 
 from envelope_fields import keyring
 from tests.migrating import reused
+from tests.migrating.kept import KeptTables
 from tests.migrating.project import Project, database_beside, importable, scratch_database
 
 
@@ -38,6 +40,15 @@ def reused_database(django_db_blocker):
         database.drop()
 
 
+@pytest.fixture(scope="session")
+def kept_tables(migrated, django_db_blocker):
+    with django_db_blocker.unblock():
+        tables = KeptTables(migrated)
+    yield tables
+    with django_db_blocker.unblock():
+        tables.drop()
+
+
 @pytest.fixture
 def scratch(request, tmp_path, django_db_blocker):
     """The alias of an empty database, in which keys live too; with our tables for some tests."""
@@ -47,6 +58,11 @@ def scratch(request, tmp_path, django_db_blocker):
         script = request.getfixturevalue("dumped") if has_tables else ""
         with django_db_blocker.unblock():
             again.fill(script)
+        database = scratch_database("scratch", tmp_path, name=again.name)
+    elif has_tables and connection.vendor == "mysql":
+        again = request.getfixturevalue("kept_tables")
+        with django_db_blocker.unblock():
+            again.restore()
         database = scratch_database("scratch", tmp_path, name=again.name)
     else:
         like = request.getfixturevalue("migrated") if has_tables else None
