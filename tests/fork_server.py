@@ -262,8 +262,11 @@ def run(arguments):
 
 def main(path):
     sys.path.pop(0)  # where this file is
+    from django.core.exceptions import ImproperlyConfigured
+
     for name in LIBRARIES:
-        import_module(name)
+        with suppress(ImproperlyConfigured):  # a driver that is not installed
+            import_module(name)
     gc.freeze()  # or collecting what is shared would copy it
     run(Server(path).program())
 
