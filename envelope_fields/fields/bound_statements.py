@@ -137,7 +137,7 @@ def _listed(fields: Iterable[Any]) -> str:
 def watch_columns_of(field: Any) -> None:
     """Have the columns that a field is bound to look at each statement that writes them."""
     for column in field.bound_fields:
-        if "get_placeholder" not in vars(column):
+        if not getattr(vars(column).get("get_placeholder"), "looks", False):
             column.get_placeholder = _looking(getattr(column, "get_placeholder", _no_placeholder))
             original = getattr(column, "get_placeholder_sql", None)
             column.get_placeholder_sql = _looking(original or _value_as_sql)  # from Django 6.1 on
@@ -148,6 +148,7 @@ def _looking(original: Any) -> Any:
         refuse_parts(compiler)
         return original(value, compiler, connection)
 
+    vars(get_placeholder)["looks"] = True
     return get_placeholder
 
 
