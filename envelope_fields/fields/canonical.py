@@ -16,6 +16,7 @@ from django.db.models import Model
 from envelope_fields.crypto.canonical import CanonicalType
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.sealed import MISSING
 
 _KNOWN = ("django.db.models.", "envelope_fields.fields.")
 
@@ -64,11 +65,10 @@ class CanonicalMixin(EncryptedFieldMixin):
 
 
 class EmptyIsNullMixin(CanonicalMixin):
-    """Stores NULL for more than None, as Django does: for an address that a form left empty."""
+    """Stores NULL for more than None, as Django does: for an address that a form left empty.
 
-    def is_null(self, value: Any) -> bool:
-        """Return whether Django stores NULL for a value that is not None."""
-        raise NotImplementedError
+    A subclass says in `is_null` for what.
+    """
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if self.is_null(value.value if type(value) is Unencrypted else value):
@@ -78,4 +78,5 @@ class EmptyIsNullMixin(CanonicalMixin):
         return super().get_db_prep_save(held.pop(), connection)
 
     def value_to_string(self, obj: Model) -> Any:
-        return None if self.is_null(vars(obj).get(self.attname)) else super().value_to_string(obj)
+        held = vars(obj).get(self.attname, MISSING)  # it may be deferred
+        return None if self.is_null(held) else super().value_to_string(obj)

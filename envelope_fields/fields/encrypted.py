@@ -122,6 +122,10 @@ class EncryptedFieldMixin(
         """
         raise NotImplementedError
 
+    def is_null(self, value: Any) -> bool:
+        """Whether NULL is stored for a value."""
+        return value is None
+
     # Declaration
 
     def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]

@@ -67,7 +67,7 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
     canonical: ClassVar = canonical.ADDRESS
 
     def is_null(self, value: Any) -> bool:
-        return isinstance(value, str) and not value
+        return value is None or (isinstance(value, str) and not value)
 
     def meant_by(self, value: Any) -> Any:
         if type(value) is str and not self._prepares:

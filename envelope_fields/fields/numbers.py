@@ -252,6 +252,6 @@ class EncryptedBooleanField(Typed[Set, Get], EmptyIsNullMixin, models.BooleanFie
     prepared_types = (bool,)
 
     def is_null(self, value: Any) -> bool:
-        if not self.null or type(value) is bool or value is None:
-            return False
+        if value is None or type(value) is bool or not self.null:
+            return value is None
         return not isinstance(value, SealedValue) and value in self.empty_values

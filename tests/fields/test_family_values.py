@@ -11,8 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.core import serializers
 from django.db import IntegrityError, connection, models, transaction
+from django.test.utils import isolate_apps
 
-from envelope_fields.fields import EncryptedDecimalField, EncryptedGenericIPAddressField
+from envelope_fields.fields import (
+    BlindIndexField,
+    EncryptedDecimalField,
+    EncryptedGenericIPAddressField,
+)
 from tests.fields.family import FAMILY, exactly
 from tests.stored import stored
 
@@ -214,6 +219,40 @@ def test_an_address_that_is_left_empty_is_null(model, monkeypatch):
     assert serializers.serialize("python", [row])[0]["fields"]["value"] is None
     [found] = serializers.deserialize("json", serializers.serialize("json", kind.objects.all()))
     assert found.object.value is None
+
+
+@pytest.mark.parametrize("name", ["GenericIPAddress", "Boolean"])
+def test_what_is_deferred_is_dumped(model, name):
+    kind = model(name, null=True)
+    kind.objects.create(value=FAMILY[name][1][0], twin=FAMILY[name][1][0])
+    for rows in (kind.objects.defer("value"), kind.objects.only("pk"), kind.objects.all()):
+        assert serializers.serialize("python", rows)[0]["fields"]["value"].startswith("envelope:")
+
+
+def test_an_address_that_is_left_empty_is_in_no_index():
+    with isolate_apps("tests"):
+
+        class Network(models.Model):
+            address = EncryptedGenericIPAddressField(null=True, blank=True)
+            address_index = BlindIndexField("address")
+
+            class Meta:
+                app_label = "tests"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Network)
+    try:
+        row = Network.objects.create(address="10.0.0.1")
+        row.address = ""
+        row.save()
+        assert stored(row, "address") is stored(row, "address_index") is None
+        Network.objects.update(address="::FFFF:a00:1")
+        assert Network.objects.filter(address="::ffff:10.0.0.1").exists()
+        Network.objects.update(address="")
+        assert stored(row, "address") is stored(row, "address_index") is None
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Network)
 
 
 def test_an_address_that_must_be_there(model):

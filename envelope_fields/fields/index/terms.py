@@ -113,7 +113,7 @@ def _at(value: Any, path: Sequence[str]) -> Any:
 
 def _form(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
     """Return the normal form of a value of a row, or of one inside JSON; None if it has none."""
-    if carrier.value is None:
+    if source.field.is_null(carrier.value):
         return None
     if source.path:
         return _form_in_json(index, source, carrier)
