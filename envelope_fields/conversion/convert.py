@@ -45,7 +45,7 @@ class Convert(Job):
 
     replaces_payload = True
     reads_payloads = True
-    compares_whole = True
+    compares_values = True
 
     def __init__(self, column: Column) -> None:
         field: Any = column.encrypted_field

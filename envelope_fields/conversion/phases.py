@@ -147,7 +147,7 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
     if found.phase == Phase.FINISHED:
         return found
     if not found.is_done:
-        raise ConversionRefused(f"{field}: {text_of_left(found)} are left.")
+        raise ConversionRefused(f"{field}: {remaining_text(found)} are left.")
     with key_transaction() as using:
         keys = keys_of(field, using)
         principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
@@ -164,7 +164,7 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
     return standing(field)
 
 
-def text_of_left(found: Standing) -> str:
+def remaining_text(found: Standing) -> str:
     """Return how many values are left, by format."""
     return ", ".join(
         f"{values:,} values {f'of {package}' if package else 'in no format that it reads'}"

@@ -165,7 +165,7 @@ def _register_masking_fields() -> None:
         unique = [
             each
             for each in model_field.indexes
-            if each.unique and each.is_of_whole_value and not each.is_scoped
+            if each.unique and each.covers_value and not each.is_scoped
         ]
         if unique:
             rows = model_field.model._default_manager

@@ -174,8 +174,8 @@ class Batches:
             return moved
 
     def _written(self, ask: Statements, changes: Sequence[Change]) -> int:
-        if self._job.compares_whole:
-            return ask.swap_whole(changes)
+        if self._job.compares_values:
+            return ask.swap_values(changes)
         return ask.swap(changes, replaces_payload=self._job.replaces_payload)
 
     def _other_transaction(self) -> AbstractContextManager[Any]:

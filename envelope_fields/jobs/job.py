@@ -112,12 +112,12 @@ class Job(ABC):
         reads_payloads: whether whole values are in memory, so that few are taken at once.
         locks_rows: whether changes depend on other columns, so that rows are locked before they
             are looked at once more.
-        compares_whole: whether the head of a change is a whole value.
+        compares_values: whether the head of a change is a whole value.
     """
 
     writes = True
     locks_rows = False
-    compares_whole = False
+    compares_values = False
     replaces_payload = False
     reads_payloads = False
 

@@ -119,7 +119,7 @@ class IndexLookup(Lookup):
     def _partner(self, column: EncryptedCol) -> Any:
         """Return the index of a column whose values can be compared with those of this one."""
         for index in column.target.values.indexes:
-            if index.is_of_whole_value and index.is_comparable_with(self.index):
+            if index.covers_value and index.is_comparable_with(self.index):
                 return index
         raise self._not_comparable(column)
 

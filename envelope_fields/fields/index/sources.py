@@ -87,7 +87,7 @@ class SourcesMixin(FieldBase):
         return (*self.sources[0].path, *([name] if self.normal.lossy else []))
 
     @property
-    def is_of_whole_value(self) -> bool:
+    def covers_value(self) -> bool:
         """Whether it tells values of one field apart, and not parts, nor several together."""
         return not self.is_compound and not self.part_path
 

@@ -148,7 +148,7 @@ def column_of(field: Any) -> Any:
     if not hasattr(field, "to_plaintext"):
         return field
     for index in field.indexes:
-        if index.is_of_whole_value:
+        if index.covers_value:
             return index
     raise FieldError(
         f"{field} has no blind index, so the database cannot tell whether two values are the same. "

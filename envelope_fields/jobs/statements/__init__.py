@@ -18,7 +18,7 @@ from envelope_fields.census.codecs import ENVELOPE
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
-from envelope_fields.jobs.statements.whole import WholeValues, marks
+from envelope_fields.jobs.statements.values import ValueStatements, marks
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
@@ -53,7 +53,7 @@ class KeysOutOfOrder(EnvelopeError):
         )
 
 
-class Statements(WholeValues, ABC):
+class Statements(ValueStatements, ABC):
     """The statements about one encrypted column. Keys go back to the driver as they came from it.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Any
 
 from envelope_fields import conversion
 from envelope_fields.conversion import Standing
-from envelope_fields.conversion.phases import text_of_left
+from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.management import EnvelopeCommand
 
@@ -35,6 +35,6 @@ def standing_content(found: Standing) -> dict[str, Any]:
 
 
 def _line(found: Standing) -> str:
-    left = f"{text_of_left(found)} are left" if found.left else "nothing is left"
+    left = f"{remaining_text(found)} are left" if found.left else "nothing is left"
     since = f" since {as_utc(found.since)}" if found.since else ""
     return f"{found.field}: {found.phase.label}{since}; {left}, {found.envelopes:,} envelopes."

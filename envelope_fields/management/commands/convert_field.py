@@ -8,7 +8,7 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields import conversion
 from envelope_fields.conversion import Phase, Standing
-from envelope_fields.conversion.phases import text_of_left
+from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import Limits
@@ -58,7 +58,7 @@ class Command(EnvelopeCommand):
         found = conversion.standing(field)
         if found.phase == Phase.FINISHED:
             self._say(found)
-            self._fail_if_left(found)
+            self._fail_if_remaining(found)
             return
         if self._options["dry_run"]:
             self._say(found)
@@ -75,14 +75,14 @@ class Command(EnvelopeCommand):
         if found.is_done and self._options["to"] == Phase.FINISHED:
             found = conversion.finish(field)
         self._say(found)
-        self._fail_if_left(found)
+        self._fail_if_remaining(found)
 
     def _foretell(self, found: Standing, took: float) -> None:
         values, tried = sum(found.left.values()), sum(each.values for each in self._sampled)
         if values and tried and not self._options["json"]:
             about = terminal.duration(2 * values * took / tried)  # with encrypting and writing
             self.stdout.write(
-                f"{text_of_left(found)}: to convert them takes about {about}. Nothing was changed."
+                f"{remaining_text(found)}: to convert them takes about {about}. Nothing was changed."
             )
 
     def _converted(self, field: Any) -> RotationRun:
@@ -113,11 +113,11 @@ class Command(EnvelopeCommand):
         lines.append(f"{found.field}: {found.phase.label}, {found.envelopes:,} envelopes.")
         self.stdout.write("\n".join(lines))
 
-    def _fail_if_left(self, found: Standing) -> None:
+    def _fail_if_remaining(self, found: Standing) -> None:
         """Raise while the phase that is asked for is not reached."""
         problems = [] if self._run is None else list(terminal.problems(self._run))
         if found.left:
-            problems.append(f"{found.field}: {text_of_left(found)} are left.")
+            problems.append(f"{found.field}: {remaining_text(found)} are left.")
         elif self._options["to"] == Phase.FINISHED and found.phase != Phase.FINISHED:
             problems.append(f"{found.field}: nothing is left, and it is not finished.")
         if problems:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from envelope_fields.jobs.job import Change, Key
 
 
-class WholeValues:
+class ValueStatements:
     """Reads and writes whole values of one column."""
 
     if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class WholeValues:
 
     _mark_of_bytes = "%s"
 
-    def swap_whole(self, changes: Sequence[Change]) -> int:
+    def swap_values(self, changes: Sequence[Change]) -> int:
         """Write whole values in the place of whole ones; return how many rows changed.
 
         A row whose value is not exactly what a change has as its head is left as it is.
