@@ -12,10 +12,12 @@ from envelope_fields.models import (
     AuditEvent,
     BlindIndex,
     BlindIndexKey,
+    ColumnConversion,
     FurtherWrap,
     KeyCacheBound,
     KeyGrant,
     KeyUse,
+    LegacyRead,
     MasterKey,
     MasterKeyVersion,
     RotationColumn,
@@ -55,6 +57,13 @@ def fill(using):
         )  # fmt: skip
         BlindIndexKey.objects.using(using).create(
             name=index, master_key=lab, version=lab.current_version
+        )
+    for field in ("text", "data"):
+        ColumnConversion.objects.using(using).create(
+            database="default", model="tests.Note", field=field, kind="legacy", phase="finished"
+        )
+        LegacyRead.objects.using(using).create(
+            field=f"tests.note.{field}", day=date(2026, 11, 28), package="FernetFields", reads=7
         )
     KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
     run = RotationRun.objects.using(using).create(
