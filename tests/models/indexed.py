@@ -154,4 +154,40 @@ class Member(models.Model):
         app_label = "tests"
 
 
-MODELS = [Tenant, Member, Account, Floor, Person, Visit, Doctor, Insured, Citizen, Sample]
+class Guarded(models.Model):
+    name = models.CharField(max_length=20, blank=True)
+    masked = EncryptedTextField(key="guarded", on_denied="mask")
+    masked_index = BlindIndexField("masked", normalizer="email", unique=True)
+    raising = EncryptedTextField(key="guarded")
+    raising_index = BlindIndexField("raising", unique=True)
+
+    objects = EncryptedQuerySet.as_manager()
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Sealed(models.Model):
+    value = EncryptedTextField()
+    value_index = BlindIndexField("value", key="lookup")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+MODELS = [
+    Guarded,
+    Sealed,
+    Tenant,
+    Member,
+    Account,
+    Floor,
+    Person,
+    Visit,
+    Doctor,
+    Insured,
+    Citizen,
+    Sample,
+]

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db.models import Subquery, Value
 from django.db.models.expressions import Col, ExpressionWrapper, ResolvedOuterRef
-from django.db.models.lookups import Lookup
+from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql import Query
+from django.db.models.sql.where import AND
 
 from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
@@ -160,8 +161,8 @@ class IndexLookup(Lookup):
         operator, sql, params = self._compared(compiler, connection)
         # In the place of `unknown`, so that NOT finds rows whose value is in no index.
         compared = f"{column} {operator} {sql} AND {column} IS NOT NULL"
-        if isinstance(self.rhs, Col):
-            compared += f" AND {sql} IS NOT NULL"
+        if operator == "=" and not isinstance(self.rhs, Term):
+            return f"({compared} AND {sql} IS NOT NULL)", (*params, *params)
         return f"({compared})", tuple(params)
 
     def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
@@ -230,7 +231,11 @@ class IndexIn(IndexLookup):
 
     def _selecting_index(self, query: Query) -> Query:
         query.clear_ordering(clear_default=True)
-        return super()._selecting_index(query)
+        found = super()._selecting_index(query)
+        if not found.is_sliced:
+            # `x NOT IN (NULL)` is true of no row.
+            found.where.add(IsNull(found.select[0], False), AND)
+        return found
 
 
 class _RefusedLookup(Lookup):

@@ -253,6 +253,17 @@ class TestComparedInTheDatabase:
         assert find(pk__in=Person.objects.filter(email=A)) == ["ada"]
         assert find(pk__in=Visit.objects.filter(person__email=A).values("person")) == ["ada"]
 
+    def test_values_that_are_in_no_index_do_not_empty_the_rest(self):
+        Person.objects.create(name="blank", email=" ")
+        contacts = Visit.objects.values("contact")
+        assert rest(email__in=contacts) == ["ben", "blank", "nobody"]
+        assert rest(email__in=Person.objects.filter(name="blank").values("email")) == [
+            "ada", "ben", "blank", "nobody",
+        ]  # fmt: skip
+        one = Person.objects.filter(name="blank").values("email")[:1]
+        assert rest(email=Subquery(one)) == ["ada", "ben", "blank", "nobody"]
+        assert find(email=Subquery(one)) == []
+
     @pytest.mark.parametrize(
         "other",
         [

@@ -1,0 +1,92 @@
+"""Indexes where the principal may not read a value, or not use the key."""
+
+import pytest
+from django.core.exceptions import FieldError
+from django.db.transaction import atomic
+
+from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
+from envelope_fields.fields.masks import Mask
+from envelope_fields.grants import grant
+from envelope_fields.lifecycle import create_master_key, disable
+from envelope_fields.models import MasterKey
+from envelope_fields.policy import APPLICATION, acting_as
+from tests.models.indexed import Guarded, Sealed
+
+VALUE = "secret@example.org"
+
+
+@pytest.fixture
+def nurse(django_user_model):
+    return django_user_model.objects.create_user("nurse")
+
+
+@pytest.fixture
+def row():
+    create_master_key("guarded")
+    with acting_as(APPLICATION):
+        return Guarded.objects.create(name="a", masked=VALUE, raising=VALUE)
+
+
+def found(**lookups):
+    return list(Guarded.objects.filter(**lookups))
+
+
+def test_an_untouched_mask_leaves_the_index_alone(row, nurse):
+    with acting_as(nurse):
+        loaded = Guarded.objects.get()
+        assert isinstance(loaded.masked, Mask)
+        loaded.name = "new"
+        loaded.save()
+        Guarded.objects.bulk_update([loaded], ["name", "masked"])
+    assert found(masked=VALUE, raising=VALUE, name="new") == [row]
+
+
+def test_a_mask_is_not_looked_for(row, nurse):
+    with acting_as(nurse):
+        loaded = Guarded.objects.get()
+        with pytest.raises(FieldError, match="masked"):
+            found(masked=loaded.masked)
+
+
+def test_validation_asks_nothing_of_what_may_not_be_read(row, nurse):
+    with acting_as(nurse):
+        loaded = Guarded.objects.get()
+        loaded.validate_constraints()
+
+
+def test_a_copy_needs_the_value(row, nurse):
+    with acting_as(nurse):
+        loaded = Guarded.objects.get()
+        loaded.pk = None
+        with pytest.raises((FieldError, KeyAccessDenied)):
+            loaded.save(force_insert=True)
+
+
+def test_a_disabled_search_key_stops_writes_and_lookups(row):
+    with acting_as(APPLICATION):
+        disable(MasterKey.objects.get(alias="search"))
+        for use in (
+            lambda: found(masked=VALUE),
+            lambda: Guarded.objects.update(masked="x@example.org", raising="x@example.org"),
+        ):
+            with pytest.raises(MasterKeyUnusable) as caught, atomic():
+                use()
+            assert "ample" not in str(caught.value)
+        loaded = Guarded.objects.get()
+        assert loaded.masked == VALUE
+
+
+def test_a_search_key_of_a_customer_is_asked_for_by_its_grantees_alone(nurse):
+    create_master_key("guarded")
+    create_master_key("lookup", usage="generate_verify_mac", managed_by="customer")
+    with acting_as(nurse), pytest.raises(KeyAccessDenied), atomic():
+        Sealed.objects.create(value="a")
+    grant(
+        MasterKey.objects.get(alias="lookup"),
+        nurse,
+        ["generate_mac", "verify_mac"],
+        actor=APPLICATION,
+    )
+    with acting_as(nurse):
+        row = Sealed.objects.create(value="a")
+        assert Sealed.objects.get(value="a") == row
