@@ -82,7 +82,8 @@ class Command(EnvelopeCommand):
         if values and tried and not self._options["json"]:
             about = terminal.duration(2 * values * took / tried)  # with encrypting and writing
             self.stdout.write(
-                f"{remaining_text(found)}: to convert them takes about {about}. Nothing was changed."
+                f"{remaining_text(found)}: to convert them takes about {about}. Nothing was "
+                "changed."
             )
 
     def _converted(self, field: Any) -> RotationRun:
