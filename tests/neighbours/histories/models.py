@@ -1,3 +1,5 @@
+import uuid
+
 from django.db import models
 from simple_history.models import HistoricalRecords
 
@@ -9,6 +11,18 @@ class Chart(models.Model):
     title = models.CharField(max_length=50)
     text = EncryptedTextField(blank=True)
     secret = EncryptedTextField(key="lab", on_denied="mask")
+
+    history = HistoricalRecords()
+
+
+class Bound(models.Model):
+    """Bound to its row: so are the rows of its history, which have the same columns."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    chart = models.ForeignKey(Chart, models.CASCADE)
+    title = models.CharField(max_length=50)
+    text = EncryptedTextField(bind_to=("id", "chart"))
+    secret = EncryptedTextField(key="lab", on_denied="mask", bind_to=("chart",))
 
     history = HistoricalRecords()
 

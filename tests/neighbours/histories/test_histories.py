@@ -12,7 +12,7 @@ from envelope_fields.fields.reading import reader
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.policy import APPLICATION, acting_as
 from tests.fields.family import FAMILY, exactly
-from tests.neighbours.histories.models import NAMES, Chart, Everything
+from tests.neighbours.histories.models import NAMES, Bound, Chart, Everything
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db
@@ -132,3 +132,37 @@ def test_every_type():
     assert differences == {each: last[each] for each in editable if last[each] != first[each]}
     Everything.objects.create()
     assert Everything.history.latest("history_id").date is None
+
+
+class TestBoundRows:
+    @pytest.fixture
+    def bound(self, chart):
+        return Bound.objects.create(chart=chart, title="t", text="a", secret="hidden")
+
+    def kept(self):
+        with acting_as(APPLICATION):
+            rows = Bound.history.order_by("history_id")
+            return [(row.chart_id, row.title, row.text, row.secret) for row in rows]
+
+    def test_each_row_of_the_history_is_bound_to_what_it_was(self, bound, chart):
+        other = Chart.objects.create(title="o", text="", secret="x")
+        found = Bound.objects.get()
+        found.chart = other
+        found.save()
+        Bound.objects.get().delete()
+        expected = [chart.pk, other.pk, other.pk]
+        assert self.kept() == [(pk, "t", "a", "hidden") for pk in expected]
+
+    def test_a_masked_row_is_saved(self, bound, chart, user):
+        other = Chart.objects.create(title="o", text="", secret="x")
+        with acting_as(user):
+            found = Bound.objects.get()
+            assert isinstance(found.secret, Mask)
+            found.title = "new"
+            found.save()
+            found.chart = other
+            with pytest.raises(FieldError, match="masked"), transaction.atomic():
+                found.save()
+        assert self.kept() == [
+            (chart.pk, "t", "a", "hidden"), (chart.pk, "new", "a", "hidden")
+        ]  # fmt: skip
