@@ -202,6 +202,14 @@ class AnyMixin(FieldBase):
         declared: Any = super().__init__
         declared(*args, **kwargs, **options)
         self.creation_counter = field.creation_counter  # where it stands in its model
+        self._take_over(field, type(field)(*args, **kwargs))
+
+    def _take_over(self, given: Any, made: Any) -> None:
+        """Take what a field has and `deconstruct()` does not tell, as some leave out options."""
+        for name, value in vars(given).items():
+            ours = name not in vars(self) or name in OPTIONS or name == "creation_counter"
+            if not ours and (name not in vars(made) or vars(made)[name] != value):
+                setattr(self, name, value)
 
     def plain(self) -> models.Field[Any, Any]:
         """Return the plain field, as it was declared."""

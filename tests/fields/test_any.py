@@ -218,3 +218,31 @@ def test_one_class_statement_with_the_mixin():
     with pytest.raises(ValidationError):
         field.clean("no number", None)
     assert field.to_plaintext("+491") == b"+491"
+
+
+@isolate_apps("tests")
+def test_options_that_a_field_does_not_deconstruct():
+    """As those of some editors; its migrations do without them, with us or not."""
+
+    class LetterField(models.TextField):
+        def __init__(self, *args, editor="plain", **kwargs):
+            super().__init__(*args, **kwargs)
+            self.editor = editor
+
+        def formfield(self, **kwargs):
+            return super().formfield(help_text=self.editor, **kwargs)
+
+    class Letter(models.Model):
+        text = encrypted(LetterField(editor="rich", blank=True), key="lab")
+
+        class Meta:
+            app_label = "tests"
+
+    field = Letter._meta.get_field("text")
+    assert (field.editor, field.key, field.blank) == ("rich", "lab", True)
+    assert modelform_factory(Letter, fields=["text"])().fields["text"].help_text == "rich"
+    assert field.deconstruct()[2][0].deconstruct()[3] == {"blank": True}
+    assert encrypted(models.SlugField()).db_index is False
+    used = models.DecimalField(max_digits=5, decimal_places=2)
+    assert used.context.prec == 5
+    assert encrypted(used).context is None

@@ -6,6 +6,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "phonenumber_field",
     "djmoney",
+    "django_ckeditor_5",
     "django_countries",
     "tests.neighbours.value_fields",
 ]

@@ -1,4 +1,4 @@
-"""Fields of django-phonenumber-field, django-countries and django-money, made encrypted."""
+"""Fields of django-phonenumber-field, -countries, -money and -ckeditor-5, made encrypted."""
 
 import pytest
 from django.core import serializers
@@ -13,11 +13,12 @@ from tests.stored import stored
 
 pytestmark = pytest.mark.django_db
 
-ENCRYPTED = ("phone", "country", "countries", "debt")
+ENCRYPTED = ("phone", "country", "countries", "letter", "debt")
 VALUES = {
     "phone": "030 2345678",
     "country": "NZ",
     "countries": ["DE", "NZ"],
+    "letter": "<p>Dear <b>Zoë</b></p>",
     "debt": Money("12.30", "USD"),
 }
 
@@ -28,6 +29,7 @@ def shown(row):
         (type(row.phone), row.phone and row.phone.as_international),
         (type(row.country), row.country.name),
         [(type(each), each.name) for each in row.countries],
+        row.letter,
         (type(row.debt), row.debt),
     ]
 
@@ -61,19 +63,19 @@ def test_without_values():
 
 def test_nothing_is_found_by_them():
     both(**VALUES)
-    for name in ("phone", "country", "debt"):
+    for name in ("phone", "country", "letter", "debt"):
         with pytest.raises(FieldError):
             Patient.objects.filter(**{name: VALUES[name]}).exists()
 
 
 def test_forms():
-    names = ("phone", "country", "countries", "debt")
+    names = ENCRYPTED
     ours, plain = (modelform_factory(kind, fields=names) for kind in (Patient, Plain))
     for name in names:
         assert isinstance(ours().fields[name], type(plain().fields[name]))
         assert type(ours().fields[name].widget) is type(plain().fields[name].widget)
     posted = {
-        "phone": "030 2345678", "country": "NZ", "countries": ["DE"],
+        "phone": "030 2345678", "country": "NZ", "countries": ["DE"], "letter": "<p>&nbsp;</p>",
         "debt_0": "5", "debt_1": "EUR",
     }  # fmt: skip
     form = ours(posted)
@@ -81,6 +83,8 @@ def test_forms():
     form.save()
     saved = Patient.objects.get()
     assert (saved.phone.as_e164, saved.debt) == ("+49302345678", Money(5, "EUR"))
+    assert saved.letter == "", "the field prepares what has no text in this way"
+    assert Patient._meta.get_field("letter").config_name == "extends"
     assert not ours({**posted, "phone": "1"}).is_valid()
 
 
@@ -94,7 +98,7 @@ def test_serializers():
     both(**VALUES)
     data = []
     for kind in (Patient, Plain):
-        meta = type("Meta", (), {"model": kind, "fields": ("phone", "country")})
+        meta = type("Meta", (), {"model": kind, "fields": ("phone", "country", "letter")})
         serializer = type("Serializer", (ModelSerializer,), {"Meta": meta})
         data.append(serializer(kind.objects.get()).data)
     assert data[0] == data[1]
