@@ -72,7 +72,8 @@ def scratch(request, tmp_path, django_db_blocker):
 
 
 @pytest.fixture
-def project(tmp_path, scratch):
+def project(tmp_path, scratch, django_db_setup):
+    # Models ask the default database of what it can do, also where another one is migrated.
     with importable(tmp_path):
         project = Project(tmp_path, scratch)
         project.install()
