@@ -17,7 +17,7 @@ from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
 from envelope_fields.fields.index import rows as index_rows
 from envelope_fields.jobs.keys import displayed_key
 
-ROWS_AT_ONCE = 500
+ROWS_AT_ONCE = 250
 
 
 class NoSuchIndex(EnvelopeError):
