@@ -7,6 +7,7 @@ Each id is explained in `docs/reference/checks.md`. What a field can tell by its
 from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
+    begun,
     bound,
     conversions,
     indexes,
@@ -41,6 +42,7 @@ def register() -> None:
     _register(models.check_models, Tags.models)
     _register(bound.check_columns, Tags.database)
     _register(indexes.check_indexes, Tags.models)
+    _register(begun.check_begun_indexes, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)
