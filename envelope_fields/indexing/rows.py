@@ -128,8 +128,11 @@ def batches(
     """
     index, last = table.index, None
     database(table.using).refuse_hidden(table.column.table_sql)
-    names = {source.field.name for source in index.sources}
-    names |= {index.name} if with_index else set()
+    names = {*index.scope, *([index.name] if with_index else [])}
+    for source in index.sources:
+        # Without the columns that it is bound to, a value would not be loaded.
+        bindings = (source.field.bind_to, *source.field.previous_bindings)
+        names |= {source.field.name, *(name for bound in bindings for name in bound)}
     names |= {field.name for field in index.model._meta.pk_fields}
     rows: QuerySet[Model] = QuerySet(index.model, using=table.using).filter(**conditions)
     rows = rows.only(*names).order_by("pk")

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import bring_to, collisions, fill, filling, find_indexes, verify
 from envelope_fields.models import AuditEvent, BlindIndex
-from tests.models.indexed import Person, Visit
+from tests.models.indexed import Member, Person, Tenant, Visit
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -137,6 +137,24 @@ def test_batches(people, table, monkeypatch):
     monkeypatch.setattr("envelope_fields.indexing.rows.ROWS_AT_ONCE", 2)
     assert [done.written for done in fill(table)] == [2, 1]
     assert sum(batch.rows for batch in verify(table)) == 4
+
+
+def test_rows_of_tenants(people):
+    """Whose values are bound to the tenant, and whose index has a search key of each."""
+    ours, theirs = Tenant.objects.create(name="ours"), Tenant.objects.create(name="theirs")
+    for tenant in (ours, theirs):
+        Member.objects.create(tenant=tenant, email="ada@example.org", phone="030-123")
+    before = Member.objects.order_by("pk").values_list("pk", "email_index", "phone_index")
+    before = [[bytes(each) if isinstance(each, bytes) else each for each in row] for row in before]
+    execute("UPDATE tests_member SET email_index = NULL, phone_index = NULL")
+    BlindIndex.objects.update(state="filling")
+    for label in ("tests.member.email_index", "tests.member.phone_index"):
+        [table] = [each for each in find_indexes([label]) if each.using == "default"]
+        report = bring_to([table], "reading")
+        assert (report.state, report.written, report.problems) == ("reading", 2, 0)
+    after = Member.objects.order_by("pk").values_list("pk", "email_index", "phone_index")
+    assert [list(row) for row in after] == before
+    assert before[0][1] != before[1][1]
 
 
 class TestCommands:
