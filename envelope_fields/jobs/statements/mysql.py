@@ -20,6 +20,13 @@ class MySQL(Statements):
         new = f"{_BATCH}.new"
         if not replaces_payload:
             new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"
+        return self._written(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
+
+    def swap_whole(self, changes: Sequence[Change]) -> int:
+        return self._written(changes, f"{_BATCH}.new", self.value)
+
+    def _written(self, changes: Sequence[Change], new: str, same: str) -> int:
+        """Write what SQL gives as new, where it gives the same as the head of the change."""
         row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
         # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
         # and their collations, without which texts would not compare.
@@ -38,7 +45,7 @@ class MySQL(Statements):
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
             f"SET {self.value} = {new} "
-            f"WHERE SUBSTR({self.value}, 1, {self.head_bytes}) = {_BATCH}.head "
+            f"WHERE {same} = {_BATCH}.head "
             # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
             f"AND LENGTH({self.value}) <= @@max_allowed_packet"
         )

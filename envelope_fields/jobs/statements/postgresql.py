@@ -47,6 +47,20 @@ class PostgreSQL(Statements):
             )
             return int(cursor.rowcount)
 
+    def swap_whole(self, changes: Sequence[Change]) -> int:
+        rows = [change.key for change in changes]
+        old = [self._binary(change.head) for change in changes]
+        new = [self._binary(change.new) for change in changes]
+        where, bounds = self._within(self._stored_keys, rows)
+        with self._binary_cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
+                f"FROM {self._unnested(extra=['bytea', 'bytea'])} "
+                f"WHERE {self._joined()} AND (stored.{self.name} = batch.old) IS TRUE AND {where}",
+                [*_arrays(rows), new, old, *bounds],
+            )
+            return int(cursor.rowcount)
+
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         self._fetch(
             "SELECT set_config('lock_timeout', %s, true), "
@@ -107,7 +121,7 @@ class PostgreSQL(Statements):
 
     def _unnested(self, extra: Sequence[str] = ()) -> str:
         arrays = ", ".join(f"%s::{kind}[]" for kind in (*self._types, *extra))
-        names = ", ".join((*self.aliases, *(["new"] if extra else []), "nth"))
+        names = ", ".join((*self.aliases, *("new", "old")[: len(extra)], "nth"))
         return f"unnest({arrays}) WITH ORDINALITY AS batch({names})"
 
     @cached_property
