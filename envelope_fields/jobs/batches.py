@@ -128,7 +128,7 @@ class Batches:
         largest = self._statements.largest(replaces_payload=self._job.replaces_payload)
         if largest is None:
             return stored
-        if self._job.compares_whole:
+        if self._job.compares_values:
             largest //= 2  # the old value is in the statement, too
         large = [value for value in stored if value.size > largest]
         result.failed += [Failed(value, *_TOO_LARGE) for value in large]

@@ -22,7 +22,7 @@ class MySQL(Statements):
             new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"
         return self._written(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
 
-    def swap_whole(self, changes: Sequence[Change]) -> int:
+    def swap_values(self, changes: Sequence[Change]) -> int:
         return self._written(changes, f"{_BATCH}.new", self.value)
 
     def _written(self, changes: Sequence[Change], new: str, same: str) -> int:

@@ -47,7 +47,7 @@ class PostgreSQL(Statements):
             )
             return int(cursor.rowcount)
 
-    def swap_whole(self, changes: Sequence[Change]) -> int:
+    def swap_values(self, changes: Sequence[Change]) -> int:
         rows = [change.key for change in changes]
         old = [self._binary(change.head) for change in changes]
         new = [self._binary(change.new) for change in changes]
