@@ -72,8 +72,7 @@ def scratch(request, tmp_path, django_db_blocker):
 
 
 @pytest.fixture
-def project(tmp_path, scratch, django_db_setup):
-    # Models ask the default database of what it can do, also where another one is migrated.
+def project(tmp_path, scratch):
     with importable(tmp_path):
         project = Project(tmp_path, scratch)
         project.install()
