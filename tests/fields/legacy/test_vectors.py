@@ -163,3 +163,22 @@ def test_nothing_of_a_reader_shows():
 def what(error):
     """Return what an error says, but for its field."""
     return str(error).partition("stored>: ")[2]
+
+
+def test_key_is_derived_anew_at_the_greatest_age_of_material():
+    from envelope_fields.keyring import legacy as kept
+
+    (vector,) = [
+        each
+        for each in vectors("django-cryptography")
+        if each.variant == "secret key" and each.content["value"] == "in clear"
+    ]
+    keyring.evict()
+    with override_settings(**vector.settings):
+        vector.reader.read(vector.stored, vector.field)
+        first = list(kept._keys.values())
+        for key in first:
+            key.since = key.since._replace(wall=key.since.wall - 10**6)
+        assert vector.reader.read(vector.stored, vector.field).value == "in clear"
+    assert not any(any(key) for key in first)  # wiped, and not used longer
+    assert all(any(key) for key in kept._keys.values())
