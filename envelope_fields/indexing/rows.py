@@ -131,8 +131,7 @@ def batches(
     names = {*index.scope, *([index.name] if with_index else [])}
     for source in index.sources:
         # Without the columns that it is bound to, a value would not be loaded.
-        bindings = (source.field.bind_to, *source.field.previous_bindings)
-        names |= {source.field.name, *(name for bound in bindings for name in bound)}
+        names |= {source.field.name, *(field.name for field in source.field.bound_fields)}
     names |= {field.name for field in index.model._meta.pk_fields}
     rows: QuerySet[Model] = QuerySet(index.model, using=table.using).filter(**conditions)
     rows = rows.only(*names).order_by("pk")
