@@ -41,6 +41,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.models import AuditEvent, KeyUse, MasterKey, MasterKeyVersion, RotationRun
 from envelope_fields.policy import acting_as
 from envelope_fields.root_keys import MayNotUnwrap
+from envelope_fields.rotation.scope import MOVING
 from tests.docs.pages import ROOT, Page
 from tests.keyring.clock import Clock
 from tests.keyring.outages import (
@@ -502,7 +503,7 @@ class TestMeanwhile:
         self.end()
         heals(lambda: act(note), clock)
 
-    @pytest.mark.parametrize("kind", rotation.RotationKind.values)
+    @pytest.mark.parametrize("kind", MOVING)
     def test_values_are_moved(self, kind, column, cell, scene, clock):
         """A batch takes a while here; the run goes on when the root key answers again."""
         count = sum(TIMES.values()) // STEP
