@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.storing import StoringMixin
 from envelope_fields.fields.types import (
     FilePathOptions,
     Get,
@@ -22,6 +23,7 @@ from envelope_fields.fields.validation import ValidationMixin
 # What these do to a text is nothing.
 _PREPARING = (models.TextField.get_prep_value, models.CharField.get_prep_value)
 _CONVERTING = (models.TextField.to_python, models.CharField.to_python)
+_OURS = (StoringMixin.to_python, ValidationMixin.to_python)
 
 
 class TextMixin(EncryptedFieldMixin):
@@ -43,9 +45,7 @@ class TextMixin(EncryptedFieldMixin):
         ours: Any = type(self)
         prepare, convert = ours.get_prep_value, ours.to_python
         below = super(ValidationMixin, self).to_python.__func__  # type: ignore[attr-defined]
-        return not (
-            prepare in _PREPARING and convert is ValidationMixin.to_python and below in _CONVERTING
-        )
+        return not (prepare in _PREPARING and convert in _OURS and below in _CONVERTING)
 
     # Itself a method of bytes, so that a value that is read costs one call less.
     from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]  # faster than a method

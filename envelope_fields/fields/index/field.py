@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
 from django.core.checks import CheckMessage
@@ -15,7 +16,7 @@ from envelope_fields.databases import database_of
 from envelope_fields.fields.index import checks, statements, uniqueness
 from envelope_fields.fields.index.attribute import IndexAttribute, IndexedRow, StoredIndex, refused
 from envelope_fields.fields.index.lookups import lookup_of, no_lookup
-from envelope_fields.fields.index.rows import index_of_row
+from envelope_fields.fields.index.rows import index_of_row, quick
 from envelope_fields.fields.index.scope import ScopeMixin
 from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin
 from envelope_fields.fields.types import KeyChoice
@@ -100,6 +101,11 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         return database_of(connection).indexed_bytes(INDEX_BYTES) or super().db_type(connection)
 
     # Writing
+
+    @cached_property
+    def quick(self) -> Any:
+        """What makes the index of most values that are inserted."""
+        return quick(self)
 
     def complete(self, compiler: Any) -> None:
         """Have a statement that writes a value that this is made of write it, too."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db.models import Model, Value
 
+from envelope_fields.crypto.blind_index import single_value_part
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
+from envelope_fields.fields.index.normalizers import TextNormalizer
 from envelope_fields.fields.index.terms import Term, term_of_values
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.writing import is_json_null
+from envelope_fields.keyring import indexes
 
 
 def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
@@ -31,6 +35,10 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
         FieldError: the object holds what no index can be made of.
         EnvelopeError: a value does not open; or the search key cannot be used.
     """
+    if index.quick is not None:
+        found: bytes | None = index.quick(row)
+        if found is not None:
+            return found
     instance: Any = row.instance
     held = [_held(source.field, instance) for source in index.sources]
     brought = brought_with(index, row, held)
@@ -41,6 +49,39 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
     except KeyAccessDenied:
         made = _copied(index, instance, held)
     vars(instance)[index.attname] = None if made is None else StoredIndex(made)
+    return made
+
+
+def quick(index: Any) -> Callable[[IndexedRow], bytes | None] | None:
+    """Return what makes the index of a plain text that is inserted, as most are; None without it.
+
+    It returns None where it takes more than that: another value, or a key that is not at hand.
+    """
+    (field, path), *others = index.sources
+    is_known = type(index.normal).__module__ == TextNormalizer.__module__
+    is_text = isinstance(field, TextMixin) and not field._prepares_text
+    if others or path or index.is_scoped or not (is_known and is_text):
+        return None
+    normalize, value_name, name = index.normal.normalize, field.attname, index.attname
+    label, alias, known_value = index.field_path, index.key, indexes.known_value
+
+    def made(row: IndexedRow) -> bytes | None:
+        data = vars(row.instance)
+        # No name here holds the value: an error report would show it.
+        if type(data.get(value_name)) is not str:
+            return None
+        try:
+            carrier = Unencrypted(normalize(data[value_name]), None)
+            found = carrier.value and known_value(
+                label, alias, single_value_part(carrier.value.encode())
+            )
+        except UnicodeEncodeError:  # which the field says without the text
+            return None
+        if not found:
+            return None
+        data[name] = StoredIndex(found)
+        return found  # type: ignore[no-any-return]  # bytes
+
     return made
 
 

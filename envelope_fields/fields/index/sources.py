@@ -22,6 +22,7 @@ KEPT_OF_MODEL = (
     "field_path",
     "replaced",
     "scope_columns",
+    "quick",
 )
 
 
