@@ -80,7 +80,7 @@ def quick(index: Any) -> Callable[[IndexedRow], bytes | None] | None:
         if not found:
             return None
         data[name] = StoredIndex(found)
-        return found  # type: ignore[no-any-return]  # bytes
+        return found
 
     return made
 
