@@ -11,7 +11,7 @@ from django.db import router
 from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
 from envelope_fields.databases.foreign_keys import written_by_foreign_keys
 from envelope_fields.databases.texts import padded_columns
-from envelope_fields.fields.bound_columns import is_text
+from envelope_fields.fields.bindable import is_text
 
 
 def check_columns(

@@ -44,6 +44,8 @@ class Database:
     KEEP_APART: ClassVar[str] = ""
     # The condition that a text column holds a text, letter by letter.
     HOLDS: ClassVar[str | None] = None
+    # Whether the driver writes what str() makes of a text, and not the text that it is.
+    WRITES_AS_SHOWN: ClassVar[bool] = False
     # The column, compared letter by letter: the template of a `Func` of a text.
     EXACTLY: ClassVar[str] = "%(expressions)s"
     # A moment some days later: the template of a `Func`, and what joins the two.

@@ -53,6 +53,7 @@ class MySQL(Database):
         "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
     )
     HOLDS: ClassVar = "LOCATE(BINARY %s, {column}) > 0"
+    WRITES_AS_SHOWN: ClassVar = True
     EXACTLY: ClassVar = "CAST(CONVERT(%(expressions)s USING utf8mb4) AS BINARY)"
     DAYS_LATER: ClassVar = ("DATE_ADD(%(expressions)s DAY)", ", INTERVAL ")
     # MariaDB shows what it showed before until no connection has looked for 0.1 seconds: looks are

@@ -12,13 +12,8 @@ from django.db.models import Model
 from django.db.models.signals import post_init
 
 from envelope_fields.crypto.context import field_context
-from envelope_fields.fields.bound_columns import (
-    Binding,
-    Names,
-    bound_columns,
-    column_named,
-    names_in,
-)
+from envelope_fields.fields.bindable import column_named
+from envelope_fields.fields.bound_columns import Binding, Names, bound_columns, names_in
 from envelope_fields.fields.sealed import MISSING, SealedValue, sealed_in
 from envelope_fields.fields.types import FieldBase
 
@@ -177,15 +172,15 @@ class BindingMixin(FieldBase):
             return (bindings[0].context(row),)
         return tuple(binding.context(row) for binding in bindings)
 
-    def context_of(self, row: Any) -> bytes:
-        """Return the context to write the value of a row with; errors as above."""
-        return self.bindings[0].context(row if len(self.row_names) > 1 else (row,))
+    def context_of(self, row: Any, using: str | None = None) -> bytes:
+        """Return the context to write the value of a row with; errors as above.
 
-    def bound_values(self, row: Any) -> dict[str, Any]:
-        """Return what a row has in the columns that values are bound to."""
-        names = self.row_names
-        values = dict(zip(names, row if len(names) > 1 else (row,), strict=True))
-        return {field.attname: values[field.attname] for field in self.bound_fields}
+        Args:
+            row: as `row_of` has it.
+            using: the database that it is written to.
+        """
+        row = row if len(self.row_names) > 1 else (row,)
+        return self.bindings[0].context_to_write(row, using)
 
 
 def note_rows(model: Any, fields: list[Any]) -> None:

@@ -6,50 +6,23 @@ What is bound is the value as Django has it, in its canonical bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, FieldError, ImproperlyConfigured
-from django.db.models import (
-    AutoField,
-    BigAutoField,
-    CharField,
-    DateField,
-    DateTimeField,
-    Field,
-    FilePathField,
-    IntegerField,
-    SmallAutoField,
-    TextField,
-    UUIDField,
-)
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.db.models import CharField, FilePathField
 
 from envelope_fields.crypto import canonical
-from envelope_fields.crypto.canonical import CanonicalType
 from envelope_fields.crypto.context import row_contexts
+from envelope_fields.databases import database
+from envelope_fields.fields.bindable import is_text, not_bindable, referred, type_of
 
-_TEXTS = (CharField, TextField, FilePathField)
-_BINDABLE: tuple[tuple[Any, CanonicalType, type], ...] = (
-    (IntegerField, canonical.INTEGER, int),
-    (_TEXTS, canonical.TEXT, str),
-    (UUIDField, canonical.UUID_BYTES, UUID),
-    (DateField, canonical.DATE, date),
-)
+_LIMITED = (CharField, FilePathField)  # whose columns have a greatest length
 _VALUE = canonical.nullable("", canonical.TEXT)  # what is in front of a value that is not NULL
-_MADE_BY_THE_DATABASE = (AutoField, BigAutoField, SmallAutoField)
 
 Name = str | tuple[str, str]  # of a column; or what it was called, and the column that it is now
 Names = tuple[Name, ...]
-
-
-class NotBindable(NamedTuple):
-    """Why values cannot be bound to a column, and the way out."""
-
-    wrong: str
-    hint: str
 
 
 class BoundColumn:
@@ -68,10 +41,11 @@ class BoundColumn:
         self.name = name
         self.attname: str = field.attname
         self._target = target = referred(field)
-        self._type, self._plain = _type_of(target) or (canonical.TEXT, str)
+        self._type, self._plain = type_of(target) or (canonical.TEXT, str)
         self._encode = self._type.encode
         # Another class may make something else of a value that has the type already.
         self._is_djangos = type(target).__module__.startswith("django.db.models.")
+        self.max_length: int | None = target.max_length if isinstance(target, _LIMITED) else None
 
     def encoded(self, value: Any) -> bytes:
         """Return a value as a nullable part of a context.
@@ -92,7 +66,7 @@ class BoundColumn:
                 f"{self.field} is an expression, and values are bound to what it is. Give it a "
                 "plain value before the object is saved."
             )
-        value = self._target.to_python(value.value if isinstance(value, Enum) else value)
+        value = self._as_stored(value)
         value = value.value if isinstance(value, Enum) else value
         if value is None or isinstance(value, self._plain):
             return value
@@ -100,6 +74,47 @@ class BoundColumn:
             f"{self.field}: values cannot be bound to what its to_python() returns, which is "
             f"{type(value).__name__} and not {self._plain.__name__}."
         )
+
+    def _as_stored(self, value: Any) -> Any:
+        """Return what a row has of a value when it is loaded again."""
+        # Not of the value of an enum: some fields store its name, and this says which.
+        meant = self._target.to_python(value)
+        if self._is_djangos or meant is None:
+            return meant
+        if self._target.to_python(self._target.get_prep_value(value)) != meant:
+            raise FieldError(
+                f"{self.field} stores another value than it is given, and values are bound to it. "
+                "Assign what it stores before the object is saved."
+            )
+        return meant
+
+    def refuse_altered(self, value: Any, using: str | None) -> None:
+        """Raise if a database would store another text than values are bound to.
+
+        Args:
+            value: what is written.
+            using: the database; None where it is not known yet.
+
+        Raises:
+            FieldError: it would.
+            TypeError, ValueError, ValidationError: it is not a value of the column.
+        """
+        text = self._meant(value)
+        # Spaces at the end are left out without a word, and by MariaDB's loose mode the rest, too.
+        if text is not None and self.max_length is not None and len(text) > self.max_length:
+            raise FieldError(
+                f"{self.field} is given more than its {self.max_length} characters, and values are "
+                "bound to it: the database may leave out the rest."
+            )
+        if type(value) is str or using is None or not database(using).WRITES_AS_SHOWN:
+            return
+        written = self._target.get_prep_value(value)
+        if isinstance(written, str) and str(written) != text:
+            raise FieldError(
+                f"{self.field} is given {type(value).__name__}, of which the database {using!r} "
+                "stores what str() makes, and values are bound to it. Assign a plain text, such as "
+                "the .value of an enum, or make that a TextChoices."
+            )
 
 
 class Binding:
@@ -116,10 +131,23 @@ class Binding:
     ) -> None:
         self._context = row_contexts(label, [(each.name, each.encoded) for each in columns])
         self._places = [row_names.index(each.attname) for each in columns]
+        places = zip(columns, self._places, strict=True)
+        self._texts = [(each, place) for each, place in places if is_text(each.field)]
 
     def context(self, row: Sequence[Any]) -> bytes:
         """Return the context of a row; errors as `BoundColumn.encoded` raises them."""
         return self._context([row[place] for place in self._places])
+
+    def context_to_write(self, row: Sequence[Any], using: str | None) -> bytes:
+        """Return the context of a row that is about to be written; errors also of `refuse_altered`.
+
+        Args:
+            row: the row.
+            using: the database; None where it is not known yet.
+        """
+        for column, place in self._texts:
+            column.refuse_altered(row[place], using)
+        return self.context(row)
 
 
 def as_names(given: Iterable[Any]) -> Names:
@@ -151,97 +179,3 @@ def bound_columns(model: Any, names: Names) -> list[BoundColumn]:
         field = model._meta.get_field(present)
         found.append(BoundColumn(field, field.attname if earlier == present else earlier))
     return found
-
-
-def column_named(model: Any, name: str) -> Any:
-    """Return the field of a model that a name or attname means; None if it has no column."""
-    try:
-        field = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
-    return field if getattr(field, "column", None) is not None else None
-
-
-def referred(field: Any) -> Any:
-    """Return the field whose values a foreign key has, or the field itself."""
-    while field.remote_field is not None:
-        field = field.target_field
-    return field
-
-
-def is_text(field: Any) -> bool:
-    """Whether the values of a column are texts."""
-    return isinstance(referred(field), _TEXTS)
-
-
-def not_bindable(model: Any, name: str) -> NotBindable | None:
-    """Return why values of a model's rows cannot be bound to a column; None if they can."""
-    field = column_named(model, name)
-    if field is None:
-        return NotBindable(
-            f"{model._meta.label} has no column {name!r} that values could be bound to.",
-            "Name a field with a column of its own, such as the primary key or a foreign key.",
-        )
-    for rule, hint in _REFUSED:
-        if rule(model, field):
-            return NotBindable(f"Values cannot be bound to {field}.", hint)
-    return None
-
-
-def _type_of(field: Any) -> tuple[CanonicalType, type] | None:
-    if isinstance(field, DateTimeField):
-        return None
-    for classes, canonical_type, plain in _BINDABLE:
-        if isinstance(field, classes):
-            return canonical_type, plain
-    return None
-
-
-def _is_encrypted(model: Any, field: Any) -> bool:
-    return hasattr(field, "to_plaintext")
-
-
-def _is_of_a_parent(model: Any, field: Any) -> bool:
-    return field.model._meta.concrete_model is not model._meta.concrete_model
-
-
-def _is_made_by_the_database(model: Any, field: Any) -> bool:
-    return isinstance(field, _MADE_BY_THE_DATABASE) or bool(
-        getattr(field, "generated", False) or field.has_db_default()
-    )
-
-
-def _is_made_while_saving(model: Any, field: Any) -> bool:
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return True
-    kind: Any = type(field)
-    return kind.pre_save not in (Field.pre_save, DateField.pre_save)
-
-
-def _is_of_another_type(model: Any, field: Any) -> bool:
-    return _type_of(referred(field)) is None
-
-
-_REFUSED: tuple[tuple[Callable[[Any, Any], bool], str], ...] = (
-    (_is_encrypted, "It is encrypted itself. Bind them to a plain column."),
-    (
-        _is_of_a_parent,
-        "It is a column of a parent's table, which is written by statements of its own. Bind them "
-        "to the link to the parent, or declare the encrypted field in the parent.",
-    ),
-    (
-        _is_made_by_the_database,
-        "The database makes its value, which is not known when a row is encrypted. For a key, use "
-        "UUIDField(primary_key=True, default=uuid.uuid4); for others, use default=.",
-    ),
-    (
-        _is_of_another_type,
-        "What is written and what comes back from a database are not always the same for its type. "
-        "Bind them to an integer, a text, a UUID, a date, or a foreign key to one of these.",
-    ),
-    (
-        _is_made_while_saving,
-        "Its value is made while the row is saved, which may be after the value was encrypted. Use "
-        "default=, or assign it before.",
-    ),
-)

@@ -20,7 +20,7 @@ from django.db.models.lookups import Exact
 from django.db.models.sql import UpdateQuery
 
 from envelope_fields.databases import database
-from envelope_fields.fields.bound_columns import is_text, referred
+from envelope_fields.fields.bindable import is_text, referred
 from envelope_fields.fields.prepared import Kept
 from envelope_fields.fields.sealed import encrypted_fields
 

@@ -7,8 +7,9 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 
+from envelope_fields.fields.bindable import column_named, not_bindable
 from envelope_fields.fields.binding import tracked_model
-from envelope_fields.fields.bound_columns import column_named, names_in, not_bindable
+from envelope_fields.fields.bound_columns import Names, names_in
 from envelope_fields.fields.keys import RowKey, alias_for
 from envelope_fields.fields.masks import ON_DENIED
 from envelope_fields.models import MasterKey
@@ -150,15 +151,26 @@ def _copy_of(field: Any) -> Iterator[Problem]:
     if not hasattr(field.original, "to_plaintext"):
         wrong = f"'copy_of' is {field.copy_of!r}, which names no encrypted field."
         yield "envelope_fields.E025", wrong, 'Write copy_of="app_label.Model.field".'
-    elif _present(field) != _present(field.original):
+    elif _contexts(field, field.bind_to) != _contexts(field.original, field.original.bind_to):
         wrong = f"{field.original} is bound to other columns than its copy."
         hint = "Copied values are bound to what they were copied with. Declare the same bind_to=."
         yield "envelope_fields.E028", wrong, hint
+    elif not _earlier(field.original) <= _earlier(field):
+        wrong = f"{field.original} has 'previous_bindings' that its copy lacks."
+        hint = "Values may be copied before they are bound anew. Declare the same for the copy."
+        yield "envelope_fields.E028", wrong, hint
 
 
-def _present(field: Any) -> list[str]:
-    columns = ((name, column_named(field.model, now)) for name, now in names_in(field.bind_to))
-    return [getattr(column, "attname", name) for name, column in columns]
+def _earlier(field: Any) -> set[tuple[str, ...]]:
+    return {_contexts(field, names) for names in field.previous_bindings}
+
+
+def _contexts(field: Any, names: Names) -> tuple[str, ...]:
+    """Return what columns are called in contexts."""
+    columns = ((then, now, column_named(field.model, now)) for then, now in names_in(names))
+    return tuple(
+        getattr(each, "attname", then) if then == now else then for then, now, each in columns
+    )
 
 
 def _bound_columns(field: Any) -> Iterator[Problem]:

@@ -138,6 +138,9 @@ class EncryptedFieldMixin(
             guard_saves_of(cls)
         self._forget()
         self.binary = BinaryColumn(self)
+        meta: Any = cls._meta
+        if meta.apps.all_models[meta.app_label].get(meta.model_name) is cls:
+            _prepare(cls, [self])  # it comes after class_prepared, by add_to_class()
 
     def __copy__(self) -> Any:
         copied: Any = super().__copy__()
@@ -269,14 +272,18 @@ class EncryptedFieldMixin(
 
 
 def _prepared(*, sender: Any, **_: Any) -> None:
-    """Look at a model that is declared: where its rows are noted, and whether it has drafts."""
+    """Look at a model that is declared."""
     columns = sender._meta.concrete_fields
-    fields = [field for field in columns if isinstance(field, EncryptedFieldMixin)]
-    note_rows(sender, fields)
+    _prepare(sender, [field for field in columns if isinstance(field, EncryptedFieldMixin)])
+
+
+def _prepare(model: Any, fields: list[Any]) -> None:
+    """Note the rows of a model where some fields are loaded, and whether it has drafts."""
+    note_rows(model, fields)
     for field in fields:
         if field.is_bound:
             watch_columns_of(field)
-        field.has_drafts = field.has_drafts or storing.has_drafts(sender)
+        field.has_drafts = field.has_drafts or storing.has_drafts(model)
 
 
 # Models are declared before any application is ready.

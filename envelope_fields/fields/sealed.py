@@ -93,12 +93,13 @@ class SealedValue:
 
     def _opens_in(self, field: Any, instance: Model) -> bool:
         """Whether the row of a copy has what the value is bound to."""
-        if not self.field.is_bound:
-            return not field.is_bound
+        if not self.field.is_bound and not field.is_bound:
+            return True
         if self.row is MISSING:
             return False
-        bound = self.field.bound_values(self.row)
-        return bool(bound == field.bound_values(field.row_of(instance)))
+        # What it is bound to is not known before it is opened: to one of these.
+        readable = field.contexts_of(field.row_of(instance))
+        return set(self.field.contexts_of(self.row)).issubset(readable)
 
     def _has_moved(self, field: Any, instance: Model) -> bool:
         """Whether the object stands for another row, or that for another key, than when loaded."""
@@ -136,7 +137,7 @@ class SealedValue:
 
     def __reduce__(self) -> Any:
         # No handle: the principal who loads the pickle is asked for again.
-        row = () if self.row is MISSING else (self.row,)
+        row = () if self.row is MISSING else (self.row, self.field.row_names)
         names = self.field.model._meta.label, self.field.name
         return _unpickled, (type(self), names, self.envelope, *row)
 
@@ -237,10 +238,17 @@ class BroughtValue(SealedValue):
 
 
 def _unpickled(
-    kind: type[SealedValue], names: tuple[str, str], envelope: bytes, row: Any = MISSING
+    kind: type[SealedValue],
+    names: tuple[str, str],
+    envelope: bytes,
+    row: Any = MISSING,
+    row_names: tuple[str, ...] | None = None,
 ) -> SealedValue:
     label, name = names
-    return kind(apps.get_model(label)._meta.get_field(name), envelope, None, row)
+    field: Any = apps.get_model(label)._meta.get_field(name)
+    # It may be bound to other columns than when it was pickled: then those of its object count.
+    is_known = field.row_names == (row_names or field.key_names)
+    return kind(field, envelope, None, row if is_known else MISSING)
 
 
 def sealed_in(instance: Model, field: Any) -> SealedValue | None:

@@ -43,7 +43,7 @@ def writer(field: Any) -> Writer:
 
     def write(prepared: Unencrypted, using: str | None) -> bytes:
         alias = chosen if is_alias else alias_for(field, prepared.instance)
-        context = context_for(field, prepared.instance) if bound else unbound_context
+        context = context_for(field, prepared.instance, using) if bound else unbound_context
         try:
             return encrypt(alias, plaintext_of, prepared, context, using, field_path, manager)
         except EnvelopeError as error:
@@ -56,7 +56,7 @@ def writer(field: Any) -> Writer:
     return write
 
 
-def context_for(field: Any, instance: Any) -> bytes:
+def context_for(field: Any, instance: Any, using: str | None) -> bytes:
     """Return the context of a value that is written for a row.
 
     Raises:
@@ -73,7 +73,7 @@ def context_for(field: Any, instance: Any) -> bytes:
             "envelope_fields.fields.EncryptedQuerySet."
         )
     try:
-        context: bytes = field.context_of(field.row_of(instance))
+        context: bytes = field.context_of(field.row_of(instance), using)
         return context
     except (TypeError, ValueError, ValidationError) as error:
         raise FieldError(

@@ -128,7 +128,7 @@ def test_bindings_of_before():
     assert (number, "'gone'" in wrong) == ("envelope_fields.E027", True)
 
 
-def test_a_copy_is_bound_to_the_same():
+def test_a_copy_is_bound_to_the_same(monkeypatch):
     with isolate_apps("tests"):
 
         class Row(models.Model):
@@ -148,6 +148,12 @@ def test_a_copy_is_bound_to_the_same():
 
         ((number, _, hint),) = found(Copy._meta.get_field("text"))
         assert (number, "bind_to" in hint) == ("envelope_fields.E028", True)
+        assert found(Copy._meta.get_field("same")) == []
+
+        monkeypatch.setattr(Row._meta.get_field("text"), "previous_bindings", ((),))
+        ((number, wrong, _),) = found(Copy._meta.get_field("same"))
+        assert (number, "previous_bindings" in wrong) == ("envelope_fields.E028", True)
+        monkeypatch.setattr(Copy._meta.get_field("same"), "previous_bindings", ((),))
         assert found(Copy._meta.get_field("same")) == []
 
 
