@@ -10,6 +10,7 @@ from envelope_fields.checks.indexes import check_indexes
 from envelope_fields.checks.models import check_models
 from envelope_fields.fields import (
     BlindIndexField,
+    EncryptedBooleanField,
     EncryptedDateField,
     EncryptedEmailField,
     EncryptedIntegerField,
@@ -97,6 +98,20 @@ def test_an_index(index, found):
 def test_values_that_are_made_while_saving(value, found):
     model = model_with(value=value, index=BlindIndexField("value"))
     assert ids(model._meta.get_field("index").check()) == found
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("value", "index", "found"),
+    [
+        (EncryptedBooleanField(), BlindIndexField("value"), ["W088"]),
+        (EncryptedTextField(choices=[("a", "A"), ("b", "B")]), BlindIndexField("value"), ["W088"]),
+        (EncryptedTextField(choices=[("a", "A")]), BlindIndexField("value", "email"), []),
+        (EncryptedTextField(), BlindIndexField("value"), []),
+    ],
+)
+def test_few_values(value, index, found):
+    assert ids(model_with(value=value, index=index)._meta.get_field("index").check()) == found
 
 
 @isolate_apps("tests")

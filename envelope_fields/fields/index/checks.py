@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldError, ImproperlyConfigured
-from django.db.models import DateField, Field, JSONField
+from django.db.models import BooleanField, DateField, Field, JSONField
 
 from envelope_fields.fields.index.normalizers import DateNormalizer, TextNormalizer
 from envelope_fields.fields.text import TextMixin
@@ -20,7 +20,7 @@ def check(index: Any) -> list[CheckMessage]:
         found = [problem for rule in rules for problem in rule(index)]
         if found:  # the others build on it
             return [Error(wrong, hint=hint, obj=index, id=number) for number, wrong, hint in found]
-    return []
+    return list(_few_values(index))
 
 
 def _sources(index: Any) -> Iterator[Problem]:
@@ -130,3 +130,17 @@ def _scope(index: Any) -> Iterator[Problem]:
     if columns and index.shared:
         wrong = "Values within a scope are not the same in another table."
         yield "envelope_fields.E087", wrong, "Leave shared= out, or scope=."
+
+
+def _few_values(index: Any) -> Iterator[CheckMessage]:
+    """Warn of values whose frequencies give them away."""
+    for source in index.sources:
+        is_one_of_few = isinstance(source.field, BooleanField) or source.field.choices
+        if is_one_of_few and not source.path and not index.is_compound:
+            yield Warning(
+                f"{source.field} has few values, and its index shows how often each occurs.",
+                hint="One who reads the database can tell which is which by that. Remove the "
+                "index, or index the field together with another.",
+                obj=index,
+                id="envelope_fields.W088",
+            )
