@@ -21,13 +21,9 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.core import exceptions
 from django.core.checks import CheckMessage, Error
-from django.core.exceptions import (
-    FieldDoesNotExist,
-    FieldError,
-    ObjectDoesNotExist,
-    ValidationError,
-)
+from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db.models import CharField, Field, ForeignKey, IntegerField, Model, TextField, UUIDField
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
@@ -144,9 +140,9 @@ def tenant_value(instance: Model, path: str) -> Any:
             row = getattr(row, relation)
         field = _column(type(row), name)
         return field.to_python(getattr(row, field.attname))
-    except (AttributeError, ObjectDoesNotExist):  # on the way there is NULL, or nothing
+    except (AttributeError, exceptions.ObjectDoesNotExist):  # on the way there is NULL, or nothing
         raise FieldError(f"{instance._meta.label}: {path} leads nowhere.") from None
-    except ValidationError:
+    except exceptions.ValidationError:
         raise FieldError(f"{instance._meta.label}: {path} is not a value of its field.") from None
 
 

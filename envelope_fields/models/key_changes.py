@@ -10,6 +10,7 @@ are added to its end and rolled back from its end, so a change stays at the inde
 
 from collections.abc import Callable, Iterable
 from itertools import chain
+from sys import is_finalizing
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -45,9 +46,10 @@ class KeyChange:
         self.index = index
         live.add(id(self))
 
-    def __del__(self) -> None:
-        live.discard(id(self))
-        _forget()
+    def __del__(self, is_over: Callable[[], bool] = is_finalizing) -> None:
+        if not is_over():  # when the interpreter ends, what this calls may be gone
+            live.discard(id(self))
+            _forget()
 
     def __call__(self) -> None:
         _forget()
@@ -59,9 +61,10 @@ class UsersChange:
     def __init__(self) -> None:
         _live_users.add(id(self))
 
-    def __del__(self) -> None:
-        _live_users.discard(id(self))
-        _forget_users()
+    def __del__(self, is_over: Callable[[], bool] = is_finalizing) -> None:
+        if not is_over():
+            _live_users.discard(id(self))
+            _forget_users()
 
     def __call__(self) -> None:
         _forget_users()
