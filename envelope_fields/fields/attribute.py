@@ -127,8 +127,10 @@ class EncryptedAttribute(DeferredAttribute):
         manager = self.field.model._base_manager.using(lacking[0]._state.db)
         found = manager.only(self._name).in_bulk([each.pk for each in lacking])
         for each in lacking:
-            if each.pk in found:
-                each.__dict__[self._name] = found[each.pk].__dict__[self._name]
+            # The key of a single one may be a text where that of the row is a UUID.
+            row = found.get(each.pk) if len(lacking) > 1 else next(iter(found.values()), None)
+            if row is not None:
+                each.__dict__[self._name] = row.__dict__[self._name]
 
 
 def _comes_later(data: dict[str, Any]) -> Any:

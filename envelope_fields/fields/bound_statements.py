@@ -17,7 +17,7 @@ from django.db import router
 from django.db.models import F, Func, Q, TextField
 from django.db.models.constants import OnConflict
 from django.db.models.lookups import Exact
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 from envelope_fields.databases import database
 from envelope_fields.fields.bindable import is_text, referred
@@ -25,6 +25,7 @@ from envelope_fields.fields.prepared import Kept
 from envelope_fields.fields.sealed import encrypted_fields
 
 _GUARDED = "envelope_fields_guarded"  # in a query: the rest of the row is looked at by it
+_BEGUN = "envelope_fields_begun"  # in a query: what objects have had in bound columns at first
 
 
 def bound_in(model: Any) -> list[Any]:
@@ -50,6 +51,7 @@ def guard_saves_of(model: Any) -> None:
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, *args: Any, **kwargs: Any
     ) -> Any:
+        _refuse_changed(_written_columns(base_qs.model, values), self)
         expected = _expected(self, base_qs.model, using, values)
         guarded = base_qs.filter(_is_as(expected, using)) if expected else base_qs
         vars(guarded.query)[_GUARDED] = True
@@ -60,6 +62,28 @@ def guard_saves_of(model: Any) -> None:
 
     vars(_do_update)["guards"] = True
     model._do_update = _do_update
+
+
+def _written_columns(model: Any, values: Any) -> dict[Any, Any]:
+    """Return what an UPDATE writes into columns that values are bound to."""
+    bound = {column for field in bound_in(model) for column in field.bound_fields}
+    return {column: value for column, _, value in values if column in bound}
+
+
+def _refuse_changed(before: dict[Any, Any], instance: Any) -> None:
+    """Raise if bound columns of an object are not what they were when its row began to be written.
+
+    The fields of a row are asked for their values one after the other, and one of them may change
+    what another one gives.
+    """
+    now = vars(instance)
+    changed = {each for each, value in before.items() if value != now.get(each.attname)}
+    if changed:
+        fields = [each for each in bound_in(instance) if not changed.isdisjoint(each.bound_fields)]
+        raise FieldError(
+            f"{_listed(fields)} is bound to {_listed(changed)}, which changed while the row was "
+            "made, as by pre_save() of another field. Assign it before the object is saved."
+        )
 
 
 def _expected(instance: Any, model: Any, using: str, values: Any) -> dict[Any, Any]:
@@ -160,6 +184,30 @@ def _value_as_sql(value: Any, compiler: Any, connection: Any) -> Any:
     return compiler.compile(value) if hasattr(value, "as_sql") else ("%s", (value,))
 
 
+def note_begun_inserts() -> None:
+    """Have an INSERT know what its objects have in bound columns before any field is asked."""
+    original: Any = InsertQuery.insert_values
+    if getattr(original, "notes", False):
+        return
+
+    @wraps(original)
+    def insert_values(self: Any, fields: Any, objs: Any, raw: bool = False) -> None:
+        original(self, fields, objs, raw=raw)
+        bound = bound_in(self.get_meta().model)
+        if bound:
+            vars(self)[_BEGUN] = [(each, _bound_columns_of(each, bound)) for each in objs]
+
+    vars(insert_values)["notes"] = True
+    InsertQuery.insert_values = insert_values  # type: ignore[method-assign]
+
+
+def _bound_columns_of(instance: Any, bound: list[Any]) -> dict[Any, Any]:
+    """Return what an object has in bound columns, but for those that are deferred."""
+    held = vars(instance)
+    columns = dict.fromkeys(column for field in bound for column in field.bound_fields)
+    return {column: held[column.attname] for column in columns if column.attname in held}
+
+
 def refuse_parts(compiler: Any) -> None:
     """Look at a statement that writes a bound column or a value, once.
 
@@ -171,6 +219,8 @@ def refuse_parts(compiler: Any) -> None:
     if known.get("envelope_fields_looked_at") is query:
         return
     known["envelope_fields_looked_at"] = query
+    for instance, before in vars(query).get(_BEGUN, ()):
+        _refuse_changed(before, instance)
     if isinstance(query, UpdateQuery):
         if _GUARDED not in vars(query):
             _refuse_update({field: value for field, _, value in query.values}, query)  # type: ignore[attr-defined]
@@ -219,5 +269,7 @@ def _refuse_upsert(query: Any, connection: Any) -> None:
 
 
 def _is_loose(field: Any) -> bool:
-    """Whether a database may take two texts for the same, by its collation."""
-    return is_text(field) and bool(getattr(referred(field), "db_collation", None))
+    """Whether a database may take two texts for the same, by a collation or a type of its own."""
+    target = referred(field)
+    is_djangos = type(target).__module__.startswith("django.db.models.")
+    return is_text(field) and (bool(getattr(target, "db_collation", None)) or not is_djangos)

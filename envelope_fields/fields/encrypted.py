@@ -18,7 +18,12 @@ from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
 from envelope_fields.fields.binding import note_rows, tracked_model
 from envelope_fields.fields.bound_columns import Name, as_names
-from envelope_fields.fields.bound_statements import guard_saves_of, refuse_parts, watch_columns_of
+from envelope_fields.fields.bound_statements import (
+    guard_saves_of,
+    note_begun_inserts,
+    refuse_parts,
+    watch_columns_of,
+)
 from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
@@ -289,3 +294,4 @@ def _prepare(model: Any, fields: list[Any]) -> None:
 # Models are declared before any application is ready.
 class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")
 load_bound_columns()
+note_begun_inserts()

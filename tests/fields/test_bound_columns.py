@@ -149,3 +149,42 @@ class TestBoundOtherwiseThanBefore:
         assert again(event).early == "early"
         store(event, "early", stored(record, "early"))
         assert again(event).early == "early"  # which is bound to the clinic
+
+
+class Touching(models.IntegerField):
+    """Changes another column while its row is made."""
+
+    def pre_save(self, instance, add):
+        instance.code += "b"
+        return super().pre_save(instance, add)
+
+
+@pytest.mark.parametrize("order", ["code touching text", "text touching code"])
+def test_a_column_that_changes_while_the_row_is_made(order):
+    with isolate_apps("tests"):
+        fields = {
+            "code": models.CharField(max_length=20),
+            "touching": Touching(default=0),
+            "text": EncryptedTextField(bind_to=("code",)),
+        }
+        for number, name in enumerate(order.split()):
+            fields[name].creation_counter = number
+        meta = type("Meta", (), {"app_label": "tests"})
+        Row = type("Row", (models.Model,), {**fields, "Meta": meta, "__module__": __name__})
+    stays = Row(pk=1, code="a", text="x")
+    stays._state.adding = False
+    writes = [Row(code="a", text="x").save]
+    if order.startswith("code"):  # values are encrypted after all are asked for
+        writes.append(stays.save)
+    for write in writes:
+        with pytest.raises(FieldError, match=r"Row\.code, which changed"), transaction.atomic():
+            write()
+    with pytest.raises(FieldError, match=r"Row\.code, which changed"), transaction.atomic():
+        Row.objects.bulk_create([Row(code="a", text="x")])
+
+
+def test_a_key_that_is_given_as_text():
+    Record.objects.create(secret="s", early="")
+    found = Record.objects.only("name").get()
+    found.pk = str(found.pk)
+    assert found.secret == "s"
