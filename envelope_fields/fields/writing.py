@@ -11,6 +11,7 @@ from django.db.models import Case, Field, JSONField, Value, When
 from django.db.models.functions import Cast
 
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.keys import alias_for, make_key, managed_by
 from envelope_fields.fields.masks import Mask
@@ -70,7 +71,7 @@ def context_for(field: Any, instance: Any, using: str | None) -> bytes:
         raise FieldError(
             f"{field} is bound to columns of its row ({names}), and Django gives none here. Use "
             "save() or bulk_create(); for bulk_update(), a manager made of "
-            "envelope_fields.fields.EncryptedQuerySet."
+            "envelope_fields.fields.EncryptedQuerySet." + _advice(field)
         )
     try:
         context: bytes = field.context_of(field.row_of(instance), using)
@@ -80,6 +81,16 @@ def context_for(field: Any, instance: Any, using: str | None) -> bytes:
             f"{field} cannot be bound to its row: a column that it is bound to has no valid value "
             f"({type(error).__name__})."
         ) from error
+
+
+def _advice(field: Any) -> str:
+    """Return what to do in a migration that adds a column to a table with rows."""
+    if not is_historical(field.model):
+        return ""
+    return (
+        " To give all rows of a table the same default, add the column without bind_to=, and bind "
+        "it after, with previous_bindings=[()]; or let it be NULL, and save() the objects."
+    )
 
 
 ToPlaintext = Callable[[Any], bytes]

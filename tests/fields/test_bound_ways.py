@@ -232,6 +232,13 @@ class TestModelsOfMigrations:
         made = model.objects.create(secret="made", early="")
         assert Record.objects.get(pk=made.pk).secret == "made"
 
+    def test_a_default_is_for_no_row(self, historical, record):
+        model = historical.get_model("bound", "Record")
+        with pytest.raises(FieldError, match=r"without bind_to=.*previous_bindings=\[\(\)\]"):
+            connection.schema_editor().effective_default(model._meta.get_field("early"))
+        Record.objects.all().delete()
+        assert connection.schema_editor().effective_default(model._meta.get_field("early")) is None
+
     def test_binding_a_column_is_no_change_of_the_schema(self):
         bound = Record._meta.get_field("secret")
         loose = EncryptedTextField(previous_bindings=[("id",)])
