@@ -122,6 +122,15 @@ def pytest_sessionfinish(session):
 
 
 @pytest.fixture(autouse=True)
+def no_key_changes_of_other_tests():
+    """One that was rolled back counts until it is collected, and caches are not filled meanwhile."""
+    from envelope_fields.models import key_changes
+
+    if key_changes.any_uncommitted():
+        gc.collect()
+
+
+@pytest.fixture(autouse=True)
 def no_denials_of_other_tests(monkeypatch):
     """Repeated attempts of one test would be stored in another, when their time is over."""
     from envelope_fields.audit import denials
