@@ -123,7 +123,7 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(autouse=True)
 def no_key_changes_of_other_tests():
-    """One that was rolled back counts until it is collected, and caches are not filled meanwhile."""
+    """One that was rolled back counts until it is collected; caches are not filled meanwhile."""
     from envelope_fields.models import key_changes
 
     if key_changes.any_uncommitted():

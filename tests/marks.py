@@ -16,7 +16,7 @@ WITHOUT_DJANGO = {"crypto", "docs", "root_keys", "test_packaging.py", "test_vend
 # What uses no database as a whole: a quarter of the tests, which no worker on a server looks for.
 WITHOUT_DATABASE = (
     *("conf/*", "crypto/test_[!s]*", "docs/*", "root_keys/*"),
-    *("test_packaging.py", "test_vendors.py"),
+    *("fields/index/test_normalizers.py", "test_packaging.py", "test_vendors.py"),
 )
 
 # What our own code decides, over queries and requests of kinds that other tests make as well: what

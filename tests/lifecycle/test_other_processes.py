@@ -249,7 +249,7 @@ class TestOpenTransactions:
     def test_one_in_the_database_of_the_keys_is_waited_for(self, settings, monkeypatch):
         """It may see keys as they were when it began, however often it reads them."""
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
-        monkeypatch.setattr(other_processes, "encrypted_columns", list)
+        monkeypatch.setattr(other_processes, "stored_columns", list)
         with Transaction(lambda: begin("other")):
             left = other_processes.wait_for_older(lambda: 0, 0)
         assert {each.database for each in left.still_open} == {"other"}

@@ -1,6 +1,7 @@
 """Tables of models that are in a registry of their own, while the tests of a module run."""
 
 import functools
+from contextlib import contextmanager
 
 import pytest
 from django.apps.registry import Apps
@@ -23,6 +24,24 @@ class Registry(Apps):
         return self.all_models[self.label][name.lower()]
 
 
+@contextmanager
+def made(models, django_db_blocker, databases=("default",)):
+    """Make the tables of models, and drop them; a test without a database has none meanwhile."""
+    with django_db_blocker.unblock():
+        for alias in databases:
+            with connections[alias].schema_editor() as editor:
+                for model in models:
+                    editor.create_model(model)
+    try:
+        yield
+    finally:
+        with django_db_blocker.unblock():
+            for alias in databases:
+                with connections[alias].schema_editor() as editor:
+                    for model in reversed(models):
+                        editor.delete_model(model)
+
+
 def tables_of(apps, *databases):
     """Return a fixture that makes the tables of an application, and drops them.
 
@@ -34,15 +53,7 @@ def tables_of(apps, *databases):
     @pytest.fixture(scope="module", autouse=True)
     def tables(django_db_setup, django_db_blocker):
         models = [each for each in apps.get_models() if not each._meta.proxy]
-        with django_db_blocker.unblock():
-            for alias in ("default", *databases):
-                with connections[alias].schema_editor() as editor:
-                    for model in models:
-                        editor.create_model(model)
+        with made(models, django_db_blocker, ("default", *databases)):
             yield
-            for alias in ("default", *databases):
-                with connections[alias].schema_editor() as editor:
-                    for model in reversed(models):
-                        editor.delete_model(model)
 
     return tables

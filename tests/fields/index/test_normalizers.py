@@ -13,6 +13,12 @@ from envelope_fields.fields.index.normalizers import (
     find_normalizer,
 )
 
+
+@pytest.fixture(autouse=True)
+def tables():
+    """None: nothing here is in a database."""
+
+
 # What the probes give, on every Python: another one is another normaliser, with another version.
 FINGERPRINTS = {
     "exact": "315df2fa3ef28e3dc739fdcee8e4f341",
