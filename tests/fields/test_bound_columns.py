@@ -188,3 +188,27 @@ def test_a_key_that_is_given_as_text():
     found = Record.objects.only("name").get()
     found.pk = str(found.pk)
     assert found.secret == "s"
+
+
+@pytest.mark.skipif("not connection.features.supports_update_conflicts_with_target")
+def test_a_text_of_a_type_of_its_own_may_be_the_same_as_another():
+    with isolate_apps("tests"):
+
+        class Loose(models.TextField):
+            def db_type(self, connection):
+                return "citext"
+
+        class Row(models.Model):
+            code = Loose(unique=True)
+            text = EncryptedTextField(bind_to=("code",))
+
+            class Meta:
+                app_label = "tests"
+
+        with pytest.raises(FieldError, match=r"Row\.code"), transaction.atomic():
+            Row.objects.bulk_create(
+                [Row(code="A", text="x")],
+                update_conflicts=True,
+                unique_fields=["code"],
+                update_fields=["text"],
+            )
