@@ -82,6 +82,8 @@ def _meant(column: Column, label: bytes | None) -> bytes | str | None:
     formats = column.formats
     if label is None:
         return formats.get(b"")  # of what has no form, such as plaintext
+    if label and label == column.codec.marker:
+        return None
     return formats[label] if label in formats else column.codec.version_id(label)
 
 
@@ -94,6 +96,8 @@ def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
         marker = ask.literal(codec.marker)
         labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
     formats = [ask.literal(byte) for byte in column.formats if byte]
+    if column.formats and codec.marker:  # too short for an envelope, and nothing else
+        formats.append(ask.literal(codec.marker))
     others = "".join(f" WHEN substr(label, 1, 1) = {byte} THEN {byte}" for byte in formats)
     labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 _ENVIRONMENT = "env:"
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*|env:[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
 class NamedSetting:
@@ -20,7 +22,7 @@ class NamedSetting:
         name: the name; None is one that is never set.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not a name. That it may be a key is why the error does not show it.
     """
 
     __slots__ = ("name",)
@@ -30,6 +32,13 @@ class NamedSetting:
             raise TypeError(
                 "name a setting, such as 'FERNET_KEYS', or an environment variable, such as "
                 f"'env:FERNET_KEYS', and not a value: this is of the type {type(name).__name__}."
+            )
+        if name is not None and not _NAME(name):
+            del name  # error reports show variables
+            raise TypeError(
+                "name a setting in capital letters, such as 'FERNET_KEYS', or an environment "
+                "variable, such as 'env:FERNET_KEYS'. This is neither: is it a key itself? Then "
+                "move it into the settings, and take another, since the code has it."
             )
         self.name = name
 

@@ -71,8 +71,8 @@ class Convert(Job):
         values = self._statements.values(keys)
         for value in others:
             found = values.pop(value.key, None)
-            if found is None:
-                continue  # it was deleted meanwhile
+            if found is None or is_envelope(found):
+                continue  # it was deleted meanwhile, or the application has written one
             try:
                 new = self._converted(value.key, found, aliases[value.key])
             except Exception as error:  # a key= of the project may raise anything

@@ -42,6 +42,7 @@ class _LegacyKey(KeyBuffer):
 
 
 _keys: dict[bytes, _LegacyKey] = {}
+_MOST = 256  # one package derives a key for each of its values
 _names_of = os.urandom(32)  # so that what they are kept under tells nothing of a setting
 _lock = RLock()
 
@@ -63,8 +64,11 @@ def used(
         if known is not None:
             return use(known)
     derived = derive()  # under no lock: it may take a quarter of a second
-    with _lock:
-        return use(_usable(name) or _kept(name, derived))
+    try:
+        with _lock:
+            return use(_usable(name) or _kept(name, derived))
+    finally:
+        wipe(derived)
 
 
 # Who may open it, and until when
@@ -140,16 +144,23 @@ def finished_conversions() -> frozenset[tuple[str, str]]:
 
 def _usable(name: bytes) -> _LegacyKey | None:
     known = _keys.get(name)
-    if known is not None and known.since.age() >= configuration().least_max_age:
+    if known is not None and _is_too_old(known):
         wipe(_keys.pop(name))
         return None
     return known
 
 
+def _is_too_old(key: _LegacyKey) -> bool:
+    return key.since.age() >= configuration().least_max_age
+
+
 def _kept(name: bytes, derived: KeyBuffer) -> _LegacyKey:
+    for other in [each for each, key in _keys.items() if _is_too_old(key)]:
+        wipe(_keys.pop(other))
+    while len(_keys) >= _MOST:
+        wipe(_keys.pop(next(iter(_keys))))  # that was derived first
     kept = _keys[name] = _LegacyKey(derived)
     kept.since = moment()
-    wipe(derived)
     return kept
 
 

@@ -25,6 +25,7 @@ from envelope_fields.models import (
 )
 from envelope_fields.policy import acting_as
 from envelope_fields.rotation import NoSuchField, census, failures, progress
+from envelope_fields.rotation.re_encrypt import RowAliases
 from envelope_fields.rotation.scope import chosen_columns
 from tests.fields.legacy import written
 from tests.models import Letter, Note
@@ -242,6 +243,20 @@ class TestWritersMeanwhile:
         assert command("convert_field", LABEL, "--to=finished")[1] == ""
         assert texts()[0] == "3"
 
+    def test_value_that_is_written_before_it_is_read_is_no_failure(self, monkeypatch):
+        (row,) = letters(written.fernet("old"))
+        original = RowAliases.of
+
+        def of(self, keys):
+            Letter.objects.filter(pk=row.pk).update(text="new")
+            return original(self, keys)
+
+        monkeypatch.setattr(RowAliases, "of", of)
+        out, error = command("convert_field", LABEL, "--to=finished")
+        assert error == ""
+        assert "0 failed" in out
+        assert texts() == ["new"]
+
     def test_run_that_was_stopped_goes_on(self, monkeypatch):
         letters(*both(4))
         field = conversion.convertible(LABEL)
@@ -297,6 +312,12 @@ class TestBoundRows:
 
 
 class TestStanding:
+    def test_what_begins_as_an_envelope_is_not_counted_as_plaintext(self):
+        create_master_key("lab")
+        letters(b"\x01 too short", b"2020-01-01 00:00:00", name="sent_at")
+        found = conversion.standing(conversion.convertible("tests.Letter.sent_at"))
+        assert found.left == {"": 1, "plaintext": 1}
+
     def test_census_counts_by_format(self):
         letters(*both(2), b"in no format")
         Letter.objects.create(text="an envelope")

@@ -14,6 +14,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields.legacy import values
 
+_BYTES = (bytes, bytearray, memoryview)
 LAYERS = 3  # packages that swallow a failure encrypt a token once more, and some twice
 
 
@@ -107,13 +108,15 @@ class LegacyFormat(ABC):
                 of the value is in it, nor in what it is chained to.
             ImproperlyConfigured: a setting is missing, or not a key.
         """
+        problem: Exception
         try:
             return self._value(stored, field, time_zone)
-        except ImproperlyConfigured:
-            raise
-        except Exception:  # noqa: S110 - what a decoder could not read is in it
-            pass
-        raise self._unreadable(field)
+        except ImproperlyConfigured as error:  # without its frames, whose variables hold keys
+            problem = ImproperlyConfigured(*error.args)
+        except Exception:  # what a decoder could not read is in it
+            problem = self._unreadable(field)
+        del stored  # which may be in clear, and error reports show variables
+        raise problem
 
     def _value(self, stored: Any, field: Any, time_zone: tzinfo | None) -> LegacyValue:
         found = self.content(_as_bytes(stored))
@@ -149,6 +152,13 @@ class LegacyFormat(ABC):
 
 
 def _as_bytes(stored: Any) -> bytes:
+    """Return stored bytes, or those of a text.
+
+    Raises:
+        TypeError: it is of another type: of a number, `bytes()` would make zeros.
+    """
+    if not isinstance(stored, (str, *_BYTES)):
+        raise TypeError("neither bytes nor text")
     return stored.encode() if isinstance(stored, str) else bytes(stored)
 
 
@@ -159,5 +169,5 @@ def numbered(name: NamedSetting, count: int) -> Iterator[str]:
 
 
 def is_envelope(stored: Any) -> bool:
-    """Whether a stored value begins as an envelope does."""
-    return not isinstance(stored, str) and bytes(stored[:1]) == layout.FORMAT_VERSION
+    """Whether a stored value begins as an envelope does; SQLite stores any type."""
+    return isinstance(stored, _BYTES) and bytes(stored[:1]) == layout.FORMAT_VERSION

@@ -114,11 +114,19 @@ def _key(secret: bytes) -> bytes:
     return urlsafe_b64encode(secret)[:_KEY_BYTES]
 
 
+def _unquoted(stored: bytes) -> bytes:
+    """Return the text of a JSON string; what only begins like one is no token, and stays."""
+    try:
+        return str(json.loads(stored)).encode()
+    except ValueError:
+        return stored
+
+
 def _ciphertext(stored: bytes) -> bytes | None:
     """Return what is in base64url; None for what has not its form."""
     for _ in range(_QUOTED):
         if stored.startswith(b'"'):
-            stored = str(json.loads(stored)).encode()
+            stored = _unquoted(stored)
     if len(stored) % 4 or not _TOKEN(stored):
         return None
     ciphertext = urlsafe_b64decode(stored)

@@ -9,6 +9,8 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+_VALUES = (str, bytes, int, float, bool, type(None), date, datetime, time, timedelta, Decimal, UUID)
+_DEEPEST: Final = 100
 _LONGEST_DECIMAL: Final = 1024  # digits, and places: what a column of numbers has at most
 _OLD = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # Python 2, and protocols before 3
 
@@ -38,8 +40,10 @@ def named(module: Any, name: Any) -> Name:
     """Return what a name stands for.
 
     Raises:
-        KeyError: that is not known here.
+        PickleRefused, KeyError: that is not known here.
     """
+    if type(module) is not str or type(name) is not str:
+        raise PickleRefused("not a name")
     path = f"{_OLD.get(module, module)}.{name}"
     return Name(path, _MAKERS[path])
 
@@ -49,6 +53,16 @@ def built(blank: Any, state: Any) -> UUID:
     if type(blank) is not _Blank or type(state) is not dict:
         raise PickleRefused("it takes no state")
     return UUID(int=state["int"])
+
+
+def refuse_others(value: Any, deep: int = 0) -> None:
+    """Raise for what only helps to make a value, and for what is too deep."""
+    if type(value) in _VALUES:
+        return
+    if deep > _DEEPEST or type(value) not in (list, dict):
+        raise PickleRefused("not a value")
+    for each in value.values() if isinstance(value, dict) else value:
+        refuse_others(each, deep + 1)
 
 
 def _state(given: Any, length: int) -> bytes:

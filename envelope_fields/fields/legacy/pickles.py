@@ -3,28 +3,27 @@
 The opcodes that text, bytes, numbers, None, JSON, dates, times, zones, Decimal and UUID take, in
 every protocol (docs/reference/legacy-formats.md); anything else is refused, and so is what stays
 behind. No class is imported by a name that is read: each name that is known stands for a function
-of `pickled_types`. What is built is no larger than what is read: nothing is set aside for a number
-that is read, and a list or dictionary is in its place alone, since one that is in itself, or twice
-in each of thirty others, is no value.
+of `pickled_types`. What is built is bounded: nothing is set aside for a number that is read, and
+opcodes are counted, as is the text that functions are called with, which may be referred to often.
+A list or dictionary is in its place alone, since one that is in itself, or twice in each of thirty
+others, is no value. Only a text is a key or a name: Python hashes a tuple as deep as it goes, and
+ends as a process where that is a million.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
 from envelope_fields.fields.legacy import pickled_types
 from envelope_fields.fields.legacy.pickled_types import Name, PickleRefused
 
 LARGEST: Final = 64 * 2**20  # bytes; a larger pickle is refused before anything is read
+_MOST_OPCODES: Final = 2**22  # some of which build a list of 56 bytes
 _HIGHEST_PROTOCOL: Final = 5
 _LONGEST_NUMBER: Final = 1024  # bytes
-_DEEPEST: Final = 100
-_VALUES = (str, bytes, int, float, bool, type(None), date, datetime, time, timedelta, Decimal, UUID)
+_CALL: Final = 64  # bytes, for what is made of a short text
 _CONTAINERS = (list, dict, tuple)
 
 _Step = Callable[["_Reader"], None]
@@ -56,6 +55,7 @@ class _Reader:
     Attributes:
         stack: what was read and is not yet part of something.
         memo: what is referred to again.
+        to_make: how many bytes of text may still be made into something else.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -63,17 +63,22 @@ class _Reader:
             raise PickleRefused("too large")
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.to_make = LARGEST
         self._data = data
         self._at = 0
 
     def value(self) -> Any:
         """Read to the end."""
+        left = _MOST_OPCODES
         while (opcode := self.take(1)[0]) != ord("."):
             _STEPS[opcode](self)
+            left -= 1
+            if not left:
+                raise PickleRefused("too many opcodes")
         (found,) = self.stack
         if self._at != len(self._data):
             raise PickleRefused("it ends elsewhere")
-        _refuse_others(found)
+        pickled_types.refuse_others(found)
         return found
 
     def take(self, length: int) -> bytes:
@@ -131,16 +136,6 @@ class _Reader:
         if type(found) is not kind:
             raise PickleRefused("it is of another type")
         return found
-
-
-def _refuse_others(value: Any, deep: int = 0) -> None:
-    """Raise for what only helps to make a value, and for what is too deep."""
-    if type(value) in _VALUES:
-        return
-    if deep > _DEEPEST or type(value) not in (list, dict):
-        raise PickleRefused("not a value")
-    for each in value.values() if isinstance(value, dict) else value:
-        _refuse_others(each, deep + 1)
 
 
 def _opcode(code: bytes) -> Callable[[_Step], _Step]:
@@ -248,19 +243,25 @@ def _appends(r: _Reader) -> None:
 @_opcode(b"s")
 def _set_item(r: _Reader) -> None:
     item, key = r.pop(), r.pop()
-    r.top(dict)[key] = item
+    r.top(dict).update(_pairs([key, item]))
 
 
 @_opcode(b"u")
 def _set_items(r: _Reader) -> None:
     items = r.to_mark()
-    r.top(dict).update(zip(items[::2], items[1::2], strict=True))
+    r.top(dict).update(_pairs(items))
 
 
 @_opcode(b"d")
 def _dict(r: _Reader) -> None:
-    items = r.to_mark()
-    r.push(dict(zip(items[::2], items[1::2], strict=True)))
+    r.push(_pairs(r.to_mark()))
+
+
+def _pairs(items: list[Any]) -> dict[str, Any]:
+    keys = items[::2]
+    if not all(type(key) is str for key in keys):
+        raise PickleRefused("not a key")
+    return dict(zip(keys, items[1::2], strict=True))
 
 
 # Names, and what they are called with
@@ -284,6 +285,9 @@ def _reduce(r: _Reader) -> None:
     arguments, name = r.pop(), r.pop()
     if type(name) is not Name or type(arguments) is not tuple:
         raise PickleRefused("it is not called")
+    r.to_make -= sum(_CALL + len(each) for each in arguments if type(each) in (str, bytes))
+    if r.to_make < 0:
+        raise PickleRefused("too much is made of what is read")
     r.push(name(*arguments))
 
 

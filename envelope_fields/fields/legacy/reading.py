@@ -67,6 +67,11 @@ def declared(given: Any) -> Formats:
                 "in a column of bytes, or cannot be told from an envelope. Give the field a "
                 "column of its own, and copy the values into it."
             )
+    if len({each.first_byte for each in formats}) < len(formats):
+        raise TypeError(
+            "legacy= takes one reader of a format: by the form of a value, the first would be "
+            "chosen for all, and another one never asked. Name all keys in one setting."
+        )
     # What another reader claims by its form is never taken for plaintext.
     return tuple(sorted(formats, key=lambda each: each.package == "plaintext"))
 
@@ -84,7 +89,11 @@ def of_installed(field: Any) -> Formats:
 
 def format_of(field: Any, stored: Any) -> LegacyFormat | None:
     """Return the reader that stored bytes are for; None where no reader claims them."""
-    raw = stored.encode(errors="replace") if isinstance(stored, str) else bytes(stored)
+    if isinstance(stored, str):
+        stored = stored.encode(errors="replace")
+    if not isinstance(stored, bytes | bytearray | memoryview):
+        return None  # such as a number, which SQLite stores in any column
+    raw = bytes(stored)
     return next((each for each in field.legacy_formats if each.claims(raw)), None)
 
 

@@ -27,6 +27,7 @@ _MAC_BYTES: Final = 32
 _BLOCK_BYTES: Final = 16
 _SHORTEST: Final = _CIPHERTEXT_AT + _BLOCK_BYTES + _MAC_BYTES
 _FERNET: Final = re.compile(rb"gA[A-Za-z0-9_-]+={0,2}").fullmatch
+_RESEMBLES: Final = re.compile(rb"gAAAAA[A-Za-z0-9_-]{14,}={0,2}\s*").fullmatch
 
 
 def is_raw(stored: bytes) -> bool:
@@ -42,6 +43,11 @@ def decoded(stored: bytes) -> bytes | None:
         return None
     raw = urlsafe_b64decode(stored)
     return raw if is_raw(raw) else None
+
+
+def resembles(stored: bytes) -> bool:
+    """Whether bytes begin as Fernet tokens of our time do and go on so: whole ones, or cut off."""
+    return bool(_RESEMBLES(stored))
 
 
 def has_mac(raw: bytes, key: KeyBuffer) -> bool:

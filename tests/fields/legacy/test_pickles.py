@@ -4,6 +4,7 @@ import pickle
 import pickletools
 import struct
 import tracemalloc
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from uuid import UUID
@@ -125,6 +126,10 @@ HOSTILE = {
     "a date of another month": b"cdatetime\ndate\nC\x04\x07\xe4\x77\x01\x85R.",
     "a zone that is none": b"cdatetime\ndatetime\nC\x0a\x07\xe4\1\1\0\0\0\0\0\0Vutc\n\x86R.",
     "UUID before its state": b"cuuid\nUUID\n)\x81.",
+    "a key that is a tuple": b"}N\x85Ns.",
+    "a key that is a number": b"}K\1Ns.",
+    "keys that are tuples": b"}(N\x85Nu.",
+    "a name that is a tuple": b"N\x85Vdate\n\x93.",
     "a UUID too large": b"cuuid\nUUID\n)\x81}Vint\n\x8a\x11" + b"\x7f" * 17 + b"sb.",
 }
 
@@ -141,6 +146,28 @@ def test_what_is_no_value_is_refused_in_little_memory(pickled, capsys):
     assert peak < 10 * len(pickled) + 2**20
     assert caught.value.__context__ is None
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("end", [b"Ns.", b"N\x93."])
+def test_deep_tuple_is_hashed_nowhere(end):
+    with pytest.raises(PickleRefused):
+        pickles.read(b"}N" + b"\x85" * 10**6 + end)  # whose hash ends the process
+
+
+def test_what_is_made_of_one_text_again_and_again_is_bounded(monkeypatch):
+    monkeypatch.setattr(pickles, "LARGEST", 10_000)
+    first = b"c_codecs\nencode\nq\0V" + b"a" * 1000 + b"\nq\1Vlatin1\nq\2\x86R"
+    for times, is_read in ((5, True), (10, False)):
+        pickled = b"(" + first + b"h\0h\1h\2\x86R" * (times - 1) + b"l."
+        with nullcontext() if is_read else pytest.raises(PickleRefused):
+            assert pickles.read(pickled) == [b"a" * 1000] * times
+
+
+def test_number_of_opcodes_is_bounded(monkeypatch):
+    monkeypatch.setattr(pickles, "_MOST_OPCODES", 100)
+    assert pickles.read(b"](" + b"N" * 90 + b"e.") == [None] * 90
+    with pytest.raises(PickleRefused):
+        pickles.read(b"](" + b"N" * 100 + b"e.")
 
 
 def test_what_is_too_large_is_refused_unread(monkeypatch):

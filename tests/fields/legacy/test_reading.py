@@ -16,12 +16,13 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import (
     DecryptionFailed,
+    EnvelopeError,
     KeyAccessDenied,
     MalformedEnvelope,
     MasterKeyUnusable,
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
-from envelope_fields.fields.legacy import FernetFields, Mirage, Plaintext
+from envelope_fields.fields.legacy import FernetFields, Mirage, Plaintext, reading as legacy_reading
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant
@@ -187,6 +188,42 @@ def test_moments_are_in_the_zone_of_the_database():
     assert letter(b"2020-06-01 14:00:00+02:00", "sent_at").sent_at == moment
 
 
+CLEAR_FIELD = EncryptedTextField(legacy=[Plaintext()])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        written.fernet(VALUE),
+        written.fernet(VALUE)[:-1],
+        written.fernet(VALUE)[:61] + b" ",
+        b"envelope:AQ",
+        b"\x01",
+    ],
+)
+def test_what_stands_for_a_value_is_no_plaintext(stored):
+    assert legacy_reading.format_of(CLEAR_FIELD, stored) is None
+    with pytest.raises(DecryptionFailed):
+        Plaintext().read(stored, CLEAR_FIELD)
+
+
+@pytest.mark.parametrize("text", ["", "good", "gAAAAA!", "gAAAAA then words", "an envelope:AQ"])
+def test_what_is_in_clear_is_plaintext(text):
+    assert legacy_reading.format_of(CLEAR_FIELD, text.encode()) == Plaintext()
+    assert Plaintext().read(text.encode(), CLEAR_FIELD).value == text
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="stores any type in a column")
+def test_number_in_a_column_is_no_value():
+    row = Letter.objects.create()
+    store(row, "sent_at", 5)
+    with pytest.raises(EnvelopeError, match=r"Letter\.sent_at"):
+        Letter.objects.get().sent_at  # noqa: B018
+    with pytest.raises(EnvelopeError, match=r"Letter\.sent_at"):
+        Letter.objects.values_list("sent_at").get()
+
+
 class TestPolicy:
     """Who may not decrypt under the key of the field reads nothing of what was stored before."""
 
@@ -258,6 +295,10 @@ class TestDeclaration:
     def test_what_is_no_reader_of_the_column_is_refused(self, given):
         with pytest.raises(TypeError, match="legacy="):
             EncryptedTextField(legacy=given)
+
+    def test_two_readers_of_one_format_are_refused(self):
+        with pytest.raises(TypeError, match="one reader of a format"):
+            EncryptedTextField(legacy=[FernetFields(), FernetFields(prefix="djfernet")])
 
     def test_one_reader_needs_no_list(self):
         assert EncryptedTextField(legacy=FernetFields()).legacy == (FernetFields(),)

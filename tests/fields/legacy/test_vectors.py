@@ -1,13 +1,20 @@
 """Values that the packages themselves have stored are read as they would have read them."""
 
 import traceback
+from base64 import urlsafe_b64encode
 from datetime import datetime
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.padding import PKCS7
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.test import override_settings
 
 from envelope_fields import keyring
+from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedIntegerField, EncryptedTextField, legacy
 from tests.fields.legacy.stored import of_json, vectors
@@ -158,6 +165,44 @@ def test_nothing_of_a_reader_shows():
     assert repr(reader) == "FernetFields()"
     with pytest.raises(TypeError, match="name a setting"):
         legacy.FernetFields(keys=["a key itself"])
+    for key in ("S3cret-of-fernet=", "deadbeef" * 8, "fernet_keys", "env:a-key", ""):
+        with pytest.raises(TypeError, match="name a setting") as caught:
+            legacy.FernetFields(keys=key)
+        assert not key or key not in str(caught.value)
+
+
+def test_error_of_configuration_has_no_frame_with_a_key(settings):
+    settings.FERNET_KEYS, settings.FERNET_USE_HKDF = ["no key"], False
+    (vector, *_) = vectors("django-fernet-fields")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        legacy.FernetFields().read(vector.stored, vector.field)
+    assert caught.value.__context__ is None
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = [repr(value) for frame in frames[1:] for value in frame.f_locals.values()]
+    assert not any("no key" in each for each in shown)
+
+
+def test_text_in_quotes_that_mirage_has_stored_is_read(settings):
+    settings.MIRAGE_SECRET_KEY = "m" * 40
+    for text in ('"Hello", she said', '"', '"a"', '"open'):
+        padder = PKCS7(128).padder()
+        padded = padder.update(text.encode()) + padder.finalize()
+        encryptor = Cipher(AES(urlsafe_b64encode(b"m" * 40)[:32]), ECB()).encryptor()
+        token = urlsafe_b64encode(encryptor.update(padded) + encryptor.finalize())
+        assert legacy.Mirage().read(token, models.TextField()).value == text
+
+
+def test_keys_that_are_kept_are_few():
+    from envelope_fields.keyring import legacy as kept
+
+    keyring.evict()
+    first = kept.used("test", (b"0",), lambda: KeyBuffer(b"0" * 32), lambda key: key)
+    for number in range(1, kept._MOST + 5):
+        secret = f"{number}".encode()
+        kept.used("test", (secret,), lambda: KeyBuffer(b"k" * 32), lambda key: None)
+    assert len(kept._keys) == kept._MOST
+    assert not any(first)  # wiped
+    keyring.evict()
 
 
 def what(error):
