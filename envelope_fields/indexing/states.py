@@ -12,6 +12,7 @@ from envelope_fields.indexing.filling import Failed, Filled, fill
 from envelope_fields.indexing.rows import IndexedTable
 from envelope_fields.indexing.verification import Wrong, verify
 from envelope_fields.keyring import index_state
+from envelope_fields.keyring.legacy import is_finished
 from envelope_fields.lifecycle.indexes import begin_index, change_index_state
 from envelope_fields.models import IndexState
 
@@ -85,7 +86,8 @@ def bring_to(
         actor: as for `change_index_state`.
 
     Raises:
-        IndexNotReady: rows keep it from the state; the report is in its `report`.
+        IndexNotReady: rows keep it from the state; the report is in its `report`. Or the
+            conversion of a column is not finished that it would be read for.
         KeyAccessDenied: the actor may not.
         EnvelopeError, ImproperlyConfigured, DatabaseError: no index can be made.
     """
@@ -93,6 +95,8 @@ def bring_to(
     label, key = index.field_path, index.key
     report = IndexReport(label)
     to = None if to is None else IndexState(to)
+    if to == IndexState.READING:
+        _refuse_while_converting(index)
     if isinstance(key, str):
         begin_index(index, key, tables[0].using)
     if to not in (IndexState.FILLING, IndexState.RETIRED):
@@ -135,6 +139,22 @@ def _refuse_unless_right(report: IndexReport, to: str) -> None:
     )
     error.report = report
     raise error
+
+
+def _refuse_while_converting(index: Any) -> None:
+    """Raise while a build of another package may write values that are in no index.
+
+    Raises:
+        IndexNotReady: the conversion of a column that it is of is not finished.
+    """
+    converted = [source.field for source in index.sources if source.field.legacy_formats]
+    for each in converted:
+        if not is_finished(each.model._meta.label, each.name):
+            raise IndexNotReady(
+                f"The blind index {index.field_path} does not become reading: what a build of "
+                f"another package writes into {each} is not in it. Finish the conversion first: "
+                f"`python manage.py convert_field {each} --to finished`."
+            )
 
 
 def _refuse_while_asked(index: Any) -> None:

@@ -6,10 +6,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.fields.legacy import FernetFields
 from envelope_fields.indexing import bring_to, collisions, fill, filling, find_indexes, verify
-from envelope_fields.models import AuditEvent, BlindIndex
+from envelope_fields.models import AuditEvent, BlindIndex, ColumnConversion
 from tests.models.indexed import Member, Person, Tenant, Visit
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -71,6 +73,19 @@ def test_the_way_to_reading(people, table):
     assert Person.objects.get(email="ada1@example.org") == people[1]
     events = AuditEvent.objects.filter(action="change_index").order_by("number")
     assert [event.after["state"] for event in events] == ["verified", "reading"]
+
+
+def test_what_is_not_converted_yet_keeps_it_from_being_read(people, table, monkeypatch):
+    field = Person._meta.get_field("email")
+    monkeypatch.setattr(field, "legacy_formats", (FernetFields(),))
+    assert bring_to([table], "verified").state == "verified"
+    with pytest.raises(IndexNotReady, match=r"convert_field tests\.Person\.email --to finished"):
+        bring_to([table], "reading")
+    ColumnConversion.objects.create(
+        model="tests.Person", field="email", kind="legacy", phase="finished",
+        finished_at=timezone.now(),
+    )  # fmt: skip
+    assert bring_to([table], "reading").state == "reading"
 
 
 def test_filling_alone_leaves_the_state(people, table):

@@ -184,7 +184,8 @@ def column_reader(
             if field.masks and isinstance(error, KeyAccessDenied):
                 return Mask(SealedValue(field, value))
             problem = _named(field, error)
-        raise problem
+        del value  # which may be in clear, and error reports show variables
+        raise problem.with_traceback(None)
 
     return read_any
 
