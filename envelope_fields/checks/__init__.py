@@ -10,6 +10,7 @@ from envelope_fields.checks import (
     begun,
     bound,
     conversions,
+    frequencies,
     indexes,
     keys,
     labels,
@@ -43,6 +44,7 @@ def register() -> None:
     _register(bound.check_columns, Tags.database)
     _register(indexes.check_indexes, Tags.models)
     _register(begun.check_begun_indexes, Tags.database)
+    _register(frequencies.check_frequencies, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)
