@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
+from django.db.models.signals import class_prepared
 
 from envelope_fields.crypto.blind_index import INDEX_BYTES
 from envelope_fields.databases import database_of
@@ -182,7 +183,7 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
 
 
 def note_indexes(model: type[Model]) -> None:
-    """Have the encrypted fields of a model know their indexes, as they are declared."""
+    """Have the encrypted fields of a model know their indexes."""
     fields = model._meta.local_fields
     indexes = [field for field in fields if isinstance(field, BlindIndexField)]
     for field in fields:
@@ -190,3 +191,10 @@ def note_indexes(model: type[Model]) -> None:
             vars(field)["indexes"] = tuple(
                 index for index in indexes if field.name in index.source_names
             )
+
+
+def _prepared(*, sender: Any, **_: Any) -> None:
+    note_indexes(sender)  # an index may be declared before its field
+
+
+class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.index.prepared")

@@ -157,8 +157,26 @@ class IndexLookup(Lookup):
                 f"{self.index}: the condition of a constraint or of an index cannot ask for an "
                 "encrypted value, since it becomes a part of the schema."
             )
-        column, _ = compiler.compile(self.lhs)
-        operator, sql, params = self._compared(compiler, connection)
+        if isinstance(self.rhs, Col | Query):
+            return self._in_database(compiler, connection)
+        return self._sql(self.lhs, *self._compared(compiler, connection), compiler)
+
+    def _in_database(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """Return SQL that compares two columns, each of an index that may be asked."""
+        other = self.rhs if isinstance(self.rhs, Col) else self.rhs.select[0]
+        mine, theirs = self.index.read_beside(other.target, connection.alias)
+        compared, column = copy(self), Col(other.alias, theirs)
+        compared._rhs = column
+        if isinstance(self.rhs, Query):
+            compared._rhs = self.rhs.clone()
+            compared._rhs.select = (column,)
+        lhs = Col(self.lhs.alias, mine)
+        return self._sql(lhs, *compared._compared(compiler, connection), compiler)
+
+    def _sql(
+        self, lhs: Any, operator: str, sql: str, params: Sequence[Any], compiler: Any
+    ) -> tuple[str, Any]:
+        column, _ = compiler.compile(lhs)
         # In the place of `unknown`, so that NOT finds rows whose value is in no index.
         compared = f"{column} {operator} {sql} AND {column} IS NOT NULL"
         if operator == "=" and not isinstance(self.rhs, Term):

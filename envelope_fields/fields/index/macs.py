@@ -92,6 +92,19 @@ def is_reading(index: Any, alias: str, using: str) -> bool:
     return row is not None and row.state == IndexState.READING
 
 
+def require_reading(index: Any, using: str) -> None:
+    """Return if the database may compare the values of an index for the principal.
+
+    Raises:
+        IndexNotReady: rows could be missing in it.
+        EnvelopeError: the search key cannot be used.
+    """
+    if index.only_alias is not None:
+        values_looked_for(index, index.only_alias, (), using)
+        return
+    indexes.require_reading(index.field_path, keyring.index_state(index.field_path))
+
+
 def is_current(index: Any, alias: str, stored: bytes) -> bool:
     """Whether stored bytes are under the version of the search key that the index is pinned to."""
     return indexes.pinned_version_id(column_of(index), alias) == version_id(stored)

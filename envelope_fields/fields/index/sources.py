@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db.models.constants import LOOKUP_SEP
 
 from envelope_fields.crypto.blind_index import IndexDomain, Kind
+from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.normalizers import Normalizer, find_normalizer
 from envelope_fields.fields.sealed import MISSING, SealedValue
@@ -159,6 +161,35 @@ class SourcesMixin(FieldBase):
         if self.replaced is None or (alias is not None and macs.is_reading(self, alias, using)):
             return self
         return self.replaced.read(using, alias)
+
+    @property
+    def and_replaced(self) -> list[Any]:
+        """This one, and those in whose place it came, the newest first."""
+        return [self, *(self.replaced.and_replaced if self.replaced is not None else [])]
+
+    def read_beside(self, other: Any, using: str) -> tuple[Any, Any]:
+        """Return the indexes by which two columns are compared: these, or those they replace.
+
+        Args:
+            other: an index that this one is comparable with.
+            using: the database.
+
+        Raises:
+            EnvelopeError: rows could be missing in one of them; or the search key cannot be used.
+        """
+        pairs = itertools.product(self.and_replaced, other.and_replaced)
+        problem: Exception | None = None
+        for pair in pairs:
+            if pair[0].is_comparable_with(pair[1]):
+                try:
+                    for each in pair:
+                        macs.require_reading(each, using)
+                except (IndexNotBegun, IndexNotReady) as error:
+                    problem = error
+                else:
+                    return pair
+        assert problem is not None  # noqa: S101 - these two are comparable
+        raise problem
 
     @property
     def only_alias(self) -> str | None:

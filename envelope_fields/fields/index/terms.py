@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -124,13 +124,18 @@ def _form(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
 
 
 def _form_in_row(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
-    return _form(index, source, Unencrypted(_at(carrier.value, source.path), None))
+    if source.path and not source.field.is_null(carrier.value):
+        # As it is read: an encoder makes text of objects, and of keys that are none.
+        carrier = Unencrypted(_at(_read(source.field, carrier), source.path), None)
+    return _form(index, source, carrier)
 
 
 def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
     refuse_mask(source.field, carrier.value)
     if isinstance(carrier.value, SealedValue):
         carrier = Unencrypted(carrier.value.open(), None)
+    if source.path and not source.field.is_null(carrier.value):
+        carrier = Unencrypted(_read(source.field, carrier), None)
     # What a lossy one is asked for is a part of a value, and not one.
     take = _normal if index.normal.lossy and carrier.value is not None else _form
     form = take(index, source, carrier)
@@ -150,8 +155,7 @@ def _normal(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
         return None
     if normalizer.normal_forms is None:
         return guarded(source.field)(form.value)
-    encoded: bytes = normalizer.normal_forms.encode(form.value)
-    return encoded
+    return _encoded(source.field, normalizer.normal_forms.encode, form)
 
 
 def _read(field: Any, carrier: Unencrypted) -> Any:
@@ -165,7 +169,20 @@ def _form_in_json(index: Any, source: Any, carrier: Unencrypted) -> bytes | None
         return _normal(index, source, carrier) if isinstance(carrier.value, str) else None
     if not isinstance(carrier.value, str | bool | int | float) or carrier.value == "":
         return None
-    return json.dumps(carrier.value, ensure_ascii=False).encode()
+    return _encoded(source.field, _json, carrier)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _encoded(field: Any, encode: Callable[[Any], bytes], form: Unencrypted) -> bytes:
+    try:
+        return encode(form.value)
+    except Exception as error:
+        cause = type(error).__name__
+    # Raised from here, since the other error may hold the value.
+    raise ValueError(f"{field}: the normal form of this cannot be encoded ({cause}).")
 
 
 def _normalized(field: Any, normalizer: Any, carrier: Unencrypted) -> Any:

@@ -1,10 +1,15 @@
 """Normalisers: built-in ones never change, and those of an application have names of their own."""
 
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 import pytest
+from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
 
+from envelope_fields.fields import BlindIndexField, EncryptedJSONField
 from envelope_fields.fields.index.normalizers import (
     BUILT_IN,
     CaseFold,
@@ -12,6 +17,8 @@ from envelope_fields.fields.index.normalizers import (
     TextNormalizer,
     find_normalizer,
 )
+from envelope_fields.fields.index.terms import term_looked_for, term_of_values
+from envelope_fields.fields.prepared import Unencrypted
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +150,41 @@ class TestDates:
 def test_it_shows_what_it_is():
     assert repr(record_number) == "<RecordNumber: clinic.record_number 2>"
     assert issubclass(RecordNumber, Normalizer)
+
+
+class Encoded(models.Model):
+    data = EncryptedJSONField(encoder=DjangoJSONEncoder)
+    mrn = BlindIndexField("data__mrn")
+    number = BlindIndexField("data__1")
+    first = BlindIndexField("data__all__0", normalizer="casefold")
+
+    class Meta:
+        apps = Apps(["tests"])
+        app_label = "tests"
+
+
+ID = UUID(int=5)
+
+
+class TestInJSON:
+    """What is inside JSON is indexed as it will be read."""
+
+    @pytest.mark.parametrize(
+        ("name", "value", "looked_for"),
+        [
+            ("mrn", {"mrn": ID}, str(ID)), ("mrn", {"mrn": ID}, ID),
+            ("number", {1: "one"}, "one"), ("first", {"all": ("A",)}, "a"),
+        ],
+    )  # fmt: skip
+    def test_what_an_encoder_makes_text(self, name, value, looked_for):
+        index = Encoded._meta.get_field(name)
+        stored = term_of_values(index, [Unencrypted(value, None)], None)
+        assert stored == term_looked_for(index, Unencrypted(looked_for, None))
+
+    @pytest.mark.parametrize("name", ["mrn", "first"])
+    def test_lone_surrogates(self, name):
+        index = Encoded._meta.get_field(name)
+        with pytest.raises(ValueError, match="data: the normal form") as caught:
+            term_looked_for(index, Unencrypted("\ud800hidden", None))
+        assert type(caught.value) is ValueError
+        assert caught.value.__context__ is None

@@ -1,0 +1,109 @@
+"""Comparisons in the database, while indexes are filled and replaced; and models of any order."""
+
+import pytest
+from django.apps.registry import Apps
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Subquery
+
+from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
+from envelope_fields.fields import BlindIndexField, EncryptedTextField
+from envelope_fields.fields.index import macs
+from envelope_fields.lifecycle import disable
+from envelope_fields.lifecycle.indexes import change_index_state
+from envelope_fields.models import MasterKey
+from tests.models.indexed import Person, Visit
+
+A = "ada@example.org"
+
+COMPARED = {
+    "f": lambda: Person.objects.filter(email=F("visits__contact")),
+    "exclude": lambda: Person.objects.exclude(visits__contact=F("email")),
+    "in": lambda: Person.objects.filter(email__in=Visit.objects.values("contact")),
+    "not in": lambda: Person.objects.exclude(email__in=Visit.objects.values("contact")),
+    "exists": lambda: Person.objects.filter(
+        Exists(Visit.objects.filter(contact=OuterRef("email")))
+    ),
+    "subquery": lambda: Person.objects.filter(email=Subquery(Visit.objects.values("contact")[:1])),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def ada():
+    ada = Person.objects.create(name="ada", email=A)
+    Visit.objects.create(person=ada, contact=A)
+    return ada
+
+
+@pytest.mark.parametrize("index", ["tests.person.email_index", "tests.visit.contact_index"])
+@pytest.mark.parametrize("compared", COMPARED.values(), ids=COMPARED)
+def test_columns_are_not_compared_by_half_an_index(compared, index):
+    rows = compared()
+    change_index_state(index, "filling")
+    with pytest.raises(IndexNotReady, match=index):
+        list(rows)
+
+
+@pytest.mark.parametrize("compared", COMPARED.values(), ids=COMPARED)
+def test_nor_under_a_key_that_is_disabled(compared):
+    disable(MasterKey.objects.get(alias="search"))
+    with pytest.raises(MasterKeyUnusable):
+        list(compared())
+
+
+class TestReplaced:
+    """Both sides are asked by the same generation, whichever of them is ahead."""
+
+    @pytest.fixture
+    def indexes(self, monkeypatch):
+        class Replaced(models.Model):
+            email = EncryptedTextField()
+            email_index = BlindIndexField("email", shared="old")
+            email_new = BlindIndexField("email", shared="new", replaces="email_index")
+            other = EncryptedTextField()
+            other_index = BlindIndexField("other", shared="old")
+            other_new = BlindIndexField("other", shared="new", replaces="other_index")
+
+            class Meta:
+                apps = Apps(["tests"])
+                app_label = "tests"
+
+        self.ready = {"email_index", "other_index"}
+
+        def require_reading(index, using):
+            if index.name not in self.ready:
+                raise IndexNotReady(index.name)
+
+        monkeypatch.setattr(macs, "require_reading", require_reading)
+        return [Replaced._meta.get_field(name) for name in ("email_new", "other_new")]
+
+    @pytest.mark.parametrize(
+        ("reading", "compared"),
+        [
+            (["email_index", "other_index"], ["email_index", "other_index"]),
+            (["email_index", "other_index", "email_new"], ["email_index", "other_index"]),
+            (["email_index", "other_index", "other_new"], ["email_index", "other_index"]),
+            (["email_index", "other_new", "email_new"], ["email_new", "other_new"]),
+        ],
+    )
+    def test_pairs(self, indexes, reading, compared):
+        self.ready = reading
+        mine, other = indexes
+        assert [each.name for each in mine.read_beside(other, "default")] == compared
+
+    def test_none(self, indexes):
+        self.ready = ["email_new", "other_index"]
+        with pytest.raises(IndexNotReady):
+            indexes[0].read_beside(indexes[1], "default")
+
+
+def test_an_index_that_is_declared_before_its_field():
+    class Early(models.Model):
+        value_index = BlindIndexField("value")
+        value = EncryptedTextField()
+
+        class Meta:
+            apps = Apps(["tests"])
+            app_label = "tests"
+
+    field, index = (Early._meta.get_field(name) for name in ("value", "value_index"))
+    assert field.indexes == (index,)
