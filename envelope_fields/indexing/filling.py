@@ -115,11 +115,12 @@ def _swap(table: IndexedTable, changes: Sequence[_Change]) -> int:
     """Write the index of rows whose values still begin as they were read.
 
     In one statement, where rows are told apart by one column each: an envelope begins with a nonce
-    of its own, and none of these beginnings is found in another row.
+    of its own, and none of these beginnings is found in another row. NULL is.
     """
     connection, index = connections[table.using], table.index
     keys = index.model._meta.pk_fields
-    if len(changes) > 1 and len(keys) + len(index.sources) > 2:
+    has_null = any(None in row.heads for row, _ in changes)
+    if len(changes) > 1 and (has_null or len(keys) + len(index.sources) > 2):
         return sum(_swap(table, [change]) for change in changes)
     quote, marks = connection.ops.quote_name, ", ".join(["%s"] * len(changes))
     conditions = [f"{quote(field.column)} IN ({marks})" for field in keys]

@@ -43,7 +43,7 @@ class IndexColumn(NamedTuple):
     Attributes:
         label: `app_label.model.field` in lower case: where it is.
         domain: what its values are MACed for.
-        fingerprint: that of its normaliser.
+        fingerprint: of what its values depend on beside its name.
     """
 
     label: str

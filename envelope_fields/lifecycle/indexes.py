@@ -176,6 +176,8 @@ def _begin(index: Any, alias: str) -> None:
         key = context.locked_key(using, alias)
         version = _version_to_pin(key)
         begun = _ensure_index(column, index, is_empty, using)
+        if begun is None:
+            _refuse_other_key(column, index, key, using)
         if _ensure_pin(column, key, version, using) or begun:
             audit.record(
                 Operation.BEGIN_INDEX,
@@ -222,6 +224,23 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
     )
     row.save(using=using, force_insert=True)
     return row
+
+
+def _refuse_other_key(column: IndexColumn, index: Any, key: MasterKey, using: str) -> None:
+    """Raise if an index that has one search key is to go on with another one.
+
+    Raises:
+        IndexNotReady: its rows are under the other one, and would not be found.
+    """
+    pins = BlindIndexKey.objects.using(using).filter(name=column.name)
+    if index.only_alias is None or pins.filter(master_key=key).exists():
+        return
+    if pins.exists():
+        raise IndexNotReady(
+            f"The blind index {column.label} was begun with another search key than {key}: its "
+            "rows would neither be found nor kept unique. Put that back, and add an index of "
+            "another name that `replaces` this one."
+        )
 
 
 def _ensure_pin(column: IndexColumn, key: MasterKey, version: MasterKeyVersion, using: str) -> bool:

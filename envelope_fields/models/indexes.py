@@ -34,7 +34,8 @@ class BlindIndex(models.Model):
     Attributes:
         label: `app_label.model.field` of the column, in lower case.
         name: what its values are MACed for: the kind, a colon, and the label or the shared name.
-        normalizer, normalizer_version, fingerprint: what the values were normalised with.
+        normalizer, normalizer_version: what the values were normalised with.
+        fingerprint: of that, and of the path, the scope and the tenants' keys where it has them.
     """
 
     label = models.CharField(_("label"), max_length=INDEX_NAME_LENGTH, unique=True, editable=False)

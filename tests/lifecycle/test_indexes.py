@@ -69,7 +69,13 @@ def test_beginning_again_does_nothing(begun):
 
 
 def test_beginning_with_another_key(begun):
-    begin_index(index(key="tenant"), "tenant", "default")
+    with pytest.raises(IndexNotReady, match="another search key"):
+        begin_index(index(key="tenant"), "tenant", "default")
+    assert BlindIndexKey.objects.count() == 1
+
+
+def test_beginning_with_the_key_of_another_tenant(begun):
+    begin_index(index(key="tenant", only_alias=None), "tenant", "default")
     assert BlindIndex.objects.count() == 1
     assert BlindIndexKey.objects.count() == 2
     assert last_event().after == {"index": LABEL, "name": f"field:{LABEL}"}

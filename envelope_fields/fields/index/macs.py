@@ -33,7 +33,7 @@ def is_index(field: Any) -> bool:
 
 def column_of(index: Any) -> IndexColumn:
     """Return how the keyring knows an index."""
-    return IndexColumn(index.field_path, index.domain, index.normal.fingerprint)
+    return IndexColumn(index.field_path, index.domain, index.fingerprint)
 
 
 def index_value(index: Any, alias: str, term: Any, using: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db.models.constants import LOOKUP_SEP
 
+from envelope_fields.crypto import context
 from envelope_fields.crypto.blind_index import IndexDomain, Kind
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
 from envelope_fields.fields.index import macs
@@ -22,6 +24,7 @@ KEPT_OF_MODEL = (
     "part_path",
     "domain",
     "field_path",
+    "fingerprint",
     "replaced",
     "scope_columns",
     "quick",
@@ -82,6 +85,20 @@ class SourcesMixin(FieldBase):
     def normal(self) -> Normalizer:
         """What is regarded as equal."""
         return find_normalizer(self.normalizer)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What its values depend on beside its name: 32 hexadecimal digits.
+
+        It is that of the normaliser, where the rest is as it is without options.
+        """
+        path = LOOKUP_SEP.join(self.sources[0].path)
+        template = getattr(getattr(self.key, "template", None), "text", "")  # of tenants' aliases
+        if not (path or self.scope or template):
+            return self.normal.fingerprint
+        parts = [self.normal.fingerprint, path, *self.scope, template]
+        encoded = context.encode([part.encode() for part in parts])
+        return hashlib.sha256(encoded).hexdigest()[:32]
 
     @cached_property
     def part_path(self) -> tuple[str, ...]:

@@ -256,7 +256,7 @@ def _complete_upsert(index: Any, query: Any) -> None:
         raise FieldError(f"{index} is made of {names}: name them all in update_fields.")
     if updated and index not in query.update_fields:
         query.update_fields = [*query.update_fields, index]
-    if index.unique and not index.is_compound and not index.sources[0].path:
+    if index.unique and index.covers_value:
         query.unique_fields = [
             index if field == sources[0] else field for field in query.unique_fields
         ]

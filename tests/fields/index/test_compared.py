@@ -6,11 +6,12 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Subquery
 
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
-from envelope_fields.fields import BlindIndexField, EncryptedTextField
+from envelope_fields.fields import BlindIndexField, EncryptedJSONField, EncryptedTextField
 from envelope_fields.fields.index import macs
-from envelope_fields.lifecycle import disable
+from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.lifecycle.indexes import change_index_state
 from envelope_fields.models import MasterKey
+from envelope_fields.tenants import TenantKey
 from tests.models.indexed import Person, Visit
 
 A = "ada@example.org"
@@ -107,3 +108,44 @@ def test_an_index_that_is_declared_before_its_field():
 
     field, index = (Early._meta.get_field(name) for name in ("value", "value_index"))
     assert field.indexes == (index,)
+
+
+def declared(**options):
+    class Declared(models.Model):
+        tenant = models.IntegerField()
+        data = EncryptedJSONField(bind_to=("tenant",))
+        data_index = BlindIndexField(options.pop("path", "data__mrn"), **options)
+
+        class Meta:
+            apps = Apps(["tests"])
+            app_label = "tests"
+
+    return Declared._meta.get_field("data_index")
+
+
+def test_the_fingerprint_is_of_all_that_values_depend_on():
+    keys = [TenantKey("a/{tenant}"), TenantKey("b/{tenant}")]
+    indexes = [
+        declared(), declared(path="data__id"), declared(scope=("tenant",)),
+        declared(normalizer="casefold"), *(declared(scope=("tenant",), key=key) for key in keys),
+    ]  # fmt: skip
+    assert len({index.fingerprint for index in indexes}) == len(indexes)
+    assert declared().fingerprint == indexes[0].fingerprint
+
+
+class TestAnotherKey:
+    """An index whose declaration names another key does not go on with it."""
+
+    @pytest.fixture(autouse=True)
+    def other(self, monkeypatch):
+        create_master_key("other", usage="generate_verify_mac")
+        index = Person._meta.get_field("email_index")
+        monkeypatch.setattr(index, "key", "other")
+
+    def test_lookups(self):
+        with pytest.raises(IndexNotReady, match="another search key"):
+            Person.objects.filter(email=A).exists()
+
+    def test_writing(self):
+        with pytest.raises(IndexNotReady, match="another search key"):
+            Person.objects.create(email=A)
