@@ -236,9 +236,19 @@ class IndexIn(IndexLookup):
     def _looked_for(self, carrier: Unencrypted) -> Any:
         if hasattr(carrier.value, "resolve_expression"):
             return carrier.value
-        one = super()._looked_for
-        each = (Unencrypted(value, None) for value in carrier.value)
-        return tuple({one(value): None for value in each if value.value is not None})
+        items = (Unencrypted(value, None) for value in carrier.value)
+        return tuple({self._item(each): None for each in items if each.value is not None})
+
+    def _item(self, carrier: Unencrypted) -> Any:
+        if type(carrier.value) is Value:
+            carrier = Unencrypted(carrier.value.value, None)
+        if hasattr(carrier.value, "resolve_expression"):
+            name = self.index.sources[0].field.name
+            raise FieldError(
+                f"{self.index}: what is looked for is a list of values, or a subquery, and not "
+                f"{type(carrier.value).__name__}() among them. Write Q({name}=…) | Q({name}__in=…)."
+            )
+        return super()._looked_for(carrier)
 
     def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
         if isinstance(self.rhs, Query):

@@ -109,6 +109,9 @@ class TestOneValue:
     def test_in(self):
         assert find(email__in=[A, B, None]) == ["ada", "ben"]
         assert find(email__in=(each for each in [A])) == ["ada"]
+        assert find(email__in=[Value(A)]) == ["ada"]
+        with pytest.raises(FieldError, match=r"Q\(email=…\)"):
+            find(email__in=[A, F("email")])
         assert find(email__in=[]) == find(email__in=[None]) == []
         assert rest(email__in=[A]) == ["ben", "nobody"]
         assert rest(email__in=[]) == ["ada", "ben", "nobody"]
