@@ -7,11 +7,13 @@ from itertools import groupby
 
 from django.db import Error, router
 
-from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns
+from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns, tables_of
 from envelope_fields.census.groups import Grouped, grouped_each
+from envelope_fields.census.values import counted
 from envelope_fields.census.versions import known_ids
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.tables import absent
+from envelope_fields.models import DEFAULT_ALIAS
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
 
@@ -58,10 +60,10 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     with _failing():
         for alias, columns in groupby(declared, key=lambda column: column.database):
             here = list(columns)
-            counted = list(located(here))
-            missing += _absent(alias, counted)
-            found += _doubtful(alias, here, counted)
-            found += _others(alias, here, counted)
+            there = list(located(here))
+            missing += _absent(alias, there)
+            found += _doubtful(alias, here, there)
+            found += _others(alias, here, there)
             found += _unseen(alias)
     return [*found, *_nowhere(declared, missing, database)]
 
@@ -77,6 +79,36 @@ def undeclared(database: str | None = None) -> list[NotCounted]:
             here = list(columns)
             found += _others(alias, here, list(located(here)))
     return found
+
+
+def in_other_formats(key: str | None) -> list[NotCounted]:
+    """Name what another package has stored in columns that are written under a key.
+
+    It is under that package's keys, and outlives ours.
+
+    Args:
+        key: an alias; what is in a column whose field asks for its key is named for each.
+
+    Raises:
+        CensusFailed: a column could not be counted.
+    """
+    columns = [column for column in stored_columns() if column.formats]
+    return [
+        NotCounted(
+            column.database,
+            column.location,
+            f"{group.values:,} values in the format of {group.format}, which are under no key of "
+            "this package: convert them, or delete their rows",
+        )
+        for column in tables_of([each for each in columns if _is_written_under(each, key)])
+        for group in counted(column)
+        if group.format
+    ]
+
+
+def _is_written_under(column: Column, key: str | None) -> bool:
+    own = column.encrypted_field.key
+    return callable(own) or (own or DEFAULT_ALIAS) == key
 
 
 @contextmanager
@@ -207,4 +239,4 @@ def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 
-__all__ = ["NotCounted", "not_counted", "undeclared"]
+__all__ = ["NotCounted", "in_other_formats", "not_counted", "undeclared"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import NotCounted, not_counted
+from envelope_fields.census.uncounted import in_other_formats
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -22,7 +23,7 @@ from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import Row, as_text, named
 from envelope_fields.lifecycle.witnesses import values_under
-from envelope_fields.models import KeyState
+from envelope_fields.models import KeyState, MasterKeyVersion
 from envelope_fields.policy import Action, require
 
 Confirm = ShredConfirmation | str | None
@@ -148,6 +149,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
     Raises:
         MasterKeyUnusable: there is one.
     """
+    key = row.master_key if isinstance(row, MasterKeyVersion) else row
     known = known_everywhere(row.state_changed_at)
     waited = other_processes.wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
     if waited.still_open:
@@ -156,7 +158,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
             f"written before every process knew: {', '.join(map(str, waited.still_open))}. Try "
             "again when they have ended."
         )
-    return [*waited.unseen, *not_counted()]
+    return [*waited.unseen, *not_counted(), *in_other_formats(key.alias)]
 
 
 def _is_shredded(row: Row) -> bool:

@@ -23,7 +23,8 @@ from envelope_fields.lifecycle import (
 )
 from envelope_fields.models import AuditEvent
 from tests.lifecycle import at, events, key_in
-from tests.models import TenantNote
+from tests.models import Letter, TenantNote
+from tests.stored import store
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -63,6 +64,16 @@ def test_the_certificate_is_in_the_trail(key):
     assert "Values made unreadable: 3" in str(certificate)
     assert shred(key) == certificate
     assert audit.verify().intact
+
+
+def test_certificate_names_what_another_package_has_stored():
+    key = create_master_key("lab")
+    letter = Letter.objects.create()
+    store(letter, "sent_at", b"2020-01-01 00:00:00")
+    store(letter, "text", b"a column of another key")
+    [named] = shred(key).not_counted
+    assert "tests_letter" in named
+    assert "1 values in the format of plaintext" in named
 
 
 def test_one_version_alone(key):
