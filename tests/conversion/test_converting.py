@@ -27,6 +27,7 @@ from envelope_fields.policy import acting_as
 from envelope_fields.rotation import NoSuchField, census, failures, progress
 from envelope_fields.rotation.re_encrypt import RowAliases
 from envelope_fields.rotation.scope import chosen_columns
+from envelope_fields.rotation.verification import verify
 from tests.fields.legacy import written
 from tests.models import Letter, Note
 from tests.stored import store, stored
@@ -135,6 +136,15 @@ class TestConverting:
         assert error == ""
         moment = datetime(2020, 6, 1, 12, tzinfo=UTC)
         assert [row.sent_at for row in Letter.objects.all()] == [moment] * 2
+
+    def test_empty_value_that_no_reader_claims_is_met_and_listed(self):
+        row, _ = letters(b"", written.fernet("text"))
+        _, error = command("convert_field", LABEL, "--to=finished")
+        assert "1 of no format that it reads" in error
+        _, error = command("convert_field", LABEL, "--to=finished", skip_unreadable=True)
+        assert "no reader of the field claims it" in error
+        assert [each.row for batch in verify([LABEL]) for each in batch.unreadable] == [str(row.pk)]
+        assert stored(row, "text") == b""
 
     def test_token_in_a_token(self):
         letters(written.fernet(written.fernet("text")))

@@ -269,5 +269,8 @@ class Statements(ValueStatements, ABC):
 
 
 def _as_bytes(head: Any) -> bytes:
-    """Return the beginning of a value of any kind; SQLite stores text in a column of bytes."""
-    return b"" if isinstance(head, str) else bytes(head)
+    """Return the beginning of a value of any kind.
+
+    SQLite stores text in a column of bytes, and has NULL as the beginning of an empty value.
+    """
+    return b"" if head is None or isinstance(head, str) else bytes(head)

@@ -66,8 +66,8 @@ class ValueStatements:
         keys = ", ".join(f"{key} DESC" for key in self.keys) if last else self.key_list
         found = self._fetch(
             f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} "
-            f"WHERE {self.value} IS NOT NULL AND "
-            f"substr({self.value}, 1, 1) NOT IN ({marks(begins_with)}) "
+            f"WHERE {self.value} IS NOT NULL AND (length({self.value}) = 0 OR "
+            f"substr({self.value}, 1, 1) NOT IN ({marks(begins_with)})) "
             f"ORDER BY {keys} LIMIT {rows:d}",
             list(begins_with),
         )
