@@ -19,6 +19,7 @@ from django.db.migrations import (
     RenameModel,
     SeparateDatabaseAndState,
 )
+from django.db.models import Field
 from django.db.models.signals import pre_migrate
 
 from envelope_fields.conf import configuration
@@ -48,6 +49,8 @@ def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, *
         for operation in _operations(migration.operations):
             if not backwards:
                 _look_at(operation, migration.app_label, known, apps, using)
+            elif (reverse := _reversed(operation)) is not None:
+                _look_at(reverse, migration.app_label, _not_retired(known), apps, using)
 
 
 def _known() -> dict[str, BlindIndex]:
@@ -58,6 +61,11 @@ def _known() -> dict[str, BlindIndex]:
     return {row.label: row for row in BlindIndex.objects.using(using)}
 
 
+def _not_retired(known: dict[str, BlindIndex]) -> dict[str, BlindIndex]:
+    """Return those that lookups could ask: the others do not keep a migration from going back."""
+    return {label: row for label, row in known.items() if row.state != IndexState.RETIRED}
+
+
 def _operations(operations: Iterable[Any]) -> Iterator[Any]:
     for operation in operations:
         if isinstance(operation, SeparateDatabaseAndState):
@@ -65,6 +73,17 @@ def _operations(operations: Iterable[Any]) -> Iterator[Any]:
             yield from _operations(operation.state_operations)
         else:
             yield operation
+
+
+def _reversed(operation: Any) -> Any:
+    """Return what an operation does backwards; None where it takes back what it added."""
+    if isinstance(operation, RemoveField):
+        return AddField(operation.model_name, operation.name, Field())
+    if isinstance(operation, RenameField):
+        return RenameField(operation.model_name, operation.new_name, operation.old_name)
+    if isinstance(operation, RenameModel):
+        return RenameModel(operation.new_name, operation.old_name)
+    return None
 
 
 def _look_at(

@@ -99,6 +99,23 @@ def test_adding_it_once_more():
         look(ADDING)
 
 
+def test_going_back_to_one_that_was_removed():
+    Book.objects.create()
+    assert look(RemoveField("book", "title_index"), backwards=True) == "filling"
+    BlindIndex.objects.update(state="retired")
+    assert look(RemoveField("book", "title_index"), backwards=True) == "retired"
+
+
+@pytest.mark.parametrize(
+    "operation", [RenameField("book", "old_index", "title_index"), RenameModel("Volume", "Book")]
+)
+def test_going_back_to_another_name(operation):
+    Book.objects.create()
+    with pytest.raises(IndexInUse, match=r"shelf\.book\.title_index is reading"):
+        look(operation, backwards=True)
+    assert look(operation) == "reading"
+
+
 def test_a_column_that_is_not_there_yet():
     early = index("shelf.book.other_index", model=Book, column="other_index")
     with pytest.raises(ColumnNotThere, match=r"other_index.* is not there in the database"):
