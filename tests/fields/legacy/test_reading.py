@@ -200,6 +200,7 @@ CLEAR_FIELD = EncryptedTextField(legacy=[Plaintext()])
         b"envelope:AQ",
         b"\x01",
     ],
+    ids=["token", "cut", "end cut", "envelope", "header"],
 )
 def test_what_stands_for_a_value_is_no_plaintext(stored):
     assert legacy_reading.format_of(CLEAR_FIELD, stored) is None
