@@ -6,21 +6,17 @@ from envelope_fields.checks import begun
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import MODELS, Visit
-from tests.models.tables import made
+from tests.models.tables import tables_of
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 LABEL = "tests.visit.reason_index"
 
-
-@pytest.fixture(scope="module")
-def _tables(django_db_setup, django_db_blocker):
-    with made(MODELS, django_db_blocker):
-        yield
+tables = tables_of(MODELS)
 
 
 @pytest.fixture(autouse=True)
-def index(_tables, monkeypatch):
+def index(tables, monkeypatch):
     monkeypatch.setattr(begun, "checked_models", lambda configs: [Visit])
     found = Visit._meta.get_field("reason_index")
     begin_index(found, "search", "default")

@@ -10,10 +10,12 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from envelope_fields.checks import frequencies
 from envelope_fields.checks.frequencies import check_frequencies
 from envelope_fields.fields import BlindIndexField, EncryptedTextField
-from tests.fields.index.conftest import _tables, tables  # noqa: F401
-from tests.models.indexed import Person, PersonProxy, Visit
+from tests.models.indexed import MODELS, Person, PersonProxy, Visit
+from tests.models.tables import tables_of
 
 pytestmark = pytest.mark.django_db
+
+tables = tables_of(MODELS)
 
 
 @pytest.fixture(autouse=True)

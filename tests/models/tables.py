@@ -42,18 +42,19 @@ def made(models, django_db_blocker, databases=("default",)):
                         editor.delete_model(model)
 
 
-def tables_of(apps, *databases):
-    """Return a fixture that makes the tables of an application, and drops them.
+def tables_of(models, *databases):
+    """Return a fixture that makes the tables of models, and drops them after those of a module.
 
     Args:
-        apps: the registry.
+        models: a registry of them, or the models themselves.
         *databases: the aliases of others beside the default one.
     """
 
     @pytest.fixture(scope="module", autouse=True)
     def tables(django_db_setup, django_db_blocker):
-        models = [each for each in apps.get_models() if not each._meta.proxy]
-        with made(models, django_db_blocker, ("default", *databases)):
+        found = models.get_models() if isinstance(models, Apps) else models
+        found = [each for each in found if not each._meta.proxy]
+        with made(found, django_db_blocker, ("default", *databases)):
             yield
 
     return tables
