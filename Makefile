@@ -17,6 +17,7 @@ DEV     := .venv/.dev
 NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 # So have the services of root keys, and their clients.
 ROOT_KEYS  := .venv-root-keys/.installed-$(PYTHON_VERSION)
+ROOT_KEY_TESTS := -q -n 3 --dist loadfile tests/root_keys
 
 # And LocalEmu, whose pins are others than theirs.
 LOCALEMU := .venv-localemu/.installed
@@ -101,14 +102,15 @@ test-long: driver $(LOCALEMU) ## what finds what is rare, at full size; ARGS as 
 	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
 	@ENVELOPE_TEST_LONG=1 $(MAKE) --no-print-directory root-keys ARGS="-m long"
 
-coverage: driver ## the tests once more, with the coverage of all databases together
+coverage: driver $(ROOT_KEYS) ## the tests once more, with the coverage of all databases and root keys together
 	@$(PY) -m coverage erase
 	$(PY) -m coverage run -m tests.matrix $(ARGS)
+	.venv-root-keys/bin/python -m coverage run -m pytest $(ROOT_KEY_TESTS)
 	@$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
 root-keys: $(ROOT_KEYS) ## the tests of root keys in services, which start by themselves; ARGS for pytest
-	@.venv-root-keys/bin/python -m pytest -q -n 3 --dist loadfile tests/root_keys $(ARGS)
+	@.venv-root-keys/bin/python -m pytest $(ROOT_KEY_TESTS) $(ARGS)
 
 neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
 	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)
