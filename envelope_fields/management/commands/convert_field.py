@@ -14,10 +14,9 @@ from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import Limits
 from envelope_fields.management import EnvelopeCommand, terminal
 from envelope_fields.management.commands.conversions import standing_content
+from envelope_fields.management.limits import add_limits, given_limits
 from envelope_fields.models import RotationRun
 from envelope_fields.rotation import failures, limit
-
-_LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 
 
 class Command(EnvelopeCommand):
@@ -36,12 +35,7 @@ class Command(EnvelopeCommand):
         add("--dry-run", action="store_true", help="open a sample, and only say what would be done")
         add("--skip-unreadable", action="store_true",
             help="convert the others where some of a sample do not open")  # fmt: skip
-        add("--batch-size", metavar="ROWS", type=int, help="rows of one transaction")
-        add("--batch-seconds", metavar="SECONDS", type=float, help="how long one may take")
-        add("--lock-seconds", metavar="SECONDS", type=float,
-            help="how long to wait for rows that others have locked")  # fmt: skip
-        add("--max-rate", metavar="ROWS", type=float, help="rows a second")
-        add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
+        add_limits(parser)
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> None:
@@ -87,7 +81,7 @@ class Command(EnvelopeCommand):
             )
 
     def _converted(self, field: Any) -> RotationRun:
-        limits = {name: self._options[name] for name in _LIMITS if self._options[name] is not None}
+        limits = given_limits(self._options)
         begun = conversion.start(field, limits=Limits(**limits))
         if limits:  # one that was killed goes on within what is asked for now
             begun = limit(begun, Limits(**{**begun.limits, **limits}))

@@ -10,16 +10,14 @@ from django.db import connections
 
 from envelope_fields import rotation
 from envelope_fields.jobs import representation
-from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.jobs.runs import active_runs, keys_of
 from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand, run_id, terminal
+from envelope_fields.management.limits import add_limits, given_limits
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import Limits, runs, scope
 from envelope_fields.rotation.scope import PlainValues, plain_values
-
-LIMITS = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
 
 
 class Command(EnvelopeCommand):
@@ -43,13 +41,7 @@ class Command(EnvelopeCommand):
         add("--run", metavar="ID", help="work on this run, which was started elsewhere or paused")
         add("--dry-run", action="store_true", help="only say what would be done, and how long")
         add("--workers", metavar="N", type=int, default=1, help="processes that share the work")
-        add("--batch-size", metavar="ROWS", type=int,
-            help=f"rows of one transaction, {BATCH_SIZE} by default")  # fmt: skip
-        add("--batch-seconds", metavar="SECONDS", type=float, help="how long one may take")
-        add("--lock-seconds", metavar="SECONDS", type=float,
-            help="how long to wait for rows that others have locked")  # fmt: skip
-        add("--max-rate", metavar="ROWS", type=float, help="rows a second, of all workers here")
-        add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
+        add_limits(parser, rate="rows a second, of all workers here")
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> None:
@@ -116,7 +108,9 @@ class Command(EnvelopeCommand):
             usable = free  # to start it says what is wrong
         self._unusable = [key for key in free if key not in usable]
         if usable:
-            yield rotation.start(usable, limits=Limits(**self._limits()), **self._asked_for())
+            yield rotation.start(
+                usable, limits=Limits(**given_limits(self._options)), **self._asked_for()
+            )
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
@@ -139,13 +133,9 @@ class Command(EnvelopeCommand):
     def _kind(self) -> RotationKind:
         return RotationKind.RE_ENCRYPT if self._options["re_encrypt"] else RotationKind.REWRAP
 
-    def _limits(self) -> dict[str, Any]:
-        given = {name: self._options[name] for name in LIMITS}
-        return {name: value for name, value in given.items() if value is not None}
-
     def _limited(self, run: RotationRun) -> RotationRun:
         """Have a run that is there go on within the limits that are asked for now."""
-        given = self._limits()
+        given = given_limits(self._options)
         return rotation.limit(run, Limits(**{**run.limits, **given})) if given else run
 
     def _work(self, begun: RotationRun) -> RotationRun:
