@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar, cast
@@ -51,6 +52,12 @@ class Table:
     table_sql: str
     relation: Relation = UNLOCATED
     schema: str | None = None
+
+    def found_by_name(self) -> AbstractContextManager[None]:
+        """Have the table be what its name means in queries of Django."""
+        if self.relation.schema is None or self.relation.is_visible:
+            return nullcontext()
+        return database_of(self.database).within(self.relation.schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,13 @@ class Collision:
     Attributes:
         index: `app_label.Model.field`.
         database: the alias in `DATABASES`.
+        schema: of the table; None where there is one schema.
         row, other: their primary keys, as text.
     """
 
     index: str
     database: str
+    schema: str | None
     row: str
     other: str
 
@@ -69,5 +71,7 @@ def collisions(table: IndexedTable) -> Iterator[Looked]:
             digest = hashlib.blake2b(part, key=key, digest_size=16).digest()
             before = first.setdefault(digest, row.name)
             if before != row.name:
-                looked.collisions.append(Collision(str(table.index), table.using, before, row.name))
+                looked.collisions.append(
+                    Collision(str(table.index), table.using, table.schema, before, row.name)
+                )
         yield looked

@@ -172,7 +172,7 @@ def _collision(table: IndexedTable, row: Row, made: bytes | None) -> Collision:
         )
         found = cursor.fetchone()
     other = "" if found is None else ", ".join(map(str, found))
-    return Collision(str(table.index), table.using, other, row.name)
+    return Collision(str(table.index), table.using, table.schema, other, row.name)
 
 
 def _escaped(name_sql: str) -> str:

@@ -1,17 +1,23 @@
-"""The rows of an indexed table: in the order of their primary keys, a batch at a time."""
+"""The rows of an indexed table: in the order of their primary keys, a batch at a time.
+
+One that several schemas have is several tables; an index is right when it is in all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db import DatabaseError, router
+from django.db import DatabaseError, connections, router
 from django.db.models import Model, QuerySet
 
-from envelope_fields.census.columns import Column, index_columns
-from envelope_fields.databases import database
+from envelope_fields.census.columns import Column, index_columns, tables_of
+from envelope_fields.census.indexes import ColumnNotThere
+from envelope_fields.databases import UNLOCATED, database
+from envelope_fields.databases.errors import says_no_column
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
 from envelope_fields.fields.index import rows as index_rows
@@ -26,7 +32,7 @@ class NoSuchIndex(EnvelopeError):
 
 @dataclass(frozen=True, slots=True)
 class IndexedTable:
-    """A blind index in one database.
+    """A blind index in one table.
 
     Attributes:
         index: the field.
@@ -41,6 +47,37 @@ class IndexedTable:
         """The alias of the database."""
         return self.column.database
 
+    @property
+    def schema(self) -> str | None:
+        """The schema of the table, where it takes that to tell it from others."""
+        return self.column.schema
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Have queries of Django read this table, and fail where rows would be hidden from them.
+
+        Raises:
+            RowsHidden: they would be.
+            ColumnNotThere: the table lacks the column of the index.
+        """
+        ask = database(self.using)
+        try:
+            ask.refuse_hidden(self.column.table_sql)
+            with ask.seeing_all_rows(), self.column.found_by_name():
+                yield
+        except DatabaseError as error:
+            if not says_no_column(error):
+                raise
+            raise ColumnNotThere(
+                f"{self.column.location} is not there in the database {self.using!r} yet. Run "
+                "`python manage.py migrate`, in every schema."
+            ) from error
+
+
+def place(database: str, schema: str | None) -> str:
+    """Say where a table is: the database, and the schema where there are several."""
+    return f"{database!r}" if schema is None else f"{database!r}, schema {schema!r}"
+
 
 def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
     """Return the tables of the blind indexes that are named, or of all.
@@ -51,21 +88,41 @@ def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
     Raises:
         NoSuchIndex: one is not there.
     """
-    found: dict[str, list[IndexedTable]] = {}
+    found: dict[str, list[Column]] = {}
     for column in index_columns():
         index: Any = column.field
-        found.setdefault(index.field_path, []).append(IndexedTable(index, column))
+        found.setdefault(index.field_path, []).append(column)
     wanted = [label.lower() for label in labels] or list(found)
     for label in wanted:
         if label not in found:
             known = ", ".join(sorted(found)) or "none"
             raise NoSuchIndex(f"{label!r} is not a blind index. The blind indexes are: {known}.")
-    return [each for label in dict.fromkeys(wanted) for each in found[label] if _is_there(each)]
+    tables = [each for label in dict.fromkeys(wanted) for each in _tables(found[label])]
+    if wanted and not tables:
+        raise NoSuchIndex(
+            f"{', '.join(wanted)}: there is no table in a schema that ENVELOPE_FIELDS names."
+        )
+    return tables
 
 
-def _is_there(table: IndexedTable) -> bool:
-    written = router.db_for_write(table.index.model)
-    return table.using == written or has_table(table.column.table_sql, table.using)
+def _tables(declared: Iterable[Column]) -> Iterator[IndexedTable]:
+    """Find the tables of an index, also those that lack its column, as before a migration."""
+    for column in declared:
+        index: Any = column.field
+        quote = connections[column.database].ops.quote_name
+        encrypted = replace(column, column_sql=quote(index.sources[0].field.column))
+        for there in tables_of([encrypted]):
+            found = replace(there, column_sql=column.column_sql)
+            if there.relation is not UNLOCATED:
+                relation = replace(there.relation, column=str(index.column))
+                found = replace(found, relation=relation)
+            if _is_there(found):
+                yield IndexedTable(index, found)
+
+
+def _is_there(column: Column) -> bool:
+    written = router.db_for_write(column.model)
+    return column.database == written or has_table(column.table_sql, column.database)
 
 
 class Row:
@@ -117,6 +174,8 @@ def batches(
 ) -> Iterator[list[Row]]:
     """Go through the rows of a table, past managers that hide some.
 
+    No transaction is open between two batches.
+
     Args:
         table: the table.
         with_index: whether to read the index, whose column may not be there yet.
@@ -124,10 +183,10 @@ def batches(
 
     Raises:
         RowsHidden: rows are hidden from this role.
+        ColumnNotThere: the table lacks the column of the index.
         DatabaseError: the database failed.
     """
     index, last = table.index, None
-    database(table.using).refuse_hidden(table.column.table_sql)
     names = {*index.scope, *([index.name] if with_index else [])}
     for source in index.sources:
         # Without the columns that it is bound to, a value would not be loaded.
@@ -137,7 +196,8 @@ def batches(
     rows = rows.only(*names).order_by("pk")
     while True:
         behind = rows if last is None else rows.filter(pk__gt=last)
-        found = [Row(table, instance) for instance in behind[:ROWS_AT_ONCE]]
+        with table.read():
+            found = [Row(table, instance) for instance in behind[:ROWS_AT_ONCE]]
         if not found:
             return
         last = found[-1].key

@@ -21,6 +21,7 @@ class Wrong:
     Attributes:
         index: `app_label.Model.field`.
         database: the alias in `DATABASES`.
+        schema: of the table; None where there is one schema.
         row: its primary key, as text.
         cause: `missing`, `stale`, `differs`, or the class of the error that kept it from being
             compared.
@@ -29,6 +30,7 @@ class Wrong:
 
     index: str
     database: str
+    schema: str | None
     row: str
     cause: str
     message: str = ""
@@ -59,7 +61,7 @@ def verify(table: IndexedTable) -> Iterator[Verified]:
         yield Verified(
             len(rows),
             [
-                Wrong(str(table.index), table.using, row.name, cause, message)
+                Wrong(str(table.index), table.using, table.schema, row.name, cause, message)
                 for row, cause, message in found
                 if cause
             ],

@@ -15,7 +15,6 @@ from django.db.models import Model
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
-from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.keys import managed_by
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
@@ -143,12 +142,9 @@ class RowAliases:
         """
         if not callable(self._key):
             return dict.fromkeys(keys, DEFAULT_ALIAS if self._key is None else self._key)
-        relation = self._column.relation
-        if relation.schema is None or relation.is_visible:
-            return self._asked(keys)
         # In the schema, since what the callable asks is there, too. All are asked at once, so
         # that no other query goes there.
-        with database(self._column.database).within(relation.schema):
+        with self._column.found_by_name():
             return self._asked(keys)
 
     def _asked(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:

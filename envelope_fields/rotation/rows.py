@@ -14,7 +14,6 @@ from django.db import connections
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.census.columns import Column
-from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.jobs.job import Change, Key
@@ -50,10 +49,7 @@ class Rows:
             keys: the primary keys.
             lock: whether to lock the rows until the transaction ends.
         """
-        relation = self._column.relation
-        if relation.schema is None or relation.is_visible:
-            return self._loaded(keys, lock)
-        with database(self._column.database).within(relation.schema):
+        with self._column.found_by_name():
             return self._loaded(keys, lock)
 
     def _loaded(self, keys: Sequence[Key], lock: bool) -> dict[Key, Model]:

@@ -9,7 +9,7 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
-from envelope_fields.indexing.rows import IndexedTable
+from envelope_fields.indexing.rows import IndexedTable, place
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.terminal import progress_bar
 from envelope_fields.models import IndexState
@@ -81,7 +81,10 @@ class Command(EnvelopeCommand):
                 f"{report.written:,}, written by others: {report.skipped:,}, compared: "
                 f"{report.verified:,}, in the way: {report.problems:,}."
             ]
-            lines += [f"  {each.row} and {each.other} collide" for each in report.collisions]
+            lines += [
+                f"  {each.row} and {each.other} collide in {place(each.database, each.schema)}"
+                for each in report.collisions
+            ]
             lines += [f"  {each.row}: {each.message}" for each in report.failed]
             lines += [f"  {each.row}: {each.message or each.cause}" for each in report.wrong]
             self.stdout.write("\n".join(lines))
@@ -102,6 +105,7 @@ class Command(EnvelopeCommand):
                 {
                     "label": table.index.field_path,
                     "database": table.using,
+                    "schema": table.schema,
                     "unique": table.index.unique,
                     "values": values,
                     "collisions": found,
@@ -120,7 +124,8 @@ def _lines(looked: dict[str, Any]) -> Iterable[str]:
     found, failed = looked["collisions"], looked["failed"]
     unique = "unique" if looked["unique"] else "not unique"
     yield (
-        f"{looked['label']} in {looked['database']!r}, {unique}: {looked['values']:,} values, "
+        f"{looked['label']} in {place(looked['database'], looked['schema'])}, {unique}: "
+        f"{looked['values']:,} values, "
         f"{len(found):,} have the normal form of another, {len(failed):,} could not be read."
     )
     if looked["unique"]:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.indexing import Wrong, find_indexes, verify
+from envelope_fields.indexing.rows import place
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.terminal import progress_bar
 
@@ -35,7 +36,8 @@ class Command(EnvelopeCommand):
         else:
             for each in wrong:
                 self.stderr.write(
-                    f"{each.index} {each.row} in {each.database!r}: {each.message or each.cause}"
+                    f"{each.index} {each.row} in {place(each.database, each.schema)}: "
+                    f"{each.message or each.cause}"
                 )
             self.stdout.write(f"Indexes compared: {rows - len(wrong):,} of {rows:,} are right.")
         if wrong:
