@@ -19,12 +19,17 @@ from envelope_fields.fields.types import FieldBase
 
 
 class BindingMixin(FieldBase):
-    """Knows the contexts of a field's values (docs/spec/envelope-v1.md, "Context")."""
+    """Knows the contexts of a field's values (docs/spec/envelope-v1.md, "Context").
+
+    Attributes:
+        is_bound: whether values are bound to columns of their row, or were before.
+    """
 
     context: str | None
     previous_contexts: tuple[str, ...]
     bind_to: Names
     previous_bindings: tuple[Names, ...]
+    is_bound: bool
     copy_of: str | None
     _copied: tuple[str, str] | None = None  # label and path of the field that this was made of
 
@@ -67,11 +72,6 @@ class BindingMixin(FieldBase):
     def is_copy_of(self, field: Any) -> bool:
         """Whether the values of this field are copies of those of another."""
         return self.copied is not None and self.copied[1] == field.field_path
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether values are bound to columns of their row, or were before."""
-        return bool(self.bind_to or self.previous_bindings)
 
     @cached_property
     def bound_fields(self) -> tuple[Any, ...]:

@@ -22,7 +22,6 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from envelope_fields.databases import database
 from envelope_fields.fields.bindable import is_text, referred
 from envelope_fields.fields.prepared import Kept
-from envelope_fields.fields.sealed import encrypted_fields
 
 _GUARDED = "envelope_fields_guarded"  # in a query: the rest of the row is looked at by it
 _BEGUN = "envelope_fields_begun"  # in a query: what objects have had in bound columns at first
@@ -33,8 +32,8 @@ def bound_in(model: Any) -> list[Any]:
     own = model._meta.concrete_model
     return [
         field
-        for field in encrypted_fields(model)
-        if field.is_bound and field.model._meta.concrete_model is own
+        for field in model._meta.concrete_fields
+        if getattr(field, "is_bound", False) and field.model._meta.concrete_model is own
     ]
 
 

@@ -113,6 +113,7 @@ class EncryptedFieldMixin(
         self.previous_contexts = tuple(previous_contexts)
         self.bind_to = as_names(bind_to)
         self.previous_bindings = tuple(map(as_names, previous_bindings))
+        self.is_bound = bool(self.bind_to or self.previous_bindings)
         self.copy_of = copy_of
         self.legacy = legacy_reading.declared(legacy)
         super().__init__(*args, **kwargs)
@@ -141,6 +142,8 @@ class EncryptedFieldMixin(
         storing.prepare_saves_of(cls)
         if self.is_bound:
             guard_saves_of(cls)
+            note_begun_inserts()
+            load_bound_columns()
         self._forget()
         self.binary = BinaryColumn(self)
         meta: Any = cls._meta
@@ -293,5 +296,3 @@ def _prepare(model: Any, fields: list[Any]) -> None:
 
 # Models are declared before any application is ready.
 class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")
-load_bound_columns()
-note_begun_inserts()

@@ -10,26 +10,20 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from django.db.models import Field, JSONField, Transform
-from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, Lookup
 
-from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.types import FieldBase
 
 
 class LookupsMixin(FieldBase):
-    """What queries may ask of an encrypted field: its column, whether it is NULL, and its indexes.
+    """What queries may ask of an encrypted field: whether it is NULL, and what its indexes have.
 
     Attributes:
         indexes: the blind indexes of its values, which set this.
     """
 
     indexes: tuple[Any, ...] = ()
-
-    def get_col(self, alias: str, output_field: Any = None) -> Col:
-        # Never one that is kept: each query says of its own whether it loads objects by it.
-        return EncryptedCol(alias, self, output_field)
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":

@@ -13,7 +13,7 @@ from typing import Any
 from envelope_fields.crypto.format import HEADER_BYTES
 from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.columns import is_column
+from envelope_fields.fields.columns import EncryptedCol, is_column
 from envelope_fields.fields.errors import (
     located,
     not_a_value,
@@ -54,6 +54,10 @@ class ReadingMixin(BindingMixin):
     def from_plaintext(self, plaintext: bytes) -> Any:
         """Return the value that `to_plaintext` made `plaintext` of."""
         return self.from_text(plaintext.decode())
+
+    def get_col(self, alias: str, output_field: Any = None) -> EncryptedCol:
+        # Never one that is kept: each query says of its own whether it loads objects by it.
+        return EncryptedCol(alias, self, output_field)
 
     @property
     def converter(self) -> Reader:
