@@ -23,7 +23,7 @@ from envelope_fields.fields.writing import guarded
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.legacy import is_finished
+from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import RowAliases

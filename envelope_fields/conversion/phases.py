@@ -21,11 +21,9 @@ from envelope_fields.census.values import Group, counted
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.context import key_transaction
-from envelope_fields.models import DEFAULT_ALIAS, ColumnConversion, MasterKey
+from envelope_fields.models import DEFAULT_ALIAS, ColumnConversion, ConversionKind, MasterKey
 from envelope_fields.policy import Action, require_on_each
 from envelope_fields.rotation.scope import chosen_columns
-
-KIND = "legacy"  # in the very column; a column of its own is another kind
 
 
 class Phase(TextChoices):
@@ -125,7 +123,11 @@ def begin(field: Any, using: str) -> None:
     rows = _rows(using).filter(**_names(field))
     if not rows.exists():
         _rows(using).create(
-            **_names(field), kind=KIND, phase=Phase.CONVERTING, started_at=now, changed_at=now
+            **_names(field),
+            kind=ConversionKind.LEGACY,
+            phase=Phase.CONVERTING,
+            started_at=now,
+            changed_at=now,
         )
 
 

@@ -51,6 +51,7 @@ def encrypted(
     bind_to: Iterable[str] = (),
     previous_bindings: Iterable[Iterable[Name]] = (),
     copy_of: str | None = None,
+    converts: str | None = None,
     on_denied: OnDenied = "raise",
     legacy: Iterable[LegacyFormat] = (),
 ) -> TypedField: ...
@@ -65,6 +66,7 @@ def encrypted(
     bind_to: Iterable[str] = (),
     previous_bindings: Iterable[Iterable[Name]] = (),
     copy_of: str | None = None,
+    converts: str | None = None,
     on_denied: OnDenied = "raise",
     legacy: Iterable[LegacyFormat] = (),
 ) -> Any: ...
@@ -78,6 +80,7 @@ def encrypted(
     bind_to: Iterable[str] = (),
     previous_bindings: Iterable[Iterable[Name]] = (),
     copy_of: str | None = None,
+    converts: str | None = None,
     on_denied: OnDenied = "raise",
     legacy: Iterable[LegacyFormat] = (),
 ) -> Any:
@@ -94,6 +97,7 @@ def encrypted(
         bind_to: the columns of the row that values are bound to.
         previous_bindings: what they were bound to before.
         copy_of: the field whose envelopes are copied into this one.
+        converts: the name of the field in clear whose place this one takes.
         on_denied: `raise` or `mask`.
         legacy: readers of what other packages have stored in its column.
 
@@ -127,6 +131,7 @@ def encrypted(
         bind_to=bind_to,
         previous_bindings=previous_bindings,
         copy_of=copy_of,
+        converts=converts,
         on_denied=on_denied,
         legacy=legacy,
     )

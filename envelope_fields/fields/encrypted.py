@@ -24,6 +24,8 @@ from envelope_fields.fields.bound_statements import (
     refuse_parts,
     watch_columns_of,
 )
+from envelope_fields.fields.conversion import checks as conversion_checks
+from envelope_fields.fields.conversion.field import ConvertingMixin
 from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
@@ -46,13 +48,14 @@ OPTIONS = {
     "bind_to": (),
     "previous_bindings": (),
     "copy_of": None,
+    "converts": None,
     "on_denied": "raise",
 }
 
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
-    "has_drafts binary legacy_formats"
+    "has_drafts binary legacy_formats _plain_field"
 )
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 
@@ -62,6 +65,7 @@ class EncryptedFieldMixin(
     ValidationMixin,
     LookupsMixin,
     ReadingMixin,
+    ConvertingMixin,
     BinaryMixin,
     FieldBase,
 ):
@@ -81,6 +85,9 @@ class EncryptedFieldMixin(
             and what it is called now.
         copy_of: `app_label.Model.field`, where triggers or a package fill rows of a history with
             copies of that field's envelopes: these are read, too.
+        converts: the name of the field of the same model, in clear, whose place this one takes:
+            the phase of the conversion says which of the two columns is read, and which are
+            written.
         legacy: readers of what other packages have stored in this very column, of
             `envelope_fields.fields.legacy`; until its conversion is finished. They are in no
             migration.
@@ -103,6 +110,7 @@ class EncryptedFieldMixin(
         bind_to: Iterable[str] = (),
         previous_bindings: Iterable[Iterable[Name]] = (),
         copy_of: str | None = None,
+        converts: str | None = None,
         on_denied: OnDenied = "raise",
         legacy: Iterable[LegacyFormat] = (),
         **kwargs: Any,
@@ -115,6 +123,7 @@ class EncryptedFieldMixin(
         self.previous_bindings = tuple(map(as_names, previous_bindings))
         self.is_bound = bool(self.bind_to or self.previous_bindings)
         self.copy_of = copy_of
+        self.converts = converts
         self.legacy = legacy_reading.declared(legacy)
         super().__init__(*args, **kwargs)
 
@@ -173,7 +182,7 @@ class EncryptedFieldMixin(
         return name, path, args, {**kwargs, **given}
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        return [*super().check(**kwargs), *checks.check(self)]
+        return [*super().check(**kwargs), *checks.check(self), *conversion_checks.check(self)]
 
     # Django asks for this wherever it makes SQL of `db_default`: the schema editor for tables and
     # columns of applications and migrations, objects for what they hold until they are saved.

@@ -82,6 +82,7 @@ class Options(TypedDict, Generic[Null], total=False):
     bind_to: Iterable[str]
     previous_bindings: Iterable[Iterable[str | tuple[str, str]]]
     copy_of: str | None
+    converts: str | None
     on_denied: OnDenied
     legacy: Iterable[LegacyFormat]
 

@@ -12,7 +12,7 @@ from envelope_fields.indexing.filling import Failed, Filled, fill
 from envelope_fields.indexing.rows import IndexedTable
 from envelope_fields.indexing.verification import Wrong, verify
 from envelope_fields.keyring import index_state
-from envelope_fields.keyring.legacy import is_finished
+from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.lifecycle.indexes import begin_index, change_index_state
 from envelope_fields.models import IndexState
 

@@ -15,19 +15,13 @@ from hashlib import blake2b
 from threading import RLock
 from typing import TypeVar
 
-from django.db import DatabaseError, transaction
-
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import encode
-from envelope_fields.databases.errors import says_no_table
-from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import derived, materials, rows
-from envelope_fields.keyring.age import Moment, moment, uptime
+from envelope_fields.keyring import derived, materials
+from envelope_fields.keyring.age import Moment, moment
 from envelope_fields.keyring.cache import current_table
-from envelope_fields.keyring.table import Table
 from envelope_fields.keyring.uses import READ_FIELD, VERIFY_VALUE, here
-from envelope_fields.models import ColumnConversion
 
 _Result = TypeVar("_Result")
 _Derive = Callable[[], KeyBuffer]
@@ -71,7 +65,7 @@ def used(
         wipe(derived)
 
 
-# Who may open it, and until when
+# Who may open it
 
 
 def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
@@ -98,45 +92,6 @@ def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
 def look_up(key: str) -> None:
     """Have what `admit` needs of a key here, so that it asks nothing in an event loop."""
     current_table(at_half_life=True).current_version(key)
-
-
-_finished: tuple[Table, frozenset[tuple[str, str]]] | None = None  # as of a table of keys
-
-
-def is_finished(model: str, field: str) -> bool:
-    """Whether the conversion of a column is finished, so that nothing but envelopes is read.
-
-    It is known for as long as keys are.
-
-    Args:
-        model: `app_label.Model`.
-        field: the name of the field.
-
-    Raises:
-        MasterKeyUnusable: the keys' database could not be read.
-    """
-    global _finished
-    table, known = current_table(), _finished
-    if known is None or known[0] is not table or uptime() >= table.deadline:
-        known = _finished = table, finished_conversions()
-    return (model, field) in known[1]
-
-
-def finished_conversions() -> frozenset[tuple[str, str]]:
-    """Return the model and field of each conversion that is finished, read now.
-
-    Raises:
-        MasterKeyUnusable: the keys' database could not be read.
-    """
-    using = configuration().database
-    found = ColumnConversion.objects.using(using).filter(finished_at__isnull=False)
-    try:
-        with rows.explained(using), transaction.atomic(using=using):
-            return frozenset(found.values_list("model", "field"))
-    except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
-            return frozenset()  # a migration that comes before ours
-        raise
 
 
 # The store

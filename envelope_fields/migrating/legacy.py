@@ -14,7 +14,7 @@ from django.db.models import Field
 
 from envelope_fields.census.columns import Column
 from envelope_fields.census.values import counted
-from envelope_fields.keyring.legacy import finished_conversions
+from envelope_fields.keyring.conversions import conversions_now
 from envelope_fields.migrating.plan import Conversion
 
 
@@ -61,4 +61,4 @@ def _installed(conversion: Conversion) -> Any:
 
 def _is_over(field: Any) -> bool:
     # Not as it is cached with keys: their tables may be made by the same plan.
-    return (field.model._meta.label, field.name) in finished_conversions()
+    return (field.model._meta.label, field.name) in conversions_now().finished

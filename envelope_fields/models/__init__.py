@@ -9,7 +9,12 @@ from envelope_fields.models.audit import (
     AuditOutcome,
     KeyUse,
 )
-from envelope_fields.models.conversions import ColumnConversion, LegacyRead
+from envelope_fields.models.conversions import (
+    ColumnConversion,
+    ColumnPhase,
+    ConversionKind,
+    LegacyRead,
+)
 from envelope_fields.models.grants import KeyGrant
 from envelope_fields.models.indexes import BlindIndex, BlindIndexKey, IndexState
 from envelope_fields.models.key_changes import KeyRowProtected
@@ -49,6 +54,8 @@ __all__ = [
     "BlindIndex",
     "BlindIndexKey",
     "ColumnConversion",
+    "ColumnPhase",
+    "ConversionKind",
     "FurtherWrap",
     "IndexState",
     "KeyCacheBound",

@@ -11,6 +11,43 @@ from django.utils.translation import gettext_lazy as _
 from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
 
 
+class ConversionKind(models.TextChoices):
+    """Where the values of a conversion are."""
+
+    LEGACY = "legacy", _("in the same column")  # in another package's format
+    COLUMN = "column", _("from a column beside it")  # in clear; see `ColumnPhase`
+
+
+class ColumnPhase(models.TextChoices):
+    """What is read and written of a field that takes the place of a column in clear.
+
+    A conversion goes through them in this order, and back from each but the last. It begins with
+    the first, of which there may be no row.
+    """
+
+    CLEAR = "clear", _("clear")
+    BOTH = "both", _("both are written")
+    FILLING = "filling", _("being filled")
+    VERIFIED = "verified", _("verified")
+    ENCRYPTED = "encrypted", _("encrypted is read")
+    ONLY = "only", _("only encrypted")
+
+    @property
+    def reads_new(self) -> bool:
+        """Whether values are read from the encrypted column, and not from the one in clear."""
+        return self in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY)
+
+    @property
+    def writes_old(self) -> bool:
+        """Whether values are written into the column in clear; otherwise NULL is."""
+        return self is not ColumnPhase.ONLY
+
+    @property
+    def writes_new(self) -> bool:
+        """Whether values are written into the encrypted column; otherwise NULL is."""
+        return self is not ColumnPhase.CLEAR
+
+
 class ColumnConversion(models.Model):
     """How far the conversion of a column is; one without a row has not begun.
 
@@ -22,8 +59,8 @@ class ColumnConversion(models.Model):
     schema = models.CharField(_("schema"), max_length=63, blank=True, default="")
     model = models.CharField(_("model"), max_length=200)  # app_label.Model
     field = models.CharField(_("field"), max_length=200)
-    kind = models.CharField(_("kind"), max_length=16)  # `envelope_fields.conversion` knows them
-    phase = models.CharField(_("phase"), max_length=16)
+    kind = models.CharField(_("kind"), max_length=16)  # a `ConversionKind`
+    phase = models.CharField(_("phase"), max_length=16)  # of its kind
     started_at = models.DateTimeField(_("started at"), default=timezone.now)
     changed_at = models.DateTimeField(_("changed at"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished at"), null=True)

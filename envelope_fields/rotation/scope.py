@@ -17,7 +17,7 @@ from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.jobs import job
 from envelope_fields.jobs.runs import key_ids_of
-from envelope_fields.keyring.legacy import is_finished
+from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt
 from envelope_fields.rotation.rewrap import Rewrap

@@ -35,6 +35,7 @@ from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, is_env
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.keyring import legacy as keyring
+from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.models import DEFAULT_ALIAS
 
 Formats = tuple[LegacyFormat, ...]
@@ -132,7 +133,7 @@ def _alias(field: Any) -> str:
 
 
 def _refuse_finished(field: Any, reader: LegacyFormat) -> None:
-    if keyring.is_finished(field.model._meta.label, field.name):
+    if is_finished(field.model._meta.label, field.name):
         raise MalformedEnvelope(
             f"the conversion of this column is finished, and a value in it was stored by "
             f"{reader.package}. It is not read any more: was it written by an old build, or "
@@ -193,7 +194,7 @@ def column_reader(
 def load(field: Any) -> None:
     """Have what is asked about a value here when it is loaded, and raise nothing."""
     with suppress(EnvelopeError, ImproperlyConfigured, FieldError):  # raised when a caller looks
-        keyring.is_finished(field.model._meta.label, field.name)
+        is_finished(field.model._meta.label, field.name)
         keyring.look_up(_alias(field))
 
 

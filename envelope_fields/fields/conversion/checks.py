@@ -1,0 +1,169 @@
+"""What keeps an encrypted field from taking the place of a column in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+Problem = tuple[str, str, str]  # id, what is wrong, and the way out
+
+_ALIKE: tuple[Any, ...] = (
+    models.IntegerField,
+    (models.CharField, models.TextField, models.FilePathField),
+)
+
+
+def check(field: Any) -> list[CheckMessage]:
+    """Return what is wrong with the `converts=` of an encrypted field."""
+    if field.converts is None:
+        return []
+    for rules in ((_sibling,), (_others, _types, _null, _legacy, _database)):
+        found = [problem for rule in rules for problem in rule(field)]
+        if found:  # the others build on it
+            return [Error(wrong, hint=hint, obj=field, id=number) for number, wrong, hint in found]
+    return list(_index(field))
+
+
+def _sibling(field: Any) -> Iterator[Problem]:
+    number, plain = "envelope_fields.E095", field.plain_field
+    wrong = f"'converts' is {field.converts!r}, "
+    if plain is not None:
+        if plain.is_relation or plain.primary_key or plain.generated:
+            wrong += "which is a key, a relation or a generated column."
+            yield number, wrong, "Name a plain column of values, which nothing refers to."
+        return
+    named = _named(field)
+    if hasattr(named, "to_plaintext"):
+        hint = "To read another package's format in the same column, declare legacy= instead."
+        yield number, f"{wrong}which is encrypted itself.", hint
+        return
+    hint = (
+        'Declare what the field was under another name, such as TextField(null=True, db_column="'
+        f'{field.name}"), and name that.'
+    )
+    yield number, f"{wrong}which names no column that this model declares itself.", hint
+
+
+def _named(field: Any) -> Any:
+    try:
+        return field.model._meta.get_field(field.converts)
+    except (FieldDoesNotExist, TypeError):
+        return None
+
+
+def _others(field: Any) -> Iterator[Problem]:
+    others = [
+        each
+        for each in field.model._meta.local_fields
+        if each is not field and getattr(each, "converts", None) == field.converts
+    ]
+    if others:
+        wrong = f"{field.plain_field} is converted by {others[0]}, too."
+        yield "envelope_fields.E095", wrong, "A column is converted by one field."
+
+
+def _types(field: Any) -> Iterator[Problem]:
+    plain = field.plain_field
+    if _kind(plain) != _kind(field) and not isinstance(plain, getattr(field, "plain_class", ())):
+        wrong = f"{plain} is a {type(plain).__name__}, whose values are not those of {field}."
+        hint = "Convert a column into the encrypted field of its own type, and change that later."
+        yield "envelope_fields.E096", wrong, hint
+
+
+def _kind(field: Any) -> Any:
+    """Return what fields have in common whose values are of one type."""
+    of_several = next((each for each in _ALIKE if isinstance(field, each)), None)
+    return of_several or field.get_internal_type()
+
+
+def _null(field: Any) -> Iterator[Problem]:
+    for each in (field, field.plain_field):
+        if not each.null:
+            wrong = f"{each} takes no NULL, and one of the two columns may have to."
+            hint = (
+                "Write null=True, and blank=False where forms shall ask for a value. Forbid NULL "
+                "again when the column in clear is gone."
+            )
+            yield "envelope_fields.E097", wrong, hint
+
+
+def _legacy(field: Any) -> Iterator[Problem]:
+    if field.legacy:
+        wrong = "'converts' and 'legacy' are two ways to move in."
+        yield "envelope_fields.E095", wrong, "Remove the one whose values are not there."
+
+
+def _database(field: Any) -> Iterator[Problem]:
+    """Yield what the database does with the column in clear, and cannot do once it is emptied."""
+    plain, number = field.plain_field, "envelope_fields.E098"
+    wrong = f"{plain} is converted by {field}, and "
+    if plain.unique or any(getattr(plain, f"unique_for_{each}") for each in _PERIODS):
+        hint = f'Remove it, and add `BlindIndexField("{field.name}", unique=True)`.'
+        yield number, f"{wrong}is unique.", hint
+    for constraint in _constraints_on(plain):
+        hint = (
+            f'Remove it; for uniqueness, add `BlindIndexField("{field.name}", unique=True)` and '
+            "name that in it."
+        )
+        yield number, f"{wrong}the constraint {constraint} is about it.", hint
+    if plain.has_db_default():
+        hint = f"Remove it, and give {field} a default=."
+        yield number, f"{wrong}the database has a default for it.", hint
+
+
+_PERIODS = ("date", "month", "year")
+
+
+def _constraints_on(plain: Any) -> Iterator[str]:
+    meta, names = plain.model._meta, {plain.name, plain.attname}
+    for fields in meta.unique_together:
+        if not names.isdisjoint(fields):
+            yield f"unique_together of {', '.join(fields)}"
+    for constraint in meta.constraints:
+        if not names.isdisjoint(_names_in(constraint)):
+            yield repr(constraint.name)
+
+
+def _names_in(constraint: Any) -> Iterator[str]:
+    """Yield the names of fields that a constraint or an index is about."""
+    yield from (name.lstrip("-") for name in getattr(constraint, "fields", ()))
+    yield from getattr(constraint, "include", None) or ()
+    for part in ("condition", "check", "expressions"):
+        yield from _names_of(getattr(constraint, part, None))
+
+
+def _names_of(part: Any) -> Iterator[str]:
+    """Yield the names that a condition, or the parts of an expression, refer to."""
+    if isinstance(part, models.F):
+        yield part.name.split("__")[0]  # type: ignore[attr-defined]  # not in the stubs
+    elif isinstance(part, tuple) and part and isinstance(part[0], str):  # of a Q
+        yield part[0].split("__")[0]
+        yield from _names_of(part[1])
+    else:
+        for each in _parts(part):
+            yield from _names_of(each)
+
+
+def _parts(part: Any) -> Any:
+    if isinstance(part, list | tuple):
+        return part
+    if isinstance(part, models.Q):
+        return part.children
+    return part.get_source_expressions() if hasattr(part, "get_source_expressions") else ()
+
+
+def _index(field: Any) -> Iterator[CheckMessage]:
+    plain = field.plain_field
+    indexes = [each for each in plain.model._meta.indexes if plain.name in _names_in(each)]
+    if plain.db_index or indexes:
+        yield Warning(
+            f"{plain} has an index, which goes with its column.",
+            hint=f'If rows are found by it, add `BlindIndexField("{field.name}")` before the '
+            "conversion reads what is encrypted.",
+            obj=field,
+            id="envelope_fields.W099",
+        )

@@ -1,0 +1,101 @@
+"""How far conversions of columns are, known for as long as keys are.
+
+A change is known at once in the process that makes it, and elsewhere within `KEY_CACHE_SECONDS`.
+While a connection has changes of these rows that are not committed, it reads them each time.
+"""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, transaction
+
+from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import says_no_table
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring import rows
+from envelope_fields.keyring.age import uptime
+from envelope_fields.keyring.cache import current_table
+from envelope_fields.keyring.table import Table
+from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+
+
+class Conversions:
+    """Conversions of columns, as of one moment.
+
+    Attributes:
+        finished: the model and field of each that is finished.
+        phases: of those from a column in clear, by model, field and database; that is empty where
+            it is of all.
+    """
+
+    __slots__ = ("finished", "phases")
+
+    def __init__(self) -> None:
+        self.finished: set[tuple[str, str]] = set()
+        self.phases: dict[tuple[str, str, str], ColumnPhase] = {}
+
+    def phase(self, model: str, field: str, using: str) -> ColumnPhase:
+        """Return the phase of a field; see `conversion_phase`."""
+        here, everywhere = (model, field, using), (model, field, "")
+        return self.phases.get(here) or self.phases.get(everywhere) or ColumnPhase.CLEAR
+
+
+_known: tuple[Table, Conversions] | None = None  # as of a table of keys
+
+
+def conversion_phase(model: str, field: str, using: str) -> ColumnPhase:
+    """Return the phase of a field that takes the place of a column in clear.
+
+    Args:
+        model: `app_label.Model`.
+        field: the name of the field.
+        using: the alias of the database that is read or written.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
+    return _conversions().phase(model, field, using)
+
+
+def is_finished(model: str, field: str) -> bool:
+    """Whether the conversion of a column is finished, so that nothing but envelopes is read.
+
+    Args:
+        model: `app_label.Model`.
+        field: the name of the field.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
+    return (model, field) in _conversions().finished
+
+
+def _conversions() -> Conversions:
+    global _known
+    table, known = current_table(), _known
+    if known is None or known[0] is not table or uptime() >= table.deadline:
+        known = _known = table, conversions_now()
+    return known[1]
+
+
+def conversions_now() -> Conversions:
+    """Return how far conversions are, read now.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read.
+    """
+    using = configuration().database
+    columns = ("model", "field", "database", "kind", "phase", "finished_at")
+    found = Conversions()
+    try:
+        with rows.explained(using), transaction.atomic(using=using):
+            known = list(ColumnConversion.objects.using(using).values_list(*columns))
+    except MasterKeyUnusable as error:
+        if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
+            return found  # a migration that comes before ours
+        raise
+    for model, field, database, kind, phase, finished_at in known:
+        if kind == ConversionKind.COLUMN:
+            found.phases[model, field, database] = ColumnPhase(phase)
+        elif finished_at is not None:
+            found.finished.add((model, field))
+    return found

@@ -1,0 +1,85 @@
+"""How far conversions of columns are, as one process knows it."""
+
+import pytest
+from django.db import transaction
+
+from envelope_fields.keyring.conversions import conversion_phase, is_finished
+from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+NAMES = {"model": "clinic.Visit", "field": "report", "kind": ConversionKind.COLUMN}
+
+
+def phase(using="default", field="report"):
+    return conversion_phase("clinic.Visit", field, using)
+
+
+def test_without_a_row_it_has_not_begun():
+    assert phase() is ColumnPhase.CLEAR
+
+
+def test_of_all_databases_or_of_one():
+    ColumnConversion.objects.create(**NAMES, phase="verified")
+    ColumnConversion.objects.create(**NAMES, phase="both", database="other")
+    assert phase() is ColumnPhase.VERIFIED
+    assert phase("other") is ColumnPhase.BOTH
+    assert phase(field="notes") is ColumnPhase.CLEAR
+
+
+def test_a_legacy_format_in_the_same_column_has_no_phase_of_this_kind():
+    names = {**NAMES, "kind": ConversionKind.LEGACY}
+    ColumnConversion.objects.create(**names, phase="finished", finished_at="2026-11-28T00:00Z")
+    assert phase() is ColumnPhase.CLEAR
+    assert is_finished("clinic.Visit", "report")
+
+
+@pytest.mark.parametrize("name", ColumnPhase.values)
+def test_a_column_in_clear_is_no_legacy_format(name):
+    ColumnConversion.objects.create(**NAMES, phase=name, finished_at="2026-11-28T00:00Z")
+    assert not is_finished("clinic.Visit", "report")
+    assert phase() == name
+
+
+@pytest.mark.parametrize(
+    ("name", "reads_new", "writes_old", "writes_new"),
+    [
+        ("clear", False, True, False),
+        ("both", False, True, True),
+        ("filling", False, True, True),
+        ("verified", False, True, True),
+        ("encrypted", True, True, True),
+        ("only", True, False, True),
+    ],
+)
+def test_what_a_phase_reads_and_writes(name, reads_new, writes_old, writes_new):
+    found = ColumnPhase(name)
+    assert (found.reads_new, found.writes_old, found.writes_new) == (
+        reads_new, writes_old, writes_new,
+    )  # fmt: skip
+
+
+class TestChanges:
+    def test_are_known_at_once_in_the_process_that_makes_them(self):
+        assert phase() is ColumnPhase.CLEAR
+        row = ColumnConversion.objects.create(**NAMES, phase="both")
+        assert phase() is ColumnPhase.BOTH
+        ColumnConversion.objects.filter(pk=row.pk).update(phase="filling")
+        assert phase() is ColumnPhase.FILLING
+
+    def test_that_are_rolled_back_leave_nothing(self):
+        with transaction.atomic():
+            ColumnConversion.objects.create(**NAMES, phase="encrypted")
+            assert phase() is ColumnPhase.ENCRYPTED
+            transaction.set_rollback(True)
+        assert phase() is ColumnPhase.CLEAR
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_query_while_it_is_known(django_assert_num_queries):
+    ColumnConversion.objects.create(**NAMES, phase="both")
+    assert phase() is ColumnPhase.BOTH
+    with django_assert_num_queries(0):
+        assert phase() is ColumnPhase.BOTH
+        assert phase(field="notes") is ColumnPhase.CLEAR
+    ColumnConversion.objects.all().delete()
