@@ -136,6 +136,10 @@ class ReadingMixin(BindingMixin):
 
         return legacy.sealed_opener(self, open_sealed) if self.legacy_formats else open_sealed
 
+    def portable(self, sealed: SealedValue) -> bytes:
+        """Return what a pickle has of a sealed value, which is nothing in clear."""
+        return legacy.portable(self, sealed) if self.legacy_formats else sealed.envelope
+
     def _decrypt_bound(self, sealed: SealedValue) -> bytes:
         """Return the plaintext of a value that is bound to its row, as that was loaded."""
         if sealed.row is MISSING:

@@ -139,7 +139,7 @@ class SealedValue:
         # No handle: the principal who loads the pickle is asked for again.
         row = () if self.row is MISSING else (self.row, self.field.row_names)
         names = self.field.model._meta.label, self.field.name
-        return _unpickled, (type(self), names, self.envelope, *row)
+        return _unpickled, (type(self), names, self.field.portable(self), *row)
 
     def __copy__(self) -> SealedValue:
         return self

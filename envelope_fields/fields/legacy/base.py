@@ -63,11 +63,13 @@ class LegacyFormat(ABC):
         package: the package, as the registry of packages has it.
         first_byte: what each stored value begins with, where the format can be told by that.
         shares_column: whether it can be read in the very column of an encrypted field.
+        is_clear: whether what is stored is not encrypted at all.
     """
 
     package: ClassVar[str]
     first_byte: ClassVar[bytes] = b""
     shares_column: ClassVar[bool] = False
+    is_clear: ClassVar[bool] = False
 
     def __init__(self, **names: str | None) -> None:
         self._settings: Mapping[str, NamedSetting] = {

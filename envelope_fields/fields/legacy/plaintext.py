@@ -18,6 +18,7 @@ class Plaintext(LegacyFormat):
 
     package: ClassVar = "plaintext"
     shares_column: ClassVar = True
+    is_clear: ClassVar = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,11 +30,14 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.errors import located, named
-from envelope_fields.fields.keys import alias_for
+from envelope_fields.fields.keys import alias_for, managed_by
 from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, is_envelope
 from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.sealed import SealedValue
-from envelope_fields.keyring import legacy as keyring
+from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.validation import refusing
+from envelope_fields.fields.writing import guarded
+from envelope_fields.keyring import encrypt, legacy as keyring
 from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.models import DEFAULT_ALIAS
 
@@ -189,6 +192,32 @@ def column_reader(
         raise problem.with_traceback(None)
 
     return read_any
+
+
+def portable(field: Any, sealed: SealedValue) -> bytes:
+    """Return what a pickle has of a sealed value: what is stored; of what is in clear, an envelope.
+
+    Raises:
+        EnvelopeError: no envelope can be made of it, or not by this principal (laws 1 and 9).
+    """
+    stored = sealed.envelope
+    reader = None if is_envelope(stored) else format_of(field, stored)
+    if reader is None or not reader.is_clear:
+        return stored
+    alias, bound = _alias(field), field.is_bound
+    try:
+        if bound and sealed.row is MISSING:
+            raise DecryptionFailed("it is not known of which row it is")
+        context = field.context_of(sealed.row, None) if bound else field.contexts[0]
+        carrier = Unencrypted(reader.read(stored, field, _time_zone(field)).value, None)
+        plaintext_of = refusing(field, guarded(field))
+        return encrypt(
+            alias, plaintext_of, carrier, context, None, field.field_path, managed_by(field.key)
+        )
+    except Exception as error:
+        problem = _located(sealed, error)
+    del stored  # which is in clear, and error reports show variables
+    raise problem
 
 
 def load(field: Any) -> None:

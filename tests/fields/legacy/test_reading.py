@@ -188,6 +188,39 @@ def test_moments_are_in_the_zone_of_the_database():
     assert letter(b"2020-06-01 14:00:00+02:00", "sent_at").sent_at == moment
 
 
+@pytest.mark.usefixtures("lab")
+class TestPicklesOfWhatIsInClear:
+    CLEAR = b"2020-06-01 12:00:00"
+    MOMENT = datetime(2020, 6, 1, 12, tzinfo=UTC)
+
+    def test_they_hold_an_envelope(self):
+        row = letter(self.CLEAR, "sent_at")
+        pickled = pickle.dumps(row)
+        assert b"2020-06" not in pickled
+        again = pickle.loads(pickled)
+        assert again.sent_at == self.MOMENT
+        assert stored(row, "sent_at") == self.CLEAR  # where it is, it stays
+
+    def test_saving_what_was_pickled_leaves_the_column_alone(self):
+        again = pickle.loads(pickle.dumps(letter(self.CLEAR, "sent_at")))
+        again.save()
+        assert stored(again, "sent_at") == self.CLEAR
+
+    def test_by_whom_nothing_can_be_encrypted_nothing_is_pickled(self, django_user_model):
+        MasterKey.objects.filter(alias="lab").update(managed_by="customer")
+        row = letter(self.CLEAR, "sent_at")
+        with acting_as(django_user_model.objects.create(username="u")):
+            for each in (row, row.sent_at):
+                with pytest.raises(KeyAccessDenied, match=f"sent_at.*primary key {row.pk}"):
+                    pickle.dumps(each)
+
+    def test_what_is_no_value_is_not_pickled(self):
+        row = letter(b"the first of June", "sent_at")
+        with pytest.raises(DecryptionFailed) as caught:
+            pickle.dumps(row)
+        assert "June" not in str(caught.value)
+
+
 CLEAR_FIELD = EncryptedTextField(legacy=[Plaintext()])
 
 
