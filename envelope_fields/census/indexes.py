@@ -1,14 +1,16 @@
 """The columns of blind indexes: where they are, and whether there is anything for them to find."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, router
 
 from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, may_live_in, tables_of
-from envelope_fields.databases import RowsHidden, database as database_of, is_configured
+from envelope_fields.databases import UNLOCATED, RowsHidden, database as database_of, is_configured
 from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError
 
 
@@ -25,6 +27,29 @@ def columns_of(index: Any) -> Iterator[Column]:
                 database=alias, model=index.model, field=index, codec=INDEX,
                 table_sql=quote(index.model._meta.db_table), column_sql=quote(index.column),
             )  # fmt: skip
+
+
+def tables_of_index(index: Any) -> Iterator[Column]:
+    """Find the tables of one index, also those that lack its column, as before a migration.
+
+    Raises:
+        CensusFailed: a database could not be asked.
+    """
+    encrypted = index.sources[0].field
+    for declared in columns_of(index):
+        quote = connections[declared.database].ops.quote_name
+        for there in tables_of([replace(declared, column_sql=quote(encrypted.column))]):
+            found = replace(there, column_sql=declared.column_sql)
+            if there.relation is not UNLOCATED:
+                relation = replace(there.relation, column=str(index.column))
+                found = replace(found, relation=relation)
+            if _is_there(found):
+                yield found
+
+
+def _is_there(column: Column) -> bool:
+    written = router.db_for_write(column.model)
+    return column.database == written or has_table(column.table_sql, column.database)
 
 
 class ColumnNotThere(EnvelopeError):

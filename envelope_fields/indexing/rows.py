@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError
 from django.db.models import Model, QuerySet
 
-from envelope_fields.census.columns import Column, index_columns, tables_of
-from envelope_fields.census.indexes import ColumnNotThere
-from envelope_fields.databases import UNLOCATED, database
+from envelope_fields.census.columns import Column, index_columns
+from envelope_fields.census.indexes import ColumnNotThere, tables_of_index
+from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column
-from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
 from envelope_fields.fields.index import rows as index_rows
 from envelope_fields.jobs.keys import displayed_key
@@ -88,41 +87,22 @@ def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
     Raises:
         NoSuchIndex: one is not there.
     """
-    found: dict[str, list[Column]] = {}
+    found: dict[str, Any] = {}
     for column in index_columns():
         index: Any = column.field
-        found.setdefault(index.field_path, []).append(column)
+        found.setdefault(index.field_path, index)
     wanted = [label.lower() for label in labels] or list(found)
     for label in wanted:
         if label not in found:
             known = ", ".join(sorted(found)) or "none"
             raise NoSuchIndex(f"{label!r} is not a blind index. The blind indexes are: {known}.")
-    tables = [each for label in dict.fromkeys(wanted) for each in _tables(found[label])]
+    indexes = [found[label] for label in dict.fromkeys(wanted)]
+    tables = [IndexedTable(index, each) for index in indexes for each in tables_of_index(index)]
     if wanted and not tables:
         raise NoSuchIndex(
             f"{', '.join(wanted)}: there is no table in a schema that ENVELOPE_FIELDS names."
         )
     return tables
-
-
-def _tables(declared: Iterable[Column]) -> Iterator[IndexedTable]:
-    """Find the tables of an index, also those that lack its column, as before a migration."""
-    for column in declared:
-        index: Any = column.field
-        quote = connections[column.database].ops.quote_name
-        encrypted = replace(column, column_sql=quote(index.sources[0].field.column))
-        for there in tables_of([encrypted]):
-            found = replace(there, column_sql=column.column_sql)
-            if there.relation is not UNLOCATED:
-                relation = replace(there.relation, column=str(index.column))
-                found = replace(found, relation=relation)
-            if _is_there(found):
-                yield IndexedTable(index, found)
-
-
-def _is_there(column: Column) -> bool:
-    written = router.db_for_write(column.model)
-    return column.database == written or has_table(column.table_sql, column.database)
 
 
 class Row:

@@ -22,7 +22,7 @@ from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUn
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.keyring import IndexColumn
-from envelope_fields.lifecycle import context, on_demand
+from envelope_fields.lifecycle import context, index_triggers, on_demand
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import (
     BlindIndex,
@@ -51,13 +51,22 @@ def repair(*, using: str, **_: Any) -> None:
     """
     fields: list[Any] = [column.field for column in index_columns(using)]
     declared = [index for index in fields if isinstance(index.key, str)]
-    if not declared or not _has_tables():
+    if not fields or not _has_tables():
         return
-    begun = set(BlindIndex.objects.using(configuration().database).values_list("label", flat=True))
+    begun = _states()
     for index in declared:
         if index.field_path not in begun:
             with suppress(ColumnNotThere):  # another migration adds it
                 begin_index(index, index.key, using)
+    begun = _states()
+    for index in fields:
+        if begun.get(index.field_path) in index_triggers.STANDING:
+            index_triggers.settle(index, begun[index.field_path], using)
+
+
+def _states() -> dict[str, str]:
+    rows = BlindIndex.objects.using(configuration().database)
+    return dict(rows.values_list("label", "state"))
 
 
 def _has_tables() -> bool:
@@ -110,7 +119,12 @@ def change_index_state(label: str, to: str, *, actor: Any = None) -> BlindIndex:
         IndexNotReady: no such step leads from the state that it is in.
         KeyAccessDenied: the actor may not.
     """
-    to = IndexState(to)
+    row = _changed_to(label, IndexState(to), actor)
+    index_triggers.settle_changed(label, to)
+    return row
+
+
+def _changed_to(label: str, to: IndexState, actor: Any) -> BlindIndex:
     with context.key_transaction() as using:
         row = _locked(label, using)
         keys = context.locked_keys(using, _key_ids(row, using))

@@ -2,7 +2,8 @@
 
 The values of an index are made for its label. So a column that is renamed, or goes with its model
 to another name, would not find its rows any more, nor keep them unique; one that is removed and
-added again is empty, whatever was known of the first.
+added again is empty, whatever was known of the first. Triggers name columns, which may be about to
+go.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from django.db.models.signals import pre_migrate
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import has_rows
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.index_triggers import STANDING, drop_before_migration
 from envelope_fields.lifecycle.indexes import change_index_state
 from envelope_fields.migrating.plan import Plan
 from envelope_fields.models import BlindIndex, IndexState
@@ -51,6 +53,13 @@ def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, *
                 _look_at(operation, migration.app_label, known, apps, using)
             elif (reverse := _reversed(operation)) is not None:
                 _look_at(reverse, migration.app_label, _not_retired(known), apps, using)
+    changed = {migration.app_label for migration, _ in plan or []}
+    if any(_app_of(row) in changed for row in _known().values() if row.state in STANDING):
+        drop_before_migration(using)  # after the last migration they are made again
+
+
+def _app_of(row: BlindIndex) -> str:
+    return row.label.partition(".")[0]
 
 
 def _known() -> dict[str, BlindIndex]:

@@ -1,0 +1,122 @@
+"""The triggers of an index while it is filled: made and dropped as its state says.
+
+They are a help, and nothing depends on them: before lookups ask an index, every row is compared,
+too. So a role that may not make triggers goes on without, and is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.db import DatabaseError, connections
+
+from envelope_fields.census.columns import Column, index_columns
+from envelope_fields.census.indexes import tables_of_index
+from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.databases.index_triggers import (
+    IndexedValues,
+    IndexTriggers,
+    TriggersImpossible,
+    drop_all,
+    index_triggers,
+)
+from envelope_fields.models import IndexState
+
+_logger = logging.getLogger("envelope_fields.indexes")
+
+# Afterwards none is needed: a lookup asks the index, and what is stale is found by verification.
+STANDING = (IndexState.FILLING, IndexState.VERIFIED)
+
+
+def settle(index: Any, state: str, using: str | None = None) -> list[str]:
+    """Make the triggers of an index, or drop them, as a state of it wants.
+
+    Args:
+        index: the field.
+        state: an `IndexState`.
+        using: in this database alone.
+
+    Returns:
+        What could not be done, for people; it is logged as a warning as well.
+
+    Raises:
+        CensusFailed: the tables of the index could not be looked up.
+    """
+    if state in STANDING:
+        return _each(index, "made", IndexTriggers.make, using)
+    return _each(index, "dropped", IndexTriggers.drop, using)
+
+
+def settle_changed(label: str, state: str) -> list[str]:
+    """Do what `settle` does for the index of a label, if it is declared."""
+    declared: list[Any] = [column.field for column in index_columns()]
+    index = next((each for each in declared if each.field_path == label), None)
+    return [] if index is None else settle(index, state)
+
+
+def lift_imprecise(index: Any) -> list[str]:
+    """Drop those that empty what is right, too, so that what is empty afterwards was left so."""
+
+    def drop(triggers: IndexTriggers) -> None:
+        if not triggers.EMPTIES_ONLY_STALE:
+            triggers.drop()
+
+    return _each(index, "dropped", drop)
+
+
+def have_emptied(index: Any, column: Column) -> bool:
+    """Whether what became stale in a table is empty now."""
+    try:
+        triggers = _triggers(index, column)
+        return triggers.EMPTIES_ONLY_STALE and triggers.are_there()
+    except DatabaseError:
+        return False
+
+
+def drop_before_migration(using: str) -> None:
+    """Drop the triggers in a database: they name columns, which a migration may take away."""
+    try:
+        drop_all(using)
+    except DatabaseError as error:
+        _logger.warning(_note("the triggers of blind indexes", using, "dropped", error))
+
+
+def _each(
+    index: Any, done: str, act: Callable[[IndexTriggers], None], using: str | None = None
+) -> list[str]:
+    return list(_acted(index, done, act, using))
+
+
+def _acted(
+    index: Any, done: str, act: Callable[[IndexTriggers], None], using: str | None
+) -> Iterator[str]:
+    for column in tables_of_index(index):
+        if using not in (None, column.database):
+            continue
+        try:
+            act(_triggers(index, column))
+        except DatabaseError as error:
+            if says_no_table(error) or says_no_column(error):
+                continue  # a migration makes it, and they are made after that
+            what = f"the triggers that empty {column.location} where it is stale"
+            note = _note(what, column.database, done, error)
+            _logger.warning(note)
+            yield note
+
+
+def _triggers(index: Any, column: Column) -> IndexTriggers:
+    quote = connections[column.database].ops.quote_name
+    values = tuple(quote(source.field.column) for source in index.sources)
+    found = IndexedValues(column.relation.schema, column.table_sql, column.column_sql, values)
+    return index_triggers(column.database, found)
+
+
+def _note(what: str, using: str, done: str, error: DatabaseError) -> str:
+    cause = str(error) if isinstance(error, TriggersImpossible) else type(error).__name__
+    return (
+        f"In the database {using!r} {what} were not {done} ({cause}). Rows are compared all the "
+        "same. It takes the right to make triggers, on MariaDB with a binary log "
+        "log_bin_trust_function_creators, and no lock of others on the table."
+    )
