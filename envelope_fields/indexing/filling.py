@@ -87,7 +87,7 @@ def fill(table: IndexedTable, *, repair: bool = False) -> Iterator[Filled]:
 def _made(table: IndexedTable, row: Row) -> bytes | None:
     term = row.term()
     index = table.index
-    return None if term is None else macs.index_value(index, term.alias, term, table.using)
+    return None if term is None else macs.value_to_fill(index, term.alias, term, table.using)
 
 
 _Change = tuple[Row, bytes | None]

@@ -10,7 +10,7 @@ from envelope_fields.fields.index import macs
 from envelope_fields.indexing.rows import IndexedTable, Row, batches, stops
 
 MISSING = "missing"  # there is a value, and no index
-STALE = "stale"  # there is an index, and nothing to index
+STALE = "stale"  # there is an index, and nothing to index; or it is retired
 DIFFERS = "differs"  # the index is that of another value, or under another key version
 
 
@@ -70,6 +70,8 @@ def verify(table: IndexedTable) -> Iterator[Verified]:
 
 def _cause(table: IndexedTable, row: Row) -> tuple[str, str]:
     """Return what is wrong with a row, and the error where there is one; empty where nothing is."""
+    if macs.is_retired(table.index):
+        return (STALE if row.stored is not None else ""), ""
     try:
         term = row.term()
     except EnvelopeError as error:

@@ -1,24 +1,34 @@
 """Blind indexes as the database has them: how far one is, and what its values are under."""
 
+from collections.abc import Container
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
+
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.models import BlindIndex, BlindIndexKey, key_changes
+from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, key_changes
 from envelope_fields.models.indexes import made_id
 from envelope_fields.policy import KeyVersionState
 
 
 class IndexRow(NamedTuple):
-    """How far an index is, and what its values were normalised with; see `BlindIndex`."""
+    """How far an index is, and what its values were normalised with; see `BlindIndex`.
+
+    Attributes:
+        beside: the labels of indexes that every process has to write that writes this one: those
+            that replace it, from `required_at` on, and the one that it replaces, until that is
+            retired.
+    """
 
     state: str
     name: str
     normalizer: str
     normalizer_version: int
     fingerprint: str
+    beside: tuple[str, ...] = ()
 
 
 def index_row(label: str) -> IndexRow | None:
@@ -27,10 +37,45 @@ def index_row(label: str) -> IndexRow | None:
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    found = BlindIndex.objects.using(configuration().database).filter(label=label)
-    with rows.explained(found.db):
-        columns = found.values_list(*IndexRow._fields).first()
-    return None if columns is None else IndexRow(*columns)
+    begun = BlindIndex.objects.using(configuration().database)
+    with rows.explained(begun.db):
+        found = {row.label: row for row in begun.filter(Q(label=label) | Q(replaces=label))}
+        row = found.pop(label, None)
+        if row is None:
+            return None
+        beside = [each.label for each in found.values() if each.required_at is not None]
+        if row.replaces:
+            replaced = begun.filter(label=row.replaces).exclude(state=IndexState.RETIRED)
+            beside += replaced.values_list("label", flat=True)
+    return IndexRow(
+        row.state,
+        row.name,
+        row.normalizer,
+        row.normalizer_version,
+        row.fingerprint,
+        tuple(sorted(beside)),
+    )
+
+
+def require_beside(label: str, declared: Container[str], row: IndexRow | None) -> None:
+    """Return if this build writes all that other builds look for in the place of an index.
+
+    Args:
+        label: of the index.
+        declared: the labels of those that the build has beside it.
+        row: what is known of the index.
+
+    Raises:
+        IndexNotReady: the build lacks one, and its rows would be missing there.
+    """
+    lacking = [each for each in (row.beside if row else ()) if each not in declared]
+    if lacking:
+        raise IndexNotReady(
+            f"This build writes the blind index {label}, and does not know "
+            f"{' and '.join(lacking)}, which other builds look in: what it writes would be missing "
+            "there. Deploy a build that has both, or go back, as the how-to guide about rotating "
+            "a search key says."
+        )
 
 
 def pinned_version(name: str, key: str | UUID) -> rows.KeyRow | None:

@@ -24,6 +24,7 @@ from envelope_fields.keyring.derived import admit, is_admitted, serving
 from envelope_fields.keyring.index_rows import IndexRow
 from envelope_fields.keyring.table import Absorbed, Table
 from envelope_fields.keyring.uses import (
+    FILL_INDEX,
     SEARCH_INDEX,
     VERIFY_INDEX,
     WRITE_INDEX,
@@ -44,11 +45,13 @@ class IndexColumn(NamedTuple):
         label: `app_label.model.field` in lower case: where it is.
         domain: what its values are MACed for.
         fingerprint: of what its values depend on beside its name.
+        beside: the labels of the indexes of the same table, as they are declared.
     """
 
     label: str
     domain: IndexDomain
     fingerprint: str
+    beside: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -84,22 +87,49 @@ def written(
 
     Raises:
         IndexNotBegun: nothing is known of the index, or not with this key.
-        IndexNotReady: it was begun otherwise than it is declared now.
+        IndexNotReady: it was begun otherwise than it is declared now; or this build does not write
+            another index that is to be written with it.
         MasterKeyUnusable: the state of the key forbids it or could not be read; its usage is
             another one; its pin is not committed and the values would outlive its rollback; or it
             serves no fields, or is managed otherwise.
         KeyAccessDenied: the principal may not.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    absorbed = _known(column.label, key, WRITE_INDEX)
+    return _values(_writing(column, key, using, managed_by, WRITE_INDEX), parts)
+
+
+def filled(
+    column: IndexColumn,
+    key: str | UUID,
+    parts: Iterable[bytes],
+    using: str | None,
+    managed_by: str | None = None,
+) -> list[bytes]:
+    """Return what `written` does, for rows that are there: no value is written, and no other index.
+
+    It is no use of the index.
+    """
+    return _values(_writing(column, key, using, managed_by, FILL_INDEX), parts)
+
+
+def _writing(
+    column: IndexColumn,
+    key: str | UUID,
+    using: str | None,
+    managed_by: str | None,
+    purpose: Purpose,
+) -> Absorbed:
+    absorbed = _known(column.label, key, purpose)
     if absorbed is None:
         rows.lock_for_writing(using)
         table = current_table()
         row = _pinned(table, column, key)
-        absorbed = _absorbed(table, row, column, key, WRITE_INDEX)
+        if purpose is WRITE_INDEX:
+            index_rows.require_beside(column.label, column.beside, _index(table, column.label))
+        absorbed = _absorbed(table, row, column, key, purpose)
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
         index_rows.refuse_uncommitted(column.name, row.state, using)
-    return _values(absorbed, parts)
+    return absorbed
 
 
 def searched(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> list[bytes]:

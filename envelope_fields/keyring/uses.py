@@ -29,6 +29,7 @@ WRITE_FIELD = Purpose(Action.ENCRYPT, "fields")
 MOVE_VALUE = Purpose(Action.RE_ENCRYPT, "rotation")
 VERIFY_VALUE = Purpose(Action.DECRYPT, "rotation")
 WRITE_INDEX = Purpose(Action.GENERATE_MAC, "fields")
+FILL_INDEX = Purpose(Action.GENERATE_MAC, "rotation")
 SEARCH_INDEX = Purpose(Action.VERIFY_MAC, "fields")
 VERIFY_INDEX = Purpose(Action.VERIFY_MAC, "rotation")
 

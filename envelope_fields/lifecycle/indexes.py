@@ -1,4 +1,4 @@
-"""Blind indexes: begun on demand, and brought from state to state.
+"""Blind indexes: begun on demand, each pinned to a version of its search key.
 
 An index is pinned to the version of its search key that is current when it is begun. One whose
 tables are empty then is asked by lookups at once; any other begins by being filled.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 from django.db import connections
-from django.db.models import F, QuerySet
-from django.utils import timezone
 
 from envelope_fields import audit
 from envelope_fields.census.columns import index_columns
 from envelope_fields.census.indexes import ColumnNotThere, index_has_rows
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
+from envelope_fields.databases import clock
+from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.keyring import IndexColumn
@@ -33,7 +31,7 @@ from envelope_fields.models import (
     MasterKey,
     MasterKeyVersion,
 )
-from envelope_fields.policy import APPLICATION, require_on_each
+from envelope_fields.policy import APPLICATION
 
 _DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their own."
 
@@ -87,81 +85,15 @@ def begin_index(index: Any, alias: str, using: str) -> None:
             it cannot be begun inside this transaction.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
     """
+    for newer in index.replacing:
+        if newer.only_alias is not None:  # before this one: a new table is read by both at once
+            begin_index(newer, newer.only_alias, using)
     _make_key(index, alias, using)
 
     def create() -> None:
         _begin(index, alias)
 
     on_demand.made_to_last(create, f"The blind index {index.field_path} cannot be begun", using)
-
-
-_NEXT = {
-    IndexState.FILLING: {IndexState.VERIFIED, IndexState.RETIRED},
-    IndexState.VERIFIED: {IndexState.READING, IndexState.FILLING, IndexState.RETIRED},
-    IndexState.READING: {IndexState.VERIFIED, IndexState.FILLING, IndexState.RETIRED},
-    IndexState.RETIRED: set[IndexState](),
-}
-
-
-def change_index_state(label: str, to: str, *, actor: Any = None) -> BlindIndex:
-    """Bring an index to another state; where it is in it already, do nothing.
-
-    Other processes know of it within `KEY_CACHE_SECONDS`. Whether its rows are what the state says
-    is the caller's to have found out: see `envelope_fields.indexing`.
-
-    Args:
-        label: `app_label.model.field` of its column.
-        to: an `IndexState`.
-        actor: as for `create_master_key`; needs the right to rotate each search key of the index.
-
-    Raises:
-        IndexNotBegun: nothing is known of the index.
-        IndexNotReady: no such step leads from the state that it is in.
-        KeyAccessDenied: the actor may not.
-    """
-    row = _changed_to(label, IndexState(to), actor)
-    index_triggers.settle_changed(label, to)
-    return row
-
-
-def _changed_to(label: str, to: IndexState, actor: Any) -> BlindIndex:
-    with context.key_transaction() as using:
-        row = _locked(label, using)
-        keys = context.locked_keys(using, _key_ids(row, using))
-        principal = require_on_each(Operation.CHANGE_INDEX.action, keys, actor, using=using)
-        before = IndexState(row.state)
-        if to == before:
-            return row
-        if to not in _NEXT[before]:
-            raise IndexNotReady(
-                f"The blind index {label} is {before.label}, and does not become {to.label} from "
-                f"there. Next are: {', '.join(sorted(_NEXT[before])) or 'none'}."
-            )
-        row.state, row.state_changed_at = to, timezone.now()
-        row.save(using=using, update_fields=["state", "state_changed_at"])
-        audit.record(
-            Operation.CHANGE_INDEX,
-            actor=principal,
-            using=using,
-            key=keys[0] if len(keys) == 1 else None,
-            before={"index": label, "state": str(before)},
-            after={"index": label, "state": str(to)},
-        )
-    return row
-
-
-def _locked(label: str, using: str) -> BlindIndex:
-    rows: QuerySet[BlindIndex] = QuerySet(BlindIndex, using=using).filter(label=label)
-    rows.update(state=F("state"))  # SQLite has no row locks, and its transaction begins by writing
-    row = rows.select_for_update().first()
-    if row is None:
-        raise IndexNotBegun(f"No blind index {label} is begun in the database {using!r}.")
-    return row
-
-
-def _key_ids(row: BlindIndex, using: str) -> list[UUID]:
-    pins = BlindIndexKey.objects.using(using).filter(name=row.name)
-    return list(pins.values_list("master_key_id", flat=True))
 
 
 def _make_key(index: Any, alias: str, using: str) -> None:
@@ -226,7 +158,11 @@ def _version_to_pin(key: MasterKey) -> MasterKeyVersion:
 
 def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -> BlindIndex | None:
     """Return the row of an index, where it was not there."""
-    if BlindIndex.objects.using(using).filter(label=column.label).exists():
+    replaced = "" if index.replaced is None else index.replaced.field_path
+    rows = BlindIndex.objects.using(using).filter(label=column.label)
+    if rows.exists():
+        # It may have been declared for one of its own.
+        rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
         return None
     row = BlindIndex(
         label=column.label,
@@ -234,10 +170,22 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
         normalizer=column.domain.normalizer,
         normalizer_version=column.domain.normalizer_version,
         fingerprint=column.fingerprint,
-        state=IndexState.READING if is_empty else IndexState.FILLING,
+        replaces=replaced,
     )
+    if is_empty and not _is_written_alone(replaced, using):
+        row.state = IndexState.READING
+        row.required_at = clock.now() if replaced else None
     row.save(using=using, force_insert=True)
     return row
+
+
+def _is_written_alone(replaced: str, using: str) -> bool:
+    """Whether builds may be about that write the index which this one replaces, and not this one.
+
+    They may put rows into a table that is empty now.
+    """
+    begun = BlindIndex.objects.using(using).filter(label=replaced)
+    return bool(replaced) and begun.exists()
 
 
 def _refuse_other_key(column: IndexColumn, index: Any, key: MasterKey, using: str) -> None:

@@ -26,8 +26,8 @@ from django.db.models.signals import pre_migrate
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import has_rows
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.lifecycle.index_triggers import STANDING, drop_before_migration
-from envelope_fields.lifecycle.indexes import change_index_state
 from envelope_fields.migrating.plan import Plan
 from envelope_fields.models import BlindIndex, IndexState
 from envelope_fields.policy import APPLICATION

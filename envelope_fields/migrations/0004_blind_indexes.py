@@ -55,6 +55,20 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "replaces",
+                    models.CharField(
+                        blank=True,
+                        default="",
+                        editable=False,
+                        max_length=300,
+                        verbose_name="replaces",
+                    ),
+                ),
+                (
+                    "required_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="required since"),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created at"

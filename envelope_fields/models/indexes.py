@@ -36,6 +36,9 @@ class BlindIndex(models.Model):
         name: what its values are MACed for: the kind, a colon, and the label or the shared name.
         normalizer, normalizer_version: what the values were normalised with.
         fingerprint: of that, and of the path, the scope and the tenants' keys where it has them.
+        replaces: the label of the index in whose place it comes; empty where there is none.
+        required_at: since when no build writes its table that does not write it; None where such
+            builds may. Of one that `replaces` another.
     """
 
     label = models.CharField(_("label"), max_length=INDEX_NAME_LENGTH, unique=True, editable=False)
@@ -48,6 +51,10 @@ class BlindIndex(models.Model):
     state = models.CharField(
         _("state"), max_length=16, choices=IndexState, default=IndexState.FILLING, editable=False
     )
+    replaces = models.CharField(
+        _("replaces"), max_length=INDEX_NAME_LENGTH, blank=True, default="", editable=False
+    )
+    required_at = models.DateTimeField(_("required since"), null=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     state_changed_at = models.DateTimeField(
         _("state changed at"), default=timezone.now, editable=False

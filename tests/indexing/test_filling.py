@@ -229,10 +229,11 @@ class TestCommands:
         with pytest.raises(CommandError, match="Name the index"):
             call_command("rebuild_indexes", to="reading")
 
-    def test_retiring(self, people, table):
+    def test_retiring(self, people, table, known_at_once):
         call_command("rebuild_indexes", LABEL, to="reading")
         with pytest.raises(CommandError, match="its lookups would end"):
             call_command("rebuild_indexes", LABEL, to="retired")
         call_command("rebuild_indexes", LABEL, to="verified")
         call_command("rebuild_indexes", LABEL, to="retired")
         assert BlindIndex.objects.get(label=LABEL).state == "retired"
+        assert indexes() == [None] * 3

@@ -18,7 +18,8 @@ def index(label=LABEL, normalizer="casefold", key="search", shared=None, **more)
     normal = find_normalizer(normalizer)
     kind = Kind.SHARED if shared else Kind.FIELD
     domain = IndexDomain(kind, shared or label, normal.name, normal.version)
-    attributes = {"model": Note, "column": "text", "key": key, "only_alias": key, **more}
+    attributes = {"model": Note, "column": "text", "key": key, "only_alias": key}
+    attributes |= {"labels_beside": {label}, "replaced": None, "replacing": [], **more}
     return Index(field_path=label, domain=domain, fingerprint=normal.fingerprint, **attributes)
 
 

@@ -8,7 +8,8 @@ from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, KeyAccessDe
 from envelope_fields.fields.index import macs
 from envelope_fields.keyring import cache
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.lifecycle.indexes import begin_index, change_index_state
+from envelope_fields.lifecycle.index_states import change_index_state
+from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import (
     AuditEvent,
     BlindIndex,
@@ -30,7 +31,6 @@ STEPS = {
     ("verified", "retired"),
     ("reading", "verified"),
     ("reading", "filling"),
-    ("reading", "retired"),
 }
 
 
@@ -87,7 +87,7 @@ def test_steps(begun, before, to):
     BlindIndex.objects.update(state=before)
     events = AuditEvent.objects.count()
     if before != to and (before, to) not in STEPS:
-        with pytest.raises(IndexNotReady, match=f"is {before.label}, and does not become"):
+        with pytest.raises(IndexNotReady, match=f"is {before.label}, and"):
             change_index_state(LABEL, to)
         return
     assert change_index_state(LABEL, to).state == to

@@ -9,7 +9,7 @@ from envelope_fields import keyring
 from envelope_fields.crypto.blind_index import single_value_part, value_part, version_id
 from envelope_fields.exceptions import EnvelopeError, IndexNotBegun, IndexNotReady
 from envelope_fields.fields.keys import managed_by
-from envelope_fields.keyring import IndexColumn, indexes
+from envelope_fields.keyring import IndexColumn, index_rows, indexes
 from envelope_fields.models import IndexState
 
 _Result = TypeVar("_Result")
@@ -33,11 +33,11 @@ def is_index(field: Any) -> bool:
 
 def column_of(index: Any) -> IndexColumn:
     """Return how the keyring knows an index."""
-    return IndexColumn(index.field_path, index.domain, index.fingerprint)
+    return IndexColumn(index.field_path, index.domain, index.fingerprint, index.labels_beside)
 
 
-def index_value(index: Any, alias: str, term: Any, using: str) -> bytes:
-    """Return what is stored in an index for a value.
+def index_value(index: Any, alias: str, term: Any, using: str) -> bytes | None:
+    """Return what is stored in an index for a value: nothing in one that is retired.
 
     Args:
         index: the field.
@@ -52,11 +52,21 @@ def index_value(index: Any, alias: str, term: Any, using: str) -> bytes:
     known = indexes.known_value(index.field_path, alias, part)
     if known is not None:
         return known
+    return _stored(index, alias, part, using, indexes.written)
+
+
+def value_to_fill(index: Any, alias: str, term: Any, using: str) -> bytes | None:
+    """Return what `index_value` does, for a row that is there; it is no use of the index."""
+    return _stored(index, alias, _part(term), using, indexes.filled)
+
+
+def _stored(index: Any, alias: str, part: bytes, using: str, make: Any) -> bytes | None:
+    if is_retired(index):
+        require_beside(index)
+        return None
     column, owner = column_of(index), managed_by(index.key)
-    [value] = _begun(
-        index, alias, using, lambda: indexes.written(column, alias, (part,), using, owner)
-    )
-    return value
+    [value] = _begun(index, alias, using, lambda: make(column, alias, (part,), using, owner))
+    return bytes(value)
 
 
 def _part(term: Any) -> bytes:
@@ -82,14 +92,30 @@ def value_to_verify(index: Any, alias: str, term: Any) -> bytes:
     return value
 
 
-def is_reading(index: Any, alias: str, using: str) -> bool:
-    """Whether lookups may ask an index."""
+def is_reading(index: Any, alias: str | None, using: str) -> bool:
+    """Whether lookups may ask an index, which is begun where the alias of its key is known."""
     label = index.field_path
     row = keyring.index_state(label)
-    if row is None:
+    if row is None and alias is not None:
         begin(index, alias, using)
         row = keyring.index_state(label)
     return row is not None and row.state == IndexState.READING
+
+
+def is_retired(index: Any) -> bool:
+    """Whether an index is retired: nothing is written in it any more."""
+    row = keyring.index_state(index.field_path)
+    return row is not None and row.state == IndexState.RETIRED
+
+
+def require_beside(index: Any) -> None:
+    """Return if this build writes the indexes that are to be written together with one.
+
+    Raises:
+        IndexNotReady: it lacks one.
+    """
+    label = index.field_path
+    index_rows.require_beside(label, index.labels_beside, keyring.index_state(label))
 
 
 def require_reading(index: Any, using: str) -> None:

@@ -160,6 +160,7 @@ def _begin(index: Any, alias: str, using: str) -> None:
     """
     try:
         macs.is_reading(index, alias, using)
+        macs.require_beside(index)
     except EnvelopeError:
         if not is_historical(index.model):
             raise

@@ -25,6 +25,7 @@ KEPT_OF_MODEL = (
     "domain",
     "field_path",
     "fingerprint",
+    "labels_beside",
     "replaced",
     "scope_columns",
     "quick",
@@ -154,17 +155,27 @@ class SourcesMixin(FieldBase):
     # While one index replaces another, both are written.
 
     @cached_property
+    def labels_beside(self) -> frozenset[str]:
+        """Where the indexes of its table are, itself among them."""
+        beside = self.model._meta.local_fields
+        return frozenset(each.field_path for each in beside if isinstance(each, SourcesMixin))
+
+    @cached_property
     def replaced(self) -> Any:
         """The index that this one replaces, while that is there; else None."""
         found = self._beside(self.replaces) if self.replaces else None
         return found if isinstance(found, SourcesMixin) else None
 
     @property
+    def replacing(self) -> list[Any]:
+        """The indexes that replace this one: one, where the declarations are right."""
+        beside = self.model._meta.local_fields
+        return [each for each in beside if getattr(each, "replaces", None) == self.name]
+
+    @property
     def is_replaced(self) -> bool:
         """Whether there is an index that replaces this one."""
-        return any(
-            getattr(each, "replaces", None) == self.name for each in self.model._meta.local_fields
-        )
+        return bool(self.replacing)
 
     def read(self, using: str, alias: str | None) -> Any:
         """Return the index to look in: this one, or the one that it replaces.
@@ -175,7 +186,7 @@ class SourcesMixin(FieldBase):
             using: the database.
             alias: of the search key; None where it is not known.
         """
-        if self.replaced is None or (alias is not None and macs.is_reading(self, alias, using)):
+        if self.replaced is None or macs.is_reading(self, alias, using):
             return self
         return self.replaced.read(using, alias)
 

@@ -189,6 +189,26 @@ def term_in(index: Any, instance: Model) -> Term | None:
     return term_of_values(index, carriers, index.scope_of(instance))
 
 
+def lost_with(index: Any, newer: Any) -> list[str]:
+    """Return what an index keeps unique, and another one does not that is to take its place."""
+    lost = [f"unique=True of {newer.name}"] if index.unique and not newer.unique else []
+    declared = [each for each in index.model._meta.constraints if isinstance(each, IndexedUnique)]
+    kept = [_without_name(each, index.model) for each in declared]
+    for constraint, options in zip(declared, kept, strict=True):
+        columns, others = options
+        if index in columns:
+            wanted = [newer if each == index else each for each in columns], others
+            if wanted not in kept:
+                lost.append(f"a constraint like {constraint.name!r} over {newer.name}")
+    return lost
+
+
+def _without_name(constraint: IndexedUnique, model: Any) -> tuple[list[Any], dict[str, Any]]:
+    _, _, options = constraint.deconstruct()
+    others = {name: options[name] for name in options if name not in ("fields", "name")}
+    return constraint.columns(model), others
+
+
 # -- What Django asks a model ----------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields import BlindIndexField, EncryptedJSONField, EncryptedTextField
 from envelope_fields.fields.index import macs
 from envelope_fields.lifecycle import create_master_key, disable
-from envelope_fields.lifecycle.indexes import change_index_state
+from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.models import MasterKey
 from envelope_fields.tenants import TenantKey
 from tests.models.indexed import Person, Visit

@@ -1,0 +1,40 @@
+"""Other builds: a step waits until none goes by how an index was before."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from envelope_fields.databases import clock
+from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
+
+WAIT_SECONDS = 60  # for transactions
+
+
+def wait_until_known(label: str, changed_at: datetime) -> list[str]:
+    """Wait until every process knows of a change of an index, and has ended what it began before.
+
+    That takes the longest `KEY_CACHE_SECONDS` of any process, less the time that has passed since,
+    and as long as transactions last that are older.
+
+    Args:
+        label: of the index, for the error.
+        changed_at: when it was changed.
+
+    Returns:
+        Of databases that do not show whether transactions are open, their aliases and why.
+
+    Raises:
+        IndexNotReady: a transaction does not end.
+    """
+    known = known_everywhere(changed_at)
+    time.sleep(max((known - clock.now()).total_seconds(), 0))
+    waited = wait_for_older(lambda: (clock.now() - known).total_seconds(), WAIT_SECONDS)
+    if waited.still_open:
+        open_in = ", ".join(map(str, waited.still_open))
+        raise IndexNotReady(
+            f"The blind index {label} does not go on yet: transactions are open that may write it "
+            f"as it was before: {open_in}. Run this again when they have ended."
+        )
+    return [f"{each.database}: {each.reason}" for each in waited.unseen]
