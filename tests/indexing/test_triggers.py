@@ -21,7 +21,8 @@ from envelope_fields.fields import (
     EncryptedTextField,
 )
 from envelope_fields.lifecycle import index_triggers as of_indexes
-from envelope_fields.lifecycle.index_states import change_index_state, repair
+from envelope_fields.lifecycle.index_states import change_index_state
+from envelope_fields.lifecycle.indexes import repair
 from envelope_fields.migrating.indexes import _look
 from envelope_fields.models import BlindIndex
 from tests.models.keyed import only
