@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.masks import Mask, is_shown_for
-from envelope_fields.fields.prepared import Scoped, StoredEnvelope
+from envelope_fields.fields.prepared import NOT_LOADED, Scoped, StoredEnvelope
 from envelope_fields.fields.sealed import MISSING, AssignedValue, BroughtValue, SealedValue
 
 
@@ -67,6 +67,8 @@ class EncryptedAttribute(DeferredAttribute):
             except KeyError:
                 if self._is_bound and self._row_in is not _comes_later:
                     return  # what it is bound to is deferred, and so is the value
+        elif value is NOT_LOADED:
+            return
         else:
             value = self._assigned(instance, value)
         data[self._name] = value

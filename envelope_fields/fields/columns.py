@@ -15,12 +15,13 @@ from typing import Any
 from django.core.exceptions import FieldError
 from django.db.models import Count, Exists, ExpressionWrapper, F, Q, Subquery
 from django.db.models.constants import LOOKUP_SEP
-from django.db.models.expressions import Col, Ref
-from django.db.models.lookups import IsNull
+from django.db.models.expressions import Col, OrderBy, Ref
+from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.binary import BinaryColumn
+from envelope_fields.fields.conversion import places
 from envelope_fields.fields.errors import refuse, without_row
 from envelope_fields.keyring import here
 
@@ -30,16 +31,30 @@ OPENED = "envelope_fields_opened"  # in a query: where the fields are that it op
 
 def is_column(expression: Any) -> bool:
     """Whether an expression gives back a column as it is, be it through a subquery."""
+    return column_in(expression) is not None
+
+
+def column_in(expression: Any) -> Any:
+    """Return the column that an expression gives back as it is, or None."""
     if isinstance(expression, Ref):
-        return is_column(expression.get_source_expressions()[0])
+        return column_in(expression.get_source_expressions()[0])
     if isinstance(expression, Subquery):
-        return is_column(expression.query)
+        return column_in(expression.query)
     if type(expression) is ExpressionWrapper:
-        return isinstance(expression.expression, Query) and is_column(expression.expression)
+        inner = expression.expression
+        return column_in(inner) if isinstance(inner, Query) else None
     if isinstance(expression, Query):
         selected = [*expression.select, *expression.annotation_select.values()]
-        return len(selected) == 1 and is_column(selected[0])
-    return isinstance(expression, Col)
+        return column_in(selected[0]) if len(selected) == 1 else None
+    return expression if isinstance(expression, Col) else None
+
+
+def converters_of(column: Any, connection: Any) -> list[Any]:
+    """Return what makes values of what a database gives for a column, its own converters first."""
+    return [
+        *connection.ops.get_db_converters(column),
+        *column.get_db_converters(connection),
+    ]
 
 
 def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
@@ -54,11 +69,17 @@ class EncryptedCol(Col):
 
     Where objects are loaded by it, its values stay sealed, and elsewhere they are opened. That is
     seen when SQL is made; `raw()` makes none, and always loads objects.
+
+    Attributes:
+        clear: the column in clear that is read in its place while that is converted; None where it
+            is read itself. It is known when SQL is made.
     """
 
     target: Any
     loads_objects = True
     sealed_as: Any = None
+    is_raw = True
+    clear: Any = None
 
     def __init__(self, alias: str, target: Any, output_field: Any = None) -> None:
         # Of both, Django asks what the database has: the column, and not the type of its values.
@@ -72,17 +93,43 @@ class EncryptedCol(Col):
             self.sealed_as = vars(compiler.query).get(SEALED_AS)
             if not self.loads_objects and self.target.values.is_bound:
                 _refuse_without_row(self, compiler.query)
-        _refuse_computing(compiler)
+        refuse_computing(compiler)
         if compiler.query.subquery:
             _refuse_around(self.target)
+        self.is_raw = False
+        if self.target.values.converts is not None:
+            return self._sql_by_phase(compiler, connection)
         return super().as_sql(compiler, connection)
+
+    def _sql_by_phase(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        values = self.target.values
+        self.clear = values.column_in_clear(self.alias, connection.alias)
+        column = Col(self.alias, values.binary) if self.clear is None else self.clear
+        return column.as_sql(compiler, connection)
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        output_field: Any = self.output_field if self.clear is None else self.clear.output_field
+        selected: tuple[str, Any] = output_field.select_format(compiler, sql, params)
+        return selected
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
         values: Any = self.target.values
-        if self.output_field is self.target:
-            return [values.sealer(self.sealed_as) if self.loads_objects else values.converter]
-        return super().get_db_converters(connection)
+        if not self._is_of_its_type():
+            return super().get_db_converters(connection)
+        if self.clear is not None:
+            return converters_of(self.clear, connection)
+        if self.is_raw and values.converts is not None:
+            return self.raw_converters(connection)
+        return [values.sealer(self.sealed_as) if self.loads_objects else values.converter]
+
+    def _is_of_its_type(self) -> bool:
+        return self.output_field is self.target
+
+    def raw_converters(self, connection: Any) -> list[Any]:
+        """Return what `raw()` makes values by, of a field under conversion."""
+        values: Any = self.target.values
+        return values.raw_converters(self.alias, connection)  # type: ignore[no-any-return]
 
     # Expressions ask their sources for this when they have no output field of their own (Max,
     # Upper, Coalesce): while SQL is made, so before a database could answer something.
@@ -107,7 +154,7 @@ def _loads_objects(query: Any, column: EncryptedCol) -> bool:
     return opened is None or column.target.values.field_path not in opened
 
 
-def _refuse_computing(compiler: Any) -> None:
+def refuse_computing(compiler: Any) -> None:
     """Look at the query that SQL is made of, once.
 
     Raises:
@@ -122,6 +169,23 @@ def _refuse_computing(compiler: Any) -> None:
         if field is not None:
             del part  # error reports show variables, and it may hold what is looked for
             raise refuse(field, "the database cannot compare or compute on its values")
+    for order in _ordering(compiler.query):
+        field = encrypted_inside(order, compiler.query)
+        if field is not None and not _orders_in_clear(order, field, compiler.connection):
+            raise refuse(field, "the database cannot order by its values")
+
+
+def _orders_in_clear(order: Any, field: Any, connection: Any) -> bool:
+    """Whether a query is ordered by a field whose column in clear is read; it is noted."""
+    values = getattr(field, "values", field)
+    ordered = order.expression if isinstance(order, OrderBy) else order
+    is_bare = isinstance(_referred(ordered), F | EncryptedCol)
+    if values.converts is None or not is_bare:
+        return False
+    if values.column_in_clear(None, connection.alias) is None:
+        return False
+    places.note(values, "order_by", places.place())
+    return True
 
 
 def _refuse_around(field: Any) -> None:
@@ -130,7 +194,7 @@ def _refuse_around(field: Any) -> None:
     They may have no encrypted column themselves, and Django tells the subquery of none of them.
 
     Raises:
-        FieldError: as `_refuse_computing` does; or a row would be inserted with an envelope.
+        FieldError: as `refuse_computing` does; or a row would be inserted with an envelope.
     """
     frame = sys._getframe(2)  # of the code that makes SQL of the column
     while frame is not None:
@@ -140,7 +204,7 @@ def _refuse_around(field: Any) -> None:
             if isinstance(compiler, SQLInsertCompiler):
                 raise refuse(field, "its envelopes cannot be copied")
             if isinstance(compiler, SQLCompiler):
-                _refuse_computing(compiler)
+                refuse_computing(compiler)
         frame = frame.f_back  # type: ignore[assignment]  # None at last
 
 
@@ -155,7 +219,6 @@ def _parts(query: Any) -> Iterator[Any]:
         if filtered is not None:
             yield filtered.resolved_condition
     yield from map(F, query.distinct_fields)
-    yield from _ordering(query)
     for field, _, value in getattr(query, "values", ()):  # of an UPDATE
         if not hasattr(field, "to_plaintext"):  # what encrypted fields take, they say themselves
             yield value
@@ -193,13 +256,22 @@ def _has_type_of_column(subquery: Any) -> bool:
     return True
 
 
-def encrypted_inside(expression: Any, query: Query) -> Any:
-    """Return an encrypted field that an expression, resolved or not, is made of, or None."""
+def encrypted_inside(expression: Any, query: Query, in_lookup: bool = False) -> Any:
+    """Return an encrypted field that an expression, resolved or not, is made of, or None.
+
+    Args:
+        expression: what may be made of one.
+        query: the query that it is a part of.
+        in_lookup: whether it is looked up: what a column in clear stands for may be.
+    """
     if isinstance(expression, Col):
-        return expression.target if isinstance(expression, EncryptedCol) else None
+        is_encrypted = isinstance(expression, EncryptedCol)
+        is_clear = getattr(expression, "is_of_clear_column", False) and not in_lookup
+        return expression.target if is_encrypted or is_clear else None
     if isinstance(expression, F):
         return _named(expression.name, query)  # type: ignore[attr-defined]  # not in the stubs
-    found = (encrypted_inside(source, query) for source in _sources(expression))
+    in_lookup = in_lookup or isinstance(expression, Lookup)
+    found = (encrypted_inside(source, query, in_lookup) for source in _sources(expression))
     return next((field for field in found if field is not None), None)
 
 
@@ -237,4 +309,10 @@ def _named(name: str, query: Any) -> Any:
         _, _, targets, _ = query.names_to_path(name.split(LOOKUP_SEP), query.get_meta())
     except FieldError:  # no field: "?", a column of extra(), or Django's to report
         return None
-    return next((target for target in targets if hasattr(target, "to_plaintext")), None)
+    # A column in clear that is converted is the encrypted field's in a query.
+    found = (target for target in targets if hasattr(target, "to_plaintext") or _mirrors(target))
+    return next(found, None)
+
+
+def _mirrors(target: Any) -> bool:
+    return getattr(getattr(target, "values", None), "converts", None) is not None

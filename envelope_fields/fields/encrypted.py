@@ -25,7 +25,9 @@ from envelope_fields.fields.bound_statements import (
     watch_columns_of,
 )
 from envelope_fields.fields.conversion import checks as conversion_checks
+from envelope_fields.fields.conversion.clear import convert
 from envelope_fields.fields.conversion.field import ConvertingMixin
+from envelope_fields.fields.conversion.statements import complete, left_empty
 from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
@@ -242,6 +244,8 @@ class EncryptedFieldMixin(
         return value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if self.converts is not None and self.is_left_empty(connection.alias):
+            return left_empty(self, value)
         if type(value) is Unencrypted:
             return self.writer(value, connection.alias)
         if value is None:
@@ -279,6 +283,8 @@ class EncryptedFieldMixin(
             refuse_parts(compiler)
         for index in self.indexes:
             index.complete(compiler)
+        if self.converted is not None:
+            complete(self.converted, compiler.query)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
@@ -298,6 +304,8 @@ def _prepare(model: Any, fields: list[Any]) -> None:
     """Note the rows of a model where some fields are loaded, and whether it has drafts."""
     note_rows(model, fields)
     for field in fields:
+        if field.plain_field is not None:
+            convert(field)
         if field.is_bound:
             watch_columns_of(field)
         field.has_drafts = field.has_drafts or storing.has_drafts(model)

@@ -24,15 +24,21 @@ class LookupsMixin(FieldBase):
     """
 
     indexes: tuple[Any, ...] = ()
+    converts: str | None
+    lookup_by_phase: Any
+    transform_by_phase: Any
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
         found = self.indexed_lookup((), lookup_name) or self.indexed_lookup((lookup_name,), "exact")
-        return found or _refused(_RefusedLookup, self, lookup_name)
+        found = found or _refused(_RefusedLookup, self, lookup_name)
+        return found if self.converts is None else self.lookup_by_phase(lookup_name, found)
 
     def get_transform(self, lookup_name: str) -> Any:
-        return self.indexed_part((lookup_name,)) or _refused(_RefusedTransform, self, lookup_name)
+        found = self.indexed_part((lookup_name,))
+        found = found or _refused(_RefusedTransform, self, lookup_name)
+        return found if self.converts is None else self.transform_by_phase(lookup_name, found)
 
     def indexed_lookup(self, path: tuple[str, ...], lookup_name: str) -> Any:
         """Return the lookup of a name in an index of the values, or of a part; None without one."""

@@ -109,3 +109,15 @@ class Scoped(PreparedValue):
 
     def __hash__(self) -> int:
         return hash((self.value, frozenset(self.scope)))
+
+
+class _NotLoaded(PreparedValue):
+    """What a query gives in the place of a value that it has not read: it stays deferred."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "NOT_LOADED"
+
+
+NOT_LOADED = _NotLoaded()

@@ -13,7 +13,7 @@ from typing import Any
 from envelope_fields.crypto.format import HEADER_BYTES
 from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.columns import EncryptedCol, is_column
+from envelope_fields.fields.columns import EncryptedCol, column_in, converters_of
 from envelope_fields.fields.errors import (
     located,
     not_a_value,
@@ -72,8 +72,13 @@ class ReadingMixin(BindingMixin):
         return type(self).from_db_value is ReadingMixin.from_db_value
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        if not is_column(expression):
+        column = column_in(expression)
+        if column is None:
             raise refuse(self, f"{type(expression).__name__}() computed on its envelopes")
+        if getattr(column, "clear", None) is not None:
+            for convert in converters_of(column.clear, connection):
+                value = convert(value, expression, connection)
+            return value
         if type(value) is SealedEnvelope:
             return self._opener(value.sealed)
         if self.is_bound:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db.models.expressions import Col
 
+from envelope_fields.fields.conversion import lookups
+from envelope_fields.fields.defaults import is_historical
+from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.keyring.conversions import conversion_phase
 from envelope_fields.models import ColumnPhase
@@ -15,6 +19,7 @@ class ConvertingMixin(FieldBase):
     """Knows the column in clear whose place a field takes, if it takes that of one."""
 
     converts: str | None
+    sealer: Any
 
     @property
     def plain_field(self) -> Any:
@@ -37,6 +42,22 @@ class ConvertingMixin(FieldBase):
         is_own = getattr(found, "concrete", False) and found.model is self.model
         return found if is_own and not hasattr(found, "to_plaintext") else None
 
+    @property
+    def converted(self) -> Any:
+        """The field in clear that is read and written by the phase; None where there is none.
+
+        Raises:
+            ImproperlyConfigured: one is named, and the model has no such column.
+        """
+        found = self.plain_field
+        # A migration may remove the one before it changes the other.
+        if found is None and self.converts is not None and not is_historical(self.model):
+            raise ImproperlyConfigured(
+                f"{self}: converts={self.converts!r} names no column in clear of the same model, "
+                "so it is not known where its values are. `python manage.py check` says more."
+            )
+        return found
+
     def phase(self, using: str) -> ColumnPhase:
         """Return which of the two columns is read, and which are written.
 
@@ -47,3 +68,40 @@ class ConvertingMixin(FieldBase):
             MasterKeyUnusable: the keys' database could not be read.
         """
         return conversion_phase(self.model._meta.label, self.name, using)
+
+    def lookup_by_phase(self, name: str, encrypted: Any) -> Any:
+        """Return the lookup of a name, as the phase has it when SQL is made."""
+        return lookups.lookup_by_phase(self, name, encrypted)
+
+    def transform_by_phase(self, name: str, encrypted: Any) -> Any:
+        """Return the transform of a name, as the phase has it when SQL is made."""
+        return lookups.transform_by_phase(self, name, encrypted)
+
+    def is_left_empty(self, using: str) -> bool:
+        """Whether NULL is written into the encrypted column, and the value into the other alone."""
+        return self.converted is not None and not self.phase(using).writes_new
+
+    def column_in_clear(self, alias: str | None, using: str) -> Col | None:
+        """Return the column that is read in the place of the encrypted one; None if that is.
+
+        Args:
+            alias: that of the table in the query.
+            using: the alias of the database.
+        """
+        plain = self.converted
+        if plain is None or self.phase(using).reads_new:
+            return None
+        return Col(alias, plain)  # type: ignore[arg-type]  # None in constraints
+
+    def raw_converters(self, alias: str | None, connection: Any) -> list[Any]:
+        """Return what makes values of what `raw()` has read from the encrypted column.
+
+        While the column in clear is read, they are not those of the field, which stays deferred:
+        it is loaded when a caller looks at it, unless `raw()` has read the other column, too.
+        """
+        is_read = self.column_in_clear(alias, connection.alias) is None
+        return [self.sealer() if is_read else _not_loaded]
+
+
+def _not_loaded(value: Any, expression: Any, connection: Any) -> Any:
+    return NOT_LOADED

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.core.exceptions import FieldError
-from django.db.models import Model, Value
+from django.db.models import Model
 
 from envelope_fields.crypto.blind_index import single_value_part
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
@@ -15,11 +14,10 @@ from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
 from envelope_fields.fields.index.normalizers import TextNormalizer
 from envelope_fields.fields.index.terms import Term, term_of_values
-from envelope_fields.fields.masks import refuse_mask
-from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.text import TextMixin
-from envelope_fields.fields.writing import is_json_null
+from envelope_fields.fields.written import held_in, plain_value, row_of
 from envelope_fields.keyring import indexes
 
 
@@ -40,7 +38,7 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
         if found is not None:
             return found
     instance: Any = row.instance
-    held = [_held(source.field, instance) for source in index.sources]
+    held = [held_in(source.field, instance) for source in index.sources]
     brought = brought_with(index, row, held)
     if brought is not None:
         return brought
@@ -85,12 +83,6 @@ def quick(index: Any) -> Callable[[IndexedRow], bytes | None] | None:
     return made
 
 
-def _held(field: Any, instance: Model) -> Any:
-    """Return what an object holds of a value; one that is deferred is loaded."""
-    held = vars(instance).get(field.attname, MISSING)
-    return getattr(instance, field.attname) if held is MISSING else held
-
-
 def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | None:
     """Return the index that a fixture brings with an envelope, if it is under the present key."""
     if type(row.brought) is not StoredIndex:
@@ -128,7 +120,7 @@ def index_of_values(
         using: the database.
         instance: the row; it may be with the values, too.
     """
-    instance = instance or next(filter(None, map(_row_of, values)), None)
+    instance = instance or next(filter(None, map(row_of, values)), None)
     term = term_of(index, values, instance)
     if term is not None:
         return macs.index_value(index, term.alias, term, using)
@@ -141,16 +133,8 @@ def term_of(index: Any, values: Sequence[Any], instance: Model | None = None) ->
     """Return what an index is made of, of values as above; None where they have no normal form."""
     scope = index.scope_of(instance)
     pairs = zip(index.sources, values, strict=True)
-    carriers = [Unencrypted(_plain(source.field, each), None) for source, each in pairs]
+    carriers = [Unencrypted(plain_value(source.field, each), None) for source, each in pairs]
     return term_of_values(index, carriers, scope)
-
-
-def _row_of(value: Any) -> Model | None:
-    """Return the object that a value travels with, if there is one."""
-    if type(value) is Value:
-        return _row_of(value.value)
-    travels = isinstance(value, Unencrypted | Kept | StoredEnvelope)
-    return value.instance if travels else None
 
 
 def _begin(index: Any, alias: str, using: str) -> None:
@@ -165,35 +149,3 @@ def _begin(index: Any, alias: str, using: str) -> None:
         if not is_historical(index.model):
             raise
         # A migration may come before our tables: then it begins by being filled.
-
-
-def _plain(field: Any, value: Any) -> Any:
-    """Return the value behind what a statement is given for a field.
-
-    Raises:
-        FieldError: the database alone knows it; or it is a mask.
-        EnvelopeError: it does not open.
-    """
-    if is_json_null(field, value):
-        return None
-    if type(value) in (Value, Unencrypted):
-        return _plain(field, value.value)
-    if isinstance(value, Kept):
-        value = value.sealed
-    elif isinstance(value, StoredEnvelope):
-        row = MISSING if value.instance is None else field.row_of(value.instance)
-        value = SealedValue(field, value.envelope, None, row)
-    if isinstance(value, SealedValue):
-        value = value.open()
-    refuse_mask(field, value)
-    if hasattr(value, "resolve_expression"):
-        raise not_computed(field, value)
-    return value
-
-
-def not_computed(field: Any, expression: Any) -> FieldError:
-    """Return the error for an expression whose value is not known here."""
-    return FieldError(
-        f"{field} has a blind index, and what {type(expression).__name__}() gives is known to the "
-        "database alone. Assign plain Python values."
-    )

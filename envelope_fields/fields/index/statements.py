@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db import router
-from django.db.models import BinaryField, Case, Expression, Value, When
+from django.db.models import BinaryField, Case, Expression, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast
 from django.db.models.sql import UpdateQuery
@@ -20,14 +19,16 @@ from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import defaults
 from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex, refused
-from envelope_fields.fields.index.rows import (
-    brought_with,
-    index_of_row,
-    index_of_values,
-    not_computed,
-)
-from envelope_fields.fields.prepared import Kept, StoredCol
+from envelope_fields.fields.index.rows import brought_with, index_of_row, index_of_values
 from envelope_fields.fields.sealed import MISSING
+from envelope_fields.fields.written import (
+    OwnColumn,
+    case_like,
+    inside_cast,
+    not_computed,
+    resolved,
+    stays,
+)
 
 # What may be given for an index that the statement makes anew: what was loaded.
 HELD = (StoredIndex, Case, Cast)
@@ -67,9 +68,9 @@ class FromStatement(Expression):
         written = {field: value for field, _, value in query.values}
         values = [written.get(source.field, MISSING) for source in self.index.sources]
         if not any(value is MISSING for value in values):
-            return [_resolved(value, query) for value in values]
+            return [resolved(value, query) for value in values]
         there = [value for value in values if value is not MISSING]
-        if there and not all(_stays(value, connection) for value in there):
+        if there and not all(stays(value, connection) for value in there):
             names = " and ".join(self.index.source_names)
             raise FieldError(f"{self.index} is made of {names}: write them in one statement.")
         if not there and not self._lacks_values():
@@ -83,13 +84,6 @@ class FromStatement(Expression):
         )
 
 
-def _resolved(value: Any, query: Any) -> Any:
-    """Return what is written as it is compiled: for the table of a parent, it was not resolved."""
-    if not hasattr(value, "resolve_expression"):
-        return value
-    return value.resolve_expression(query, allow_joins=False, for_save=True)
-
-
 class IndexBytes(Expression):
     """The bytes of an index, in a CASE."""
 
@@ -100,17 +94,6 @@ class IndexBytes(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return compiled(self.content, self.index, compiler, connection)
-
-
-class _Column(Expression):
-    """The index as a row has it."""
-
-    def __init__(self, index: Any) -> None:
-        super().__init__(output_field=index)
-        self.index = index
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return _column(self.index, connection)
 
 
 def _column(index: Any, connection: Any) -> tuple[str, Any]:
@@ -151,21 +134,16 @@ def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
     """
     kinds = set(map(type, values))
     if kinds == {Cast}:
-        return _made(index, [_inside(each) for each in values], connection)
+        return _made(index, [inside_cast(each) for each in values], connection)
     if kinds == {Case}:
         return _made_case(index, values, connection)
     if kinds & {Case, Cast, When}:
         raise not_computed(index.sources[0].field, values[0])
-    if all(_stays(value, connection) for value in values):
+    if all(stays(value, connection) for value in values):
         return _KEPT
     if all(_is_of_no_row(source.field, connection) for source in index.sources):
         return None
     return index_of_values(index, values, connection.alias)
-
-
-def _inside(cast: Any) -> Any:
-    (inner,) = cast.get_source_expressions()
-    return inner
 
 
 def _made_case(index: Any, cases: Sequence[Any], connection: Any) -> Any:
@@ -173,44 +151,23 @@ def _made_case(index: Any, cases: Sequence[Any], connection: Any) -> Any:
     first = cases[0]
     if any(_conditions(each) != _conditions(first) for each in cases[1:]):
         raise not_computed(index.sources[0].field, first)
-    made = first.copy()
-    made.cases = [
-        _with_result(when, index, [each.cases[place].result for each in cases], connection)
-        for place, when in enumerate(first.cases)
+    results = [
+        _branch(index, [each.cases[place].result for each in cases], connection)
+        for place in range(len(first.cases))
     ]
-    made.default = _branch(index, [each.default for each in cases], connection)
-    made.output_field = index
-    return made
+    default = _branch(index, [each.default for each in cases], connection)
+    return case_like(first, results, default, index)
 
 
 def _conditions(case: Any) -> list[Any]:
     return [when.condition for when in case.cases]
 
 
-def _with_result(when: Any, index: Any, results: Sequence[Any], connection: Any) -> Any:
-    made = when.copy()
-    made.result = _branch(index, results, connection)
-    made.output_field = index
-    return made
-
-
 def _branch(index: Any, results: Sequence[Any], connection: Any) -> Any:
     made = _made(index, results, connection)
     if made is _KEPT:
-        return _Column(index)
+        return OwnColumn(index)
     return made if isinstance(made, Expression) else IndexBytes(index, made)
-
-
-def _stays(value: Any, connection: Any) -> bool:
-    """Whether what is written of a value leaves its column as it is."""
-    if type(value) is Value:
-        return _stays(value.value, connection)
-    if isinstance(value, StoredCol):
-        return True
-    if not isinstance(value, Kept):
-        return False
-    instance = value.instance
-    return bool(connection.alias == router.db_for_write(type(instance), instance=instance))
 
 
 def _is_of_no_row(field: Any, connection: Any) -> bool:

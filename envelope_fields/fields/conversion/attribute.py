@@ -1,0 +1,110 @@
+"""The attribute of a column in clear that is converted: it mirrors that of the encrypted field.
+
+An object has one value, and it is that of the encrypted field, whichever column it was loaded from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.models import Model
+from django.db.models.query_utils import DeferredAttribute
+
+from envelope_fields.fields.prepared import PreparedValue
+
+
+class _Mirrored(PreparedValue):
+    """What an object holds of a column in clear: that its value is the encrypted field's."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "MIRRORED"
+
+
+MIRRORED = _Mirrored()
+
+
+class MirroredRow(PreparedValue):
+    """What travels in the place of the value of a column in clear: the row that has it.
+
+    Attributes:
+        instance: the object; None where the statement alone has the value.
+    """
+
+    __slots__ = ("instance",)
+
+    def __init__(self, instance: Model | None) -> None:
+        self.instance = instance
+
+
+class LoadedInClear(PreparedValue):
+    """A value that `raw()` has read from the column in clear."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _Given(PreparedValue):
+    """A value that a constructor is given by the name of the column in clear."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class ClearAttribute(DeferredAttribute):
+    """The attribute of a column in clear: what is read and assigned is the encrypted field's."""
+
+    field: Any
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None:
+            return self
+        held = instance.__dict__.get(self.field.attname)
+        if type(held) is MirroredRow:  # a raw save asks for it
+            return held
+        return getattr(instance, self.field.values.attname)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        data, name = instance.__dict__, self.field.attname
+        encrypted = self.field.values.attname
+        if value is MIRRORED or type(value) is MirroredRow:
+            data[name] = value
+        elif type(value) is LoadedInClear:
+            data[name] = MIRRORED
+            setattr(instance, encrypted, value.value)
+        elif instance._state.adding and encrypted not in data:
+            data[name] = _Given(value)  # the constructor comes to the encrypted field yet
+        else:
+            data[name] = MIRRORED
+            setattr(instance, encrypted, value)
+
+    def __delete__(self, instance: Any) -> None:
+        instance.__dict__.pop(self.field.attname, None)
+
+
+def mirrored_row(plain: Any, instance: Model) -> MirroredRow:
+    """Return what travels in the place of the value that an object has of a column in clear.
+
+    Raises:
+        FieldError: the object was made with another value for it than for the encrypted field.
+    """
+    held, field = vars(instance).get(plain.attname), plain.values
+    if type(held) is _Given and held.value != getattr(instance, field.attname):
+        del held  # error reports show variables
+        raise refused(plain)
+    return MirroredRow(instance)
+
+
+def refused(plain: Any) -> FieldError:
+    """Return the error for code that would write a column in clear by itself."""
+    field = plain.values
+    return FieldError(
+        f"{plain} is the column in clear that {field} converts, and is written together with it. "
+        f"Write {field.name} instead."
+    )

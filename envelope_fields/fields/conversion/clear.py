@@ -1,0 +1,170 @@
+"""The field of a column in clear that an encrypted field converts.
+
+It is the field that the model declares, given more to do: its class becomes one of its own, with
+the same name. What Django and others know fields by, stays.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, Model
+from django.db.models.functions import Cast
+from django.db.models.sql import UpdateQuery
+
+from envelope_fields.fields.conversion import statements
+from envelope_fields.fields.conversion.attribute import (
+    MIRRORED,
+    ClearAttribute,
+    MirroredRow,
+    mirrored_row,
+    refused,
+)
+from envelope_fields.fields.conversion.columns import Mirror, MirrorCol
+from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.types import FieldBase
+
+# `bulk_update` gives what its objects show, which is what the encrypted field has.
+_OF_BULK_UPDATE = (Case, Cast)
+
+
+def _never() -> Any:
+    # Not left to the declaration: dumps, forms and serializers would have each value twice.
+    return property(lambda field: False, lambda field, value: None)
+
+
+class ClearFieldMixin(FieldBase):
+    """Has a field in clear show and write what the encrypted field beside it has.
+
+    Attributes:
+        values: the encrypted field.
+        mirror: what stands for this field in queries.
+        plain_class: the class that the field was declared of.
+    """
+
+    values: Any
+    mirror: Any
+    plain_class: Any
+
+    editable = _never()
+    serialize = _never()
+
+    # Declaration
+
+    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+        # A copy of it in another model is a field as any other, unless that converts it, too.
+        self.__class__ = self.plain_class
+        _forget(self)
+        self.contribute_to_class(cls, name, private_only)
+
+    def deconstruct(self) -> Any:
+        return _as_declared(self).deconstruct()
+
+    def clone(self) -> Any:
+        return _as_declared(self).clone()
+
+    # Objects
+
+    def get_default(self) -> Any:
+        return MIRRORED
+
+    def clean(self, value: Any, model_instance: Model | None) -> Any:
+        return MIRRORED
+
+    def pre_save(self, model_instance: Model, add: bool) -> Any:
+        return mirrored_row(self, model_instance)
+
+    def prepared_raw(self, instance: Model) -> Any:
+        """Return what stands for the value of an object that is saved as it is."""
+        return mirrored_row(self, instance)
+
+    # Queries and statements
+
+    def get_col(self, alias: str, output_field: Any = None) -> MirrorCol:
+        return MirrorCol(alias, self, output_field)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if type(value) is MirroredRow:
+            return statements.InClear(self, value)
+        if value is None or value is MIRRORED:
+            return None  # the schema editor asks what rows have that are there already
+        if type(value) in _OF_BULK_UPDATE:
+            return statements.InClear(self, MirroredRow(None))
+        raise refused(self)
+
+    def compiled_in_clear(
+        self, content: Unencrypted, compiler: Any, connection: BaseDatabaseWrapper
+    ) -> tuple[str, Any]:
+        """Return SQL for a value that is not None, as the plain field makes it."""
+        # No name here holds the value: an error report would show it.
+        content = Unencrypted(super().get_db_prep_save(content.value, connection), None)
+        return _compiled(self.plain_class, self, content, compiler, connection)
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
+        self._refuse_null(value, compiler)
+        return "%s"  # what is written has SQL of its own
+
+    def get_placeholder_sql(  # the same for Django 6.1 and later
+        self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
+    ) -> Any:
+        self._refuse_null(value, compiler)
+        return ("%s", (None,)) if value is None else compiler.compile(value)
+
+    def _refuse_null(self, value: Any, compiler: Any) -> None:
+        if value is None and isinstance(compiler.query, UpdateQuery):
+            raise refused(self)
+
+
+def _compiled(
+    plain_class: Any, field: Any, content: Unencrypted, compiler: Any, connection: Any
+) -> tuple[str, Any]:
+    """Return SQL for what a field of a class has prepared."""
+    if hasattr(plain_class, "get_placeholder_sql"):  # some have it, from Django 6.1 on
+        sql, params = plain_class.get_placeholder_sql(field, content.value, compiler, connection)
+        return sql, tuple(params)
+    if hasattr(content.value, "as_sql"):
+        compiled: tuple[str, Any] = compiler.compile(content.value)
+        return compiled
+    if hasattr(plain_class, "get_placeholder"):
+        placeholder = plain_class.get_placeholder(field, content.value, compiler, connection)
+        return placeholder, (content.value,)
+    return "%s", (content.value,)
+
+
+def _as_declared(field: Any) -> Any:
+    """Return a copy of a field that is of the class it was declared of."""
+    declared = field.__copy__()
+    declared.__class__ = field.plain_class
+    _forget(declared)
+    return declared
+
+
+def _forget(plain: Any) -> None:
+    for name in ("values", "mirror"):
+        vars(plain).pop(name, None)
+
+
+def convert(field: Any) -> None:
+    """Have the field in clear that an encrypted one converts mirror that."""
+    plain = field.plain_field
+    if plain is None or isinstance(plain, ClearFieldMixin):
+        return
+    declared: Any = type(plain)
+    plain.__class__ = _kind(declared)
+    plain.values = field
+    plain.mirror = Mirror(plain)
+    setattr(field.model, plain.attname, ClearAttribute(plain))
+
+
+@cache
+def _kind(plain_class: Any) -> Any:
+    """Return the class of fields in clear that are converted, of those of a class."""
+    body = {
+        "plain_class": plain_class,
+        "__module__": plain_class.__module__,
+        "__qualname__": plain_class.__qualname__,
+        "__doc__": plain_class.__doc__,
+    }
+    return type(plain_class.__name__, (ClearFieldMixin, plain_class), body)

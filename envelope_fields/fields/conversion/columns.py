@@ -1,0 +1,106 @@
+"""Columns of a field under conversion in a query: which one is meant is seen when SQL is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db.models.expressions import Col
+
+from envelope_fields.fields import columns
+from envelope_fields.fields.binary import BinaryColumn
+from envelope_fields.fields.conversion import places
+from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
+
+
+class Mirror(BinaryColumn):
+    """The encrypted column, whose values go into the attribute of the one in clear."""
+
+    def __init__(self, plain: Any) -> None:
+        super().__init__(plain.values)
+        self.name, self.attname = plain.name, plain.attname
+        self.mirror = self
+
+    def __reduce__(self) -> Any:
+        return _mirror_of, (self.values,)
+
+
+def _mirror_of(field: Any) -> Any:
+    return field.plain_field.mirror
+
+
+class MirrorCol(columns.EncryptedCol):
+    """The column in clear in a query: what is selected and asked is that of the encrypted field.
+
+    Objects have one value of the two, so this one is not read for them.
+    """
+
+    is_left_out = False
+
+    def __init__(self, alias: str, target: Any, output_field: Any = None) -> None:
+        mirror = target.mirror
+        Col.__init__(self, alias, mirror, mirror)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        self.is_left_out = False
+        return super().as_sql(compiler, connection)
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        if self.loads_objects:
+            self.is_left_out = True
+            return "NULL", ()
+        return super().select_format(compiler, sql, params)
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        if self.is_left_out:
+            return [_mirrored]
+        return super().get_db_converters(connection)
+
+    def raw_converters(self, connection: Any) -> list[Any]:
+        column = self.target.values.column_in_clear(self.alias, connection.alias)
+        if column is None:
+            return [_mirrored]
+        return [*columns.converters_of(column, connection), _loaded]
+
+
+def _mirrored(value: Any, expression: Any, connection: Any) -> Any:
+    return MIRRORED
+
+
+def _loaded(value: Any, expression: Any, connection: Any) -> LoadedInClear:
+    return LoadedInClear(value)
+
+
+class ClearCol(Col):
+    """The column in clear, by which rows are found as long as it is the one that is read.
+
+    Attributes:
+        refusal: returns the error for when it is no longer.
+        place: where in the code it is looked up.
+    """
+
+    target: Any
+    is_of_clear_column = True
+
+    def __init__(
+        self, alias: str, target: Any, output_field: Any = None, *,
+        refusal: Callable[[], FieldError], what: str, place: places.Place | None,
+    ) -> None:  # fmt: skip
+        super().__init__(alias, target, output_field)
+        self.refusal, self.what, self.place = refusal, what, place
+
+    def relabeled_clone(self, relabels: Any) -> Any:
+        alias = relabels.get(self.alias, self.alias)
+        return type(self)(
+            alias, self.target, self.output_field,
+            refusal=self.refusal, what=self.what, place=self.place,
+        )  # fmt: skip
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        columns.refuse_computing(compiler)
+        field = self.target.values
+        if field.phase(connection.alias).reads_new:
+            raise self.refusal()
+        places.note(field, self.what, self.place)
+        return super().as_sql(compiler, connection)

@@ -1,0 +1,182 @@
+"""A column in clear in the statements that write the encrypted field that converts it.
+
+It gets the value that the same statement writes of the encrypted field, or NULL, as the phase says
+when SQL is made. An INSERT has the rows; an UPDATE has what is written of each column, and is
+completed where it lacks the one in clear.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Case, Expression, Value
+from django.db.models.constants import OnConflict
+from django.db.models.functions import Cast
+from django.db.models.sql import UpdateQuery
+from django.db.models.sql.compiler import SQLInsertCompiler
+
+from envelope_fields.fields import writing
+from envelope_fields.fields.conversion.attribute import MirroredRow, refused
+from envelope_fields.fields.keys import alias_for
+from envelope_fields.fields.masks import refuse_mask
+from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.written import (
+    OwnColumn,
+    case_like,
+    held_in,
+    inside_cast,
+    plain_value,
+    resolved,
+    stays,
+)
+
+
+class InClear(Expression):
+    """What a statement writes into a column in clear."""
+
+    def __init__(self, plain: Any, row: MirroredRow) -> None:
+        super().__init__(output_field=plain)
+        self.plain = plain
+        self.row = row
+
+    def __repr__(self) -> str:
+        return f"<InClear: {self.plain}>"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        look_at(self.plain, compiler.query)
+        # No name here holds the value: an error report would show it.
+        written = Unencrypted(self._written(compiler), None)
+        if not self.plain.values.phase(connection.alias).writes_old:
+            return "NULL", ()
+        return _compiled(self.plain, written, compiler, connection)
+
+    def _written(self, compiler: Any) -> Any:
+        """Return what is written of the encrypted field, as it travels to the database.
+
+        Raises:
+            FieldError: code has named the column in clear alone.
+        """
+        field, instance = self.plain.values, self.row.instance
+        if isinstance(compiler, SQLInsertCompiler):
+            return None if instance is None else held_in(field, instance)
+        written = {each: value for each, _, value in compiler.query.values}
+        if field in written:
+            return resolved(written[field], compiler.query)
+        if instance is None or field.attname in vars(instance):
+            raise refused(self.plain)
+        return StoredCol(field)  # it was deferred, and stays as it is
+
+
+class _Branch(Expression):
+    """What a CASE gives for a column in clear."""
+
+    def __init__(self, plain: Any, written: Unencrypted) -> None:
+        super().__init__(output_field=plain)
+        self.plain = plain
+        self.written = written
+
+    def __repr__(self) -> str:
+        return f"<InClear: {self.plain}>"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return _compiled(self.plain, self.written, compiler, connection)
+
+
+def _compiled(plain: Any, written: Unencrypted, compiler: Any, connection: Any) -> tuple[str, Any]:
+    """Return SQL for what is written of the encrypted field, in the column in clear."""
+    while type(written.value) is Cast:
+        written = Unencrypted(inside_cast(written.value), None)
+    if stays(written.value, connection):
+        return OwnColumn(plain).as_sql(compiler, connection)
+    if type(written.value) is Case:
+        case: Any = _case(plain, written.value)
+        if connection.features.requires_casted_case_in_updates:
+            case = Cast(case, output_field=plain)
+        compiled: tuple[str, Any] = compiler.compile(case)
+        return compiled
+    content = Unencrypted(_content(plain.values, written.value), None)
+    if content.value is None:
+        return "NULL", ()
+    return plain.compiled_in_clear(content, compiler, connection)  # type: ignore[no-any-return]
+
+
+def _case(plain: Any, case: Case) -> Case:
+    results = [_Branch(plain, Unencrypted(when.result, None)) for when in case.cases]
+    default = _Branch(plain, Unencrypted(case.default, None))
+    return case_like(case, results, default, plain)
+
+
+def _content(field: Any, value: Any) -> Any:
+    """Return what the plain field takes for a value; JSON's null is an expression."""
+    while type(value) in (Value, Unencrypted) and not writing.is_json_null(field, value):
+        value = value.value
+    return value if writing.is_json_null(field, value) else plain_value(field, value)
+
+
+# -- Statements that lack the column in clear ------------------------------------------------------
+
+
+def complete(plain: Any, query: Any) -> None:
+    """Have a statement that writes the encrypted field write the column in clear, too.
+
+    Django asks each column for its placeholder while it goes through what is written. An INSERT
+    writes all columns.
+    """
+    if isinstance(query, UpdateQuery):
+        written: list[Any] = vars(query)["values"]
+        if not any(entry[0] == plain for entry in written):
+            written.append((plain, None, MirroredRow(None)))
+    elif getattr(query, "on_conflict", None) is OnConflict.UPDATE:
+        look_at(plain, query)
+
+
+def look_at(plain: Any, query: Any) -> None:
+    """Look at an upsert: it writes both columns into a row that is there, or none.
+
+    Raises:
+        FieldError: it would write the one in clear by itself, or find rows by it.
+    """
+    if getattr(query, "on_conflict", None) is not OnConflict.UPDATE:
+        return
+    is_updated = plain.values in query.update_fields
+    if plain in query.unique_fields or (plain in query.update_fields and not is_updated):
+        raise refused(plain)
+    if is_updated and plain not in query.update_fields:
+        query.update_fields = [*query.update_fields, plain]
+
+
+# -- The encrypted column, where it is not written -------------------------------------------------
+
+
+def left_empty(field: Any, value: Any) -> None:
+    """Return NULL for the encrypted column, and raise what it would with a value.
+
+    Raises:
+        FieldError: the value is an expression, or a mask; or the field takes its key from the row,
+            or is bound to it, and there is none.
+    """
+    refuse_mask(field, value)
+    carrier = value if type(value) is Unencrypted else Unencrypted(value, None)
+    del value  # error reports show variables
+    is_expression = hasattr(carrier.value, "as_sql")
+    if is_expression and not writing.is_json_null(field, carrier.value):
+        writing.admit(field, carrier.value, carrier)
+    if carrier.instance is None and _has_values(carrier.value):
+        if callable(field.key):
+            alias_for(field, None)
+        if field.is_bound:
+            writing.context_for(field, None, None)
+
+
+def _has_values(written: Any) -> bool:
+    """Whether what is written has values that come without their rows."""
+    if isinstance(written, Case):
+        return any(map(_has_values, [*(when.result for when in written.cases), written.default]))
+    if isinstance(written, Cast):
+        return _has_values(inside_cast(written))
+    if isinstance(written, Value):
+        return _has_values(written.value)
+    if isinstance(written, Unencrypted) and written.instance is not None:
+        return False
+    kept = written is None or isinstance(written, Kept | StoredCol | StoredEnvelope)
+    return not kept

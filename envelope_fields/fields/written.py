@@ -1,0 +1,128 @@
+"""What a statement writes of an encrypted field, as the value that it is.
+
+A column beside the encrypted one is made of it: that of a blind index, or one in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import router
+from django.db.models import Case, Expression, Model, Value, When
+
+from envelope_fields.fields.masks import refuse_mask
+from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.writing import is_json_null
+
+
+def plain_value(field: Any, value: Any) -> Any:
+    """Return the value behind what a statement is given for a field.
+
+    Raises:
+        FieldError: the database alone knows it; or it is a mask.
+        EnvelopeError: it does not open.
+    """
+    if is_json_null(field, value):
+        return None
+    if type(value) in (Value, Unencrypted):
+        return plain_value(field, value.value)
+    if isinstance(value, Kept):
+        value = value.sealed
+    elif isinstance(value, StoredEnvelope):
+        row = MISSING if value.instance is None else field.row_of(value.instance)
+        value = SealedValue(field, value.envelope, None, row)
+    if isinstance(value, SealedValue):
+        value = value.open()
+    refuse_mask(field, value)
+    if hasattr(value, "resolve_expression"):
+        raise not_computed(field, value)
+    return value
+
+
+def not_computed(field: Any, expression: Any) -> FieldError:
+    """Return the error for an expression whose value is not known here."""
+    beside = "has a blind index" if field.indexes else "is written into a column in clear, too"
+    return FieldError(
+        f"{field} {beside}, and what {type(expression).__name__}() gives is known to the "
+        "database alone. Assign plain Python values."
+    )
+
+
+def held_in(field: Any, instance: Model) -> Any:
+    """Return what an object holds of a field; a value that is deferred is loaded."""
+    held = vars(instance).get(field.attname, MISSING)
+    return getattr(instance, field.attname) if held is MISSING else held
+
+
+def row_of(value: Any) -> Model | None:
+    """Return the object that a value travels with, if there is one."""
+    if type(value) is Value:
+        return row_of(value.value)
+    travels = isinstance(value, Unencrypted | Kept | StoredEnvelope)
+    return value.instance if travels else None
+
+
+def resolved(value: Any, query: Any) -> Any:
+    """Return what is written as it is compiled: for the table of a parent, it was not resolved."""
+    if not hasattr(value, "resolve_expression"):
+        return value
+    return value.resolve_expression(query, allow_joins=False, for_save=True)
+
+
+def stays(value: Any, connection: Any) -> bool:
+    """Whether what is written of a value leaves its column as it is."""
+    if type(value) is Value:
+        return stays(value.value, connection)
+    if isinstance(value, StoredCol):
+        return True
+    if not isinstance(value, Kept):
+        return False
+    instance = value.instance
+    return bool(connection.alias == router.db_for_write(type(instance), instance=instance))
+
+
+def case_like(case: Case, results: Iterable[Any], default: Any, output_field: Any) -> Case:
+    """Return a CASE with the conditions of another one.
+
+    Args:
+        case: the other one.
+        results: what each of its conditions gives.
+        default: what is given where none is met.
+        output_field: of which field that is.
+    """
+    made = case.copy()
+    pairs = zip(case.cases, results, strict=True)
+    made.cases = [_when_like(when, result, output_field) for when, result in pairs]
+    made.default = default
+    made.output_field = output_field
+    return made
+
+
+def _when_like(when: When, result: Any, output_field: Any) -> When:
+    made = when.copy()
+    made.result = result
+    made.output_field = output_field
+    return made
+
+
+def inside_cast(cast: Any) -> Any:
+    """Return what a CAST is of."""
+    (inner,) = cast.get_source_expressions()
+    return inner
+
+
+class OwnColumn(Expression):
+    """A column of the row that is written, as it is.
+
+    Args:
+        field: its field.
+    """
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(output_field=field)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return str(connection.ops.quote_name(self.output_field.column)), ()

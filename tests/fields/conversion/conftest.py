@@ -1,0 +1,23 @@
+import pytest
+
+from envelope_fields.fields.conversion import places
+from envelope_fields.models import ColumnPhase
+from tests.models.converting import Visit, set_phase
+
+
+@pytest.fixture(params=ColumnPhase.values)
+def phase(request, db):
+    """Have the report of visits be in each phase."""
+    set_phase(Visit, "report", request.param)
+    return ColumnPhase(request.param)
+
+
+@pytest.fixture
+def noted(caplog):
+    """Return what was logged of places that ask the column in clear, from here on."""
+    places.forget()
+    return lambda: [
+        each.getMessage()
+        for each in caplog.records
+        if each.name == "envelope_fields.fields.conversion"
+    ]
