@@ -6,9 +6,9 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from envelope_fields.census.rows import CensusRow
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.census.uncounted import NotCounted
-from envelope_fields.census.values import CensusRow
 from envelope_fields.census.versions import KeyVersion
 from envelope_fields.keyring.rows import Wrap
 from envelope_fields.models import KeyState

@@ -8,8 +8,7 @@ from itertools import groupby
 from django.db import Error, router
 
 from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns, tables_of
-from envelope_fields.census.groups import Grouped, grouped_each
-from envelope_fields.census.values import counted
+from envelope_fields.census.values import Grouped, counted, grouped_each
 from envelope_fields.census.versions import known_ids
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.tables import absent

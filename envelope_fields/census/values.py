@@ -1,150 +1,25 @@
-"""How many stored values are under each key version: counted in the database, decrypting nothing.
+"""How many values of a column are under each key version: grouped in the database, not decrypted.
 
 The bytes of a header are the same on every database (docs/spec/envelope-v1.md, "Layout"), so one
-GROUP BY a column answers, in a short transaction and under no lock of ours. No root key is asked,
-and whatever hides rows from an application, such as a manager that filters, a search path or
-row-level security, hides none from the census: it counts them, or fails, or names in `not_counted`
-what it did not see.
+GROUP BY a column answers, in a short transaction and under no lock of ours, and no root key is
+asked.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import DatabaseError, Error
+from django.db import DatabaseError
 
-from envelope_fields.census.codecs import INDEX
-from envelope_fields.census.columns import CensusFailed, Column, stored_columns, tables_of
-from envelope_fields.census.groups import Grouped, grouped
-from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
+from envelope_fields.census.columns import CensusFailed, Column
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import says_no_table
 
+COLUMNS_IN_A_QUERY = 50
 VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
 
-
-@dataclass(frozen=True, slots=True)
-class CensusRow:
-    """The stored values of one field, in one database, under one key version.
-
-    Attributes:
-        database: the alias in `DATABASES`.
-        model: `app_label.Model`, of the model that owns the column.
-        field: the field's name.
-        version_id: what the values name as their key version; None for values that are no
-            envelopes, such as plaintext from before the field was encrypted.
-        version: that key version; None where the keys' database does not know it.
-        values: how many there are, at least 1. NULL is not a value.
-        schema: the schema of the table; None where the database has none, or all its encrypted
-            columns are in one and are found without its name.
-        history: how many of them are only in rows of the past, which a system-versioned table of
-            MariaDB keeps. No rotation moves these.
-        is_index: whether the field is a blind index: its values are MACs, which nothing opens.
-        format: for values that are no envelopes, the package by whose format they begin, where the
-            field reads it (`legacy=`); else empty.
-    """
-
-    database: str
-    model: str
-    field: str
-    version_id: bytes | None
-    version: KeyVersion | None
-    values: int
-    schema: str | None = None
-    history: int = 0
-    is_index: bool = False
-    format: str = ""
-
-    @property
-    def location(self) -> str:
-        """Where the values are, for messages."""
-        schema = "" if self.schema is None else f"the schema {self.schema!r} of "
-        return f"{self.model}.{self.field} in {schema}the database {self.database!r}"
-
-
-def census(key: Key | None = None, *, database: str | None = None) -> list[CensusRow]:
-    """Count the values of every encrypted field and blind index, by key version and database.
-
-    Every database that the routers let a model live in is asked, for every installed model. A
-    table that does not exist holds no values. What is counted are columns: neither backups, nor
-    tables of apps that are no longer installed, nor what `envelope_fields.kms` gave out.
-
-    Args:
-        key: count only what is under this master key, its id, its alias, or one of its versions.
-        database: count only in this one.
-
-    Raises:
-        MasterKeyNotFound: there is no such key.
-        CensusFailed: a column could not be counted.
-    """
-    columns = _looked_up(database)
-    found = [(column, group) for column in columns for group in counted(column)]
-    # Read after the values, so that none can be under a version that is too new to be known.
-    known = key_versions() if key is None else key_versions(key)
-    versions = {version.version_id: version for version in known}
-    rows = [
-        CensusRow(
-            database=column.database,
-            model=column.model._meta.label,
-            field=column.field.name,
-            version_id=group.version_id,
-            version=None if group.version_id is None else versions.get(group.version_id),
-            values=group.values,
-            schema=column.schema,
-            history=group.history,
-            is_index=column.codec is INDEX,
-            format=group.format,
-        )
-        for column, group in found
-    ]
-    if key is not None:
-        wanted = frozenset(of_key(key, known))
-        rows = [row for row in rows if row.version in wanted]
-    return sorted(rows, key=_order)
-
-
-def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[bytes]:
-    """Count the values of a column under each of these key versions, in one statement.
-
-    Raises:
-        CensusFailed: the column could not be counted.
-    """
-    if not version_ids:
-        return Counter()
-    named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
-    found = _counted(column, named)
-    wanted = frozenset(version_ids)
-    return Counter({each: found[each] for each in wanted if found[each]})
-
-
-def _looked_up(database: str | None) -> list[Column]:
-    """Find the columns to count, in databases where nothing is about to appear.
-
-    Raises:
-        CensusFailed: one cannot be looked at, or a transaction is prepared in it.
-    """
-    columns = list(stored_columns(database))
-    for alias in dict.fromkeys(column.database for column in columns):
-        refuse_prepared(alias)
-    return tables_of(columns)
-
-
-def _order(row: CensusRow) -> tuple[Any, ...]:
-    """Known versions first, then unknown ones, then what is no envelope."""
-    version = row.version
-    known = (version.key_alias or str(version.key_id), version.number) if version else ("", 0)
-    return (
-        row.database,
-        row.model,
-        row.field,
-        row.schema or "",
-        row.version_id is None,
-        version is None,
-        known,
-        row.version_id or b"",
-        row.format,
-    )
+Grouped = Counter[bytes | str | None]  # key versions, packages, and what is neither
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,25 +65,18 @@ def _group(what: bytes | str | None, values: int, history: int = 0) -> Group:
     return Group(what, values, history)
 
 
-def refuse_prepared(alias: str) -> None:
-    """Raise if a transaction is prepared in a database: its rows are seen once it is committed.
+def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[bytes]:
+    """Count the values of a column under each of these key versions, in one statement.
 
     Raises:
-        CensusFailed: one is, or the database could not be asked.
+        CensusFailed: the column could not be counted.
     """
-    try:
-        prepared = database(alias).prepared_transaction()
-    except Error as error:
-        raise CensusFailed(
-            f"The database {alias!r} could not be counted ({type(error).__name__}). Is it "
-            "reachable?"
-        ) from error
-    if prepared:
-        raise CensusFailed(
-            f"The database {alias!r} could not be counted: the transaction {prepared!r} is "
-            "prepared there, and no query sees what it has written. Finish it with COMMIT PREPARED "
-            "or ROLLBACK PREPARED, and count again."
-        )
+    if not version_ids:
+        return Counter()
+    named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
+    found = _counted(column, named)
+    wanted = frozenset(version_ids)
+    return Counter({each: found[each] for each in wanted if found[each]})
 
 
 def _counted(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
@@ -246,4 +114,105 @@ def _reason(column: Column, error: DatabaseError) -> str:
     return (
         f"{type(error).__name__} at {column.location}. Is it reachable, and migrated with "
         "`python manage.py migrate`?"
+    )
+
+
+# -- The statements ------------------------------------------------------------------------------
+
+
+def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
+    """Count the values of a column by the key version that their label names, and nothing less.
+
+    Others are counted by the package in whose format they begin, where the field reads that.
+
+    Args:
+        column: the column.
+        version_ids: count only the values under these key versions; by default all.
+
+    Raises:
+        DatabaseError: it could not be counted, or rows would be hidden from it.
+    """
+    ask = database(column.database)
+    with ask.seeing_all_rows():
+        # No parameters, so that a percent sign in a name means itself.
+        found = ask.fetch(_groups_sql(column, version_ids))
+    return _by_version(column, found)
+
+
+def grouped_each(columns: Sequence[Column]) -> list[Grouped | None]:
+    """Count the values of columns of one database, in as few statements as it can be asked in.
+
+    Returns:
+        What `grouped` returns for each; None for a column that could not be counted, and no value
+        for one whose table is not there.
+    """
+    found: list[Grouped | None] = []
+    for start in range(0, len(columns), COLUMNS_IN_A_QUERY):
+        some = columns[start : start + COLUMNS_IN_A_QUERY]
+        try:
+            found += _grouped_at_once(some)
+        except DatabaseError:  # one of them cannot be counted: which?
+            found += map(_grouped_if_possible, some)
+    return found
+
+
+def _grouped_at_once(columns: Sequence[Column]) -> list[Grouped]:
+    selects = [
+        f"SELECT {index} AS which, counts.* FROM ({_groups_sql(column)}) AS counts"  # noqa: S608
+        for index, column in enumerate(columns)
+    ]
+    ask, groups = database(columns[0].database), defaultdict[int, list[Any]](list)
+    with ask.seeing_all_rows():
+        for which, *group in ask.fetch(" UNION ALL ".join(selects)):
+            groups[which].append(group)
+    return [_by_version(column, groups[index]) for index, column in enumerate(columns)]
+
+
+def _grouped_if_possible(column: Column) -> Grouped | None:
+    try:
+        return grouped(column)
+    except DatabaseError as error:
+        return Counter() if says_no_table(error) else None
+
+
+def _by_version(column: Column, groups: Iterable[Any]) -> Grouped:
+    counts: Grouped = Counter()
+    for label, values in groups:
+        counts[_meant(column, None if label is None else bytes(label))] += values
+    return counts
+
+
+def _meant(column: Column, label: bytes | None) -> bytes | str | None:
+    """Return what a label says: a key version, a package, or nothing that is known."""
+    formats = column.formats
+    if label is None:
+        return formats.get(b"")  # of what has no form, such as plaintext
+    if label and label == column.codec.marker:
+        return None
+    return formats[label] if label in formats else column.codec.version_id(label)
+
+
+def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
+    ask, codec = database(column.database), column.codec
+    # With its table, or SQLite takes the quoted name of a column that is not there for a text.
+    stored = f"stored.{column.column_sql}"
+    labelled = f"size >= {codec.shortest:d}"
+    if codec.marker:
+        marker = ask.literal(codec.marker)
+        labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
+    formats = [ask.literal(byte) for byte in column.formats if byte]
+    if column.formats and codec.marker:  # too short for an envelope, and nothing else
+        formats.append(ask.literal(codec.marker))
+    others = "".join(f" WHEN substr(label, 1, 1) = {byte} THEN {byte}" for byte in formats)
+    labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
+    # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
+    # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
+    # subquery apart, so that it does so once a value.
+    return (
+        f"SELECT CASE WHEN {labelled} THEN label{others} END, count(*) "  # noqa: S608 - all quoted
+        f"FROM (SELECT length({stored}) AS size, "
+        f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
+        f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
+        f"{ask.KEEP_APART}) AS labels "
+        f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
     )
