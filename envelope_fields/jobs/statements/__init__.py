@@ -18,7 +18,7 @@ from envelope_fields.census.codecs import ENVELOPE
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
-from envelope_fields.jobs.statements.values import ValueStatements, marks
+from envelope_fields.jobs.statements.values import ValueStatements
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
@@ -149,7 +149,7 @@ class Statements(ValueStatements, ABC):
         labels, length = [codec.marker], len(codec.marker)
         if len(version_ids) <= LABELS_IN_A_QUERY:
             labels, length = list(map(codec.label, version_ids)), codec.label_bytes
-        return f"substr({{}}, {start}, {length}) IN ({marks(labels)})", labels
+        return f"substr({{}}, {start}, {length}) IN ({self._marks(labels)})", labels
 
     def _heads_sql(self, where: str, labelled: str, rows: int) -> str:
         size = f"length({self.value})"
@@ -219,6 +219,10 @@ class Statements(ValueStatements, ABC):
         """Return a statement that waits no longer than `limit_waiting` has said."""
         return statement
 
+    def _marks(self, items: Sequence[Any]) -> str:
+        """Return as many marks of parameters as there are items."""
+        return ", ".join(["%s"] * len(items))
+
     def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None:
         """Raise where the rows behind a key end with that very key: it would go on endlessly."""
         if last and after == tuple(last[0]):
@@ -248,8 +252,10 @@ class Statements(ValueStatements, ABC):
 
     def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
         if len(self.keys) == 1:
-            return f"{self.keys[0]} IN ({marks(keys)})", [item for key in keys for item in key]
-        row = f"({marks(self.keys)})"
+            return f"{self.keys[0]} IN ({self._marks(keys)})", [
+                item for key in keys for item in key
+            ]
+        row = f"({self._marks(self.keys)})"
         rows = ", ".join([row] * len(keys))
         return f"({self.key_list}) IN ({rows})", [item for key in keys for item in key]
 

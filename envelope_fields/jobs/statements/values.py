@@ -23,6 +23,7 @@ class ValueStatements:
         def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
         def _read(self, keys: Sequence[str]) -> str: ...
         def _impatiently(self, statement: str) -> str: ...
+        def _marks(self, items: Sequence[Any]) -> str: ...
 
     _mark_of_bytes = "%s"
 
@@ -67,13 +68,8 @@ class ValueStatements:
         found = self._fetch(
             f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} "
             f"WHERE {self.value} IS NOT NULL AND (length({self.value}) = 0 OR "
-            f"substr({self.value}, 1, 1) NOT IN ({marks(begins_with)})) "
+            f"substr({self.value}, 1, 1) NOT IN ({self._marks(begins_with)})) "
             f"ORDER BY {keys} LIMIT {rows:d}",
             list(begins_with),
         )
         return {tuple(row[:-1]): row[-1] for row in found}
-
-
-def marks(items: Sequence[Any]) -> str:
-    """Return as many marks of parameters as there are items."""
-    return ", ".join(["%s"] * len(items))
