@@ -239,13 +239,14 @@ def _notification(event: AuditEvent) -> Callable[[], None]:
 
 def notify(event: AuditEvent) -> None:
     """Log an event, and send the signal."""
-    fields = {**log_fields(event), "audit_head": str(Head.of(event))}
     level = logging.INFO if event.outcome == models.AuditOutcome.DONE else logging.WARNING
-    logger.log(
-        level,
-        "audit event %d: %s %s, key %r, by %s %r; head %s",
-        event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
-        event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
-        extra=fields,
-    )  # fmt: skip
+    if logger.isEnabledFor(level):  # an act on a thousand keys has as many events
+        fields = {**log_fields(event), "audit_head": str(Head.of(event))}
+        logger.log(
+            level,
+            "audit event %d: %s %s, key %r, by %s %r; head %s",
+            event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
+            event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
+            extra=fields,
+        )  # fmt: skip
     audit_event.send_robust(sender=AuditEvent, event=event)

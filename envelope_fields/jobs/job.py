@@ -22,7 +22,7 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     RootKeyUnavailable,
 )
-from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX
+from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationRun
 
 BATCH_SIZE = 2000

@@ -22,22 +22,22 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import cache, materials, rows
 from envelope_fields.keyring.age import uptime
-from envelope_fields.keyring.derived_keys import DerivedKeys, Named
-from envelope_fields.keyring.table import WRAPS_PER_PREFIX, Table, cache_seconds
+from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import authorization
 from envelope_fields.policy.attempts import Attempt
 from envelope_fields.policy.authorization import check_serves_fields, check_state
 
-__all__ = ["WRAPS_PER_PREFIX", "Transfer"]
-
 # Reading keys for each batch took a tenth of a rotation's time.
 SECONDS_BETWEEN_LOOKS = 1
-LOOKS_APART = 20  # times as long as one takes, at least, where there are many keys
+LOOKS_APART = 50  # times as long as one takes, at least, where there are many keys
 KEYS_IN_A_QUERY = 500
 
+Named = UUID | str  # a master key, by its id or by the alias that a field names it by
+
 _Item = TypeVar("_Item")
+_last_drop = object()  # of material, by this process
 
 
 class Transfer:
@@ -257,3 +257,46 @@ def _seconds_to_write() -> float:
         return 0.9 * cache_seconds()
     except MasterKeyUnusable:  # the next read of keys raises it
         return 0
+
+
+class DerivedKeys:
+    """The keys that a job derives in some batches.
+
+    Attributes:
+        unwrapping: keys, by the first 21 bytes of envelopes.
+        wrapping: for each master key, what wraps data keys, and how many it has wrapped.
+    """
+
+    __slots__ = ("_deadline", "_since", "unwrapping", "wrapping")
+
+    def __init__(self) -> None:
+        self.unwrapping: dict[bytes, AESGCM] = {}
+        self.wrapping: dict[Named, tuple[WrappingKey, int]] = {}
+        self._since = _last_drop
+        settings = configuration()
+        seconds = min(
+            settings.key_cache_seconds, settings.least_max_age, materials.remaining_seconds()
+        )
+        self._deadline = uptime() + seconds
+
+    def is_over(self) -> bool:
+        """Whether the next batch is to derive its own.
+
+        Their time is over, or that of their material; a root key has refused, or the keyring was
+        emptied.
+        """
+        return uptime() >= self._deadline or self._since is not _last_drop
+
+    def keep_unwrapping_key(self, derivation: bytes, key: AESGCM) -> None:
+        """Keep a key for later values, and let the oldest go where there are many."""
+        if len(self.unwrapping) >= UNWRAPPING_KEYS:
+            self.unwrapping.pop(next(iter(self.unwrapping)))
+        self.unwrapping[derivation] = key
+
+
+def _dropped(_: bytes | None) -> None:
+    global _last_drop
+    _last_drop = object()
+
+
+materials.on_drop(_dropped)

@@ -17,7 +17,8 @@ from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Job, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.transfer import WRAPS_PER_PREFIX, Transfer
+from envelope_fields.keyring.table import WRAPS_PER_PREFIX
+from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.rotation.rows import UNBOUND, BoundRows
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
@@ -55,10 +56,8 @@ class Rewrap(Job):
 
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
-        self._rows = BoundRows(column)
         # What is bound to a row has contexts of its own.
         self._contexts = (b"",) if field.is_bound else field.contexts
-        self._statements = statements(column)
         self._transfer = Transfer(column.database, field.field_path)
         self._about_one_key = about_one_key
         self._first: Rewrapper | None = None  # of which all others are made
@@ -83,7 +82,7 @@ class Rewrap(Job):
                 target = self._prepared(target or _Target(), version_id, count, len(stored))
             target.wraps -= count
         try:
-            outcome = self._rewrapped_in_rows(stored) if self._rows else self._rewrapped(stored)
+            outcome = self._rewrapped(stored)
         finally:
             if self._first is not None:
                 self._first.__exit__()  # leaves no data key of the batch behind
@@ -91,13 +90,6 @@ class Rewrap(Job):
             values = Counter(change.head[VERSION_ID] for change in outcome.changes)
         self._transfer.count(values)
         return outcome
-
-    @property
-    def locks_rows(self) -> bool:  # type: ignore[override]
-        return bool(self._rows)
-
-    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
-        return self._rows.unmoved(changes)
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
@@ -150,8 +142,39 @@ class Rewrap(Job):
                 outcome.changes.append(Change(value.key, head, new))
         return outcome
 
-    def _rewrapped_in_rows(self, stored: Sequence[Stored]) -> Outcome:
-        """Rewrap values that are bound to columns of their rows."""
+    def _make_ready(self, derivation: bytes) -> tuple[AESGCM, _Rewrap, bytes]:
+        opened_by = self._transfer.unwrapping_key(derivation)
+        target = self._targets[derivation[VERSION_ID]]
+        if target.rewrapper is None:
+            raise (target.error or AssertionError()).with_traceback(None)
+        made = opened_by, target.rewrapper.rewrap, target.rewrapper.header
+        self._ready[derivation] = made
+        return made
+
+    def _from_previous(self, opened_by: AESGCM, head: bytes, rewrap: _Rewrap) -> bytes:
+        """Rewrap what was written under an earlier name of the field."""
+        for context in self._contexts[1:]:
+            try:
+                return rewrap(opened_by, head, context)
+            except UnwrapFailed:
+                continue
+        raise UnwrapFailed(_UNWRAP_FAILED)
+
+
+class RewrapInRows(Rewrap):
+    """Moves values that are bound to columns of their rows; arguments are those of `Rewrap`."""
+
+    locks_rows = True
+
+    def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
+        super().__init__(column, about_one_key=about_one_key)
+        self._rows = BoundRows(column)
+        self._statements = statements(column)
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return self._rows.unmoved(changes)
+
+    def _rewrapped(self, stored: Sequence[Stored]) -> Outcome:
         outcome, failed = Outcome(), list[tuple[Stored, Exception]]()
         self._rows.load([value.key for value in stored])
         for value in stored:
@@ -183,22 +206,4 @@ class Rewrap(Job):
             except UnwrapFailed:
                 continue
             return None if context is present and head.startswith(header) else new
-        raise UnwrapFailed(_UNWRAP_FAILED)
-
-    def _make_ready(self, derivation: bytes) -> tuple[AESGCM, _Rewrap, bytes]:
-        opened_by = self._transfer.unwrapping_key(derivation)
-        target = self._targets[derivation[VERSION_ID]]
-        if target.rewrapper is None:
-            raise (target.error or AssertionError()).with_traceback(None)
-        made = opened_by, target.rewrapper.rewrap, target.rewrapper.header
-        self._ready[derivation] = made
-        return made
-
-    def _from_previous(self, opened_by: AESGCM, head: bytes, rewrap: _Rewrap) -> bytes:
-        """Rewrap what was written under an earlier name of the field."""
-        for context in self._contexts[1:]:
-            try:
-                return rewrap(opened_by, head, context)
-            except UnwrapFailed:
-                continue
         raise UnwrapFailed(_UNWRAP_FAILED)

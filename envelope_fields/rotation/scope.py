@@ -20,7 +20,7 @@ from envelope_fields.jobs.runs import key_ids_of
 from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt
-from envelope_fields.rotation.rewrap import Rewrap
+from envelope_fields.rotation.rewrap import Rewrap, RewrapInRows
 
 MOVING = (RotationKind.REWRAP, RotationKind.RE_ENCRYPT)  # from one key version to another
 
@@ -81,7 +81,9 @@ class RotationScope(job.Scope):
         return self._looks_at_current(column) and any(each.is_current for each in self._chosen)
 
     def job(self, column: Column) -> job.Job:
-        kind = Rewrap if self.kind == RotationKind.REWRAP else ReEncrypt
+        kind: type[Rewrap | ReEncrypt] = ReEncrypt
+        if self.kind == RotationKind.REWRAP:
+            kind = RewrapInRows if column.encrypted_field.is_bound else Rewrap
         return kind(column, about_one_key=self._about_one_key)
 
     def _looks_at_current(self, column: Column) -> bool:
@@ -90,19 +92,20 @@ class RotationScope(job.Scope):
             return bool(field.previous_contexts or field.previous_bindings)
         return callable(field.key) or bool(field.previous_bindings)
 
-    def _leaves(self, column: Column, version: KeyVersion) -> bool:
-        """Whether the field writes under another key now, so that all values leave this one."""
+    def _only_alias(self, column: Column) -> str | None:
+        """Return the alias of the one key that all values of a column go under, if there is one."""
         key = column.encrypted_field.key
         if self.kind == RotationKind.REWRAP or callable(key):
-            return False
-        return bool((key or DEFAULT_ALIAS) != version.key_alias)
+            return None
+        return key or DEFAULT_ALIAS
 
     def _chosen_ids(self, column: Column, *, looks: bool) -> list[bytes]:
         """Return the ids of the versions that values leave, and of those that are looked at."""
+        to = self._only_alias(column)
         return [
             each.version_id
             for each in self._chosen
-            if looks or not each.is_current or self._leaves(column, each)
+            if looks or not each.is_current or (to is not None and to != each.key_alias)
         ]
 
     def _by_key(self, column: Column, version_ids: Sequence[bytes]) -> Counter[UUID | None]:

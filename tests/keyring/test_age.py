@@ -21,7 +21,7 @@ from envelope_fields.exceptions import (
     WrappedKeyAltered,
 )
 from envelope_fields.keyring import age, cache, materials, rows, table
-from envelope_fields.keyring.derived_keys import DerivedKeys
+from envelope_fields.keyring.transfer import DerivedKeys
 from envelope_fields.lifecycle import create_master_key, find_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
