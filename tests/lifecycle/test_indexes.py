@@ -1,13 +1,16 @@
 """The states of a blind index: which follow which, by whom, and what is recorded."""
 
+from collections import namedtuple
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from envelope_fields.census.columns import CensusFailed
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, KeyAccessDenied
 from envelope_fields.fields.index import macs
 from envelope_fields.keyring import cache
-from envelope_fields.lifecycle import create_master_key
+from envelope_fields.lifecycle import create_master_key, indexes
 from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import (
@@ -42,6 +45,22 @@ def begun():
 
 def last_event():
     return AuditEvent.objects.order_by("number").last()
+
+
+def test_migrate_while_another_database_is_not_there(monkeypatch):
+    """As while the databases of tests are made, one after another: it begins when it is needed."""
+
+    def failing(index):
+        raise CensusFailed("the other one is not there")
+
+    column = namedtuple("Column", "field")(index())
+    monkeypatch.setattr(indexes, "index_columns", lambda using: [column])
+    with monkeypatch.context() as patch:
+        patch.setattr(indexes, "index_has_rows", failing)
+        indexes.repair(using="default")
+    assert not BlindIndex.objects.exists()
+    indexes.repair(using="default")
+    assert BlindIndex.objects.get().label == LABEL
 
 
 def test_beginning(begun):
