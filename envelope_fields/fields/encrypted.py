@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import class_prepared
+from django.db.models.sql import UpdateQuery
 
 from envelope_fields.fields import checks, defaults, storing, writing
 from envelope_fields.fields.attribute import EncryptedAttribute
@@ -281,8 +282,9 @@ class EncryptedFieldMixin(
             refuse_other_keys(self, compiler)
         if self.is_bound:
             refuse_parts(compiler)
-        for index in self.indexes:
-            index.complete(compiler)
+        if self.indexes and isinstance(compiler.query, UpdateQuery):
+            for index in self.indexes:
+                index.complete(compiler.query)
         if self.converted is not None:
             complete(self.converted, compiler.query)
 

@@ -6,15 +6,15 @@ with it and with the material. Each MAC is made by a copy. Dropped, OpenSSL over
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from envelope_fields.conf import configuration
-from envelope_fields.crypto.blind_index import IndexDomain, index_value
+from envelope_fields.crypto.blind_index import DIGEST_BYTES, IndexDomain, index_value
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import index_rows, materials, rows
@@ -36,6 +36,8 @@ from envelope_fields.models import IndexState, KeyUsage
 from envelope_fields.policy.authorization import check_serves_fields
 from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
+
+_Prepared = TypeVar("_Prepared")
 
 
 class IndexColumn(NamedTuple):
@@ -59,20 +61,30 @@ class IndexColumn(NamedTuple):
         return f"{self.domain.kind}:{self.domain.name}"
 
 
-def known_value(label: str, key: str | UUID, part: bytes) -> bytes | None:
-    """Return what `written` does for one value, if it is known that the caller may have it."""
+def known_value(
+    label: str, key: str | UUID, part_of: Callable[[_Prepared], bytes], prepared: _Prepared
+) -> bytes | None:
+    """Return what `written` does for one value, if it is known that the caller may have it.
+
+    Args:
+        label, key: of the index.
+        part_of: what makes the part of the value. It is called when the caller may have it, so
+            that no traceback of ours has the value in it. It may raise.
+        prepared: what that is called with.
+    """
     absorbed = _known(label, key, WRITE_INDEX)
     if absorbed is None:
         return None
-    hmac = absorbed[0].copy()
-    hmac.update(part)
-    return index_value(hmac.finalize(), absorbed[4].version_id)
+    hmac = absorbed[0].copy()  # as `_value` does, without another call
+    hmac.update(part_of(prepared))
+    return hmac.finalize()[:DIGEST_BYTES] + absorbed[4].version_id
 
 
 def written(
     column: IndexColumn,
     key: str | UUID,
-    parts: Iterable[bytes],
+    part_of: Callable[[_Prepared], bytes],
+    prepared: Iterable[_Prepared],
     using: str | None,
     managed_by: str | None = None,
 ) -> list[bytes]:
@@ -81,7 +93,9 @@ def written(
     Args:
         column: the column.
         key: the search key, by its alias or its id.
-        parts: of each value, what `value_part` returns.
+        part_of: returns what `value_part` does for a value. It is called when the key is known, so
+            that no traceback of ours has a value in it.
+        prepared: what that is called with, for each value.
         using: the database that they go to.
         managed_by: who manages the key, by the declaration of the index; None is anybody.
 
@@ -95,13 +109,14 @@ def written(
         KeyAccessDenied: the principal may not.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return _values(_writing(column, key, using, managed_by, WRITE_INDEX), parts)
+    return _values(_writing(column, key, using, managed_by, WRITE_INDEX), part_of, prepared)
 
 
 def filled(
     column: IndexColumn,
     key: str | UUID,
-    parts: Iterable[bytes],
+    part_of: Callable[[_Prepared], bytes],
+    prepared: Iterable[_Prepared],
     using: str | None,
     managed_by: str | None = None,
 ) -> list[bytes]:
@@ -109,7 +124,7 @@ def filled(
 
     It is no use of the index.
     """
-    return _values(_writing(column, key, using, managed_by, FILL_INDEX), parts)
+    return _values(_writing(column, key, using, managed_by, FILL_INDEX), part_of, prepared)
 
 
 def _writing(
@@ -132,7 +147,12 @@ def _writing(
     return absorbed
 
 
-def searched(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> list[bytes]:
+def searched(
+    column: IndexColumn,
+    key: str | UUID,
+    part_of: Callable[[_Prepared], bytes],
+    prepared: Iterable[_Prepared],
+) -> list[bytes]:
     """Return what values are found by in an index; arguments and errors as for `written`.
 
     Raises:
@@ -144,16 +164,21 @@ def searched(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> li
         require_reading(column.label, _index(table, column.label))
         row = _pinned(table, column, key)
         absorbed = _absorbed(table, row, column, key, SEARCH_INDEX)
-    return _values(absorbed, parts)
+    return _values(absorbed, part_of, prepared)
 
 
-def verified(column: IndexColumn, key: str | UUID, parts: Iterable[bytes]) -> list[bytes]:
+def verified(
+    column: IndexColumn,
+    key: str | UUID,
+    part_of: Callable[[_Prepared], bytes],
+    prepared: Iterable[_Prepared],
+) -> list[bytes]:
     """Return what `written` does, for a look that is no use of the index."""
     absorbed = _known(column.label, key, VERIFY_INDEX)
     if absorbed is None:
         table = current_table()
         absorbed = _absorbed(table, _pinned(table, column, key), column, key, VERIFY_INDEX)
-    return _values(absorbed, parts)
+    return _values(absorbed, part_of, prepared)
 
 
 def pinned_version_id(column: IndexColumn, key: str | UUID) -> bytes:
@@ -229,14 +254,16 @@ def _absorbed(
     return absorbed
 
 
-def _values(absorbed: Absorbed, parts: Iterable[bytes]) -> list[bytes]:
-    hmac, version_id = absorbed[0], absorbed[4].version_id
-    found = []
-    for part in parts:
-        each = hmac.copy()
-        each.update(part)
-        found.append(index_value(each.finalize(), version_id))
-    return found
+def _values(
+    absorbed: Absorbed, part_of: Callable[[_Prepared], bytes], prepared: Iterable[_Prepared]
+) -> list[bytes]:
+    return [_value(absorbed, part_of, each) for each in prepared]
+
+
+def _value(absorbed: Absorbed, part_of: Callable[[_Prepared], bytes], prepared: _Prepared) -> bytes:
+    hmac = absorbed[0].copy()
+    hmac.update(part_of(prepared))
+    return index_value(hmac.finalize(), absorbed[4].version_id)
 
 
 def _index(table: Table, label: str) -> IndexRow | None:

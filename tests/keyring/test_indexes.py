@@ -188,7 +188,7 @@ class TestNotCommitted:
         assert not cache.known.table.indexes
         assert not cache.known.table.pinned
         with pytest.raises(indexes.IndexNotBegun):
-            indexes.searched(macs.column_of(index()), "search", [b""])
+            indexes.searched(macs.column_of(index()), "search", bytes, [b""])
 
 
 def test_rows_keep_an_index_from_reading():

@@ -30,16 +30,24 @@ class IndexedRow(PreparedValue):
     """What travels from `pre_save` in place of an index: the row whose values it is made of.
 
     Attributes:
-        is_added: whether the row is inserted, and no statement says what it has of the values.
         brought: what a fixture brings of it.
     """
 
-    __slots__ = ("brought", "instance", "is_added")
+    __slots__ = ("brought", "instance")
 
-    def __init__(self, instance: Model | None, is_added: bool = False, brought: Any = None) -> None:
+    def __init__(self, instance: Model | None, brought: Any = None) -> None:
         self.instance = instance
-        self.is_added = is_added
         self.brought = brought
+
+
+class InsertedRow(PreparedValue):
+    """The same of a row that is inserted: no statement says what it has of the values."""
+
+    __slots__ = ("instance",)
+    brought = None
+
+    def __init__(self, instance: Model) -> None:
+        self.instance = instance
 
 
 class IndexAttribute(DeferredAttribute):

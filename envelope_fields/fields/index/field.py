@@ -11,11 +11,18 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 from django.db.models.signals import class_prepared
+from django.db.models.sql import UpdateQuery
 
 from envelope_fields.crypto.blind_index import INDEX_BYTES
 from envelope_fields.databases import database_of
 from envelope_fields.fields.index import checks, statements, uniqueness
-from envelope_fields.fields.index.attribute import IndexAttribute, IndexedRow, StoredIndex, refused
+from envelope_fields.fields.index.attribute import (
+    IndexAttribute,
+    IndexedRow,
+    InsertedRow,
+    StoredIndex,
+    refused,
+)
 from envelope_fields.fields.index.lookups import lookup_of, no_lookup
 from envelope_fields.fields.index.rows import index_of_row, quick
 from envelope_fields.fields.index.scope import ScopeMixin
@@ -108,9 +115,9 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         """What makes the index of most values that are inserted."""
         return quick(self)
 
-    def complete(self, compiler: Any) -> None:
-        """Have a statement that writes a value that this is made of write it, too."""
-        statements.complete(self, compiler.query)
+    def complete(self, query: UpdateQuery) -> None:
+        """Have an UPDATE that writes a value that this is made of write it, too."""
+        statements.complete(self, query)
 
     def lookup_of(self, path: tuple[str, ...], lookup_name: str) -> Any:
         """Return the lookup of a name for a part of the values; None if it is not for that."""
@@ -118,16 +125,16 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         return lookup_of(self, lookup_name) if is_for_it else None
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        return IndexedRow(model_instance, is_added=add)
+        return InsertedRow(model_instance) if add else IndexedRow(model_instance)
 
     def prepared_raw(self, instance: Model) -> IndexedRow:
         """Return what stands for the index of an object that is saved as it is."""
         return IndexedRow(instance, brought=vars(instance)[self.attname])
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if type(value) is InsertedRow:
+            return self.quick(value) or index_of_row(self, value, connection.alias)
         if type(value) is IndexedRow:
-            if value.is_added:
-                return index_of_row(self, value, connection.alias)
             return statements.FromStatement(self, value)
         if value is None:
             return None  # the schema editor asks what rows have that are there already
@@ -141,14 +148,16 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         raise refused(self)
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
-        statements.look_at(self, value, compiler.query)
+        if not statements.is_plain_insert(compiler.query):
+            statements.look_at(self, value, compiler.query)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        statements.look_at(self, value, compiler.query)
+        if not statements.is_plain_insert(compiler.query):
+            statements.look_at(self, value, compiler.query)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)
 

@@ -48,24 +48,23 @@ def index_value(index: Any, alias: str, term: Any, using: str) -> bytes | None:
     Raises:
         EnvelopeError: as `keyring.indexes.written`, naming the index.
     """
-    part = _part(term)
-    known = indexes.known_value(index.field_path, alias, part)
+    known = indexes.known_value(index.field_path, alias, _part, term)
     if known is not None:
         return known
-    return _stored(index, alias, part, using, indexes.written)
+    return _stored(index, alias, term, using, indexes.written)
 
 
 def value_to_fill(index: Any, alias: str, term: Any, using: str) -> bytes | None:
     """Return what `index_value` does, for a row that is there; it is no use of the index."""
-    return _stored(index, alias, _part(term), using, indexes.filled)
+    return _stored(index, alias, term, using, indexes.filled)
 
 
-def _stored(index: Any, alias: str, part: bytes, using: str, make: Any) -> bytes | None:
+def _stored(index: Any, alias: str, term: Any, using: str, make: Any) -> bytes | None:
     if is_retired(index):
         require_beside(index)
         return None
     column, owner = column_of(index), managed_by(index.key)
-    [value] = _begun(index, alias, using, lambda: make(column, alias, (part,), using, owner))
+    [value] = _begun(index, alias, using, lambda: make(column, alias, _part, [term], using, owner))
     return bytes(value)
 
 
@@ -81,14 +80,13 @@ def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) 
     Raises:
         IndexNotReady: rows could be missing in it.
     """
-    parts = [_part(term) for term in terms]
-    column = column_of(index)
-    return _begun(index, alias, using, lambda: indexes.searched(column, alias, parts))
+    column, terms = column_of(index), tuple(terms)  # it may be asked twice
+    return _begun(index, alias, using, lambda: indexes.searched(column, alias, _part, terms))
 
 
 def value_to_verify(index: Any, alias: str, term: Any) -> bytes:
     """Return what `index_value` does, for a look that is no use of the index."""
-    [value] = indexes.verified(column_of(index), alias, [_part(term)])
+    [value] = indexes.verified(column_of(index), alias, _part, [term])
     return value
 
 

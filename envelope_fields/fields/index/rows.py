@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from django.db.models import Model
 
@@ -11,17 +11,17 @@ from envelope_fields.crypto.blind_index import single_value_part
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
-from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex
+from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex
 from envelope_fields.fields.index.normalizers import TextNormalizer
 from envelope_fields.fields.index.terms import Term, term_of_values
-from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
+from envelope_fields.fields.prepared import PreparedValue, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.written import held_in, plain_value, row_of
 from envelope_fields.keyring import indexes
 
 
-def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
+def index_of_row(index: Any, row: IndexedRow | InsertedRow, using: str) -> bytes | None:
     """Return the index of a row that is inserted.
 
     Args:
@@ -33,12 +33,8 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
         FieldError: the object holds what no index can be made of.
         EnvelopeError: a value does not open; or the search key cannot be used.
     """
-    if index.quick is not None:
-        found: bytes | None = index.quick(row)
-        if found is not None:
-            return found
     instance: Any = row.instance
-    held = [held_in(source.field, instance) for source in index.sources]
+    held = [_held(source.field, instance) for source in index.sources]
     brought = brought_with(index, row, held)
     if brought is not None:
         return brought
@@ -50,8 +46,8 @@ def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
     return made
 
 
-def quick(index: Any) -> Callable[[IndexedRow], bytes | None] | None:
-    """Return what makes the index of a plain text that is inserted, as most are; None without it.
+def quick(index: Any) -> Callable[[InsertedRow], bytes | None]:
+    """Return what makes the index of a plain text that is inserted, as most are.
 
     It returns None where it takes more than that: another value, or a key that is not at hand.
     """
@@ -59,31 +55,50 @@ def quick(index: Any) -> Callable[[IndexedRow], bytes | None] | None:
     is_known = type(index.normal).__module__ == TextNormalizer.__module__
     is_text = isinstance(field, TextMixin) and not field._prepares_text
     if others or path or index.is_scoped or not (is_known and is_text):
-        return None
-    normalize, value_name, name = index.normal.normalize, field.attname, index.attname
+        return _takes_more
+    normalize = getattr(index.normal, "of_text", index.normal.normalize)
+    value_name, name = field.attname, index.attname
     label, alias, known_value = index.field_path, index.key, indexes.known_value
 
-    def made(row: IndexedRow) -> bytes | None:
-        data = vars(row.instance)
-        # No name here holds the value: an error report would show it.
-        if type(data.get(value_name)) is not str:
+    # No name here holds the value, or what has it: an error report would show it.
+    def part_of(row: InsertedRow) -> bytes:
+        form = normalize(row.instance.__dict__[value_name]) or _nothing()
+        return single_value_part(form.encode())
+
+    def made(row: InsertedRow) -> bytes | None:
+        if type(row.instance.__dict__.get(value_name)) is not str:
             return None
         try:
-            carrier = Unencrypted(normalize(data[value_name]), None)
-            found = carrier.value and known_value(
-                label, alias, single_value_part(carrier.value.encode())
-            )
-        except UnicodeEncodeError:  # which the field says without the text
+            found = known_value(label, alias, part_of, row)
+        except (_NothingToIndex, UnicodeEncodeError):  # the field says it, without the text
             return None
-        if not found:
-            return None
-        data[name] = StoredIndex(found)
+        if found is not None:
+            row.instance.__dict__[name] = StoredIndex(found)
         return found
 
     return made
 
 
-def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | None:
+def _takes_more(row: InsertedRow) -> None:
+    """Make no index."""
+
+
+class _NothingToIndex(Exception):
+    """A value has no normal form."""
+
+
+def _nothing() -> NoReturn:
+    raise _NothingToIndex
+
+
+def _held(field: Any, instance: Model) -> Any:
+    """Return what an object holds of a value: a plain one in a carrier."""
+    held = Unencrypted(held_in(field, instance), instance)
+    is_hidden = isinstance(held.value, SealedValue | PreparedValue)
+    return held.value if is_hidden else held
+
+
+def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any]) -> bytes | None:
     """Return the index that a fixture brings with an envelope, if it is under the present key."""
     if type(row.brought) is not StoredIndex:
         return None

@@ -14,7 +14,7 @@ from django.core.exceptions import FieldError
 from django.db.models import BinaryField, Case, Expression, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import defaults
@@ -178,16 +178,21 @@ def _is_of_no_row(field: Any, connection: Any) -> bool:
 # -- Statements that lack an index -----------------------------------------------------------------
 
 
-def complete(index: Any, query: Any) -> None:
+def complete(index: Any, query: UpdateQuery) -> None:
     """Have an UPDATE that writes a value write its index, too.
 
     Django asks each column for its placeholder while it goes through what is written. An INSERT
     writes all columns.
     """
-    if isinstance(query, UpdateQuery):
-        written: list[Any] = vars(query)["values"]
-        if not any(entry[0] == index for entry in written):
-            written.append((index, None, IndexedRow(None)))
+    written: list[Any] = vars(query)["values"]
+    if not any(entry[0] == index for entry in written):
+        written.append((index, None, IndexedRow(None)))
+
+
+def is_plain_insert(query: Any) -> bool:
+    """Whether a statement only inserts rows, and has the index of each: asked for every value."""
+    is_insert = query.__class__ is InsertQuery
+    return is_insert and query.on_conflict is not OnConflict.UPDATE
 
 
 def look_at(index: Any, value: Any, query: Any) -> None:

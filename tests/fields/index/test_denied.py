@@ -1,16 +1,21 @@
 """Indexes where the principal may not read a value, or not use the key."""
 
+import html
+
 import pytest
 from django.core.exceptions import FieldError
 from django.db.transaction import atomic
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter
 
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.fields.masks import Mask
 from envelope_fields.grants import grant
+from envelope_fields.keyring import indexes
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import APPLICATION, acting_as
-from tests.models.indexed import Guarded, Sealed
+from tests.models.indexed import Guarded, Person, Sealed
 
 VALUE = "secret@example.org"
 
@@ -90,3 +95,39 @@ def test_a_search_key_of_a_customer_is_asked_for_by_its_grantees_alone(nurse):
     with acting_as(nurse):
         row = Sealed.objects.create(value="a")
         assert Sealed.objects.get(value="a") == row
+
+
+def _save():
+    Person(email=VALUE).save()
+
+
+def _create_several():
+    Person.objects.bulk_create([Person(email=VALUE)])
+
+
+def _find():
+    list(Person.objects.filter(email=VALUE))
+
+
+@pytest.mark.parametrize("do", [_save, _create_several, _find])
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+def test_no_error_report_shows_the_value(do, is_known, monkeypatch):
+    """Neither where the key is refused, nor where whoever asks for it fails."""
+    Person.objects.create(email="another@example.org")
+    list(Person.objects.filter(email="another@example.org"))
+    if is_known:
+        monkeypatch.setattr(indexes, "_known", _fail)
+    else:
+        disable("search")
+    with pytest.raises((MasterKeyUnusable, LookupError)) as caught:
+        do()
+    inside = caught.value.with_traceback(caught.tb.tb_next)
+    request = RequestFactory().get("/")
+    reporter = ExceptionReporter(request, type(inside), inside, inside.__traceback__)
+    report = html.unescape(reporter.get_traceback_html())
+    assert "envelope_fields/keyring/indexes.py" in report
+    assert VALUE not in report
+
+
+def _fail(label, key, purpose):
+    raise LookupError("nothing is bound")
