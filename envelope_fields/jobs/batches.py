@@ -32,7 +32,7 @@ from envelope_fields.jobs.job import (
     RateLimit,
     Stored,
 )
-from envelope_fields.jobs.statements import Statements, statements
+from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.age import uptime
 
 _Answer = TypeVar("_Answer")
@@ -100,7 +100,8 @@ class Batches:
         self._retried(hidden)
         while True:
             rows = self._size.rows
-            stored = self._retried(partial(self._statements.heads, version_ids, after, until, rows))
+            asked = version_ids, after, until, rows
+            stored = self._retried(partial(self._job.stored, self._statements, *asked))
             if not stored:
                 return
             result = self._processed(self._statements.only(version_ids, stored))
@@ -166,7 +167,7 @@ class Batches:
                 changes = [change for change in changes if change.key in free]
             if changes:
                 changes = self._job.unmoved(changes)
-            moved = self._written(ask, changes) if changes else 0
+            moved = self._job.write(ask, changes) if changes else 0
             if not self._job.may_still_write(began):  # the next pass does it, under other keys
                 transaction.set_rollback(True, using=self._using)
                 return 0
@@ -174,11 +175,6 @@ class Batches:
                 at_last.enter_context(deferred_signals())
                 self._record(moved)
             return moved
-
-    def _written(self, ask: Statements, changes: Sequence[Change]) -> int:
-        if self._job.compares_values:
-            return ask.swap_values(changes)
-        return ask.swap(changes, replaces_payload=self._job.replaces_payload)
 
     def _other_transaction(self) -> AbstractContextManager[Any]:
         """Return the transaction of the keys' database, where that is another one."""

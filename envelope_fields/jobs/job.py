@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from time import monotonic, sleep
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +24,9 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.models import RotationRun
+
+if TYPE_CHECKING:
+    from envelope_fields.jobs.statements import Statements
 
 BATCH_SIZE = 2000
 
@@ -50,7 +53,7 @@ class Change(NamedTuple):
 
     key: Key
     head: Any  # bytes; or the whole value as the driver gave it, where that is compared
-    new: bytes  # the new head; or, where payloads are replaced, the new value
+    new: Any  # the new head; or, where payloads are replaced, the new value
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,23 @@ class Job(ABC):
         It is called in the transaction that writes them, with their rows locked where `locks_rows`.
         """
         return changes
+
+    def stored(
+        self,
+        ask: Statements,
+        version_ids: Sequence[bytes] | None,
+        after: Key | None,
+        until: Key | None,
+        rows: int,
+    ) -> list[Stored]:
+        """Return what is looked at in the next rows; arguments are those of `Statements.heads`."""
+        return ask.heads(version_ids, after, until, rows)
+
+    def write(self, ask: Statements, changes: Sequence[Change]) -> int:
+        """Write changes to the rows that are still as they were read; return how many were."""
+        if self.compares_values:
+            return ask.swap_values(changes)
+        return ask.swap(changes, replaces_payload=self.replaces_payload)
 
     def may_still_write(self, since: float) -> bool:
         """Whether the keys of the last outcome are such that its changes may be committed now.

@@ -18,6 +18,7 @@ from envelope_fields.census.codecs import ENVELOPE
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
+from envelope_fields.jobs.statements.pairs import PairStatements
 from envelope_fields.jobs.statements.values import ValueStatements
 
 # By the vendor's name, which is that of a module here.
@@ -53,7 +54,7 @@ class KeysOutOfOrder(EnvelopeError):
         )
 
 
-class Statements(ValueStatements, ABC):
+class Statements(ValueStatements, PairStatements, ABC):
     """The statements about one encrypted column. Keys go back to the driver as they came from it.
 
     Args:

@@ -25,8 +25,16 @@ class MySQL(Statements):
     def swap_values(self, changes: Sequence[Change]) -> int:
         return self._written(changes, f"{_BATCH}.new", self.value)
 
-    def _written(self, changes: Sequence[Change], new: str, same: str) -> int:
+    def write_values(self, changes: Sequence[Change]) -> int:
+        known = [Change(key, b"", new) for key, _, new in changes]
+        return self._written(known, f"{_BATCH}.new", "", where="TRUE")
+
+    def _written(
+        self, changes: Sequence[Change], new: str, same: str, *, where: str = ""
+    ) -> int:
         """Write what SQL gives as new, where it gives the same as the head of the change."""
+        # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
+        fits = f"{same} = {_BATCH}.head AND LENGTH({self.value}) <= @@max_allowed_packet"
         row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
         # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
         # and their collations, without which texts would not compare.
@@ -44,10 +52,7 @@ class MySQL(Statements):
         params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new} "
-            f"WHERE {same} = {_BATCH}.head "
-            # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
-            f"AND LENGTH({self.value}) <= @@max_allowed_packet"
+            f"SET {self.value} = {new} WHERE {where or fits}"
         )
         with self.connection.cursor() as cursor:
             cursor.execute(self._impatiently(swap), params)

@@ -17,6 +17,14 @@ _KNOWN_IN_BINARY = frozenset(
     }
 )  # fmt: skip
 
+# And what comes to the same for Django, which has its own way to read the others from text.
+_ALIKE_IN_BINARY = frozenset(
+    {
+        "bigint", "boolean", "bytea", "character varying", "double precision", "integer",
+        "smallint", "text", "uuid",
+    }
+)  # fmt: skip
+
 
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
@@ -60,6 +68,37 @@ class PostgreSQL(Statements):
                 [*_arrays(rows), new, old, *bounds],
             )
             return int(cursor.rowcount)
+
+    def write_values(self, changes: Sequence[Change]) -> int:
+        rows = [change.key for change in changes]
+        where, bounds = self._within(self._stored_keys, rows)
+        with self._binary_cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
+                f"FROM {self._unnested(extra=['bytea'])} WHERE {self._joined()} AND {where}",
+                [*_arrays(rows), [self._binary(change.new) for change in changes], *bounds],
+            )
+            return int(cursor.rowcount)
+
+    def clear(self, names: Sequence[str], keys: Sequence[Key]) -> int:
+        where, params = self._among(keys)
+        cleared = ", ".join(f"{self._quoted(name)} = NULL" for name in names)
+        with self._binary_cursor() as cursor:
+            cursor.execute(f"UPDATE {self.table} SET {cleared} WHERE {where}", params)
+            return int(cursor.rowcount)
+
+    def _size_of(self, name: str | None) -> str:
+        if name is None:
+            return super()._size_of(None)
+        is_text = self._column_types[name] in ("text", "character varying", "bytea")
+        return f"coalesce(octet_length({self._column(name)}{'' if is_text else '::text'}), 0)"
+
+    def _fetch_columns(
+        self, sql: str, params: Sequence[Any], names: Sequence[str]
+    ) -> list[tuple[Any, ...]]:
+        # Django has the others made what it knows of what comes as text.
+        types = {*self._types, *(self._column_types[name] for name in names)}
+        return self._answer(sql, params, int(_ALIKE_IN_BINARY.issuperset(types)))
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         self._fetch(
@@ -131,14 +170,17 @@ class PostgreSQL(Statements):
         With -1 for what a declaration has in brackets, `character` is not one character.
         """
         names = [str(field.column) for field in self.column.model._meta.pk_fields]
+        return [self._column_types[name] for name in names]
+
+    @cached_property
+    def _column_types(self) -> dict[str, str]:
         found = self._answer(
             "SELECT attname, format_type(atttypid, -1) FROM pg_attribute "
-            "WHERE attrelid = %s::regclass AND attname = ANY(%s)",
-            [self.column.table_sql, names],
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            [self.column.table_sql],
             answers=0,
         )
-        types = dict(found)
-        return [str(types[name]).replace("%", "%%") for name in names]
+        return {str(name): str(kind).replace("%", "%%") for name, kind in found}
 
     @cached_property
     def _format(self) -> int:

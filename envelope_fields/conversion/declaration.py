@@ -1,0 +1,145 @@
+"""What a plain field and its encrypted one are declared as, side by side, while the column moves.
+
+The plain field keeps its column, with all that the database knows of it, under another name. The
+encrypted one has the name, and what the application knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field as item
+from typing import Any
+
+from django.db import connections
+from django.db.models import NOT_PROVIDED
+
+from envelope_fields.conversion.obstacles import encrypted_class, plain_field
+from envelope_fields.fields import BlindIndexField
+
+# Options that are about the column, and stay with it. Values are prepared and converted by others.
+_OF_THE_COLUMN = (
+    "base_field", "size", "max_length", "max_digits", "decimal_places", "db_collation",
+    "db_comment", "db_tablespace", "unique", "db_index", "encoder", "decoder", "protocol",
+    "unpack_ipv4", "path",
+)  # fmt: skip
+NOT_ENCRYPTED = ("unique", "db_index", "db_collation", "db_comment", "db_tablespace", "db_column")
+# What fills the rows that are there when the column is added.
+FILLS_ROWS = ("default", "auto_now", "auto_now_add")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A field as a model declares it.
+
+    Attributes:
+        name: its name.
+        kind: its class.
+        arguments, options: what the class is called with.
+    """
+
+    name: str
+    kind: Any
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = item(default_factory=dict)
+
+    def made(self, without: tuple[str, ...] = ()) -> Any:
+        """Return the field, without some of its options."""
+        options = {name: each for name, each in self.options.items() if name not in without}
+        return self.kind(*self.arguments, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What becomes of a plain field.
+
+    Attributes:
+        field: the field as it is now.
+        old: the plain field, under its new name.
+        new: the encrypted one.
+        indexes: what does what the old column's index does.
+        notes: what is otherwise afterwards, in sentences.
+    """
+
+    field: Any
+    old: Declared
+    new: Declared
+    indexes: list[Declared]
+    notes: list[str]
+
+
+def moved(label: str) -> Move:
+    """Return what becomes of a plain field.
+
+    Args:
+        label: `app_label.Model.field`.
+
+    Raises:
+        ConversionRefused: it cannot become encrypted; all reasons are named.
+    """
+    field = plain_field(label)
+    _, _, arguments, options = field.deconstruct()
+    old, new = _old(field, options), _new(field, arguments, options)
+    return Move(field, old, new, _indexes(field), _notes(field, new))
+
+
+def _old(field: Any, options: dict[str, Any]) -> Declared:
+    kept = {name: options[name] for name in _OF_THE_COLUMN if name in options}
+    fixed = {"blank": True, "null": True, "editable": False, "db_column": field.column}
+    return Declared(_free(field, f"{field.name}_clear"), type(field), (), {**kept, **fixed})
+
+
+def _new(field: Any, arguments: Any, options: dict[str, Any]) -> Declared:
+    kept = {name: each for name, each in options.items() if name not in NOT_ENCRYPTED}
+    kept["null"] = True
+    if not field.null and field.empty_strings_allowed and field.default is NOT_PROVIDED:
+        kept["default"] = ""  # as a text that is not given is stored now, and not NULL
+    kept["converts"] = _free(field, f"{field.name}_clear")
+    kept["db_column"] = _free_column(field, f"{field.column}_encrypted")
+    return Declared(field.name, encrypted_class(field), tuple(arguments), kept)
+
+
+def _indexes(field: Any) -> list[Declared]:
+    if not (field.unique or field.db_index):
+        return []
+    options = {"unique": True} if field.unique else {}
+    name = _free(field, f"{field.name}_index")
+    return [Declared(name, BlindIndexField, (field.name,), options)]
+
+
+def _notes(field: Any, new: Declared) -> list[str]:
+    notes = []
+    if not field.null:
+        notes.append(
+            f"Both columns can be NULL while the values move. When the old one is gone, null= can "
+            f"go from {field.name}, by a migration of its own."
+        )
+    if field.unique or field.db_index:
+        notes.append(
+            "The blind index is to be filled before the switch: "
+            f"`python manage.py rebuild_indexes`. The old column keeps its own until it goes."
+        )
+    return notes
+
+
+def _free(field: Any, wanted: str) -> str:
+    """Return a name that no field of the model has."""
+    names = {name for each in field.model._meta.get_fields() for name in _names(each)}
+    return _unused(wanted, names)
+
+
+def _names(field: Any) -> tuple[str, ...]:
+    return field.name, getattr(field, "attname", field.name)
+
+
+def _free_column(field: Any, wanted: str) -> str:
+    columns = {each.column.lower() for each in field.model._meta.local_concrete_fields}
+    lengths = [connections[alias].ops.max_name_length() for alias in connections]
+    longest = min([each for each in lengths if each] or [len(wanted)])
+    return _unused(wanted if len(wanted) <= longest else f"{wanted[: longest - 12]}_encr", columns)
+
+
+def _unused(wanted: str, taken: set[str]) -> str:
+    number, name = 1, wanted
+    while name.lower() in {each.lower() for each in taken}:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name

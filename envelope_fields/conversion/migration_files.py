@@ -1,0 +1,112 @@
+"""The two migrations by which a plain field becomes two: one renames it, and one adds a column.
+
+The autodetector would take the plain field for altered into the encrypted one, around its values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db import connections
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    Migration,
+    RenameField,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import MigrationWriter
+
+from django.apps import apps
+
+from envelope_fields.conf import configuration
+from envelope_fields.conversion.declaration import FILLS_ROWS, Declared, Move
+from envelope_fields.conversion.phases import ConversionRefused
+
+
+def migrations(move: Move) -> list[MigrationWriter]:
+    """Return the migrations of a move, to be written behind those that there are.
+
+    Raises:
+        ConversionRefused: the app has no migrations, or they are not what its models are.
+    """
+    app_label, model = move.field.model._meta.app_label, move.field.model._meta.model_name
+    first = _first(app_label, move.field)
+    name = f"{model}_{move.new.name}"
+    renamed = _migration(app_label, first, f"{name}_clear", _renaming(move))
+    added = _migration(app_label, renamed, f"{name}_encrypted", _adding(move))
+    return [MigrationWriter(each) for each in (renamed, added)]
+
+
+def write(written: list[MigrationWriter]) -> list[Path]:
+    """Write migrations to their files.
+
+    Raises:
+        ConversionRefused: one is there.
+    """
+    paths = [Path(each.path) for each in written]
+    for path in paths:
+        if path.exists():
+            raise ConversionRefused(f"{path} is there already.")
+    for path, each in zip(paths, written, strict=True):
+        path.write_text(each.as_string(), encoding="utf-8")
+    return paths
+
+
+def _renaming(move: Move) -> list[object]:
+    """Give the field its new name, and leave its column where it is."""
+    model = move.field.model._meta.model_name
+    return [
+        AlterField(model, move.field.name, move.old.made()),  # with the name of its column
+        RenameField(model, move.field.name, move.old.name),
+    ]
+
+
+def _adding(move: Move) -> list[object]:
+    """Add the column as one of NULL, whatever the rows that come will have by default."""
+    model = move.field.model._meta.model_name
+    operations: list[object] = []
+    for each in (move.new, *move.indexes):
+        operations.append(AddField(model, each.name, each.made(without=FILLS_ROWS)))
+        if _fills_rows(each):
+            state = AlterField(model, each.name, each.made())
+            operations.append(SeparateDatabaseAndState(state_operations=[state]))
+    return operations
+
+
+def _fills_rows(declared: Declared) -> bool:
+    return any(name in declared.options for name in FILLS_ROWS)
+
+
+def _migration(app_label: str, after: Migration, name: str, operations: list[object]) -> Migration:
+    number = (MigrationAutodetector.parse_number(after.name) or 0) + 1
+    made = Migration(f"{number:04}_{name}", app_label)
+    made.dependencies = [(app_label, after.name)]
+    made.operations = operations  # type: ignore[assignment]
+    return made
+
+
+def _first(app_label: str, field: object) -> Migration:
+    """Return the last migration of an app."""
+    loader = MigrationLoader(connections[configuration().database], ignore_no_initial=True)
+    leaves = loader.graph.leaf_nodes(app_label)
+    if len(leaves) != 1:
+        raise ConversionRefused(
+            f"{field}: the app {app_label!r} has {len(leaves)} last migrations, and one is wanted. "
+            "Run `python manage.py makemigrations` first."
+        )
+    detector = MigrationAutodetector(
+        loader.project_state(),
+        ProjectState.from_apps(apps),
+        NonInteractiveMigrationQuestioner(specified_apps={app_label}, dry_run=True),
+    )
+    if app_label in detector.changes(loader.graph, trim_to_apps={app_label}):
+        raise ConversionRefused(
+            f"{field}: the models of {app_label!r} are not what its migrations say. Run "
+            f"`python manage.py makemigrations {app_label}` first."
+        )
+    return loader.graph.nodes[leaves[0]]

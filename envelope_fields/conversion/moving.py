@@ -1,0 +1,221 @@
+"""The jobs of a column that moves: the new one filled, both compared, the old one emptied.
+
+Each row is locked for one UPDATE, and looked at once more before it: what the application, or an
+old build of it, has written meanwhile stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+from envelope_fields.census.columns import Column
+from envelope_fields.conversion.pairs import Pair, Pairs
+from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import (
+    DecryptionFailed,
+    EnvelopeError,
+    MalformedEnvelope,
+    MasterKeyNotFound,
+)
+from envelope_fields.fields.keys import RowKey, managed_by
+from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
+from envelope_fields.jobs.statements import Statements
+from envelope_fields.keyring.transfer import Transfer
+from envelope_fields.rotation.re_encrypt import RowAliases
+from envelope_fields.rotation.rows import BoundRows
+
+# An envelope that is none, or is of another row or key, says as little as one of another value.
+_NOT_READ = (MalformedEnvelope, DecryptionFailed, MasterKeyNotFound)
+
+
+class _Moving(Job):
+    """What the three have in common.
+
+    Args:
+        column: the column of the encrypted field.
+    """
+
+    replaces_payload = True
+    reads_payloads = True
+    locks_rows = True
+    condition: ClassVar[str]  # SQL; which rows are looked at
+
+    def __init__(self, column: Column) -> None:
+        field: Any = column.encrypted_field
+        self._field = field
+        self._pairs = Pairs(column)
+        self._rows = BoundRows(column)
+        self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
+        self._aliases = RowAliases(column)
+        self._using = column.database
+        self._read: dict[Key, Pair] = {}
+
+    def stored(
+        self,
+        ask: Statements,
+        version_ids: Sequence[bytes] | None,
+        after: Key | None,
+        until: Key | None,
+        rows: int,
+    ) -> list[Stored]:
+        found = ask.rows_where(self.condition, self._pairs.names[0], after, until, rows)
+        return [Stored(row[:-1], b"", row[-1]) for row in found]
+
+    def process(self, stored: Sequence[Stored]) -> Outcome:
+        outcome, keys = Outcome(), [value.key for value in stored]
+        self._rows.load(keys)  # before the values, which may be of other rows by then
+        self._read = self._pairs.read(keys)
+        self._begin(keys)
+        for value in stored:
+            pair = self._read.get(value.key)
+            if pair is None:
+                continue  # it was deleted meanwhile
+            try:
+                change = self._change(value.key, pair)
+            except Exception as error:  # a key= of the project may raise anything
+                if self._stops(error):
+                    raise
+                outcome.fail(value, error)
+                continue
+            if change is None:
+                outcome.kept += 1
+            else:
+                outcome.changes.append(change)
+        return outcome
+
+    def _begin(self, keys: Sequence[Key]) -> None:
+        pairs = (self._read[key] for key in keys if key in self._read)
+        self._transfer.begin({_version_id(pair.new) for pair in pairs if pair.new} - {b""})
+
+    def _change(self, key: Key, pair: Pair) -> Change | None:
+        """Return what is to be written to a row; None where it is as it should be."""
+        raise NotImplementedError
+
+    def _agrees(self, key: Key, old: Unencrypted, new: bytes) -> bool:
+        """Whether both columns say the same, of a row where neither is NULL."""
+        try:
+            return self._pairs.agrees(old, new, self._transfer, self._rows.contexts(key))
+        except _NOT_READ as error:
+            if self._stops(error):
+                raise
+            return False
+
+    def _stops(self, error: Exception) -> bool:
+        is_about_keys = stops(error, about_one_key=not self._aliases.differ)
+        return is_about_keys or isinstance(error, ImproperlyConfigured)
+
+    # In the transaction that writes
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        changes = self._rows.unmoved(changes)
+        now = self._pairs.read([change.key for change in changes]) if changes else {}
+        return [change for change in changes if self._read[change.key].is_as(now.get(change.key))]
+
+    def may_still_write(self, since: float) -> bool:
+        return self._transfer.may_still_write(since)
+
+
+class Compare(_Moving):
+    """Opens every row, and has the new column say what the old one does where they differ.
+
+    Both are written at once, so that a row that differs was written by a build that knows the old
+    column alone.
+    """
+
+    condition = "{old} IS NOT NULL OR {new} IS NOT NULL"
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column)
+        self._indexes = [str(index.column) for index in self._field.indexes]
+        self._known_aliases: dict[Key, str | Exception] = {}
+
+    def _begin(self, keys: Sequence[Key]) -> None:
+        super()._begin(keys)
+        self._known_aliases = self._aliases.of(keys)
+        aliases = {each for each in self._known_aliases.values() if isinstance(each, str)}
+        self._transfer.prepare(aliases)
+
+    def _change(self, key: Key, pair: Pair) -> Change | None:
+        if pair.old is None:
+            return None if pair.new is None else Change(key, b"", None)
+        old = self._pairs.old(pair)
+        if pair.new is not None and self._agrees(key, old, pair.new):
+            return None
+        return Change(key, b"", self._encrypted(key, old))
+
+    def _encrypted(self, key: Key, old: Unencrypted) -> bytes:
+        alias = self._known_aliases[key]
+        if isinstance(alias, Exception):
+            raise alias
+        context = self._rows.contexts(key)[0]
+        try:
+            return self._pairs.encrypted(old, self._transfer.wrapping_key(alias), context)
+        except MasterKeyNotFound:
+            if not isinstance(self._field.key, RowKey):
+                raise
+        self._field.key.make(alias, self._using)  # as the first write of a tenant does
+        self._transfer.begin()
+        return self._pairs.encrypted(old, self._transfer.wrapping_key(alias), context)
+
+    def write(self, ask: Statements, changes: Sequence[Change]) -> int:
+        filled = [change for change in changes if change.new is not None]
+        emptied = [change.key for change in changes if change.new is None]
+        written = ask.write_values(filled) if filled else 0
+        if emptied:
+            written += ask.clear(self._pairs.names[1:], emptied)
+        if self._indexes:  # of the value that was there
+            ask.clear(self._indexes, [change.key for change in changes])
+        return written
+
+
+class Fill(Compare):
+    """Writes an envelope where only the old column has a value, and takes away one where it has none.
+
+    What both have is compared later.
+    """
+
+    condition = "({old} IS NULL) <> ({new} IS NULL)"
+
+    def _agrees(self, key: Key, old: Unencrypted, new: bytes) -> bool:
+        return True  # it was written meanwhile
+
+
+class Empty(_Moving):
+    """Empties the old column where it says what the new one does.
+
+    In the phase `only`, a write of the application empties the old column itself. So a row that
+    differs was written by an old build, and its value is nowhere else.
+    """
+
+    condition = "{old} IS NOT NULL"
+
+    def _change(self, key: Key, pair: Pair) -> Change | None:
+        if pair.old is None:
+            return None
+        if pair.new is None or not self._agrees(key, self._pairs.old(pair), pair.new):
+            raise WrittenByOldBuild
+        return Change(key, b"", None)
+
+    def write(self, ask: Statements, changes: Sequence[Change]) -> int:
+        return ask.clear(self._pairs.names[:1], [change.key for change in changes])
+
+
+class WrittenByOldBuild(EnvelopeError):
+    """The old column was written after the application had begun to write the new one alone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The old column holds another value than the new one: it was written by a build, or by "
+            "SQL, that knows it alone. Save the row with the value that is right, or set the old "
+            "column to NULL."
+        )
+
+
+def _version_id(new: bytes) -> bytes:
+    is_envelope = new.startswith(layout.FORMAT_VERSION) and len(new) > layout.HEADER_BYTES
+    return new[1 : layout.HEADER_BYTES] if is_envelope else b""
+

@@ -1,0 +1,158 @@
+"""The two columns of a field that moves: read together, row by row, and told whether they agree.
+
+Nothing here shows a value: what is read travels in carriers, and errors say where they are from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.db import connections
+from django.db.models import JSONField
+
+from envelope_fields.census.columns import Column
+from envelope_fields.crypto import envelope, format as layout
+from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.prepared import PreparedValue, Unencrypted
+from envelope_fields.fields.validation import refusing
+from envelope_fields.fields.writing import guarded
+from envelope_fields.jobs.job import Key
+from envelope_fields.jobs.statements import statements
+from envelope_fields.keyring.transfer import Transfer
+
+
+class UnreadableValue(EnvelopeError):
+    """The old column holds what its own field does not read."""
+
+
+class Pair(PreparedValue):
+    """What a row has in the old column and in the new one, as the driver gave it."""
+
+    __slots__ = ("new", "old")
+
+    def __init__(self, old: Any, new: Any) -> None:
+        self.old = old
+        self.new = None if new is None else bytes(new)
+
+    def is_as(self, other: Pair | None) -> bool:
+        """Whether nothing was written since."""
+        return other is not None and self.new == other.new and _unchanged(self.old, other.old)
+
+
+class Pairs:
+    """The pairs of a table.
+
+    Args:
+        column: the column of the encrypted field.
+    """
+
+    def __init__(self, column: Column) -> None:
+        field: Any = column.encrypted_field
+        plain = field.plain_field
+        self.ask = statements(column)
+        self.names = [str(plain.column), str(field.column)]
+        self._field, self._plain = field, plain
+        self._is_json = isinstance(field, JSONField)  # whose null is a value
+        self._plaintext_of = refusing(field, guarded(field))
+        connection = connections[column.database]
+        col = plain.get_col(column.model._meta.db_table)
+        self._converters = [
+            *connection.ops.get_db_converters(col),
+            *col.get_db_converters(connection),
+        ]
+        self._col, self._connection = col, connection
+
+    def read(self, keys: Sequence[Key]) -> dict[Key, Pair]:
+        """Return what some rows have now."""
+        found = self.ask.columns(keys, self.names)
+        return {key: Pair(old, new) for key, (old, new) in found.items()}
+
+    def old(self, pair: Pair) -> Unencrypted:
+        """Return what the old column says, which is not NULL, as its field reads it.
+
+        Raises:
+            UnreadableValue: its field does not read it, or it would be NULL in the other one.
+        """
+        carrier = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
+        if self._field.is_null(carrier.value) and not self._is_json:
+            raise UnreadableValue(
+                f"{self._field}: the old column holds an empty value, and this field NULL instead. "
+                "Write NULL there."
+            )
+        return carrier
+
+    def _converted(self, pair: Pair) -> Unencrypted:
+        carrier = Unencrypted(pair.old, None)
+        try:
+            for convert in self._converters:
+                carrier.value = convert(carrier.value, self._col, self._connection)
+        except Exception as error:  # of a field of the project, with the value in it
+            cause = type(error).__name__
+        else:
+            return carrier
+        raise UnreadableValue(
+            f"{self._field}: the old column holds what {self._plain.name} does not read ({cause})."
+        )
+
+    def encrypted(self, old: Unencrypted, to: WrappingKey, context: bytes) -> bytes:
+        """Return a value of the old column as an envelope.
+
+        Raises:
+            FieldError, TypeError, ValueError: it is none that the encrypted field stores.
+        """
+        return envelope.encrypt(to, self._plaintext_of(old), context)
+
+    def agrees(
+        self, old: Unencrypted, new: bytes, transfer: Transfer, contexts: Sequence[bytes]
+    ) -> bool:
+        """Whether an envelope holds what the old column says, which is not NULL.
+
+        Raises:
+            EnvelopeError: it does not open.
+            FieldError, TypeError, ValueError: as `encrypted` raises them.
+        """
+        layout.parse(new)
+        opened = self._opened(new, transfer, contexts)
+        if opened == self._plaintext_of(old):
+            return True
+        return _same(self._field.from_plaintext(opened), old.value, strictly=self._is_json)
+
+    def _opened(self, new: bytes, transfer: Transfer, contexts: Sequence[bytes]) -> bytes:
+        opened_by = transfer.unwrapping_key(new[: layout.DERIVATION_BYTES])
+        for context in contexts[:-1]:
+            try:
+                return envelope.decrypt(opened_by, new, context)
+            except UnwrapFailed:
+                continue
+        return envelope.decrypt(opened_by, new, contexts[-1])
+
+
+def _unchanged(before: Any, now: Any) -> bool:
+    is_nan = before != before and now != now  # noqa: PLR0124
+    return bool(is_nan or (type(before) is type(now) and before == now))
+
+
+def _same(one: Any, other: Any, *, strictly: bool) -> bool:
+    """Whether two values are the same to an application, however they are written.
+
+    JSON tells true from 1, and not 1 from 1.0: databases write numbers in their own way.
+    """
+    if not strictly:
+        return bool(one == other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _same(one[key], other[key], strictly=True) for key in one
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            _same(*each, strictly=True) for each in zip(one, other, strict=True)
+        )
+    numbers = (int, float, Decimal)
+    alike = type(one) is type(other) or (
+        isinstance(one, numbers) and isinstance(other, numbers)
+        and not isinstance(one, bool) and not isinstance(other, bool)
+    )  # fmt: skip
+    return alike and bool(one == other)
