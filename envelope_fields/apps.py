@@ -23,7 +23,7 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         from envelope_fields import checks
         from envelope_fields.audit import denials, legacy_reads, uses
-        from envelope_fields.conversion import convert
+        from envelope_fields.conversion import convert, moves
         from envelope_fields.fields import date_functions
         from envelope_fields.fields.legacy.reading import on_read
         from envelope_fields.fixtures import keys as key_fixtures, serializers
@@ -52,6 +52,7 @@ class EnvelopeFieldsConfig(AppConfig):
         dispatch.register()
         scope.register()
         convert.register()
+        moves.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 

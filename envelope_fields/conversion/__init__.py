@@ -1,9 +1,16 @@
-"""Conversions: what was stored before, in a field's own column, is brought into envelopes.
+"""Conversions: what was stored before is brought into envelopes.
 
-`phases` has how far a column is, and ends its conversion; `sample` says which keys open what is
-there, before anything is written; `convert` is the job over its values, and `runs` starts it.
+From another package's format, in the very column: `phases` has how far a column is, and ends its
+conversion; `sample` says which keys open what is there, before anything is written; `convert` is
+the job over its values, and `runs` starts it.
+
+From a column in clear beside it: `obstacles` keep a field from that; `declaration` is what it
+becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
+next; `moves` are their runs, of the jobs in `moving`, over the `pairs` of values of each row.
+`estimates` say how long it takes, and `leftovers` what of the values is left in clear after all.
 """
 
+from envelope_fields.conversion.column_phases import moving_field, moving_fields
 from envelope_fields.conversion.phases import (
     ConversionRefused,
     Phase,
@@ -23,6 +30,8 @@ __all__ = [
     "Standing",
     "convertible",
     "finish",
+    "moving_field",
+    "moving_fields",
     "refuse_unopened",
     "run",
     "sample",

@@ -41,9 +41,16 @@ def moving_field(label: str) -> Any:
     return field if field.plain_field is not None else None
 
 
+def moving_fields() -> list[Any]:
+    """Return all such fields."""
+    fields = {str(column): column.encrypted_field for column in chosen_columns()}
+    return [field for _, field in sorted(fields.items()) if field.plain_field is not None]
+
+
 def phase_row(field: Any) -> ColumnConversion | None:
     """Return the row of a field's phase as it is now; None where it has not begun."""
-    return _rows(configuration().database).filter(**_names(field)).first()
+    found: ColumnConversion | None = _rows(configuration().database).filter(**_names(field)).first()
+    return found
 
 
 def phase_now(field: Any) -> ColumnPhase:

@@ -91,7 +91,9 @@ def _new(field: Any, arguments: Any, options: dict[str, Any]) -> Declared:
     kept = {name: each for name, each in options.items() if name not in NOT_ENCRYPTED}
     kept["null"] = True
     if not field.null and field.empty_strings_allowed and field.default is NOT_PROVIDED:
-        kept["default"] = ""  # as a text that is not given is stored now, and not NULL
+        kept["default"] = (
+            field.get_default()
+        )  # as a text that is not given is stored now, and not NULL
     kept["converts"] = _free(field, f"{field.name}_clear")
     kept["db_column"] = _free_column(field, f"{field.column}_encrypted")
     return Declared(field.name, encrypted_class(field), tuple(arguments), kept)
@@ -115,7 +117,7 @@ def _notes(field: Any, new: Declared) -> list[str]:
     if field.unique or field.db_index:
         notes.append(
             "The blind index is to be filled before the switch: "
-            f"`python manage.py rebuild_indexes`. The old column keeps its own until it goes."
+            "`python manage.py rebuild_indexes`. The old column keeps its own until it goes."
         )
     return notes
 

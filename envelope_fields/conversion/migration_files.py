@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django.db import connections
+from django.apps import apps
 from django.db.migrations import (
     AddField,
     AlterField,
@@ -17,13 +17,11 @@ from django.db.migrations import (
 )
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
-from django.apps import apps
-
-from envelope_fields.conf import configuration
 from envelope_fields.conversion.declaration import FILLS_ROWS, Declared, Move
 from envelope_fields.conversion.phases import ConversionRefused
 
@@ -57,7 +55,7 @@ def write(written: list[MigrationWriter]) -> list[Path]:
     return paths
 
 
-def _renaming(move: Move) -> list[object]:
+def _renaming(move: Move) -> list[Operation]:
     """Give the field its new name, and leave its column where it is."""
     model = move.field.model._meta.model_name
     return [
@@ -66,10 +64,10 @@ def _renaming(move: Move) -> list[object]:
     ]
 
 
-def _adding(move: Move) -> list[object]:
+def _adding(move: Move) -> list[Operation]:
     """Add the column as one of NULL, whatever the rows that come will have by default."""
     model = move.field.model._meta.model_name
-    operations: list[object] = []
+    operations: list[Operation] = []
     for each in (move.new, *move.indexes):
         operations.append(AddField(model, each.name, each.made(without=FILLS_ROWS)))
         if _fills_rows(each):
@@ -82,17 +80,19 @@ def _fills_rows(declared: Declared) -> bool:
     return any(name in declared.options for name in FILLS_ROWS)
 
 
-def _migration(app_label: str, after: Migration, name: str, operations: list[object]) -> Migration:
+def _migration(
+    app_label: str, after: Migration, name: str, operations: list[Operation]
+) -> Migration:
     number = (MigrationAutodetector.parse_number(after.name) or 0) + 1
     made = Migration(f"{number:04}_{name}", app_label)
-    made.dependencies = [(app_label, after.name)]
-    made.operations = operations  # type: ignore[assignment]
+    made.dependencies = [(app_label, after.name)]  # type: ignore[misc]  # as Django's own do it
+    made.operations = operations  # type: ignore[misc]
     return made
 
 
 def _first(app_label: str, field: object) -> Migration:
     """Return the last migration of an app."""
-    loader = MigrationLoader(connections[configuration().database], ignore_no_initial=True)
+    loader = MigrationLoader(None)
     leaves = loader.graph.leaf_nodes(app_label)
     if len(leaves) != 1:
         raise ConversionRefused(
@@ -109,4 +109,5 @@ def _first(app_label: str, field: object) -> Migration:
             f"{field}: the models of {app_label!r} are not what its migrations say. Run "
             f"`python manage.py makemigrations {app_label}` first."
         )
-    return loader.graph.nodes[leaves[0]]
+    last: Migration = loader.graph.nodes[leaves[0]]
+    return last

@@ -61,7 +61,8 @@ def _class_name(kind: Any) -> str:
 
 def _serialized(value: Any) -> str:
     text: str = MigrationWriter.serialize(value)[0]
-    return text
+    is_plain = type(value) is str and text == f"'{value}'" and '"' not in value
+    return f'"{value}"' if is_plain else text
 
 
 def _written_options(field: Any) -> dict[str, str]:
@@ -74,10 +75,11 @@ def _written_options(field: Any) -> dict[str, str]:
             continue
         call = _assigned(declared, field.name)
         if call is not None:
+            given = {each.arg: each.value for each in call.keywords if each.arg}
+            if call.args and not hasattr(field, "base_field"):
+                given["verbose_name"] = call.args[0]
             return {
-                each.arg: ast.get_source_segment(source, each.value) or ""
-                for each in call.keywords
-                if each.arg
+                name: ast.get_source_segment(source, each) or "" for name, each in given.items()
             }
     return {}
 

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.census.columns import Column
+from envelope_fields.conversion.column_phases import phase_now
 from envelope_fields.conversion.pairs import Pair, Pairs
+from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import (
     DecryptionFailed,
@@ -25,6 +27,7 @@ from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
 from envelope_fields.jobs.statements import Statements
 from envelope_fields.keyring.transfer import Transfer
+from envelope_fields.models import ColumnPhase
 from envelope_fields.rotation.re_encrypt import RowAliases
 from envelope_fields.rotation.rows import BoundRows
 
@@ -43,6 +46,7 @@ class _Moving(Job):
     reads_payloads = True
     locks_rows = True
     condition: ClassVar[str]  # SQL; which rows are looked at
+    phases: ClassVar[frozenset[ColumnPhase]]  # in which it writes
 
     def __init__(self, column: Column) -> None:
         field: Any = column.encrypted_field
@@ -111,9 +115,23 @@ class _Moving(Job):
     # In the transaction that writes
 
     def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        self._refuse_other_phase()
         changes = self._rows.unmoved(changes)
         now = self._pairs.read([change.key for change in changes]) if changes else {}
         return [change for change in changes if self._read[change.key].is_as(now.get(change.key))]
+
+    def _refuse_other_phase(self) -> None:
+        """Raise if the phase was changed: what rows mean would be another thing.
+
+        It is read after the rows. What a process wrote by a later phase was seen in them only if
+        that phase is seen here.
+        """
+        phase = phase_now(self._field)
+        if phase not in self.phases:
+            raise ConversionRefused(
+                f"{self._field} is {phase} by now: another operator has changed it. Run the "
+                "command again."
+            )
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)
@@ -127,6 +145,7 @@ class Compare(_Moving):
     """
 
     condition = "{old} IS NOT NULL OR {new} IS NOT NULL"
+    phases = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
 
     def __init__(self, column: Column) -> None:
         super().__init__(column)
@@ -173,7 +192,7 @@ class Compare(_Moving):
 
 
 class Fill(Compare):
-    """Writes an envelope where only the old column has a value, and takes away one where it has none.
+    """Writes an envelope where only the old column has a value; takes it away where it has none.
 
     What both have is compared later.
     """
@@ -192,6 +211,7 @@ class Empty(_Moving):
     """
 
     condition = "{old} IS NOT NULL"
+    phases = frozenset({ColumnPhase.ONLY})
 
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:
@@ -218,4 +238,3 @@ class WrittenByOldBuild(EnvelopeError):
 def _version_id(new: bytes) -> bytes:
     is_envelope = new.startswith(layout.FORMAT_VERSION) and len(new) > layout.HEADER_BYTES
     return new[1 : layout.HEADER_BYTES] if is_envelope else b""
-

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import F, GeneratedField, JSONField
+from django.db.models import GeneratedField, JSONField
 
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.fields import EncryptedFieldMixin
@@ -60,8 +60,8 @@ def _kind(field: Any) -> Iterator[str]:
         yield "it is encrypted already."
     elif not field.concrete or encrypted_class(field) is None:
         yield (
-            f"there is no encrypted class for a {type(field).__name__}. Declare both fields by hand, "
-            "the second one with encrypted(), and write the migrations as the how-to has them."
+            f"there is no encrypted class for a {type(field).__name__}. Declare both fields by "
+            "hand, the second one with encrypted(), and write the migrations by hand, too."
         )
 
 
@@ -87,7 +87,7 @@ def _options(field: Any) -> Iterator[str]:
         yield f"{option}: a blind index is not of a {type(field).__name__}. Remove it first."
 
 
-def _meta(field: Any) -> Iterator[str]:
+def _constraints(field: Any) -> Iterator[str]:
     options, name = field.model._meta, field.name
     for together in options.unique_together:
         if name in together:
@@ -98,6 +98,10 @@ def _meta(field: Any) -> Iterator[str]:
     for index in options.indexes:
         if name in _names_in(index):
             yield f"the index {index.name!r} names it. Remove it first, by a migration."
+
+
+def _computed(field: Any) -> Iterator[str]:
+    options, name = field.model._meta, field.name
     for option in ("ordering", "get_latest_by"):
         if name in _names_in(getattr(options, option) or ()):
             yield f"Meta.{option} sorts by it, which no database does with envelopes. Remove it."
@@ -109,14 +113,21 @@ def _meta(field: Any) -> Iterator[str]:
 def _references(field: Any) -> Iterator[str]:
     for relation in field.model._meta.related_objects:
         if field in getattr(relation.field, "foreign_related_fields", ()):
-            yield f"{relation.field} refers to it (to_field). Let it refer to the primary key first."
+            yield f"{relation.field} refers to it. Let it refer to the primary key first."
 
 
 _INDEX_FIRST = (
     "Remove it first, by a migration; a BlindIndexField does the same for an encrypted field."
 )
 
-_RULES: tuple[Callable[[Any], Iterable[str]], ...] = (_kind, _place, _options, _meta, _references)
+_RULES: tuple[Callable[[Any], Iterable[str]], ...] = (
+    _kind,
+    _place,
+    _options,
+    _constraints,
+    _computed,
+    _references,
+)
 
 
 def _names_in(declared: Any) -> set[str]:

@@ -131,7 +131,7 @@ class Pairs:
 
 
 def _unchanged(before: Any, now: Any) -> bool:
-    is_nan = before != before and now != now  # noqa: PLR0124
+    is_nan = before != before and now != now
     return bool(is_nan or (type(before) is type(now) and before == now))
 
 

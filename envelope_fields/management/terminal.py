@@ -25,7 +25,14 @@ from envelope_fields.rotation.scope import PlainValues
 
 SECONDS_BETWEEN_LOOKS = 0.25
 _LISTED = 20  # failures, of those that are stored
-_WORDS = {"rewrap": "rewrapped", "re_encrypt": "re-encrypted", "convert": "converted"}
+_WORDS = {
+    "rewrap": "rewrapped",
+    "re_encrypt": "re-encrypted",
+    "convert": "converted",
+    "fill": "filled",
+    "compare": "filled again",
+    "empty": "emptied",
+}
 
 
 class NoBar:

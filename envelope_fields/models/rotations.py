@@ -16,6 +16,9 @@ class RotationKind(models.TextChoices):
     REWRAP = "rewrap", _("rewrap")  # the same data key under the current version
     RE_ENCRYPT = "re_encrypt", _("re-encrypt")  # a new data key and ciphertext
     CONVERT = "convert", _("convert")  # from another package's format, into an envelope
+    FILL = "fill", _("fill")  # from a column in clear, into the encrypted one beside it
+    COMPARE = "compare", _("compare")  # both columns, and fill again what differs
+    EMPTY = "empty", _("empty")  # the column in clear
 
 
 class RotationState(models.TextChoices):

@@ -101,9 +101,12 @@ def _database(field: Any) -> Iterator[Problem]:
     """Yield what the database does with the column in clear, and cannot do once it is emptied."""
     plain, number = field.plain_field, "envelope_fields.E098"
     wrong = f"{plain} is converted by {field}, and "
-    if plain.unique or any(getattr(plain, f"unique_for_{each}") for each in _PERIODS):
-        hint = f'Remove it, and add `BlindIndexField("{field.name}", unique=True)`.'
+    if plain.unique and not any(index.unique for index in field.indexes):
+        # The old column keeps values unique until it goes, and the index is filled by then.
+        hint = f'Add `BlindIndexField("{field.name}", unique=True)` beside it.'
         yield number, f"{wrong}is unique.", hint
+    if any(getattr(plain, f"unique_for_{each}") for each in _PERIODS):
+        yield number, f"{wrong}is unique for a day, month or year.", "Remove it first."
     for constraint in _constraints_on(plain):
         hint = (
             f'Remove it; for uniqueness, add `BlindIndexField("{field.name}", unique=True)` and '
@@ -159,7 +162,7 @@ def _parts(part: Any) -> Any:
 def _index(field: Any) -> Iterator[CheckMessage]:
     plain = field.plain_field
     indexes = [each for each in plain.model._meta.indexes if plain.name in _names_in(each)]
-    if plain.db_index or indexes:
+    if (plain.db_index or indexes) and not field.indexes:
         yield Warning(
             f"{plain} has an index, which goes with its column.",
             hint=f'If rows are found by it, add `BlindIndexField("{field.name}")` before the '

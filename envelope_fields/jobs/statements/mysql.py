@@ -29,9 +29,7 @@ class MySQL(Statements):
         known = [Change(key, b"", new) for key, _, new in changes]
         return self._written(known, f"{_BATCH}.new", "", where="TRUE")
 
-    def _written(
-        self, changes: Sequence[Change], new: str, same: str, *, where: str = ""
-    ) -> int:
+    def _written(self, changes: Sequence[Change], new: str, same: str, *, where: str = "") -> int:
         """Write what SQL gives as new, where it gives the same as the head of the change."""
         # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
         fits = f"{same} = {_BATCH}.head AND LENGTH({self.value}) <= @@max_allowed_packet"

@@ -1,4 +1,4 @@
-"""Statements about two columns of a table: one in clear, and the encrypted one that takes its place."""
+"""Statements about two columns: one in clear, and the encrypted one that takes its place."""
 
 from __future__ import annotations
 

@@ -25,7 +25,6 @@ class ValueStatements:
         def _impatiently(self, statement: str) -> str: ...
         def _marks(self, items: Sequence[Any]) -> str: ...
 
-
     _mark_of_bytes = "%s"
 
     def swap_values(self, changes: Sequence[Change]) -> int:

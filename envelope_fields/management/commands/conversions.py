@@ -1,4 +1,4 @@
-"""`manage.py conversions`: how far each field is that reads another package's format."""
+"""`manage.py conversions`: how far each field is that something else is brought into."""
 
 from typing import Any
 
@@ -7,25 +7,27 @@ from envelope_fields.conversion import Standing
 from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.management import EnvelopeCommand
+from envelope_fields.management.column_moves import move_content, move_line
 
 
 class Command(EnvelopeCommand):
-    help = "Show how far the conversion of each field is, and how many values are left, by format."
+    help = "Show how far the conversion of each field is, and how many values are left."
 
     def perform(self, *, json: bool = False, **options: Any) -> None:
-        found = conversion.standings()
+        moving, found = conversion.moving_fields(), conversion.standings()
         if json:
-            self.write_json(list(map(standing_content, found)))
-        elif not found:
-            self.stdout.write("No field reads another package's format.")
+            self.write_json([*map(move_content, moving), *map(standing_content, found)])
+        elif not moving and not found:
+            self.stdout.write("No field is converted.")
         else:
-            self.stdout.write("\n".join(map(_line, found)))
+            self.stdout.write("\n".join([*map(move_line, moving), *map(_line, found)]))
 
 
 def standing_content(found: Standing) -> dict[str, Any]:
     """Return how far a conversion is, as plain data."""
     return {
         "field": found.field,
+        "kind": "legacy",
         "phase": str(found.phase),
         "since": found.since,
         "finished_at": found.finished_at,

@@ -1,4 +1,4 @@
-"""`manage.py convert_field`: from another package's format, in a field's column, into envelopes."""
+"""`manage.py convert_field`: from clear, or from another package's format, into envelopes."""
 
 from dataclasses import asdict
 from time import perf_counter
@@ -13,25 +13,29 @@ from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import Limits
 from envelope_fields.management import EnvelopeCommand, terminal
+from envelope_fields.management.column_moves import ColumnMove
 from envelope_fields.management.commands.conversions import standing_content
 from envelope_fields.management.limits import add_limits, given_limits
-from envelope_fields.models import RotationRun
+from envelope_fields.models import ColumnPhase, RotationRun
 from envelope_fields.rotation import failures, limit
 
 
 class Command(EnvelopeCommand):
     help = (
-        "Bring what another package has stored in a field's column into envelopes, while the "
-        "application goes on. It can be stopped at any time (also killed) and run again. It ends "
-        "with an error as long as the phase is not reached, and says what is missing."
+        "Bring a column in clear, or what another package has stored in a field's column, into "
+        "envelopes, while the application goes on. It can be stopped at any time (also killed) "
+        "and run again. It ends with an error as long as the phase is not reached, and says what "
+        "is missing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("field", metavar="LABEL", help="app_label.Model.field")
-        add("--to", choices=[Phase.CONVERTING, Phase.FINISHED], required=True,
-            help="convert what is there; or finish, which is final: what is left in the other "
-            "format, or comes from an old build, is an error from then on")  # fmt: skip
+        add("--to", choices=[*map(str, (*ColumnPhase, Phase.CONVERTING, Phase.FINISHED))],
+            required=True, metavar="PHASE",
+            help="with converts=: clear, both, filling, verified, encrypted, or only, which is "
+            "final; with legacy=: converting, or finished, which is final: what is left in the "
+            "other format, or comes from an old build, is an error from then on")  # fmt: skip
         add("--dry-run", action="store_true", help="open a sample, and only say what would be done")
         add("--skip-unreadable", action="store_true",
             help="convert the others where some of a sample do not open")  # fmt: skip
@@ -41,11 +45,17 @@ class Command(EnvelopeCommand):
     def perform(self, **options: Any) -> None:
         self._options = options
         try:
-            self._perform(conversion.convertible(options["field"]))
+            moving = conversion.moving_field(options["field"])
+            if moving is not None:
+                ColumnMove(self, moving, options).perform()
+            else:
+                self._perform(conversion.convertible(options["field"]))
         except ValueError as error:  # of `Limits`
             raise CommandError(f"{error}.") from error
 
     def _perform(self, field: Any) -> None:
+        if self._options["to"] not in (Phase.CONVERTING, Phase.FINISHED):
+            raise CommandError(f"{field} has legacy=: --to is converting or finished.")
         began = perf_counter()
         self._run, self._sampled = None, conversion.sample(field)
         took = perf_counter() - began

@@ -1,0 +1,179 @@
+"""Runs over a column that moves: filled, compared, emptied, each recorded and taken up again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from envelope_fields.census.columns import CensusFailed, Column
+from envelope_fields.conversion.moving import Compare, Empty, Fill
+from envelope_fields.conversion.phases import keys_of
+from envelope_fields.databases import database
+from envelope_fields.databases.tables import has_table
+from envelope_fields.jobs import job
+from envelope_fields.jobs.job import Job, Limits
+from envelope_fields.jobs.runs import active_runs, cancel, record
+from envelope_fields.jobs.statements import statements
+from envelope_fields.lifecycle.context import key_transaction
+from envelope_fields.models import RotationKey, RotationKind, RotationRun
+from envelope_fields.policy import Action, require_on_each
+from envelope_fields.rotation.scope import chosen_columns
+
+_JOBS: dict[str, Any] = {
+    RotationKind.FILL: Fill,
+    RotationKind.COMPARE: Compare,
+    RotationKind.EMPTY: Empty,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows of a field have what, counted now in all its tables.
+
+    Attributes:
+        clear: the old column has a value.
+        envelopes: the new one has.
+        left: one of them has, and not the other.
+    """
+
+    clear: int
+    envelopes: int
+    left: int
+
+    @property
+    def rows(self) -> int:
+        """How many have something in either."""
+        return (self.clear + self.envelopes + self.left) // 2
+
+
+def counted(field: Any) -> Counted:
+    """Count the rows of a field.
+
+    Raises:
+        CensusFailed: a table could not be counted, or not all of its rows.
+    """
+    found = [_counted(column) for column in tables(str(field))]
+    return Counted(*map(sum, zip(*found, strict=True))) if found else Counted(0, 0, 0)
+
+
+def tables(label: str) -> list[Column]:
+    """Return the columns of a field that are there, in all databases and schemas."""
+    columns = chosen_columns([label])
+    return [column for column in columns if has_table(column.table_sql, column.database)]
+
+
+def _counted(column: Column) -> list[int]:
+    field: Any = column.encrypted_field
+    conditions = ("{old} IS NOT NULL", "{new} IS NOT NULL", Fill.condition)
+    try:
+        with database(column.database).seeing_all_rows():
+            return statements(column).count_where(conditions, str(field.plain_field.column))
+    except DatabaseError as error:
+        raise CensusFailed(
+            f"{column} and {field.plain_field.name} could not be counted in the database "
+            f"{column.database!r} ({type(error).__name__}). Is it migrated, and may this role see "
+            "all rows?"
+        ) from error
+
+
+class MoveScope(job.Scope):
+    """What a run is about: a field, in all databases and schemas.
+
+    Args:
+        kind: what is done.
+        label: `app_label.Model.field`.
+    """
+
+    most_passes = 3
+    why_some_stay = (
+        "are left: others held locks on their rows, or an old build writes them. Stop that, and "
+        "run it again."
+    )
+
+    def __init__(self, kind: str, label: str) -> None:
+        self._kind = kind
+        self._label = label
+
+    def columns(self) -> Sequence[Column]:
+        return tables(self._label)
+
+    def version_ids(self, column: Column) -> None:
+        return None
+
+    def count(self, column: Column) -> Counter[UUID | None]:
+        clear, envelopes, left = _counted(column)
+        rows = {
+            RotationKind.FILL: left,
+            RotationKind.COMPARE: (clear + envelopes + left) // 2,
+            RotationKind.EMPTY: clear,
+        }
+        return Counter({None: rows[RotationKind(self._kind)]})
+
+    def count_remaining(self, column: Column) -> Counter[UUID | None]:
+        clear, _, left = _counted(column)
+        return Counter({None: clear if self._kind == RotationKind.EMPTY else left})
+
+    def sees_only_by_looking(self, column: Column) -> bool:
+        return self._kind == RotationKind.COMPARE
+
+    def job(self, column: Column) -> Job:
+        made: Job = _JOBS[self._kind](column)
+        return made
+
+
+def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = None) -> RotationRun:
+    """Make a run over a field, to be worked on; or return the one of its kind that is not over.
+
+    Args:
+        kind: fill, compare or empty.
+        field: the field.
+        limits: what it asks of databases at most.
+        actor: on whose behalf; None is the current principal. Needs the right to re-encrypt, then
+            and while the run goes on.
+
+    Raises:
+        KeyAccessDenied: the actor may not.
+    """
+    with key_transaction() as using:
+        keys = keys_of(field, using)
+        principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
+        under_way = [each for each in active(field) if each.kind == kind]
+        if under_way:
+            return under_way[0]
+        started = RotationRun(
+            kind=kind,
+            only_fields=[str(field)],
+            limits=(limits or Limits()).as_json(),
+            actor_type=principal.type,
+            actor_id=principal.id,
+            actor_name=principal.name[:254],
+        )
+        started.save(using=using, force_insert=True)
+        about = [RotationKey(run=started, master_key=key) for key in keys]
+        RotationKey.objects.using(using).bulk_create(about)
+        after = {"field": str(field), "kind": str(kind)}
+        record("start_conversion", started, principal, using, after=after)
+    return started
+
+
+def active(field: Any) -> list[RotationRun]:
+    """Return the runs over a field that are not over."""
+    runs = active_runs().filter(kind__in=list(_JOBS))
+    return [each for each in runs if each.only_fields == [str(field)]]
+
+
+def cancel_active(field: Any, *, actor: Any = None) -> None:
+    """End the runs over a field, which goes back."""
+    for each in active(field):
+        cancel(each, actor=actor)
+
+
+def register() -> None:
+    """Say what runs of our kinds are about."""
+    for kind in _JOBS:
+        job.register(kind, lambda run: MoveScope(run.kind, run.only_fields[0]))

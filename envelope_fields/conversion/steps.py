@@ -1,0 +1,188 @@
+"""From phase to phase: a column in clear becomes an encrypted one, or goes back.
+
+Each step finds out first whether it may be done. It can be killed and done again, by several
+operators at once; what is reached already takes no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field as item
+from typing import Any
+
+from envelope_fields.conversion import moves
+from envelope_fields.conversion.column_phases import change_phase, phase_now, settle
+from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.jobs.job import BatchResult, Limits
+from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.runs import limit, resume
+from envelope_fields.jobs.work import work
+from envelope_fields.keyring import index_state
+from envelope_fields.models import ColumnPhase, IndexState, RotationKind, RotationRun, RotationState
+
+_ORDER = list(ColumnPhase)
+
+
+def _nothing(*_: Any) -> None:
+    """Tell nothing."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """Brings a field to a phase, step by step.
+
+    Args:
+        field: a field with `converts=`.
+        limits: what runs ask of databases at most.
+        actor: on whose behalf; None is the current principal. Needs the right to re-encrypt.
+        notice: is told of each phase that is reached, and for what a step waits.
+        watch: is called with a run after each of its batches.
+
+    Attributes:
+        runs: those that were worked on.
+    """
+
+    field: Any
+    limits: dict[str, Any] = item(default_factory=dict)
+    actor: Any = None
+    notice: Callable[[str], object] = _nothing
+    watch: Callable[[RotationRun], object] = _nothing
+    runs: list[RotationRun] = item(default_factory=list)
+
+    def to(self, phase: ColumnPhase) -> None:
+        """Bring the field to a phase, by way of those between.
+
+        Raises:
+            ConversionRefused: it is not reached; the message says what is missing.
+            CensusFailed: rows could not be counted.
+            EnvelopeError, ImproperlyConfigured: no value can be encrypted, or opened.
+            Error: a database failed, and it was not for a reason that passes.
+        """
+        now = phase_now(self.field)
+        self._refuse(now, phase)
+        while _ORDER.index(now) > _ORDER.index(phase):
+            now = self._back(now, phase)
+        self._at(now)
+        while now != phase:
+            now = self._on(now)
+            self._at(now)
+
+    def _refuse(self, now: ColumnPhase, phase: ColumnPhase) -> None:
+        if now == ColumnPhase.ONLY and phase != ColumnPhase.ONLY:
+            raise ConversionRefused(
+                f"{self.field} is {now}: its old column is not written any more, and there is no "
+                "way back. Convert it into a plain field as any other encrypted one."
+            )
+        if phase == ColumnPhase.ONLY and now not in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
+            raise ConversionRefused(
+                f"{self.field} is {now}, and the step to {phase} is final. Bring it to "
+                f"{ColumnPhase.ENCRYPTED} first, and work with it."
+            )
+
+    # Each phase: what has to hold before the next one
+
+    def _at(self, phase: ColumnPhase) -> None:
+        """Do what a phase is for, as far as it is not done."""
+        settle(self.field, self.notice)
+        if phase == ColumnPhase.FILLING:
+            self._fill()
+        elif phase == ColumnPhase.ONLY:
+            self._empty()
+
+    def _on(self, now: ColumnPhase) -> ColumnPhase:
+        """Go to the next phase, if everything is as that one needs it."""
+        following = _ORDER[_ORDER.index(now) + 1]
+        if following == ColumnPhase.ENCRYPTED:
+            self._refuse_unread_indexes()
+        if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
+            self.compare()
+        return self._change(now, following)
+
+    def _back(self, now: ColumnPhase, wanted: ColumnPhase) -> ColumnPhase:
+        """Go back: to where all read the old column first, if they do not yet."""
+        moves.cancel_active(self.field, actor=self.actor)
+        if now == ColumnPhase.ENCRYPTED:
+            wanted = ColumnPhase.VERIFIED
+        else:
+            settle(self.field, self.notice)
+        return self._change(now, wanted)
+
+    def _change(self, now: ColumnPhase, to: ColumnPhase) -> ColumnPhase:
+        found = change_phase(self.field, now, to, actor=self.actor)
+        if found != to:
+            raise ConversionRefused(
+                f"{self.field} is {found} by now: another operator has changed it. Run this again."
+            )
+        self.notice(f"{self.field}: {to}.")
+        return to
+
+    # What is done with rows
+
+    def _fill(self) -> None:
+        if moves.counted(self.field).left:
+            self._worked(RotationKind.FILL)
+
+    def compare(self) -> None:
+        """Open every row and compare both columns; what differs is filled again, and compared.
+
+        Raises:
+            ConversionRefused: rows differ again, or could not be compared.
+        """
+        differed = 0
+        for _ in range(2):  # what had been written before both were is found by the first one
+            compared = progress(self._worked(RotationKind.COMPARE))
+            left, differed = moves.counted(self.field).left, compared.moved
+            self.notice(
+                f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
+                f"{left:,} left."
+            )
+            if not differed and not left:
+                return
+        raise ConversionRefused(
+            f"{self.field}: {max(differed, left):,} rows differed and were filled again: an old "
+            "build, or SQL of your own, writes the old column alone. End that, and run this again."
+        )
+
+    def _empty(self) -> None:
+        if moves.counted(self.field).clear:
+            self._worked(RotationKind.EMPTY)
+        left = moves.counted(self.field).clear
+        if left:
+            raise ConversionRefused(
+                f"{self.field}: the old column has {left:,} values. An old build writes them: end "
+                "it, and run this again."
+            )
+
+    def _worked(self, kind: RotationKind) -> RotationRun:
+        begun = moves.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
+        if self.limits:  # one that was killed goes on within what is asked for now
+            asked = Limits(**{**begun.limits, **self.limits})
+            begun = limit(begun, asked, actor=self.actor)
+        if begun.state == RotationState.PAUSED:
+            begun = resume(begun, actor=self.actor)
+        self.runs.append(begun)
+
+        def watch(_: BatchResult) -> None:
+            self.watch(begun)
+
+        done = self.runs[-1] = work(begun, watch)
+        self._refuse_incomplete(done)
+        return done
+
+    def _refuse_incomplete(self, done: RotationRun) -> None:
+        failed = progress(done).failed
+        if done.state != RotationState.COMPLETED or failed:
+            raise ConversionRefused(
+                f"{self.field}: the run {done.pk} is {done.state}, and {failed:,} rows failed. "
+                f"{done.error}".rstrip()
+            )
+
+    def _refuse_unread_indexes(self) -> None:
+        for index in self.field.indexes:
+            row = index_state(index.field_path)
+            if row is None or row.state != IndexState.READING:
+                state = "not begun" if row is None else row.state
+                raise ConversionRefused(
+                    f"{self.field}: lookups are to ask {index}, which is {state}. Run `python "
+                    f"manage.py rebuild_indexes {index.field_path} --to reading` first."
+                )

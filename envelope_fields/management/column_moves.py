@@ -1,0 +1,144 @@
+"""A column in clear that is brought to a phase on a terminal, or back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management import CommandError
+from django.core.management.base import BaseCommand
+
+from envelope_fields.conversion import estimates, moves
+from envelope_fields.conversion.column_phases import phase_now, phase_row
+from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.conversion.steps import Steps
+from envelope_fields.jobs import representation
+from envelope_fields.lifecycle.representation import as_json
+from envelope_fields.management import terminal
+from envelope_fields.management.limits import given_limits
+from envelope_fields.models import ColumnPhase
+from envelope_fields.rotation import failures
+
+
+class ColumnMove:
+    """Brings a field to the phase that a command is given.
+
+    Args:
+        command: writes what is said.
+        field: a field with `converts=`.
+        options: of the command.
+    """
+
+    def __init__(self, command: BaseCommand, field: Any, options: dict[str, Any]) -> None:
+        self._command, self._field, self._options = command, field, options
+        self._bar = terminal.progress_bar(str(field), wanted=not options["json"])
+
+    def perform(self) -> None:
+        """Do it, or say how long it takes.
+
+        Raises:
+            CommandError: the phase is not reached; with what is missing.
+        """
+        wanted = self._options["to"]
+        if wanted not in ColumnPhase:
+            raise CommandError(
+                f"{self._field} has converts=: --to is one of {', '.join(ColumnPhase)}."
+            )
+        if self._options["dry_run"]:
+            self._foretell(ColumnPhase(wanted))
+            return
+        steps = Steps(
+            self._field,
+            limits=given_limits(self._options),
+            notice=self._notice,
+            watch=self._bar.show_run_if_due,
+        )
+        missing = self._missing(steps, ColumnPhase(wanted))
+        self._say(steps, missing)
+        if missing:
+            raise CommandError(missing)
+
+    def _missing(self, steps: Steps, wanted: ColumnPhase) -> str:
+        """Go to a phase; return what is missing where it is not reached."""
+        try:
+            with self._bar, terminal.ending_as_interrupts():
+                steps.to(wanted)
+        except ConversionRefused as error:
+            failed = steps.runs[-1:] if steps.runs and _failed(steps.runs[-1]) else []
+            rows = [line for run in failed for line in terminal.problems(run)]
+            return "\n".join([*rows, str(error)])
+        except KeyboardInterrupt:
+            pass
+        else:
+            return ""
+        if not steps.runs:
+            raise CommandError("Stopped. Run the same command again to go on.")
+        raise terminal.stopped(steps.runs[-1])
+
+    def _foretell(self, wanted: ColumnPhase) -> None:
+        found, now = moves.counted(self._field), phase_now(self._field)
+        fill = estimates.seconds_to_fill(self._field, found)
+        compare = estimates.seconds_to_compare(self._field, found)
+        if self._options["json"]:
+            content = {**move_content(self._field), "seconds": {"fill": fill, "compare": compare}}
+            self._command.stdout.write(as_json(content))
+            return
+        self._notice(f"{self._field}: {now}. {_counts(found)}.")
+        self._notice(
+            f"To reach {wanted}: to fill takes about {terminal.duration(fill)}, to compare about "
+            f"{terminal.duration(compare)}. Nothing was changed."
+        )
+
+    def _say(self, steps: Steps, missing: str) -> None:
+        if self._options["json"]:
+            content = {
+                **move_content(self._field),
+                "missing": missing,
+                "runs": list(map(representation.run_content, steps.runs)),
+                "failures": [
+                    representation.failure_content(each)
+                    for run in steps.runs
+                    for each in failures(run)
+                ],
+            }
+            self._command.stdout.write(as_json(content))
+            return
+        for run in steps.runs:
+            self._notice(terminal.run_as_text(run))
+        if not missing:
+            found = moves.counted(self._field)
+            self._notice(f"{self._field}: {phase_now(self._field)}. {_counts(found)}.")
+
+    def _notice(self, text: str) -> None:
+        if not self._options["json"]:
+            self._command.stdout.write(text)
+
+
+def move_content(field: Any) -> dict[str, Any]:
+    """Return how far a column in clear is, as plain data."""
+    row, found = phase_row(field), moves.counted(field)
+    return {
+        "field": str(field),
+        "kind": "column",
+        "phase": str(ColumnPhase.CLEAR if row is None else row.phase),
+        "since": None if row is None else row.changed_at,
+        "clear": found.clear,
+        "envelopes": found.envelopes,
+        "left": found.left,
+    }
+
+
+def move_line(field: Any) -> str:
+    """Return the same in a line."""
+    found = moves.counted(field)
+    return f"{field}: {phase_now(field)}. {_counts(found)}."
+
+
+def _counts(found: moves.Counted) -> str:
+    return (
+        f"{found.clear:,} values in clear, {found.envelopes:,} envelopes, {found.left:,} rows with "
+        "one alone"
+    )
+
+
+def _failed(run: Any) -> int:
+    return representation.progress(run).failed

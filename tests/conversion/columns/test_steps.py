@@ -1,0 +1,312 @@
+"""A column in clear becomes an encrypted one, phase by phase, or goes back."""
+
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from io import StringIO
+from uuid import UUID
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import JSONField, Value
+
+from envelope_fields.conversion import column_phases, moves
+from envelope_fields.conversion.column_phases import moving_field, phase_now
+from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.crypto import format as layout
+from envelope_fields.lifecycle import create_master_key
+from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, RotationRun
+from tests.models import Note, moving
+from tests.models.moving import Everything, OldEverything, OldVisit, Visit
+from tests.models.tables import tables_of
+from tests.stored import store, stored
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+tables = tables_of(moving.apps, "other")
+
+LABEL = "moving.Visit.report"
+
+
+@pytest.fixture
+def field():
+    return moving_field(LABEL)
+
+
+def command(*arguments, **options):
+    """Return what a command writes, and its error."""
+    out = StringIO()
+    try:
+        call_command(*arguments, stdout=out, **options)
+    except CommandError as error:
+        return out.getvalue(), str(error)
+    return out.getvalue(), ""
+
+
+def convert(to, *arguments, label=LABEL):
+    return command("convert_field", label, f"--to={to}", *arguments)
+
+
+def old_rows(count=5, using="default"):
+    OldVisit.objects.using(using).bulk_create(
+        OldVisit(report=f"report {number}") for number in range(count)
+    )
+    OldVisit.objects.using(using).create(report=None)
+
+
+def envelopes():
+    return [stored(row, "report") for row in Visit.objects.order_by("pk")]
+
+
+class TestForwards:
+    def test_each_phase(self, field):
+        old_rows()
+        for phase in ColumnPhase:
+            out, error = convert(phase)
+            assert error == ""
+            assert phase_now(field) == phase
+            assert f"{LABEL}: {phase}" in out
+            if phase in ("clear", "both"):
+                assert envelopes() == [None] * 6
+            elif phase != "only":
+                assert counted(field) == Counted(5, 5, 0)
+        assert counted(field) == Counted(0, 5, 5)
+        assert all(value.startswith(b"\x01") for value in envelopes()[:5])
+        assert list(OldVisit.objects.values_list("report", flat=True)) == [None] * 6
+
+    def test_by_way_of_those_between(self, field):
+        old_rows()
+        out, error = convert("encrypted")
+        assert error == ""
+        assert [line for line in out.splitlines() if line.endswith(("both.", "filling."))]
+        assert "5 rows opened and compared: 0 differ, 0 left" in out
+        assert phase_now(field) == "encrypted"
+
+    @pytest.mark.parametrize("phase", list(ColumnPhase)[:-1])
+    def test_again_does_nothing(self, field, phase):
+        old_rows()
+        convert(phase)
+        before, runs = envelopes(), RotationRun.objects.count()
+        _out, error = convert(phase)
+        assert (error, envelopes(), RotationRun.objects.count()) == ("", before, runs)
+
+    def test_the_last_one_is_a_step_of_its_own(self, field):
+        old_rows()
+        _out, error = convert("only")
+        assert "moving.Visit.report is clear, and the step to only is final" in error
+        assert phase_now(field) == "clear"
+
+    def test_all_databases(self, field):
+        old_rows(3)
+        old_rows(4, "other")
+        _, error = convert("encrypted")
+        assert error == ""
+        assert counted(field) == Counted(7, 7, 0)
+
+    def test_dry_run_writes_nothing(self, field):
+        old_rows()
+        out, error = convert("encrypted", "--dry-run")
+        assert error == ""
+        assert "5 values in clear, 0 envelopes, 5 rows with one alone" in out
+        assert "to fill takes about a second, to compare about a second" in out
+        assert not ColumnConversion.objects.exists()
+        assert not RotationRun.objects.exists()
+        assert envelopes() == [None] * 6
+
+    def test_json(self, field):
+        old_rows()
+        out, error = convert("verified", "--json")
+        assert error == ""
+        content = json.loads(out)
+        assert content["phase"] == "verified"
+        assert (content["clear"], content["envelopes"], content["left"]) == (5, 5, 0)
+        assert [run["kind"] for run in content["runs"]] == ["fill", "compare"]
+
+    def test_phase_of_the_other_kind(self):
+        assert "--to is one of clear, both" in convert("finished")[1]
+
+    def test_events(self, field):
+        old_rows()
+        convert("encrypted")
+        events = AuditEvent.objects.filter(action="change_conversion_phase").order_by("number")
+        assert [event.after["phase"] for event in events] == [
+            "both", "filling", "verified", "encrypted",
+        ]  # fmt: skip
+
+
+class TestBack:
+    @pytest.mark.parametrize("phase", list(ColumnPhase)[1:-1])
+    def test_from_each_phase(self, field, phase):
+        old_rows()
+        convert(phase)
+        _out, error = convert("clear")
+        assert (error, phase_now(field)) == ("", "clear")
+        assert OldVisit.objects.filter(report__isnull=False).count() == 5
+
+    def test_from_encrypted_all_read_the_old_column_before_any_writes_it_alone(self, field):
+        old_rows()
+        convert("encrypted")
+        out, _error = convert("clear")
+        assert [line for line in out.splitlines() if "every process" not in line][:2] == [
+            f"{LABEL}: verified.", f"{LABEL}: clear.",
+        ]  # fmt: skip
+
+    def test_not_from_the_last(self, field):
+        old_rows()
+        convert("encrypted")
+        convert("only")
+        assert "there is no way back" in convert("clear")[1]
+        assert phase_now(field) == "only"
+
+    def test_and_on_again(self, field):
+        """What was written meanwhile is found by comparing."""
+        old_rows()
+        convert("encrypted")
+        convert("clear")
+        OldVisit.objects.filter(report="report 3").update(report="changed")
+        OldVisit.objects.filter(report="report 4").update(report=None)
+        out, error = convert("encrypted")
+        assert error == ""
+        assert "1 differ, 0 left" in out
+        assert counted(field) == Counted(4, 4, 0)
+
+
+class TestOldBuild:
+    """A build that knows the old column alone."""
+
+    @pytest.mark.parametrize("phase", list(ColumnPhase)[1:-1])
+    def test_what_it_has_written_is_noticed_and_filled(self, field, phase):
+        old_rows()
+        convert(phase)
+        OldVisit.objects.filter(report="report 3").update(report="of the old build")
+        OldVisit.objects.create(report="a new one")
+        for _ in range(2):
+            _out, error = convert("encrypted")
+        assert error == ""
+        assert phase_now(field) == "encrypted"
+        if phase != "encrypted":
+            assert counted(field) == Counted(6, 6, 0)
+
+    def test_the_switch_is_refused_while_it_writes(self, field, monkeypatch):
+        old_rows()
+        convert("verified")
+        written = iter(range(100))
+
+        def write():
+            OldVisit.objects.filter(pk=OldVisit.objects.earliest("pk").pk).update(
+                report=f"again {next(written)}"
+            )
+
+        original = moves.start
+        monkeypatch.setattr(
+            "envelope_fields.conversion.moves.start",
+            lambda *args, **options: (write(), original(*args, **options))[1],
+        )
+        _out, error = convert("encrypted")
+        assert "1 rows differed and were filled again: an old build" in error
+        assert phase_now(field) == "verified"
+        monkeypatch.undo()
+
+    def test_what_it_writes_in_the_last_phase_is_listed_and_stays(self, field, monkeypatch):
+        old_rows()
+        convert("encrypted")
+        change = column_phases.change_phase
+
+        def changed(*args, **options):
+            found = change(*args, **options)
+            OldVisit.objects.filter(report="report 3").update(report="a secret of the old build")
+            return found
+
+        monkeypatch.setattr("envelope_fields.conversion.steps.change_phase", changed)
+        out, error = convert("only")
+        assert "4 values emptied, 1 failed" in out
+        assert "WrittenByOldBuild" in error
+        assert "secret" not in out + error
+        row = OldVisit.objects.get(report__isnull=False)
+        assert f"{LABEL} {row.pk}: " in error
+        assert row.report == "a secret of the old build"
+
+
+class TestRows:
+    def test_what_cannot_be_converted_is_listed_without_its_value(self, field):
+        old_rows(2)
+        envelope = layout.encode_text(stored(Note.objects.create(text="a", data=None), "text"))
+        bad = OldVisit.objects.create(report=envelope)
+        out, error = convert("verified")
+        assert "2 values filled, 1 failed" in out
+        assert f"{LABEL} {bad.pk}: FieldError" in error
+        assert envelope not in out + error
+        assert phase_now(field) == "filling"
+
+    def test_envelope_that_does_not_open_is_filled_again(self, field):
+        old_rows(2)
+        convert("verified")
+        row = Visit.objects.earliest("pk")
+        envelope = stored(row, "report")
+        store(row, "report", envelope[:-1] + bytes([envelope[-1] ^ 1]))
+        out, error = convert("encrypted")
+        assert error == ""
+        assert "1 differ" in out
+
+    def test_bound_to_the_row(self):
+        moving.OldBoundVisit.objects.create(report="one", ward="A")
+        moving.OldBoundVisit.objects.create(report="two", ward="B")
+        label = "moving.BoundVisit.report"
+        assert convert("encrypted", label=label)[1] == ""
+        rows = moving.BoundVisit.objects.order_by("pk")
+        first, second = [stored(row, "report") for row in rows]
+        store(rows[1], "report", first)
+        out, error = convert("verified", label=label)
+        out, error = convert("encrypted", label=label)
+        assert error == ""
+        assert "1 differ" in out
+        assert stored(rows[1], "report") not in (first, second)
+
+    def test_key_of_the_row(self):
+        for ward in "AB":
+            create_master_key(f"ward-{ward}")
+            moving.OldKeyedVisit.objects.create(report=f"of {ward}", ward=ward)
+        label = "moving.KeyedVisit.report"
+        assert convert("encrypted", label=label)[1] == ""
+        versions = {stored(row, "report")[1:9] for row in moving.KeyedVisit.objects.all()}
+        assert len(versions) == 2
+
+    def test_key_of_the_row_that_is_not_there(self):
+        rows = [moving.OldKeyedVisit.objects.create(report=f"of {w}", ward=w) for w in "CD"]
+        create_master_key("ward-C")
+        _, error = convert("encrypted", label="moving.KeyedVisit.report")
+        assert f"moving.KeyedVisit.report {rows[1].pk}: MasterKeyNotFound" in error
+
+
+VALUES = {
+    "number": [-(2**31), 0, 2**31 - 1],
+    "code": ["", "a", "é" * 50],
+    "blob": [b"", b"\x01\x00", bytes(range(256))],
+    "flag": [True, False],
+    "day": [date(1, 1, 1), date(9999, 12, 31)],
+    "moment": [datetime(2020, 2, 29, 12, 30, 59, 123456, tzinfo=UTC)],
+    "clock": [time(0), time(23, 59, 59, 999999)],
+    "length": [timedelta(0), timedelta(days=-1, microseconds=1)],
+    "price": [Decimal("0.001"), Decimal("-999999.999"), Decimal(5)],
+    "share": [0.1, -1e300, 5e-324],
+    "address": ["192.0.2.1", "2001:db8::1"],
+    "data": [{"b": [1, 2.0, True, None], "a": "é"}, [], 0, False, "x", 1e5],
+    "mark": [UUID(int=0), UUID(int=2**128 - 1)],
+}
+
+
+class TestTypes:
+    @pytest.mark.parametrize("name", sorted(VALUES))
+    def test_values(self, name):
+        rows = [OldEverything.objects.create(**{name: value}) for value in VALUES[name]]
+        if name == "data":
+            rows.append(OldEverything.objects.create(data=Value(None, JSONField())))
+        label = f"moving.Everything.{name}"
+        out, error = convert("encrypted", label=label)
+        assert error == ""
+        assert f"{len(rows)} rows opened and compared: 0 differ, 0 left" in out
+        field = moving_field(label)
+        for row in rows:
+            row.refresh_from_db()
+            new = Everything.objects.get(pk=row.pk)
+            read = field.verifier(stored(new, name), None, None)
+            assert read == getattr(row, name)
