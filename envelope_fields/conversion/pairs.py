@@ -11,11 +11,13 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import JSONField
+from django.db.models.expressions import Col
 
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.columns import converters_of
 from envelope_fields.fields.prepared import PreparedValue, Unencrypted
 from envelope_fields.fields.validation import refusing
 from envelope_fields.fields.writing import guarded
@@ -58,11 +60,8 @@ class Pairs:
         self._is_json = isinstance(field, JSONField)  # whose null is a value
         self._plaintext_of = refusing(field, guarded(field))
         connection = connections[column.database]
-        col = plain.get_col(column.model._meta.db_table)
-        self._converters = [
-            *connection.ops.get_db_converters(col),
-            *col.get_db_converters(connection),
-        ]
+        col = Col(column.model._meta.db_table, plain)  # the column itself, whatever the phase
+        self._converters = converters_of(col, connection)
         self._col, self._connection = col, connection
 
     def read(self, keys: Sequence[Key]) -> dict[Key, Pair]:
