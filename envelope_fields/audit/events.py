@@ -212,6 +212,11 @@ class Head(NamedTuple):
 EMPTY = Head(0, NO_MAC)
 
 
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+
+
 class Acted(Protocol):
     """A row that names who did something."""
 

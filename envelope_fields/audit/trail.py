@@ -10,8 +10,9 @@ trail was: `verify_audit_trail --head`.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import copy
 from typing import Any
@@ -22,19 +23,22 @@ from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring, models, policy
-from envelope_fields.audit import mac_key
-from envelope_fields.audit.events import Head, event_of, log_fields, message, now
-from envelope_fields.audit.mac_key import AuditTrailBroken
+from envelope_fields.audit.events import Head, event_of, log_fields, message, now, stored_bytes
 from envelope_fields.conf import configuration
+from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.models import AuditEvent
+from envelope_fields.models import AuditEvent, AuditKey, key_changes
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
 
-HEAD = 1
+HEAD = MAC_KEY = 1  # the one row of each
 
 _failure: ContextVar[Exception | None] = ContextVar("envelope_fields.audit.failure", default=None)
+
+
+class AuditTrailBroken(EnvelopeError):
+    """The audit trail cannot be continued: its key or its last event is not what it was."""
 
 
 def head() -> Head:
@@ -133,7 +137,7 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    last, key = row.last_id or 0, _mac_key(using, trail_is_empty=row.last_id is None)
+    last, key = row.last_id or 0, _locked_key(using, trail_is_empty=row.last_id is None)
     for number, event in enumerate(events, last + 1):
         event.number = number
         event.previous_id = row.last_id
@@ -177,9 +181,36 @@ def _locked_head(using: str) -> models.AuditHead:
     return row
 
 
-def stored_bytes(value: object) -> bytes:
-    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
-    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
+def _notification(event: AuditEvent) -> Callable[[], None]:
+    """Return what notifies of an event: a function, since Django names a hook that fails."""
+
+    def notification() -> None:
+        notify(event)
+
+    vars(notification)["appended"] = True
+    return notification
+
+
+def notify(event: AuditEvent) -> None:
+    """Log an event, and send the signal."""
+    level = logging.INFO if event.outcome == models.AuditOutcome.DONE else logging.WARNING
+    if logger.isEnabledFor(level):  # an act on a thousand keys has as many events
+        fields = {**log_fields(event), "audit_head": str(Head.of(event))}
+        logger.log(
+            level,
+            "audit event %d: %s %s, key %r, by %s %r; head %s",
+            event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
+            event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
+            extra=fields,
+        )  # fmt: skip
+    audit_event.send_robust(sender=AuditEvent, event=event)
+
+
+# -- The key of its MACs ---------------------------------------------------------------------------
+#
+# A row of its own, made at the first event. It is wrapped by the root key as a version of a master
+# key is, bound to `keyring.rows.of_audit_key(row).context`, and `rewrap_master_keys` moves it, too.
+# Its material does not change, so the trail goes on.
 
 
 @contextmanager
@@ -208,45 +239,57 @@ def _prepare(using: str) -> None:
     # Others wait for what this transaction has appended, for which the key was here.
     if is_held(using) or keyring.has_audit_key(using):
         return
-    key = mac_key.found(using)
+    key = _keys(using).first()
     if key is None and not AuditEvent.objects.using(using).exists():
-        key = mac_key.committed(using)
+        key = _committed_key(using)
     if key is not None:
         keyring.open_audit_key(key, using)
 
 
-def _mac_key(using: str, *, trail_is_empty: bool) -> models.AuditKey:
-    """Return the row of the key, as `mac_key.locked` does, if its root key opened it before.
+def _keys(using: str) -> QuerySet[AuditKey]:
+    return AuditKey.objects.using(using).filter(number=MAC_KEY)
+
+
+def _committed_key(using: str) -> AuditKey | None:
+    """Make the key in a transaction of its own; None inside of another, whose events make it."""
+    connection = connections[using]
+    if connection.in_atomic_block or not transactions.autocommits(connection):
+        return None
+    made = keyring.generate_audit_key(uuid.uuid4(), MAC_KEY)
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        return _stored_key(made, using)
+    return _keys(using).first()  # another was faster
+
+
+def _locked_key(using: str, *, trail_is_empty: bool) -> AuditKey:
+    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
 
     Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: it did not.
+        AuditTrailBroken: there are events and no key, so that they cannot be continued.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: its root key did not open it
+            before the transaction, or did not wrap it.
     """
     failure = _failure.get()
     if failure is not None:
         raise copy(failure)
-    return mac_key.locked(using, trail_is_empty=trail_is_empty)
+    # Locked: a transaction that sees a snapshot would not find what another one has made.
+    key = _keys(using).select_for_update().first()
+    if key is not None:
+        return key
+    if not trail_is_empty:
+        raise AuditTrailBroken(
+            f"The key of the audit trail is missing in the database {using!r}, so no event can be "
+            "added, and nothing that needs one can be done. Restore the table of audit keys from a "
+            "backup of the keys."
+        )
+    key = _stored_key(keyring.generate_audit_key(uuid.uuid4(), MAC_KEY), using)
+    # Until this is committed, no cache keeps its material.
+    key_changes.announce(using, [key.version_id])
+    return key
 
 
-def _notification(event: AuditEvent) -> Callable[[], None]:
-    """Return what notifies of an event: a function, since Django names a hook that fails."""
-
-    def notification() -> None:
-        notify(event)
-
-    vars(notification)["appended"] = True
-    return notification
-
-
-def notify(event: AuditEvent) -> None:
-    """Log an event, and send the signal."""
-    level = logging.INFO if event.outcome == models.AuditOutcome.DONE else logging.WARNING
-    if logger.isEnabledFor(level):  # an act on a thousand keys has as many events
-        fields = {**log_fields(event), "audit_head": str(Head.of(event))}
-        logger.log(
-            level,
-            "audit event %d: %s %s, key %r, by %s %r; head %s",
-            event.number, event.action, event.outcome, event.key_alias or fields["audit_key_id"],
-            event.actor_type, event.actor_name or event.actor_id, fields["audit_head"],
-            extra=fields,
-        )  # fmt: skip
-    audit_event.send_robust(sender=AuditEvent, event=event)
+def _stored_key(made: keyring.Generated, using: str) -> AuditKey:
+    key = AuditKey(id=made.key_id, **made.columns)
+    key.save(using=using, force_insert=True)
+    models.FurtherWrap.objects.using(using).bulk_create(made.further_wraps())
+    return key

@@ -10,9 +10,8 @@ from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring, models
 from envelope_fields.audit import trail
-from envelope_fields.audit.events import EMPTY, Head, message
-from envelope_fields.audit.mac_key import MAC_KEY
-from envelope_fields.audit.trail import stored_bytes
+from envelope_fields.audit.events import EMPTY, Head, message, stored_bytes
+from envelope_fields.audit.trail import MAC_KEY
 from envelope_fields.conf import configuration
 from envelope_fields.models import AuditEvent
 from envelope_fields.models.audit import NO_MAC

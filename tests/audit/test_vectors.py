@@ -13,7 +13,7 @@ from django.db import transaction
 from envelope_fields import audit, keyring
 from envelope_fields.audit import events, trail, verification
 from envelope_fields.audit.events import Head
-from envelope_fields.audit.mac_key import MAC_KEY
+from envelope_fields.audit.trail import MAC_KEY
 from envelope_fields.audit.verification import Unreadable
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey
