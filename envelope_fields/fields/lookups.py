@@ -31,8 +31,12 @@ class LookupsMixin(FieldBase):
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
-        found = self.indexed_lookup((), lookup_name) or self.indexed_lookup((lookup_name,), "exact")
-        found = found or _refused(_RefusedLookup, self, lookup_name)
+        found, of_part = self.indexed_lookup((), lookup_name), None
+        if found is None:
+            of_part = self.indexed_lookup((lookup_name,), "exact")
+        if self.converts is not None and of_part is not None:
+            return self.lookup_by_phase("exact", of_part, (lookup_name,))
+        found = found or of_part or _refused(_RefusedLookup, self, lookup_name)
         return found if self.converts is None else self.lookup_by_phase(lookup_name, found)
 
     def get_transform(self, lookup_name: str) -> Any:

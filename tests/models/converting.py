@@ -5,7 +5,9 @@ import uuid
 from django.db import models
 
 from envelope_fields.fields import (
+    BlindIndexField,
     EncryptedDateField,
+    EncryptedEmailField,
     EncryptedIntegerField,
     EncryptedJSONField,
     EncryptedQuerySet,
@@ -94,6 +96,25 @@ class BoundVisit(models.Model):
 
     objects = models.Manager()
     encrypted = EncryptedQuerySet.as_manager()
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Contact(models.Model):
+    """Fields with blind indexes."""
+
+    corridor = models.ForeignKey(Corridor, models.CASCADE, null=True)
+    email_clear = models.EmailField(null=True)
+    email = EncryptedEmailField(converts="email_clear", null=True)
+    email_index = BlindIndexField("email", normalizer="email")
+    number_clear = models.TextField(null=True)
+    number = EncryptedTextField(converts="number_clear", null=True, bind_to=("corridor",))
+    number_index = BlindIndexField("number", scope=("corridor",))
+    record_clear = models.JSONField(null=True)
+    record = EncryptedJSONField(converts="record_clear", null=True)
+    mrn_index = BlindIndexField("record__mrn")
 
     class Meta:
         apps = apps

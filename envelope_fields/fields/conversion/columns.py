@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import FieldError
 from django.db.models.expressions import Col
 
 from envelope_fields.fields import columns
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import places
 from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
+from envelope_fields.fields.errors import refuse
 
 
 class Mirror(BinaryColumn):
@@ -76,7 +75,7 @@ class ClearCol(Col):
     """The column in clear, by which rows are found as long as it is the one that is read.
 
     Attributes:
-        refusal: returns the error for when it is no longer.
+        what: the lookup that asks it; empty where that has a blind index, and goes on.
         place: where in the code it is looked up.
     """
 
@@ -84,23 +83,27 @@ class ClearCol(Col):
     is_of_clear_column = True
 
     def __init__(
-        self, alias: str, target: Any, output_field: Any = None, *,
-        refusal: Callable[[], FieldError], what: str, place: places.Place | None,
-    ) -> None:  # fmt: skip
+        self,
+        alias: str,
+        target: Any,
+        output_field: Any = None,
+        *,
+        what: str,
+        place: places.Place | None,
+    ) -> None:
         super().__init__(alias, target, output_field)
-        self.refusal, self.what, self.place = refusal, what, place
+        self.what, self.place = what, place
 
     def relabeled_clone(self, relabels: Any) -> Any:
         alias = relabels.get(self.alias, self.alias)
-        return type(self)(
-            alias, self.target, self.output_field,
-            refusal=self.refusal, what=self.what, place=self.place,
-        )  # fmt: skip
+        field, what, place = self.output_field, self.what, self.place
+        return type(self)(alias, self.target, field, what=what, place=place)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         columns.refuse_computing(compiler)
         field = self.target.values
         if field.phase(connection.alias).reads_new:
-            raise self.refusal()
-        places.note(field, self.what, self.place)
+            raise refuse(field, f"`{self.what}` would compare envelopes, and find nothing")
+        if self.what:
+            places.note(field, f"`{self.what}`", self.place)
         return super().as_sql(compiler, connection)

@@ -69,9 +69,9 @@ class ConvertingMixin(FieldBase):
         """
         return conversion_phase(self.model._meta.label, self.name, using)
 
-    def lookup_by_phase(self, name: str, encrypted: Any) -> Any:
+    def lookup_by_phase(self, name: str, encrypted: Any, path: tuple[str, ...] = ()) -> Any:
         """Return the lookup of a name, as the phase has it when SQL is made."""
-        return lookups.lookup_by_phase(self, name, encrypted)
+        return lookups.lookup_by_phase(self, name, encrypted, path)
 
     def transform_by_phase(self, name: str, encrypted: Any) -> Any:
         """Return the transform of a name, as the phase has it when SQL is made."""
