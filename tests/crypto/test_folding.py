@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from envelope_fields.crypto.unicode import VERSION, casefold, digits, folding, nfkc
-from envelope_fields.crypto.unicode.tables import tables
+from envelope_fields.crypto.unicode.folding import tables
 from tests.vectors import make_unicode_tables as generator
 
 LETTERS = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each < 0xE000]

@@ -5,7 +5,6 @@ What is folded goes into MACs that are stored, so a newer Python must change non
 `docs/spec/blind-index-v1.md`; the algorithms are UAX #15 and section 3.13 of the Unicode Standard.
 """
 
-from envelope_fields.crypto.unicode.folding import casefold, digits, nfkc
-from envelope_fields.crypto.unicode.tables import VERSION
+from envelope_fields.crypto.unicode.folding import VERSION, casefold, digits, nfkc
 
 __all__ = ["VERSION", "casefold", "digits", "nfkc"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from envelope_fields.crypto.unicode.tables import tables
+VERSION: Final = "15.1.0"
+_FILE: Final = Path(__file__).with_name(f"tables-{VERSION}.json")
 
 # Hangul syllables are composed and taken apart by arithmetic (The Unicode Standard, 3.12).
 _SYLLABLES, _LEADS, _VOWELS, _TAILS = 0xAC00, 0x1100, 0x1161, 0x11A7
@@ -141,3 +144,40 @@ def _joined(first: str, second: str) -> str | None:
     if 0 <= syllable < _SYLLABLE_COUNT and not syllable % _TAIL_COUNT and 0 < tail < _TAIL_COUNT:
         return chr(ord(first) + tail)
     return tables().compositions.get(first + second)
+
+
+# -- The tables -----------------------------------------------------------------------------------
+
+
+class Tables(NamedTuple):
+    """What Unicode says of characters that are not as most are.
+
+    Attributes:
+        classes: canonical combining classes, where they are not 0.
+        compositions: what two characters are composed to.
+        decompositions: compatibility decompositions, taken apart to the end; without Hangul.
+        foldings: full case foldings.
+        digits: the ASCII digits of decimal digits, by code points.
+    """
+
+    classes: Mapping[str, int]
+    compositions: Mapping[str, str]
+    decompositions: Mapping[str, str]
+    foldings: Mapping[int, str]
+    digits: Mapping[int, str]
+
+
+@cache
+def tables() -> Tables:
+    """Return the tables, which are read when the first text comes that is not ASCII."""
+    read: dict[str, Any] = json.loads(_FILE.read_text(encoding="ascii"))
+    zeros = [int(zero, 16) for zero in read["digits"]]
+    return Tables(
+        classes={chr(int(code, 16)): value for code, value in read["classes"].items()},
+        compositions=read["compositions"],
+        decompositions={
+            chr(int(code, 16)): apart for code, apart in read["decompositions"].items()
+        },
+        foldings={int(code, 16): folded for code, folded in read["foldings"].items()},
+        digits={zero + digit: str(digit) for zero in zeros for digit in range(10)},
+    )
