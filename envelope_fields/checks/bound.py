@@ -9,8 +9,7 @@ from django.core.checks import CheckMessage, Error
 from django.db import router
 
 from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
-from envelope_fields.databases.foreign_keys import written_by_foreign_keys
-from envelope_fields.databases.texts import padded_columns
+from envelope_fields.databases.self_written import padded_columns, written_by_foreign_keys
 from envelope_fields.fields.bindable import is_text
 
 

@@ -7,10 +7,11 @@ tables that may not be there yet, and `transactions` are those around code, and 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database
 from envelope_fields.databases.mysql import MySQL
 from envelope_fields.databases.postgresql import PostgreSQL
-from envelope_fields.databases.relations import UNLOCATED, AppendOnly, Kind, Relation, RowsHidden
+from envelope_fields.databases.relations import UNLOCATED, Kind, Relation, RowsHidden
 from envelope_fields.databases.sqlite import SQLite
 
 VENDORS: dict[str, type[Database]] = {

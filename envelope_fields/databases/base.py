@@ -12,10 +12,11 @@ from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from envelope_fields.databases.relations import AppendOnly, Relation, RowsHidden
+from envelope_fields.databases.append_only import AppendOnlyTables
+from envelope_fields.databases.relations import Relation, RowsHidden
 
 
-class Database:
+class Database(AppendOnlyTables):
     """A database behind one of this thread's connections.
 
     The base knows of one schema, where every row is seen.
@@ -235,33 +236,6 @@ class Database:
     def truncating(self, before: str, after: str) -> Iterator[None]:
         """Have statements executed before and after Django's, where these are TRUNCATE."""
         yield
-
-    def make_append_only(self, rows: AppendOnly) -> None:
-        """Make the triggers that refuse changes of rows, in the place of those that are there.
-
-        Raises:
-            DatabaseError: the role may not.
-        """
-        self.drop_append_only(rows)
-        self.execute(*self._creating(rows))
-
-    def drop_append_only(self, rows: AppendOnly) -> None:
-        """Drop these triggers."""
-        self.execute(*self._dropping(rows))
-
-    def is_append_only(self, rows: AppendOnly) -> bool:
-        """Whether the triggers are there, as far as they are written for this database."""
-        return self._triggers(rows) == sum("CREATE TRIGGER" in sql for sql in self._creating(rows))
-
-    def _creating(self, rows: AppendOnly) -> Iterable[str]:
-        return ()
-
-    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
-        return ()
-
-    def _triggers(self, rows: AppendOnly) -> int:
-        """Count them."""
-        return 0
 
     def name(self, name_sql: str) -> str:
         """Return a name as the catalogue has it, without quotes and the schema before it."""

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
+from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database, as_django_has_it
-from envelope_fields.databases.relations import AppendOnly, Kind, Relation
+from envelope_fields.databases.relations import Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _REMOTE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
+from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database, as_django_has_it, error_code
-from envelope_fields.databases.relations import AppendOnly, Kind, Relation
+from envelope_fields.databases.relations import Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 

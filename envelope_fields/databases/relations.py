@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
 
 from envelope_fields.exceptions import EnvelopeError
 
@@ -57,27 +56,6 @@ class Relation:
 
 # What is known of a column that the catalogue was not asked for, or does not have.
 UNLOCATED = Relation()
-
-
-@dataclass(frozen=True, slots=True)
-class AppendOnly:
-    """A table whose rows are added, and neither changed nor deleted afterwards.
-
-    Attributes:
-        table: its name.
-        columns: the names of its columns.
-        triggers: what the names of its triggers begin with.
-        emptied_with: the table that is emptied whenever this one may be.
-        number, previous: the columns in which no two rows have the same.
-    """
-
-    table: str
-    columns: tuple[str, ...]
-    triggers: str
-    emptied_with: str
-    number: str
-    previous: str
-    refusal: ClassVar[str] = "envelope_fields: the audit trail is append-only"
 
 
 class RowsHidden(EnvelopeError):

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from django.db import Error
 
+from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database
-from envelope_fields.databases.relations import AppendOnly, Kind, Relation
+from envelope_fields.databases.relations import Kind, Relation
 
 
 class SQLite(Database):

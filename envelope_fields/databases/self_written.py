@@ -1,4 +1,4 @@
-"""Foreign keys whose columns a database writes, when the row that they refer to changes."""
+"""Columns that a database writes by itself: by foreign keys, or where it pads texts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ _ACTIONS = {
     ),
     "sqlite": 'SELECT "from", on_update, on_delete FROM pragma_foreign_key_list(%s)',
 }
+# By vendor: the schema that the name of a table means. SQLite keeps texts as they are.
+_SCHEMAS = {"postgresql": "ANY(current_schemas(false))", "mysql": "DATABASE()"}
 
 
 class Written(NamedTuple):
@@ -59,3 +61,22 @@ def written_by_foreign_keys(table: str, using: str) -> list[Written]:
         if on_delete not in _HARMLESS:
             found.append(Written(column, f"ON DELETE {on_delete}"))
     return found
+
+
+def padded_columns(table: str, using: str) -> set[str]:
+    """Return the columns of a table that have a fixed width: spaces at an end come or go.
+
+    Args:
+        table: its name, as models have it.
+        using: the database.
+    """
+    ask = database(using)
+    schema = _SCHEMAS.get(ask.connection.vendor)
+    if schema is None:
+        return set()
+    rows = ask.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = %s "
+        f"AND table_schema = {schema} AND data_type IN ('char', 'character')",
+        [ask.name(ask.connection.ops.quote_name(table))],
+    )
+    return {column for (column,) in rows}
