@@ -1,6 +1,6 @@
 """Blind indexes as they were begun, against what is declared now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
@@ -9,6 +9,7 @@ from django.core.exceptions import FieldError, ImproperlyConfigured
 from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.models import AppConfigs, checked_models
 from envelope_fields.fields.index.macs import column_of, is_index
+from envelope_fields.keyring.index_rows import is_written_with
 from envelope_fields.models import BlindIndex, IndexState
 
 
@@ -27,11 +28,46 @@ def check_begun_indexes(
         return []
     begun = {row.label: row for row in BlindIndex.objects.using(using)}
     found = ((index, begun.get(index.field_path)) for index in declared)
-    return [message for index, row in found if row for message in _standing(index, row)]
+    return [
+        message
+        for index, row in found
+        if row
+        for message in (*_lacking(index, row, begun), *_standing(index, row, begun))
+    ]
 
 
-def _standing(index: Any, row: BlindIndex) -> Iterator[CheckMessage]:
-    if row.state == IndexState.RETIRED:
+_Begun = Mapping[str, BlindIndex]
+
+
+def _lacking(index: Any, row: BlindIndex, begun: _Begun) -> Iterator[CheckMessage]:
+    """Report indexes that other builds write together with one, and this one does not."""
+    wanted = {label for label, other in begun.items() if is_written_with(other, row)}
+    for label in sorted(wanted - index.labels_beside):
+        other = begun[label]
+        yield Error(
+            f"{index} is written together with {label}, which is "
+            f"{IndexState(other.state).label} and not in the model.",
+            hint=(
+                f"Retire that first: `python manage.py rebuild_indexes {label} --to retired`."
+                if label == row.replaces
+                else "Deploy a build that has both. To go back to this one, run there: `python "
+                f"manage.py rebuild_indexes {label} --to filling`."
+            ),
+            obj=index,
+            id="envelope_fields.E079",
+        )
+
+
+def _standing(index: Any, row: BlindIndex, begun: _Begun) -> Iterator[CheckMessage]:
+    if row.state == IndexState.RETIRED and index.is_replaced:
+        yield Warning(
+            f"{index} is retired, and {index.replacing[0].name} has its place.",
+            hint="Remove it from the model with the next deployment, and its column with the one "
+            "after that.",
+            obj=index,
+            id="envelope_fields.W089",
+        )
+    elif row.state == IndexState.RETIRED:
         yield Error(
             f"{index} is retired, and no lookup asks it any more.",
             hint="Remove it from the model; what is to be found takes an index of another name.",
@@ -52,8 +88,11 @@ def _standing(index: Any, row: BlindIndex) -> Iterator[CheckMessage]:
         )
     elif row.state != IndexState.READING:
         label = IndexState(row.state).label
+        replaced = None if index.replaced is None else begun.get(index.replaced.field_path)
+        is_replaced_read = replaced is not None and replaced.state == IndexState.READING
+        lookups = f"ask {index.replaced.name}" if is_replaced_read else "raise"
         yield Warning(
-            f"{index} is {label}: every process writes it, and lookups raise.",
+            f"{index} is {label}: every process writes it, and lookups {lookups}.",
             hint=f"`python manage.py rebuild_indexes {row.label} --to reading`.",
             obj=index,
             id="envelope_fields.W080",

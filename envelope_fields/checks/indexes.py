@@ -9,6 +9,7 @@ from django.db.models import Model
 
 from envelope_fields.checks.models import AppConfigs, checked_models
 from envelope_fields.fields import BlindIndexField, EncryptedFieldMixin, IndexedUnique
+from envelope_fields.fields.index.uniqueness import lost_with
 
 
 def check_indexes(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
@@ -16,7 +17,7 @@ def check_indexes(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage
     return [
         message
         for model in checked_models(app_configs)
-        for rule in (_constraints, _together, _indexed_unique, _relations)
+        for rule in (_constraints, _together, _indexed_unique, _replaced, _relations)
         for message in rule(model)
     ]
 
@@ -54,6 +55,24 @@ def _indexed_unique(model: type[Model]) -> Iterator[CheckMessage]:
             constraint.columns(model)
         except (FieldError, FieldDoesNotExist) as error:
             yield Error(str(error), obj=model, id="envelope_fields.E085")
+
+
+def _replaced(model: type[Model]) -> Iterator[CheckMessage]:
+    for index in model._meta.local_fields:
+        if not isinstance(index, BlindIndexField) or len(index.replacing) != 1:
+            continue
+        try:
+            lost = lost_with(index)
+        except (FieldError, FieldDoesNotExist):  # E085 says so
+            continue
+        if lost:
+            yield Error(
+                f"{index} keeps values unique, and {index.replacing[0]}, which replaces it, "
+                "would not.",
+                hint=f"Declare {'; '.join(lost)}.",
+                obj=index,
+                id="envelope_fields.E083",
+            )
 
 
 def _relations(model: type[Model]) -> Iterator[CheckMessage]:

@@ -264,13 +264,12 @@ def _refuse_without_constraints(index: Any) -> None:
         IndexNotReady: it is unique, or a constraint is over it, and the one that replaces it has
             none like that.
     """
-    for newer in index.replacing:
-        lost = lost_with(index, newer)
-        if lost:
-            raise IndexNotReady(
-                f"The blind index {index.field_path} keeps values unique, and {newer.field_path}, "
-                f"which replaces it, would not: {'; '.join(lost)}. Declare that first."
-            )
+    lost = lost_with(index) if index.replacing else []
+    if lost:
+        raise IndexNotReady(
+            f"The blind index {index.field_path} keeps values unique, and the one that replaces it "
+            f"would not. Declare before: {'; '.join(lost)}."
+        )
 
 
 def _step(label: str, to: str, actor: Any) -> None:

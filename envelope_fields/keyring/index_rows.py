@@ -43,18 +43,23 @@ def index_row(label: str) -> IndexRow | None:
         row = found.pop(label, None)
         if row is None:
             return None
-        beside = [each.label for each in found.values() if each.required_at is not None]
         if row.replaces:
-            replaced = begun.filter(label=row.replaces).exclude(state=IndexState.RETIRED)
-            beside += replaced.values_list("label", flat=True)
+            found |= {each.label: each for each in begun.filter(label=row.replaces)}
     return IndexRow(
         row.state,
         row.name,
         row.normalizer,
         row.normalizer_version,
         row.fingerprint,
-        tuple(sorted(beside)),
+        tuple(sorted(each.label for each in found.values() if is_written_with(each, row))),
     )
+
+
+def is_written_with(other: BlindIndex, row: BlindIndex) -> bool:
+    """Whether a build that writes an index has to write another one, too; see `IndexRow`."""
+    if other.replaces == row.label:
+        return other.required_at is not None
+    return other.label == row.replaces and other.state != IndexState.RETIRED
 
 
 def require_beside(label: str, declared: Container[str], row: IndexRow | None) -> None:

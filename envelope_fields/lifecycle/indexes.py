@@ -166,6 +166,7 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
         # It may have been declared for one of its own.
         rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
         return None
+    replaced = replaced or _left_out(column, using)
     row = BlindIndex(
         label=column.label,
         name=column.name,
@@ -179,6 +180,17 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
         row.required_at = clock.now() if replaced else None
     row.save(using=using, force_insert=True)
     return row
+
+
+def _left_out(column: IndexColumn, using: str) -> str:
+    """Return where an index is that the model has no more, and lookups of other builds may ask.
+
+    A new one beside it comes in its place, where a deployment with both was skipped.
+    """
+    table, _, _ = column.label.rpartition(".")
+    begun = BlindIndex.objects.using(using).filter(label__startswith=f"{table}.")
+    others = begun.exclude(state=IndexState.RETIRED).exclude(label__in=column.beside)
+    return others.order_by("label").values_list("label", flat=True).first() or ""
 
 
 def _is_written_alone(replaced: str, using: str) -> bool:

@@ -8,13 +8,14 @@ go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from django.apps import AppConfig, apps as installed_apps
 from django.db import connections
 from django.db.migrations import (
     AddField,
+    RemoveConstraint,
     RemoveField,
     RenameField,
     RenameModel,
@@ -26,6 +27,7 @@ from django.db.models.signals import pre_migrate
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import has_rows
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import IndexedUnique
 from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.lifecycle.index_triggers import STANDING, drop_before_migration
 from envelope_fields.migrating.plan import Plan
@@ -47,15 +49,26 @@ def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, *
     known = _known()
     if not known:
         return
+    dropped = set(_dropped_constraints(plan or []))
     for migration, backwards in plan or []:
         for operation in _operations(migration.operations):
             if not backwards:
+                _refuse_under_constraint(operation, migration.app_label, known, apps, dropped)
                 _look_at(operation, migration.app_label, known, apps, using)
+            elif isinstance(operation, AddField):
+                _look_at_return(operation, migration.app_label, known, apps, using)
             elif (reverse := _reversed(operation)) is not None:
                 _look_at(reverse, migration.app_label, _not_retired(known), apps, using)
     changed = {migration.app_label for migration, _ in plan or []}
     if any(_app_of(row) in changed for row in _known().values() if row.state in STANDING):
         drop_before_migration(using)  # after the last migration they are made again
+
+
+def _dropped_constraints(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    for migration, backwards in plan:
+        for operation in _operations(migration.operations):
+            if isinstance(operation, RemoveConstraint) and not backwards:
+                yield migration.app_label, operation.model_name.lower(), operation.name
 
 
 def _app_of(row: BlindIndex) -> str:
@@ -79,7 +92,9 @@ def _operations(operations: Iterable[Any]) -> Iterator[Any]:
     for operation in operations:
         if isinstance(operation, SeparateDatabaseAndState):
             yield from _operations(operation.database_operations)
-            yield from _operations(operation.state_operations)
+            # What is added to the state alone has its column already, or will lose it.
+            found = _operations(operation.state_operations)
+            yield from (each for each in found if not isinstance(each, AddField))
         else:
             yield operation
 
@@ -102,7 +117,11 @@ def _look_at(
     # A model that is renamed takes the labels of all its indexes with it.
     label = f"{app_label}.{model_name}.{field_name}".lower()
     found = [row for each, row in known.items() if each == label or _is_in(each, label)]
-    if not found or not _has_rows(apps, app_label, model_name, using):
+    if not found:
+        return
+    if not _has_rows(apps, app_label, model_name, using):
+        if isinstance(operation, RemoveField):
+            _retire_replaced(found, known)
         return
     for row in found:
         if isinstance(operation, AddField):
@@ -114,6 +133,65 @@ def _look_at(
                 "and what it keeps unique, would end without an error. Add an index of another "
                 "name that `replaces` it, and retire it: `python manage.py rebuild_indexes "
                 f"{row.label} --to retired`."
+            )
+
+
+def _retire_replaced(found: Iterable[BlindIndex], known: dict[str, BlindIndex]) -> None:
+    """Retire indexes of a table without rows, in whose place another one comes."""
+    replaced = {row.replaces for row in known.values()}
+    for row in found:
+        if row.label in replaced and row.state != IndexState.RETIRED:
+            change_index_state(row.label, IndexState.VERIFIED, actor=APPLICATION)
+            change_index_state(row.label, IndexState.RETIRED, actor=APPLICATION)
+
+
+def _look_at_return(
+    operation: AddField, app_label: str, known: dict[str, BlindIndex], apps: Any, using: str
+) -> None:
+    """Look at a migration back to where an index was not there, while it stands in for another."""
+    row = known.get(f"{app_label}.{operation.model_name}.{operation.name}".lower())
+    if row is None or row.required_at is None:
+        return
+    if _has_rows(apps, app_label, operation.model_name, using):
+        raise IndexInUse(
+            f"{operation.describe()}, backwards: the blind index {row.label} is "
+            f"{IndexState(row.state).label} in the place of {row.replaces}. Go back to that first: "
+            f"`python manage.py rebuild_indexes {row.label} --to filling`."
+        )
+
+
+def _refuse_under_constraint(
+    operation: Any,
+    app_label: str,
+    known: dict[str, BlindIndex],
+    apps: Any,
+    dropped: Container[tuple[str, str, str]],
+) -> None:
+    """Raise where the column of an index goes, and a constraint over it stays.
+
+    Databases drop such a constraint in silence, or what is left of its columns becomes unique.
+
+    Raises:
+        IndexInUse: there is one.
+    """
+    if not isinstance(operation, RemoveField):
+        return
+    model_name, name = operation.model_name.lower(), operation.name
+    if f"{app_label}.{model_name}.{name}".lower() not in known:
+        return
+    try:
+        model = apps.get_model(app_label, model_name)
+    except LookupError:  # the plan makes it
+        return
+    for constraint in model._meta.constraints:
+        is_over = isinstance(constraint, IndexedUnique) and any(
+            column.name == name for column in constraint.columns(model)
+        )
+        if is_over and (app_label, model_name, constraint.name) not in dropped:
+            raise IndexInUse(
+                f"{operation.describe()}: the constraint {constraint.name!r} is over its column, "
+                "and would go with it. Add one over the index that `replaces` it, and remove this "
+                "one first, with RemoveConstraint."
             )
 
 

@@ -86,6 +86,93 @@ def test_an_index(index, found):
 
 @isolate_apps("tests")
 @pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        (BlindIndexField("email"), BlindIndexField("email", replaces="first"), []),
+        (
+            BlindIndexField("email", normalizer="domain"),
+            BlindIndexField("email", replaces="first"),
+            ["E083"],
+        ),
+        (
+            BlindIndexField("email", "born"),
+            BlindIndexField("born", "email", replaces="first"),
+            ["E083"],
+        ),
+        (
+            BlindIndexField("note"),
+            BlindIndexField("note", scope=("title",), replaces="first"),
+            ["E083"],
+        ),
+        (
+            BlindIndexField("email", shared="s"),
+            BlindIndexField("email", shared="s", replaces="first"),
+            ["E083"],
+        ),
+        (
+            BlindIndexField("email", shared="s"),
+            BlindIndexField("email", shared="t", replaces="first"),
+            [],
+        ),
+        (
+            BlindIndexField("email", replaces="second"),
+            BlindIndexField("email", replaces="first"),
+            ["E083"],
+        ),
+        (BlindIndexField("email"), BlindIndexField("email", replaces="second"), ["E083"]),
+    ],
+)
+def test_an_index_that_replaces_another(first, second, found):
+    model = model_with(first=first, second=second)
+    assert ids(model._meta.get_field("second").check()) == found
+
+
+@isolate_apps("tests")
+def test_one_is_replaced_by_one():
+    model = model_with(
+        first=BlindIndexField("email"),
+        second=BlindIndexField("email", replaces="first"),
+        third=BlindIndexField("email", replaces="first"),
+    )
+    assert ids(model._meta.get_field("third").check()) == ["E083"]
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
+    ("constraints", "unique", "found"),
+    [
+        ([], True, []),
+        ([], False, ["E083"]),
+        ([IndexedUnique(fields=["title", "email"], name="a")], True, ["E083"]),
+        (
+            [
+                IndexedUnique(fields=["title", "email"], name="a"),
+                IndexedUnique(fields=["title", "second"], name="b"),
+            ],
+            True,
+            [],
+        ),
+        (
+            [
+                IndexedUnique(fields=["title", "email"], name="a"),
+                IndexedUnique(fields=["title", "second"], name="b", condition=models.Q(title="")),
+            ],
+            True,
+            ["E083"],
+        ),
+    ],
+)
+def test_what_is_kept_unique_while_an_index_is_replaced(constraints, unique, found):
+    model = model_with(
+        {"constraints": constraints},
+        first=BlindIndexField("email", unique=True),
+        second=BlindIndexField("email", unique=unique, replaces="first"),
+    )
+    assert checked(model) == found
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize(
     ("value", "found"),
     [
         (EncryptedDateField(auto_now=True), ["E082"]),

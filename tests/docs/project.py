@@ -55,6 +55,11 @@ class Project:
                     self._do(block)
         return self
 
+    def run(self, *commands: str) -> None:
+        """Run commands, as if a page had them."""
+        text = "".join(f"$ {each}\n" for each in commands)
+        self._do(Block(Page(Path(__file__)), 0, "console", text, "", ""))
+
     def _do(self, block: Block) -> None:
         if block.language == "console":
             for command, shown in _commands(block.text):

@@ -1,15 +1,13 @@
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
 from tests.docs.pages import RUN, SHOWN, Block, Page, pages
-from tests.docs.project import Project, empty_environment
-from tests.fork_server import ForkServer, write_stand_in
+from tests.docs.project import Project
 
 # Their code is run by tests of their own.
-TESTED_ELSEWHERE = ("docs/spec/",)
+TESTED_ELSEWHERE = ("docs/spec/", "docs/how-to/rotate-a-search-key.md")
 
 PAGES = [page for page in pages() if not str(page).startswith(TESTED_ELSEWHERE)]
 BLOCKS = [block for page in PAGES for block in page.blocks]
@@ -32,16 +30,6 @@ class Projects(dict[str, Project]):
         project.follow(page)
         self[name] = project
         return project
-
-
-@pytest.fixture(scope="session")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with the command `python`, which begins with Django imported."""
-    directory = tmp_path_factory.mktemp("commands")
-    server = ForkServer(directory / "server", empty_environment())
-    write_stand_in(directory / "python", server.path)
-    yield directory
-    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,9 @@ from envelope_fields.fields.index.normalizers import find_normalizer
 from tests.models import Note
 
 LABEL = "tests.note.text_index"
+BESIDE = {f"tests.note.{name}_index" for name in ("text", "other", "third", "fourth")} | {
+    f"tests.note.{name}" for name in "abc"
+}
 
 
 class Index(SimpleNamespace):
@@ -19,7 +22,7 @@ def index(label=LABEL, normalizer="casefold", key="search", shared=None, **more)
     kind = Kind.SHARED if shared else Kind.FIELD
     domain = IndexDomain(kind, shared or label, normal.name, normal.version)
     attributes = {"model": Note, "column": "text", "key": key, "only_alias": key}
-    attributes |= {"labels_beside": {label}, "replaced": None, "replacing": [], **more}
+    attributes |= {"labels_beside": {label, *BESIDE}, "replaced": None, "replacing": [], **more}
     return Index(field_path=label, domain=domain, fingerprint=normal.fingerprint, **attributes)
 
 

@@ -7,13 +7,16 @@ from django.apps.registry import Apps
 from django.db import connection, models
 from django.db.migrations import (
     AddField,
+    RemoveConstraint,
     RemoveField,
     RenameField,
     RenameModel,
     SeparateDatabaseAndState,
 )
+from django.utils import timezone
 
 from envelope_fields.census.indexes import ColumnNotThere
+from envelope_fields.fields import IndexedUnique
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.migrating.indexes import IndexInUse, _look
 from envelope_fields.models import BlindIndex
@@ -121,3 +124,64 @@ def test_a_column_that_is_not_there_yet():
     with pytest.raises(ColumnNotThere, match=r"other_index.* is not there in the database"):
         begin_index(early, "search", "default")
     assert BlindIndex.objects.count() == 1
+
+
+class TestOneThatReplacesAnother:
+    """`title_index` is replaced by `second_index`."""
+
+    SECOND = "shelf.book.second_index"
+
+    @pytest.fixture(autouse=True)
+    def second(self, begun):
+        BlindIndex.objects.create(
+            label=self.SECOND, name=f"field:{self.SECOND}", normalizer="casefold",
+            normalizer_version=1, fingerprint="0" * 32, replaces=LABEL,
+        )  # fmt: skip
+
+    def states(self):
+        return dict(BlindIndex.objects.values_list("label", "state"))
+
+    def test_back_to_where_it_was_not_there(self):
+        Book.objects.create()
+        adding = AddField("Book", "second_index", models.BinaryField(null=True))
+        run(adding, backwards=True)
+        BlindIndex.objects.filter(label=self.SECOND).update(
+            state="verified", required_at=timezone.now()
+        )
+        with pytest.raises(IndexInUse, match=rf"in the place of {LABEL}.*--to filling"):
+            run(adding, backwards=True)
+
+    def test_a_table_without_rows_needs_no_step(self):
+        run(RemoveField("Book", "title_index"))
+        assert self.states() == {LABEL: "retired", self.SECOND: "filling"}
+
+    def test_the_state_alone_gets_the_field_back_before_it_goes(self):
+        Book.objects.create()
+        BlindIndex.objects.filter(label=LABEL).update(state="retired")
+        adding = SeparateDatabaseAndState([], [ADDING])
+        run(adding, RemoveField("Book", "title_index"))
+        with pytest.raises(IndexInUse, match="another name"):
+            run(SeparateDatabaseAndState([ADDING], []))
+
+
+def run(*operations, backwards=False):
+    plan = [(SimpleNamespace(app_label="shelf", operations=operations), backwards)]
+    _look(using="default", plan=plan, apps=SimpleNamespace(get_model=get_model))
+
+
+class TestConstraints:
+    """Over the column of an index that goes: none is left to go with it."""
+
+    @pytest.fixture(autouse=True)
+    def constrained(self, monkeypatch):
+        Book.objects.create()
+        BlindIndex.objects.update(state="retired")
+        constraint = IndexedUnique(fields=["id", "title_index"], name="one_title")
+        monkeypatch.setattr(Book._meta, "constraints", [constraint])
+
+    def test_one_that_stays(self):
+        with pytest.raises(IndexInUse, match="'one_title' is over its column"):
+            run(RemoveField("Book", "title_index"))
+
+    def test_one_that_is_removed_with_it(self):
+        run(RemoveConstraint("Book", "one_title"), RemoveField("Book", "title_index"))

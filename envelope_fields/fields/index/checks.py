@@ -106,15 +106,49 @@ def _unique(index: Any) -> Iterator[Problem]:
 
 
 def _replaces(index: Any) -> Iterator[Problem]:
-    if index.replaces and index.replaced is None:
+    if not index.replaces:
+        return
+    if index.replaced is None:
         yield (
             "envelope_fields.E083",
             f"replaces={index.replaces!r} names no blind index of the same model.",
             "Name the one whose place this one takes, or remove it when that one is gone.",
         )
-    elif index.replaces and set(index.replaced.fields) != set(index.fields):
-        wrong = f"{index.replaced} is not an index of the same fields."
-        yield "envelope_fields.E083", wrong, "An index takes the place of one over the same fields."
+    elif (way_out := _is_no_successor(index, index.replaced)) is not None:
+        wrong = f"It does not take the place of {index.replaced}."
+        yield "envelope_fields.E083", wrong, way_out
+
+
+def _is_no_successor(index: Any, replaced: Any) -> str | None:
+    """Return what to declare otherwise where lookups could not go from one index to the other."""
+    if len(replaced.replacing) > 1:
+        return "An index is replaced by one other."
+    if _is_in_circle(index):
+        return "An index does not replace itself, nor one that replaces it."
+    if replaced.fields != index.fields:
+        return "Name the same fields, in the same order."
+    if replaced.scope != index.scope:
+        return "Name the same scope; for another one, add an index that replaces none."
+    if _part(replaced) != _part(index):
+        return "Take a normaliser that is asked by the same lookup."
+    if index.shared is not None and replaced.shared == index.shared:
+        return "Share another name: the values of one name are under one version of the key."
+    return None
+
+
+def _is_in_circle(index: Any) -> bool:
+    met, each = {index.name}, index.replaced
+    while each is not None and each.name not in met:
+        met.add(each.name)
+        each = each.replaced
+    return each is not None
+
+
+def _part(index: Any) -> Any:
+    try:
+        return index.part_path
+    except ImproperlyConfigured:  # which that one says itself
+        return None
 
 
 def _scope(index: Any) -> Iterator[Problem]:

@@ -149,7 +149,7 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
         if not statements.is_plain_insert(compiler.query):
-            statements.look_at(self, value, compiler.query)
+            statements.look_at(self, value, compiler.query, connection.alias)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
 
@@ -157,7 +157,7 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
         if not statements.is_plain_insert(compiler.query):
-            statements.look_at(self, value, compiler.query)
+            statements.look_at(self, value, compiler.query, connection.alias)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)
 
@@ -184,7 +184,8 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
-        found = lookup_of(self, lookup_name) if self.is_compound else None
+        # The one that replaces this one looks in this one, while that is what is read.
+        found = lookup_of(self.newest, lookup_name) if self.is_compound else None
         return found or no_lookup(self, lookup_name)
 
     def get_transform(self, lookup_name: str) -> None:

@@ -18,6 +18,7 @@ from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
+from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.statements import compiled
@@ -47,9 +48,11 @@ class IndexLookup(Lookup):
 
     Attributes:
         index: which one; each has subclasses of its own.
+        folds_case: whether the index that is looked in has to.
     """
 
     index: Any
+    folds_case = False
     prepare_rhs = False
     is_of_index = True
     _rhs: Any = None
@@ -159,7 +162,28 @@ class IndexLookup(Lookup):
             )
         if isinstance(self.rhs, Col | Query):
             return self._in_database(compiler, connection)
-        return self._sql(self.lhs, *self._compared(compiler, connection), compiler)
+        index, terms = self._read(connection.alias)
+        made = self._made(index, terms, compiler, connection)
+        lhs = Col(self.lhs.alias, index)
+        return self._sql(lhs, *self._compared_with(made), compiler)
+
+    def _read(self, using: str) -> tuple[Any, list[Term]]:
+        """Return the index that is read now, and what to look for in that.
+
+        Raises:
+            IndexNotReady: it does not take for equal what is asked for.
+        """
+        index, terms = self.index, list(self.rhs if isinstance(self.rhs, tuple) else [self.rhs])
+        alias = self.lhs.search_key or index.only_alias
+        while index.replaced is not None and not macs.is_reading(index, alias, using):
+            index, terms = index.replaced, [term.replaced for term in terms]
+            alias = terms[0].alias if terms else index.only_alias
+        if self.folds_case and not index.normal.folds_case:
+            raise IndexNotReady(
+                f"{index} is looked in until {self.index} is reading, and does not fold case, as "
+                "`iexact` asks."
+            )
+        return index, terms
 
     def _in_database(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Return SQL that compares two columns, each of an index that may be asked."""
@@ -171,7 +195,7 @@ class IndexLookup(Lookup):
             compared._rhs = self.rhs.clone()
             compared._rhs.select = (column,)
         lhs = Col(self.lhs.alias, mine)
-        return self._sql(lhs, *compared._compared(compiler, connection), compiler)
+        return self._sql(lhs, *compared._compared(compiler), compiler)
 
     def _sql(
         self, lhs: Any, operator: str, sql: str, params: Sequence[Any], compiler: Any
@@ -183,11 +207,15 @@ class IndexLookup(Lookup):
             return f"({compared} AND {sql} IS NOT NULL)", (*params, *params)
         return f"({compared})", tuple(params)
 
-    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
-        """Return the operator, and what stands on its right."""
+    def _compared(self, compiler: Any) -> tuple[str, str, Sequence[Any]]:
+        """Return the operator, and what stands on its right in the database."""
         raise NotImplementedError
 
-    def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
+    def _compared_with(self, made: Sequence[Any]) -> tuple[str, str, Sequence[Any]]:
+        """Return the operator, and MACs on its right: SQL and parameters for each are given."""
+        raise NotImplementedError
+
+    def _made(self, index: Any, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
         """Return SQL and parameters for each of the terms.
 
         Raises:
@@ -197,7 +225,6 @@ class IndexLookup(Lookup):
         if not terms:
             raise EmptyResultSet
         using = connection.alias
-        index = self.index.read(using, terms[0].alias)
         values = [macs.values_looked_for(index, term.alias, [term], using)[0] for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
@@ -211,10 +238,11 @@ class IndexExact(IndexLookup):
 
     lookup_name = "exact"
 
-    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
-        if isinstance(self.rhs, Term):
-            ((sql, params),) = self._made([self.rhs], compiler, connection)
-            return "=", sql, params
+    def _compared_with(self, made: Sequence[Any]) -> tuple[str, str, Sequence[Any]]:
+        ((sql, params),) = made
+        return "=", sql, params
+
+    def _compared(self, compiler: Any) -> tuple[str, str, Sequence[Any]]:
         if isinstance(self.rhs, Col):
             return "=", *compiler.compile(self.rhs)
         return "=", *self._subquery(compiler)
@@ -250,10 +278,10 @@ class IndexIn(IndexLookup):
             )
         return super()._looked_for(carrier)
 
-    def _compared(self, compiler: Any, connection: Any) -> tuple[str, str, Sequence[Any]]:
-        if isinstance(self.rhs, Query):
-            return "IN", *self._subquery(compiler)
-        made = self._made(self.rhs, compiler, connection)
+    def _compared(self, compiler: Any) -> tuple[str, str, Sequence[Any]]:
+        return "IN", *self._subquery(compiler)
+
+    def _compared_with(self, made: Sequence[Any]) -> tuple[str, str, Sequence[Any]]:
         placeholders = ", ".join(sql for sql, _ in made)
         return "IN", f"({placeholders})", [each for _, params in made for each in params]
 
@@ -292,4 +320,4 @@ def lookup_of(index: Any, name: str) -> Any:
     kind = _KINDS.get(name)
     if kind is None or (name == "iexact" and not index.normal.folds_case):
         return None
-    return type(kind.__name__, (kind,), {"index": index})
+    return type(kind.__name__, (kind,), {"index": index, "folds_case": name == "iexact"})

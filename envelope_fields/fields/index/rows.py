@@ -104,6 +104,9 @@ def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any
         return None
     if not all(isinstance(value, StoredEnvelope) for value in values):
         return None
+    macs.require_beside(index)
+    if macs.is_retired(index):
+        return None
     alias = index.alias_in(index.scope_of(row.instance))
     return bytes(row.brought) if macs.is_current(index, alias, row.brought) else None
 

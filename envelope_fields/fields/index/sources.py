@@ -177,6 +177,12 @@ class SourcesMixin(FieldBase):
         """Whether there is an index that replaces this one."""
         return bool(self.replacing)
 
+    @property
+    def newest(self) -> Any:
+        """The index that takes the place of this one in the end: itself, where there is none."""
+        newer = self.replacing
+        return newer[0].newest if newer else self
+
     def read(self, using: str, alias: str | None) -> Any:
         """Return the index to look in: this one, or the one that it replaces.
 

@@ -195,8 +195,8 @@ def is_plain_insert(query: Any) -> bool:
     return is_insert and query.on_conflict is not OnConflict.UPDATE
 
 
-def look_at(index: Any, value: Any, query: Any) -> None:
-    """Look at a statement that writes an index.
+def look_at(index: Any, value: Any, query: Any, using: str) -> None:
+    """Look at a statement that writes an index in a database.
 
     Raises:
         FieldError: it would write it by itself, or not all that it is made of.
@@ -204,10 +204,10 @@ def look_at(index: Any, value: Any, query: Any) -> None:
     if isinstance(query, UpdateQuery) and value is None:
         raise refused(index)
     if getattr(query, "on_conflict", None) is OnConflict.UPDATE:
-        _complete_upsert(index, query)
+        _complete_upsert(index, query, using)
 
 
-def _complete_upsert(index: Any, query: Any) -> None:
+def _complete_upsert(index: Any, query: Any, using: str) -> None:
     """Have an upsert find rows by an index where it names the value, and write both or none."""
     sources = [source.field for source in index.sources]
     updated = [field for field in sources if field in query.update_fields]
@@ -218,7 +218,8 @@ def _complete_upsert(index: Any, query: Any) -> None:
         raise FieldError(f"{index} is made of {names}: name them all in update_fields.")
     if updated and index not in query.update_fields:
         query.update_fields = [*query.update_fields, index]
-    if index.unique and index.covers_value:
+    if index.unique and index.covers_value and not index.is_replaced:
+        found = index.read(using, index.only_alias)  # the other one may lack rows
         query.unique_fields = [
-            index if field == sources[0] else field for field in query.unique_fields
+            found if field == sources[0] else field for field in query.unique_fields
         ]

@@ -27,9 +27,10 @@ class Term(PreparedValue):
         forms: their bytes; empty where nothing is found by it.
         scope: what equality is confined to, as names and canonical values.
         alias: of the search key.
+        replaced: what to look for in the index that is replaced; None where there is none.
     """
 
-    __slots__ = ("alias", "forms", "scope")
+    __slots__ = ("alias", "forms", "replaced", "scope")
 
     def __init__(
         self, forms: tuple[bytes, ...], scope: tuple[tuple[str, bytes], ...], alias: str
@@ -37,11 +38,16 @@ class Term(PreparedValue):
         self.forms = forms
         self.scope = scope
         self.alias = alias
+        self.replaced: Term | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Term):
             return False
-        return (self.forms, self.scope, self.alias) == (other.forms, other.scope, other.alias)
+        return self._all == other._all
+
+    @property
+    def _all(self) -> tuple[Any, ...]:
+        return self.forms, self.scope, self.alias, self.replaced
 
     def __hash__(self) -> int:
         return hash((self.forms, self.scope))
@@ -84,8 +90,18 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
     scope = index.scope_given(carrier.value)
     if isinstance(carrier.value, Scoped):
         carrier = Unencrypted(carrier.value.value, None)
-    sought = partial(_form_looked_for, index)
-    forms: Any = tuple(map(sought, index.sources, _several(index, carrier)))
+    carriers = _several(index, carrier)
+    term = _term_in(index, carriers, scope)
+    if index.replaced is not None:
+        newer = term
+        for older in index.and_replaced[1:]:
+            newer.replaced = _term_in(older, carriers, scope)
+            newer = newer.replaced
+    return term
+
+
+def _term_in(index: Any, carriers: Sequence[Unencrypted], scope: Any) -> Term:
+    forms: Any = tuple(map(partial(_form_looked_for, index), index.sources, carriers))
     confined: Term = index.confined(() if None in forms else forms, scope)
     return confined
 

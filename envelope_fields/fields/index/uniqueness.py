@@ -48,6 +48,18 @@ class IndexedUnique(UniqueConstraint):
         """
         return [column_of(model._meta.get_field(name)) for name in self.fields]
 
+    def _asked(self, model: Any) -> list[Any]:
+        """Return these, with the index that is read now in the place of each."""
+        return [_read(column) for column in self.columns(model)]
+
+    def _asked_for(self, model: Any) -> list[str]:
+        """Return the names of what users write: of an index, its encrypted fields."""
+        found: list[str] = []
+        for name in self.fields:
+            field = model._meta.get_field(name)
+            found += field.source_names if macs.is_index(field) else [name]
+        return found
+
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return self._over_indexes(model).constraint_sql(model, schema_editor)
 
@@ -60,8 +72,10 @@ class IndexedUnique(UniqueConstraint):
     def validate(
         self, model: Any, instance: Any, exclude: Any = None, using: str = DEFAULT_DB_ALIAS
     ) -> None:
-        if exclude and not set(self.fields).isdisjoint(exclude):
+        if exclude and not set(self._asked_for(model)).isdisjoint(exclude):
             return
+        if _is_doubled(self, model):
+            return  # the other one asks the index that is read
         same = self._same(model, instance)
         if same is None:
             return
@@ -77,7 +91,7 @@ class IndexedUnique(UniqueConstraint):
     def _same(self, model: Any, instance: Model) -> list[Any] | None:
         """Return the conditions that rows like an object meet; None where there can be none."""
         found = []
-        for column in self.columns(model):
+        for column in self._asked(model):
             condition = _same_in(column, instance)
             if condition is None and self.nulls_distinct is not False:
                 return None
@@ -98,7 +112,10 @@ class IndexedUnique(UniqueConstraint):
 
     def _violated_by(self, model: Any, instance: Any) -> ValidationError:
         if self.violation_error_message == self.default_violation_error_message:
-            error: ValidationError = instance.unique_error_message(model, self.fields)
+            names = self._asked_for(model)
+            error: ValidationError = instance.unique_error_message(model, names)
+            if len(names) == len(self.fields) == 1 and names != list(self.fields):
+                return ValidationError({names[0]: error})  # forms have no field for the index
             return ValidationError(error, code=error.code)
         return ValidationError(self.get_violation_error_message(), self.violation_error_code)
 
@@ -116,7 +133,7 @@ class _ImpliedUnique(IndexedUnique):
         return not self.index.part_path and not self.index.is_scoped
 
     def columns(self, model: Any) -> list[Any]:
-        return [self.index.read(DEFAULT_DB_ALIAS, self.index.only_alias)]
+        return [self.index]
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return None
@@ -133,8 +150,11 @@ class _Same(IndexExact):
     def _looked_for(self, carrier: Any) -> Any:
         return carrier.value
 
-    def _made(self, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
-        index, using = self.index, connection.alias
+    def _read(self, using: str) -> tuple[Any, list[Term]]:
+        return self.index, [self.rhs]
+
+    def _made(self, index: Any, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
+        using = connection.alias
         values = [macs.index_value(index, term.alias, term, using) for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
@@ -156,6 +176,14 @@ def column_of(field: Any) -> Any:
     )
 
 
+def _read(column: Any) -> Any:
+    """Return the index that is read in the place of one; any other field as it is."""
+    if not macs.is_index(column):
+        return column
+    newest = column.newest
+    return newest.read(DEFAULT_DB_ALIAS, newest.only_alias)
+
+
 def _same_in(column: Any, instance: Model) -> Any:
     """Return the condition that a row has the same in a column as an object; None for NULL."""
     if not hasattr(column, "source_names"):
@@ -171,8 +199,7 @@ def _same(index: Any, term: Term) -> Any:
 
 def same_values(field: Any, value: Any) -> Any:
     """Return the condition that a row has a value in a field, by an index; None for no value."""
-    index = column_of(field)
-    index = index.read(DEFAULT_DB_ALIAS, index.only_alias)
+    index = _read(column_of(field))
     term = term_of_values(index, [Unencrypted(value, None)], None)
     return None if term is None else _same(index, term)
 
@@ -189,24 +216,44 @@ def term_in(index: Any, instance: Model) -> Term | None:
     return term_of_values(index, carriers, index.scope_of(instance))
 
 
-def lost_with(index: Any, newer: Any) -> list[str]:
-    """Return what an index keeps unique, and another one does not that is to take its place."""
+# -- While one index replaces another --------------------------------------------------------------
+
+
+def lost_with(index: Any) -> list[str]:
+    """Return what an index keeps unique, and the one that replaces it would not."""
+    [newer] = index.replacing
     lost = [f"unique=True of {newer.name}"] if index.unique and not newer.unique else []
-    declared = [each for each in index.model._meta.constraints if isinstance(each, IndexedUnique)]
-    kept = [_without_name(each, index.model) for each in declared]
-    for constraint, options in zip(declared, kept, strict=True):
-        columns, others = options
-        if index in columns:
-            wanted = [newer if each == index else each for each in columns], others
-            if wanted not in kept:
-                lost.append(f"a constraint like {constraint.name!r} over {newer.name}")
-    return lost
+    over = [each for each in _declared(index.model) if index in each.columns(index.model)]
+    return lost + [
+        f"a constraint like {each.name!r} that names {newer.name}"
+        for each in over
+        if not _is_doubled(each, index.model)
+    ]
 
 
-def _without_name(constraint: IndexedUnique, model: Any) -> tuple[list[Any], dict[str, Any]]:
+def _declared(model: Any) -> list[IndexedUnique]:
+    return [each for each in model._meta.constraints if isinstance(each, IndexedUnique)]
+
+
+def _is_doubled(constraint: IndexedUnique, model: Any) -> bool:
+    """Whether a constraint is over an index that is replaced, and one like it over the other."""
+    columns = constraint.columns(model)
+    wanted = [_replacing(each) for each in columns]
+    if wanted == columns:
+        return False
+    options = _options(constraint)
+    beside = [each for each in _declared(model) if _options(each) == options]
+    return any(each.columns(model) == wanted for each in beside)
+
+
+def _replacing(column: Any) -> Any:
+    newer = column.replacing if macs.is_index(column) else []
+    return newer[0] if newer else column
+
+
+def _options(constraint: IndexedUnique) -> dict[str, Any]:
     _, _, options = constraint.deconstruct()
-    others = {name: options[name] for name in options if name not in ("fields", "name")}
-    return constraint.columns(model), others
+    return {name: options[name] for name in options if name not in ("fields", "name")}
 
 
 # -- What Django asks a model ----------------------------------------------------------------------

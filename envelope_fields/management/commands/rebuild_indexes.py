@@ -9,6 +9,7 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
+from envelope_fields.indexing.left_out import is_left_out, retire_left_out
 from envelope_fields.indexing.rows import IndexedTable, place
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.terminal import progress_bar
@@ -41,10 +42,16 @@ class Command(EnvelopeCommand):
     ) -> None:
         if to is not None and label is None:
             raise CommandError("Name the index that is to be brought to a state.")
+        if label is not None and to == IndexState.RETIRED and is_left_out(label):
+            self._report([retire_left_out(label)], json=json)
+            return
         tables = find_indexes([label] if label else [])
         if dry_run:
             self._look(tables, json=json)
-            return
+        else:
+            self._bring_all(tables, to, json=json)
+
+    def _bring_all(self, tables: list[IndexedTable], to: str | None, *, json: bool) -> None:
         reports, refused = [], []
         for _, of_one in groupby(tables, key=lambda table: table.index.field_path):
             try:
