@@ -28,6 +28,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.fields.legacy.reading import on_read
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
+        from envelope_fields.indexing import scope as indexing
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import indexes, on_demand
         from envelope_fields.migrating import indexes as migrated_indexes, refusals
@@ -53,6 +54,7 @@ class EnvelopeFieldsConfig(AppConfig):
         scope.register()
         convert.register()
         moves.register()
+        indexing.register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 

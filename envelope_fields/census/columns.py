@@ -154,13 +154,13 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
         Error: the database cannot be looked at.
     """
     wanted = (model, field)
-    named = (each for each in encrypted_columns(database) if each.names[2:] == wanted)
+    named = (each for each in stored_columns(database) if each.names[2:] == wanted)
     for column in located(named):
         if column.names[1] == schema:
             return column
     where = f"the schema {schema!r} of the database" if schema else "the database"
     raise NoSuchField(
-        f"{model}.{field} is not an encrypted field in {where} {database!r} any more. Cancel the "
+        f"{model}.{field} is not a column of ours in {where} {database!r} any more. Cancel the "
         "run and start another."
     )
 

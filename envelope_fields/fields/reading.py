@@ -25,7 +25,14 @@ from envelope_fields.fields.errors import (
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import MISSING, SealedEnvelope, SealedValue
-from envelope_fields.keyring import Handle, decrypt, decrypt_sealed, decrypt_to_verify, load_handle
+from envelope_fields.keyring import (
+    Handle,
+    decrypt,
+    decrypt_sealed,
+    decrypt_to_move,
+    decrypt_to_verify,
+    load_handle,
+)
 from envelope_fields.keyring.age import uptime
 from envelope_fields.policy.principals import bound_actor
 
@@ -98,6 +105,27 @@ class ReadingMixin(BindingMixin):
     def verify(self, value: bytes, contexts: Sequence[bytes]) -> Any:
         """Read a value that is bound to its row, as `verifier` does those of other fields."""
         return reader(self, decrypt_to_verify, contexts)(value, None, None)
+
+    def read_to_move(self, value: bytes, contexts: Sequence[bytes] | None = None) -> Any:
+        """Read a value for a job that writes what follows from it, which is no use of it.
+
+        Args:
+            value: as it is stored.
+            contexts: what it may be bound to, where it is bound to its row.
+
+        Raises:
+            KeyAccessDenied: the principal may not re-encrypt it.
+            EnvelopeError: it does not open.
+        """
+        read = reader(self, decrypt_to_move, contexts) if contexts else self._mover
+        found = read(value, None, None)
+        if isinstance(found, Mask):
+            raise KeyAccessDenied(f"{self}: its values may not be opened for that.")
+        return found
+
+    @cached_property
+    def _mover(self) -> Reader:
+        return reader(self, decrypt_to_move)
 
     @cached_property
     def opened(self) -> Opener:
@@ -227,4 +255,6 @@ def reader(
 
     if not field.legacy_formats:
         return read
-    return legacy.column_reader(field, read, to_verify=decrypt is decrypt_to_verify)
+    return legacy.column_reader(
+        field, read, to_verify=decrypt in (decrypt_to_move, decrypt_to_verify)
+    )

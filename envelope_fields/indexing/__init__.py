@@ -1,25 +1,27 @@
 """Blind indexes of tables that have rows: filled online, verified, and brought to be read.
 
-`rows` goes through a table and says what each row's index is to be; `filling` writes it where it is
-not, and `verification` says where it is not; `collisions` are values that a unique index would not
-take. `states` brings an index as far as its rows allow.
+`rows` says what the index of each row is to be; `rebuild` has the jobs that write it where it is
+not, or say where it is not, `scope` what they go over, and `runs` starts them; `collisions` are
+values that a unique index would not take. `states` brings an index as far as its rows allow, and
+`steps` says what a single step takes.
 """
 
 from envelope_fields.indexing.collisions import Collision, collisions
-from envelope_fields.indexing.filling import Filled, fill
 from envelope_fields.indexing.rows import NoSuchIndex, find_indexes
+from envelope_fields.indexing.runs import active_run, last_verification, run, start
 from envelope_fields.indexing.states import IndexReport, bring_to
-from envelope_fields.indexing.verification import Wrong, verify
+from envelope_fields.indexing.steps import change_state
 
 __all__ = [
     "Collision",
-    "Filled",
     "IndexReport",
     "NoSuchIndex",
-    "Wrong",
+    "active_run",
     "bring_to",
+    "change_state",
     "collisions",
-    "fill",
     "find_indexes",
-    "verify",
+    "last_verification",
+    "run",
+    "start",
 ]

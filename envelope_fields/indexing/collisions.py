@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from envelope_fields.crypto.blind_index import value_part
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.indexing.rows import IndexedTable, batches, stops
+from envelope_fields.indexing.rows import IndexedTable, batches
+from envelope_fields.jobs.job import stops
 
 
 @dataclass(frozen=True, slots=True)

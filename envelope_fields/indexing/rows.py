@@ -16,11 +16,15 @@ from django.db.models import Model, QuerySet
 
 from envelope_fields.census.columns import Column, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, tables_of_index
+from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column
-from envelope_fields.exceptions import EnvelopeError, RootKeyUnavailable
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import rows as index_rows
+from envelope_fields.fields.legacy.base import is_envelope
+from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.jobs.keys import displayed_key
+from envelope_fields.jobs.statements.made import Read
 
 ROWS_AT_ONCE = 250
 
@@ -71,6 +75,20 @@ class IndexedTable:
                 f"{self.column.location} is not there in the database {self.using!r} yet. Run "
                 "`python manage.py migrate`, in every schema."
             ) from error
+
+    @property
+    def made_of(self) -> list[str]:
+        """The columns of the values that it is made of."""
+        return list(dict.fromkeys(str(each.field.column) for each in self.index.sources))
+
+    def names(self, *, with_index: bool = True) -> list[str]:
+        """Return the names of the fields that it takes to make the index of a row."""
+        index = self.index
+        names = [*index.scope, *([index.name] if with_index else [])]
+        for source in index.sources:
+            # Without the columns that it is bound to, a value would not be loaded.
+            names += [source.field.name, *(field.name for field in source.field.bound_fields)]
+        return list(dict.fromkeys([*names, *(field.name for field in index.model._meta.pk_fields)]))
 
 
 def place(database: str, schema: str | None) -> str:
@@ -127,23 +145,32 @@ class Row:
         return displayed_key(self.key if isinstance(self.key, tuple) else (self.key,))
 
     @property
-    def values(self) -> list[Any]:
-        """What it has of the encrypted fields, sealed."""
-        return [vars(self._instance)[each.field.attname] for each in self._table.index.sources]
+    def reads(self) -> list[Read]:
+        """What it has in each column that the index is made of, and in that of the index."""
+        fields = {str(each.field.column): each.field for each in self._table.index.sources}
+        stored = [self._stored(fields[column]) for column in self._table.made_of]
+        return [*map(_read, stored), Read(False, self.stored)]
 
-    @property
-    def heads(self) -> list[bytes | None]:
-        """What each of these values begins with: another one begins otherwise."""
-        return [getattr(value, "envelope", value) for value in self.values]
+    def _stored(self, field: Any) -> Any:
+        held = vars(self._instance)[field.attname]
+        return getattr(held, "envelope", held)
+
+    def _opened(self, field: Any) -> Unencrypted:
+        stored = self._stored(field)
+        contexts = field.contexts_of(field.row_of(self._instance)) if field.is_bound else None
+        return Unencrypted(None if stored is None else field.read_to_move(stored, contexts), None)
 
     def term(self) -> Any:
         """Return what its index is made of; None where there is nothing to index.
 
         Raises:
+            KeyAccessDenied: the principal may not re-encrypt the values.
             EnvelopeError: a value does not open, or has no normal form that it could have.
         """
+        index = self._table.index
         try:
-            return index_rows.term_of(self._table.index, self.values, self._instance)
+            values = [self._opened(source.field) for source in index.sources]
+            return index_rows.term_of(index, values, self._instance)
         except (TypeError, ValueError, FieldError) as error:  # they may show the value
             cause = type(error).__name__
         raise EnvelopeError(f"{self._table.index}: the value has no normal form ({cause}).")
@@ -167,13 +194,8 @@ def batches(
         DatabaseError: the database failed.
     """
     index, last = table.index, None
-    names = {*index.scope, *([index.name] if with_index else [])}
-    for source in index.sources:
-        # Without the columns that it is bound to, a value would not be loaded.
-        names |= {source.field.name, *(field.name for field in source.field.bound_fields)}
-    names |= {field.name for field in index.model._meta.pk_fields}
     rows: QuerySet[Model] = QuerySet(index.model, using=table.using).filter(**conditions)
-    rows = rows.only(*names).order_by("pk")
+    rows = rows.only(*table.names(with_index=with_index)).order_by("pk")
     while True:
         behind = rows if last is None else rows.filter(pk__gt=last)
         with table.read():
@@ -184,6 +206,8 @@ def batches(
         yield found
 
 
-def stops(error: EnvelopeError) -> bool:
-    """Whether an error is about more than the row that met it."""
-    return isinstance(error, RootKeyUnavailable) or isinstance(error.__cause__, DatabaseError)
+def _read(stored: Any) -> Read:
+    """Return what is compared of a value before the index of its row is written."""
+    if is_envelope(stored):
+        return Read(True, bytes(stored)[: layout.PAYLOAD_AT])
+    return Read(False, stored)

@@ -21,17 +21,8 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, transient
-from envelope_fields.jobs.job import (
-    BatchResult,
-    BatchSize,
-    Change,
-    Failed,
-    Job,
-    Key,
-    Limits,
-    RateLimit,
-    Stored,
-)
+from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Limits, Stored
+from envelope_fields.jobs.pace import BatchSize, RateLimit
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.age import uptime
 
@@ -149,7 +140,7 @@ class Batches:
             except Error as error:
                 is_halved = is_about_rows(error)
                 if is_halved and not middle:
-                    result.failed.append(_refused(part[0], error))
+                    result.failed.append(self._job.refused(part[0], error))
                     continue
                 if not is_halved:
                     is_halved = self._rest(error, errors) is Transient.SLOW
@@ -249,15 +240,6 @@ def _refuse_without_autocommit(connection: BaseDatabaseWrapper) -> None:
             f"The database {connection.alias!r} has autocommit switched off, so no batch would be "
             "committed before the last. Switch it on for the rotation."
         )
-
-
-def _refused(change: Change, error: Error) -> Failed:
-    """Report a row that the database does not let change."""
-    return Failed(
-        Stored(change.key, b"", 0),  # without what it holds
-        type(error).__name__,
-        "The database refused the new value: a constraint or a trigger of its table does.",
-    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -52,7 +51,7 @@ class Change(NamedTuple):
     """What is to be written to a row whose value still begins with `head`."""
 
     key: Key
-    head: Any  # bytes; or the whole value as the driver gave it, where that is compared
+    head: Any  # bytes; or the whole value as the driver gave it; or what others begin with
     new: Any  # the new head; or, where payloads are replaced, the new value
 
 
@@ -155,6 +154,14 @@ class Job(ABC):
         if self.compares_values:
             return ask.swap_values(changes)
         return ask.swap(changes, replaces_payload=self.replaces_payload)
+
+    def refused(self, change: Change, error: Exception) -> Failed:
+        """Report a row that the database does not let change, without what it holds."""
+        return Failed(
+            Stored(change.key, b"", 0),
+            type(error).__name__,
+            "The database refused the new value: a constraint or a trigger of its table does.",
+        )
 
     def may_still_write(self, since: float) -> bool:
         """Whether the keys of the last outcome are such that its changes may be committed now.
@@ -277,42 +284,3 @@ class Limits:
     def as_json(self) -> dict[str, Any]:
         """Return what `Limits(**...)` makes the same of."""
         return asdict(self)
-
-
-class RateLimit:
-    """Keeps to a rate, by resting after a batch. It does not make up for lost time."""
-
-    def __init__(self, limits: Limits, rest: Callable[[float], object] = sleep) -> None:
-        self._limits = limits
-        self._rest = rest
-        self._began = monotonic()
-
-    def after(self, rows: int) -> None:
-        """Rest as long as a batch of so many rows asks for."""
-        wanted = self._limits.sleep
-        if self._limits.max_rate is not None:
-            wanted = max(wanted, self._began + rows / self._limits.max_rate - monotonic())
-        if wanted > 0:
-            self._rest(wanted)
-        self._began = monotonic()
-
-
-class BatchSize:
-    """How many rows the next batch has: as many as keep well within its time."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        # A second's worth at most, so that a low rate is one of small batches, not of long rests.
-        self._most = max(1, min(limits.batch_size, int(limits.max_rate or limits.batch_size)))
-        self.rows = self._most
-
-    def took(self, seconds: float) -> None:
-        """Learn how long a batch took."""
-        if seconds > self._limits.batch_seconds / 2:
-            self.shrink()
-        elif seconds < self._limits.batch_seconds / 8:
-            self.rows = min(self.rows * 2, self._most)
-
-    def shrink(self) -> None:
-        """Halve the batches."""
-        self.rows = max(self.rows // 2, 1)

@@ -24,7 +24,6 @@ from envelope_fields.models import (
     RotationColumn,
     RotationFailure,
     RotationKey,
-    RotationKind,
     RotationRun,
     RotationState,
 )
@@ -162,11 +161,8 @@ def _worked_until(run: RotationRun) -> datetime:
 
 
 def run_title(run: RotationRun) -> str:
-    """Name what a run is about: its key, or how many there are; all where it names none.
-
-    A conversion is about a field.
-    """
-    if run.kind == RotationKind.CONVERT:
+    """Name what a run is about: a field, its key, or how many keys; all where it names none."""
+    if run.is_about_field:
         return ", ".join(run.only_fields)
     if run.master_key is not None:
         return str(run.master_key)

@@ -30,12 +30,13 @@ HEARTBEAT_EVERY = timedelta(seconds=1)  # how often a process that works on a ru
 
 
 class RotationUnderWay(EnvelopeError):
-    """The key has a run that is not over; `run` is it."""
+    """The key, or the index, has a run that is not over; `run` is it."""
 
-    def __init__(self, key: MasterKey, run: RotationRun | None) -> None:
+    def __init__(self, about: MasterKey | str, run: RotationRun | None) -> None:
         named = f": {run.pk}, {run.state}" if run else ""
+        what = about if isinstance(about, str) else f"The master key {about}"
         super().__init__(
-            f"The master key {key} has a run that is not over{named}. Let it finish, resume it, or "
+            f"{what} has a run that is not over{named}. Let it finish, resume it, or "
             "cancel it: `python manage.py rewrap --run ID`, `rotation_runs --cancel ID`."
         )
         self.run = run

@@ -24,6 +24,7 @@ from envelope_fields.keyring.uses import WRITE_FIELD, Purpose, here, refused
 from envelope_fields.keyring.values import (
     decrypt,
     decrypt_for,
+    decrypt_to_move,
     decrypt_to_verify,
     encrypt,
     encrypt_for,
@@ -53,6 +54,7 @@ __all__ = [
     "decrypt",
     "decrypt_for",
     "decrypt_sealed",
+    "decrypt_to_move",
     "decrypt_to_verify",
     "encrypt",
     "encrypt_for",

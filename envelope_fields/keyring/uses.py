@@ -29,9 +29,9 @@ WRITE_FIELD = Purpose(Action.ENCRYPT, "fields")
 MOVE_VALUE = Purpose(Action.RE_ENCRYPT, "rotation")
 VERIFY_VALUE = Purpose(Action.DECRYPT, "rotation")
 WRITE_INDEX = Purpose(Action.GENERATE_MAC, "fields")
-FILL_INDEX = Purpose(Action.GENERATE_MAC, "rotation")
+FILL_INDEX = Purpose(Action.RE_ENCRYPT, "rotation")
 SEARCH_INDEX = Purpose(Action.VERIFY_MAC, "fields")
-VERIFY_INDEX = Purpose(Action.VERIFY_MAC, "rotation")
+VERIFY_INDEX = Purpose(Action.RE_ENCRYPT, "rotation")
 
 Which = tuple[bytes, Purpose]
 

@@ -20,7 +20,7 @@ from envelope_fields.keyring.derived import (
     wrapping_key,
     wrapping_key_for,
 )
-from envelope_fields.keyring.uses import VERIFY_VALUE, Purpose
+from envelope_fields.keyring.uses import MOVE_VALUE, VERIFY_VALUE, Purpose
 from envelope_fields.policy import KeyVersionState
 
 Record = Callable[[bytes, Purpose], None]  # given the version id, and what it is used for
@@ -72,6 +72,14 @@ def decrypt_for(
 def decrypt_to_verify(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
     """Return what `decrypt` does, for a look that is no use of the value."""
     return decrypt_for(VERIFY_VALUE, envelope, contexts, field_path)
+
+
+def decrypt_to_move(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> bytes:
+    """Return what `decrypt` does, for a job that writes what follows from the value.
+
+    It takes the right to re-encrypt, and is no use of the value.
+    """
+    return decrypt_for(MOVE_VALUE, envelope, contexts, field_path)
 
 
 def decrypted(key: AESGCM, envelope: bytes, contexts: Sequence[bytes]) -> bytes:

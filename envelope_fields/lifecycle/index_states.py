@@ -174,6 +174,17 @@ def _locked(label: str, using: str) -> BlindIndex:
     return row
 
 
+def search_key_ids(label: str, using: str) -> list[UUID]:
+    """Return the ids of the search keys that an index is begun with."""
+    row = BlindIndex.objects.using(using).filter(label=label).first()
+    return [] if row is None else _key_ids(row, using)
+
+
+def possible_states(state: str) -> list[IndexState]:
+    """Return the states that an index may be brought to from one, in their order."""
+    return [each for each in IndexState if each in _NEXT[IndexState(state)]]
+
+
 def _key_ids(row: BlindIndex, using: str) -> list[UUID]:
     pins = BlindIndexKey.objects.using(using).filter(name=row.name)
     return list(pins.values_list("master_key_id", flat=True))

@@ -266,7 +266,19 @@ class Operation(StrEnum):
     # In the audit trail alone.
     BEGIN_INDEX = "begin_index", _Entry(label=_("begin index"))
     CHANGE_INDEX = "change_index", _Entry(
-        label=_("change the state of an index"), command="rebuild_indexes"
+        label=_("change the state of an index"), codename="change_blindindex",
+        description="Bring a blind index to another state.",
+        button=_("Change state"), command="rebuild_indexes",
+    )
+    REBUILD_INDEX = "rebuild_index", _Entry(
+        label=_("rebuild index"), action=Action.RE_ENCRYPT, codename="add_rotationrun",
+        description="Have the index of each row written where it is not what its values give.",
+        button=_("Rebuild"), command="rebuild_indexes",
+    )
+    VERIFY_INDEX = "verify_index", _Entry(
+        label=_("verify index"), action=Action.RE_ENCRYPT, codename="add_rotationrun",
+        description="Have the values of every row opened, and its index compared.",
+        button=_("Verify"), command="verify_indexes",
     )
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))

@@ -13,13 +13,7 @@ from django.core.management import CommandError
 from django.db import connections
 
 from envelope_fields.jobs import representation
-from envelope_fields.models import (
-    MasterKey,
-    RotationFailure,
-    RotationKind,
-    RotationRun,
-    RotationState,
-)
+from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
 from envelope_fields.rotation.scope import PlainValues
 
@@ -32,6 +26,7 @@ _WORDS = {
     "fill": "filled",
     "compare": "filled again",
     "empty": "emptied",
+    "rebuild_index": "indexed",
 }
 
 
@@ -157,7 +152,7 @@ def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
 
 def run_as_text(done: RotationRun) -> str:
     """Return what became of a run; where it was about several keys, with a line for each."""
-    is_about_keys = done.master_key is None and done.kind != RotationKind.CONVERT
+    is_about_keys = done.master_key is None and not done.is_about_field
     by_key = representation.key_contents(done) if is_about_keys else []
     stayed = "failed" if done.state == RotationState.COMPLETED else "left"
     lines = [
@@ -166,9 +161,14 @@ def run_as_text(done: RotationRun) -> str:
         for key in by_key
     ]
     numbers = progress(done)
+    what = (
+        f"{numbers.moved:,} values {_WORDS[done.kind]}"
+        if done.kind in _WORDS
+        else (f"{numbers.total - numbers.remaining:,} rows compared")
+    )
     text = (
-        f"{representation.run_title(done)}: {numbers.moved:,} values {_WORDS[done.kind]}, "
-        f"{numbers.failed:,} failed. Run {done.pk}: {done.state}."
+        f"{representation.run_title(done)}: {what}, {numbers.failed:,} failed. "
+        f"Run {done.pk}: {done.state}."
     )
     if numbers.rate:
         text += f" {numbers.rate:,.0f} values a second."

@@ -99,6 +99,8 @@ class Migration(migrations.Migration):
                     ("fill", "fill"),
                     ("compare", "compare"),
                     ("empty", "empty"),
+                    ("rebuild_index", "index rebuild"),
+                    ("verify_index", "index verification"),
                 ],
                 max_length=16,
                 verbose_name="kind",

@@ -19,6 +19,8 @@ class RotationKind(models.TextChoices):
     FILL = "fill", _("fill")  # from a column in clear, into the encrypted one beside it
     COMPARE = "compare", _("compare")  # both columns, and fill again what differs
     EMPTY = "empty", _("empty")  # the column in clear
+    REBUILD_INDEX = "rebuild_index", _("index rebuild")  # its blind index is written
+    VERIFY_INDEX = "verify_index", _("index verification")  # its blind index is compared
 
 
 class RotationState(models.TextChoices):
@@ -81,6 +83,11 @@ class RotationRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+    @property
+    def is_about_field(self) -> bool:
+        """Whether it is about a field, which `only_fields` names, and not about keys."""
+        return self.kind not in (RotationKind.REWRAP, RotationKind.RE_ENCRYPT)
 
     @property
     def is_active(self) -> bool:

@@ -204,7 +204,7 @@ def chosen_columns(fields: Iterable[str] = (), database: str = "") -> list[Colum
         CensusFailed: a database cannot be looked at.
     """
     columns = tables_of(declared_columns(fields, database))
-    return [column for column in columns if _can_be_written(column.relation)]
+    return [column for column in columns if can_be_written(column.relation)]
 
 
 def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Column]:
@@ -222,7 +222,7 @@ def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Col
     columns = [
         column
         for column in encrypted_columns(database or None)
-        if database or not _is_replica(column.database)
+        if database or not is_replica(column.database)
     ]
     names = {name.lower() for name in fields}
     if not names:
@@ -257,7 +257,7 @@ def _is_converted(column: Column, group: Group) -> bool:
     return bool(group.format) and not is_finished(column.model._meta.label, column.field.name)
 
 
-def _can_be_written(relation: Relation) -> bool:
+def can_be_written(relation: Relation) -> bool:
     """Whether values are moved there, rather than in the tables that it shows the rows of.
 
     A view that a model names may be the one way to write its rows.
@@ -267,7 +267,7 @@ def _can_be_written(relation: Relation) -> bool:
     return relation.kind is not Kind.MATERIALIZED_VIEW
 
 
-def _is_replica(database: str) -> bool:
+def is_replica(database: str) -> bool:
     """Whether settings say so, as Django has them say it for tests; routers say it better."""
     return bool(connections[database].settings_dict["TEST"].get("MIRROR"))
 

@@ -18,8 +18,9 @@ from envelope_fields.census.codecs import ENVELOPE
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
+from envelope_fields.jobs.statements.made import MadeStatements
 from envelope_fields.jobs.statements.pairs import PairStatements
-from envelope_fields.jobs.statements.values import ValueStatements
+from envelope_fields.jobs.statements.values import ValueStatements, as_bytes
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
@@ -54,7 +55,7 @@ class KeysOutOfOrder(EnvelopeError):
         )
 
 
-class Statements(ValueStatements, PairStatements, ABC):
+class Statements(ValueStatements, PairStatements, MadeStatements, ABC):
     """The statements about one encrypted column. Keys go back to the driver as they came from it.
 
     Args:
@@ -119,7 +120,7 @@ class Statements(ValueStatements, PairStatements, ABC):
         self._refuse_standstill(after, [row[:-2] for row in found[-1:]])
         decoded = self.codec.envelope_head
         if version_ids is None:
-            return [Stored(row[:-2], _as_bytes(row[-2]), row[-1]) for row in found]
+            return [Stored(row[:-2], as_bytes(row[-2]), row[-1]) for row in found]
         return [Stored(row[:-2], decoded(bytes(row[-2])), row[-1]) for row in found]
 
     def only(self, version_ids: Sequence[bytes] | None, stored: list[Stored]) -> list[Stored]:
@@ -273,11 +274,3 @@ class Statements(ValueStatements, PairStatements, ABC):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return list(cursor.fetchall())
-
-
-def _as_bytes(head: Any) -> bytes:
-    """Return the beginning of a value of any kind.
-
-    SQLite stores text in a column of bytes, and has NULL as the beginning of an empty value.
-    """
-    return b"" if head is None or isinstance(head, str) else bytes(head)

@@ -1,11 +1,12 @@
 """MariaDB: one UPDATE a batch, which joins the rows of the batch as a derived table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
+from envelope_fields.jobs.statements.made import read_names
 
 _BATCH = "envelope_fields_batch"  # no table of the project is called so
 
@@ -13,6 +14,7 @@ _BATCH = "envelope_fields_batch"  # no table of the project is called so
 class MySQL(Statements):
     """MariaDB, and MySQL where it says the same."""
 
+    _SAME = "<=>"
     _waiting = ""
     _mark_of_bytes = "_binary %s"
 
@@ -34,23 +36,59 @@ class MySQL(Statements):
         # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
         fits = f"{same} = {_BATCH}.head AND LENGTH({self.value}) <= @@max_allowed_packet"
         row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
+        return self._updated(
+            {"head": "_binary ''", "new": "_binary ''"},
+            [row] * len(changes),
+            [item for change in changes for item in (*change.key, change.head, change.new)],
+            new,
+            where or fits,
+        )
+
+    def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
+        kinds, same = {"new": "_binary ''"}, []
+        for column, is_head, value in read_names(compared):
+            kinds |= {is_head: "0", value: "_binary ''"}
+            same.append(self._same(self.table, column, f"{_BATCH}.{is_head}", f"{_BATCH}.{value}"))
+        rows, params = [], []
+        for key, read, made in changes:
+            extra = [made, *(item for each in read for item in each)]
+            rows.append(", ".join([*map(self._mark, key), *map(_mark_of_value, extra)]))
+            params += [*key, *extra]
+        return self._updated(kinds, rows, params, f"{_BATCH}.new", " AND ".join(same))
+
+    def _updated(
+        self,
+        kinds: Mapping[str, str],
+        rows: Sequence[str],
+        params: Sequence[Any],
+        new: str,
+        where: str,
+    ) -> int:
+        """Join the rows of a batch, and write what SQL gives as new, where a condition holds.
+
+        Args:
+            kinds: what rows have after their keys, and a value of the type of each.
+            rows: the marks of each row of the batch.
+            params: what these stand for.
+            new: the new value.
+            where: the condition.
+        """
+        extra = ", ".join(f"{value} AS {name}" for name, value in kinds.items())
         # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
         # and their collations, without which texts would not compare.
         batch = " UNION ALL ".join(
             [
-                f"SELECT {self.aliased_keys}, _binary '' AS head, _binary '' AS new "
-                f"FROM {self.table} WHERE FALSE",
-                *[f"SELECT {row}"] * len(changes),
+                f"SELECT {self.aliased_keys}, {extra} FROM {self.table} WHERE FALSE",
+                *map("SELECT {}".format, rows),
             ]
         )
         # The batch comes first: a table that is scanned would have all its rows locked.
         joined = " AND ".join(
             f"{key} = {_BATCH}.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
         )
-        params = [item for change in changes for item in (*change.key, change.head, change.new)]
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new} WHERE {where or fits}"
+            f"SET {self.value} = {new} WHERE {where}"
         )
         with self.connection.cursor() as cursor:
             cursor.execute(self._impatiently(swap), params)
@@ -93,3 +131,7 @@ class MySQL(Statements):
     @staticmethod
     def _mark(item: Any) -> str:
         return "_binary %s" if isinstance(item, bytes) else "%s"
+
+
+def _mark_of_value(item: Any) -> str:
+    return "%s" if item is None or isinstance(item, bool) else "_binary %s"

@@ -1,12 +1,14 @@
 """PostgreSQL: one UPDATE a batch, which joins arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
+from envelope_fields.jobs.statements.made import read_names
 
 # Of others the driver makes what goes back as something else: an address, or bytes.
 _KNOWN_IN_BINARY = frozenset(
@@ -29,13 +31,15 @@ _ALIKE_IN_BINARY = frozenset(
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
+    _SAME = "IS NOT DISTINCT FROM"
+
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         rows = [change.key for change in changes]
         keys = _arrays(rows)
         heads = b"".join(change.head for change in changes)
         if replaces_payload:
             new, news = "batch.new", [[self._binary(change.new) for change in changes]]
-            unnested = self._unnested(extra=["bytea"])
+            unnested = self._unnested({"new": "bytea"})
             params = [*keys, *news, self._binary(heads)]
         else:
             new = f"{self._nth('%s')} || substr(stored.{self.name}, {self.head_bytes + 1})"
@@ -63,7 +67,7 @@ class PostgreSQL(Statements):
         with self._binary_cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
-                f"FROM {self._unnested(extra=['bytea', 'bytea'])} "
+                f"FROM {self._unnested({'new': 'bytea', 'old': 'bytea'})} "
                 f"WHERE {self._joined()} AND (stored.{self.name} = batch.old) IS TRUE AND {where}",
                 [*_arrays(rows), new, old, *bounds],
             )
@@ -75,7 +79,7 @@ class PostgreSQL(Statements):
         with self._binary_cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
-                f"FROM {self._unnested(extra=['bytea'])} WHERE {self._joined()} AND {where}",
+                f"FROM {self._unnested({'new': 'bytea'})} WHERE {self._joined()} AND {where}",
                 [*_arrays(rows), [self._binary(change.new) for change in changes], *bounds],
             )
             return int(cursor.rowcount)
@@ -99,6 +103,25 @@ class PostgreSQL(Statements):
         # Django has the others made what it knows of what comes as text.
         types = {*self._types, *(self._column_types[name] for name in names)}
         return self._answer(sql, params, int(_ALIKE_IN_BINARY.issuperset(types)))
+
+    def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
+        rows, extra, same = [change.key for change in changes], {"new": "bytea"}, []
+        params = [*_arrays(rows), [self._binary_or_null(change.new) for change in changes]]
+        for number, (column, is_head, value) in enumerate(read_names(compared)):
+            extra |= {is_head: "boolean", value: "bytea"}
+            same.append(self._same("stored", column, f"batch.{is_head}", f"batch.{value}"))
+            reads = [change.head[number] for change in changes]
+            params += [[read.is_head for read in reads]]
+            params += [[self._binary_or_null(read.value) for read in reads]]
+        where, bounds = self._within(self._stored_keys, rows)
+        with self._binary_cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
+                f"FROM {self._unnested(extra)} "
+                f"WHERE {self._joined()} AND {' AND '.join(same)} AND {where}",
+                [*params, *bounds],
+            )
+            return int(cursor.rowcount)
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         self._fetch(
@@ -158,9 +181,10 @@ class PostgreSQL(Statements):
             for key, alias in zip(self._stored_keys, self.aliases, strict=True)
         )
 
-    def _unnested(self, extra: Sequence[str] = ()) -> str:
-        arrays = ", ".join(f"%s::{kind}[]" for kind in (*self._types, *extra))
-        names = ", ".join((*self.aliases, *("new", "old")[: len(extra)], "nth"))
+    def _unnested(self, extra: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Return the batch: its keys, and the types of what else it has by their names."""
+        arrays = ", ".join(f"%s::{kind}[]" for kind in (*self._types, *extra.values()))
+        names = ", ".join((*self.aliases, *extra, "nth"))
         return f"unnest({arrays}) WITH ORDINALITY AS batch({names})"
 
     @cached_property
@@ -216,6 +240,9 @@ class PostgreSQL(Statements):
         """Cut the head of a row out of all of them."""
         size = self.head_bytes
         return f"substr({heads}::bytea, ((batch.nth - 1) * {size} + 1)::int, {size})"
+
+    def _binary_or_null(self, value: bytes | None) -> Any:
+        return None if value is None else self._binary(value)
 
     def _binary(self, value: bytes) -> Any:
         connection: Any = self.connection

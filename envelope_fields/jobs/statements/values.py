@@ -73,3 +73,11 @@ class ValueStatements:
             list(begins_with),
         )
         return {tuple(row[:-1]): row[-1] for row in found}
+
+
+def as_bytes(head: Any) -> bytes:
+    """Return the beginning of a value of any kind.
+
+    SQLite stores text in a column of bytes, and has NULL as the beginning of an empty value.
+    """
+    return b"" if head is None or isinstance(head, str) else bytes(head)

@@ -1,7 +1,6 @@
-"""`manage.py rebuild_indexes`: fills blind indexes, and brings them from state to state."""
+"""`manage.py rebuild_indexes`: rebuilds blind indexes, and brings them from state to state."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -10,18 +9,21 @@ from django.core.management import CommandError, CommandParser
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
 from envelope_fields.indexing.left_out import is_left_out, retire_left_out
+from envelope_fields.indexing.representation import collisions_content
 from envelope_fields.indexing.rows import IndexedTable, place
 from envelope_fields.management import EnvelopeCommand
-from envelope_fields.management.terminal import progress_bar
+from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
+from envelope_fields.management.limits import add_limits
 from envelope_fields.models import IndexState
 
 
 class Command(EnvelopeCommand):
     help = (
-        "Fill the blind indexes of tables that have rows, while the application goes on. With "
+        "Rebuild the blind indexes of tables that have rows, while the application goes on. With "
         "--to, bring an index to a state: verified and reading are reached only if every row was "
-        "opened and compared. Run it once no deployment is left that does not write the index. "
-        "With --dry-run, list rows with the same normal form, and write nothing. No value is shown."
+        "opened and compared. Run it once no deployment is left that does not write the index. It "
+        "can be stopped at any time (also killed) and run again. With --dry-run, list rows with "
+        "the same normal form, and write nothing. No value is shown."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,6 +31,7 @@ class Command(EnvelopeCommand):
             help="of the index, app.model.field of its column; by default all")  # fmt: skip
         parser.add_argument("--dry-run", action="store_true", help="look for collisions alone")
         parser.add_argument("--to", choices=IndexState.values, help="the state to bring it to")
+        add_limits(parser)
         super().add_arguments(parser)
 
     def perform(
@@ -49,81 +52,39 @@ class Command(EnvelopeCommand):
         if dry_run:
             self._look(tables, json=json)
         else:
-            self._bring_all(tables, to, json=json)
+            self._bring_all(tables, to, IndexRuns(options, json=json), json=json)
 
-    def _bring_all(self, tables: list[IndexedTable], to: str | None, *, json: bool) -> None:
+    def _bring_all(
+        self, tables: list[IndexedTable], to: str | None, runs: IndexRuns, *, json: bool
+    ) -> None:
         reports, refused = [], []
         for _, of_one in groupby(tables, key=lambda table: table.index.field_path):
             try:
-                reports.append(self._bring(list(of_one), to, json=json))
+                reports.append(bring_to(list(of_one), to, work=runs.work))
             except IndexNotReady as error:
-                refused.append(error)
+                refused.append(str(error))
                 if error.report is not None:
                     reports.append(error.report)
         self._report(reports, json=json)
-        if refused:
-            raise CommandError("\n".join(map(str, refused)))
-        problems = sum(report.problems for report in reports)
-        if problems:
-            raise CommandError(f"{problems:,} rows have no index.")
-
-    def _bring(self, tables: list[IndexedTable], to: str | None, *, json: bool) -> IndexReport:
-        looked = 0
-        with progress_bar("indexing", wanted=not json) as bar:
-
-            def watch(rows: int) -> None:
-                nonlocal looked
-                looked += rows
-                bar.show(looked, looked)
-
-            return bring_to(tables, to, watch=watch)
+        unfinished = [report.label for report in reports if not report.is_right]
+        if refused or unfinished:
+            named = ", ".join(unfinished)
+            raise CommandError("\n".join(refused or [f"Rows are in the way of {named}."]))
 
     def _report(self, reports: Iterable[IndexReport], *, json: bool) -> None:
         if json:
-            self.write_json({"indexes": [asdict(report) for report in reports]})
+            self.write_json({"indexes": list(map(report_content, reports))})
             return
         for report in reports:
-            lines = [
-                f"{report.label}: {IndexState(report.state).label}. Rows written: "
-                f"{report.written:,}, written by others: {report.skipped:,}, compared: "
-                f"{report.verified:,}, in the way: {report.problems:,}."
-            ]
-            lines += [
-                f"  {each.row} and {each.other} collide in {place(each.database, each.schema)}"
-                for each in report.collisions
-            ]
-            lines += [f"  {each.row}: {each.message}" for each in report.failed]
-            lines += [f"  {each.row}: {each.message or each.cause}" for each in report.wrong]
-            self.stdout.write("\n".join(lines))
+            self.stdout.write("\n".join(report_lines(report)))
 
     def _look(self, tables: Iterable[IndexedTable], *, json: bool) -> None:
-        content, is_refused = [], False
-        for table in tables:
-            looked = list(collisions(table))
-            found = [asdict(each) for batch in looked for each in batch.collisions]
-            failed = [
-                {"row": row, "message": message}
-                for batch in looked
-                for row, message in batch.failed
-            ]
-            values = sum(batch.values for batch in looked)
-            is_refused = is_refused or (table.index.unique and bool(found))
-            content.append(
-                {
-                    "label": table.index.field_path,
-                    "database": table.using,
-                    "schema": table.schema,
-                    "unique": table.index.unique,
-                    "values": values,
-                    "collisions": found,
-                    "failed": [{"row": row, "message": message} for row, message in failed],
-                }
-            )
+        content = [collisions_content(table, collisions(table)) for table in tables]
         if json:
             self.write_json({"indexes": content})
         else:
             self.stdout.write("\n".join(line for each in content for line in _lines(each)))
-        if is_refused:
+        if any(each["unique"] and each["collisions"] for each in content):
             raise CommandError("Rows have the same normal form in an index that is to be unique.")
 
 

@@ -165,6 +165,8 @@ class Command(EnvelopeCommand):
         asked = self._options
         if asked["run"]:
             begun = rotation.find_run(run_id(asked["run"]))
+            if begun.kind not in scope.MOVING:
+                return []
             return plain_values(begun.only_fields, begun.only_database)
         return plain_values(asked["field"], asked["database"])
 

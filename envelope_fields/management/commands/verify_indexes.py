@@ -1,44 +1,45 @@
 """`manage.py verify_indexes`: opens the values of every row, and compares its blind indexes."""
 
-from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.indexing import Wrong, find_indexes, verify
-from envelope_fields.indexing.rows import place
-from envelope_fields.management import EnvelopeCommand
-from envelope_fields.management.terminal import progress_bar
+from envelope_fields.indexing import find_indexes, runs
+from envelope_fields.jobs.representation import progress
+from envelope_fields.management import EnvelopeCommand, terminal
+from envelope_fields.management.index_runs import IndexRuns, run_content
+from envelope_fields.management.limits import add_limits
+from envelope_fields.models import RotationKind
 
 
 class Command(EnvelopeCommand):
     help = (
         "Open the values of every row, make their blind indexes anew, and list the rows whose "
-        "index is missing, stale or another one. Nothing is changed, and no value is shown. The "
+        "index is missing, stale or another one. No index is changed, and no value is shown. The "
         "exit code is 1 if there are any."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("label", nargs="?", metavar="LABEL",
             help="of the index, app.model.field of its column; by default all")  # fmt: skip
+        add_limits(parser)
         super().add_arguments(parser)
 
     def perform(self, *, label: str | None = None, json: bool = False, **options: Any) -> None:
-        rows, wrong = 0, list[Wrong]()
-        with progress_bar("verifying", wanted=not json) as bar:
-            for table in find_indexes([label] if label else []):
-                for verified in verify(table):
-                    rows += verified.rows
-                    wrong += verified.wrong
-                    bar.show(rows, rows)
+        done, work = [], IndexRuns(options, json=json).work
+        tables = find_indexes([label] if label else [])
+        for _, of_one in groupby(tables, key=lambda table: table.index.field_path):
+            table = next(of_one)
+            begun = runs.start(table.index, RotationKind.VERIFY_INDEX, using=table.using)
+            done.append(work(begun))
+        found = list(map(progress, done))
+        rows, wrong = sum(each.total for each in found), sum(each.failed for each in found)
+        problems = [line for each in done for line in terminal.problems(each)]
         if json:
-            self.write_json({"rows": rows, "wrong": list(map(asdict, wrong))})
+            self.write_json({"rows": rows, "wrong": wrong, "runs": list(map(run_content, done))})
         else:
-            for each in wrong:
-                self.stderr.write(
-                    f"{each.index} {each.row} in {place(each.database, each.schema)}: "
-                    f"{each.message or each.cause}"
-                )
-            self.stdout.write(f"Indexes compared: {rows - len(wrong):,} of {rows:,} are right.")
-        if wrong:
-            raise CommandError(f"{len(wrong):,} rows have not the index of their values.")
+            self.stdout.write("\n".join(map(terminal.run_as_text, done)))
+            self.stdout.write(f"Indexes compared: {rows - wrong:,} of {rows:,} are right.")
+        if problems:
+            raise CommandError("\n".join(problems))

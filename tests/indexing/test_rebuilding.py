@@ -1,4 +1,4 @@
-"""Filling, verifying and bringing an index to be read, on a table that has rows."""
+"""Rebuilding, verifying and bringing an index to be read, on a table that has rows."""
 
 import json
 
@@ -10,8 +10,12 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.legacy import FernetFields
-from envelope_fields.indexing import bring_to, collisions, fill, filling, find_indexes, verify
+from envelope_fields.indexing import bring_to, collisions, find_indexes, run, start
+from envelope_fields.indexing.rebuild import Rebuild
+from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.representation import progress
 from envelope_fields.models import AuditEvent, BlindIndex, ColumnConversion
+from envelope_fields.rotation import failures
 from tests.models.indexed import Member, Person, Tenant, Visit
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -52,24 +56,36 @@ def indexes():
         return [None if row[0] is None else bytes(row[0]) for row in cursor.fetchall()]
 
 
+def verified(table):
+    return run(start(table.index, "verify_index", using=table.using))
+
+
+def rebuilt(table):
+    return run(start(table.index, "rebuild_index", using=table.using))
+
+
 def causes(table):
-    return [each.cause for batch in verify(table) for each in batch.wrong]
+    return [each.cause for each in failures(verified(table)).order_by("row")]
 
 
-def test_it_is_filled(people, table, django_assert_max_num_queries):
-    assert causes(table) == ["missing"] * 3
-    [done] = fill(table)
-    assert (done.written, done.kept, done.skipped) == (3, 0, 0)
+def test_it_is_filled(people, table):
+    assert causes(table) == ["Missing"] * 3
+    done = rebuilt(table)
+    assert (done.state, done.error) == ("completed", "")
+    numbers = progress(done)
+    assert (numbers.total, numbers.moved, numbers.failed, numbers.remaining) == (4, 3, 0, 0)
     assert causes(table) == []
     assert None not in indexes()
-    assert list(fill(table)) == []
+    assert progress(rebuilt(table)).moved == 0
 
 
 def test_the_way_to_reading(people, table):
     with pytest.raises(IndexNotReady, match=f"{LABEL} is filling"):
         Person.objects.get(email="ada1@example.org")
     report = bring_to([table], "reading")
-    assert (report.state, report.written, report.verified, report.problems) == ("reading", 3, 4, 0)
+    assert (report.state, report.problems, report.is_right) == ("reading", 0, True)
+    written, compared = map(progress, report.runs)
+    assert (written.moved, compared.total) == (3, 4)
     assert Person.objects.get(email="ada1@example.org") == people[1]
     events = AuditEvent.objects.filter(action="change_index").order_by("number")
     assert [event.after["state"] for event in events] == ["verified", "reading"]
@@ -104,32 +120,34 @@ def test_what_an_old_build_has_changed(people, table):
         people[1].pk,
         people[0].pk,
     )
-    assert causes(table) == ["differs"]
+    assert causes(table) == ["Differs"]
     with pytest.raises(IndexNotReady, match="1 rows are in the way") as refused:
         bring_to([table], "reading")
-    report = refused.value.report
-    [collision] = report.collisions
-    assert {collision.row, collision.other} == {str(people[0].pk), str(people[1].pk)}
+    [failure] = failures(refused.value.report.last_run)
+    assert (failure.row, failure.cause) == (str(people[0].pk), "Collision")
+    assert failure.message == f"It has the normal form of {people[1].pk}."
     execute("UPDATE tests_person SET email = NULL WHERE id = %s", people[0].pk)
-    assert causes(table) == ["stale"]
-    assert bring_to([table], "reading").written == 1
+    assert causes(table) == ["Stale"]
+    assert progress(bring_to([table], "reading").runs[0]).moved == 1
     assert causes(table) == []
     assert other.contact == "eve@example.org"
 
 
 def test_a_row_that_is_written_meanwhile(people, table, monkeypatch):
-    swap = filling._swap
+    write = Rebuild.write
 
     def late(*given):
+        monkeypatch.setattr(Rebuild, "write", write)
         person = Person.objects.get(pk=people[0].pk)
         person.email = "eve@example.org"
         person.save()
-        return swap(*given)
+        return write(*given)
 
-    monkeypatch.setattr(filling, "_swap", late)
-    [done] = fill(table)
-    assert (done.written, done.skipped) == (2, 1)
-    monkeypatch.undo()
+    monkeypatch.setattr(Rebuild, "write", late)
+    done = rebuilt(table)
+    numbers = progress(done)
+    assert (done.state, done.pass_number) == ("completed", 2)
+    assert (numbers.moved, numbers.skipped) == (2, 1)
     assert bring_to_reading(table)
     assert Person.objects.get(email="EVE@example.org") == people[0]
 
@@ -142,16 +160,17 @@ def test_a_bad_row_is_passed_and_reported(people, table):
     execute("UPDATE tests_person SET email = %s WHERE id = %s", b"\x01" * 120, people[1].pk)
     with pytest.raises(IndexNotReady) as refused:
         bring_to([table], "reading")
-    report = refused.value.report
-    assert report.written == 2
-    assert [each.row for each in report.failed] == [str(people[1].pk)]
+    done = refused.value.report.last_run
+    assert progress(done).moved == 2
+    assert [each.row for each in failures(done)] == [str(people[1].pk)]
     assert BlindIndex.objects.get(label=LABEL).state == "filling"
 
 
-def test_batches(people, table, monkeypatch):
-    monkeypatch.setattr("envelope_fields.indexing.rows.ROWS_AT_ONCE", 2)
-    assert [done.written for done in fill(table)] == [2, 1]
-    assert sum(batch.rows for batch in verify(table)) == 4
+def test_batches(people, table):
+    seen = []
+    begun = start(table.index, "rebuild_index", using=table.using, limits=Limits(batch_size=2))
+    assert run(begun, watch=lambda batch: seen.append(batch.moved)).state == "completed"
+    assert seen == [2, 1]
 
 
 def test_rows_of_tenants(people):
@@ -166,7 +185,8 @@ def test_rows_of_tenants(people):
     for label in ("tests.member.email_index", "tests.member.phone_index"):
         [table] = [each for each in find_indexes([label]) if each.using == "default"]
         report = bring_to([table], "reading")
-        assert (report.state, report.written, report.problems) == ("reading", 2, 0)
+        assert (report.state, report.problems) == ("reading", 0)
+        assert progress(report.runs[0]).moved == 2
     after = Member.objects.order_by("pk").values_list("pk", "email_index", "phone_index")
     assert [list(row) for row in after] == before
     assert before[0][1] != before[1][1]
@@ -205,20 +225,25 @@ class TestCommands:
     def test_rebuild(self, people, capsys):
         call_command("rebuild_indexes", "tests.Person.email_index", to="reading")
         out = capsys.readouterr().out
-        assert f"{LABEL}: reading. Rows written: 3" in out
+        assert f"{LABEL}: reading." in out
+        assert "tests.Person.email_index: 3 values indexed, 0 failed." in out
+        assert "tests.Person.email_index: 4 rows compared, 0 failed." in out
         assert Person.objects.get(email="ada2@example.org") == people[2]
 
     def test_rebuild_all(self, people, capsys):
         call_command("rebuild_indexes", json=True)
         found = {each["label"]: each for each in json.loads(capsys.readouterr().out)["indexes"]}
-        assert found[LABEL]["written"] == 3
-        assert found[LABEL]["state"] == "filling"
+        [done] = found[LABEL]["runs"]
+        assert (done["kind"], done["moved"], done["failures"]) == ("rebuild_index", 3, [])
+        assert (found[LABEL]["state"], found[LABEL]["next"]) == ("filling", ["verified", "retired"])
 
     def test_verify(self, people, capsys):
-        with pytest.raises(CommandError, match="3 rows have not the index"):
+        with pytest.raises(CommandError, match="It has a value, and no index") as refused:
             call_command("verify_indexes", LABEL, json=True)
+        assert str(refused.value).count("Missing") == 3
         found = json.loads(capsys.readouterr().out)
-        assert [each["cause"] for each in found["wrong"]] == ["missing"] * 3
+        assert (found["rows"], found["wrong"]) == (4, 3)
+        assert [each["cause"] for each in found["runs"][0]["failures"]] == ["Missing"] * 3
         call_command("rebuild_indexes", LABEL)
         call_command("verify_indexes", LABEL)
         assert "4 of 4 are right" in capsys.readouterr().out

@@ -1,0 +1,188 @@
+"""The runs of an index: started, worked on here, and what the last of them has found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from envelope_fields.databases import clock
+from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.indexing.scope import KINDS
+from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
+from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.runs import RotationUnderWay, active_runs, all_runs, record, resume
+from envelope_fields.jobs.work import Watcher, unwatched, work
+from envelope_fields.lifecycle import Operation
+from envelope_fields.lifecycle.context import key_transaction, locked_keys
+from envelope_fields.lifecycle.index_states import begun_index, known_since, search_key_ids
+from envelope_fields.lifecycle.indexes import begin_index
+from envelope_fields.lifecycle.representation import as_utc
+from envelope_fields.models import (
+    DEFAULT_ALIAS,
+    IndexState,
+    MasterKey,
+    RotationKey,
+    RotationKind,
+    RotationRun,
+    RotationState,
+)
+from envelope_fields.policy import require_on_each
+
+_OPERATIONS = {
+    RotationKind.REBUILD_INDEX: Operation.REBUILD_INDEX,
+    RotationKind.VERIFY_INDEX: Operation.VERIFY_INDEX,
+}
+
+
+def operation_of(kind: str) -> Operation:
+    """Return the operation that starts a run of a kind."""
+    return _OPERATIONS[RotationKind(kind)]
+
+
+def start(
+    index: Any,
+    kind: str,
+    *,
+    using: str,
+    limits: Limits | None = None,
+    idempotency_key: IdempotencyKey = NOT_REPEATED,
+    actor: Any = None,
+) -> RotationRun:
+    """Make a run that rebuilds or verifies an index, or return the one that is not over.
+
+    `run()` works on it in this process. To rebuild an index that is retired is to empty it.
+
+    Args:
+        index: the field.
+        kind: `rebuild_index` or `verify_index`.
+        using: a database that it is in.
+        limits: what it asks of databases at most.
+        idempotency_key: by which a start that comes again is known, and answered with the first
+            run.
+        actor: on whose behalf; None is the current principal. Needs the right to re-encrypt on
+            each search key, and on those of the values, then and while the run goes on.
+
+    Raises:
+        IndexNotReady: it is retired, and other processes may not know yet.
+        RotationUnderWay: a run of the other kind is not over.
+        IdempotencyKeyReused: something else was started with the same one.
+        KeyAccessDenied: the actor may not.
+        EnvelopeError: the index cannot be begun.
+    """
+    operation = operation_of(kind)
+    if index.only_alias is not None:
+        begin_index(index, index.only_alias, using)
+    _refuse_until_retired_everywhere(index)
+    with key_transaction() as using_keys:
+        keys = locked_keys(using_keys, _key_ids(index, using_keys))
+        principal = require_on_each(operation.action, keys, actor, using=using_keys)
+        is_repeated = idempotency_key is not NOT_REPEATED
+        before = idempotency_key.first_run() if is_repeated else None
+        before = before or _under_way(index, kind)
+        if before is not None:
+            return before
+        started = RotationRun(
+            kind=RotationKind(kind),
+            only_fields=[str(index)],
+            limits=(limits or Limits()).as_json(),
+            actor_type=principal.type,
+            actor_id=principal.id,
+            actor_name=principal.name[:254],
+            start_token=idempotency_key.token,
+            start_digest=idempotency_key.digest,
+        )
+        started.save(using=using_keys, force_insert=True)
+        # Without `active_key`: rotations of these keys go on.
+        about = [RotationKey(run=started, master_key=key) for key in keys]
+        RotationKey.objects.using(using_keys).bulk_create(about)
+        record(str(operation), started, principal, using_keys, after={"index": index.field_path})
+    return started
+
+
+def start_dispatched(
+    index: Any, kind: str, *, idempotency_key: IdempotencyKey = NOT_REPEATED, **options: Any
+) -> RotationRun:
+    """Make a run and have the worker of the settings work on it.
+
+    Args:
+        index, kind, idempotency_key, **options: those of `start`.
+
+    Raises:
+        EnvelopeError: as `start` and `jobs.dispatch.dispatch_start` do.
+    """
+    make = partial(start, index, kind, idempotency_key=idempotency_key, **options)
+    return dispatch_start(make, idempotency_key)
+
+
+def run(begun: RotationRun, *, watch: Watcher = unwatched) -> RotationRun:
+    """Work on a run in this process until it is over; one that was paused goes on.
+
+    Raises:
+        EnvelopeError: the run cannot go on, and is failed.
+        Error: the database failed, and it was not for a reason that passes.
+    """
+    return work(resume(begun) if begun.state == RotationState.PAUSED else begun, watch)
+
+
+def runs_of_index(index: Any) -> QuerySet[RotationRun]:
+    """Return the runs of an index, the newest first."""
+    # SQLite does not look into JSON for a list.
+    rows = all_runs().filter(kind__in=KINDS).values_list("pk", "only_fields")
+    mine = [pk for pk, fields in rows if fields == [str(index)]]
+    return all_runs().filter(pk__in=mine)
+
+
+def active_run(index: Any) -> RotationRun | None:
+    """Return the run of an index that is not over."""
+    runs = active_runs().filter(kind__in=KINDS)
+    return next((each for each in runs if each.only_fields == [str(index)]), None)
+
+
+def last_verification(index: Any, since: datetime | None = None) -> RotationRun | None:
+    """Return the last run that has compared every row of an index; None where none has.
+
+    Args:
+        index: the field.
+        since: when it was started at the earliest.
+    """
+    done = runs_of_index(index).filter(
+        kind=RotationKind.VERIFY_INDEX, state=RotationState.COMPLETED
+    )
+    return (done if since is None else done.filter(created_at__gte=since)).first()
+
+
+def wrong_rows(verification: RotationRun) -> int:
+    """Return how many rows a verification has found wrong."""
+    return progress(verification).failed
+
+
+def _under_way(index: Any, kind: str) -> RotationRun | None:
+    found = active_run(index)
+    if found is not None and found.kind != kind:
+        raise RotationUnderWay(f"The blind index {index.field_path}", found)
+    return found
+
+
+def _refuse_until_retired_everywhere(index: Any) -> None:
+    row = begun_index(index.field_path)
+    if row is None or row.state != IndexState.RETIRED:
+        return
+    known = known_since(row)
+    if known > clock.now():
+        raise IndexNotReady(
+            f"The blind index {index.field_path} is retired, and other processes may write it "
+            f"until {as_utc(known)}. It is emptied after that."
+        )
+
+
+def _key_ids(index: Any, using: str) -> set[UUID]:
+    """Return the keys that an index is pinned to, and those of its values, as far as they are."""
+    named = {source.field.key or DEFAULT_ALIAS for source in index.sources
+             if not callable(source.field.key)}  # fmt: skip
+    found = MasterKey.objects.using(using).filter(alias__in=named).values_list("pk", flat=True)
+    return {*search_key_ids(index.field_path, using), *found}

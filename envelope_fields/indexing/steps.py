@@ -1,0 +1,162 @@
+"""Single steps of an index, which take what was done before, and wait for nothing.
+
+The admin and the API take them one by one; the command does what each takes, and waits.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.fields.index.uniqueness import lost_with
+from envelope_fields.indexing import runs
+from envelope_fields.keyring.conversions import is_finished
+from envelope_fields.lifecycle.index_states import (
+    begun_index,
+    change_index_state,
+    replacing_index,
+    require_index,
+)
+from envelope_fields.lifecycle.other_processes import known_everywhere
+from envelope_fields.lifecycle.representation import as_utc
+from envelope_fields.models import BlindIndex, IndexState
+
+_BACK = {
+    (IndexState.READING, IndexState.VERIFIED),
+    (IndexState.READING, IndexState.FILLING),
+    (IndexState.VERIFIED, IndexState.FILLING),
+    (IndexState.FILLING, IndexState.FILLING),
+}
+
+
+def is_back(before: str | None, to: str | None) -> bool:
+    """Whether a step is one back, which takes no look at the rows."""
+    return (before, to) in _BACK
+
+
+def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
+    """Bring an index to another state, if what it takes has been done.
+
+    Args:
+        index: the field.
+        to: an `IndexState`.
+        actor: as for `change_index_state`.
+
+    Raises:
+        IndexNotBegun: nothing is known of the index.
+        IndexNotReady: it is too early, and why; or no such step leads from its state.
+        KeyAccessDenied: the actor may not.
+    """
+    to = IndexState(to)
+    refuse_too_early(index, to, actor=actor)
+    return step(index.field_path, to, actor=actor)
+
+
+def step(label: str, to: IndexState, *, actor: Any = None) -> BlindIndex:
+    """Change the state; on the way from filling to reading, by verified."""
+    row = begun_index(label)
+    if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
+        change_index_state(label, IndexState.VERIFIED, actor=actor)
+    return change_index_state(label, to, actor=actor)
+
+
+def refuse_too_early(index: Any, to: str, *, actor: Any = None) -> None:
+    """Return if what a state takes has been done.
+
+    Where the index replaces another one, older builds are refused from the first call on.
+
+    Raises:
+        IndexNotReady: it has not, and what.
+    """
+    row = begun_index(index.field_path)
+    before = None if row is None else IndexState(row.state)
+    refuse_after_retiring(index, before, to)
+    if to == IndexState.READING:
+        refuse_while_converting(index)
+    if to == IndexState.RETIRED and replacing_index(index.field_path) is not None:
+        refuse_without_constraints(index)
+    if row is not None and before == IndexState.FILLING and to in _AFTER_VERIFICATION:
+        _refuse_unless_verified(index, row, to, actor)
+
+
+_AFTER_VERIFICATION = (IndexState.VERIFIED, IndexState.READING)
+
+
+def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) -> None:
+    """Raise if not every row was found right, since every build writes the index.
+
+    Raises:
+        IndexNotReady: it was not.
+    """
+    since = row.state_changed_at
+    if index.replaced is not None:
+        required_at = require_index(row.label, actor=actor).required_at
+        since = known_everywhere(required_at) if required_at else since
+    problem = _not_verified(index, since)
+    if problem:
+        raise IndexNotReady(
+            f"The blind index {row.label} does not become {IndexState(to).label}: {problem}. "
+            f"Rebuild it, then verify it: `python manage.py rebuild_indexes {row.label} --to {to}` "
+            "does both."
+        )
+
+
+def _not_verified(index: Any, since: datetime) -> str:
+    """Say why no verification counts; empty where one does."""
+    found = runs.last_verification(index, since=since)
+    if found is None:
+        return f"no verification that began after {as_utc(since)} has compared every row"
+    wrong = runs.wrong_rows(found)
+    return f"the verification {found.pk} has found {wrong:,} rows wrong" if wrong else ""
+
+
+def refuse_while_converting(index: Any) -> None:
+    """Raise while a build of another package may write values that are in no index.
+
+    Raises:
+        IndexNotReady: the conversion of a column that it is of is not finished.
+    """
+    converted = [source.field for source in index.sources if source.field.legacy_formats]
+    for each in converted:
+        if not is_finished(each.model._meta.label, each.name):
+            raise IndexNotReady(
+                f"The blind index {index.field_path} does not become reading: what a build of "
+                f"another package writes into {each} is not in it. Finish the conversion first: "
+                f"`python manage.py convert_field {each} --to finished`."
+            )
+
+
+def refuse_after_retiring(index: Any, before: IndexState | None, to: str | None) -> None:
+    """Raise where there is no way back.
+
+    Raises:
+        IndexNotReady: the index is retired, or the one that lookups would go back to.
+    """
+    if before == IndexState.RETIRED and to not in (None, IndexState.RETIRED):
+        raise IndexNotReady(
+            f"The blind index {index.field_path} is retired, permanently: add one of another name."
+        )
+    if index.replaced is not None and is_back(before, to):
+        replaced = begun_index(index.replaced.field_path)
+        if replaced is not None and replaced.state == IndexState.RETIRED:
+            raise IndexNotReady(
+                f"The blind index {index.field_path} does not go back: {replaced.label}, which it "
+                "replaces, is retired, and lookups would end. To mend it, run `python manage.py "
+                f"rebuild_indexes {index.field_path} --to reading`."
+            )
+
+
+def refuse_without_constraints(index: Any) -> None:
+    """Raise if uniqueness would end with an index.
+
+    Raises:
+        IndexNotReady: it is unique, or a constraint is over it, and the one that replaces it has
+            none like that.
+    """
+    lost = lost_with(index) if index.replacing else []
+    if lost:
+        raise IndexNotReady(
+            f"The blind index {index.field_path} keeps values unique, and the one that replaces it "
+            f"would not. Declare before: {'; '.join(lost)}."
+        )
