@@ -1,6 +1,6 @@
 """The columns of blind indexes: where they are, and whether there is anything for them to find."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -56,14 +56,20 @@ class ColumnNotThere(EnvelopeError):
     """The table of a blind index has no column for it: rows could come that it does not have."""
 
 
-def index_has_rows(index: Any) -> bool:
+def index_has_rows(index: Any, databases: Container[str] | None = None) -> bool:
     """Whether a table of a blind index has rows, or may have some that are hidden.
+
+    Args:
+        index: the index.
+        databases: the aliases of those that may have rows of it; None for all.
 
     Raises:
         ColumnNotThere: a table lacks the column, as before a migration.
         CensusFailed: a database could not be asked.
     """
-    return any(map(_has_rows_anywhere, columns_of(index)))
+    found = columns_of(index)
+    asked = (each for each in found if databases is None or each.database in databases)
+    return any(map(_has_rows_anywhere, asked))
 
 
 def _has_rows_anywhere(declared: Column) -> bool:

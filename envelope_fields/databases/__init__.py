@@ -4,6 +4,8 @@
 tables that may not be there yet, and `transactions` are those around code, and beside it.
 """
 
+import sys
+
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -31,6 +33,12 @@ def is_configured(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor != "unknown"
 
 
+def is_test_run() -> bool:
+    """Whether Django's test environment is set up: then databases are made to be thrown away."""
+    utils = sys.modules.get("django.test.utils")  # which a server need not import
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
+
+
 def database_of(connection: BaseDatabaseWrapper) -> Database:
     """Return the database behind a connection."""
     return VENDORS.get(connection.vendor, Database)(connection)
@@ -47,4 +55,5 @@ __all__ = [
     "database",
     "database_of",
     "is_configured",
+    "is_test_run",
 ]

@@ -6,6 +6,7 @@ tables are empty then is asked by lookups at once; any other begins by being fil
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,7 @@ from envelope_fields import audit
 from envelope_fields.census.columns import CensusFailed, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, index_has_rows
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock
+from envelope_fields.databases import clock, is_test_run
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
@@ -51,13 +52,15 @@ def repair(*, using: str, **_: Any) -> None:
     declared = [index for index in fields if isinstance(index.key, str)]
     if not fields or not _has_tables():
         return
+    # Until a test run has made the others, too, their names are those of databases that are in use.
+    databases = [using] if is_test_run() else None
     begun = _states()
     for index in declared:
         if index.field_path not in begun:
             # Another migration adds the column; or another database is not there yet, as while
             # those of tests are made. It begins when it is needed.
             with suppress(ColumnNotThere, CensusFailed):
-                begin_index(index, index.key, using)
+                begin_index(index, index.key, using, databases)
     begun = _states()
     for index in fields:
         if begun.get(index.field_path) in index_triggers.STANDING:
@@ -74,13 +77,16 @@ def _has_tables() -> bool:
     return BlindIndexKey._meta.db_table in tables
 
 
-def begin_index(index: Any, alias: str, using: str) -> None:
+def begin_index(
+    index: Any, alias: str, using: str, databases: Container[str] | None = None
+) -> None:
     """Begin an index, or begin it with one more search key; where it is begun, do nothing.
 
     Args:
         index: the field.
         alias: of the search key, which is made where it is not there.
         using: the database of the row that it is needed for.
+        databases: the aliases of those that may have rows of it; None for all.
 
     Raises:
         MasterKeyUnusable: the usage of the key is another one, no version of it was opened yet, or
@@ -93,7 +99,7 @@ def begin_index(index: Any, alias: str, using: str) -> None:
     _make_key(index, alias, using)
 
     def create() -> None:
-        _begin(index, alias)
+        _begin(index, alias, databases)
 
     on_demand.made_to_last(create, f"The blind index {index.field_path} cannot be begun", using)
 
@@ -114,11 +120,11 @@ def _make_key(index: Any, alias: str, using: str) -> None:
     )
 
 
-def _begin(index: Any, alias: str) -> None:
+def _begin(index: Any, alias: str, databases: Container[str] | None) -> None:
     column = macs.column_of(index)
     # Before the transaction: it may take a while, and on SQLite a transaction that has read does
     # not write any more.
-    is_empty = not index_has_rows(index)
+    is_empty = not index_has_rows(index, databases)
     with context.key_transaction() as using:
         # Its lock lets two processes that begin with the same key follow each other.
         key = context.locked_key(using, alias)

@@ -1,6 +1,7 @@
 """The states of a blind index: which follow which, by whom, and what is recorded."""
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
@@ -23,6 +24,7 @@ from envelope_fields.models import (
 )
 from envelope_fields.policy import acting_as
 from tests.keyring.indexed import LABEL, index, term
+from tests.models import Note
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +52,7 @@ def last_event():
 def test_migrate_while_another_database_is_not_there(monkeypatch):
     """As while the databases of tests are made, one after another: it begins when it is needed."""
 
-    def failing(index):
+    def failing(index, databases):
         raise CensusFailed("the other one is not there")
 
     column = namedtuple("Column", "field")(index())
@@ -149,3 +151,15 @@ def test_a_key_that_is_there_serves_it():
     create_master_key("search", usage="generate_verify_mac")
     assert macs.index_value(index(), "search", term(b"a"), "default")
     assert MasterKey.objects.filter(alias="search").count() == 1
+
+
+@pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize(("is_test_run", "state"), [(True, "reading"), (False, "filling")])
+def test_databases_that_a_test_run_has_not_made_yet(monkeypatch, is_test_run, state):
+    """Until then, its other aliases lead to databases that are in use, or to none."""
+    Note.objects.using("other").create(text="of another database")
+    monkeypatch.setattr(indexes, "index_columns", lambda _: [SimpleNamespace(field=index())])
+    monkeypatch.setattr(indexes, "is_test_run", lambda: is_test_run)
+    monkeypatch.setattr(indexes.index_triggers, "settle", lambda *_: None)  # it is no field
+    indexes.repair(using="default")
+    assert BlindIndex.objects.get(label=LABEL).state == state

@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management import CommandError
 from django.core.management.commands import flush
-from django.test import utils
 
-from envelope_fields.databases import database as database_of
+from envelope_fields.databases import database as database_of, is_test_run
 from envelope_fields.management import reported
 from envelope_fields.migrating.refusals import values_that_stay
 
@@ -19,7 +18,7 @@ class Command(flush.Command):
 
     def handle(self, **options: Any) -> None:
         database = options["database"]
-        if not _is_test_run():
+        if not is_test_run():
             with reported():
                 there = values_that_stay(database)
             if there:
@@ -32,8 +31,3 @@ class Command(flush.Command):
         # setting of the session to another user of it.
         with database_of(database).truncating(_ALLOW, _REFUSE):
             super().handle(**options)
-
-
-def _is_test_run() -> bool:
-    """Whether Django's test environment is set up: then databases are made to be thrown away."""
-    return hasattr(getattr(utils, "_TestState", None), "saved_data")
