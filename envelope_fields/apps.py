@@ -25,6 +25,7 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.audit import denials, legacy_reads, uses
         from envelope_fields.conversion import convert, moves
         from envelope_fields.fields import date_functions
+        from envelope_fields.fields.index import formsets
         from envelope_fields.fields.legacy.reading import on_read
         from envelope_fields.fixtures import keys as key_fixtures, serializers
         from envelope_fields.grants import acts as grants
@@ -37,6 +38,7 @@ class EnvelopeFieldsConfig(AppConfig):
 
         checks.register()
         date_functions.register()
+        formsets.register()
         on_demand.connect()
         indexes.connect()
         denials.connect()

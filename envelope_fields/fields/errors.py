@@ -37,7 +37,8 @@ def _way_to_look_up(field: Any) -> str:
     indexes = [each for each in values.indexes if not each.is_compound]
     if not indexes:
         return f'add a blind index: `{values.name}_index = BlindIndexField("{values.name}")`.'
-    names = ", ".join("__".join((values.name, *each.part_path)) for each in indexes)
+    parts = ("__".join((values.name, *each.part_path)) for each in indexes)
+    names = ", ".join(dict.fromkeys(parts))
     folds = any(each.normal.folds_case and not each.part_path for each in indexes)
     return f"its blind indexes take `exact`{', `iexact`' if folds else ''} and `in` of {names}."
 

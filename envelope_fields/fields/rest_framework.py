@@ -16,10 +16,10 @@ from rest_framework.filters import OrderingFilter
 from rest_framework.validators import UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields import serializer_validators
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.index import BlindIndexField
-from envelope_fields.fields.index.uniqueness import same_values
 from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.storing import StoringMixin
 
@@ -100,20 +100,12 @@ def masking(field_class: type) -> type:
     return known.get(field_class, made)
 
 
-class UniqueValue(UniqueValidator):
-    """Refuses a value that another row has, by the blind index that is unique."""
-
-    def filter_queryset(self, value: Any, queryset: Any, field_name: str) -> Any:
-        field: Any = queryset.model._meta.get_field(field_name)
-        same = same_values(field, value)
-        return queryset.none() if same is None else queryset.filter(same)
-
-
 def register() -> None:
     """Let `ModelSerializer` know encrypted fields, and leave indexes out; and `OrderingFilter`."""
     _register_masking_fields()
     _leave_out_indexes()
     _leave_out_of_ordering()
+    serializer_validators.register()
 
 
 def _leave_out_indexes() -> None:
@@ -162,14 +154,11 @@ def _register_masking_fields() -> None:
         if not hasattr(model_field, "to_plaintext"):
             return field_class, options
         shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
-        unique = [
-            each
-            for each in model_field.indexes
-            if each.unique and each.covers_value and not each.is_scoped
-        ]
-        if unique:
-            rows = model_field.model._default_manager
-            options["validators"] = [*options.get("validators", ()), UniqueValue(queryset=rows)]
+        unique = serializer_validators.unique_values(model_field)
+        validators = options.get("validators", ())
+        plain = [each for each in validators if not isinstance(each, UniqueValidator)]
+        if unique or len(plain) < len(validators):
+            options["validators"] = [*plain, *unique]
         return (masking(shows) if model_field.masks else shows), options
 
     setattr(serializers.ModelSerializer, "build_standard_field", build_standard_field)  # noqa: B010

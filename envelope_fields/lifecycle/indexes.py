@@ -95,7 +95,7 @@ def begin_index(
     """
     for newer in index.replacing:
         if newer.only_alias is not None:  # before this one: a new table is read by both at once
-            begin_index(newer, newer.only_alias, using)
+            begin_index(newer, newer.only_alias, using, databases)
     _make_key(index, alias, using)
 
     def create() -> None:

@@ -2,7 +2,7 @@
 
 A `field` says what it is an index of, and an `attribute` what objects hold of it. `terms` are
 values on their way to be MACs, in `statements` that write and in `lookups`; `scope` confines
-equality, and `uniqueness` is a constraint.
+equality. `uniqueness` is a constraint, of which `model_options` and `formsets` tell Django.
 """
 
 from envelope_fields.fields.index.field import BlindIndexField

@@ -15,7 +15,7 @@ from django.db.models.sql import UpdateQuery
 
 from envelope_fields.crypto.blind_index import INDEX_BYTES
 from envelope_fields.databases import database_of
-from envelope_fields.fields.index import checks, statements, uniqueness
+from envelope_fields.fields.index import checks, model_options, statements
 from envelope_fields.fields.index.attribute import (
     IndexAttribute,
     IndexedRow,
@@ -100,7 +100,7 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         setattr(cls, self.attname, self.descriptor_class(self))
         if not cls._meta.abstract:
             note_indexes(cls)
-            uniqueness.prepare(cls)
+            model_options.prepare(cls)
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         return [*super().check(**kwargs), *checks.check(self)]

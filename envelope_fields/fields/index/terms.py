@@ -71,8 +71,14 @@ def term_of_values(index: Any, values: Sequence[Unencrypted], scope: Any) -> Ter
         TypeError, ValueError: a value is none that its field, or the normaliser, can take.
     """
     # No name here holds a normal form while something may be raised: error reports show variables.
+    forms = forms_of_values(index, values)
+    return None if forms is None else index.confined(forms, scope)
+
+
+def forms_of_values(index: Any, values: Sequence[Unencrypted]) -> tuple[bytes, ...] | None:
+    """Return the normal forms of values, as for `term_of_values`; None where one has none."""
     forms: Any = tuple(map(partial(_form_in_row, index), index.sources, values))
-    return None if None in forms else index.confined(forms, scope)
+    return None if None in forms else forms
 
 
 def term_looked_for(index: Any, carrier: Unencrypted) -> Term:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property, wraps
+from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, FieldError, ValidationError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Exists, F, Model, Q, UniqueConstraint
-from django.db.models.options import Options
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.lookups import IndexExact
 from envelope_fields.fields.index.statements import compiled
-from envelope_fields.fields.index.terms import Term, term_of_values
+from envelope_fields.fields.index.terms import Term, forms_of_values, term_of_values
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import Unencrypted
 
@@ -52,13 +50,37 @@ class IndexedUnique(UniqueConstraint):
         """Return these, with the index that is read now in the place of each."""
         return [_read(column) for column in self.columns(model)]
 
-    def _asked_for(self, model: Any) -> list[str]:
+    def asked_for(self, model: Any) -> list[str]:
         """Return the names of what users write: of an index, its encrypted fields."""
         found: list[str] = []
         for name in self.fields:
             field = model._meta.get_field(name)
             found += field.source_names if macs.is_index(field) else [name]
         return found
+
+    def names_in(self, model: Any) -> frozenset[str]:
+        """Return the names of the fields that say which rows are the same, with those of scopes."""
+        columns = self.columns(model)
+        scopes = (each.scope for each in columns if macs.is_index(each))
+        return frozenset(self.asked_for(model)).union(*scopes)
+
+    def is_total_in(self, model: Any) -> bool:
+        """Whether no two rows have the same, whatever else they have."""
+        columns = self.columns(model)
+        return self.condition is None and not any(
+            getattr(column, "is_scoped", False) for column in columns
+        )
+
+    def row(self, model: Any, instance: Any, same: Any = ()) -> tuple[Any, ...] | None:
+        """Return what tells an object from others; None where nothing needs to.
+
+        Args:
+            model: whose constraint it is.
+            instance: the object.
+            same: the names of fields that are the same in all that it is told from.
+        """
+        found = [_told_by(column, instance, same) for column in self.columns(model)]
+        return None if None in found and self.nulls_distinct is not False else tuple(found)
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
         return self._over_indexes(model).constraint_sql(model, schema_editor)
@@ -72,7 +94,7 @@ class IndexedUnique(UniqueConstraint):
     def validate(
         self, model: Any, instance: Any, exclude: Any = None, using: str = DEFAULT_DB_ALIAS
     ) -> None:
-        if exclude and not set(self._asked_for(model)).isdisjoint(exclude):
+        if exclude and not set(self.asked_for(model)).isdisjoint(exclude):
             return
         if _is_doubled(self, model):
             return  # the other one asks the index that is read
@@ -112,7 +134,7 @@ class IndexedUnique(UniqueConstraint):
 
     def _violated_by(self, model: Any, instance: Any) -> ValidationError:
         if self.violation_error_message == self.default_violation_error_message:
-            names = self._asked_for(model)
+            names = self.asked_for(model)
             error: ValidationError = instance.unique_error_message(model, names)
             if len(names) == len(self.fields) == 1 and names != list(self.fields):
                 return ValidationError({names[0]: error})  # forms have no field for the index
@@ -120,7 +142,7 @@ class IndexedUnique(UniqueConstraint):
         return ValidationError(self.get_violation_error_message(), self.violation_error_code)
 
 
-class _ImpliedUnique(IndexedUnique):
+class ImpliedUnique(IndexedUnique):
     """What `unique=True` of an index means to Django: the column has the constraint itself."""
 
     def __init__(self, index: Any) -> None:
@@ -131,6 +153,9 @@ class _ImpliedUnique(IndexedUnique):
     def is_total(self) -> bool:
         """Whether no two rows have the same values."""
         return not self.index.part_path and not self.index.is_scoped
+
+    def is_total_in(self, model: Any) -> bool:
+        return self.is_total
 
     def columns(self, model: Any) -> list[Any]:
         return [self.index]
@@ -184,9 +209,18 @@ def _read(column: Any) -> Any:
     return newest.read(DEFAULT_DB_ALIAS, newest.only_alias)
 
 
+def _told_by(column: Any, instance: Any, same: Any) -> Any:
+    """Return what an object has in a column, or its index is made of; None for NULL."""
+    if not macs.is_index(column):
+        return column.name if column.name in same else getattr(instance, column.attname)
+    forms = forms_of_values(column, carriers) if (carriers := _carriers(column, instance)) else None
+    scope = [_told_by(each.field, instance, same) for each in column.scope_columns]
+    return None if forms is None or None in scope else (*forms, *scope)
+
+
 def _same_in(column: Any, instance: Model) -> Any:
     """Return the condition that a row has the same in a column as an object; None for NULL."""
-    if not hasattr(column, "source_names"):
+    if not macs.is_index(column):
         value = getattr(instance, column.attname)
         return None if value is None else Q((column.attname, value))
     term = term_in(column, instance)
@@ -206,14 +240,27 @@ def same_values(field: Any, value: Any) -> Any:
 
 def term_in(index: Any, instance: Model) -> Term | None:
     """Return what the index of an object is made of; None also where the principal may not look."""
+    carriers = _carriers(index, instance)
+    scope = index.scope_of(instance)
+    if carriers is None or _is_open(index, scope):
+        return None
+    return term_of_values(index, carriers, scope)
+
+
+def _carriers(index: Any, instance: Model) -> list[Unencrypted] | None:
     try:
         values = [getattr(instance, source.field.attname) for source in index.sources]
     except EnvelopeError:
         return None  # the value is not changed, and the database decides
     if any(isinstance(value, Mask) for value in values):
         return None
-    carriers = [Unencrypted(value, instance) for value in values]
-    return term_of_values(index, carriers, index.scope_of(instance))
+    return [Unencrypted(value, instance) for value in values]
+
+
+def _is_open(index: Any, scope: Any) -> bool:
+    """Whether a row has no scope yet, such as one whose parent is not saved."""
+    columns = index.scope_columns
+    return any(scope[each.attname] is None and not each.field.null for each in columns)
 
 
 # -- While one index replaces another --------------------------------------------------------------
@@ -254,65 +301,3 @@ def _replacing(column: Any) -> Any:
 def _options(constraint: IndexedUnique) -> dict[str, Any]:
     _, _, options = constraint.deconstruct()
     return {name: options[name] for name in options if name not in ("fields", "name")}
-
-
-# -- What Django asks a model ----------------------------------------------------------------------
-
-
-def implied(model: Any) -> list[_ImpliedUnique]:
-    """Return the constraints that the unique indexes of a model imply."""
-    return [
-        _ImpliedUnique(field)
-        for field in model._meta.local_fields
-        if hasattr(field, "source_names") and field.unique and not field.is_replaced
-    ]
-
-
-class IndexedOptions(Options):  # type: ignore[type-arg]
-    """What Django keeps of a model, with what its unique indexes imply."""
-
-    @cached_property
-    def total_unique_constraints(self) -> list[Any]:
-        declared: Any = super().total_unique_constraints
-        implied_by = implied(self.model)
-        return [*declared, *(each for each in implied_by if each.is_total)]
-
-
-def prepare(model: Any) -> None:
-    """Have Django validate unique encrypted values, and take them for unique."""
-    if type(model._meta) is Options:
-        model._meta.__class__ = IndexedOptions
-    vars(model._meta).pop("total_unique_constraints", None)
-    if not getattr(model.get_constraints, "with_indexes", False):
-        model.get_constraints = _with_implied(model.get_constraints)
-        model._get_unique_checks = _without_indexes(model._get_unique_checks)
-
-
-def _with_implied(get_constraints: Any) -> Any:
-    @wraps(get_constraints)
-    def with_implied(self: Any) -> list[Any]:
-        models = (type(self)._meta.concrete_model, *self._meta.all_parents)
-        found = ((model, implied(model)) for model in dict.fromkeys(models))
-        return [*get_constraints(self), *((model, each) for model, each in found if each)]
-
-    vars(with_implied)["with_indexes"] = True
-    return with_implied
-
-
-def _without_indexes(get_unique_checks: Any) -> Any:
-    """Leave the columns of indexes out of what is validated by what an object holds."""
-
-    @wraps(get_unique_checks)
-    def without_indexes(self: Any, *args: Any, **kwargs: Any) -> Any:
-        checks, of_dates = get_unique_checks(self, *args, **kwargs)
-        return [each for each in checks if not any(_indexes_in(each[0], each[1]))], of_dates
-
-    return without_indexes
-
-
-def _indexes_in(model: Any, names: Any) -> Iterator[bool]:
-    for name in names:
-        try:
-            yield hasattr(model._meta.get_field(name), "source_names")
-        except FieldDoesNotExist:
-            yield False
