@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import FieldError
 from django_filters import BooleanFilter, FilterSet
 
-from tests.neighbours.filters.models import Patient, Visit
+from tests.neighbours.filters.models import Contact, Patient, Visit
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +60,51 @@ def test_whether_there_is_a_value(name):
 def test_what_compares_is_refused(kind, name):
     with pytest.raises(FieldError, match=r"filters\.Patient\.notes is encrypted"):
         len(kind({name: "a"}).qs)
+
+
+class EveryContact(FilterSet):
+    class Meta:
+        model = Contact
+        exclude = ["email_index"]  # a column of bytes has no filter
+
+
+class Indexed(FilterSet):
+    class Meta:
+        model = Contact
+        fields = {"email": ["exact", "iexact", "in", "isnull"], "patient": ["exact"]}
+
+
+class OfContacts(FilterSet):
+    class Meta:
+        model = Patient
+        fields = {"contact__email": ["exact", "in"]}
+
+
+class TestIndexes:
+    @pytest.fixture(autouse=True)
+    def contacts(self, patients):
+        for patient, email in zip(patients, ("Ann@example.org", ""), strict=True):
+            Contact.objects.create(patient=patient, email=email)
+
+    @pytest.mark.parametrize("kind", [EveryContact, Indexed])
+    def test_a_whole_value(self, kind):
+        for term, found in (("ann@EXAMPLE.org", ["Ann"]), ("x@example.org", [])):
+            assert [each.patient.name for each in kind({"email": term}).qs] == found
+        assert kind({"email": ""}).qs.count() == 2
+        assert "email_index" not in kind.base_filters
+
+    @pytest.mark.parametrize("name", ["email__iexact", "email__in"])
+    def test_other_lookups(self, name):
+        assert [each.patient.name for each in Indexed({name: "ANN@example.org"}).qs] == ["Ann"]
+
+    def test_of_a_relation(self):
+        for name in ("contact__email", "contact__email__in"):
+            assert names(OfContacts({name: "ann@example.org"})) == ["Ann"]
+
+    def test_what_has_no_normal_form(self):
+        form = Indexed({"email": "   "})
+        assert form.is_valid()
+        assert form.qs.count() == 2  # the form field strips it, and an empty filter filters nothing
 
 
 def test_an_empty_filter_compares_nothing():
