@@ -19,6 +19,9 @@ NEIGHBOURS := .venv-neighbours/.installed-$(PYTHON_VERSION)
 ROOT_KEYS  := .venv-root-keys/.installed-$(PYTHON_VERSION)
 ROOT_KEY_TESTS := -q -n 3 --dist loadfile tests/root_keys
 
+# And the packages whose own tests are run, with their sources.
+SUITES := .venv-suites/.installed-$(PYTHON_VERSION)
+
 # And LocalEmu, whose pins are others than theirs.
 LOCALEMU := .venv-localemu/.installed
 
@@ -29,7 +32,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours tox lint format types imports house docs bench bench-rotation bench-root-keys bench-peers wheel clean
+.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-root-keys bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +77,13 @@ $(ROOT_KEYS): requirements-root-keys.txt requirements-test.txt requirements-runt
 	@.venv-root-keys/bin/python .ci/mariadb_driver.py
 	@touch $@
 
+$(SUITES): requirements-suites.txt requirements-test.txt requirements-runtime.txt
+	@echo "Installing requirements-suites.txt"
+	@"$(PYTHON)" -m venv --clear .venv-suites
+	@.venv-suites/bin/python $(INSTALL) -r requirements-suites.txt
+	@.venv-suites/bin/python .ci/mariadb_driver.py
+	@touch $@
+
 # Its KMS needs Python 3.13. Where none is found, its tests are skipped.
 $(LOCALEMU): requirements-localemu.txt
 	@for python in python3.13 "$$(pyenv root 2>/dev/null)"/versions/3.13*/bin/python none; do \
@@ -101,6 +111,7 @@ test: driver ## the tests, on every database found here; ARGS="--on sqlite -k te
 test-long: driver $(LOCALEMU) ## what finds what is rare, at full size; ARGS as for test
 	@ENVELOPE_TEST_LONG=1 $(PY) -m tests.matrix --marks long $(ARGS)
 	@ENVELOPE_TEST_LONG=1 $(MAKE) --no-print-directory root-keys ARGS="-m long"
+	@$(MAKE) --no-print-directory suites ARGS=
 
 coverage: driver $(ROOT_KEYS) ## the tests once more, with the coverage of all databases and root keys together
 	@$(PY) -m coverage erase
@@ -114,6 +125,9 @@ root-keys: $(ROOT_KEYS) ## the tests of root keys in services, which start by th
 
 neighbours: $(NEIGHBOURS) ## the tests beside other packages; ARGS="revisions" picks some
 	@.venv-neighbours/bin/python -m tests.neighbours $(ARGS)
+
+suites: $(SUITES) ## other packages' own tests, with fields of ours in their models; ARGS="django_otp" picks one
+	@.venv-suites/bin/python -m tests.suites $(ARGS)
 
 tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some, ARGS as above
 	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
@@ -161,6 +175,6 @@ bench-peers: driver ## the same work done by other packages, in an environment o
 	@$(PY) -m bench.peers
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-localemu .venv-neighbours .venv-root-keys .tox build dist docs/_build htmlcov .coverage .coverage.* \
+	rm -rf .venv .venv-localemu .venv-neighbours .venv-root-keys .venv-suites .tox build dist docs/_build htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
