@@ -23,7 +23,7 @@ from envelope_fields.fields.index.attribute import (
     StoredIndex,
     refused,
 )
-from envelope_fields.fields.index.lookups import lookup_of, no_lookup
+from envelope_fields.fields.index.lookups import lookups_of, no_lookup
 from envelope_fields.fields.index.rows import index_of_row, quick
 from envelope_fields.fields.index.scope import ScopeMixin
 from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin
@@ -122,7 +122,12 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
     def lookup_of(self, path: tuple[str, ...], lookup_name: str) -> Any:
         """Return the lookup of a name for a part of the values; None if it is not for that."""
         is_for_it = not self.is_compound and not self.is_replaced and self.part_path == path
-        return lookup_of(self, lookup_name) if is_for_it else None
+        return self.lookups.get(lookup_name) if is_for_it else None
+
+    @cached_property
+    def lookups(self) -> dict[str, Any]:
+        """What may be looked up in it, by the names of lookups."""
+        return lookups_of(self)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         return InsertedRow(model_instance) if add else IndexedRow(model_instance)
@@ -185,7 +190,7 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         if lookup_name == "isnull":
             return super().get_lookup(lookup_name)
         # The one that replaces this one looks in this one, while that is what is read.
-        found = lookup_of(self.newest, lookup_name) if self.is_compound else None
+        found = self.newest.lookups.get(lookup_name) if self.is_compound else None
         return found or no_lookup(self, lookup_name)
 
     def get_transform(self, lookup_name: str) -> None:

@@ -315,9 +315,12 @@ def no_lookup(index: Any, name: str) -> Any:
 _KINDS = {"exact": IndexExact, "iexact": IndexExact, "in": IndexIn}
 
 
-def lookup_of(index: Any, name: str) -> Any:
-    """Return the lookup of a name in an index; None where it has none of that name."""
-    kind = _KINDS.get(name)
-    if kind is None or (name == "iexact" and not index.normal.folds_case):
-        return None
-    return type(kind.__name__, (kind,), {"index": index, "folds_case": name == "iexact"})
+def lookups_of(index: Any) -> dict[str, Any]:
+    """Return the lookups of an index, by their names. To make classes takes long: it keeps them."""
+    kinds = {
+        name: kind for name, kind in _KINDS.items() if name != "iexact" or index.normal.folds_case
+    }
+    return {
+        name: type(kind.__name__, (kind,), {"index": index, "folds_case": name == "iexact"})
+        for name, kind in kinds.items()
+    }

@@ -29,6 +29,7 @@ KEPT_OF_MODEL = (
     "replaced",
     "scope_columns",
     "quick",
+    "lookups",
 )
 
 
