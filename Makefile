@@ -32,7 +32,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-root-keys bench-peers wheel clean
+.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-search bench-root-keys bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -167,6 +167,9 @@ bench: driver ## time and bytes per value, beside a plain TextField
 
 bench-rotation: driver ## rotations of stored values, beside what the database does at most
 	@$(PY) -m bench.rotation
+
+bench-search: driver ## searches by a blind index among a million rows, writes, and the filling; ARGS="--rows 20000"
+	@$(PY) -m bench.search $(ARGS)
 
 bench-root-keys: $(ROOT_KEYS) ## how often root keys are asked, and how long those of the tests take
 	@.venv-root-keys/bin/python -m bench.root_keys

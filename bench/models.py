@@ -7,7 +7,9 @@ from typing import Any
 from django.db import models
 
 from bench import primitives
+from envelope_fields.crypto.blind_index import INDEX_BYTES
 from envelope_fields.fields import (
+    BlindIndexField,
     EncryptedBinaryField,
     EncryptedBooleanField,
     EncryptedDateField,
@@ -124,3 +126,40 @@ class Bound(models.Model):
 class BoundLater(models.Model):
     value = EncryptedTextField(bind_to=("tenant",))
     tenant = models.IntegerField(default=1)
+
+
+class PlainIndexField(models.BinaryField):
+    """As wide as a blind index, and indexed on MariaDB, too, where no `BinaryField` is."""
+
+    def db_type(self, connection: Any) -> str | None:
+        is_mysql = connection.vendor == "mysql"
+        return f"varbinary({INDEX_BYTES})" if is_mysql else super().db_type(connection)
+
+
+class Searched(models.Model):
+    """A column by which rows are found, without encryption."""
+
+    email = models.CharField(max_length=100, db_index=True)
+
+
+class Beside(models.Model):
+    """An encrypted column, and plain bytes in the place of its index."""
+
+    email = EncryptedEmailField()
+    email_index = PlainIndexField(null=True, db_index=True)
+
+
+class Indexed(models.Model):
+    """An encrypted column, by which rows are found."""
+
+    email = EncryptedEmailField()
+    email_index = BlindIndexField("email", normalizer="email")
+
+
+class Unique(models.Model):
+    email = models.EmailField(unique=True)
+
+
+class UniqueIndexed(models.Model):
+    email = EncryptedEmailField()
+    email_index = BlindIndexField("email", normalizer="email", unique=True)

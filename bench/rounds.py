@@ -16,7 +16,7 @@ def fastest(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[
     """
     best = dict.fromkeys(candidates, inf)
     order = list(candidates)
-    with _without_garbage_collection():
+    with without_garbage_collection():
         for _ in range(rounds):
             for name in order:
                 best[name] = min(best[name], candidates[name]())
@@ -26,7 +26,8 @@ def fastest(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
+    """Let Python look through no objects meanwhile."""
     gc.collect()
     gc.disable()
     try:

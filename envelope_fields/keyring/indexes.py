@@ -62,7 +62,11 @@ class IndexColumn(NamedTuple):
 
 
 def known_value(
-    label: str, key: str | UUID, part_of: Callable[[_Prepared], bytes], prepared: _Prepared
+    label: str,
+    key: str | UUID,
+    part_of: Callable[[_Prepared], bytes],
+    prepared: _Prepared,
+    purpose: Purpose = WRITE_INDEX,
 ) -> bytes | None:
     """Return what `written` does for one value, if it is known that the caller may have it.
 
@@ -71,8 +75,9 @@ def known_value(
         part_of: what makes the part of the value. It is called when the caller may have it, so
             that no traceback of ours has the value in it. It may raise.
         prepared: what that is called with.
+        purpose: what it is made for; `searched` does it to search.
     """
-    absorbed = _known(label, key, WRITE_INDEX)
+    absorbed = _known(label, key, purpose)
     if absorbed is None:
         return None
     hmac = absorbed[0].copy()  # as `_value` does, without another call

@@ -225,7 +225,7 @@ class IndexLookup(Lookup):
         if not terms:
             raise EmptyResultSet
         using = connection.alias
-        values = [macs.values_looked_for(index, term.alias, [term], using)[0] for term in terms]
+        values = [macs.value_looked_for(index, term.alias, term, using) for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
     def _subquery(self, compiler: Any) -> tuple[str, Any]:

@@ -10,6 +10,7 @@ from envelope_fields.crypto.blind_index import single_value_part, value_part, ve
 from envelope_fields.exceptions import EnvelopeError, IndexNotBegun, IndexNotReady
 from envelope_fields.fields.keys import managed_by
 from envelope_fields.keyring import IndexColumn, index_rows, indexes
+from envelope_fields.keyring.uses import SEARCH_INDEX
 from envelope_fields.models import IndexState
 
 _Result = TypeVar("_Result")
@@ -72,6 +73,12 @@ def _part(term: Any) -> bytes:
     if term.scope or len(term.forms) > 1:
         return value_part(term.forms, term.scope)
     return single_value_part(term.forms[0])
+
+
+def value_looked_for(index: Any, alias: str, term: Any, using: str) -> bytes:
+    """Return what a value is found by in an index; arguments and errors as below."""
+    known = indexes.known_value(index.field_path, alias, _part, term, SEARCH_INDEX)
+    return known or values_looked_for(index, alias, [term], using)[0]
 
 
 def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) -> list[bytes]:
