@@ -23,6 +23,7 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import places
 from envelope_fields.fields.errors import refuse, without_row
+from envelope_fields.fields.legacy.beside import sql_of_both
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
@@ -103,6 +104,8 @@ class EncryptedCol(Col):
 
     def _sql_by_phase(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         values = self.target.values
+        if values.reads_beside:
+            return sql_of_both(values, self.alias, compiler, connection)
         self.clear = values.column_in_clear(self.alias, connection.alias)
         column = Col(self.alias, values.binary) if self.clear is None else self.clear
         return column.as_sql(compiler, connection)

@@ -91,9 +91,9 @@ class EncryptedFieldMixin(
         converts: the name of the field of the same model, in clear, whose place this one takes:
             the phase of the conversion says which of the two columns is read, and which are
             written.
-        legacy: readers of what other packages have stored in this very column, of
-            `envelope_fields.fields.legacy`; until its conversion is finished. They are in no
-            migration.
+        legacy: readers of what other packages have stored in this very column, or in that of
+            `converts`, of `envelope_fields.fields.legacy`; until its conversion is finished. They
+            are in no migration.
         on_denied: what becomes of a value that the principal may not read: `raise` an error, or
             `mask` it with an object that shows dots and leaves the stored value alone.
         *args, **kwargs: those of the field class.
@@ -127,7 +127,7 @@ class EncryptedFieldMixin(
         self.is_bound = bool(self.bind_to or self.previous_bindings)
         self.copy_of = copy_of
         self.converts = converts
-        self.legacy = legacy_reading.declared(legacy)
+        self.legacy = legacy_reading.declared(legacy, beside=converts is not None)
         super().__init__(*args, **kwargs)
 
     def to_plaintext(self, value: Any) -> bytes:

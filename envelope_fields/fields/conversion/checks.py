@@ -15,13 +15,14 @@ _ALIKE: tuple[Any, ...] = (
     models.IntegerField,
     (models.CharField, models.TextField, models.FilePathField),
 )
+_STORED_BY_PACKAGES = (models.CharField, models.TextField, models.BinaryField, models.JSONField)
 
 
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the `converts=` of an encrypted field."""
     if field.converts is None:
         return []
-    for rules in ((_sibling,), (_others, _types, _null, _legacy, _database)):
+    for rules in ((_sibling,), (_others, _types, _null, _database)):
         found = [problem for rule in rules for problem in rule(field)]
         if found:  # the others build on it
             return [Error(wrong, hint=hint, obj=field, id=number) for number, wrong, hint in found]
@@ -68,7 +69,12 @@ def _others(field: Any) -> Iterator[Problem]:
 
 def _types(field: Any) -> Iterator[Problem]:
     plain = field.plain_field
-    if _kind(plain) != _kind(field) and not isinstance(plain, getattr(field, "plain_class", ())):
+    if field.reads_beside:
+        if not isinstance(plain, _STORED_BY_PACKAGES):
+            wrong = f"{plain} is a {type(plain).__name__}, and no package stores its format in one."
+            hint = "Declare it as what the database has: a TextField, BinaryField or JSONField."
+            yield "envelope_fields.E096", wrong, hint
+    elif _kind(plain) != _kind(field) and not isinstance(plain, getattr(field, "plain_class", ())):
         wrong = f"{plain} is a {type(plain).__name__}, whose values are not those of {field}."
         hint = "Convert a column into the encrypted field of its own type, and change that later."
         yield "envelope_fields.E096", wrong, hint
@@ -89,12 +95,6 @@ def _null(field: Any) -> Iterator[Problem]:
                 "again when the column in clear is gone."
             )
             yield "envelope_fields.E097", wrong, hint
-
-
-def _legacy(field: Any) -> Iterator[Problem]:
-    if field.legacy:
-        wrong = "'converts' and 'legacy' are two ways to move in."
-        yield "envelope_fields.E095", wrong, "Remove the one whose values are not there."
 
 
 def _database(field: Any) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from envelope_fields.fields.conversion import lookups
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
-from envelope_fields.keyring.conversions import conversion_phase
+from envelope_fields.keyring.conversions import conversion_phase, is_finished
 from envelope_fields.models import ColumnPhase
 
 
@@ -19,6 +19,7 @@ class ConvertingMixin(FieldBase):
     """Knows the column in clear whose place a field takes, if it takes that of one."""
 
     converts: str | None
+    legacy_formats: Any
     sealer: Any
 
     @property
@@ -58,8 +59,15 @@ class ConvertingMixin(FieldBase):
             )
         return found
 
+    @property
+    def reads_beside(self) -> bool:
+        """Whether the other column has another package's values, and not such as are in clear."""
+        return self.converts is not None and bool(self.legacy_formats)
+
     def phase(self, using: str) -> ColumnPhase:
         """Return which of the two columns is read, and which are written.
+
+        Another package's format is never written: there, it is the last from the beginning.
 
         Args:
             using: the alias of the database.
@@ -67,6 +75,8 @@ class ConvertingMixin(FieldBase):
         Raises:
             MasterKeyUnusable: the keys' database could not be read.
         """
+        if self.reads_beside:
+            return ColumnPhase.ONLY
         return conversion_phase(self.model._meta.label, self.name, using)
 
     def lookup_by_phase(self, name: str, encrypted: Any, path: tuple[str, ...] = ()) -> Any:
@@ -99,7 +109,10 @@ class ConvertingMixin(FieldBase):
         While the column in clear is read, they are not those of the field, which stays deferred:
         it is loaded when a caller looks at it, unless `raw()` has read the other column, too.
         """
-        is_read = self.column_in_clear(alias, connection.alias) is None
+        if self.reads_beside:
+            is_read = is_finished(self.model._meta.label, self.name)
+        else:
+            is_read = self.column_in_clear(alias, connection.alias) is None
         return [self.sealer() if is_read else _not_loaded]
 
 

@@ -33,7 +33,7 @@ def lookup_by_phase(field: Any, name: str, encrypted: Any, path: Path = ()) -> A
             refuses; or None.
         path: where the part of its values is that is looked up.
     """
-    if field.converted is None:
+    if field.converted is None or field.reads_beside:
         return encrypted
     if getattr(encrypted, "is_of_index", False):
         body = {"field": field, "path": path, "name_in_clear": name}
@@ -136,7 +136,7 @@ class _ByIndexOrInClear:
 
 def transform_by_phase(field: Any, name: str, encrypted: Any) -> Any:
     """Return what makes the transform of a name on a field; see `lookup_by_phase`."""
-    if field.converted is None:
+    if field.converted is None or field.reads_beside:
         return encrypted
     if isinstance(encrypted, type) and issubclass(encrypted, IndexedPart):
         return type(encrypted.__name__, (_PartByPhase, encrypted), {})

@@ -46,7 +46,8 @@ class InClear(Expression):
         look_at(self.plain, compiler.query)
         # No name here holds the value: an error report would show it.
         written = Unencrypted(self._written(compiler), None)
-        if not self.plain.values.phase(connection.alias).writes_old:
+        field = self.plain.values
+        if not field.phase(connection.alias).writes_old and not field.reads_beside:
             return "NULL", ()
         return _compiled(self.plain, written, compiler, connection)
 
@@ -94,6 +95,8 @@ def _compiled(plain: Any, written: Unencrypted, compiler: Any, connection: Any) 
             case = Cast(case, output_field=plain)
         compiled: tuple[str, Any] = compiler.compile(case)
         return compiled
+    if plain.values.reads_beside:
+        return "NULL", ()  # whose place the envelope takes
     content = Unencrypted(_content(plain.values, written.value), None)
     if content.value is None:
         return "NULL", ()

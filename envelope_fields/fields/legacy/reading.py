@@ -32,6 +32,7 @@ from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.errors import located, named
 from envelope_fields.fields.keys import alias_for, managed_by
 from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, is_envelope
+from envelope_fields.fields.legacy.beside import without_mark
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
@@ -52,8 +53,12 @@ def on_read(listener: Listener) -> None:
     _listeners.append(listener)
 
 
-def declared(given: Any) -> Formats:
+def declared(given: Any, *, beside: bool = False) -> Formats:
     """Return the readers that a field declares.
+
+    Args:
+        given: what `legacy=` was given.
+        beside: whether what they read is in a column of its own.
 
     Raises:
         TypeError: something else, or a reader of values that are in another kind of column.
@@ -65,19 +70,26 @@ def declared(given: Any) -> Formats:
                 "legacy= takes readers of envelope_fields.fields.legacy, such as "
                 f"[FernetFields()], and not {type(each).__name__}."
             )
-        if not each.shares_column:
+        if not each.shares_column and not beside:
             raise TypeError(
                 f"legacy= takes no {type(each).__name__}: what {each.package} has stored is not "
                 "in a column of bytes, or cannot be told from an envelope. Give the field a "
-                "column of its own, and copy the values into it."
+                "column of its own, and name the field of that one in converts=."
             )
-    if len({each.first_byte for each in formats}) < len(formats):
+    if _are_alike(formats, beside=beside):
         raise TypeError(
             "legacy= takes one reader of a format: by the form of a value, the first would be "
             "chosen for all, and another one never asked. Name all keys in one setting."
         )
     # What another reader claims by its form is never taken for plaintext.
     return tuple(sorted(formats, key=lambda each: each.package == "plaintext"))
+
+
+def _are_alike(formats: Formats, *, beside: bool) -> bool:
+    """Whether values of two readers cannot be told from each other."""
+    if beside:
+        return sum(not each.is_clear for each in formats) > 1
+    return len({each.first_byte for each in formats}) < len(formats)
 
 
 def of_installed(field: Any) -> Formats:
@@ -97,7 +109,9 @@ def format_of(field: Any, stored: Any) -> LegacyFormat | None:
         stored = stored.encode(errors="replace")
     if not isinstance(stored, bytes | bytearray | memoryview):
         return None  # such as a number, which SQLite stores in any column
-    raw = bytes(stored)
+    raw = without_mark(field, bytes(stored))
+    if raw is None:
+        return None
     return next((each for each in field.legacy_formats if each.claims(raw)), None)
 
 
@@ -124,7 +138,7 @@ def opened(
         raise MalformedEnvelope("not an envelope")  # SQLite stores text in a column of bytes
     _refuse_finished(field, reader)
     keyring.admit(_alias(field), field.field_path, to_verify=to_verify)
-    found = reader.read(stored, field, time_zone or _time_zone(field))
+    found = reader.read(without_mark(field, stored), field, time_zone or _time_zone(field))
     if not to_verify:
         _note(field, reader, found)
     return found.value
@@ -209,14 +223,15 @@ def portable(field: Any, sealed: SealedValue) -> bytes:
         if bound and sealed.row is MISSING:
             raise DecryptionFailed("it is not known of which row it is")
         context = field.context_of(sealed.row, None) if bound else field.contexts[0]
-        carrier = Unencrypted(reader.read(stored, field, _time_zone(field)).value, None)
+        raw = without_mark(field, stored)
+        carrier = Unencrypted(reader.read(raw, field, _time_zone(field)).value, None)
         plaintext_of = refusing(field, guarded(field))
         return encrypt(
             alias, plaintext_of, carrier, context, None, field.field_path, managed_by(field.key)
         )
     except Exception as error:
         problem = _located(sealed, error)
-    del stored  # which is in clear, and error reports show variables
+    del stored, raw  # which are in clear, and error reports show variables
     raise problem
 
 
