@@ -25,6 +25,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.keys import RowKey
+from envelope_fields.fields.legacy.beside import MARK
 from envelope_fields.models import DEFAULT_ALIAS
 
 
@@ -82,8 +83,18 @@ class Column(Table):
     @property
     def formats(self) -> dict[bytes, str]:
         """What else than envelopes the field reads: packages, by the first byte of their values."""
-        readers = getattr(self.field, "legacy_formats", ())
+        readers: tuple[Any, ...] = getattr(self.field, "legacy_formats", ())
+        if self.beside_sql is not None:
+            return {MARK: readers[0].package}
         return {each.first_byte: each.package for each in readers}
+
+    @property
+    def beside_sql(self) -> str | None:
+        """The column in which another package's values are, quoted; None where there is none."""
+        if not getattr(self.field, "reads_beside", False):
+            return None
+        plain: Any = self.encrypted_field.plain_field
+        return str(connections[self.database].ops.quote_name(plain.column))
 
     @property
     def names(self) -> tuple[str, str, str, str]:

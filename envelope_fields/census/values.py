@@ -178,7 +178,8 @@ def _grouped_if_possible(column: Column) -> Grouped | None:
 def _by_version(column: Column, groups: Iterable[Any]) -> Grouped:
     counts: Grouped = Counter()
     for label, values in groups:
-        counts[_meant(column, None if label is None else bytes(label))] += values
+        if values:
+            counts[_meant(column, None if label is None else bytes(label))] += values
     return counts
 
 
@@ -215,4 +216,16 @@ def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
         f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
         f"{ask.KEEP_APART}) AS labels "
         f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
+        f"{'' if labels else _beside_sql(column)}"
+    )
+
+
+def _beside_sql(column: Column) -> str:
+    """Return what counts another package's values, in a column beside the encrypted one."""
+    if column.beside_sql is None:
+        return ""
+    [mark] = column.formats
+    return (
+        f" UNION ALL SELECT {database(column.database).literal(mark)}, count(*) "  # noqa: S608
+        f"FROM {column.table_sql} AS stored WHERE stored.{column.beside_sql} IS NOT NULL"
     )

@@ -38,13 +38,17 @@ def moving_field(label: str) -> Any:
     if str(columns[0]).lower() != label.lower():
         raise NoSuchField(f"{label!r} names no field: write app_label.Model.field.")
     field: Any = columns[0].field
-    return field if field.plain_field is not None else None
+    return field if _moves(field) else None
 
 
 def moving_fields() -> list[Any]:
     """Return all such fields."""
     fields = {str(column): column.encrypted_field for column in chosen_columns()}
-    return [field for _, field in sorted(fields.items()) if field.plain_field is not None]
+    return [field for _, field in sorted(fields.items()) if _moves(field)]
+
+
+def _moves(field: Any) -> bool:
+    return field.plain_field is not None and not field.reads_beside
 
 
 def phase_row(field: Any) -> ColumnConversion | None:

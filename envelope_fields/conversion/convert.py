@@ -12,6 +12,7 @@ from django.db import connections
 
 from envelope_fields.census.columns import Column
 from envelope_fields.census.values import counted
+from envelope_fields.conversion.beside import ConvertBeside
 from envelope_fields.crypto import envelope
 from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope
 from envelope_fields.fields.keys import managed_by
@@ -151,11 +152,11 @@ class ConversionScope(job.Scope):
     def sees_only_by_looking(self, column: Column) -> bool:
         return False
 
-    def job(self, column: Column) -> Convert:
-        field = column.encrypted_field
+    def job(self, column: Column) -> Job:
+        field: Any = column.encrypted_field
         if is_finished(column.model._meta.label, column.field.name):
             raise EnvelopeError(f"{field}: the conversion of this column is finished.")
-        return Convert(column)
+        return ConvertBeside(column) if field.reads_beside else Convert(column)
 
 
 def register() -> None:

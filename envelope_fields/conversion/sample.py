@@ -17,6 +17,7 @@ from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.fields.legacy.beside import marked, without_mark
 from envelope_fields.fields.legacy.reading import format_of
 from envelope_fields.jobs.statements import statements
 from envelope_fields.rotation.scope import chosen_columns
@@ -99,6 +100,12 @@ def as_text(sampled: list[Sampled]) -> str:
 
 def _some(column: Column) -> list[Any]:
     ask, envelopes = statements(column), [layout.FORMAT_VERSION]
+    field: Any = column.encrypted_field
+    if field.reads_beside:
+        old = str(field.plain_field.column)
+        some = {**ask.some_beside(old, FROM_EACH_END)}
+        some |= ask.some_beside(old, FROM_EACH_END, last=True)
+        return list(map(marked, some.values()))
     first = ask.first_others(FROM_EACH_END, envelopes)
     return list({**first, **ask.first_others(FROM_EACH_END, envelopes, last=True)}.values())
 
@@ -109,7 +116,8 @@ def _opened(column: Column, stored: Any) -> tuple[str, str, int]:
     if reader is None:
         return "", "", 0
     try:
-        found = reader.read(stored, field, connections[column.database].timezone)
+        raw = without_mark(field, stored)
+        found = reader.read(raw, field, connections[column.database].timezone)
     except DecryptionFailed:
         return reader.package, "", 0
     except ImproperlyConfigured as error:

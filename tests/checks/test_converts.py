@@ -40,6 +40,7 @@ SOUND = {
         models.DurationField(null=True),
         encrypted(models.DurationField(null=True), converts="text_clear"),
     ),
+    "another package's": (models.BinaryField(null=True), converting(legacy=[FernetFields()])),
     "key and row": (None, converting(key=str, bind_to=("day",))),
 }
 
@@ -49,7 +50,10 @@ UNSOUND = {
     "itself": ({"field": converting(converts="text")}, "E095"),
     "encrypted": ({"plain": EncryptedTextField(null=True)}, "E095"),
     "relation": ({"plain": models.ForeignKey("self", models.CASCADE, null=True)}, "E095"),
-    "two ways": ({"field": converting(legacy=[FernetFields()])}, "E095"),
+    "no format is a number": (
+        {"plain": models.IntegerField(null=True), "field": converting(legacy=[FernetFields()])},
+        "E096",
+    ),
     "another type": ({"plain": models.IntegerField(null=True)}, "E096"),
     "date of a time": (
         {"plain": models.DateTimeField(null=True), "field": converting(EncryptedDateField)},

@@ -38,3 +38,8 @@ def without_mark(field: Any, stored: bytes) -> bytes | None:
     if not field.reads_beside:
         return stored
     return stored[len(MARK) :] if stored.startswith(MARK) else None
+
+
+def marked(stored: bytes | str) -> bytes:
+    """Return what another package has stored, as a query reads it; a text may be given."""
+    return MARK + (stored.encode() if isinstance(stored, str) else bytes(stored))

@@ -65,6 +65,24 @@ class PairStatements:
             params,
         )
 
+    def some_beside(self, beside: str, rows: int, *, last: bool = False) -> dict[Key, Any]:
+        """Return some values of the old column, by the keys of their rows.
+
+        Args:
+            beside: the name of the old column.
+            rows: how many at most.
+            last: whether those of the last rows are wanted, and not of the first.
+        """
+        keys = ", ".join(f"{key} DESC" for key in self.keys) if last else self.key_list
+        column = self._column(beside)
+        found = self._fetch_columns(
+            f"SELECT {self._read(self.keys)}, {column} FROM {self.table} "
+            f"WHERE {column} IS NOT NULL ORDER BY {keys} LIMIT {rows:d}",
+            (),
+            [beside],
+        )
+        return {tuple(row[:-1]): row[-1] for row in found}
+
     def _fetch_columns(
         self, sql: str, params: Sequence[Any], names: Sequence[str]
     ) -> list[tuple[Any, ...]]:
