@@ -29,7 +29,7 @@ def sql_of_both(field: Any, alias: str | None, compiler: Any, connection: Any) -
     new, _ = Col(alias, field.binary).as_sql(compiler, connection)  # type: ignore[arg-type]
     old, _ = Col(alias, plain).as_sql(compiler, connection)  # type: ignore[arg-type]
     is_bytes = plain.get_internal_type() == "BinaryField"
-    marked = marked_sql(old, connection.vendor, is_bytes=is_bytes)
+    marked = marked_sql(old, connection, is_bytes=is_bytes)
     return f"CASE WHEN {old} IS NULL THEN {new} ELSE {marked} END", ()
 
 
