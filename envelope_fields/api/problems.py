@@ -79,6 +79,11 @@ def no_rotation() -> exceptions.NotFound:
     return exceptions.NotFound("There is no such rotation, or you may not see it.")
 
 
+def no_index() -> exceptions.NotFound:
+    """Return that answer for a blind index."""
+    return exceptions.NotFound("There is no such index, or you may not see it.")
+
+
 def no_address() -> exceptions.NotFound:
     """Return the answer for an address that does not exist, or that is switched off."""
     return exceptions.NotFound("There is nothing here.")
@@ -99,6 +104,8 @@ _ANSWERS: tuple[tuple[type[ours.EnvelopeError], int, str, str], ...] = (
     (WorkerUnreachable, 503, "worker_unreachable", ""),
     (IdempotencyKeyReused, 422, "idempotency_key_reused", IDEMPOTENCY_KEY),
     (rotation.NoSuchField, 400, "no_such_field", "fields"),
+    (ours.IndexNotReady, 409, "index_not_ready", ""),
+    (ours.IndexNotBegun, 409, "index_not_begun", ""),
     (ours.MasterKeyUnusable, 409, "key_unusable", ""),
     (ours.MalformedEnvelope, 400, "malformed_envelope", "ciphertext"),
     (ours.DecryptionFailed, 400, "decryption_failed", "ciphertext"),

@@ -46,6 +46,13 @@ _PATH = {
         OpenApiParameter.PATH,
         description="The number of the grant.",
     ),
+    "index": OpenApiParameter(
+        "index",
+        {"type": "string", "pattern": "^[^/]{1,300}$"},
+        OpenApiParameter.PATH,
+        description="The label of the index: `app_label.model.field` of its column.",
+        examples=[OpenApiExample("an index", "clinic.patient.email_index")],
+    ),
     "run": OpenApiParameter(
         "run",
         {"type": "string", "format": "uuid"},
@@ -116,6 +123,7 @@ _SETTINGS: dict[str, Any] = {
     "TAGS": [
         {"name": "keys", "description": "Master keys, and everything about one."},
         {"name": "rotations", "description": "Moving stored values to the current version."},
+        {"name": "indexes", "description": "Blind indexes, and how far each is."},
         {"name": "events", "description": "The audit trail."},
         {"name": "data", "description": "Encrypting and decrypting, where it is switched on."},
         {"name": "schema", "description": "This document."},

@@ -19,6 +19,7 @@ from envelope_fields.api import (
     data,
     events,
     grants,
+    indexes,
     keys,
     macs,
     operations,
@@ -33,7 +34,7 @@ from envelope_fields.conf import configuration
 
 app_name = "envelope_fields"
 
-_NAMES = ("keys", "rotations", "events", "schema")
+_NAMES = ("keys", "rotations", "indexes", "events", "schema")
 _EXAMPLE = {name: f"https://example.com/api/v1/{name}/" for name in _NAMES}
 
 
@@ -43,6 +44,7 @@ class RootContent(serializers.Serializer[Any]):
 
     keys = serializers.URLField()
     rotations = serializers.URLField()
+    indexes = serializers.URLField()
     events = serializers.URLField()
     schema = serializers.URLField()
 
@@ -138,6 +140,12 @@ urlpatterns = [
     *(
         path(f"rotations/<str:run>/{name}/", view.as_view(), name=f"rotation-{name}")
         for name, view in operations.run_operation_views()
+    ),
+    path("indexes/", indexes.Indexes.as_view(), name="indexes"),
+    path("indexes/<str:index>/", indexes.Index.as_view(), name="index"),
+    *(
+        path(f"indexes/<str:index>/{name}/", view.as_view(), name=f"index-{name}")
+        for name, view in indexes.ACTS.items()
     ),
     path("keys/", keys.Keys.as_view(), name="keys"),
     *(

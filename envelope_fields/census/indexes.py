@@ -52,6 +52,38 @@ def _is_there(column: Column) -> bool:
     return column.database == written or has_table(column.table_sql, column.database)
 
 
+def missing_in(index: Any) -> int:
+    """Count the rows of an index that have values, and no index.
+
+    Some of them are right: nothing is left of their values in the normal form.
+
+    Raises:
+        CensusFailed: they could not be counted.
+    """
+    return sum(_missing(index, column) for column in tables_of_index(index))
+
+
+def _missing(index: Any, column: Column) -> int:
+    ask, quote = database_of(column.database), connections[column.database].ops.quote_name
+    given = "".join(
+        f" AND stored.{quote(source.field.column)} IS NOT NULL" for source in index.sources
+    )
+    try:
+        with ask.seeing_all_rows():
+            [[rows]] = ask.fetch(
+                f"SELECT count(*) FROM {column.table_sql} AS stored "  # noqa: S608 - names are quoted
+                f"WHERE stored.{column.column_sql} IS NULL{given}"
+            )
+    except DatabaseError as error:
+        if says_no_table(error):
+            return 0
+        raise CensusFailed(
+            f"The rows that {column.location} lacks in the database {column.database!r} could not "
+            f"be counted ({type(error).__name__})."
+        ) from error
+    return int(rows)
+
+
 class ColumnNotThere(EnvelopeError):
     """The table of a blind index has no column for it: rows could come that it does not have."""
 

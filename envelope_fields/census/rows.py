@@ -5,6 +5,7 @@ security, hides none from the census: it counts them, or fails, or names in `not
 did not see.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,11 @@ def census(key: Key | None = None, *, database: str | None = None) -> list[Censu
         MasterKeyNotFound: there is no such key.
         CensusFailed: a column could not be counted.
     """
-    columns = _looked_up(database)
+    return count_columns(_looked_up(database), key)
+
+
+def count_columns(columns: Iterable[Column], key: Key | None = None) -> list[CensusRow]:
+    """Count the values of some columns, located, as `census` does; errors as above."""
     found = [(column, group) for column in columns for group in counted(column)]
     # Read after the values, so that none can be under a version that is too new to be known.
     known = key_versions() if key is None else key_versions(key)

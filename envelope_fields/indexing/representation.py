@@ -11,6 +11,8 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from envelope_fields.census import CensusRow, representation as census
 from envelope_fields.census.columns import index_columns
+from envelope_fields.census.indexes import missing_in, tables_of_index
+from envelope_fields.census.rows import count_columns
 from envelope_fields.conf import configuration
 from envelope_fields.indexing.collisions import Looked
 from envelope_fields.indexing.rows import IndexedTable
@@ -100,6 +102,11 @@ def standings(rows: Iterable[BlindIndex]) -> list[Standing]:
     ]
 
 
+def standing(row: BlindIndex) -> Standing:
+    """Return how far an index is."""
+    return standings([row])[0]
+
+
 def _first(runs: Sequence[RotationRun], wanted: Any) -> RotationRun | None:
     return next(filter(wanted, runs), None)
 
@@ -183,9 +190,31 @@ def _verification_content(found: Standing) -> dict[str, Any] | None:
     }
 
 
-def rows_content(rows: Iterable[CensusRow], missing: int | None) -> dict[str, Any]:
-    """Return how many rows of an index are under each key version, and how many have none."""
-    return {"rows": list(map(census.row_content, rows)), "missing": missing}
+def counted_content(found: Standing) -> dict[str, Any]:
+    """Return the same with how many rows are under each key version, and how many have none.
+
+    Raises:
+        CensusFailed: they could not be counted.
+    """
+    rows: list[CensusRow] = []
+    missing = None
+    if found.field is not None:
+        rows = count_columns(tables_of_index(found.field))
+        missing = missing_in(found.field)
+    return {
+        **index_content(found),
+        "rows": [_row_content(row) for row in rows],
+        "missing": missing,
+    }
+
+
+def _row_content(row: CensusRow) -> dict[str, Any]:
+    content = census.row_content(row)
+    return {name: content[name] for name in _OF_ROW}
+
+
+_OF_ROW = ("database", "schema", "version_id", "key", "key_id", "number", "state", "current",
+           "values")  # fmt: skip
 
 
 def collisions_content(table: IndexedTable, looked: Iterable[Looked]) -> dict[str, Any]:

@@ -131,16 +131,12 @@ def run(begun: RotationRun, *, watch: Watcher = unwatched) -> RotationRun:
 
 def runs_of_index(index: Any) -> QuerySet[RotationRun]:
     """Return the runs of an index, the newest first."""
-    # SQLite does not look into JSON for a list.
-    rows = all_runs().filter(kind__in=KINDS).values_list("pk", "only_fields")
-    mine = [pk for pk, fields in rows if fields == [str(index)]]
-    return all_runs().filter(pk__in=mine)
+    return all_runs().filter(kind__in=KINDS, only_fields=[str(index)])
 
 
 def active_run(index: Any) -> RotationRun | None:
     """Return the run of an index that is not over."""
-    runs = active_runs().filter(kind__in=KINDS)
-    return next((each for each in runs if each.only_fields == [str(index)]), None)
+    return active_runs().filter(kind__in=KINDS, only_fields=[str(index)]).first()
 
 
 def last_verification(index: Any, since: datetime | None = None) -> RotationRun | None:
