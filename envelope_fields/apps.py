@@ -32,7 +32,11 @@ class EnvelopeFieldsConfig(AppConfig):
         from envelope_fields.indexing import scope as indexing
         from envelope_fields.jobs import dispatch
         from envelope_fields.lifecycle import indexes, on_demand
-        from envelope_fields.migrating import indexes as migrated_indexes, refusals
+        from envelope_fields.migrating import (
+            indexes as migrated_indexes,
+            moves as migrated_moves,
+            refusals,
+        )
         from envelope_fields.policy import users
         from envelope_fields.rotation import scope
 
@@ -50,6 +54,7 @@ class EnvelopeFieldsConfig(AppConfig):
         on_read(legacy_reads.buffer.note)
         refusals.connect(self)
         migrated_indexes.connect(self)
+        migrated_moves.connect(self)
         users.connect()
         serializers.register()
         dispatch.register()

@@ -80,7 +80,7 @@ def conversions(plan: Plan, using: str) -> list[Conversion]:
         return []  # before anything is read
     backwards = plan[0][1]
     migrations = [migration for migration, _ in plan]
-    walk = _Walk(_state_without(migrations, using), backwards)
+    walk = _Walk(state_without(migrations, using), backwards)
     for migration in reversed(migrations) if backwards else migrations:
         for operation in migration.operations:
             walk.follow(operation, migration, migration.app_label)
@@ -102,7 +102,7 @@ def _may_alter(operations: Iterable[Any]) -> bool:
     )
 
 
-def _state_without(migrations: list[Migration], using: str) -> ProjectState:
+def state_without(migrations: list[Migration], using: str) -> ProjectState:
     """Return the state of what is applied, as if none of `migrations` were."""
     left_out = {(migration.app_label, migration.name) for migration in migrations}
     loader = MigrationLoader(connections[using])

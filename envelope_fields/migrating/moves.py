@@ -1,0 +1,209 @@
+"""Columns that move, in migrations: none is dropped while the values of a field are in it.
+
+Forwards, that is the column in clear, whose values may not be in the other one yet; backwards, the
+encrypted one, which may be the only one that has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import AppConfig
+from django.db import DatabaseError, connections, router
+from django.db.migrations import AddField, AlterField, RemoveField, SeparateDatabaseAndState
+from django.db.migrations.state import ProjectState
+from django.db.models.signals import pre_migrate
+
+from envelope_fields.databases import database
+from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.keyring.conversions import conversions_now
+from envelope_fields.migrating.plan import Plan, state_without
+from envelope_fields.models import ColumnPhase
+
+_UNDER_WAY = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
+
+
+class ValuesWouldBeLost(EnvelopeError):
+    """A migration would drop a column that has the values of a field that moves."""
+
+
+def connect(app: AppConfig) -> None:
+    """Look at each plan before it is run."""
+    pre_migrate.connect(_look, sender=app, dispatch_uid="envelope_fields.moves")
+
+
+def _look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    found = list(_drops(plan or [], using))
+    refusals = [refusal for drop in found if (refusal := drop.refusal(using))]
+    if refusals:
+        raise ValuesWouldBeLost("\n".join(refusals))
+    for drop in found:
+        drop.look_again()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    """An operation that drops one of the two columns of a field, or has it read alone.
+
+    Attributes:
+        operation: the operation.
+        backwards: whether it is run backwards, and drops the encrypted column.
+        label, name: of the model, and of the encrypted field.
+        table: the name of the table.
+        old, new: the names of its columns.
+    """
+
+    operation: Any
+    backwards: bool
+    label: str
+    name: str
+    table: str
+    old: str
+    new: str
+
+    def refusal(self, using: str) -> str:
+        """Return why it is refused, or nothing."""
+        phase = conversions_now().phases.get((self.label, self.name, ""))
+        field = f"{self.label}.{self.name}"
+        if self.backwards:
+            return self._refusal_backwards(phase, field, using)
+        values = self._count(using, self.old)
+        if values:
+            return (
+                f"{self._what} would drop {values:,} values in clear of {field}, in the database "
+                f"{using!r}: its phase is {phase or ColumnPhase.CLEAR}. Bring it to `only` first: "
+                f"`python manage.py convert_field {field} --to only`."
+            )
+        if phase in _UNDER_WAY and self._count(using, None):
+            return (
+                f"{self._what}: {field} is {phase}, and its column in clear is read or written. "
+                f"Bring it to `only` first: `python manage.py convert_field {field} --to only`."
+            )
+        return ""
+
+    def _refusal_backwards(self, phase: ColumnPhase | None, field: str, using: str) -> str:
+        if phase in (*_UNDER_WAY, ColumnPhase.ONLY) and self._count(using, None):
+            return (
+                f"{self._what}, reversed, would drop the encrypted column of {field}, in the "
+                f"database {using!r}, which is {phase}. Go back to `clear` first, as is possible "
+                f"until `only`: `python manage.py convert_field {field} --to clear`."
+            )
+        values = self._count(using, self.new, without=self.old)
+        if values:
+            return (
+                f"{self._what}, reversed, would drop {values:,} values of {field}, in the database "
+                f"{using!r}, which are in its encrypted column alone."
+            )
+        return ""
+
+    @property
+    def _what(self) -> str:
+        return str(self.operation.describe())
+
+    def _count(self, using: str, column: str | None, *, without: str | None = None) -> int:
+        """Count the rows with a value in a column, and none in another one that may not be there.
+
+        All rows, where no column is named.
+        """
+        quote, ask = connections[using].ops.quote_name, database(using)
+        # With the table: SQLite takes the quoted name of a column that is not there for a text.
+        has = [f"stored.{quote(column)} IS NOT NULL"] if column else []
+        lacks = [f"stored.{quote(without)} IS NULL"] if without else []
+        for conditions in ([*has, *lacks], has):
+            where = " AND ".join(conditions or ["1 = 1"])
+            counting = f"SELECT count(*) FROM {quote(self.table)} AS stored WHERE {where}"  # noqa: S608 - all quoted
+            try:
+                with ask.seeing_all_rows():
+                    [[found]] = ask.fetch(counting)
+                return int(found)
+            except DatabaseError as error:
+                if says_no_table(error):
+                    return 0
+                if not says_no_column(error):
+                    raise
+        return 0
+
+    def look_again(self) -> None:
+        """Have a migration look right before it drops the column in clear."""
+        operation = self.operation
+        vars(operation).pop("database_forwards", None)  # a plan was run before in this process
+        if self.backwards:
+            return
+        run = operation.database_forwards
+
+        def look_and_run(
+            app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+        ) -> None:
+            if not schema_editor.collect_sql:
+                refusal = self.refusal(schema_editor.connection.alias)
+                if refusal:
+                    raise ValuesWouldBeLost(refusal)
+            run(app_label, schema_editor, from_state, to_state)
+
+        operation.database_forwards = look_and_run  # of this one alone
+
+
+def _drops(plan: Plan, using: str) -> Iterator[_Drop]:
+    operations = [each for migration, _ in plan for each in _flat(migration.operations)]
+    if not any(isinstance(each, RemoveField | AlterField | AddField) for each in operations):
+        return
+    backwards = plan[0][1]
+    migrations = [migration for migration, _ in plan]
+    state = state_without(migrations, using)
+    for migration in reversed(migrations) if backwards else migrations:
+        for operation in migration.operations:
+            for each in _flat([operation]):
+                yield from _drop(each, migration.app_label, state, backwards, using)
+            operation.state_forwards(migration.app_label, state)
+
+
+def _flat(operations: Iterable[Any]) -> Iterator[Any]:
+    """Yield what is done to the database."""
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from _flat(operation.database_operations)
+        else:
+            yield operation
+
+
+def _drop(
+    operation: Any, app_label: str, state: ProjectState, backwards: bool, using: str
+) -> Iterator[_Drop]:
+    named = _encrypted(operation, app_label, state, backwards)
+    if named is None or not router.allow_migrate(
+        using, app_label, model_name=operation.model_name_lower
+    ):
+        return
+    state = state.clone()
+    if backwards:
+        operation.state_forwards(app_label, state)
+    model = state.apps.get_model(app_label, operation.model_name)
+    field: Any = model._meta.get_field(named)
+    yield _Drop(
+        operation, backwards, model._meta.label, named, model._meta.db_table,
+        str(field.plain_field.column), str(field.column),
+    )  # fmt: skip
+
+
+def _encrypted(operation: Any, app_label: str, state: ProjectState, backwards: bool) -> str | None:
+    """Return the name of the field that an operation takes a column from."""
+    if backwards:
+        is_added = isinstance(operation, AddField) and _converts(operation.field)
+        return operation.name if is_added else None
+    if not isinstance(operation, RemoveField | AlterField):
+        return None
+    fields = state.models[app_label, operation.model_name_lower].fields
+    if isinstance(operation, RemoveField):
+        return next(
+            (name for name, field in fields.items() if _converts(field) == operation.name), None
+        )
+    before = _converts(fields.get(operation.name))
+    is_ended = before and before in fields and before != _converts(operation.field)
+    return operation.name if is_ended else None
+
+
+def _converts(field: Any) -> str | None:
+    return getattr(field, "converts", None)

@@ -1,0 +1,163 @@
+"""Migrations that would drop one of the two columns of a field that moves."""
+
+import pytest
+from django.db import models
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    CreateModel,
+    RemoveField,
+    RenameField,
+    SeparateDatabaseAndState,
+)
+from django.utils import timezone
+
+from envelope_fields.fields import EncryptedTextField
+from envelope_fields.migrating.moves import ValuesWouldBeLost
+from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+
+pytestmark = [pytest.mark.with_our_tables]
+
+CREATE = CreateModel(
+    "Visit",
+    [("id", models.BigAutoField(primary_key=True)), ("report", models.TextField())],
+)
+CLEAR = models.TextField(null=True, blank=True, editable=False, db_column="report")
+
+
+def encrypted(**options):
+    return EncryptedTextField(null=True, db_column="report_encrypted", **options)
+
+
+RENAME = [AlterField("visit", "report", CLEAR), RenameField("visit", "report", "report_clear")]
+ADD = AddField("visit", "report", encrypted(converts="report_clear"))
+REMOVE = [
+    RemoveField("visit", "report_clear"),
+    AlterField("visit", "report", encrypted()),
+]
+
+
+@pytest.fixture
+def moving(project):
+    project.add("visits", CREATE)
+    project.add("visits", *RENAME)
+    project.add("visits", ADD)
+    project.migrate()
+    return project
+
+
+def insert(project, old, new=None):
+    with project.connection.cursor() as cursor:
+        quote = project.connection.ops.quote_name
+        mark = "_binary %s" if new and project.connection.vendor == "mysql" else "%s"
+        cursor.execute(
+            f"INSERT INTO visits_visit (report, {quote('report_encrypted')}) VALUES (%s, {mark})",
+            [old, new],
+        )
+
+
+def be(project, phase):
+    ColumnConversion.objects.using(project.alias).update_or_create(
+        model="visits.Visit", field="report", kind=ConversionKind.COLUMN,
+        defaults={"phase": phase, "changed_at": timezone.now()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", [None, *ColumnPhase])
+def test_values_in_clear_are_not_dropped(moving, phase):
+    insert(moving, "a cough", b"\x01")
+    if phase:
+        be(moving, phase)
+    moving.add("visits", *REMOVE)
+    with pytest.raises(ValuesWouldBeLost, match="drop 1 values in clear of visits"):
+        moving.migrate()
+    assert moving.column("visits", "visit", "report_clear") == ["a cough"]
+
+
+def test_after_the_last_phase_it_goes(moving):
+    insert(moving, None, b"\x01")
+    be(moving, ColumnPhase.ONLY)
+    moving.add("visits", *REMOVE)
+    moving.migrate()
+    assert moving.column("visits", "visit", "report") == [b"\x01"]
+
+
+@pytest.mark.parametrize("phase", list(ColumnPhase)[1:-1])
+def test_column_that_is_written_is_not_dropped(moving, phase):
+    insert(moving, None)
+    be(moving, phase)
+    moving.add("visits", *REMOVE)
+    with pytest.raises(ValuesWouldBeLost, match=f"is {phase}, and its column in clear"):
+        moving.migrate()
+
+
+def test_fresh_database(project):
+    project.add("visits", CREATE)
+    project.add("visits", *RENAME)
+    project.add("visits", ADD)
+    project.add("visits", *REMOVE)
+    project.migrate()
+    project.migrate("visits", "zero")
+    project.migrate()
+
+
+def test_database_that_was_left_behind(project):
+    """All migrations in one plan, where no value has moved."""
+    project.add("visits", CREATE)
+    project.migrate()
+    project.execute("INSERT INTO visits_visit (report) VALUES ('a cough')")
+    project.add("visits", *RENAME)
+    project.add("visits", ADD)
+    project.add("visits", *REMOVE)
+    with pytest.raises(ValuesWouldBeLost, match="drop 1 values in clear"):
+        project.migrate()
+    assert project.column("visits", "visit", "report") == ["a cough"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        AlterField("visit", "report", encrypted()),
+        SeparateDatabaseAndState(database_operations=[REMOVE[0]], state_operations=[*REMOVE]),
+    ],
+)
+def test_other_ways(moving, operation):
+    insert(moving, "a cough")
+    moving.add("visits", operation)
+    with pytest.raises(ValuesWouldBeLost):
+        moving.migrate()
+
+
+class TestBackwards:
+    @pytest.mark.parametrize("phase", list(ColumnPhase)[1:])
+    def test_encrypted_column_in_use_stays(self, moving, phase):
+        insert(moving, "a cough", b"\x01")
+        be(moving, phase)
+        with pytest.raises(ValuesWouldBeLost, match=f"which is {phase}. Go back to `clear` first"):
+            moving.migrate("visits", "0001")
+        assert moving.column("visits", "visit", "report") == [b"\x01"]
+
+    @pytest.mark.parametrize("phase", [None, ColumnPhase.CLEAR])
+    def test_in_clear_it_goes(self, moving, phase):
+        insert(moving, "a cough", b"\x01")
+        if phase:
+            be(moving, phase)
+        moving.migrate("visits", "0001")
+        assert moving.column("visits", "visit", "report") == ["a cough"]
+
+    def test_values_that_only_it_has(self, moving):
+        insert(moving, None, b"\x01")
+        with pytest.raises(ValuesWouldBeLost, match="drop 1 values of visits"):
+            moving.migrate("visits", "0001")
+
+    def test_from_behind_the_end(self, moving):
+        """The column in clear comes back empty, and the encrypted one stays."""
+        insert(moving, None, b"\x01")
+        be(moving, ColumnPhase.ONLY)
+        moving.add("visits", *REMOVE)
+        moving.migrate()
+        with pytest.raises(ValuesWouldBeLost):
+            moving.migrate("visits", "0001")
+        assert moving.column("visits", "visit", "report") == [b"\x01"]
+        moving.migrate("visits", "0003")
+        assert moving.column("visits", "visit", "report_clear") == [None]
