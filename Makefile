@@ -32,7 +32,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-search bench-root-keys bench-peers wheel clean
+.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-moving bench-search bench-root-keys bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile

@@ -7,7 +7,7 @@ the job over its values, and `runs` starts it.
 From a column in clear beside it: `obstacles` keep a field from that; `declaration` is what it
 becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
 next; `moves` are their runs, of the jobs in `moving`, over the `pairs` of values of each row.
-`estimates` say how long it takes, and `leftovers` what of the values is left in clear after all.
+`estimates` say how long it takes.
 """
 
 from envelope_fields.conversion.column_phases import moving_field, moving_fields

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from envelope_fields.census.columns import CensusFailed, Column
 from envelope_fields.conversion.moving import Compare, Empty, Fill
 from envelope_fields.conversion.phases import keys_of
 from envelope_fields.databases import database
+from envelope_fields.databases.leftovers import Leftover, leftovers
 from envelope_fields.databases.tables import has_table
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Job, Limits
@@ -65,6 +66,18 @@ def tables(label: str) -> list[Column]:
     """Return the columns of a field that are there, in all databases and schemas."""
     columns = chosen_columns([label])
     return [column for column in columns if has_table(column.table_sql, column.database)]
+
+
+def left_in_clear(field: Any) -> list[Leftover]:
+    """Return where values of the old column, which is empty, may still be in databases.
+
+    Statistics of the planner are made anew, since they show values.
+    """
+    found = []
+    for column in tables(str(field)):
+        column_sql = connections[column.database].ops.quote_name(field.plain_field.column)
+        found += leftovers(column.database, column.table_sql, column_sql)
+    return list(dict.fromkeys(found))
 
 
 def _counted(column: Column) -> list[int]:

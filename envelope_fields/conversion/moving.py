@@ -16,6 +16,7 @@ from envelope_fields.conversion.column_phases import phase_now
 from envelope_fields.conversion.pairs import Pair, Pairs
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.exceptions import (
     DecryptionFailed,
     EnvelopeError,
@@ -151,12 +152,14 @@ class Compare(_Moving):
         super().__init__(column)
         self._indexes = [str(index.column) for index in self._field.indexes]
         self._known_aliases: dict[Key, str | Exception] = {}
+        self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
 
     def _begin(self, keys: Sequence[Key]) -> None:
         super()._begin(keys)
         self._known_aliases = self._aliases.of(keys)
         aliases = {each for each in self._known_aliases.values() if isinstance(each, str)}
         self._transfer.prepare(aliases)
+        self._wrapping = {}
 
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:
@@ -170,15 +173,22 @@ class Compare(_Moving):
         alias = self._known_aliases[key]
         if isinstance(alias, Exception):
             raise alias
-        context = self._rows.contexts(key)[0]
+        to = self._wrapping.get(alias) or self._wrapping_key(alias)
+        return self._pairs.encrypted(old, to, self._rows.contexts(key)[0])
+
+    def _wrapping_key(self, alias: str) -> WrappingKey:
+        """Return what wraps all values of this portion that go under an alias."""
+        values = sum(each == alias for each in self._known_aliases.values())
         try:
-            return self._pairs.encrypted(old, self._transfer.wrapping_key(alias), context)
+            to = self._transfer.wrapping_key(alias, values=values)
         except MasterKeyNotFound:
             if not isinstance(self._field.key, RowKey):
                 raise
-        self._field.key.make(alias, self._using)  # as the first write of a tenant does
-        self._transfer.begin()
-        return self._pairs.encrypted(old, self._transfer.wrapping_key(alias), context)
+            self._field.key.make(alias, self._using)  # as the first write of a tenant does
+            self._transfer.begin()
+            to = self._transfer.wrapping_key(alias, values=values)
+        self._wrapping[alias] = to
+        return to
 
     def write(self, ask: Statements, changes: Sequence[Change]) -> int:
         filled = [change for change in changes if change.new is not None]

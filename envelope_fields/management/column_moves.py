@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management import CommandError
@@ -11,6 +12,7 @@ from envelope_fields.conversion import estimates, moves
 from envelope_fields.conversion.column_phases import phase_now, phase_row
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.conversion.steps import Steps
+from envelope_fields.databases.leftovers import Leftover
 from envelope_fields.jobs import representation
 from envelope_fields.lifecycle.representation import as_json
 from envelope_fields.management import terminal
@@ -53,7 +55,8 @@ class ColumnMove:
             watch=self._bar.show_run_if_due,
         )
         missing = self._missing(steps, ColumnPhase(wanted))
-        self._say(steps, missing)
+        is_over = not missing and wanted == ColumnPhase.ONLY
+        self._say(steps, missing, moves.left_in_clear(self._field) if is_over else [])
         if missing:
             raise CommandError(missing)
 
@@ -88,11 +91,12 @@ class ColumnMove:
             f"{terminal.duration(compare)}. Nothing was changed."
         )
 
-    def _say(self, steps: Steps, missing: str) -> None:
+    def _say(self, steps: Steps, missing: str, leftovers: list[Leftover]) -> None:
         if self._options["json"]:
             content = {
                 **move_content(self._field),
                 "missing": missing,
+                "left_in_clear": list(map(asdict, leftovers)),
                 "runs": list(map(representation.run_content, steps.runs)),
                 "failures": [
                     representation.failure_content(each)
@@ -107,6 +111,10 @@ class ColumnMove:
         if not missing:
             found = moves.counted(self._field)
             self._notice(f"{self._field}: {phase_now(self._field)}. {_counts(found)}.")
+        if leftovers:
+            self._notice("What is left in clear, and what ends it:")
+        for each in leftovers:
+            self._notice(_leftover_line(each))
 
     def _notice(self, text: str) -> None:
         if not self._options["json"]:
@@ -138,6 +146,12 @@ def _counts(found: moves.Counted) -> str:
         f"{found.clear:,} values in clear, {found.envelopes:,} envelopes, {found.left:,} rows with "
         "one alone"
     )
+
+
+def _leftover_line(each: Leftover) -> str:
+    found = f": {each.found}" if each.found else ""
+    ends = "" if each.is_clear else f". {each.command}"
+    return f"- {each.database}: {each.place}{found}{ends}."
 
 
 def _failed(run: Any) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -74,14 +75,23 @@ class PostgreSQL(Statements):
             return int(cursor.rowcount)
 
     def write_values(self, changes: Sequence[Change]) -> int:
-        rows = [change.key for change in changes]
+        # All values as one run of bytes, out of which each row's are cut: an array of bytes travels
+        # as text, with each of them escaped.
+        rows, news = [change.key for change in changes], [change.new for change in changes]
+        sizes = list(map(len, news))
+        starts = [1, *(start + 1 for start in accumulate(sizes[:-1]))]
         where, bounds = self._within(self._stored_keys, rows)
         with self._binary_cursor() as cursor:
             cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
-                f"FROM {self._unnested({'new': 'bytea'})} WHERE {self._joined()} AND {where}",
-                [*_arrays(rows), [self._binary(change.new) for change in changes], *bounds],
-            )
+                f"UPDATE {self.table} AS stored "
+                f"SET {self.name} = substr(%s::bytea, batch.starts, batch.size) "
+                f"FROM {self._unnested({'starts': 'int', 'size': 'int'})} "
+                f"WHERE {self._joined()} AND {where}",
+                [
+                    self._binary(b"".join(news)),
+                    *_arrays(rows), _array(starts), _array(sizes), *bounds,
+                ],
+            )  # fmt: skip
             return int(cursor.rowcount)
 
     def clear(self, names: Sequence[str], keys: Sequence[Key]) -> int:

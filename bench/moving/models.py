@@ -1,0 +1,19 @@
+"""A column that moves, and the two columns alone."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from envelope_fields.fields import EncryptedTextField
+
+
+class Visit(models.Model):
+    report_clear = models.TextField(null=True, blank=True, editable=False, db_column="report")
+    report = EncryptedTextField(null=True, converts="report_clear", db_column="report_encrypted")
+
+
+class Beside(models.Model):
+    """The same two columns, written by hand."""
+
+    report_clear = models.TextField(null=True)
+    report = EncryptedTextField(null=True)
