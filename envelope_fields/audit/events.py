@@ -146,9 +146,12 @@ def message(event: AuditEvent, predecessor: bytes) -> bytes:
     )
 
 
+# Databases order keys and space them as they like.
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
 def _json(value: Any) -> bytes:
-    # Databases order keys and space them as they like.
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    return _encoded(value).encode()
 
 
 def _microseconds(moment: datetime) -> int:

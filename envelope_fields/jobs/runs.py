@@ -5,7 +5,7 @@ none: who acts on it needs the right to re-encrypt on each of its keys, and is t
 active user where it has none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -202,14 +202,22 @@ def record(
     principal: Principal,
     using: str,
     *,
+    keys: Sequence[MasterKey] | None = None,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append the audit event of an act for each key that the run is about, or one for no key."""
+    """Append the audit event of an act for each key that the run is about, or one for no key.
+
+    Args:
+        act, principal, using, before, after: those of `audit.record_each`.
+        run: the run.
+        keys: its keys, where they were read already.
+    """
     about: dict[str, Any] = {"run": str(run.pk), **(after or {})}
-    named: list[tuple[MasterKey | None, Any]] = [(key, about) for key in keys_of(run)]
-    keys = named or [(None, {**about, "keys": []})]
-    audit.record_each(act, keys, actor=principal, using=using, before=before)
+    keys = keys_of(run) if keys is None else keys
+    named: list[tuple[MasterKey | None, Any]] = [(key, about) for key in keys]
+    each = named or [(None, {**about, "keys": []})]
+    audit.record_each(act, each, actor=principal, using=using, before=before)
 
 
 # Ends

@@ -129,7 +129,7 @@ def start(
             return first
         for each in keys:
             _refuse_unless_enabled(each)
-        if numbers or len(keys) == 1:
+        if numbers:
             RotationScope(kind, key_versions(*keys), numbers)
         run = RotationRun(
             kind=kind,
@@ -147,7 +147,7 @@ def start(
             if first is None:
                 raise _under_way(keys)
             return first
-        record("start_rotation", run, principal, using, after=_asked_for(run))
+        record("start_rotation", run, principal, using, keys=keys, after=_asked_for(run))
     return run
 
 
