@@ -1,4 +1,4 @@
-"""Blind indexes as the database has them: how far one is, and what its values are under."""
+"""Blind indexes as they are declared, and as the database has them: how far, and under what."""
 
 from collections.abc import Container
 from typing import NamedTuple
@@ -7,11 +7,33 @@ from uuid import UUID
 from django.db.models import Q
 
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
+from envelope_fields.crypto.blind_index import IndexDomain
+from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import rows
 from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, key_changes
 from envelope_fields.models.indexes import made_id
 from envelope_fields.policy import KeyVersionState
+
+
+class IndexColumn(NamedTuple):
+    """The column of a blind index.
+
+    Attributes:
+        label: `app_label.model.field` in lower case: where it is.
+        domain: what its values are MACed for.
+        fingerprint: of what its values depend on beside its name.
+        beside: the labels of the indexes of the same table, as they are declared.
+    """
+
+    label: str
+    domain: IndexDomain
+    fingerprint: str
+    beside: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """What its values are pinned by: its kind, and its label or the name that it shares."""
+        return f"{self.domain.kind}:{self.domain.name}"
 
 
 class IndexRow(NamedTuple):
@@ -80,6 +102,42 @@ def require_beside(label: str, declared: Container[str], row: IndexRow | None) -
             f"{' and '.join(lacking)}, which other builds look in: what it writes would be missing "
             "there. Deploy a build that has both, or go back, as the how-to guide about rotating "
             "a search key says."
+        )
+
+
+def require_reading(label: str, row: IndexRow | None) -> None:
+    """Return if lookups may ask an index.
+
+    Raises:
+        IndexNotBegun, IndexNotReady: they may not.
+    """
+    if row is None:
+        raise IndexNotBegun(
+            f"The blind index {label} is not begun: no value was written through it yet, and rows "
+            f"may be there. Fill it with `python manage.py rebuild_indexes {label}`."
+        )
+    if row.state != IndexState.READING:
+        raise IndexNotReady(
+            f"The blind index {label} is {IndexState(row.state).label}, so rows may be missing in "
+            "it, and no lookup asks it. `python manage.py rebuild_indexes "
+            f"{label} --to reading` brings it further, and says what is in the way."
+        )
+
+
+def require_same(column: IndexColumn, row: IndexRow) -> None:
+    """Return if an index is what it was begun as.
+
+    Raises:
+        IndexNotReady: its values would be other ones now.
+    """
+    domain = column.domain
+    now = (column.name, domain.normalizer, domain.normalizer_version, column.fingerprint)
+    if now != (row.name, row.normalizer, row.normalizer_version, row.fingerprint):
+        raise IndexNotReady(
+            f"The blind index {column.label} was begun with the normalizer {row.normalizer!r}, "
+            f"version {row.normalizer_version}, as {row.name}, and its declaration or its "
+            "normalizer has changed: it would neither find its rows nor keep them unique. Put that "
+            "back, and add an index of another name that `replaces` this one."
         )
 
 

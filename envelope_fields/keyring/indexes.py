@@ -7,21 +7,21 @@ with it and with the material. Each MAC is made by a copy. Dropped, OpenSSL over
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from envelope_fields.conf import configuration
-from envelope_fields.crypto.blind_index import DIGEST_BYTES, IndexDomain, index_value
+from envelope_fields.crypto.blind_index import DIGEST_BYTES, index_value
 from envelope_fields.crypto.buffers import KeyBuffer
-from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
+from envelope_fields.exceptions import IndexNotBegun, MasterKeyUnusable
 from envelope_fields.keyring import index_rows, materials, rows
 from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import current_table, known, uncommitted
 from envelope_fields.keyring.derived import admit, is_admitted, serving
-from envelope_fields.keyring.index_rows import IndexRow
+from envelope_fields.keyring.index_rows import IndexColumn, IndexRow
 from envelope_fields.keyring.table import Absorbed, Table
 from envelope_fields.keyring.uses import (
     FILL_INDEX,
@@ -32,33 +32,12 @@ from envelope_fields.keyring.uses import (
     counted,
     here,
 )
-from envelope_fields.models import IndexState, KeyUsage
+from envelope_fields.models import KeyUsage
 from envelope_fields.policy.authorization import check_serves_fields
 from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
 
 _Prepared = TypeVar("_Prepared")
-
-
-class IndexColumn(NamedTuple):
-    """The column of a blind index.
-
-    Attributes:
-        label: `app_label.model.field` in lower case: where it is.
-        domain: what its values are MACed for.
-        fingerprint: of what its values depend on beside its name.
-        beside: the labels of the indexes of the same table, as they are declared.
-    """
-
-    label: str
-    domain: IndexDomain
-    fingerprint: str
-    beside: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """What its values are pinned by: its kind, and its label or the name that it shares."""
-        return f"{self.domain.kind}:{self.domain.name}"
 
 
 def known_value(
@@ -166,7 +145,7 @@ def searched(
     absorbed = _known(column.label, key, SEARCH_INDEX)
     if absorbed is None:
         table = current_table()
-        require_reading(column.label, _index(table, column.label))
+        index_rows.require_reading(column.label, _index(table, column.label))
         row = _pinned(table, column, key)
         absorbed = _absorbed(table, row, column, key, SEARCH_INDEX)
     return _values(absorbed, part_of, prepared)
@@ -203,25 +182,6 @@ def index_state(label: str) -> IndexRow | None:
         MasterKeyUnusable: the database could not be read.
     """
     return _index(current_table(), label)
-
-
-def require_reading(label: str, row: IndexRow | None) -> None:
-    """Return if lookups may ask an index.
-
-    Raises:
-        IndexNotBegun, IndexNotReady: they may not.
-    """
-    if row is None:
-        raise IndexNotBegun(
-            f"The blind index {label} is not begun: no value was written through it yet, and rows "
-            f"may be there. Fill it with `python manage.py rebuild_indexes {label}`."
-        )
-    if row.state != IndexState.READING:
-        raise IndexNotReady(
-            f"The blind index {label} is {IndexState(row.state).label}, so rows may be missing in "
-            "it, and no lookup asks it. `python manage.py rebuild_indexes "
-            f"{label} --to reading` brings it further, and says what is in the way."
-        )
 
 
 def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
@@ -290,7 +250,7 @@ def _pinned(table: Table, column: IndexColumn, key: str | UUID) -> rows.KeyRow:
     """
     index = _index(table, column.label)
     if index is not None:
-        _require_same(column, index)
+        index_rows.require_same(column, index)
     row = table.pinned.get((column.name, key)) or index_rows.pinned_version(column.name, key)
     if row is None or index is None:
         raise IndexNotBegun(
@@ -304,20 +264,3 @@ def _pinned(table: Table, column: IndexColumn, key: str | UUID) -> rows.KeyRow:
         )
     table.keep_pinned((column.name, key), row)
     return row
-
-
-def _require_same(column: IndexColumn, row: IndexRow) -> None:
-    """Return if an index is what it was begun as.
-
-    Raises:
-        IndexNotReady: its values would be other ones now.
-    """
-    domain = column.domain
-    now = (column.name, domain.normalizer, domain.normalizer_version, column.fingerprint)
-    if now != (row.name, row.normalizer, row.normalizer_version, row.fingerprint):
-        raise IndexNotReady(
-            f"The blind index {column.label} was begun with the normalizer {row.normalizer!r}, "
-            f"version {row.normalizer_version}, as {row.name}, and its declaration or its "
-            "normalizer has changed: it would neither find its rows nor keep them unique. Put that "
-            "back, and add an index of another name that `replaces` this one."
-        )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,7 +36,6 @@ KEYS_IN_A_QUERY = 500
 
 Named = UUID | str  # a master key, by its id or by the alias that a field names it by
 
-_Item = TypeVar("_Item")
 _last_drop = object()  # of material, by this process
 
 
@@ -240,7 +239,7 @@ def _as_if_enabled(row: rows.KeyRow) -> rows.KeyRow:
     return row._replace(state=replace(row.state, state=KeyState.ENABLED)) if is_disabled else row
 
 
-def _chunks(wanted: Collection[_Item], known: Container[object]) -> Iterator[list[_Item]]:
+def _chunks(wanted: Collection[Any], known: Container[object]) -> Iterator[list[Any]]:
     """Cut what is wanted and not known into what a query names at most."""
     missing = [each for each in wanted if each not in known]
     for start in range(0, len(missing), KEYS_IN_A_QUERY):
@@ -274,10 +273,8 @@ class DerivedKeys:
         self.wrapping: dict[Named, tuple[WrappingKey, int]] = {}
         self._since = _last_drop
         settings = configuration()
-        seconds = min(
-            settings.key_cache_seconds, settings.least_max_age, materials.remaining_seconds()
-        )
-        self._deadline = uptime() + seconds
+        longest = min(settings.key_cache_seconds, settings.least_max_age)
+        self._deadline = uptime() + min(longest, materials.remaining_seconds())
 
     def is_over(self) -> bool:
         """Whether the next batch is to derive its own.

@@ -133,7 +133,7 @@ def require_reading(index: Any, using: str) -> None:
     if index.only_alias is not None:
         values_looked_for(index, index.only_alias, (), using)
         return
-    indexes.require_reading(index.field_path, keyring.index_state(index.field_path))
+    index_rows.require_reading(index.field_path, keyring.index_state(index.field_path))
 
 
 def is_current(index: Any, alias: str, stored: bytes) -> bool:
