@@ -11,25 +11,17 @@ from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
-from django.db.models.signals import class_prepared
 from django.db.models.sql import UpdateQuery
 
-from envelope_fields.fields import checks, defaults, storing, writing
+from envelope_fields.fields import checks, declared, defaults, writing
 from envelope_fields.fields.attribute import EncryptedAttribute
 from envelope_fields.fields.binary import BinaryColumn, BinaryMixin
-from envelope_fields.fields.binding import note_rows, tracked_model
+from envelope_fields.fields.binding import tracked_model
 from envelope_fields.fields.bound_columns import Name, as_names
-from envelope_fields.fields.bound_statements import (
-    guard_saves_of,
-    note_begun_inserts,
-    refuse_parts,
-    watch_columns_of,
-)
+from envelope_fields.fields.bound_statements import refuse_parts
 from envelope_fields.fields.conversion import checks as conversion_checks
-from envelope_fields.fields.conversion.clear import convert
 from envelope_fields.fields.conversion.field import ConvertingMixin
 from envelope_fields.fields.conversion.statements import complete, left_empty
-from envelope_fields.fields.deferring import load_bound_columns
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
@@ -151,16 +143,9 @@ class EncryptedFieldMixin(
         # Of its own, also where an abstract base has one: it opens by the field of this model.
         if isinstance(getattr(cls, self.attname, None), DeferredAttribute):
             setattr(cls, self.attname, self.descriptor_class(self))
-        storing.prepare_saves_of(cls)
-        if self.is_bound:
-            guard_saves_of(cls)
-            note_begun_inserts()
-            load_bound_columns()
         self._forget()
         self.binary = BinaryColumn(self)
-        meta: Any = cls._meta
-        if meta.apps.all_models[meta.app_label].get(meta.model_name) is cls:
-            _prepare(cls, [self])  # it comes after class_prepared, by add_to_class()
+        declared.added(cls, self)
 
     def __copy__(self) -> Any:
         copied: Any = super().__copy__()
@@ -294,24 +279,3 @@ class EncryptedFieldMixin(
         self._look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)
-
-
-def _prepared(*, sender: Any, **_: Any) -> None:
-    """Look at a model that is declared."""
-    columns = sender._meta.concrete_fields
-    _prepare(sender, [field for field in columns if isinstance(field, EncryptedFieldMixin)])
-
-
-def _prepare(model: Any, fields: list[Any]) -> None:
-    """Note the rows of a model where some fields are loaded, and whether it has drafts."""
-    note_rows(model, fields)
-    for field in fields:
-        if field.plain_field is not None:
-            convert(field)
-        if field.is_bound:
-            watch_columns_of(field)
-        field.has_drafts = field.has_drafts or storing.has_drafts(model)
-
-
-# Models are declared before any application is ready.
-class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")

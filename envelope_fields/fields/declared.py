@@ -1,0 +1,54 @@
+"""What is set up in a model whose fields are encrypted, when these are declared.
+
+What a field does not ask for is not set up: a project without bound values has none of their
+statements looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models.signals import class_prepared
+
+from envelope_fields.fields import storing
+from envelope_fields.fields.binding import note_rows
+from envelope_fields.fields.bound_statements import (
+    guard_saves_of,
+    note_begun_inserts,
+    watch_columns_of,
+)
+from envelope_fields.fields.conversion.clear import convert
+from envelope_fields.fields.deferring import load_bound_columns
+from envelope_fields.fields.sealed import encrypted_fields
+
+
+def added(model: Any, field: Any) -> None:
+    """Set up what a model needs that a field is added to."""
+    storing.prepare_saves_of(model)
+    if field.is_bound:
+        guard_saves_of(model)
+        note_begun_inserts()
+        load_bound_columns()
+    meta = model._meta
+    if meta.apps.all_models[meta.app_label].get(meta.model_name) is model:
+        _prepare(model, [field])  # it comes after class_prepared, by add_to_class()
+
+
+def _prepared(*, sender: Any, **_: Any) -> None:
+    """Look at a model that is declared."""
+    _prepare(sender, encrypted_fields(sender))
+
+
+def _prepare(model: Any, fields: list[Any]) -> None:
+    """Note the rows of a model where some fields are loaded, and whether it has drafts."""
+    note_rows(model, fields)
+    for field in fields:
+        if field.plain_field is not None:
+            convert(field)
+        if field.is_bound:
+            watch_columns_of(field)
+        field.has_drafts = field.has_drafts or storing.has_drafts(model)
+
+
+# Models are declared before any application is ready.
+class_prepared.connect(_prepared, dispatch_uid="envelope_fields.fields.prepared")
