@@ -12,7 +12,7 @@ from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for
 WAIT_SECONDS = 60  # for transactions
 
 
-def wait_until_known(label: str, changed_at: datetime) -> list[str]:
+def wait_until_known(label: str, changed_at: datetime, seconds: float = WAIT_SECONDS) -> list[str]:
     """Wait until every process knows of a change of an index, and has ended what it began before.
 
     That takes the longest `KEY_CACHE_SECONDS` of any process, less the time that has passed since,
@@ -21,6 +21,7 @@ def wait_until_known(label: str, changed_at: datetime) -> list[str]:
     Args:
         label: of the index, for the error.
         changed_at: when it was changed.
+        seconds: for how many to wait for transactions.
 
     Returns:
         Of databases that do not show whether transactions are open, their aliases and why.
@@ -30,7 +31,7 @@ def wait_until_known(label: str, changed_at: datetime) -> list[str]:
     """
     known = known_everywhere(changed_at)
     time.sleep(max((known - clock.now()).total_seconds(), 0))
-    waited = wait_for_older(lambda: (clock.now() - known).total_seconds(), WAIT_SECONDS)
+    waited = wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
     if waited.still_open:
         open_in = ", ".join(map(str, waited.still_open))
         raise IndexNotReady(

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.indexing.builds import wait_until_known
 from envelope_fields.indexing.scope import KINDS
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import Limits
@@ -21,6 +22,7 @@ from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
 from envelope_fields.lifecycle.index_states import begun_index, known_since, search_key_ids
 from envelope_fields.lifecycle.indexes import begin_index
+from envelope_fields.lifecycle.other_processes import WAIT_SECONDS, known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import (
     DEFAULT_ALIAS,
@@ -68,7 +70,8 @@ def start(
             each search key, and on those of the values, then and while the run goes on.
 
     Raises:
-        IndexNotReady: it is retired, and other processes may not know yet.
+        IndexNotReady: it is retired, and other processes may not know yet; or transactions are
+            open that began when builds were about which do not write it.
         RotationUnderWay: a run of the other kind is not over.
         IdempotencyKeyReused: something else was started with the same one.
         KeyAccessDenied: the actor may not.
@@ -78,6 +81,8 @@ def start(
     if index.only_alias is not None:
         begin_index(index, index.only_alias, using)
     _refuse_until_retired_everywhere(index)
+    if kind == RotationKind.VERIFY_INDEX:
+        _refuse_while_older_write(index)
     with key_transaction() as using_keys:
         keys = locked_keys(using_keys, _key_ids(index, using_keys))
         principal = require_on_each(operation.action, keys, actor, using=using_keys)
@@ -174,6 +179,14 @@ def _refuse_until_retired_everywhere(index: Any) -> None:
             f"The blind index {index.field_path} is retired, and other processes may write it "
             f"until {as_utc(known)}. It is emptied after that."
         )
+
+
+def _refuse_while_older_write(index: Any) -> None:
+    row = begun_index(index.field_path)
+    if row is None or row.required_at is None:
+        return
+    if known_everywhere(row.required_at) <= clock.now():
+        wait_until_known(row.label, row.required_at, WAIT_SECONDS)
 
 
 def _key_ids(index: Any, using: str) -> set[UUID]:

@@ -16,6 +16,7 @@ from envelope_fields.indexing.steps import (
     refuse_while_converting,
     refuse_without_constraints,
     step,
+    written_by_all_since,
 )
 from envelope_fields.jobs.representation import progress
 from envelope_fields.lifecycle.index_states import (
@@ -181,7 +182,9 @@ class _Bringing:
         under_way = runs.active_run(self.index)
         if under_way is not None and under_way.kind == RotationKind.VERIFY_INDEX:
             self.work_on(RotationKind.VERIFY_INDEX)
-            if self.report.is_right:
+            row = begun_index(self.label)
+            counts = row is not None and under_way.created_at >= written_by_all_since(row)
+            if counts and self.report.is_right:
                 return
         self.work_on(RotationKind.REBUILD_INDEX)
         if self.report.is_right:

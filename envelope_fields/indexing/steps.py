@@ -89,17 +89,22 @@ def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) ->
     Raises:
         IndexNotReady: it was not.
     """
-    since = row.state_changed_at
     if index.replaced is not None:
-        required_at = require_index(row.label, actor=actor).required_at
-        since = known_everywhere(required_at) if required_at else since
-    problem = _not_verified(index, since)
+        row = require_index(row.label, actor=actor)
+    problem = _not_verified(index, written_by_all_since(row))
     if problem:
         raise IndexNotReady(
             f"The blind index {row.label} does not become {IndexState(to).label}: {problem}. "
             f"Rebuild it, then verify it: `python manage.py rebuild_indexes {row.label} --to {to}` "
             "does both."
         )
+
+
+def written_by_all_since(row: BlindIndex) -> datetime:
+    """Return from when on a verification counts: one that began before saw what others left."""
+    if row.required_at is None:
+        return row.state_changed_at
+    return known_everywhere(row.required_at)
 
 
 def _not_verified(index: Any, since: datetime) -> str:
