@@ -7,6 +7,7 @@ read: what others write meanwhile has its index from there, and is left alone.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ _MESSAGES = {
     STALE: "It has an index, and no value that would be in one.",
     DIFFERS: "Its index is that of another value, or under another key version.",
 }
+
+
+_Opened = tuple[Key, Row, Any]  # and what its index is made of
 
 
 class IndexJob(Job):
@@ -65,32 +69,51 @@ class IndexJob(Job):
         keys = [each.key for each in stored if not (self._only_missing and each.head)]
         outcome.kept = len(stored) - len(keys)
         found = self._rows.of(keys) if keys else {}
+        # What a retired one has left keeps no build from writing, and no version in use.
+        is_retired = macs.is_retired(self.table.index)
+        by_alias: dict[str, list[_Opened]] = defaultdict(list)
         for key in keys:
             instance = found.get(key)
             if instance is None:
                 continue  # it was deleted meanwhile
             row = Row(self.table, instance)
             try:
-                made = self._made(row)
+                term = None if is_retired else row.term()
             except (EnvelopeError, ImproperlyConfigured) as error:
-                if stops(error, about_one_key=self._is_about_one_key):
-                    raise
-                outcome.fail(Stored(key, b"", 0), error)
+                self._fail(key, error, outcome)
+                continue
+            if term is None:
+                self._look(key, row, None, outcome)
             else:
-                self._look(key, row, made, outcome)
+                by_alias[term.alias].append((key, row, term))
+        for alias, opened in by_alias.items():
+            self._make(alias, opened, outcome)
+        if len(by_alias) > 1:  # changes are written in the order of their keys
+            places = {key: place for place, key in enumerate(keys)}
+            outcome.changes.sort(key=lambda change: places[change.key])
         return outcome
 
-    def _made(self, row: Row) -> bytes | None:
-        """Return the index that a row is to have; None where there is nothing to index."""
-        index = self.table.index
-        if macs.is_retired(index):
-            return None  # what it has left keeps no build from writing, and no version in use
-        term = row.term()
-        return None if term is None else self._value(term)
+    def _make(self, alias: str, opened: Sequence[_Opened], outcome: Outcome) -> None:
+        """Make the indexes of rows under one search key."""
+        try:
+            made = self._values(alias, [term for _, _, term in opened])
+        except (EnvelopeError, ImproperlyConfigured) as error:
+            for key, _, _ in opened:
+                self._fail(key, error, outcome)
+            return
+        for (key, row, _), value in zip(opened, made, strict=True):
+            self._look(key, row, value, outcome)
+
+    def _fail(
+        self, key: Key, error: EnvelopeError | ImproperlyConfigured, outcome: Outcome
+    ) -> None:
+        if stops(error, about_one_key=self._is_about_one_key):
+            raise error
+        outcome.fail(Stored(key, b"", 0), error)
 
     @abstractmethod
-    def _value(self, term: Any) -> bytes | None:
-        """Return the index that is made of something."""
+    def _values(self, alias: str, terms: Sequence[Any]) -> Sequence[bytes | None]:
+        """Return the indexes that are made of some values under one search key."""
 
     @abstractmethod
     def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
@@ -100,9 +123,8 @@ class IndexJob(Job):
 class Rebuild(IndexJob):
     """Writes the index of each row where it is not what the values give."""
 
-    def _value(self, term: Any) -> bytes | None:
-        table = self.table
-        return macs.value_to_fill(table.index, term.alias, term, table.using)
+    def _values(self, alias: str, terms: Sequence[Any]) -> Sequence[bytes | None]:
+        return macs.values_to_fill(self.table.index, alias, terms, self.table.using)
 
     def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
         if made == row.stored:
@@ -130,8 +152,8 @@ class Verification(IndexJob):
 
     writes = False
 
-    def _value(self, term: Any) -> bytes | None:
-        return macs.value_to_verify(self.table.index, term.alias, term)
+    def _values(self, alias: str, terms: Sequence[Any]) -> Sequence[bytes | None]:
+        return macs.values_to_verify(self.table.index, alias, terms)
 
     def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
         cause = _cause(made, row.stored)

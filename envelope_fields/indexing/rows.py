@@ -79,7 +79,7 @@ class IndexedTable:
     @property
     def made_of(self) -> list[str]:
         """The columns of the values that it is made of."""
-        return list(dict.fromkeys(str(each.field.column) for each in self.index.sources))
+        return [str(field.column) for field in self.index.source_fields]
 
     def names(self, *, with_index: bool = True) -> list[str]:
         """Return the names of the fields that it takes to make the index of a row."""
@@ -147,8 +147,7 @@ class Row:
     @property
     def reads(self) -> list[Read]:
         """What it has in each column that the index is made of, and in that of the index."""
-        fields = {str(each.field.column): each.field for each in self._table.index.sources}
-        stored = [self._stored(fields[column]) for column in self._table.made_of]
+        stored = map(self._stored, self._table.index.source_fields)
         return [*map(_read, stored), Read(False, self.stored)]
 
     def _stored(self, field: Any) -> Any:

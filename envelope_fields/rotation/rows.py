@@ -6,16 +6,17 @@ and never what a driver does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db import connections
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Model, QuerySet
 
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.columns import converters_of
 from envelope_fields.jobs.job import Change, Key
 
 # What is raised where a column has what no value can be bound to.
@@ -53,7 +54,8 @@ class Rows:
             return self._loaded(keys, lock)
 
     def _loaded(self, keys: Sequence[Key], lock: bool) -> dict[Key, Model]:
-        wanted = {self._as_loaded(key): key for key in keys}
+        as_loaded = self._converter()
+        wanted = {as_loaded(key): key for key in keys}
         found = self._queryset().filter(
             pk__in=list(wanted) if len(self._keys) > 1 else [key for (key,) in wanted]
         )
@@ -68,17 +70,23 @@ class Rows:
         fields = self._column.model._meta.concrete_fields
         return rows.defer(*(each.name for each in fields if isinstance(each, EncryptedFieldMixin)))
 
-    def _as_loaded(self, key: Key) -> Key:
-        """Return a key of the driver as Django makes it of a loaded row."""
-        return tuple(map(self._converted, self._keys, key))
+    def _converter(self) -> Callable[[Key], Key]:
+        """Return what makes of a key of the driver what Django makes of it in a loaded row."""
+        connection, table = connections[self._column.database], self._column.model._meta.db_table
+        columns = [field.get_col(table) for field in self._keys]
+        converters = [converters_of(column, connection) for column in columns]
+        if not any(converters):
+            return tuple
 
-    def _converted(self, field: Field[Any, Any], item: Any) -> Any:
-        connection = connections[self._column.database]
-        column = field.get_col(self._column.model._meta.db_table)
-        converters = connection.ops.get_db_converters(column) + column.get_db_converters(connection)
-        for convert in converters:
-            item = convert(item, column, connection)
-        return item
+        def as_loaded(key: Key) -> Key:
+            found = []
+            for item, column, of_item in zip(key, columns, converters, strict=True):
+                for convert in of_item:
+                    item = convert(item, column, connection)
+                found.append(item)
+            return tuple(found)
+
+        return as_loaded
 
 
 class BoundRows:

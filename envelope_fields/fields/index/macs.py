@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from envelope_fields import keyring
@@ -52,21 +52,27 @@ def index_value(index: Any, alias: str, term: Any, using: str) -> bytes | None:
     known = indexes.known_value(index.field_path, alias, _part, term)
     if known is not None:
         return known
-    return _stored(index, alias, term, using, indexes.written)
+    return _stored(index, alias, [term], using, indexes.written)[0]
 
 
-def value_to_fill(index: Any, alias: str, term: Any, using: str) -> bytes | None:
-    """Return what `index_value` does, for a row that is there; it is no use of the index."""
-    return _stored(index, alias, term, using, indexes.filled)
+def values_to_fill(
+    index: Any, alias: str, terms: Sequence[Any], using: str
+) -> Sequence[bytes | None]:
+    """Return what `index_value` does, for rows that are there; it is no use of the index."""
+    return _stored(index, alias, terms, using, indexes.filled)
 
 
-def _stored(index: Any, alias: str, term: Any, using: str, make: Any) -> bytes | None:
+def _stored(
+    index: Any, alias: str, terms: Sequence[Any], using: str, make: Any
+) -> Sequence[bytes | None]:
     if is_retired(index):
         require_beside(index)
-        return None
+        return [None] * len(terms)
     column, owner = column_of(index), managed_by(index.key)
-    [value] = _begun(index, alias, using, lambda: make(column, alias, _part, [term], using, owner))
-    return bytes(value)
+    made: list[bytes] = _begun(
+        index, alias, using, lambda: make(column, alias, _part, terms, using, owner)
+    )
+    return made
 
 
 def _part(term: Any) -> bytes:
@@ -91,10 +97,9 @@ def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) 
     return _begun(index, alias, using, lambda: indexes.searched(column, alias, _part, terms))
 
 
-def value_to_verify(index: Any, alias: str, term: Any) -> bytes:
+def values_to_verify(index: Any, alias: str, terms: Sequence[Any]) -> list[bytes]:
     """Return what `index_value` does, for a look that is no use of the index."""
-    [value] = indexes.verified(column_of(index), alias, _part, [term])
-    return value
+    return indexes.verified(column_of(index), alias, _part, terms)
 
 
 def is_reading(index: Any, alias: str | None, using: str) -> bool:

@@ -26,6 +26,7 @@ KEPT_OF_MODEL = (
     "field_path",
     "fingerprint",
     "labels_beside",
+    "source_fields",
     "replaced",
     "scope_columns",
     "quick",
@@ -68,6 +69,11 @@ class SourcesMixin(FieldBase):
             FieldError: there is no such encrypted field in its table.
         """
         return tuple(map(self._source, self.fields))
+
+    @cached_property
+    def source_fields(self) -> tuple[Any, ...]:
+        """The encrypted fields, each once."""
+        return tuple(dict.fromkeys(source.field for source in self.sources))
 
     def _source(self, path: str) -> Source:
         name, *inner = path.split(LOOKUP_SEP)
