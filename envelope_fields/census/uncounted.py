@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any
 
-from django.db import Error, router
+from django.db import Error, connections, router
 
 from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns, tables_of
 from envelope_fields.census.values import Grouped, counted, grouped_each
@@ -103,6 +104,46 @@ def in_other_formats(key: str | None) -> list[NotCounted]:
         for group in counted(column)
         if group.format
     ]
+
+
+def in_clear(key: str | None) -> list[NotCounted]:
+    """Name what is in clear in columns that fields written under a key convert.
+
+    It is under no key, and outlives each.
+
+    Args:
+        key: as for `in_other_formats`.
+
+    Raises:
+        CensusFailed: a column could not be counted.
+    """
+    columns = [
+        column
+        for column in stored_columns()
+        if getattr(column.field, "plain_field", None) is not None
+        and not column.formats
+        and _is_written_under(column, key)
+    ]
+    found = ((column, _values_in_clear(column)) for column in tables_of(columns))
+    return [
+        NotCounted(
+            column.database,
+            f"{column.table_sql}.{column.field.plain_field.column}",  # type: ignore[attr-defined]
+            f"{values:,} values in clear, which {column} converts: bring it to the phase `only` "
+            "first, or delete their rows",
+        )
+        for column, values in found
+        if values
+    ]
+
+
+def _values_in_clear(column: Column) -> int:
+    field: Any = column.encrypted_field
+    ask, quote = database_of(column.database), connections[column.database].ops.quote_name
+    with _failing(), ask.seeing_all_rows():
+        clear = f"stored.{quote(field.plain_field.column)}"
+        [[values]] = ask.fetch(f"SELECT count({clear}) FROM {column.table_sql} AS stored")  # noqa: S608 - names are quoted
+    return int(values)
 
 
 def _is_written_under(column: Column, key: str | None) -> bool:
@@ -238,4 +279,4 @@ def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 
-__all__ = ["NotCounted", "in_other_formats", "not_counted", "undeclared"]
+__all__ = ["NotCounted", "in_clear", "in_other_formats", "not_counted", "undeclared"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import NotCounted, not_counted
-from envelope_fields.census.uncounted import in_other_formats
+from envelope_fields.census.uncounted import in_clear, in_other_formats
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
@@ -158,7 +158,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
             f"written before every process knew: {', '.join(map(str, waited.still_open))}. Try "
             "again when they have ended."
         )
-    return [*waited.unseen, *not_counted(), *in_other_formats(key.alias)]
+    return [*waited.unseen, *not_counted(), *in_other_formats(key.alias), *in_clear(key.alias)]
 
 
 def _is_shredded(row: Row) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Model
 from django.db.models.functions import Cast
@@ -99,8 +100,17 @@ class ClearFieldMixin(FieldBase):
     ) -> tuple[str, Any]:
         """Return SQL for a value that is not None, as the plain field makes it."""
         # No name here holds the value: an error report would show it.
-        content = Unencrypted(super().get_db_prep_save(content.value, connection), None)
-        return _compiled(self.plain_class, self, content, compiler, connection)
+        try:
+            prepared = Unencrypted(super().get_db_prep_save(content.value, connection), None)
+        except (TypeError, ValueError, ArithmeticError, ValidationError) as error:
+            failure = type(error)
+        else:
+            return _compiled(self.plain_class, self, prepared, compiler, connection)
+        kind = TypeError if issubclass(failure, TypeError) else ValueError
+        raise kind(
+            f"{self.values}: this is not a value that its column in clear can store "
+            f"({failure.__name__})."
+        )
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         self._refuse_null(value, compiler)
