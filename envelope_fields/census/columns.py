@@ -91,7 +91,7 @@ class Column(Table):
     @property
     def beside_sql(self) -> str | None:
         """The column in which another package's values are, quoted; None where there is none."""
-        if not getattr(self.field, "reads_beside", False):
+        if getattr(self.field, "converts", None) is None or not self.encrypted_field.reads_beside:
             return None
         plain: Any = self.encrypted_field.plain_field
         return str(connections[self.database].ops.quote_name(plain.column))
@@ -164,9 +164,7 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
         NoSuchField: the model or its field is not there any more, or the schema is not.
         Error: the database cannot be looked at.
     """
-    wanted = (model, field)
-    named = (each for each in stored_columns(database) if each.names[2:] == wanted)
-    for column in located(named):
+    for column in located(_named(database, model, field)):
         if column.names[1] == schema:
             return column
     where = f"the schema {schema!r} of the database" if schema else "the database"
@@ -174,6 +172,14 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
         f"{model}.{field} is not a column of ours in {where} {database!r} any more. Cancel the "
         "run and start another."
     )
+
+
+def _named(database: str, label: str, name: str) -> Iterator[Column]:
+    """Find the column of one field, as `stored_columns` finds those of all."""
+    for model, field in _fields(lambda field: field.name == name):
+        is_encrypted = isinstance(field, EncryptedFieldMixin)
+        if model._meta.label == label and (is_encrypted or is_index(field)):
+            yield from _columns([(model, field)], database, ENVELOPE if is_encrypted else INDEX)
 
 
 _Table = TypeVar("_Table", bound=Table)
