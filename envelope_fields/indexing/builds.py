@@ -8,8 +8,19 @@ from datetime import datetime
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
+from envelope_fields.models import BlindIndex, IndexState
 
 WAIT_SECONDS = 60  # for transactions
+
+
+def last_change(row: BlindIndex) -> datetime | None:
+    """Return when builds that do not write an index began to end; None where they are not yet to.
+
+    Those that write the one that it replaces are refused since then. Others cannot be: from when
+    the index is verified on, they have their time to show what they write.
+    """
+    is_verified = row.state == IndexState.VERIFIED
+    return row.required_at or (row.state_changed_at if is_verified else None)
 
 
 def wait_until_known(label: str, changed_at: datetime, seconds: float = WAIT_SECONDS) -> list[str]:

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
-from envelope_fields.indexing.builds import wait_until_known
+from envelope_fields.indexing.builds import last_change, wait_until_known
 from envelope_fields.indexing.scope import KINDS
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import Limits
@@ -183,10 +183,11 @@ def _refuse_until_retired_everywhere(index: Any) -> None:
 
 def _refuse_while_older_write(index: Any) -> None:
     row = begun_index(index.field_path)
-    if row is None or row.required_at is None:
+    changed_at = None if row is None else last_change(row)
+    if row is None or changed_at is None:
         return
-    if known_everywhere(row.required_at) <= clock.now():
-        wait_until_known(row.label, row.required_at, WAIT_SECONDS)
+    if known_everywhere(changed_at) <= clock.now():
+        wait_until_known(row.label, changed_at, WAIT_SECONDS)
 
 
 def _key_ids(index: Any, using: str) -> set[UUID]:

@@ -8,17 +8,18 @@ from typing import Any
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import runs
-from envelope_fields.indexing.builds import wait_until_known
-from envelope_fields.indexing.rows import IndexedTable
+from envelope_fields.indexing.builds import last_change, wait_until_known
+from envelope_fields.indexing.constraints import require_constraints
+from envelope_fields.indexing.rows import IndexedTable, find_indexes
 from envelope_fields.indexing.steps import (
     is_back,
     refuse_after_retiring,
     refuse_while_converting,
     refuse_without_constraints,
-    step,
     written_by_all_since,
 )
 from envelope_fields.jobs.representation import progress
+from envelope_fields.lifecycle import index_triggers
 from envelope_fields.lifecycle.index_states import (
     begun_index,
     change_index_state,
@@ -26,7 +27,7 @@ from envelope_fields.lifecycle.index_states import (
     require_index,
 )
 from envelope_fields.lifecycle.indexes import begin_index
-from envelope_fields.models import IndexState, RotationKind, RotationRun, RotationState
+from envelope_fields.models import BlindIndex, IndexState, RotationKind, RotationRun, RotationState
 
 Worker = Callable[[RotationRun], RotationRun]  # works on a run until it is over
 
@@ -39,7 +40,8 @@ class IndexReport:
         label: of the index.
         state: which it is in now.
         runs: the runs that were worked on, in their order.
-        unseen: of databases that do not show whether older transactions are open, which and why.
+        unseen: what could not be looked at, such as open transactions, or not be done, such as
+            making triggers, and why.
     """
 
     label: str
@@ -79,10 +81,11 @@ def bring_to(
     """Rebuild an index, and bring it to a state if all its rows allow it.
 
     Before it is `verified`, every row has been opened and compared, and what differed was written.
-    The deployment that writes the index has to be the only one by then: rows that an older one
-    writes afterwards are not in it. Where it replaces another index, older ones are refused, and
-    this waits until every process knows. A retired index is emptied. Killed, it goes on with the
-    run that was under way.
+    The deployment that writes the index has to be the only one by then. Where it replaces another
+    index, older ones are refused, and this waits until every process knows. Otherwise every row is
+    compared once more before it is `reading`, `KEY_CACHE_SECONDS` later and when older transactions
+    have ended: what an older build has written by then shows. A retired index is emptied. Killed,
+    it goes on with the run that was under way.
 
     Args:
         tables: those of the index, in all databases; see `find_indexes`.
@@ -112,7 +115,7 @@ def bring_to(
     elif to is not None:
         bringing.go_on(to)
     else:
-        bringing.work_on(RotationKind.REBUILD_INDEX)
+        bringing.fill()
     row = begun_index(index.field_path)
     bringing.report.state = row.state if row else bringing.report.state
     return bringing.report
@@ -132,6 +135,11 @@ class _Bringing:
     def label(self) -> str:
         return self.report.label
 
+    def fill(self) -> None:
+        """Rebuild it, and leave its state."""
+        self.report.unseen += index_triggers.settle(self.index, self._state())
+        self.work_on(RotationKind.REBUILD_INDEX)
+
     def go_back(self, to: IndexState) -> None:
         """Change the state at once, whatever rows are like; but where others may still look."""
         row = begun_index(self.label)
@@ -146,10 +154,22 @@ class _Bringing:
         """Rebuild it, and compare every row, once no build writes it wrong."""
         if to == IndexState.READING:
             refuse_while_converting(self.index)
+        require_constraints(find_indexes([self.label]), to)
         self._require()
-        self._make_right()
-        self._refuse_unless_right(to)
-        step(self.label, to, actor=self.actor)
+        before = self._state()
+        makes_right = (before, to) != (IndexState.VERIFIED, IndexState.READING)
+        if makes_right:
+            self._make_right(to)
+        if before != IndexState.READING:
+            row = change_index_state(self.label, IndexState.VERIFIED, actor=self.actor)
+            # Where older builds were refused by then, nothing has come since.
+            if to == IndexState.READING and not (makes_right and row.required_at):
+                self._look_once_more(row)
+        change_index_state(self.label, to, actor=self.actor)
+
+    def _state(self) -> str:
+        row = begun_index(self.label)
+        return IndexState.FILLING if row is None else row.state
 
     def retire(self) -> None:
         """Have lookups and writing end, and empty the index once every process knows."""
@@ -177,8 +197,47 @@ class _Bringing:
         if row.required_at is not None:
             self.report.unseen += wait_until_known(self.label, row.required_at)
 
-    def _make_right(self) -> None:
-        """Rebuild the index and verify it; go on with a verification that was interrupted."""
+    def _look_once_more(self, row: BlindIndex) -> None:
+        """Look what was written since every row was found right, when older builds had their time.
+
+        Raises:
+            IndexNotReady: rows are wrong again, and the index is being filled again; or a
+                transaction is open that is older.
+        """
+        self.report.unseen += wait_until_known(self.label, last_change(row) or row.state_changed_at)
+        self.work_on(RotationKind.VERIFY_INDEX)
+        last = self.report.last_run
+        if last is None or last.state != RotationState.COMPLETED or self.report.is_right:
+            self._refuse_unless_right(IndexState.READING)
+            return
+        change_index_state(self.label, IndexState.FILLING, actor=self.actor)
+        self.report.state = IndexState.FILLING
+        error = IndexNotReady(
+            f"The blind index {self.label} is {IndexState.FILLING.label} again: since every row "
+            f"was found right, {self.report.problems:,} rows were written without it. A build that "
+            "does not know the index is still running, or SQL of your own or a re-encryption has "
+            f"written values. End that, and run `python manage.py rebuild_indexes {self.label} "
+            f"--to reading` again. The run {last.pk} lists the rows."
+        )
+        error.report = self.report
+        raise error
+
+    def _make_right(self, to: IndexState) -> None:
+        """Rebuild the index and verify it, while no trigger empties what is right.
+
+        Raises:
+            IndexNotReady: rows are in the way.
+        """
+        self.report.unseen += index_triggers.settle(self.index, IndexState.VERIFIED)
+        try:
+            self._rebuild_and_verify()
+            self._refuse_unless_right(to)
+        except Exception:
+            index_triggers.settle(self.index, self._state())
+            raise
+
+    def _rebuild_and_verify(self) -> None:
+        """Go on with a verification that was interrupted, or do both."""
         under_way = runs.active_run(self.index)
         if under_way is not None and under_way.kind == RotationKind.VERIFY_INDEX:
             self.work_on(RotationKind.VERIFY_INDEX)

@@ -11,6 +11,9 @@ from typing import Any
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.index.uniqueness import lost_with
 from envelope_fields.indexing import runs
+from envelope_fields.indexing.builds import last_change
+from envelope_fields.indexing.constraints import require_constraints
+from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.lifecycle.index_states import (
     begun_index,
@@ -48,16 +51,12 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
         IndexNotReady: it is too early, and why; or no such step leads from its state.
         KeyAccessDenied: the actor may not.
     """
-    to = IndexState(to)
+    to, label = IndexState(to), index.field_path
     refuse_too_early(index, to, actor=actor)
-    return step(index.field_path, to, actor=actor)
-
-
-def step(label: str, to: IndexState, *, actor: Any = None) -> BlindIndex:
-    """Change the state; on the way from filling to reading, by verified."""
     row = begun_index(label)
     if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
         change_index_state(label, IndexState.VERIFIED, actor=actor)
+        refuse_too_early(index, to, actor=actor)
     return change_index_state(label, to, actor=actor)
 
 
@@ -76,7 +75,8 @@ def refuse_too_early(index: Any, to: str, *, actor: Any = None) -> None:
         refuse_while_converting(index)
     if to == IndexState.RETIRED and replacing_index(index.field_path) is not None:
         refuse_without_constraints(index)
-    if row is not None and before == IndexState.FILLING and to in _AFTER_VERIFICATION:
+    if row is not None and to in _AFTER_VERIFICATION and not is_back(before, to):
+        require_constraints(find_indexes([row.label]), to)
         _refuse_unless_verified(index, row, to, actor)
 
 
@@ -86,9 +86,14 @@ _AFTER_VERIFICATION = (IndexState.VERIFIED, IndexState.READING)
 def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) -> None:
     """Raise if not every row was found right, since every build writes the index.
 
+    Builds that do not know an index cannot be asked. So rows are compared once more before it is
+    read, when these have had their time to show what they write.
+
     Raises:
         IndexNotReady: it was not.
     """
+    if row.state == IndexState.READING:
+        return
     if index.replaced is not None:
         row = require_index(row.label, actor=actor)
     problem = _not_verified(index, written_by_all_since(row))
@@ -102,9 +107,8 @@ def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) ->
 
 def written_by_all_since(row: BlindIndex) -> datetime:
     """Return from when on a verification counts: one that began before saw what others left."""
-    if row.required_at is None:
-        return row.state_changed_at
-    return known_everywhere(row.required_at)
+    changed_at = last_change(row)
+    return row.state_changed_at if changed_at is None else known_everywhere(changed_at)
 
 
 def _not_verified(index: Any, since: datetime) -> str:

@@ -146,6 +146,8 @@ def _refuse_while_early(row: BlindIndex, to: IndexState) -> None:
                 "--to verified`."
             )
         _refuse_until_known(newer, f"look in {row.label}")
+    if to == IndexState.READING and row.required_at is None:
+        _refuse_until_known(row, "write rows without it")
     if to == IndexState.FILLING and row.replaces:
         if row.state == IndexState.READING:
             raise IndexNotReady(

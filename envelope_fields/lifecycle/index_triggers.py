@@ -26,7 +26,7 @@ from envelope_fields.models import IndexState
 
 _logger = logging.getLogger("envelope_fields.indexes")
 
-# Afterwards none is needed: a lookup asks the index, and what is stale is found by verification.
+# Afterwards none is needed: lookups ask the index, and what is stale is found by verification.
 STANDING = (IndexState.FILLING, IndexState.VERIFIED)
 
 
@@ -44,9 +44,16 @@ def settle(index: Any, state: str, using: str | None = None) -> list[str]:
     Raises:
         CensusFailed: the tables of the index could not be looked up.
     """
-    if state in STANDING:
-        return _each(index, "made", IndexTriggers.make, using)
-    return _each(index, "dropped", IndexTriggers.drop, using)
+
+    def act(triggers: IndexTriggers) -> None:
+        # What empties an index that is right, too, would have every row compared in vain.
+        is_verified = state == IndexState.VERIFIED and triggers.EMPTIES_ONLY_STALE
+        if state == IndexState.FILLING or is_verified:
+            triggers.make()
+        else:
+            triggers.drop()
+
+    return list(_acted(index, "made" if state in STANDING else "dropped", act, using))
 
 
 def settle_changed(label: str, state: str) -> list[str]:
@@ -56,37 +63,12 @@ def settle_changed(label: str, state: str) -> list[str]:
     return [] if index is None else settle(index, state)
 
 
-def lift_imprecise(index: Any) -> list[str]:
-    """Drop those that empty what is right, too, so that what is empty afterwards was left so."""
-
-    def drop(triggers: IndexTriggers) -> None:
-        if not triggers.EMPTIES_ONLY_STALE:
-            triggers.drop()
-
-    return _each(index, "dropped", drop)
-
-
-def have_emptied(index: Any, column: Column) -> bool:
-    """Whether what became stale in a table is empty now."""
-    try:
-        triggers = _triggers(index, column)
-        return triggers.EMPTIES_ONLY_STALE and triggers.are_there()
-    except DatabaseError:
-        return False
-
-
 def drop_before_migration(using: str) -> None:
     """Drop the triggers in a database: they name columns, which a migration may take away."""
     try:
         drop_all(using)
     except DatabaseError as error:
         _logger.warning(_note("the triggers of blind indexes", using, "dropped", error))
-
-
-def _each(
-    index: Any, done: str, act: Callable[[IndexTriggers], None], using: str | None = None
-) -> list[str]:
-    return list(_acted(index, done, act, using))
 
 
 def _acted(

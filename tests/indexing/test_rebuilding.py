@@ -18,7 +18,7 @@ from envelope_fields.models import AuditEvent, BlindIndex, ColumnConversion
 from envelope_fields.rotation import failures
 from tests.models.indexed import Member, Person, Tenant, Visit
 
-pytestmark = pytest.mark.django_db(databases="__all__")
+pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("known_at_once")]
 
 LABEL = "tests.person.email_index"
 
@@ -84,8 +84,8 @@ def test_the_way_to_reading(people, table):
         Person.objects.get(email="ada1@example.org")
     report = bring_to([table], "reading")
     assert (report.state, report.problems, report.is_right) == ("reading", 0, True)
-    written, compared = map(progress, report.runs)
-    assert (written.moved, compared.total) == (3, 4)
+    written, compared, once_more = map(progress, report.runs)
+    assert (written.moved, compared.total, once_more.total) == (3, 4, 4)
     assert Person.objects.get(email="ada1@example.org") == people[1]
     events = AuditEvent.objects.filter(action="change_index").order_by("number")
     assert [event.after["state"] for event in events] == ["verified", "reading"]

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.databases import RowsHidden
+from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import bring_to, collisions, find_indexes, run, start
 from envelope_fields.indexing.rows import NoSuchIndex
 from envelope_fields.indexing.scope import KINDS, IndexScope
@@ -20,6 +21,7 @@ from tests.models.indexed import Person
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
+    pytest.mark.usefixtures("known_at_once"),
     pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has schemas"),
 ]
 
@@ -75,7 +77,7 @@ def test_all_of_them_are_filled_and_compared():
         ("acme", "Missing"), ("acme", "Missing"), (WEIRD, "Missing"),
     ]  # fmt: skip
     report = bring_to(tables(), "reading")
-    written, compared = map(progress, report.runs)
+    written, compared, _ = map(progress, report.runs)
     assert (report.state, written.moved, compared.total) == ("reading", 3, 4)
     assert in_schema("acme", "BEN@example.org") == 1
     assert in_schema(WEIRD, "BEN@example.org") == 0
@@ -112,6 +114,8 @@ def test_one_that_is_not_migrated_is_named():
     make_schema("acme", "ada@example.org")
     execute("ALTER TABLE acme.tests_person DROP COLUMN email_index")
     with pytest.raises(ColumnNotThere, match=r"acme\.tests_person\.email_index is not there"):
+        bring_to(tables())
+    with pytest.raises(IndexNotReady, match=r"schema 'acme': run `python manage.py migrate`"):
         bring_to(tables(), "verified")
     looked = [batch.values for table in tables() for batch in collisions(table)]
     assert looked == [1, 1]
