@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from django.apps import AppConfig, apps as installed_apps
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import F, Model, Q
 from django.db.models.constants import LOOKUP_SEP
@@ -55,6 +55,7 @@ def encrypted_part(model: type[Model], path: str) -> tuple[Any | None, tuple[str
             field: Any = options.pk if name == "pk" else options.get_field(name)
         except FieldDoesNotExist:  # a transform, or Django's to report
             break
+        field = getattr(field, "mirrored", field)  # a column in clear that is converted
         if isinstance(field, EncryptedFieldMixin):
             return field, tuple(names[place:])
         relations = getattr(field, "path_infos", None)
@@ -170,6 +171,9 @@ def _ordering(model: type[Model]) -> Iterator[CheckMessage]:
     for option in ("ordering", "get_latest_by"):
         declared = getattr(model._meta, option) or ()
         for field in encrypted_among(model, _several(declared)):
+            if is_in_clear(field):
+                yield until_the_switch(field, option, model)
+                continue
             yield Error(
                 f"'{option}' refers to the encrypted field {field}.",
                 hint="The order of envelopes means nothing. Order by another column, or sort in "
@@ -177,6 +181,22 @@ def _ordering(model: type[Model]) -> Iterator[CheckMessage]:
                 obj=model,
                 id="envelope_fields.E023",
             )
+
+
+def is_in_clear(field: Any) -> bool:
+    """Whether a field converts a column in clear, by which rows can be found and ordered yet."""
+    return field.plain_field is not None and not field.reads_beside
+
+
+def until_the_switch(field: Any, option: str, obj: Any) -> CheckMessage:
+    """Return what is said of an option that works until the conversion reads what is encrypted."""
+    return Warning(
+        f"'{option}' refers to {field}, which is being converted.",
+        hint="It goes through the column in clear, and is refused when the conversion reads what "
+        "is encrypted. Remove it before, or give the field a blind index that serves it.",
+        obj=obj,
+        id="envelope_fields.W100",
+    )
 
 
 def _several(declared: Any) -> Iterable[Any]:

@@ -11,7 +11,13 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from envelope_fields.checks.models import AppConfigs, encrypted_among, encrypted_part
+from envelope_fields.checks.models import (
+    AppConfigs,
+    encrypted_among,
+    encrypted_part,
+    is_in_clear,
+    until_the_switch,
+)
 from envelope_fields.fields.admin import EncryptedAdminMixin
 
 _ADMIN = "django.contrib.admin"
@@ -48,6 +54,10 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+# What works on a column in clear that is being converted: no expression is computed on it.
+_IN_CLEAR = ("search_fields", "list_filter", "ordering")
+
+
 def _check(admin: Any) -> Iterator[CheckMessage]:
     for option, number, hint in _OPTIONS:
         yield from _refers(admin, option, number, hint)
@@ -59,13 +69,13 @@ def _check(admin: Any) -> Iterator[CheckMessage]:
 
 
 def _refers(admin: Any, option: str, number: str, hint: str) -> Iterator[CheckMessage]:
+    obj = admin if isinstance(admin, type) else type(admin)
     for field in _named_by(admin, option):
-        yield Error(
-            f"'{option}' refers to the encrypted field {field}.",
-            hint=hint,
-            obj=admin if isinstance(admin, type) else type(admin),
-            id=number,
-        )
+        if option in _IN_CLEAR and is_in_clear(field):
+            yield until_the_switch(field, option, obj)
+        else:
+            problem = f"'{option}' refers to the encrypted field {field}."
+            yield Error(problem, hint=hint, obj=obj, id=number)
 
 
 def _named_by(admin: Any, option: str) -> list[Any]:

@@ -1,10 +1,12 @@
 """What keeps an encrypted field from taking the place of a column in clear."""
 
 import pytest
+from django.contrib.admin import ModelAdmin, site
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
+from envelope_fields.checks import views
 from envelope_fields.fields import (
     EncryptedBigIntegerField,
     EncryptedDateField,
@@ -92,8 +94,15 @@ UNSOUND = {
 }
 
 
+OURS = {"E023", "E095", "E096", "E097", "E098", "W099", "W100"}
+
+
 def ours(ids):
-    return [number for number in ids() if number in {"E095", "E096", "E097", "E098", "W099"}]
+    return [
+        number
+        for number in ids()
+        if number in {"E095", "E096", "E097", "E098", "W099", "E023", "W100"}
+    ]
 
 
 @pytest.mark.parametrize(("plain", "field"), SOUND.values(), ids=SOUND)
@@ -141,3 +150,23 @@ def test_columns_of_an_abstract_model_are_its_own(registry, ids):
 
     assert ours(ids) == []
     assert Visit._meta.get_field("text").plain_field is Visit._meta.get_field("text_clear")
+
+
+@pytest.mark.parametrize("name", ["text", "text_clear"])
+def test_what_goes_through_the_column_in_clear_is_a_warning(name, registry, ids):
+    declare(ordering=[f"-{name}"], get_latest_by=name)
+    assert ours(ids) == ["W100", "W100"]
+
+
+class TestAdmin:
+    @staticmethod
+    def checked(**options):
+        admin = type("VisitAdmin", (ModelAdmin,), options)(declare(), site)
+        return [message.id.partition(".")[2] for message in views._check(admin)]
+
+    def test_what_goes_through_the_column_in_clear_is_a_warning(self, registry):
+        options = {"search_fields": ["text"], "list_filter": ["text"], "ordering": ["text"]}
+        assert self.checked(**options) == ["W100"] * 3
+
+    def test_what_computes_is_an_error(self, registry):
+        assert self.checked(date_hierarchy="text") == ["E043"]

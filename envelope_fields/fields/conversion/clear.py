@@ -66,6 +66,11 @@ class ClearFieldMixin(FieldBase):
     def clone(self) -> Any:
         return _as_declared(self).clone()
 
+    @property
+    def mirrored(self) -> Any:
+        """The encrypted field, as what checks find under this name, too."""
+        return self.values
+
     # Objects
 
     def get_default(self) -> Any:
