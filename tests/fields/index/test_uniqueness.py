@@ -199,6 +199,45 @@ class TestSerializers:
         assert "email_index" not in self.serializer().fields
 
 
+def _check(email):
+    Person(email=email).full_clean()
+
+
+def _validate(email):
+    assert PersonForm({"name": "x", "email": email}).is_valid()
+
+
+def _validate_and_save(email):
+    PersonForm({"name": "x", "email": email}).save()
+
+
+def _serialize(email):
+    assert TestSerializers().serializer(name="x", email=email).is_valid()
+
+
+def _save(email):
+    Person(email=email).save()
+
+
+def _create_several(email):
+    Person.objects.bulk_create([Person(email=email), Person(email=f"other.{email}")])
+
+
+@pytest.mark.parametrize(
+    ("do", "count"),
+    [
+        (_check, 1), (_validate, 1), (_validate_and_save, 2), (_serialize, 1), (_save, 1),
+        (_create_several, 1),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)  # fmt: skip
+def test_there_are_as_many_queries_as_for_a_plain_unique_field(ada, do, count):
+    """One that checks, and one that writes."""
+    with queries() as asked:
+        do(B)
+    assert len(asked) == count
+
+
 class TestConditions:
     def test_a_condition(self):
         Account.objects.create(name="Ada")
