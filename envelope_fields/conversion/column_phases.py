@@ -14,7 +14,7 @@ from envelope_fields import audit
 from envelope_fields.census.columns import NoSuchField
 from envelope_fields.conf import configuration
 from envelope_fields.conversion.phases import ConversionRefused, keys_of
-from envelope_fields.databases import clock
+from envelope_fields.databases import clock, database
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
@@ -83,6 +83,7 @@ def change_phase(
         KeyAccessDenied: the actor may not.
     """
     with key_transaction() as using:
+        database(using).lock_for_writing(ColumnConversion._meta.db_table)
         keys = keys_of(field, using)
         principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
         row = _locked(field, using)

@@ -153,6 +153,7 @@ def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = N
         KeyAccessDenied: the actor may not.
     """
     with key_transaction() as using:
+        database(using).lock_for_writing(RotationRun._meta.db_table)
         keys = keys_of(field, using)
         principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
         under_way = [each for each in active(field) if each.kind == kind]

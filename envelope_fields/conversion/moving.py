@@ -17,6 +17,7 @@ from envelope_fields.conversion.pairs import Pair, Pairs
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.databases import database
 from envelope_fields.exceptions import (
     DecryptionFailed,
     EnvelopeError,
@@ -116,6 +117,8 @@ class _Moving(Job):
     # In the transaction that writes
 
     def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+        # Before anything is read: SQLite, which locks no rows, would not let it write after that.
+        database(self._using).lock_for_writing(self._field.model._meta.db_table)
         self._refuse_other_phase()
         changes = self._rows.unmoved(changes)
         now = self._pairs.read([change.key for change in changes]) if changes else {}

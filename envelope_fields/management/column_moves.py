@@ -17,7 +17,7 @@ from envelope_fields.jobs import representation
 from envelope_fields.lifecycle.representation import as_json
 from envelope_fields.management import terminal
 from envelope_fields.management.limits import given_limits
-from envelope_fields.models import ColumnPhase
+from envelope_fields.models import ColumnPhase, RotationKind
 from envelope_fields.rotation import failures
 
 
@@ -107,7 +107,8 @@ class ColumnMove:
             self._command.stdout.write(as_json(content))
             return
         for run in steps.runs:
-            self._notice(terminal.run_as_text(run))
+            if run.kind != RotationKind.COMPARE or representation.progress(run).moved:
+                self._notice(terminal.run_as_text(run))
         if not missing:
             found = moves.counted(self._field)
             self._notice(f"{self._field}: {phase_now(self._field)}. {_counts(found)}.")
