@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts, grants, requests, runs
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
@@ -18,6 +19,7 @@ from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.indexing.representation import pinned_to
 from envelope_fields.jobs.representation import progress_of
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, possible_operations
@@ -173,6 +175,7 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "rows": [(counts.field_path(row), row.version, row.values) for row in rows],
         "last_use": key_uses.last_use(key),
         "last_use_by_kms": key_uses.last_use_by_kms(key),
+        "indexes": _indexes(request, key, count),
         "grants": _grants(request, key, url),
         "grant_url": url("grant", key) if may_grant else None,
         **_rotations(request, key, url("start_rotation", key)),
@@ -217,6 +220,27 @@ def _of_version(
     return _buttons(request, key, row, lambda name: url("version_operation", key, row.number, name))
 
 
+def _indexes(request: HttpRequest, key: MasterKey, count: counts.Count) -> list[dict[str, Any]]:
+    """Return the blind indexes that are pinned to a search key, where the user may see them."""
+    if not requests.may_view(request, "blindindex", key):
+        return []
+    return [
+        {
+            "label": row.label,
+            "state": row.get_state_display(),
+            "number": number,
+            "rows": None if count.at is None else _rows_in(count, key, row.label),
+            "url": requests.page_url(request, "blindindex_change", row.pk),
+        }
+        for row, number in pinned_to(key)
+    ]
+
+
+def _rows_in(count: counts.Count, key: MasterKey, label: str) -> int:
+    rows = (each for each in count.under(key) if f"{each.model}.{each.field}".lower() == label)
+    return counts.total(rows)
+
+
 def _rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
     """Return the latest runs of a key, the one that is not over, and where another is started."""
     may_see = requests.may_view_runs(request, key)
@@ -230,6 +254,7 @@ def _rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str
         "start_url": start_url if may_start else "",
         "start_text": Operation.START_ROTATION.button,
         "rotations_url": _list_url(request, "rotationrun", key.pk) if latest else "",
+        "no_rotations": _("Nothing has been moved yet."),
     }
 
 

@@ -26,7 +26,13 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, expecting
 from envelope_fields.lifecycle.keys import actions_on, has_permission, record_denial
-from envelope_fields.models import MasterKey, MasterKeyVersion, RotationRun
+from envelope_fields.models import (
+    BlindIndex,
+    BlindIndexKey,
+    MasterKey,
+    MasterKeyVersion,
+    RotationRun,
+)
 from envelope_fields.policy import Action
 
 NAME = "shown"  # of the hidden input
@@ -37,9 +43,10 @@ _COLUMNS: dict[type, tuple[str, ...]] = {
     ),
     MasterKeyVersion: ("number", "state", "deletion_at"),
     RotationRun: ("id", "state", "resumed_at", "finished_at"),
+    BlindIndex: ("label", "state", "state_changed_at"),
 }  # fmt: skip
 
-Row = MasterKey | MasterKeyVersion | RotationRun
+Row = MasterKey | MasterKeyVersion | RotationRun | BlindIndex
 
 
 class ChangedMeanwhile(EnvelopeError):
@@ -125,7 +132,7 @@ def page_url(request: HttpRequest, page: str, *args: Any) -> str:
 
 
 def etag_of(row: Row) -> str:
-    """Return what stands for the present state of a key, a version or a rotation."""
+    """Return what stands for the present state of a key, a version, a rotation or an index."""
     rows: Any = type(row)._base_manager.using(row._state.db)
     now = rows.get(pk=row.pk)
     return _digest([now, now.current_version] if isinstance(now, MasterKey) else [now])
@@ -171,6 +178,9 @@ def if_unchanged(
 
 def _locked_id(row: Any) -> Any:
     """Return the id of the key or the run whose row the operation locks."""
+    if isinstance(row, BlindIndex):
+        pins = BlindIndexKey.objects.using(row._state.db).filter(name=row.name)
+        return pins.values_list("master_key_id", flat=True).first()
     return row.pk if isinstance(row, MasterKey | RotationRun) else row.master_key_id
 
 

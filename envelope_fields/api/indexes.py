@@ -235,7 +235,7 @@ class Indexes(views.ApiView):
             rows = rows.filter(state=self.query["state"])
         if "key" in self.query:
             key = addressed_key(self.query["key"])
-            labels = [] if key is None else [label for label, _ in representation.pinned_to(key)]
+            labels = [] if key is None else [row.label for row, _ in representation.pinned_to(key)]
             rows = rows.filter(label__in=labels)
         return self.paged(rows.order_by("label"), IndexContent, _contents)
 

@@ -131,12 +131,12 @@ def _pins(names: Collection[str]) -> dict[str, list[BlindIndexKey]]:
     return found
 
 
-def pinned_to(key: MasterKey) -> list[tuple[str, int]]:
+def pinned_to(key: MasterKey) -> list[tuple[BlindIndex, int]]:
     """Return the indexes that are pinned to a search key, with the number of the version."""
     pins = BlindIndexKey.objects.using(configuration().database).filter(master_key=key)
     numbers = dict(pins.values_list("name", "version__number"))
     rows = begun_indexes().filter(name__in=numbers).order_by("label")
-    return [(row.label, numbers[row.name]) for row in rows]
+    return [(row, numbers[row.name]) for row in rows]
 
 
 # As plain data

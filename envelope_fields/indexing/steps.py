@@ -52,18 +52,29 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
         KeyAccessDenied: the actor may not.
     """
     to, label = IndexState(to), index.field_path
-    refuse_too_early(index, to, actor=actor)
+    if lets_builds_write(index, to):
+        require_index(label, actor=actor)
+    refuse_too_early(index, to)
     row = begun_index(label)
     if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
         change_index_state(label, IndexState.VERIFIED, actor=actor)
-        refuse_too_early(index, to, actor=actor)
+        refuse_too_early(index, to)
     return change_index_state(label, to, actor=actor)
 
 
-def refuse_too_early(index: Any, to: str, *, actor: Any = None) -> None:
-    """Return if what a state takes has been done.
+def lets_builds_write(index: Any, to: str) -> bool:
+    """Whether builds may write rows that would be missing in an index, before a step.
 
-    Where the index replaces another one, older builds are refused from the first call on.
+    They are refused from the first call of `change_state` on; a verification counts after that.
+    """
+    row = begun_index(index.field_path)
+    if row is None or index.replaced is None or row.required_at is not None:
+        return False
+    return row.state == IndexState.FILLING and to in _AFTER_VERIFICATION
+
+
+def refuse_too_early(index: Any, to: str) -> None:
+    """Return if what a state takes has been done.
 
     Raises:
         IndexNotReady: it has not, and what.
@@ -77,13 +88,13 @@ def refuse_too_early(index: Any, to: str, *, actor: Any = None) -> None:
         refuse_without_constraints(index)
     if row is not None and to in _AFTER_VERIFICATION and not is_back(before, to):
         require_constraints(find_indexes([row.label]), to)
-        _refuse_unless_verified(index, row, to, actor)
+        _refuse_unless_verified(index, row, to)
 
 
 _AFTER_VERIFICATION = (IndexState.VERIFIED, IndexState.READING)
 
 
-def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) -> None:
+def _refuse_unless_verified(index: Any, row: BlindIndex, to: str) -> None:
     """Raise if not every row was found right, since every build writes the index.
 
     Builds that do not know an index cannot be asked. So rows are compared once more before it is
@@ -94,9 +105,11 @@ def _refuse_unless_verified(index: Any, row: BlindIndex, to: str, actor: Any) ->
     """
     if row.state == IndexState.READING:
         return
-    if index.replaced is not None:
-        row = require_index(row.label, actor=actor)
-    problem = _not_verified(index, written_by_all_since(row))
+    problem = (
+        "builds that do not write it are not refused yet"
+        if lets_builds_write(index, to)
+        else _not_verified(index, written_by_all_since(row))
+    )
     if problem:
         raise IndexNotReady(
             f"The blind index {row.label} does not become {IndexState(to).label}: {problem}. "

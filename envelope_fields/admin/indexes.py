@@ -1,0 +1,256 @@
+"""Blind indexes: the list, and the page of each, with the steps that are possible now."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _now, gettext_lazy as _
+
+from envelope_fields.admin import counts, requests, runs
+from envelope_fields.admin.confirmation import confirm
+from envelope_fields.admin.counts import number_text
+from envelope_fields.admin.index_steps import STEPS, step_text
+from envelope_fields.audit.events import actor_text
+from envelope_fields.census import CensusFailed, CensusRow
+from envelope_fields.census.indexes import missing_in
+from envelope_fields.conf import keys_database
+from envelope_fields.indexing.representation import (
+    Standing,
+    index_content,
+    indexes_of,
+    standing,
+    standings,
+)
+from envelope_fields.indexing.runs import runs_of_index
+from envelope_fields.jobs.representation import progress_of
+from envelope_fields.lifecycle.keys import has_permission, open_keys
+from envelope_fields.models import BlindIndex, IndexState, RotationRun
+from envelope_fields.policy import Action
+
+RUNS_SHOWN = 5
+
+
+class IndexList(ChangeList):
+    """A page of indexes that knows how far they are, in as many queries as for one."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[Any] = list(self.result_list)
+        count = counts.for_a_page()
+        for row, found in zip(rows, standings(rows), strict=True):
+            row.standing, row.count = found, count
+        self.result_list: Any = rows
+
+
+class BlindIndexAdmin(requests.ReadOnlyAdmin):
+    """The indexes whose search keys the user may see."""
+
+    list_display = ("label", "state", "since", "pinned", "rows", "lacking", "verified")
+    list_filter = ("state",)
+    search_fields = ("label",)
+    change_form_template = "admin/envelope_fields/blindindex/change_form.html"
+    fields = (
+        "label",
+        "of_fields",
+        "state",
+        "state_changed_at",
+        "created_at",
+        "options",
+        "normalized",
+        "pinned",
+        "verified",
+    )
+    readonly_fields = fields
+
+    class Media:
+        css: ClassVar = {"all": ["envelope_fields/admin.css"]}
+
+    # What is seen
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BlindIndex]:
+        return indexes_of(open_keys(Action.DESCRIBE, request.user)).order_by("label")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return IndexList
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        row: Any = super().get_object(request, *args, **kwargs)
+        if row is not None:
+            row.standing, row.count = standing(row), counts.for_a_page()
+        return row
+
+    @admin.display(description=_("since"), ordering="state_changed_at")
+    def since(self, row: BlindIndex) -> Any:
+        return row.state_changed_at
+
+    @admin.display(description=_("pinned to"))
+    def pinned(self, row: Any) -> str:
+        pins = row.standing.pins
+        if len(pins) > 1:
+            return _now("%(keys)s search keys") % {"keys": number_text(len(pins))}
+        return ", ".join(
+            _now("%(key)s, version %(number)d")
+            % {"key": pin.master_key, "number": pin.version.number}
+            for pin in pins
+        )
+
+    @admin.display(description=_("rows"))
+    def rows(self, row: Any) -> str:
+        if row.count.at is None:
+            return ""
+        return number_text(counts.total(_rows_of(row)))
+
+    @admin.display(description=_("without an index"))
+    def lacking(self, row: Any) -> str:
+        is_wanted = row.state == IndexState.FILLING
+        return _missing_text(row.standing) if is_wanted else ""
+
+    @admin.display(description=_("verified"), boolean=True)
+    def verified(self, row: Any) -> bool | None:
+        return None if row.state == IndexState.RETIRED else row.standing.is_verified
+
+    @admin.display(description=_("fields"))
+    def of_fields(self, row: Any) -> str:
+        return ", ".join(index_content(row.standing)["fields"]) or _now("no model has it any more")
+
+    @admin.display(description=_("normalizer"))
+    def normalized(self, row: BlindIndex) -> str:
+        names = {"name": row.normalizer, "number": row.normalizer_version}
+        return _now("%(name)s, version %(number)d") % names
+
+    @admin.display(description=_("options"))
+    def options(self, row: Any) -> str:
+        said = index_content(row.standing)
+        texts = [_now("unique")] if said["unique"] else []
+        for text, value in (
+            (_now("scope: %(value)s"), ", ".join(said["scope"])),
+            (_now("shared: %(value)s"), said["shared"]),
+            (_now("replaces: %(value)s"), said["replaces"]),
+        ):
+            texts += [text % {"value": value}] if value else []
+        return "; ".join(texts) or "\N{EN DASH}"
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        row = kwargs["obj"]
+        request.current_app = self.admin_site.name
+        more = {
+            "subtitle": row.label,
+            "steps": self._steps(request, row),
+            "versions": _versions(row),
+            "count": row.count,
+            "missing": _missing_text(row.standing),
+            **_runs(request, row.standing),
+        }
+        return super().render_change_form(request, {**context, **more}, *args, **kwargs)
+
+    def _steps(self, request: HttpRequest, row: Any) -> list[dict[str, str]]:
+        keys = [pin.master_key for pin in row.standing.pins]
+        return [
+            {
+                "name": name,
+                "text": step_text(name),
+                "url": requests.page_url(request, "blindindex_step", row.pk, name),
+            }
+            for name, page in STEPS.items()
+            if page.is_possible(row.standing) and requests.may(request, page.operation_of, *keys)
+        ]
+
+    # What may be done
+
+    def get_urls(self) -> list[URLPattern]:
+        step = self.admin_site.admin_view(self.step_view)
+        # A worker must not begin with a run before every connection can read that it goes on.
+        alone = transaction.non_atomic_requests(keys_database())(step)
+        return [
+            path("<int:pk>/steps/<str:name>/", alone, name="envelope_fields_blindindex_step"),
+            *super().get_urls(),
+        ]
+
+    def step_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
+        """Ask before something is done with an index, or do it."""
+        page, row = STEPS.get(name), self.get_queryset(request).filter(pk=pk).first()
+        if page is None or row is None or not self.has_view_permission(request):
+            raise Http404
+        found = standing(row)
+        keys = [pin.master_key for pin in found.pins]
+        if not requests.may(request, page.operation_of, *keys):
+            refused = (key for key in keys if not requests.may(request, page.operation_of, key))
+            raise requests.refuse(request, page.operation_of.action, next(refused, None))
+        if found.field is None:
+            raise Http404
+        request.current_app = self.admin_site.name
+        back = requests.page_url(request, "blindindex_change", row.pk)
+
+        def url(run: RotationRun) -> str:
+            return runs.url_of_run(request, run) or back
+
+        return confirm(
+            page(request, found, back, url),
+            lambda: {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "original": row.label,
+                "media": self.media,
+            },
+        )
+
+
+def _rows_of(row: Any) -> list[CensusRow]:
+    """Pick what was counted of an index."""
+    field = row.standing.field
+    if field is None:
+        return []
+    names = (field.model._meta.label, field.name)
+    return [each for each in row.count.rows if (each.model, each.field) == names]
+
+
+def _versions(row: Any) -> list[dict[str, Any]]:
+    """Return how many rows there are under each key version."""
+    return [
+        {
+            "where": counts.field_path(each),
+            "key": each.version.key_alias or each.version.key_id if each.version else None,
+            "number": each.version.number if each.version else None,
+            "values": number_text(each.values),
+        }
+        for each in _rows_of(row)
+    ]
+
+
+def _missing_text(found: Standing) -> str:
+    if found.field is None:
+        return ""
+    try:
+        return number_text(missing_in(found.field))
+    except CensusFailed:
+        return "\N{EN DASH}"
+
+
+def _runs(request: HttpRequest, found: Standing) -> dict[str, Any]:
+    """Return the latest runs of an index, and the one that is not over."""
+    latest: list[RotationRun] = []
+    if found.field is not None and has_permission(request.user, "view_rotationrun"):
+        latest = list(runs_of_index(found.field)[:RUNS_SHOWN])
+    shown = [
+        {
+            **runs.representation(run, progress),
+            "row": run,
+            "who": actor_text(run),
+            "url": runs.url_of_run(request, run),
+            "live_url": runs.url_of_run(request, run, "progress"),
+        }
+        for run, progress in zip(latest, progress_of(latest), strict=True)
+    ]
+    active = next((each for each in shown if not each["is_over"]), None)
+    return {
+        "rotations": shown,
+        "run": active,
+        "live_url": active["live_url"] if active else "",
+        "no_rotations": _now("No run has gone over its rows yet."),
+    }
