@@ -40,7 +40,11 @@ def wait_until_known(label: str, changed_at: datetime, seconds: float = WAIT_SEC
     Raises:
         IndexNotReady: a transaction does not end.
     """
-    known = known_everywhere(changed_at)
+    return wait_until(label, known_everywhere(changed_at), seconds)
+
+
+def wait_until(label: str, known: datetime, seconds: float = WAIT_SECONDS) -> list[str]:
+    """Do what `wait_until_known` does, for a moment from which on everything is known."""
     time.sleep(max((known - clock.now()).total_seconds(), 0))
     waited = wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
     if waited.still_open:

@@ -70,7 +70,7 @@ class IndexJob(Job):
         outcome.kept = len(stored) - len(keys)
         found = self._rows.of(keys) if keys else {}
         # What a retired one has left keeps no build from writing, and no version in use.
-        is_retired = macs.is_retired(self.table.index)
+        is_retired = macs.is_closed(self.table.index)
         by_alias: dict[str, list[_Opened]] = defaultdict(list)
         for key in keys:
             instance = found.get(key)

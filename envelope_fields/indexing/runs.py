@@ -18,9 +18,10 @@ from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import RotationUnderWay, active_runs, all_runs, record, resume
 from envelope_fields.jobs.work import Watcher, unwatched, work
+from envelope_fields.keyring.index_rows import unwritten_from
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
-from envelope_fields.lifecycle.index_states import begun_index, known_since, search_key_ids
+from envelope_fields.lifecycle.index_states import begun_index, search_key_ids
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.lifecycle.other_processes import WAIT_SECONDS, known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
@@ -173,7 +174,7 @@ def _refuse_until_retired_everywhere(index: Any) -> None:
     row = begun_index(index.field_path)
     if row is None or row.state != IndexState.RETIRED:
         return
-    known = known_since(row)
+    known = unwritten_from(row)
     if known > clock.now():
         raise IndexNotReady(
             f"The blind index {index.field_path} is retired, and other processes may write it "

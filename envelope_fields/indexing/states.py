@@ -8,7 +8,7 @@ from typing import Any
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import runs
-from envelope_fields.indexing.builds import last_change, wait_until_known
+from envelope_fields.indexing.builds import last_change, wait_until, wait_until_known
 from envelope_fields.indexing.constraints import require_constraints
 from envelope_fields.indexing.rows import IndexedTable, find_indexes
 from envelope_fields.indexing.steps import (
@@ -19,6 +19,7 @@ from envelope_fields.indexing.steps import (
     written_by_all_since,
 )
 from envelope_fields.jobs.representation import progress
+from envelope_fields.keyring.index_rows import unwritten_from
 from envelope_fields.lifecycle import index_triggers
 from envelope_fields.lifecycle.index_states import (
     begun_index,
@@ -178,7 +179,8 @@ class _Bringing:
             refuse_without_constraints(self.index)
             self.report.unseen += wait_until_known(self.label, newer.state_changed_at)
         row = change_index_state(self.label, IndexState.RETIRED, actor=self.actor)
-        self.report.unseen += wait_until_known(self.label, row.state_changed_at)
+        # Those that know it close it, and those that have closed it let others go without it.
+        self.report.unseen += wait_until(self.label, unwritten_from(row))
         self.work_on(RotationKind.REBUILD_INDEX)
 
     def work_on(self, kind: str) -> None:
@@ -192,7 +194,9 @@ class _Bringing:
         if row is None or self.index.replaced is None:
             return
         if row.required_at is None:
-            self.work_on(RotationKind.REBUILD_INDEX)
+            under_way = runs.active_run(self.index)
+            if under_way is None or under_way.kind == RotationKind.REBUILD_INDEX:
+                self.work_on(RotationKind.REBUILD_INDEX)
             row = require_index(self.label, actor=self.actor)
         if row.required_at is not None:
             self.report.unseen += wait_until_known(self.label, row.required_at)

@@ -1,6 +1,7 @@
 """Blind indexes as they are declared, and as the database has them: how far, and under what."""
 
 from collections.abc import Container
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,9 +9,10 @@ from django.db.models import Q
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.blind_index import IndexDomain
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, key_changes
+from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, KeyCacheBound, key_changes
 from envelope_fields.models.indexes import made_id
 from envelope_fields.policy import KeyVersionState
 
@@ -41,8 +43,9 @@ class IndexRow(NamedTuple):
 
     Attributes:
         beside: the labels of indexes that every process has to write that writes this one: those
-            that replace it, from `required_at` on, and the one that it replaces, until that is
-            retired.
+            that replace it, from `required_at` on, and the one that it replaces, until no process
+            writes that any more.
+        is_closed: whether nothing is written in it any more, since no process asks it.
     """
 
     state: str
@@ -51,6 +54,7 @@ class IndexRow(NamedTuple):
     normalizer_version: int
     fingerprint: str
     beside: tuple[str, ...] = ()
+    is_closed: bool = False
 
 
 def index_row(label: str) -> IndexRow | None:
@@ -67,13 +71,16 @@ def index_row(label: str) -> IndexRow | None:
             return None
         if row.replaces:
             found |= {each.label: each for each in begun.filter(label=row.replaces)}
+        beside = [each.label for each in found.values() if is_written_with(each, row)]
+        is_closed = row.state == IndexState.RETIRED and closes_at(row) <= clock.now()
     return IndexRow(
         row.state,
         row.name,
         row.normalizer,
         row.normalizer_version,
         row.fingerprint,
-        tuple(sorted(each.label for each in found.values() if is_written_with(each, row))),
+        tuple(sorted(beside)),
+        is_closed,
     )
 
 
@@ -81,7 +88,32 @@ def is_written_with(other: BlindIndex, row: BlindIndex) -> bool:
     """Whether a build that writes an index has to write another one, too; see `IndexRow`."""
     if other.replaces == row.label:
         return other.required_at is not None
-    return other.label == row.replaces and other.state != IndexState.RETIRED
+    if other.label != row.replaces:
+        return False
+    return other.state != IndexState.RETIRED or unwritten_from(other) > clock.now()
+
+
+def closes_at(retired: BlindIndex) -> datetime:
+    """Return from when on no process asks an index that is retired: then none needs to write it.
+
+    Until then, one that does not know yet has to find what others write.
+    """
+    return retired.state_changed_at + timedelta(seconds=_longest())
+
+
+def unwritten_from(retired: BlindIndex) -> datetime:
+    """Return from when on no process writes an index that is retired.
+
+    Until then, what a build leaves in it that does not know it could be in the way of another one.
+    """
+    return retired.state_changed_at + 2 * timedelta(seconds=_longest())
+
+
+def _longest() -> float:
+    """Return for how many seconds any process may go by what it knows of an index."""
+    row = KeyCacheBound.objects.using(configuration().database).first()
+    known = [] if row is None else [row.seconds, row.seconds_before]
+    return max([*known, configuration().key_cache_seconds])
 
 
 def require_beside(label: str, declared: Container[str], row: IndexRow | None) -> None:

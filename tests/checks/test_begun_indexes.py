@@ -1,5 +1,7 @@
 """Indexes as they were begun, against what is declared."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -75,7 +77,8 @@ class TestWhileOneReplacesAnother:
     )
     def test_each_step(self, first, second, expected, monkeypatch):
         required_at = None if second == "filling" else timezone.now()
-        BlindIndex.objects.filter(label=FIRST_LABEL).update(state=first)
+        long_ago = timezone.now() - timedelta(days=1)
+        BlindIndex.objects.filter(label=FIRST_LABEL).update(state=first, state_changed_at=long_ago)
         BlindIndex.objects.filter(label=SECOND_LABEL).update(state=second, required_at=required_at)
         for build, found in expected.items():
             monkeypatch.setattr(begun, "checked_models", lambda configs, build=build: [build])

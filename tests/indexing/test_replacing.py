@@ -1,16 +1,31 @@
 """One index in the place of another: what each build may do, and each step, on one table."""
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields.census import columns
-from envelope_fields.exceptions import IndexNotReady
-from envelope_fields.indexing import bring_to, find_indexes, run, start
+from envelope_fields.census import census, columns
+from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
+from envelope_fields.indexing import (
+    bring_to,
+    find_indexes,
+    run,
+    runs,
+    start,
+    states as states_module,
+)
 from envelope_fields.jobs.representation import progress
-from envelope_fields.lifecycle import rotate_master_key
+from envelope_fields.lifecycle import rotate_master_key, schedule_deletion, shred_confirmation
 from envelope_fields.lifecycle.index_states import change_index_state
-from envelope_fields.models import AuditEvent, BlindIndex, BlindIndexKey, KeyCacheBound
+from envelope_fields.lifecycle.witnesses import KeyInUse, KeyPinned
+from envelope_fields.models import (
+    AuditEvent,
+    BlindIndex,
+    BlindIndexKey,
+    KeyCacheBound,
+    MasterKeyVersion,
+)
 from tests.models.builds import BOTH, FIRST, LABEL, LABEL_2, SECOND
 from tests.models.keyed import only
 from tests.models.tables import made
@@ -247,3 +262,110 @@ def test_each_step_is_an_event(rows):
         (LABEL_2, "filling"), (LABEL_2, "verified"), (LABEL_2, "reading"), (LABEL, "retired"),
     ]  # fmt: skip
     assert events[0].after["required"] is True
+
+
+class TestTheVersionBefore:
+    """It is destroyed when nothing is under it any more (law 7)."""
+
+    def version(self, number):
+        return MasterKeyVersion.objects.get(master_key__alias="search", number=number)
+
+    def counted(self):
+        found = {}
+        for row in census():
+            if row.is_index:
+                found[row.field, row.version.number] = row.values
+        return found
+
+    def test_it_is_counted_and_kept(self, rows):
+        to("reading")
+        assert self.counted() == {("email_index", 1): 3, ("email_index_2", 2): 3}
+        with pytest.raises(KeyInUse, match=r"tests\.Replaced\.email_index in .* \(3\)"):
+            schedule_deletion(self.version(1))
+        BOTH.objects.all().delete()
+        with pytest.raises(KeyPinned, match=rf"pinned to it.*: {LABEL}\."):
+            schedule_deletion(self.version(1))
+
+    def test_it_goes_when_the_index_is_retired(self, rows):
+        to("reading")
+        to("retired", LABEL)
+        assert self.counted() == {("email_index_2", 2): 3}
+        schedule_deletion(self.version(1))
+        assert self.version(1).state == "pending_deletion"
+        eve = BOTH.objects.create(email=EVE)
+        assert BOTH.objects.get(email=EVE) == eve
+        with pytest.raises(MasterKeyUnusable):
+            schedule_deletion(self.version(2))
+
+    def test_what_shredding_it_ends(self, rows):
+        to("reading")
+        assert shred_confirmation(self.version(1)).lookups == ("tests.Replaced.email_index",)
+        both = ("tests.Replaced.email_index", "tests.Replaced.email_index_2")
+        assert shred_confirmation("search").lookups == both
+
+
+class TestAtOnce:
+    """Commands that are killed, or run beside each other."""
+
+    def test_each_can_be_run_again(self, rows):
+        for state, label in (("verified", LABEL_2), ("reading", LABEL_2), ("retired", LABEL)):
+            assert [to(state, label).state for _ in range(2)] == [state, state]
+
+    @pytest.mark.parametrize("killed", ["require_index", "change_index_state", "wait_until_known"])
+    def test_killed_on_the_way_to_reading(self, rows, monkeypatch, killed):
+        with monkeypatch.context() as patch:
+            patch.setattr(states_module, killed, die)
+            with pytest.raises(Killed):
+                to("reading")
+        assert states()[LABEL_2] == "filling"
+        assert BOTH.objects.get(email="1@example.org").pk == rows[1].pk
+        assert to("reading").state == "reading"
+
+    @pytest.mark.parametrize("killed", ["change_index_state", "wait_until"])
+    def test_killed_while_the_first_is_retired(self, rows, monkeypatch, killed):
+        to("reading")
+        with monkeypatch.context() as patch:
+            patch.setattr(states_module, killed, die)
+            with pytest.raises(Killed):
+                to("retired", LABEL)
+        BOTH.objects.create(email=EVE)
+        assert to("retired", LABEL).state == "retired"
+        assert [stored(row, "email_index") for row in rows] == [None] * 4
+
+    def test_a_verification_that_began_before_does_not_count(self, rows):
+        """While it was interrupted, the first build went on."""
+        begun = runs.start(BOTH._meta.get_field("email_index_2"), "verify_index", using="default")
+        report = to("reading")
+        assert [str(each.kind) for each in report.runs].count("verify_index") == 2
+        assert report.runs[0].pk == begun.pk
+        assert None not in [stored(row) for row in rows[:3]]
+
+
+class Killed(BaseException):
+    """The process is killed."""
+
+
+def die(*_, **__):
+    raise Killed
+
+
+def test_a_rollback_takes_a_step_back(rows):
+    to("verified")
+    with transaction.atomic():
+        change_index_state(LABEL_2, "reading")
+        assert column_read(BOTH.objects.filter(email=ADA)) == "email_index_2"
+        transaction.set_rollback(True)
+    assert column_read(BOTH.objects.filter(email=ADA)) == "email_index"
+
+
+def test_an_index_that_the_build_has_no_more(rows, monkeypatch):
+    """Its database skipped the deployment with both."""
+    build_is(SECOND, monkeypatch)
+    with pytest.raises(IndexNotReady, match=f"does not know {LABEL}"), transaction.atomic():
+        SECOND.objects.create(email=ADA)
+    with pytest.raises(CommandError, match="its lookups would end"):
+        call_command("rebuild_indexes", LABEL, to="retired")
+    assert to("reading").state == "reading"
+    call_command("rebuild_indexes", LABEL, to="retired")
+    assert SECOND.objects.create(email=ADA)
+    assert SECOND.objects.get(email="1@example.org").pk == rows[1].pk

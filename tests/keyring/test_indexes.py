@@ -3,13 +3,16 @@
 import hashlib
 import hmac
 import pickle
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.crypto.blind_index import value_part
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import (
     IndexNotReady,
     KeyAccessDenied,
@@ -134,11 +137,20 @@ def test_a_key_of_another_usage():
 def test_lookups_ask_one_that_is_reading_alone(state):
     made = value()
     search()
-    BlindIndex.objects.update(state=state)
+    long_ago = timezone.now() - timedelta(days=1)
+    BlindIndex.objects.update(state=state, state_changed_at=long_ago)
     with pytest.raises(IndexNotReady, match=f"{LABEL} is {state.label}"):
         search()
     assert value() == (None if state == IndexState.RETIRED else made)
     assert not macs.is_reading(index(), "search", "default")
+
+
+def test_one_that_is_retired_is_written_until_no_process_asks_it():
+    made = value()
+    BlindIndex.objects.update(state=IndexState.RETIRED, state_changed_at=clock.now())
+    assert value() == made
+    with pytest.raises(IndexNotReady, match="is retired"):
+        search()
 
 
 def test_a_changed_normalizer_is_refused():

@@ -65,7 +65,7 @@ def values_to_fill(
 def _stored(
     index: Any, alias: str, terms: Sequence[Any], using: str, make: Any
 ) -> Sequence[bytes | None]:
-    if is_retired(index):
+    if is_closed(index):
         require_beside(index)
         return [None] * len(terms)
     column, owner = column_of(index), managed_by(index.key)
@@ -112,10 +112,10 @@ def is_reading(index: Any, alias: str | None, using: str) -> bool:
     return row is not None and row.state == IndexState.READING
 
 
-def is_retired(index: Any) -> bool:
-    """Whether an index is retired: nothing is written in it any more."""
+def is_closed(index: Any) -> bool:
+    """Whether an index is retired, and nothing is written in it any more."""
     row = keyring.index_state(index.field_path)
-    return row is not None and row.state == IndexState.RETIRED
+    return row is not None and row.is_closed
 
 
 def require_beside(index: Any) -> None:

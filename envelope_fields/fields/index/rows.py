@@ -105,7 +105,7 @@ def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any
     if not all(isinstance(value, StoredEnvelope) for value in values):
         return None
     macs.require_beside(index)
-    if macs.is_retired(index):
+    if macs.is_closed(index):
         return None
     alias = index.alias_in(index.scope_of(row.instance))
     return bytes(row.brought) if macs.is_current(index, alias, row.brought) else None
