@@ -18,8 +18,10 @@ from envelope_fields import keyring, kms
 from envelope_fields.census.versions import key_versions
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import RootKeyRefused
+from envelope_fields.models import BlindIndex, IndexState
 
 FILE_NUMBER = "C-0001"
+INDEX = "clinic.patient.email_index"
 
 
 def command(*arguments: str, **options: object) -> str:
@@ -32,6 +34,21 @@ def command(*arguments: str, **options: object) -> str:
 def patient() -> Patient:
     """Load whom the story is about."""
     return Patient.objects.get(file_number=FILE_NUMBER)
+
+
+def patient_with_email(email: str) -> Patient:
+    """Load the same, who has an address at least from now on."""
+    found = patient()
+    if not found.email:
+        found.email = email
+        found.save(update_fields=["email"])
+    return found
+
+
+def fill_index() -> None:
+    """Have addresses looked for that were here before their index was."""
+    if not BlindIndex.objects.filter(label=INDEX, state=IndexState.READING).exists():
+        command("rebuild_indexes", INDEX, to="reading")
 
 
 def findings() -> QuerySet[Finding]:

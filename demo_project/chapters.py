@@ -15,14 +15,17 @@ from demo_project.backstage import (
     another_patient,
     column,
     command,
+    fill_index,
     findings,
     move_aside_unreadable,
     patient,
+    patient_with_email,
     python,
     shown,
     version_number,
 )
 from demo_project.clinic import patients
+from demo_project.clinic.models import Patient
 from demo_project.telling import quote, say, show, show_bytes
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
@@ -62,6 +65,7 @@ def database() -> None:
             "without that one. This one is new, and the other now has this name:"
         )
         show(str(aside))
+    fill_index()
     added = patients.load()
     say(f"`manage.py migrate` makes the tables and a first master key. Patients added: {added}.")
     show(str(place.database()))
@@ -89,6 +93,26 @@ def what_the_database_has() -> None:
         (envelope.nonce, "nonce"),
         (envelope.wrapped_data_key, "data key, wrapped by the key version"),
         (envelope.payload, "the notes, encrypted with the data key"),
+    )
+
+
+def finding() -> None:
+    """A patient is found by e-mail."""
+    email = patient_with_email("zoe@example.com").email.upper()
+    say("Nobody compares envelopes. Beside the address is a blind index, which knows no case:")
+    found = list(Patient.objects.filter(email=email)[:3])
+    show(
+        "class Patient(models.Model):\n"
+        '    email = EncryptedEmailField("e-mail", null=True, blank=True)\n'
+        '    email_index = BlindIndexField("email", normalizer="email")\n\n'
+        f">>> Patient.objects.filter(email={shown(email)})\n"
+        f"<QuerySet {shown(found)}>"
+    )
+    say("The database is asked for these bytes, and never for an address:")
+    value = column("email_index")
+    show_bytes(
+        (value[:16], "MAC of the address, by the search key"),
+        (value[16:], "version of the search key"),
     )
 
 
@@ -192,8 +216,9 @@ def admin() -> None:
         say("Log in with these, which are shown this once:")
         show(f"user      {ADMIN}\npassword  {password}")
     say(
-        "There are patients to look at, and under “Envelope encryption” the keys and the audit "
-        "trail: this user has been granted every right on the default key."
+        "There are patients to look at, whom a whole e-mail address finds, and under “Envelope "
+        "encryption” the keys and the audit trail: this user has been granted every right on the "
+        "default key."
     )
     say("FHIR R4 resources as NDJSON, plain or gzipped, become more patients:")
     show(f"{python()} manage.py import_fhir FILE")
@@ -204,6 +229,7 @@ CHAPTERS = (
     database,
     what_the_application_reads,
     what_the_database_has,
+    finding,
     census,
     rotation,
     census_after,

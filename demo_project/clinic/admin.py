@@ -31,7 +31,16 @@ FOR_JSON = {
 class PatientForm(ModelForm):
     class Meta:
         model = Patient
-        fields = ["file_number", "registered_on", "name", "born", "phone", "notes", "record"]
+        fields = [
+            "file_number",
+            "registered_on",
+            "name",
+            "born",
+            "phone",
+            "email",
+            "notes",
+            "record",
+        ]
         widgets = {"name": AdminTextInputWidget}
 
 
@@ -59,8 +68,8 @@ class PatientAdmin(admin.ModelAdmin):
     formfield_overrides = {EncryptedJSONField: FOR_JSON}
     inlines = [ResourceInline]
     list_display = ["name_", "born_", "notes_", "file_number", "registered_on"]
-    search_fields = ["file_number"]
-    search_help_text = "Searches file numbers: names are encrypted."
+    search_fields = ["file_number", "=email"]
+    search_help_text = "Searches file numbers, and whole e-mail addresses: names are encrypted."
     date_hierarchy = "registered_on"
 
     # Methods, because the admin sorts by columns, and the order of envelopes means nothing.

@@ -13,8 +13,10 @@ from django.db import models
 from django.utils import timezone
 
 from envelope_fields.fields import (
+    BlindIndexField,
     EncryptedCharField,
     EncryptedDateField,
+    EncryptedEmailField,
     EncryptedJSONField,
     EncryptedTextField,
 )
@@ -34,6 +36,8 @@ class Patient(models.Model):
     name = EncryptedTextField(max_length=200)
     born = EncryptedDateField("born on", null=True, blank=True)
     phone = EncryptedCharField(max_length=20, null=True, blank=True, validators=[is_international])
+    email = EncryptedEmailField("e-mail", null=True, blank=True)
+    email_index = BlindIndexField("email", normalizer="email")
     notes = EncryptedTextField(blank=True)
     record = EncryptedJSONField(default=dict, blank=True)
 

@@ -4,12 +4,15 @@ from datetime import date
 
 from demo_project.clinic.models import Patient
 
+SAID = ["name", "born", "phone", "email", "notes", "record"]
+
 PATIENTS = [
     (
         "C-0001",
         "Zoë Ångström",
         date(1971, 3, 14),
         "+46 8 123 45 67",
+        "zoe@example.com",
         "Penicillin allergy: anaphylaxis, 2019. Carries an adrenaline pen.",
         {"allergies": ["penicillin"]},
     ),
@@ -18,6 +21,7 @@ PATIENTS = [
         "Tomás Ferreira",
         date(1988, 11, 2),
         "+351 21 123 4567",
+        "tomas.ferreira@example.org",
         "Sleeps badly since the move. Asked not to have letters sent home.",
         {"blood_group": "0-"},
     ),
@@ -26,6 +30,7 @@ PATIENTS = [
         "Mei-Ling Chén",
         date(1994, 6, 21),
         None,
+        "mei-ling@example.org",
         "Pregnant, week 11. Her employer does not know.",
         {"due": "2026-09-30"},
     ),
@@ -34,10 +39,11 @@ PATIENTS = [
         "Ibrahim Diallo",
         date(1979, 1, 9),
         "+221 33 123 45 67",
+        "ibrahim@example.net",
         "HIV positive, undetectable on treatment since 2020.",
         {"medication": [{"name": "dolutegravir", "mg": 50}]},
     ),
-    ("C-0005", "Hanna Lindqvist", date(2015, 8, 30), None, "", {"vaccinated": {"MMR": True}}),
+    ("C-0005", "Hanna Lindqvist", date(2015, 8, 30), None, None, "", {"vaccinated": {"MMR": True}}),
 ]
 
 FINDINGS = {
@@ -53,9 +59,10 @@ def load():
         How many were added.
     """
     added = 0
-    for file_number, name, born, phone, notes, record in PATIENTS:
-        said = {"name": name, "born": born, "phone": phone, "notes": notes, "record": record}
-        _, created = Patient.objects.get_or_create(file_number=file_number, defaults=said)
+    for file_number, *said in PATIENTS:
+        _, created = Patient.objects.get_or_create(
+            file_number=file_number, defaults=dict(zip(SAID, said, strict=True))
+        )
         added += created
         if file_number in FINDINGS:
             patient = Patient.objects.only("pk").get(file_number=file_number)

@@ -38,6 +38,18 @@ def test_search_is_by_plain_columns(admin_client):
     assert "0 patients" in nothing.text
 
 
+@pytest.mark.parametrize("term", ["ibrahim@example.net", " IBRAHIM@Example.Net", "C-0004"])
+def test_a_patient_is_found_by_a_whole_address(admin_client, term):
+    found = admin_client.get(reverse("admin:clinic_patient_changelist"), {"q": term})
+    assert "Ibrahim Diallo" in found.text
+    assert "1 patient\n" in found.text
+
+
+def test_nobody_is_found_by_a_part_of_one(admin_client):
+    found = admin_client.get(reverse("admin:clinic_patient_changelist"), {"q": "ibrahim"})
+    assert "0 patients" in found.text
+
+
 def test_a_patient_is_changed(admin_client):
     patient = Patient.objects.get(file_number="C-0001")
     url = reverse("admin:clinic_patient_change", args=[patient.pk])

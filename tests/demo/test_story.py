@@ -73,7 +73,9 @@ def test_it_is_told_twice(environment, tmp_path):
 
     assert "'Penicillin allergy" in first
     assert re.search(r"^    01 +format 1$", first, re.M)
-    assert re.search(r"clinic\.Patient  record  default  2 +\w{16} +1$", first, re.M)
+    assert ">>> Patient.objects.filter(email='ZOE@EXAMPLE.COM')\n" in first
+    assert "<QuerySet [<Patient: C-0001>]>" in first
+    assert re.search(r"clinic\.Patient  record +default  2 +\w{16} +1$", first, re.M)
     assert re.search(r"patient\.notes +# under version 1$", first, re.M)
     assert re.search(r"patient\.record +# under version 2$", first, re.M)
     assert re.search(r"default: \d+ values rewrapped, 0 failed", first)
@@ -111,7 +113,7 @@ def test_plaintext_is_not_in_the_file(environment):
     tell(environment)
     content = Path(environment["CLINIC_DATABASE"]).read_bytes()
     assert b"C-0001" in content
-    for secret in ("Penicillin", "Ångström", "HIV", "Diallo", "dolutegravir", "penicillin"):
+    for secret in ("Penicillin", "Ångström", "HIV", "Diallo", "dolutegravir", "penicillin", "zoe@"):
         assert secret.encode() not in content
 
 
