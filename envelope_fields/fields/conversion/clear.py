@@ -6,12 +6,15 @@ the same name. What Django and others know fields by, stays.
 
 from __future__ import annotations
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Model
+from django.db.models import Case, Field, Model
 from django.db.models.functions import Cast
 from django.db.models.sql import UpdateQuery
 
@@ -29,6 +32,11 @@ from envelope_fields.fields.types import FieldBase
 
 # `bulk_update` gives what its objects show, which is what the encrypted field has.
 _OF_BULK_UPDATE = (Case, Cast)
+_OURS = "envelope_fields."
+# Of other types, it may be sealed, on its way to the database, or an expression.
+_PLAIN = frozenset(
+    (str, bytes, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, dict, list)
+)
 
 
 def _never() -> Any:
@@ -42,11 +50,13 @@ class ClearFieldMixin(FieldBase):
     Attributes:
         values: the encrypted field.
         mirror: what stands for this field in queries.
+        is_taken_at_once: whether nothing makes a value while its row is saved.
         plain_class: the class that the field was declared of.
     """
 
     values: Any
     mirror: Any
+    is_taken_at_once: bool
     plain_class: Any
 
     editable = _never()
@@ -93,6 +103,9 @@ class ClearFieldMixin(FieldBase):
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is MirroredRow:
+            if self._is_at_hand(value.instance, connection):
+                # Most are, and need no expression. No name here holds the value.
+                return self._prepared(vars(value.instance)[self.values.attname], connection).value
             return statements.InClear(self, value)
         if value is None or value is MIRRORED:
             return None  # the schema editor asks what rows have that are there already
@@ -104,13 +117,25 @@ class ClearFieldMixin(FieldBase):
         self, content: Unencrypted, compiler: Any, connection: BaseDatabaseWrapper
     ) -> tuple[str, Any]:
         """Return SQL for a value that is not None, as the plain field makes it."""
-        # No name here holds the value: an error report would show it.
+        prepared = self._prepared(content.value, connection)
+        return _compiled(self.plain_class, self, prepared, compiler, connection)
+
+    def _is_at_hand(self, instance: Any, connection: BaseDatabaseWrapper) -> bool:
+        """Whether an object has the value now that its row will have, and a plain one."""
+        if instance is None or not self.is_taken_at_once:
+            return False
+        field = self.values
+        if type(vars(instance).get(field.attname)) not in _PLAIN or field.reads_beside:
+            return False
+        return bool(field.phase(connection.alias).writes_old)
+
+    def _prepared(self, value: Any, connection: BaseDatabaseWrapper) -> Unencrypted:
+        """Return a value as the plain field prepares it, and raise nothing that has it."""
         try:
-            prepared = Unencrypted(super().get_db_prep_save(content.value, connection), None)
+            return Unencrypted(super().get_db_prep_save(value, connection), None)
         except (TypeError, ValueError, ArithmeticError, ValidationError) as error:
             failure = type(error)
-        else:
-            return _compiled(self.plain_class, self, prepared, compiler, connection)
+        del value  # error reports show variables
         kind = TypeError if issubclass(failure, TypeError) else ValueError
         raise kind(
             f"{self.values}: this is not a value that its column in clear can store "
@@ -118,18 +143,35 @@ class ClearFieldMixin(FieldBase):
         )
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
-        self._refuse_null(value, compiler)
-        return "%s"  # what is written has SQL of its own
+        self._look_at(value, compiler)
+        if hasattr(value, "as_sql") or not hasattr(self.plain_class, "get_placeholder"):
+            return "%s"
+        placeholder: str = self.plain_class.get_placeholder(self, value, compiler, connection)
+        return placeholder
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        self._refuse_null(value, compiler)
-        return ("%s", (None,)) if value is None else compiler.compile(value)
+        self._look_at(value, compiler)
+        if hasattr(value, "as_sql"):
+            return compiler.compile(value)
+        if hasattr(self.plain_class, "get_placeholder_sql"):
+            return self.plain_class.get_placeholder_sql(self, value, compiler, connection)
+        return "%s", (value,)
 
-    def _refuse_null(self, value: Any, compiler: Any) -> None:
-        if value is None and isinstance(compiler.query, UpdateQuery):
-            raise refused(self)
+    def _look_at(self, value: Any, compiler: Any) -> None:
+        """Look at a statement for a value that has no SQL of its own: what has, does that itself.
+
+        Raises:
+            FieldError: it would write this column by itself.
+        """
+        if hasattr(value, "as_sql"):
+            return
+        if isinstance(compiler.query, UpdateQuery):
+            written: Any = vars(compiler.query)["values"]
+            if value is None or not any(each[0] == self.values for each in written):
+                raise refused(self)
+        statements.look_at(self, compiler.query)
 
 
 def _compiled(
@@ -156,8 +198,14 @@ def _as_declared(field: Any) -> Any:
     return declared
 
 
+def _pre_save_of(field: Any) -> Any:
+    """Return what makes the value of a field, of the plain class that an encrypted one extends."""
+    plain = (each for each in type(field).__mro__ if not each.__module__.startswith(_OURS))
+    return next(vars(each)["pre_save"] for each in plain if "pre_save" in vars(each))
+
+
 def _forget(plain: Any) -> None:
-    for name in ("values", "mirror"):
+    for name in ("values", "mirror", "is_taken_at_once"):
         vars(plain).pop(name, None)
 
 
@@ -170,6 +218,7 @@ def convert(field: Any) -> None:
     plain.__class__ = _kind(declared)
     plain.values = field
     plain.mirror = Mirror(plain)
+    plain.is_taken_at_once = _pre_save_of(field) is Field.pre_save
     setattr(field.model, plain.attname, ClearAttribute(plain))
 
 
