@@ -21,47 +21,8 @@ class EnvelopeFieldsConfig(AppConfig):
         post_migrate.connect(_begin, dispatch_uid="envelope_fields.begin")
 
     def ready(self) -> None:
-        from envelope_fields import checks
-        from envelope_fields.audit import denials, legacy_reads, uses
-        from envelope_fields.conversion import convert, moves
-        from envelope_fields.fields import date_functions
-        from envelope_fields.fields.index import formsets
-        from envelope_fields.fields.legacy.reading import on_read
-        from envelope_fields.fixtures import keys as key_fixtures, serializers
-        from envelope_fields.grants import acts as grants
-        from envelope_fields.indexing import scope as indexing
-        from envelope_fields.jobs import dispatch
-        from envelope_fields.lifecycle import indexes, on_demand
-        from envelope_fields.migrating import (
-            indexes as migrated_indexes,
-            moves as migrated_moves,
-            refusals,
-        )
-        from envelope_fields.policy import users
-        from envelope_fields.rotation import scope
-
-        checks.register()
-        date_functions.register()
-        formsets.register()
-        on_demand.connect()
-        indexes.connect()
-        denials.connect()
-        grants.connect()
-        serializers.connect()
-        key_fixtures.connect()
-        uses.connect()
-        legacy_reads.connect()
-        on_read(legacy_reads.buffer.note)
-        refusals.connect(self)
-        migrated_indexes.connect(self)
-        migrated_moves.connect(self)
-        users.connect()
-        serializers.register()
-        dispatch.register()
-        scope.register()
-        convert.register()
-        moves.register()
-        indexing.register()
+        _connect(self)
+        _register()
         if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 
@@ -70,6 +31,53 @@ class EnvelopeFieldsConfig(AppConfig):
             from envelope_fields.fields import rest_framework
 
             rest_framework.register()
+
+
+def _connect(config: AppConfig) -> None:
+    """Listen to signals."""
+    from envelope_fields.audit import denials, legacy_reads, uses
+    from envelope_fields.fields.legacy.reading import on_read
+    from envelope_fields.fixtures import keys, serializers
+    from envelope_fields.grants import acts as grants
+    from envelope_fields.lifecycle import indexes, on_demand
+    from envelope_fields.migrating import indexes as migrated_indexes, moves, refusals
+    from envelope_fields.policy import users
+
+    on_demand.connect()
+    indexes.connect()
+    denials.connect()
+    grants.connect()
+    serializers.connect()
+    keys.connect()
+    uses.connect()
+    legacy_reads.connect()
+    on_read(legacy_reads.buffer.note)
+    refusals.connect(config)
+    migrated_indexes.connect(config)
+    moves.connect(config)
+    users.connect()
+
+
+def _register() -> None:
+    """Take the places that Django, and the rooms below, have for what is of ours."""
+    from envelope_fields import checks
+    from envelope_fields.conversion import convert, moves
+    from envelope_fields.fields import date_functions
+    from envelope_fields.fields.index import formsets
+    from envelope_fields.fixtures import serializers
+    from envelope_fields.indexing import scope as indexing
+    from envelope_fields.jobs import dispatch
+    from envelope_fields.rotation import scope
+
+    checks.register()
+    date_functions.register()
+    formsets.register()
+    serializers.register()
+    dispatch.register()
+    scope.register()
+    convert.register()
+    moves.register()
+    indexing.register()
 
 
 def _begin(*, sender: Any, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from django.db import connections
 from envelope_fields import keyring, rotation
 from envelope_fields.jobs import ranges
 from envelope_fields.jobs.batches import deferred_signals
-from envelope_fields.jobs.pace import RateLimit
+from envelope_fields.jobs.throttle import RateLimit
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import AuditEvent, RotationRun, RotationState
 from envelope_fields.rotation import Limits

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from envelope_fields import rotation
-from envelope_fields.jobs.pace import BatchSize, RateLimit
+from envelope_fields.jobs.throttle import BatchSize, RateLimit
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits

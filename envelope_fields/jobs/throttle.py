@@ -1,4 +1,4 @@
-"""The pace of a job: how many rows a batch has, and how long it rests after one."""
+"""How a job is throttled: how many rows a batch has, and how long it rests after one."""
 
 from collections.abc import Callable
 from time import monotonic, sleep
