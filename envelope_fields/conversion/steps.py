@@ -18,6 +18,7 @@ from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import limit, resume
 from envelope_fields.jobs.work import work
 from envelope_fields.keyring import index_state
+from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.models import ColumnPhase, IndexState, RotationKind, RotationRun, RotationState
 
 _ORDER = list(ColumnPhase)
@@ -92,10 +93,12 @@ class Steps:
     def _on(self, now: ColumnPhase) -> ColumnPhase:
         """Go to the next phase, if everything is as that one needs it."""
         following = _ORDER[_ORDER.index(now) + 1]
-        if following == ColumnPhase.ENCRYPTED:
+        if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
             self._refuse_unread_indexes()
         if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
             self.compare()
+        if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
+            self._refuse_unread_indexes()  # once more: rows may have been filled again
         return self._change(now, following)
 
     def _back(self, now: ColumnPhase, wanted: ColumnPhase) -> ColumnPhase:
@@ -136,6 +139,8 @@ class Steps:
                 f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
                 f"{left:,} left."
             )
+            if differed:
+                self._refill_indexes()
             if not differed and not left:
                 return
         raise ConversionRefused(
@@ -176,6 +181,13 @@ class Steps:
                 f"{self.field}: the run {done.pk} is {done.state}, and {failed:,} rows failed. "
                 f"{done.error}".rstrip()
             )
+
+    def _refill_indexes(self) -> None:
+        """Have indexes be filled: the rows that were filled again have none any more."""
+        for index in self.field.indexes:
+            row = index_state(index.field_path)
+            if row is not None and row.state in (IndexState.VERIFIED, IndexState.READING):
+                change_index_state(index.field_path, IndexState.FILLING, actor=self.actor)
 
     def _refuse_unread_indexes(self) -> None:
         for index in self.field.indexes:

@@ -76,6 +76,20 @@ class IndexedTable:
                 "`python manage.py migrate`, in every schema."
             ) from error
 
+    def stored(self, field: Any, instance: Model) -> bytes | None:
+        """Return what is in the column of a field itself, in the row of an object."""
+        ask, keys = database(self.using), instance._meta.pk_fields
+        where = " AND ".join(f"{ask.quote(key.column)} = %s" for key in keys)
+        params = [
+            key.get_db_prep_value(getattr(instance, key.attname), ask.connection) for key in keys
+        ]
+        with ask.seeing_all_rows():
+            found = ask.fetch(
+                f"SELECT {ask.quote(field.column)} FROM {self.column.table_sql} WHERE {where}",  # noqa: S608 - all quoted
+                params,
+            )
+        return None if not found or found[0][0] is None else bytes(found[0][0])
+
     @property
     def made_of(self) -> list[str]:
         """The columns of the values that it is made of."""
@@ -151,6 +165,8 @@ class Row:
         return [*map(_read, stored), Read(False, self.stored)]
 
     def _stored(self, field: Any) -> Any:
+        if field.converts is not None:  # the phase may have given what is in the other column
+            return self._table.stored(field, self._instance)
         held = vars(self._instance)[field.attname]
         return getattr(held, "envelope", held)
 
