@@ -1,5 +1,6 @@
 """Blind indexes: listed, rebuilt, verified, and brought from state to state."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -35,6 +36,7 @@ from envelope_fields.rotation import Limits
 
 VIEW_INDEX = "view_blindindex"
 COLLISIONS_SHOWN = 100
+_LABEL = re.compile(r"[\w.]{1,300}")
 
 _KEY = {"id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "alias": "search"}
 _RUN = "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55"
@@ -208,7 +210,9 @@ class IndexView(views.ApiView):
         Raises:
             NotFound: it is not there; where there is one, the attempt is recorded.
         """
-        row = representation.begun_indexes().filter(label=label.lower()).first()
+        known = representation.begun_indexes()
+        # A database would refuse some of what an address can be.
+        row = known.filter(label=label.lower()).first() if _LABEL.fullmatch(label) else None
         if row is None:
             raise no_index()
         if not representation.indexes_of(open_keys(Action.DESCRIBE)).filter(pk=row.pk).exists():

@@ -11,7 +11,7 @@ from envelope_fields import rotation
 from envelope_fields.api import schema
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import adopt, create_master_key
-from envelope_fields.models import AuditEvent
+from envelope_fields.models import AuditEvent, BlindIndex
 from envelope_fields.policy import APPLICATION, Action
 from tests.api import ROOT
 from tests.models import TenantNote
@@ -106,7 +106,12 @@ def names(olga):
     TenantNote.objects.create(tenant="billing", text="a", data={})
     run = rotation.start("billing", actor=olga)
     given = grant("billing", olga, [Action.DECRYPT], actor=APPLICATION)
-    return {"id": "alias:billing", "number": "1", "grant": str(given.pk), "run": str(run.pk)}
+    BlindIndex.objects.create(
+        label="clinic.patient.index", name="field:clinic.patient.index", normalizer="exact",
+        normalizer_version=1, fingerprint="0" * 32,
+    )  # fmt: skip
+    return {"id": "alias:billing", "number": "1", "grant": str(given.pk), "run": str(run.pk),
+            "index": "clinic.patient.index"}  # fmt: skip
 
 
 def acts_that_stand():

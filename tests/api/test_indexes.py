@@ -117,7 +117,10 @@ class TestReading:
         assert (said["declared"], said["rows"], said["missing"]) == (False, [], None)
         problem(api.post(index_url("rebuild", label="old.patient.index")), 404)
 
-    @pytest.mark.parametrize("label", ["tests.person.email", "x", "tests.person.email_index.x"])
+    @pytest.mark.parametrize(
+        "label",
+        ["tests.person.email", "x", "tests.person.email_index.x", "%00", "%ED%9F%BF", "x" * 1000],
+    )
     def test_one_that_is_not_there(self, api, search, label):
         problem(api.get(index_url(label=label)), 404, "not_found")
 
