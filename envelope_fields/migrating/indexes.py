@@ -41,17 +41,20 @@ class IndexInUse(EnvelopeError):
 
 def connect(app: AppConfig) -> None:
     """Look at each plan before it is run."""
+    from envelope_fields.migrating import altered_indexes  # which needs this module
+
+    altered_indexes.connect(app)
     uid = "envelope_fields.indexes"
     pre_migrate.connect(_look, sender=app, dispatch_uid=uid)
 
 
 def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any) -> None:
-    known = _known()
+    known = known_indexes()
     if not known:
         return
     dropped = set(_dropped_constraints(plan or []))
     for migration, backwards in plan or []:
-        for operation in _operations(migration.operations):
+        for operation in operations_in(migration.operations):
             if not backwards:
                 _refuse_under_constraint(operation, migration.app_label, known, apps, dropped)
                 _look_at(operation, migration.app_label, known, apps, using)
@@ -60,13 +63,13 @@ def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, *
             elif (reverse := _reversed(operation)) is not None:
                 _look_at(reverse, migration.app_label, _not_retired(known), apps, using)
     changed = {migration.app_label for migration, _ in plan or []}
-    if any(_app_of(row) in changed for row in _known().values() if row.state in STANDING):
+    if any(_app_of(row) in changed for row in known_indexes().values() if row.state in STANDING):
         drop_before_migration(using)  # after the last migration they are made again
 
 
 def _dropped_constraints(plan: Plan) -> Iterator[tuple[str, str, str]]:
     for migration, backwards in plan:
-        for operation in _operations(migration.operations):
+        for operation in operations_in(migration.operations):
             if isinstance(operation, RemoveConstraint) and not backwards:
                 yield migration.app_label, operation.model_name.lower(), operation.name
 
@@ -75,7 +78,7 @@ def _app_of(row: BlindIndex) -> str:
     return row.label.partition(".")[0]
 
 
-def _known() -> dict[str, BlindIndex]:
+def known_indexes() -> dict[str, BlindIndex]:
     """Return the indexes that are begun, by their labels."""
     using = configuration().database
     if BlindIndex._meta.db_table not in connections[using].introspection.table_names():
@@ -88,12 +91,13 @@ def _not_retired(known: dict[str, BlindIndex]) -> dict[str, BlindIndex]:
     return {label: row for label, row in known.items() if row.state != IndexState.RETIRED}
 
 
-def _operations(operations: Iterable[Any]) -> Iterator[Any]:
+def operations_in(operations: Iterable[Any]) -> Iterator[Any]:
+    """Return the operations of a migration one by one, also those inside others."""
     for operation in operations:
         if isinstance(operation, SeparateDatabaseAndState):
-            yield from _operations(operation.database_operations)
+            yield from operations_in(operation.database_operations)
             # What is added to the state alone has its column already, or will lose it.
-            found = _operations(operation.state_operations)
+            found = operations_in(operation.state_operations)
             yield from (each for each in found if not isinstance(each, AddField))
         else:
             yield operation

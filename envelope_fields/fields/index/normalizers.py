@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
@@ -85,14 +86,30 @@ class Normalizer(ABC):
 
 
 class Exact(Normalizer):
-    """The value as it is, of any type."""
+    """The value as it is, of any type; numbers that are equal have one form."""
 
     name = "exact"
     normal_forms = None
 
     def normalize(self, value: Any) -> Any:
+        if isinstance(value, float):
+            return value or 0.0  # minus zero is zero
+        if isinstance(value, Decimal):
+            return reduced(value)
         is_empty = isinstance(value, str | bytes) and not value
         return None if is_empty else value
+
+
+def reduced(value: Decimal) -> Decimal:
+    """Return a decimal without zeros at its end, exactly; zero is 0."""
+    sign, digits_, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        return value  # of no number
+    text = "".join(map(str, digits_)).lstrip("0")
+    kept = text.rstrip("0")
+    if not kept:
+        return Decimal(0)
+    return Decimal((sign, tuple(map(int, kept)), exponent + len(text) - len(kept)))
 
 
 class TextNormalizer(Normalizer):

@@ -195,6 +195,8 @@ def _form_in_json(index: Any, source: Any, carrier: Unencrypted) -> bytes | None
 
 
 def _json(value: Any) -> bytes:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 and 1 are equal to Python, and to databases
     return json.dumps(value, ensure_ascii=False).encode()
 
 
