@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from envelope_fields.crypto.blind_index import value_part
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.indexing.rows import IndexedTable, batches
+from envelope_fields.fields.index.macs import is_index
+from envelope_fields.indexing.constraints import Uniqueness, uniqueness_of
+from envelope_fields.indexing.rows import IndexedTable, Row, batches
 from envelope_fields.jobs.job import stops
 
 
@@ -25,6 +28,8 @@ class Collision:
         database: the alias in `DATABASES`.
         schema: of the table; None where there is one schema.
         row, other: their primary keys, as text.
+        constraint: the name of the `IndexedUnique` by which they collide; empty for the values of
+            the index alone.
     """
 
     index: str
@@ -32,6 +37,7 @@ class Collision:
     schema: str | None
     row: str
     other: str
+    constraint: str = ""
 
 
 @dataclass(slots=True)
@@ -46,33 +52,71 @@ class Looked:
 def collisions(table: IndexedTable) -> Iterator[Looked]:
     """Look for values with the same normal form, batch by batch. Nothing is written.
 
-    Each later row is reported with the first one. It takes about 150 bytes of memory a row.
+    First among the values of the index; then, for each constraint that it is a part of, among the
+    rows that this is about, together with their other columns. Each later row is reported with the
+    first one. It takes about 150 bytes of memory a row.
 
     Raises:
         EnvelopeError, ImproperlyConfigured: no value can be opened.
         RowsHidden: rows are hidden from this role.
         DatabaseError: the database failed.
     """
-    key, first = os.urandom(32), dict[bytes, str]()
-    for rows in batches(table, with_index=False):
+    declared = [each for each in uniqueness_of(table.index, table.using) if each.name]
+    for kept in (Uniqueness("", (table.index,)), *declared):
+        yield from _among(table, kept)
+
+
+def _among(table: IndexedTable, kept: Uniqueness) -> Iterator[Looked]:
+    key, first = os.urandom(32), dict[Hashable, str]()
+    among = [] if kept.condition is None else [kept.condition]
+    for rows in batches(table, *among, with_index=False, also=_names(kept)):
         looked = Looked(0, [], [])
         for row in rows:
             try:
-                term = row.term()
+                alike = _alike(row, kept, key)
             except EnvelopeError as error:
                 if stops(error):
                     raise
-                looked.failed.append((row.name, str(error)))
+                if not kept.name:  # else it was named before
+                    looked.failed.append((row.name, str(error)))
                 continue
-            if term is None:
+            if alike is None:
                 continue
-            part = value_part(term.forms, term.scope)
-            del term
-            looked.values += 1
-            digest = hashlib.blake2b(part, key=key, digest_size=16).digest()
-            before = first.setdefault(digest, row.name)
+            looked.values += not kept.name
+            before = first.setdefault(alike, row.name)
             if before != row.name:
-                looked.collisions.append(
-                    Collision(str(table.index), table.using, table.schema, before, row.name)
+                found = Collision(
+                    str(table.index), table.using, table.schema, before, row.name, kept.name
                 )
+                looked.collisions.append(found)
         yield looked
+
+
+def _names(kept: Uniqueness) -> Iterator[str]:
+    """Return the names of the fields that it takes to tell rows apart."""
+    for column in kept.columns:
+        if not is_index(column):
+            yield column.name
+            continue
+        yield from column.scope
+        for source in column.sources:
+            yield source.field.name
+            yield from (field.name for field in source.field.bound_fields)
+
+
+def _alike(row: Row, kept: Uniqueness, key: bytes) -> Hashable:
+    """Return what rows have in common that collide; None where a row collides with none."""
+    parts = [_part(row, column, key) for column in kept.columns]
+    return None if kept.nulls_distinct and None in parts else tuple(parts)
+
+
+def _part(row: Row, column: Any, key: bytes) -> Hashable:
+    if not is_index(column):
+        value = row.value_of(column)
+        return value if isinstance(value, Hashable) else repr(value)
+    term = row.term(column)
+    if term is None:
+        return None
+    part = value_part(term.forms, term.scope)
+    del term
+    return hashlib.blake2b(part, key=key, digest_size=16).digest()

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import DatabaseError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from envelope_fields.census.columns import Column, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, tables_of_index
@@ -175,24 +175,32 @@ class Row:
         contexts = field.contexts_of(field.row_of(self._instance)) if field.is_bound else None
         return Unencrypted(None if stored is None else field.read_to_move(stored, contexts), None)
 
-    def term(self) -> Any:
-        """Return what its index is made of; None where there is nothing to index.
+    def value_of(self, field: Any) -> Any:
+        """Return what it has in a column that is not encrypted."""
+        return getattr(self._instance, field.attname)
+
+    def term(self, index: Any = None) -> Any:
+        """Return what its index is made of, or another one; None where there is nothing to index.
 
         Raises:
             KeyAccessDenied: the principal may not re-encrypt the values.
             EnvelopeError: a value does not open, or has no normal form that it could have.
         """
-        index = self._table.index
+        index = index or self._table.index
         try:
             values = [self._opened(source.field) for source in index.sources]
             return index_rows.term_of(index, values, self._instance)
         except (TypeError, ValueError, FieldError) as error:  # they may show the value
             cause = type(error).__name__
-        raise EnvelopeError(f"{self._table.index}: the value has no normal form ({cause}).")
+        raise EnvelopeError(f"{index}: the value has no normal form ({cause}).")
 
 
 def batches(
-    table: IndexedTable, *, with_index: bool = True, **conditions: Any
+    table: IndexedTable,
+    *among: Q,
+    with_index: bool = True,
+    also: Iterable[str] = (),
+    **conditions: Any,
 ) -> Iterator[list[Row]]:
     """Go through the rows of a table, past managers that hide some.
 
@@ -200,7 +208,9 @@ def batches(
 
     Args:
         table: the table.
+        *among: conditions that they are to fulfil.
         with_index: whether to read the index, whose column may not be there yet.
+        also: the names of further fields to load.
         **conditions: what else they are to fulfil.
 
     Raises:
@@ -209,8 +219,9 @@ def batches(
         DatabaseError: the database failed.
     """
     index, last = table.index, None
-    rows: QuerySet[Model] = QuerySet(index.model, using=table.using).filter(**conditions)
-    rows = rows.only(*table.names(with_index=with_index)).order_by("pk")
+    rows: QuerySet[Model] = QuerySet(index.model, using=table.using)
+    rows = rows.filter(*among, **conditions)
+    rows = rows.only(*table.names(with_index=with_index), *also).order_by("pk")
     while True:
         behind = rows if last is None else rows.filter(pk__gt=last)
         with table.read():

@@ -84,8 +84,13 @@ class Command(EnvelopeCommand):
             self.write_json({"indexes": content})
         else:
             self.stdout.write("\n".join(line for each in content for line in _lines(each)))
-        if any(each["unique"] and each["collisions"] for each in content):
+        if any(_kept_apart(each) for each in content):
             raise CommandError("Rows have the same normal form in an index that is to be unique.")
+
+
+def _kept_apart(looked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return those that collide and are to be unique."""
+    return [each for each in looked["collisions"] if looked["unique"] or each.get("constraint")]
 
 
 def _lines(looked: dict[str, Any]) -> Iterable[str]:
@@ -96,6 +101,7 @@ def _lines(looked: dict[str, Any]) -> Iterable[str]:
         f"{looked['values']:,} values, "
         f"{len(found):,} have the normal form of another, {len(failed):,} could not be read."
     )
-    if looked["unique"]:
-        yield from (f"  {each['row']} and {each['other']} collide" for each in found)
+    for each in _kept_apart(looked):
+        constraint = f" by {each['constraint']!r}" if each.get("constraint") else ""
+        yield f"  {each['row']} and {each['other']} collide{constraint}"
     yield from (f"  {each['row']}: {each['message']}" for each in failed)
