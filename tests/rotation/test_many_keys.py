@@ -220,7 +220,8 @@ class TestWhatIsSaid:
         first, second, third = tenants(3)
         assert run_title(rotation.start(first)) == "tenant-0"
         assert run_title(rotation.start([second, third])) == "2 keys"
-        assert run_title(RotationRun.objects.create(actor_type="application")) == "all keys"
+        everything = RotationRun.objects.create(kind="rewrap", actor_type="application")
+        assert run_title(everything) == "all keys"
 
     def test_who_sees_which_runs(self):
         first, second, third = tenants(3)

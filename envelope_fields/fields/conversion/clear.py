@@ -64,11 +64,11 @@ class ClearFieldMixin(FieldBase):
 
     # Declaration
 
-    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+    def contribute_to_class(self, cls: type[Model], name: str, **options: Any) -> None:  # type: ignore[override]
         # A copy of it in another model is a field as any other, unless that converts it, too.
         self.__class__ = self.plain_class
         _forget(self)
-        self.contribute_to_class(cls, name, private_only)
+        self.contribute_to_class(cls, name, **options)
 
     def deconstruct(self) -> Any:
         return _as_declared(self).deconstruct()
