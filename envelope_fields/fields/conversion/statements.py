@@ -47,7 +47,9 @@ class InClear(Expression):
         # No name here holds the value: an error report would show it.
         written = Unencrypted(self._written(compiler), None)
         field = self.plain.values
-        if not field.phase(connection.alias).writes_old and not field.reads_beside:
+        writes_old = field.phase(connection.alias).writes_old or field.reads_beside
+        # Where the envelope stays, an old build may have written another value beside it.
+        if not writes_old and not stays(written.value, connection):
             return "NULL", ()
         return _compiled(self.plain, written, compiler, connection)
 

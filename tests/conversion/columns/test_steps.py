@@ -310,3 +310,20 @@ class TestTypes:
             new = Everything.objects.get(pk=row.pk)
             read = field.verifier(stored(new, name), None, None)
             assert read == getattr(row, name)
+
+
+def test_what_an_old_build_has_written_at_last_stays_until_the_field_is_written():
+    old_rows(1)
+    convert("encrypted")
+    convert("only")
+    OldVisit.objects.filter(report=None).delete()
+    visit = Visit.objects.create(report="ours")
+    OldVisit.objects.filter(pk=visit.pk).update(report="of an old build")
+    untouched = Visit.objects.get(pk=visit.pk)
+    untouched.ward = "3"
+    untouched.save()
+    assert OldVisit.objects.get(pk=visit.pk).report == "of an old build"
+    assert "1 rows failed" in convert("only")[1]
+    untouched.report = "of an old build"
+    untouched.save()
+    assert OldVisit.objects.get(pk=visit.pk).report is None
