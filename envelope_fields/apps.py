@@ -40,7 +40,7 @@ def _connect(config: AppConfig) -> None:
     from envelope_fields.fixtures import keys, serializers
     from envelope_fields.grants import acts as grants
     from envelope_fields.lifecycle import indexes, on_demand
-    from envelope_fields.migrating import indexes as migrated_indexes, moves, refusals
+    from envelope_fields.migrating import indexes as migrated_indexes, moves, refusals, renames
     from envelope_fields.policy import users
 
     on_demand.connect()
@@ -55,6 +55,7 @@ def _connect(config: AppConfig) -> None:
     refusals.connect(config)
     migrated_indexes.connect(config)
     moves.connect(config)
+    renames.connect(config)
     users.connect()
 
 

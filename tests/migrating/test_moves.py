@@ -56,9 +56,9 @@ def insert(project, old, new=None):
         )
 
 
-def be(project, phase):
+def be(project, phase, model="visits.Visit", field="report"):
     ColumnConversion.objects.using(project.alias).update_or_create(
-        model="visits.Visit", field="report", kind=ConversionKind.COLUMN,
+        model=model, field=field, kind=ConversionKind.COLUMN,
         defaults={"phase": phase, "changed_at": timezone.now()},
     )  # fmt: skip
 
