@@ -13,6 +13,8 @@ from typing import Any
 from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import change_phase, phase_now, settle
 from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.indexing.rows import find_indexes
+from envelope_fields.indexing.states import bring_to
 from envelope_fields.jobs.job import BatchResult, Limits
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import limit, resume
@@ -99,6 +101,7 @@ class Steps:
             self.compare()
         if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
             self._refuse_unread_indexes()  # once more: rows may have been filled again
+            self._verify_indexes()
         return self._change(now, following)
 
     def _back(self, now: ColumnPhase, wanted: ColumnPhase) -> ColumnPhase:
@@ -188,6 +191,15 @@ class Steps:
             row = index_state(index.field_path)
             if row is not None and row.state in (IndexState.VERIFIED, IndexState.READING):
                 change_index_state(index.field_path, IndexState.FILLING, actor=self.actor)
+
+    def _verify_indexes(self) -> None:
+        """Have each row be in the indexes: one may be read since before the column was filled.
+
+        Raises:
+            IndexNotReady: rows keep it from that.
+        """
+        for index in self.field.indexes:
+            bring_to(find_indexes([index.field_path]), IndexState.READING, actor=self.actor)
 
     def _refuse_unread_indexes(self) -> None:
         for index in self.field.indexes:

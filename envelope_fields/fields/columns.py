@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db.models import Count, Exists, ExpressionWrapper, F, Q, Subquery
+from django.db.models import Count, Exists, ExpressionWrapper, F, Q, QuerySet, Subquery
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, OrderBy, Ref
 from django.db.models.lookups import IsNull, Lookup
@@ -27,6 +27,7 @@ from envelope_fields.fields.legacy.beside import sql_of_both
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
+ENVELOPES = "envelope_fields_envelopes"  # in a query: that it reads no other column in their place
 OPENED = "envelope_fields_opened"  # in a query: where the fields are that it opens when it loads
 
 
@@ -56,6 +57,13 @@ def converters_of(column: Any, connection: Any) -> list[Any]:
         *connection.ops.get_db_converters(column),
         *column.get_db_converters(connection),
     ]
+
+
+def of_envelopes(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Return rows with what is in the encrypted columns, whatever is read in the place of that."""
+    found = rows.all()
+    vars(found.query)[ENVELOPES] = True
+    return found
 
 
 def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
@@ -104,6 +112,8 @@ class EncryptedCol(Col):
 
     def _sql_by_phase(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         values = self.target.values
+        if ENVELOPES in vars(compiler.query):
+            return super().as_sql(compiler, connection)
         if values.reads_beside:
             return sql_of_both(values, self.alias, compiler, connection)
         self.clear = values.column_in_clear(self.alias, connection.alias)

@@ -20,6 +20,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.fields.columns import of_envelopes
 from envelope_fields.fields.index import rows as index_rows
 from envelope_fields.fields.legacy.base import is_envelope
 from envelope_fields.fields.prepared import Unencrypted
@@ -75,20 +76,6 @@ class IndexedTable:
                 f"{self.column.location} is not there in the database {self.using!r} yet. Run "
                 "`python manage.py migrate`, in every schema."
             ) from error
-
-    def stored(self, field: Any, instance: Model) -> bytes | None:
-        """Return what is in the column of a field itself, in the row of an object."""
-        ask, keys = database(self.using), instance._meta.pk_fields
-        where = " AND ".join(f"{ask.quote(key.column)} = %s" for key in keys)
-        params = [
-            key.get_db_prep_value(getattr(instance, key.attname), ask.connection) for key in keys
-        ]
-        with ask.seeing_all_rows():
-            found = ask.fetch(
-                f"SELECT {ask.quote(field.column)} FROM {self.column.table_sql} WHERE {where}",  # noqa: S608 - all quoted
-                params,
-            )
-        return None if not found or found[0][0] is None else bytes(found[0][0])
 
     @property
     def made_of(self) -> list[str]:
@@ -165,8 +152,6 @@ class Row:
         return [*map(_read, stored), Read(False, self.stored)]
 
     def _stored(self, field: Any) -> Any:
-        if field.converts is not None:  # the phase may have given what is in the other column
-            return self._table.stored(field, self._instance)
         held = vars(self._instance)[field.attname]
         return getattr(held, "envelope", held)
 
@@ -220,7 +205,7 @@ def batches(
     """
     index, last = table.index, None
     rows: QuerySet[Model] = QuerySet(index.model, using=table.using)
-    rows = rows.filter(*among, **conditions)
+    rows = of_envelopes(rows).filter(*among, **conditions)
     rows = rows.only(*table.names(with_index=with_index), *also).order_by("pk")
     while True:
         behind = rows if last is None else rows.filter(pk__gt=last)

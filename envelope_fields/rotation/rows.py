@@ -16,7 +16,7 @@ from django.db.models import Model, QuerySet
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.columns import converters_of
+from envelope_fields.fields.columns import converters_of, of_envelopes
 from envelope_fields.jobs.job import Change, Key
 
 # What is raised where a column has what no value can be bound to.
@@ -66,7 +66,7 @@ class Rows:
     def _queryset(self) -> QuerySet[Model]:
         rows: QuerySet[Model] = QuerySet(self._column.model, using=self._column.database)
         if self._names:
-            return rows.only(*self._names)
+            return of_envelopes(rows).only(*self._names)
         fields = self._column.model._meta.concrete_fields
         return rows.defer(*(each.name for each in fields if isinstance(each, EncryptedFieldMixin)))
 

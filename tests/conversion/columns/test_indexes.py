@@ -47,3 +47,22 @@ def test_rows_that_are_filled_again_are_in_no_index(rows):
     assert convert("encrypted", label=LABEL)[1] == ""
     assert IndexedVisit.objects.get(code="of an old build").pk == rows[1].pk
     assert not IndexedVisit.objects.filter(code="code 1").exists()
+
+
+@pytest.mark.parametrize("phase", ["clear", "filling"])
+def test_index_that_was_read_before_the_column_was_filled(rows, phase):
+    convert(phase, label=LABEL)
+    rebuild()
+    OldIndexedVisit.objects.create(code="of an old build")
+    assert convert("encrypted", label=LABEL)[1] == ""
+    for code in ("code 2", "of an old build"):
+        assert IndexedVisit.objects.get(code=code)
+
+
+def test_index_after_a_way_back(rows):
+    convert("verified", label=LABEL)
+    rebuild()
+    convert("clear", label=LABEL)
+    IndexedVisit.objects.create(code="written in clear")
+    assert convert("encrypted", label=LABEL)[1] == ""
+    assert IndexedVisit.objects.get(code="written in clear")
