@@ -116,7 +116,7 @@ def start_dispatched(
     """Make a run and have the worker of the settings work on it.
 
     Args:
-        index, kind, idempotency_key, **options: those of `start`.
+        index, kind, idempotency_key: those of `start`, as are other options.
 
     Raises:
         EnvelopeError: as `start` and `jobs.dispatch.dispatch_start` do.
