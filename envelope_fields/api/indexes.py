@@ -6,19 +6,17 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.db import DatabaseError
-from rest_framework import serializers
 from rest_framework.response import Response
 
 from envelope_fields.api import requests, rotations, views
-from envelope_fields.api.fields import (
-    Empty,
-    Integer,
-    KeyName,
-    Number,
-    Strict,
-    answers,
-    takes,
-    time_field,
+from envelope_fields.api.fields import Empty
+from envelope_fields.api.index_contents import (
+    CollisionsContent,
+    CountedIndex,
+    IndexContent,
+    IndexQuery,
+    NewIndexRun,
+    NextState,
 )
 from envelope_fields.api.problems import no_index
 from envelope_fields.api.schema import IF_MATCH, NAME_OF_START, endpoint
@@ -26,179 +24,15 @@ from envelope_fields.census import CensusFailed
 from envelope_fields.indexing import change_state, collisions, find_indexes, representation, runs
 from envelope_fields.indexing.representation import Standing
 from envelope_fields.indexing.rows import NoSuchIndex
-from envelope_fields.jobs.job import BATCH_SIZE
-from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, open_keys, record_denial
-from envelope_fields.models import IndexState, KeyState, MasterKey, RotationKind
+from envelope_fields.models import MasterKey, RotationKind
 from envelope_fields.policy import Action
 from envelope_fields.rotation import Limits
 
 VIEW_INDEX = "view_blindindex"
 COLLISIONS_SHOWN = 100
 _LABEL = re.compile(r"[\w.]{1,300}")
-
-_KEY = {"id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "alias": "search"}
-_RUN = "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55"
-_EXAMPLE = {
-    "label": "clinic.patient.email_index", "fields": ["clinic.Patient.email"],
-    "state": "filling", "state_changed_at": "2030-03-01T09:30:00Z",
-    "created_at": "2030-03-01T09:30:00Z", "next": ["verified", "retired"], "declared": True,
-    "unique": True, "normalizer": "email", "normalizer_version": 1, "scope": [], "shared": None,
-    "replaces": None,
-    "keys": [{**_KEY, "version": 1, "version_id": "5f0c1c1b9d8e7a42"}],
-    "verified": True,
-    "verification": {
-        "run": _RUN, "finished_at": "2030-03-01T09:40:00Z", "rows": 90_000, "wrong": 0,
-    },
-    "run": None,
-}  # fmt: skip
-_COUNTED = {
-    **_EXAMPLE,
-    "rows": [
-        {
-            "database": "default", "schema": None, "version_id": "5f0c1c1b9d8e7a42",
-            "key": "search", "key_id": _KEY["id"], "number": 1, "state": "enabled",
-            "current": True, "values": 89_950,
-        }
-    ],
-    "missing": 50,
-}  # fmt: skip
-_LOOKED = {
-    "tables": [
-        {
-            "label": "clinic.patient.email_index", "database": "default", "schema": None,
-            "unique": True, "values": 90_000, "colliding": 1, "unreadable": 0,
-            "collisions": [{"row": "17", "other": "4711"}], "failed": [],
-        }
-    ]
-}  # fmt: skip
-
-
-class IndexKey(rotations.RunKey):
-    """A search key of an index, and the version that its values are under."""
-
-    version = serializers.IntegerField()
-    version_id = serializers.CharField()
-
-
-class Compared(serializers.Serializer[Any]):
-    """What the last verification has found."""
-
-    run = serializers.UUIDField()
-    finished_at = time_field(allow_null=True)
-    rows = serializers.IntegerField()
-    wrong = serializers.IntegerField()
-
-
-@answers("filled", _EXAMPLE)
-class IndexContent(serializers.Serializer[Any]):
-    """How far an index is, and what it is made of."""
-
-    label = serializers.CharField()  # type: ignore[assignment]  # its name outside
-    fields = serializers.ListField(child=serializers.CharField())  # type: ignore[assignment]  # its name outside
-    state = serializers.ChoiceField(IndexState.choices)
-    state_changed_at = time_field()
-    created_at = time_field()
-    next = serializers.ListField(
-        child=serializers.ChoiceField(IndexState.choices), help_text="States that may follow."
-    )
-    declared = serializers.BooleanField(help_text="Whether a model has it.")
-    unique = serializers.BooleanField()
-    normalizer = serializers.CharField()
-    normalizer_version = serializers.IntegerField()
-    scope = serializers.ListField(child=serializers.CharField())
-    shared = serializers.CharField(allow_null=True)
-    replaces = serializers.CharField(allow_null=True)
-    keys = IndexKey(many=True, help_text="Its search keys, the first 100.")
-    verified = serializers.BooleanField(help_text="Whether every row was found right.")
-    verification = Compared(allow_null=True)
-    run = serializers.UUIDField(allow_null=True, help_text="The run that is not over.")
-
-
-class IndexRows(serializers.Serializer[Any]):
-    """How many rows there are under a key version, in one table."""
-
-    database = serializers.CharField()
-    schema = serializers.CharField(allow_null=True)
-    version_id = serializers.CharField(allow_null=True)
-    key = serializers.CharField(allow_null=True)
-    key_id = serializers.UUIDField(allow_null=True)
-    number = serializers.IntegerField(allow_null=True)
-    state = serializers.ChoiceField(KeyState.choices, allow_null=True)
-    current = serializers.BooleanField()
-    values = serializers.IntegerField()
-
-
-@answers("filled", _COUNTED)
-class CountedIndex(IndexContent):
-    """How far an index is, with its rows, counted now."""
-
-    rows = IndexRows(many=True)
-    missing = serializers.IntegerField(
-        allow_null=True, help_text="Rows that have values, and no index."
-    )
-
-
-class Collision(serializers.Serializer[Any]):
-    """Two rows whose values have the same normal form."""
-
-    row = serializers.CharField()
-    other = serializers.CharField()
-
-
-class Unreadable(serializers.Serializer[Any]):
-    """A row whose values could not be opened, and why."""
-
-    row = serializers.CharField()
-    message = serializers.CharField()
-
-
-class LookedAt(serializers.Serializer[Any]):
-    """What was found in one table."""
-
-    label = serializers.CharField()  # type: ignore[assignment]  # its name outside
-    database = serializers.CharField()
-    schema = serializers.CharField(allow_null=True)
-    unique = serializers.BooleanField()
-    values = serializers.IntegerField(help_text="Rows that have a normal form.")
-    colliding = serializers.IntegerField()
-    unreadable = serializers.IntegerField()
-    collisions = Collision(many=True, help_text="The first 100.")
-    failed = Unreadable(many=True, help_text="The first 100.")
-
-
-@answers("a collision", _LOOKED, 200)
-class CollisionsContent(serializers.Serializer[Any]):
-    """Rows that a unique index would not take beside each other; nothing of their values."""
-
-    tables = LookedAt(many=True)
-
-
-class IndexQuery(requests.PageQuery):
-    """Which indexes."""
-
-    key = KeyName(required=False, help_text="The search key's id, or `alias:` and its alias.")
-    state = serializers.ChoiceField(IndexState.choices, required=False)
-
-
-@takes({"at full speed": {}, "with a rate limit": {"max_rate": 500}})
-class NewIndexRun(Strict):
-    """Limits of a run; what is left out is without."""
-
-    batch_size = Integer(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
-    max_rate = Integer(
-        min_value=1, max_value=10**9, allow_null=True, default=None,
-        help_text="Rows a second, of each process.",
-    )  # fmt: skip
-    sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
-
-
-@takes({"once it is verified": {"state": "reading"}})
-class NextState(Strict):
-    """The state that an index is to have."""
-
-    state = serializers.ChoiceField(IndexState.choices)
 
 
 class IndexView(views.ApiView):
