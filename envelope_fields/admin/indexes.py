@@ -14,7 +14,6 @@ from envelope_fields.admin import counts, requests, runs
 from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.counts import number_text
 from envelope_fields.admin.index_steps import STEPS, step_text
-from envelope_fields.audit.events import actor_text
 from envelope_fields.census import CensusFailed, CensusRow
 from envelope_fields.census.indexes import missing_in
 from envelope_fields.conf import keys_database
@@ -26,7 +25,6 @@ from envelope_fields.indexing.representation import (
     standings,
 )
 from envelope_fields.indexing.runs import runs_of_index
-from envelope_fields.jobs.representation import progress_of
 from envelope_fields.lifecycle.keys import has_permission, open_keys
 from envelope_fields.models import BlindIndex, IndexState, RotationRun
 from envelope_fields.policy import Action
@@ -237,20 +235,4 @@ def _runs(request: HttpRequest, found: Standing) -> dict[str, Any]:
     latest: list[RotationRun] = []
     if found.field is not None and has_permission(request.user, "view_rotationrun"):
         latest = list(runs_of_index(found.field)[:RUNS_SHOWN])
-    shown = [
-        {
-            **runs.representation(run, progress),
-            "row": run,
-            "who": actor_text(run),
-            "url": runs.url_of_run(request, run),
-            "live_url": runs.url_of_run(request, run, "progress"),
-        }
-        for run, progress in zip(latest, progress_of(latest), strict=True)
-    ]
-    active = next((each for each in shown if not each["is_over"]), None)
-    return {
-        "rotations": shown,
-        "run": active,
-        "live_url": active["live_url"] if active else "",
-        "no_rotations": _now("No run has gone over its rows yet."),
-    }
+    return runs.latest_context(request, latest)

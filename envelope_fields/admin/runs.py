@@ -1,5 +1,6 @@
 """Runs of rotations: how far one is, for pages and their script, and what can be done with it."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +13,9 @@ from envelope_fields.admin import requests
 from envelope_fields.admin.confirmation import ConfirmationPage
 from envelope_fields.admin.counts import duration_text, number_text, values_text
 from envelope_fields.admin.rotation_start import worker_problem
+from envelope_fields.audit.events import actor_text
 from envelope_fields.jobs.dispatch import dispatch_resume
-from envelope_fields.jobs.representation import run_title
+from envelope_fields.jobs.representation import progress_of, run_title
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress
@@ -52,6 +54,27 @@ def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
         "failures": [_failure(failure) for failure in found],
     }
     return {**representation(run, progress), "rows": rows}
+
+
+def latest_context(request: HttpRequest, latest: Sequence[RotationRun]) -> dict[str, Any]:
+    """Return what `latest.html` and `live.html` show of the latest runs of an index or a field."""
+    shown = [
+        {
+            **representation(run, progress),
+            "row": run,
+            "who": actor_text(run),
+            "url": url_of_run(request, run),
+            "live_url": url_of_run(request, run, "progress"),
+        }
+        for run, progress in zip(latest, progress_of(latest), strict=True)
+    ]
+    active = next((each for each in shown if not each["is_over"]), None)
+    return {
+        "rotations": shown,
+        "run": active,
+        "live_url": active["live_url"] if active else "",
+        "no_rotations": _("No run has gone over its rows yet."),
+    }
 
 
 def run_text(run: RotationRun) -> str:

@@ -8,6 +8,8 @@ From a column in clear beside it: `obstacles` keep a field from that; `declarati
 becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
 next; `moves` are their runs, of the jobs in `moving`, over the `pairs` of values of each row.
 `estimates` say how long it takes.
+
+`representation` is what commands and the admin say of either.
 """
 
 from envelope_fields.conversion.column_phases import moving_field, moving_fields

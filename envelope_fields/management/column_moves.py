@@ -9,8 +9,9 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from envelope_fields.conversion import estimates, moves
-from envelope_fields.conversion.column_phases import phase_now, phase_row
+from envelope_fields.conversion.column_phases import phase_now
 from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.conversion.representation import move_content
 from envelope_fields.conversion.steps import Steps
 from envelope_fields.databases.leftovers import Leftover
 from envelope_fields.jobs import representation
@@ -122,22 +123,8 @@ class ColumnMove:
             self._command.stdout.write(text)
 
 
-def move_content(field: Any) -> dict[str, Any]:
-    """Return how far a column in clear is, as plain data."""
-    row, found = phase_row(field), moves.counted(field)
-    return {
-        "field": str(field),
-        "kind": "column",
-        "phase": str(ColumnPhase.CLEAR if row is None else row.phase),
-        "since": None if row is None else row.changed_at,
-        "clear": found.clear,
-        "envelopes": found.envelopes,
-        "left": found.left,
-    }
-
-
 def move_line(field: Any) -> str:
-    """Return the same in a line."""
+    """Return how far a column in clear is, in a line."""
     found = moves.counted(field)
     return f"{field}: {phase_now(field)}. {_counts(found)}."
 

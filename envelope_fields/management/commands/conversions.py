@@ -5,9 +5,10 @@ from typing import Any
 from envelope_fields import conversion
 from envelope_fields.conversion import Standing
 from envelope_fields.conversion.phases import remaining_text
+from envelope_fields.conversion.representation import move_content, standing_content
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.management import EnvelopeCommand
-from envelope_fields.management.column_moves import move_content, move_line
+from envelope_fields.management.column_moves import move_line
 
 
 class Command(EnvelopeCommand):
@@ -21,19 +22,6 @@ class Command(EnvelopeCommand):
             self.stdout.write("No field is converted.")
         else:
             self.stdout.write("\n".join([*map(move_line, moving), *map(_line, found)]))
-
-
-def standing_content(found: Standing) -> dict[str, Any]:
-    """Return how far a conversion is, as plain data."""
-    return {
-        "field": found.field,
-        "kind": "legacy",
-        "phase": str(found.phase),
-        "since": found.since,
-        "finished_at": found.finished_at,
-        "left": [{"format": name, "values": found.left[name]} for name in sorted(found.left)],
-        "envelopes": found.envelopes,
-    }
 
 
 def _line(found: Standing) -> str:

@@ -9,12 +9,12 @@ from django.core.management import CommandError, CommandParser
 from envelope_fields import conversion
 from envelope_fields.conversion import Phase, Standing
 from envelope_fields.conversion.phases import remaining_text
+from envelope_fields.conversion.representation import standing_content
 from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import Limits
 from envelope_fields.management import EnvelopeCommand, terminal
 from envelope_fields.management.column_moves import ColumnMove
-from envelope_fields.management.commands.conversions import standing_content
 from envelope_fields.management.limits import add_limits, given_limits
 from envelope_fields.models import ColumnPhase, RotationRun
 from envelope_fields.rotation import failures, limit

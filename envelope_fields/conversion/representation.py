@@ -1,0 +1,78 @@
+"""What is said of a conversion, as plain data: the same in commands and the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from envelope_fields.conversion import moves
+from envelope_fields.conversion.column_phases import moving_fields, phase_row
+from envelope_fields.conversion.phases import Phase, Standing, standing
+from envelope_fields.jobs.runs import all_runs
+from envelope_fields.models import ColumnConversion, ColumnPhase, RotationKind, RotationRun
+from envelope_fields.rotation.scope import chosen_columns
+
+_KINDS = (RotationKind.CONVERT, RotationKind.FILL, RotationKind.COMPARE, RotationKind.EMPTY)
+
+
+def converted_fields() -> dict[str, Any]:
+    """Return the fields that something else is brought into, by their labels."""
+    fields = {str(column): column.encrypted_field for column in chosen_columns()}
+    moving = set(moving_fields())
+    return {
+        label: field for label, field in sorted(fields.items()) if field in moving or field.legacy
+    }
+
+
+def moves_beside(field: Any) -> bool:
+    """Whether it takes the place of a column in clear, and reads no other package's format."""
+    return not field.legacy
+
+
+def conversion_content(field: Any) -> dict[str, Any]:
+    """Return how far a conversion of either kind is, counted now.
+
+    Raises:
+        CensusFailed: a table could not be counted, or not all of its rows.
+    """
+    return move_content(field) if moves_beside(field) else standing_content(standing(field))
+
+
+def move_content(field: Any) -> dict[str, Any]:
+    """Return how far a column in clear is; errors as above."""
+    row, found = phase_row(field), moves.counted(field)
+    return {
+        "field": str(field),
+        "kind": "column",
+        "phase": str(ColumnPhase.CLEAR if row is None else row.phase),
+        "since": None if row is None else row.changed_at,
+        "clear": found.clear,
+        "envelopes": found.envelopes,
+        "left": found.left,
+    }
+
+
+def standing_content(found: Standing) -> dict[str, Any]:
+    """Return how far the conversion of another package's format is."""
+    return {
+        "field": found.field,
+        "kind": "legacy",
+        "phase": str(found.phase),
+        "since": found.since,
+        "finished_at": found.finished_at,
+        "left": [{"format": name, "values": found.left[name]} for name in sorted(found.left)],
+        "envelopes": found.envelopes,
+    }
+
+
+def phase_of(field: Any, row: ColumnConversion | None) -> ColumnPhase | Phase:
+    """Return the phase that a row has; the first one where there is none."""
+    if moves_beside(field):
+        return ColumnPhase.CLEAR if row is None else ColumnPhase(row.phase)
+    return Phase.OPEN if row is None else Phase(row.phase)
+
+
+def runs_of_field(field: Any) -> QuerySet[RotationRun]:
+    """Return the runs that convert, fill, compare or empty a field, the newest first."""
+    return all_runs().filter(kind__in=_KINDS, only_fields=[str(field)])
