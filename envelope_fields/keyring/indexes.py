@@ -125,9 +125,11 @@ def _writing(
         row = _pinned(table, column, key)
         if purpose is WRITE_INDEX:
             index_rows.require_beside(column.label, column.beside, _index(table, column.label))
-        absorbed = _absorbed(table, row, column, key, purpose)
+        admit(table, table.policy_data, row.state, column.label, purpose)
+        # Before it is kept, since who finds it is not asked again.
         check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
         index_rows.refuse_uncommitted(column.name, row.state, using)
+        absorbed = _absorbed(table, row, column, key, purpose)
     return absorbed
 
 
@@ -147,6 +149,7 @@ def searched(
         table = current_table()
         index_rows.require_reading(column.label, _index(table, column.label))
         row = _pinned(table, column, key)
+        admit(table, table.policy_data, row.state, column.label, SEARCH_INDEX)
         absorbed = _absorbed(table, row, column, key, SEARCH_INDEX)
     return _values(absorbed, part_of, prepared)
 
@@ -161,7 +164,9 @@ def verified(
     absorbed = _known(column.label, key, VERIFY_INDEX)
     if absorbed is None:
         table = current_table()
-        absorbed = _absorbed(table, _pinned(table, column, key), column, key, VERIFY_INDEX)
+        row = _pinned(table, column, key)
+        admit(table, table.policy_data, row.state, column.label, VERIFY_INDEX)
+        absorbed = _absorbed(table, row, column, key, VERIFY_INDEX)
     return _values(absorbed, part_of, prepared)
 
 
@@ -204,7 +209,7 @@ def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
 def _absorbed(
     table: Table, row: rows.KeyRow, column: IndexColumn, key: str | UUID, purpose: Purpose
 ) -> Absorbed:
-    admit(table, table.policy_data, row.state, column.label, purpose)
+    """Return the HMAC for one who was admitted, and keep it for the next ones."""
 
     def made(material: KeyBuffer) -> HMAC:
         hmac = HMAC(material, SHA256())

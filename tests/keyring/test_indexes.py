@@ -161,6 +161,16 @@ def test_a_changed_normalizer_is_refused():
             use()
 
 
+def test_a_key_that_serves_no_fields_is_refused_each_time(transactional_db):
+    value()
+    keyring.evict()
+    column = macs.column_of(index())
+    for _ in range(2):
+        with pytest.raises(MasterKeyUnusable, match="managed by the customer"):
+            indexes.written(column, "search", macs._part, [ADA], "default", "customer")
+        assert indexes.known_value(LABEL, "search", macs._part, ADA) is None
+
+
 def test_a_user_needs_a_grant():
     create_master_key("search", usage=KeyUsage.GENERATE_VERIFY_MAC)
     MasterKey.objects.filter(alias="search").update(managed_by="customer")
