@@ -19,7 +19,7 @@ from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import RotationUnderWay, active_runs, all_runs, record, resume
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.keyring.index_rows import unwritten_from
-from envelope_fields.lifecycle import Operation
+from envelope_fields.lifecycle import Operation, index_triggers
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
 from envelope_fields.lifecycle.index_states import begun_index, search_key_ids
 from envelope_fields.lifecycle.indexes import begin_index
@@ -107,6 +107,8 @@ def start(
         about = [RotationKey(run=started, master_key=key) for key in keys]
         RotationKey.objects.using(using_keys).bulk_create(about)
         record(str(operation), started, principal, using_keys, after={"index": index.field_path})
+    if kind == RotationKind.VERIFY_INDEX:
+        index_triggers.drop_emptying(index)  # what is found right is to stay so
     return started
 
 

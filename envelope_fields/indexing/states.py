@@ -15,6 +15,7 @@ from envelope_fields.indexing.steps import (
     is_back,
     refuse_after_retiring,
     refuse_while_converting,
+    refuse_while_emptied,
     refuse_without_constraints,
     written_by_all_since,
 )
@@ -162,10 +163,12 @@ class _Bringing:
         if makes_right:
             self._make_right(to)
         if before != IndexState.READING:
+            refuse_while_emptied(self.index, to)
             row = change_index_state(self.label, IndexState.VERIFIED, actor=self.actor)
             # Where older builds were refused by then, nothing has come since.
             if to == IndexState.READING and not (makes_right and row.required_at):
                 self._look_once_more(row)
+            refuse_while_emptied(self.index, to)
         change_index_state(self.label, to, actor=self.actor)
 
     def _state(self) -> str:

@@ -15,6 +15,7 @@ from envelope_fields.indexing.builds import last_change
 from envelope_fields.indexing.constraints import require_constraints
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.keyring.conversions import is_finished
+from envelope_fields.lifecycle import index_triggers
 from envelope_fields.lifecycle.index_states import (
     begun_index,
     change_index_state,
@@ -89,6 +90,8 @@ def refuse_too_early(index: Any, to: str) -> None:
     if row is not None and to in _AFTER_VERIFICATION and not is_back(before, to):
         require_constraints(find_indexes([row.label]), to)
         _refuse_unless_verified(index, row, to)
+        if before != IndexState.READING:
+            refuse_while_emptied(index, to)
 
 
 _AFTER_VERIFICATION = (IndexState.VERIFIED, IndexState.READING)
@@ -131,6 +134,25 @@ def _not_verified(index: Any, since: datetime) -> str:
         return f"no verification that began after {as_utc(since)} has compared every row"
     wrong = runs.wrong_rows(found)
     return f"the verification {found.pk} has found {wrong:,} rows wrong" if wrong else ""
+
+
+def refuse_while_emptied(index: Any, to: str) -> None:
+    """Raise while rows that were found right may have been emptied since.
+
+    Each verification drops the triggers that do so when it begins; one that stands then could not
+    be dropped, or was made again.
+
+    Raises:
+        IndexNotReady: such a trigger stands.
+    """
+    where = index_triggers.emptied(index)
+    if where:
+        raise IndexNotReady(
+            f"The blind index {index.field_path} does not become {IndexState(to).label}: a trigger "
+            f"of ours empties it in {', '.join(where)} when a value is written again as it was. "
+            "Verify it again, which drops the trigger; that takes the right to do so, and no lock "
+            "of others on the table."
+        )
 
 
 def refuse_while_converting(index: Any) -> None:

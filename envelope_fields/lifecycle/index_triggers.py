@@ -63,6 +63,37 @@ def settle_changed(label: str, state: str) -> list[str]:
     return [] if index is None else settle(index, state)
 
 
+def drop_emptying(index: Any) -> list[str]:
+    """Drop those triggers of an index that empty it where it is right, too; returns as `settle`.
+
+    A row that was found right stays so from then on, unless one is made again.
+    """
+
+    def act(triggers: IndexTriggers) -> None:
+        if not triggers.EMPTIES_ONLY_STALE:
+            triggers.drop()
+
+    return list(_acted(index, "dropped", act, None))
+
+
+def emptied(index: Any) -> list[str]:
+    """Return where triggers stand that empty an index where it is right, too.
+
+    Raises:
+        CensusFailed: the tables of the index could not be looked up.
+        DatabaseError: a database could not be asked.
+    """
+    return [column.location for column in tables_of_index(index) if _is_emptied(index, column)]
+
+
+def _is_emptied(index: Any, column: Column) -> bool:
+    try:
+        triggers = _triggers(index, column)
+    except TriggersImpossible:
+        return False  # none was made
+    return not triggers.EMPTIES_ONLY_STALE and triggers.are_there()
+
+
 def drop_before_migration(using: str) -> None:
     """Drop the triggers in a database: they name columns, which a migration may take away."""
     try:

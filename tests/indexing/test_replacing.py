@@ -9,6 +9,7 @@ from envelope_fields.census import census, columns
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.indexing import (
     bring_to,
+    change_state,
     find_indexes,
     run,
     runs,
@@ -188,6 +189,48 @@ class TestBuildsThatDoNotWriteBoth:
             ):
                 write()
         build.objects.filter(pk=row.pk).update(name="Ada")
+
+
+class TestValuesThatAreWrittenAgain:
+    """Triggers that do not see what a statement writes empty the index of such a row."""
+
+    index = BOTH._meta.get_field("email_index_2")
+
+    def verify(self):
+        for kind in ("rebuild_index", "verify_index"):
+            run(start(self.index, kind, using="default"))
+
+    def write_again(self, row):
+        again = BOTH.objects.get(pk=row.pk)
+        again.email = row.email
+        again.save()
+
+    def step_by_step(self):
+        for state in ("verified", "reading"):
+            change_state(self.index, state)
+
+    def test_after_a_verification(self, rows):
+        to(None)
+        with pytest.raises(IndexNotReady, match="no verification"):
+            change_state(self.index, "verified")
+        self.verify()
+        self.write_again(rows[0])
+        self.step_by_step()
+        assert BOTH.objects.get(email=rows[0].email).pk == rows[0].pk
+
+    def test_where_they_were_made_again(self, rows):
+        to(None)
+        with pytest.raises(IndexNotReady, match="no verification"):
+            change_state(self.index, "verified")
+        self.verify()
+        to(None)
+        self.write_again(rows[0])
+        if stored(rows[0]) is None:
+            with pytest.raises(IndexNotReady, match="Verify it again, which drops the trigger"):
+                self.step_by_step()
+            self.verify()
+        self.step_by_step()
+        assert BOTH.objects.get(email=rows[0].email).pk == rows[0].pk
 
 
 def test_both_are_unique(rows):
