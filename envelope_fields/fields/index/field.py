@@ -138,6 +138,8 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is InsertedRow:
+            if self.is_before_source:
+                return statements.FromStatement(self, value)  # it is made when all are known
             return self.quick(value) or index_of_row(self, value, connection.alias)
         if type(value) is IndexedRow:
             return statements.FromStatement(self, value)

@@ -31,6 +31,7 @@ KEPT_OF_MODEL = (
     "scope_columns",
     "quick",
     "lookups",
+    "is_before_source",
 )
 
 
@@ -74,6 +75,12 @@ class SourcesMixin(FieldBase):
     def source_fields(self) -> tuple[Any, ...]:
         """The encrypted fields, each once."""
         return tuple(dict.fromkeys(source.field for source in self.sources))
+
+    @cached_property
+    def is_before_source(self) -> bool:
+        """Whether Django comes to it before a field of it, whose `pre_save()` may set the value."""
+        fields: list[Any] = self.model._meta.local_fields
+        return fields.index(self) < max(fields.index(field) for field in self.source_fields)
 
     def _source(self, path: str) -> Source:
         name, *inner = path.split(LOOKUP_SEP)

@@ -18,7 +18,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import defaults
-from envelope_fields.fields.index.attribute import IndexedRow, StoredIndex, refused
+from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex, refused
 from envelope_fields.fields.index.rows import brought_with, index_of_row, index_of_values
 from envelope_fields.fields.sealed import MISSING
 from envelope_fields.fields.written import (
@@ -39,7 +39,7 @@ _KEPT: Any = object()  # the column stays as it is
 class FromStatement(Expression):
     """The index of what a statement writes."""
 
-    def __init__(self, index: Any, row: IndexedRow) -> None:
+    def __init__(self, index: Any, row: IndexedRow | InsertedRow) -> None:
         super().__init__(output_field=index)
         self.index = index
         self.row = row
@@ -48,7 +48,7 @@ class FromStatement(Expression):
         return f"<FromStatement: {self.index}>"
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        if isinstance(compiler, SQLInsertCompiler):  # of a raw save
+        if isinstance(compiler, SQLInsertCompiler):  # of a raw save, or before its values
             made = index_of_row(self.index, self.row, connection.alias)
             return compiled(made, self.index, compiler, connection)
         values = self._written(compiler.query, connection)
