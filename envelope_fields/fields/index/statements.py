@@ -49,6 +49,8 @@ class FromStatement(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if isinstance(compiler, SQLInsertCompiler):  # of a raw save, or before its values
+            if not is_plain_insert(compiler.query):
+                look_at(self.index, self, compiler.query, connection.alias)
             made = index_of_row(self.index, self.row, connection.alias)
             return compiled(made, self.index, compiler, connection)
         values = self._written(compiler.query, connection)

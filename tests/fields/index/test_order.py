@@ -2,7 +2,7 @@
 
 import pytest
 from django.apps.registry import Apps
-from django.db import models
+from django.db import connection, models
 
 from envelope_fields.fields import (
     BlindIndexField,
@@ -70,3 +70,17 @@ def test_they_are_made_of_what_is_written(write):
         assert Ordered.objects.filter(**{name: getattr(row, name), "pk": row.pk}).exists(), name
     assert Ordered.objects.get(both_index=("Ada", "a1")) == row
     assert row.code_index == Ordered.objects.values_list("code_index", flat=True).get(pk=row.pk)
+
+
+@pytest.mark.parametrize("code", ["b2", ""])
+def test_an_upsert_of_the_values_writes_them(code):
+    row = create()
+    options = {"update_fields": ["code", "name"]}
+    if connection.features.supports_update_conflicts_with_target:
+        options["unique_fields"] = ["pk"]
+    Ordered.objects.bulk_create(
+        [Ordered(pk=row.pk, name="Ben", code=code)], update_conflicts=True, **options
+    )
+    assert not Ordered.objects.filter(code="a1").exists()
+    stored = Ordered.objects.values_list("code_index", flat=True).get()
+    assert (stored is None) == (not code)
