@@ -1,17 +1,10 @@
-"""The clinic at work, in a process of its own: it writes and reads until its input ends.
-
-Each visit is a line of JSON: its number, or the error that it met.
-"""
+"""The clinic at work, in a process of its own: it writes and reads until its input ends."""
 
 from __future__ import annotations
 
-import json
-import select
-import sys
-
 import django
 
-SECONDS_BETWEEN_VISITS = 0.05
+from demo_project.processes import receive
 
 
 def main() -> None:
@@ -20,15 +13,7 @@ def main() -> None:
     from envelope_fields.exceptions import EnvelopeError
 
     patients.load()
-    number = 0
-    while not select.select([sys.stdin], [], [], SECONDS_BETWEEN_VISITS)[0]:
-        try:
-            visit(number)
-            line = {"visit": number}
-        except EnvelopeError as error:
-            line = {"visit": number, "error": type(error).__name__, "message": str(error)}
-        print(json.dumps(line), flush=True)
-        number += 1
+    receive(visit, EnvelopeError)
 
 
 def visit(number: int) -> None:

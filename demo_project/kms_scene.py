@@ -1,78 +1,14 @@
-"""What the story with a KMS happens in: a directory, OpenBao, and the process of the clinic."""
+"""What the story with a KMS happens in: a directory, and OpenBao."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from demo_project.processes import command
 from tests.root_keys.vault.service import VaultService
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-WAIT_SECONDS = 30
-
-
-class StoryStops(Exception):
-    """Something did not happen that the story is about."""
-
-
-class Clinic:
-    """The process of the clinic, and what became of its visits.
-
-    Attributes:
-        visits: what it printed of each.
-    """
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "demo_project.kms_clinic"],
-            cwd=CHECKOUT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        self.visits: list[dict[str, Any]] = []
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self.visits.append(json.loads(line))
-
-    def errors(self, since: int = 0) -> Counter[str]:
-        """Count what visits met, by the class of the error, from a visit on."""
-        return Counter(visit["error"] for visit in self.visits[since:] if "error" in visit)
-
-    def wait(self, happened: Callable[[dict[str, Any]], bool]) -> tuple[dict[str, Any], float]:
-        """Return the next visit of which something is true, and how many seconds that took.
-
-        Raises:
-            StoryStops: it does not happen.
-        """
-        began, seen = time.monotonic(), len(self.visits)
-        while time.monotonic() < began + WAIT_SECONDS and self._process.poll() is None:
-            for visit in self.visits[seen:]:
-                seen += 1
-                if happened(visit):
-                    return visit, time.monotonic() - began
-            time.sleep(0.01)
-        raise StoryStops("The clinic does not do what it should: it has ended, or waits.")
-
-    def close(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait(timeout=WAIT_SECONDS)
-        self._reading.join(WAIT_SECONDS)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
 
 class Scene:
@@ -120,17 +56,7 @@ class Scene:
         Raises:
             StoryStops: it failed, or did not where it should.
         """
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments, "--no-color"],
-            cwd=CHECKOUT,
-            env=self.environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        if bool(done.returncode) is not fails:
-            raise StoryStops(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")
-        return done.stdout
+        return command(self.environment, *arguments, fails=fails)
 
     def asked(self) -> int:
         """Return how often the KMS was asked to open something, by its own log."""

@@ -9,10 +9,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from demo_project.kms_scene import Clinic, Scene, StoryStops
-from demo_project.telling import heading, quote, say, show, title
+from demo_project.kms_scene import Scene
+from demo_project.processes import Clinic, StoryStops, went_well
+from demo_project.telling import chapter, quote, say, show, title
 from tests.root_keys.vault.service import RIGHTS
 
 VISITS = 50
@@ -40,12 +40,12 @@ def a_kms(scene: Scene) -> None:
 
 def the_move(scene: Scene, clinic: Clinic) -> None:
     """The root key moves, while the clinic writes."""
-    clinic.wait(_went_well)
+    clinic.wait(went_well)
     since = len(clinic.visits)
     show("$ manage.py rewrap_master_keys\n" + scene.command("rewrap_master_keys"))
-    clinic.wait(_went_well)
+    clinic.wait(went_well)
     say(
-        f"Meanwhile: {_without_errors(clinic, since)} visits, each of which read every patient's "
+        f"Meanwhile: {clinic.without_errors(since)} visits, each of which read every patient's "
         "notes and wrote a record. None failed."
     )
 
@@ -58,7 +58,7 @@ def the_file_goes(scene: Scene, clinic: Clinic) -> None:
     clinic.wait(lambda visit: visit["visit"] >= since + VISITS)
     say(
         "The disk of this server and a backup are not enough now to read anything. In the next "
-        f"{_without_errors(clinic, since)} visits, the KMS was asked {scene.asked() - asked} "
+        f"{clinic.without_errors(since)} visits, the KMS was asked {scene.asked() - asked} "
         "times: again for a key version when what it gave is some seconds old. By default that is "
         "an hour."
     )
@@ -79,7 +79,7 @@ def the_right_is_taken_away(scene: Scene, clinic: Clinic) -> None:
 def and_given_back(scene: Scene, clinic: Clinic) -> None:
     """And given back."""
     scene.kms.allow(RIGHTS)
-    _, seconds = clinic.wait(_went_well)
+    _, seconds = clinic.wait(went_well)
     say(f"After {seconds:.1f} seconds the clinic goes on. Nothing was restarted.")
 
 
@@ -91,7 +91,7 @@ def it_is_sealed(scene: Scene, clinic: Clinic) -> None:
     show("$ manage.py check_root_keys\n" + scene.command("check_root_keys", fails=True))
     clinic.wait(lambda visit: visit["visit"] >= since + VISITS)
     say(
-        f"The clinic goes on: {_without_errors(clinic, since)} visits, and none failed. What was "
+        f"The clinic goes on: {clinic.without_errors(since)} visits, and none failed. What was "
         "opened before is used for a time of grace while there is no answer, by default a day."
     )
     scene.kms.bao.unseal()
@@ -108,22 +108,6 @@ def the_end(scene: Scene, clinic: Clinic) -> None:
         "The server, and all that it and the clinic have written, are removed now. To do the same "
         "with your project: docs/how-to/root-key-in-vault.md, or one of those beside it."
     )
-
-
-def _went_well(visit: dict[str, Any]) -> bool:
-    return "error" not in visit
-
-
-def _without_errors(clinic: Clinic, since: int) -> int:
-    """Return how many visits there were since one, none of which failed.
-
-    Raises:
-        StoryStops: one did.
-    """
-    errors = clinic.errors(since)
-    if errors:
-        raise StoryStops(f"Visits failed that should not have: {dict(errors)}")
-    return len(clinic.visits) - since
 
 
 BEFORE = (a_root_key_in_a_file, a_kms)
@@ -143,15 +127,13 @@ def main() -> int:
 
 
 def tell(directory: Path) -> None:
-    """Tell all chapters. A chapter's heading is the first line of its docstring."""
+    """Tell all chapters."""
     with Scene(directory) as scene:
         for number, before in enumerate(BEFORE, 1):
-            heading(number, (before.__doc__ or "").rstrip("."))
-            before(scene)
-        with closing(Clinic(scene.environment)) as clinic:
-            for number, chapter in enumerate(AT_WORK, 1 + len(BEFORE)):
-                heading(number, (chapter.__doc__ or "").rstrip("."))
-                chapter(scene, clinic)
+            chapter(number, before, scene)
+        with closing(Clinic("demo_project.kms_clinic", scene.environment)) as clinic:
+            for number, at_work in enumerate(AT_WORK, 1 + len(BEFORE)):
+                chapter(number, at_work, scene, clinic)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,16 @@ from django.core.management import CommandError
 from django.db import DatabaseError
 
 from demo_project import place
-from demo_project.telling import heading, title
+from demo_project.telling import chapter, title
 
 
 def tell() -> None:
-    """Tell all chapters. A chapter's heading is the first line of its docstring."""
+    """Tell all chapters."""
     from demo_project.chapters import CHAPTERS
 
     title("A clinic keeps its notes encrypted")
-    for number, chapter in enumerate(CHAPTERS, 1):
-        heading(number, (chapter.__doc__ or "").rstrip("."))
-        chapter()
+    for number, told in enumerate(CHAPTERS, 1):
+        chapter(number, told)
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.core.management.color import color_style, no_style
 
@@ -21,6 +21,12 @@ def title(text: str) -> None:
 def heading(number: int, text: str) -> None:
     """Begin a chapter."""
     print("\n\n" + _style().MIGRATE_HEADING(f"{number}. {text}"))
+
+
+def chapter(number: int, told: Callable[..., None], *scene: object) -> None:
+    """Tell a chapter. Its heading is the first line of its docstring."""
+    heading(number, (told.__doc__ or "").rstrip("."))
+    told(*scene)
 
 
 def say(text: str) -> None:
