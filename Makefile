@@ -32,7 +32,7 @@ TOX_PATH = $$PATH$$(for bin in "$$(pyenv root 2>/dev/null)"/versions/3.1[123]*/b
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help driver demo demo-kms test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-moving bench-search bench-root-keys bench-peers wheel clean
+.PHONY: help driver demo demo-kms demo-move test test-long coverage root-keys neighbours suites tox lint format types imports house docs bench bench-rotation bench-moving bench-search bench-root-keys bench-peers wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -95,13 +95,16 @@ $(LOCALEMU): requirements-localemu.txt
 driver: $(TEST)
 	@$(PY) .ci/mariadb_driver.py
 
-# -- The two commands of the README ------------------------------------------------------------
+# -- The commands of the README ----------------------------------------------------------------
 
 demo: $(RUNTIME) ## the story of a clinic, told by the demo project
 	@$(PY) -m demo_project.story
 
 demo-kms: $(ROOT_KEYS) ## the same clinic moves its root key to a KMS, which starts on this machine
 	@.venv-root-keys/bin/python -m demo_project.kms_story
+
+demo-move: $(RUNTIME) ## a clinic's notes in clear become encrypted while it writes, go back once, and move
+	@$(PY) -m demo_project.moving.story
 
 test: driver ## the tests, on every database found here; ARGS="--on sqlite -k text" picks some
 	@$(PY) -m tests.matrix $(ARGS)

@@ -1,0 +1,1 @@
+"""A clinic whose notes are in clear, and become encrypted while it writes."""
