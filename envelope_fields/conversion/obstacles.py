@@ -65,7 +65,7 @@ def _kind(field: Any) -> Iterator[str]:
         )
 
 
-def _place(field: Any) -> Iterator[str]:
+def _table(field: Any) -> Iterator[str]:
     model = field.model
     if model._meta.proxy or not model._meta.managed:
         yield f"migrations do not make the table of {model._meta.label}. Add the column yourself."
@@ -122,7 +122,7 @@ _INDEX_FIRST = (
 
 _RULES: tuple[Callable[[Any], Iterable[str]], ...] = (
     _kind,
-    _place,
+    _table,
     _options,
     _constraints,
     _computed,

@@ -21,14 +21,14 @@ class Leftover:
 
     Attributes:
         database: the alias in `DATABASES`.
-        place: where.
+        where: where that is.
         found: what was seen there; empty where it cannot be seen.
         command: what ends it; SQL, or words.
         is_clear: whether it was looked at, and nothing is there.
     """
 
     database: str
-    place: str
+    where: str
     found: str
     command: str
     is_clear: bool = False
@@ -107,7 +107,7 @@ def _mysql(ask: Database, table_sql: str, column_sql: str) -> _Found:
 
 
 def _mysql_statistics(ask: Database, table_sql: str, column_sql: str) -> tuple[Any, ...]:
-    place, table = "statistics of the planner (mysql.column_stats)", ask.name(table_sql)
+    where, table = "statistics of the planner (mysql.column_stats)", ask.name(table_sql)
     made_anew = f"ANALYZE TABLE {table_sql} PERSISTENT FOR COLUMNS ({column_sql}) INDEXES ()"
     counting = (
         "SELECT count(*) FROM mysql.column_stats WHERE db_name = DATABASE() AND table_name = %s "
@@ -120,8 +120,8 @@ def _mysql_statistics(ask: Database, table_sql: str, column_sql: str) -> tuple[A
             ask.fetch(made_anew)
         found = ask.fetch(with_values, names)[0][0]
     except DatabaseError:  # this user may not, or it is MySQL
-        return place, "this user may not look", made_anew
-    return place, "values are shown there" if found else "no value", made_anew, not found
+        return where, "this user may not look", made_anew
+    return where, "values are shown there" if found else "no value", made_anew, not found
 
 
 def _sqlite(ask: Database, table_sql: str, column_sql: str) -> _Found:

@@ -21,7 +21,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
 from envelope_fields.fields.binary import BinaryColumn
-from envelope_fields.fields.conversion import places
+from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
 from envelope_fields.fields.legacy.beside import sql_of_both
 from envelope_fields.keyring import here
@@ -197,7 +197,7 @@ def _orders_in_clear(order: Any, field: Any, connection: Any) -> bool:
         return False
     if values.column_in_clear(None, connection.alias) is None:
         return False
-    places.note(values, "order_by", places.place())
+    call_sites.note(values, "order_by", call_sites.call_site())
     return True
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from envelope_fields.databases.unique_indexes import UniqueIndex, unique_indexes
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import IndexedUnique
-from envelope_fields.indexing.rows import IndexedTable, place
+from envelope_fields.indexing.rows import IndexedTable, location
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def require_constraints(tables: Iterable[IndexedTable], to: str) -> None:
 
 def _problems(table: IndexedTable) -> Iterator[tuple[IndexedTable, str]]:
     found = unique_indexes(table.column.table_sql, table.using)
-    where = place(table.using, table.schema)
+    where = location(table.using, table.schema)
     for each in uniqueness_of(table.index, table.using):
         like = [there for there in found if each.is_kept_by(there)]
         if any(there.is_valid for there in like):

@@ -92,7 +92,7 @@ class IndexedTable:
         return list(dict.fromkeys([*names, *(field.name for field in index.model._meta.pk_fields)]))
 
 
-def place(database: str, schema: str | None) -> str:
+def location(database: str, schema: str | None) -> str:
     """Say where a table is: the database, and the schema where there are several."""
     return f"{database!r}" if schema is None else f"{database!r}, schema {schema!r}"
 

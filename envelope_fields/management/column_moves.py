@@ -139,7 +139,7 @@ def _counts(found: moves.Counted) -> str:
 def _leftover_line(each: Leftover) -> str:
     found = f": {each.found}" if each.found else ""
     ends = "" if each.is_clear else f". {each.command}"
-    return f"- {each.database}: {each.place}{found}{ends}."
+    return f"- {each.database}: {each.where}{found}{ends}."
 
 
 def _failed(run: Any) -> int:

@@ -8,7 +8,7 @@ from django.db.models.expressions import Col
 
 from envelope_fields.fields import columns
 from envelope_fields.fields.binary import BinaryColumn
-from envelope_fields.fields.conversion import places
+from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
 from envelope_fields.fields.errors import refuse
 
@@ -76,7 +76,7 @@ class ClearCol(Col):
 
     Attributes:
         what: the lookup that asks it; empty where that has a blind index, and goes on.
-        place: where in the code it is looked up.
+        call_site: where in the code it is looked up.
     """
 
     target: Any
@@ -89,15 +89,15 @@ class ClearCol(Col):
         output_field: Any = None,
         *,
         what: str,
-        place: places.Place | None,
+        call_site: call_sites.CallSite | None,
     ) -> None:
         super().__init__(alias, target, output_field)
-        self.what, self.place = what, place
+        self.what, self.call_site = what, call_site
 
     def relabeled_clone(self, relabels: Any) -> Any:
         alias = relabels.get(self.alias, self.alias)
-        field, what, place = self.output_field, self.what, self.place
-        return type(self)(alias, self.target, field, what=what, place=place)
+        field, what, call_site = self.output_field, self.what, self.call_site
+        return type(self)(alias, self.target, field, what=what, call_site=call_site)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         columns.refuse_computing(compiler)
@@ -105,5 +105,5 @@ class ClearCol(Col):
         if field.phase(connection.alias).reads_new:
             raise refuse(field, f"`{self.what}` would compare envelopes, and find nothing")
         if self.what:
-            places.note(field, f"`{self.what}`", self.place)
+            call_sites.note(field, f"`{self.what}`", self.call_site)
         return super().as_sql(compiler, connection)

@@ -14,7 +14,7 @@ from django.db.models import Value
 from django.db.models.expressions import Col
 from django.db.models.sql.where import OR, WhereNode
 
-from envelope_fields.fields.conversion import places
+from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.columns import ClearCol
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.lookups import IndexedPart
@@ -61,7 +61,7 @@ class _InClear:
     def __init__(self, lhs: Any, rhs: Any) -> None:
         column = lhs.column if isinstance(lhs, IndexedPart) else lhs
         name = "__".join((*self.path, self.lookup_name))
-        clear = _column(self.field, column, name, places.place())
+        clear = _column(self.field, column, name, call_sites.call_site())
         super().__init__(_along(clear, self.path), rhs)  # type: ignore[call-arg]
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ def _transform(field: Any, name: str, path: Path, encrypted: Any) -> Any:
     def made(lhs: Any, *args: Any, **kwargs: Any) -> Any:
         column = lhs.column if isinstance(lhs, IndexedPart) else lhs
         what = "__".join((*path, name))
-        inner = _along(_column(field, column, what, places.place()), path)
+        inner = _along(_column(field, column, what, call_sites.call_site()), path)
         return inner.get_transform(name)(inner, *args, **kwargs)
 
     return made
@@ -174,15 +174,15 @@ class _PartByPhase(IndexedPart):
         return _transform(field, lookup_name, self.path, None)
 
 
-def _column(field: Any, lhs: Any, what: str, place: places.Place | None) -> ClearCol:
+def _column(field: Any, lhs: Any, what: str, call_site: call_sites.CallSite | None) -> ClearCol:
     """Return the column in clear in the place of the encrypted one; `what` is noted."""
     if not isinstance(lhs, Col):
         raise refuse(field, f"`{what}` cannot be looked up in what {type(lhs).__name__}() gives")
-    return ClearCol(lhs.alias, field.converted, what=what, place=place)
+    return ClearCol(lhs.alias, field.converted, what=what, call_site=call_site)
 
 
 def _inside(field: Any, what: str, path: Path) -> Any:
-    column = ClearCol(field.model._meta.db_table, field.converted, what=what, place=None)
+    column = ClearCol(field.model._meta.db_table, field.converted, what=what, call_site=None)
     return _along(column, path)
 
 

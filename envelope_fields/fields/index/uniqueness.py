@@ -79,7 +79,7 @@ class IndexedUnique(UniqueConstraint):
             instance: the object.
             same: the names of fields that are the same in all that it is told from.
         """
-        found = [_told_by(column, instance, same) for column in self.columns(model)]
+        found = [_compared_with(column, instance, same) for column in self.columns(model)]
         return None if None in found and self.nulls_distinct is not False else tuple(found)
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
@@ -209,12 +209,12 @@ def _read(column: Any) -> Any:
     return newest.read(DEFAULT_DB_ALIAS, newest.only_alias)
 
 
-def _told_by(column: Any, instance: Any, same: Any) -> Any:
+def _compared_with(column: Any, instance: Any, same: Any) -> Any:
     """Return what an object has in a column, or its index is made of; None for NULL."""
     if not macs.is_index(column):
         return column.name if column.name in same else getattr(instance, column.attname)
-    forms = forms_of_values(column, carriers) if (carriers := _carriers(column, instance)) else None
-    scope = [_told_by(each.field, instance, same) for each in column.scope_columns]
+    forms = forms_of_values(column, prepared) if (prepared := _prepared(column, instance)) else None
+    scope = [_compared_with(each.field, instance, same) for each in column.scope_columns]
     return None if forms is None or None in scope else (*forms, *scope)
 
 
@@ -240,14 +240,14 @@ def same_values(field: Any, value: Any) -> Any:
 
 def term_in(index: Any, instance: Model) -> Term | None:
     """Return what the index of an object is made of; None also where the principal may not look."""
-    carriers = _carriers(index, instance)
+    prepared = _prepared(index, instance)
     scope = index.scope_of(instance)
-    if carriers is None or _is_open(index, scope):
+    if prepared is None or _is_open(index, scope):
         return None
-    return term_of_values(index, carriers, scope)
+    return term_of_values(index, prepared, scope)
 
 
-def _carriers(index: Any, instance: Model) -> list[Unencrypted] | None:
+def _prepared(index: Any, instance: Model) -> list[Unencrypted] | None:
     try:
         values = [getattr(instance, source.field.attname) for source in index.sources]
     except EnvelopeError:

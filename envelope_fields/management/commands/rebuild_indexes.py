@@ -10,7 +10,7 @@ from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
 from envelope_fields.indexing.left_out import is_left_out, retire_left_out
 from envelope_fields.indexing.representation import collisions_content
-from envelope_fields.indexing.rows import IndexedTable, place
+from envelope_fields.indexing.rows import IndexedTable, location
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
 from envelope_fields.management.limits import add_limits
@@ -97,7 +97,7 @@ def _lines(looked: dict[str, Any]) -> Iterable[str]:
     found, failed = looked["collisions"], looked["failed"]
     unique = "unique" if looked["unique"] else "not unique"
     yield (
-        f"{looked['label']} in {place(looked['database'], looked['schema'])}, {unique}: "
+        f"{looked['label']} in {location(looked['database'], looked['schema'])}, {unique}: "
         f"{looked['values']:,} values, "
         f"{len(found):,} have the normal form of another, {len(failed):,} could not be read."
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from envelope_fields.fields.conversion import places
+from envelope_fields.fields.conversion import call_sites
 from envelope_fields.models import ColumnPhase
 from tests.models.converting import Visit, set_phase
 
@@ -15,7 +15,7 @@ def phase(request, db):
 @pytest.fixture
 def noted(caplog):
     """Return what was logged of places that ask the column in clear, from here on."""
-    places.forget()
+    call_sites.forget()
     return lambda: [
         each.getMessage()
         for each in caplog.records

@@ -1,4 +1,4 @@
-"""Places in the code that still find or order rows by a column in clear: each is logged once."""
+"""Call sites that still find or order rows by a column in clear: each is logged once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BETWEEN = frozenset(
 _noted: set[tuple[str, str, Any]] = set()
 
 
-class Place(NamedTuple):
+class CallSite(NamedTuple):
     """A line of code."""
 
     filename: str
@@ -26,18 +26,18 @@ class Place(NamedTuple):
         return f"{self.filename}:{self.line}"
 
 
-def place() -> Place | None:
+def call_site() -> CallSite | None:
     """Return the line that has called Django; None in a thread that Django has begun itself."""
     frame = sys._getframe(1)
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] not in _BETWEEN:
-            return Place(frame.f_code.co_filename, frame.f_lineno)
+            return CallSite(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]  # None at last
     return None
 
 
-def note(field: Any, what: str, where: Place | None) -> None:
-    """Log a place that asks for the column in clear, if that was not done yet.
+def note(field: Any, what: str, where: CallSite | None) -> None:
+    """Log a call site that asks for the column in clear, if that was not done yet.
 
     Args:
         field: the encrypted field.
@@ -60,5 +60,5 @@ def note(field: Any, what: str, where: Place | None) -> None:
 
 
 def forget() -> None:
-    """Log each place once more."""
+    """Log each call site once more."""
     _noted.clear()
