@@ -1,10 +1,11 @@
-"""Fields that something else is brought into: the list, and the page of each."""
+"""Fields that something else is brought into: the list, and the page of each, with its steps."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
@@ -12,6 +13,8 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts, requests, runs
+from envelope_fields.admin.confirmation import confirm
+from envelope_fields.admin.conversion_steps import STEPS, StepPage
 from envelope_fields.admin.counts import number_text
 from envelope_fields.census import CensusFailed
 from envelope_fields.conf import keys_database
@@ -102,7 +105,18 @@ class ColumnConversionAdmin(requests.ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.field_view)
         name = "envelope_fields_columnconversion_field"
-        return [path("fields/<str:label>/", page, name=name), *super().get_urls()]
+        step = self.admin_site.admin_view(self.step_view)
+        # A worker must not begin with a run before every connection can read that it goes on.
+        alone = transaction.non_atomic_requests(keys_database())(step)
+        return [
+            path("fields/<str:label>/", page, name=name),
+            path(
+                "fields/<str:label>/steps/<str:step>/",
+                alone,
+                name="envelope_fields_columnconversion_step",
+            ),
+            *super().get_urls(),
+        ]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """List the fields."""
@@ -123,9 +137,42 @@ class ColumnConversionAdmin(requests.ReadOnlyAdmin):
             **self._context(request),
             "title": label,
             "row": _shown(request, field),
+            "steps": self._steps(request, field),
             **_runs(request, field),
         }
         return TemplateResponse(request, f"{_TEMPLATES}/field.html", context)
+
+    def step_view(self, request: HttpRequest, label: str, step: str) -> HttpResponseBase:
+        """Ask before something is done with a field, or do it."""
+        page, field = STEPS.get(step), _seen(request).get(label)
+        if page is None or field is None or not self.has_view_permission(request):
+            raise Http404
+        keys = keys_of(field, keys_database())
+        if not requests.may(request, page.operation_of, *keys):
+            refused = (key for key in keys if not requests.may(request, page.operation_of, key))
+            raise requests.refuse(request, page.operation_of.action, next(refused, None))
+        request.current_app = self.admin_site.name
+        return confirm(
+            self._page(request, page, field),
+            lambda: {**self._context(request), "original": label},
+        )
+
+    def _steps(self, request: HttpRequest, field: Any) -> list[dict[str, str]]:
+        keys = keys_of(field, keys_database())
+        return [
+            {
+                "name": name,
+                "text": str(page.text),
+                "url": requests.page_url(request, "columnconversion_step", str(field), name),
+            }
+            for name, page in STEPS.items()
+            if requests.may(request, page.operation_of, *keys)
+            and self._page(request, page, field).is_possible
+        ]
+
+    def _page(self, request: HttpRequest, page: type[StepPage], field: Any) -> StepPage:
+        back = requests.page_url(request, "columnconversion_field", str(field))
+        return page(request, field, back, lambda run: runs.url_of_run(request, run) or back)
 
     def _context(self, request: HttpRequest) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}

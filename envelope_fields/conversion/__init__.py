@@ -6,8 +6,9 @@ the job over its values, and `runs` starts it.
 
 From a column in clear beside it: `obstacles` keep a field from that; `declaration` is what it
 becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
-next; `moves` are their runs, of the jobs in `moving`, over the `pairs` of values of each row.
-`estimates` say how long it takes.
+next, and `single_steps` do where nothing may wait; both stop for `unread_indexes`. `moves` are
+their runs, of the jobs in `moving`, over the `pairs` of values of each row. `estimates` say how
+long it takes.
 
 `representation` is what commands and the admin say of either.
 """

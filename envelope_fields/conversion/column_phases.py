@@ -7,6 +7,7 @@ the transactions are over in which one wrote by what it knew before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from time import sleep
 from typing import Any
 
@@ -17,6 +18,7 @@ from envelope_fields.conversion.phases import ConversionRefused, keys_of
 from envelope_fields.databases import clock, database
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
+from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
 from envelope_fields.policy import Action, require_on_each
 from envelope_fields.rotation.scope import chosen_columns
@@ -122,9 +124,31 @@ def settle(field: Any, notice: Callable[[str], object]) -> None:
     while remaining > 0:
         sleep(min(remaining, SECONDS_BETWEEN_LOOKS))
         remaining = (until - clock.now()).total_seconds()
-    waited = wait_for_older(
-        lambda: max((clock.now() - until).total_seconds(), 0), SECONDS_FOR_TRANSACTIONS
-    )
+    _refuse_older_transactions(field, until, SECONDS_FOR_TRANSACTIONS, notice)
+
+
+def refuse_unsettled(field: Any) -> None:
+    """Return if every process knows the phase, and transactions from before are over.
+
+    Raises:
+        ConversionRefused: they do not yet; the message says until when.
+    """
+    row = phase_row(field)
+    if row is None:
+        return
+    until = known_everywhere(row.changed_at)
+    if until > clock.now():
+        raise ConversionRefused(
+            f"{field}: every process knows its phase at {as_utc(until)}. Go on after that."
+        )
+    _refuse_older_transactions(field, until, 0, lambda _: None)
+
+
+def _refuse_older_transactions(
+    field: Any, until: datetime, seconds: float, notice: Callable[[str], object]
+) -> None:
+    """Raise if transactions that began before a moment do not end within some seconds."""
+    waited = wait_for_older(lambda: max((clock.now() - until).total_seconds(), 0), seconds)
     for unseen in waited.unseen:
         notice(f"{field}: not seen: {unseen}.")
     if waited.still_open:

@@ -13,6 +13,7 @@ from typing import Any
 from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import change_phase, phase_now, settle
 from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.conversion.unread_indexes import refuse_unread_indexes
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
 from envelope_fields.jobs.job import BatchResult, Limits
@@ -96,11 +97,11 @@ class Steps:
         """Go to the next phase, if everything is as that one needs it."""
         following = _ORDER[_ORDER.index(now) + 1]
         if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
-            self._refuse_unread_indexes()
+            refuse_unread_indexes(self.field)
         if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
             self.compare()
         if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
-            self._refuse_unread_indexes()  # once more: rows may have been filled again
+            refuse_unread_indexes(self.field)  # once more: rows may have been filled again
             self._verify_indexes()
         return self._change(now, following)
 
@@ -200,13 +201,3 @@ class Steps:
         """
         for index in self.field.indexes:
             bring_to(find_indexes([index.field_path]), IndexState.READING, actor=self.actor)
-
-    def _refuse_unread_indexes(self) -> None:
-        for index in self.field.indexes:
-            row = index_state(index.field_path)
-            if row is None or row.state != IndexState.READING:
-                state = "not begun" if row is None else row.state
-                raise ConversionRefused(
-                    f"{self.field}: lookups are to ask {index}, which is {state}. Run `python "
-                    f"manage.py rebuild_indexes {index.field_path} --to reading` first."
-                )

@@ -280,6 +280,22 @@ class Operation(StrEnum):
         description="Have the values of every row opened, and its index compared.",
         button=_("Verify"), command="verify_indexes",
     )
+    START_CONVERSION = "start_conversion", _Entry(
+        label=_("start conversion"), action=Action.RE_ENCRYPT, codename="change_columnconversion",
+        description="Have the values of a field converted, filled, compared or emptied.",
+        button=_("Convert"), command="convert_field",
+    )
+    CHANGE_CONVERSION_PHASE = "change_conversion_phase", _Entry(
+        label=_("change the phase of a conversion"), action=Action.RE_ENCRYPT,
+        codename="change_columnconversion",
+        description="Bring a column in clear to another phase.",
+        button=_("Change phase"), command="convert_field",
+    )
+    FINISH_CONVERSION = "finish_conversion", _Entry(
+        label=_("finish conversion"), action=Action.RE_ENCRYPT, codename="change_columnconversion",
+        description="End the conversion of a field of which nothing is left.",
+        button=_("Finish"), command="convert_field",
+    )
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))
     COMPLETE_ROTATION = "complete_rotation", _Entry(label=_("complete rotation"))

@@ -1,27 +1,37 @@
-"""Conversions of columns in the admin: how far each field is, seen without a shell."""
+"""Conversions of columns in the admin: seen, and brought further step by step."""
+
+from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.urls import reverse
+from django.utils import timezone
 
+from envelope_fields.admin.conversion_steps import STEPS
 from envelope_fields.census import columns
 from envelope_fields.conversion import moves
-from envelope_fields.conversion.column_phases import moving_field
+from envelope_fields.conversion.column_phases import moving_field, phase_now
+from envelope_fields.conversion.moves import counted
 from envelope_fields.grants import grant
+from envelope_fields.jobs.work import work
+from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import ColumnConversion, MasterKey
+from envelope_fields.models import ColumnConversion, KeyCacheBound, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
-from tests.admin import officer
+from tests.admin import last_event, officer, said
 from tests.fields.legacy import written
 from tests.models import Letter, Note
 from tests.models.keyed import only
-from tests.models.moving import OldVisit, Visit
+from tests.models.moving import IndexedVisit, OldIndexedVisit, OldVisit, Visit
 from tests.models.tables import tables_of
+from tests.rotation import with_worker
 from tests.stored import store
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
 
-tables = tables_of([Visit])
+tables = tables_of([Visit, IndexedVisit])
 LABEL, LEGACY = "moving.Visit.report", "tests.Letter.text"
+INDEXED, INDEX = "moving.IndexedVisit.code", "moving.indexedvisit.code_index"
 LIST = reverse("admin:envelope_fields_columnconversion_changelist")
 
 
@@ -38,6 +48,55 @@ def page_url(label=LABEL):
 
 def field():
     return moving_field(LABEL)
+
+
+def step_url(step, label=LABEL):
+    return reverse("admin:envelope_fields_columnconversion_step", args=[label, step])
+
+
+def steps(client, label=LABEL):
+    return [each["name"] for each in client.get(page_url(label)).context["steps"]]
+
+
+def in_phase(phase):
+    ColumnConversion.objects.update_or_create(
+        model="moving.Visit", field="report", defaults={"kind": "column", "phase": phase}
+    )
+
+
+@pytest.fixture
+def begun(settings, monkeypatch):
+    """What the worker was asked to begin."""
+    begun = []
+    with_worker(settings, "process.ProcessWorker")
+    monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: begun.append(run_id))
+    return begun
+
+
+@pytest.fixture
+def known_at_once(settings):
+    """Have no process go by what it knew before."""
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    KeyCacheBound.objects.update(seconds=0, seconds_before=0, lowered_at=None)
+
+
+@pytest.fixture
+def key_of_fields():
+    return MasterKey.objects.filter(alias="default").first() or create_master_key("default")
+
+
+@pytest.fixture(autouse=True)
+def rights(user, key_of_fields):
+    grant(key_of_fields, user, tuple(Action), actor=APPLICATION)
+
+
+def worked(client, step, label=LABEL):
+    """Start a run in the admin, and do the work of its worker."""
+    response = client.post(step_url(step, label), {"max_rate": ""})
+    run = RotationRun.objects.latest("created_at")
+    assert response.url == reverse("admin:envelope_fields_rotationrun_change", args=[run.pk])
+    assert (run.kind, run.actor_name, run.state) == (step, "olga", "pending")
+    assert work(run).state == "completed"
 
 
 def numbers(page):
@@ -96,20 +155,180 @@ class TestSeeing:
         assert numbers(client.get(page_url()))["values in clear"] == "0"
 
 
+class TestColumnInClear:
+    def test_the_whole_way(self, client, known_at_once, begun):
+        ways = {
+            "both": "clear", "filling": "both", "verified": "filling", "encrypted": "verified",
+            "only": "encrypted",
+        }  # fmt: skip
+        for to, now in ways.items():
+            assert phase_now(field()) == now
+            if to == "verified":
+                worked(client, "fill")
+            if now in ("filling", "verified", "encrypted"):
+                assert "has compared every row" in client.get(step_url(to)).text
+                refused = client.post(step_url(to), follow=True)
+                assert "has compared every row" in said(refused)[-1]
+                assert phase_now(field()) == now
+                worked(client, "compare")
+            assert 'type="submit" class="default' in client.get(step_url(to)).text
+            client.post(step_url(to))
+            assert phase_now(field()) == to
+            event = last_event()
+            assert (event.action, event.actor_name) == ("change_conversion_phase", "olga")
+            assert (event.before["phase"], event.after["phase"]) == (now, to)
+        assert steps(client) == ["empty"]
+        worked(client, "empty")
+        assert counted(field()).clear == 0
+        assert counted(field()).envelopes == 3
+
+    def test_what_is_possible_in_each_phase(self, client):
+        for phase, possible in {
+            "clear": ["both"],
+            "both": ["filling", "back-to-clear"],
+            "filling": ["fill", "compare", "verified", "back-to-both"],
+            "verified": ["compare", "encrypted", "back-to-filling"],
+            "encrypted": ["compare", "only", "back-to-verified"],
+            "only": ["empty"],
+        }.items():
+            in_phase(phase)
+            assert steps(client) == possible
+
+    @pytest.mark.parametrize(
+        ("phase", "step"), [("both", "filling"), ("both", "back-to-clear"), ("filling", "fill")]
+    )
+    def test_while_other_processes_do_not_know(self, client, settings, phase, step):
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 3600}
+        in_phase(phase)
+        response = client.post(step_url(step), follow=True)
+        assert "every process knows its phase at" in said(response)[-1]
+        assert phase_now(field()) == phase
+        assert not RotationRun.objects.exists()
+
+    def test_back(self, client, known_at_once):
+        for now, to in [
+            ("encrypted", "verified"), ("verified", "filling"), ("filling", "both"),
+            ("both", "clear"),
+        ]:  # fmt: skip
+            in_phase(now)
+            client.post(step_url(f"back-to-{to}"))
+            assert phase_now(field()) == to
+
+    def test_back_ends_what_is_under_way(self, client, known_at_once):
+        in_phase("filling")
+        run = moves.start("fill", field())
+        assert "fill" not in steps(client)
+        assert f"the run {run.pk} is not over" in client.get(step_url("verified")).text
+        client.post(step_url("back-to-both"))
+        run.refresh_from_db()
+        assert (run.state, phase_now(field())) == ("cancelled", "both")
+
+    def test_rows_that_differ_are_compared_once_more(self, client, known_at_once, begun):
+        in_phase("filling")
+        worked(client, "fill")
+        OldVisit.objects.filter(pk=OldVisit.objects.first().pk).update(report="of an old build")
+        worked(client, "compare")
+        refused = client.post(step_url("verified"), follow=True)
+        assert "1 rows differed and were filled again" in said(refused)[-1]
+        worked(client, "compare")
+        client.post(step_url("verified"))
+        assert phase_now(field()) == "verified"
+
+    def test_a_comparison_that_is_too_long_ago(self, client, known_at_once, begun):
+        in_phase("filling")
+        worked(client, "fill")
+        worked(client, "compare")
+        ColumnConversion.objects.update(changed_at=timezone.now() - timedelta(hours=4))
+        RotationRun.objects.filter(kind="compare").update(
+            created_at=timezone.now() - timedelta(hours=3),
+            finished_at=timezone.now() - timedelta(hours=2),
+        )
+        assert "too long ago" in client.get(step_url("verified")).text
+
+    @pytest.mark.parametrize("step", ["only", "verified", "back-to-clear", "fill", "convert"])
+    def test_nothing_to_do(self, client, step):
+        for send in (client.get, client.post):
+            assert "there is nothing to do here" in said(send(step_url(step), follow=True))[0]
+        assert not RotationRun.objects.exists()
+        assert not ColumnConversion.objects.exists()
+
+
+class TestIndexes:
+    """Lookups are to find every row after the switch."""
+
+    @pytest.fixture(autouse=True)
+    def with_index(self, monkeypatch, known_at_once):
+        monkeypatch.setattr(columns, "apps", only(IndexedVisit))
+
+    def test_rows_that_were_filled_since_an_index_is_read(self, client, begun):
+        OldIndexedVisit.objects.create(code="code 1")
+        ColumnConversion.objects.create(
+            model="moving.IndexedVisit", field="code", kind="column", phase="filling"
+        )
+        worked(client, "fill", INDEXED)
+        worked(client, "compare", INDEXED)
+        client.post(step_url("verified", INDEXED))
+        assert "which is not begun" in client.get(step_url("encrypted", INDEXED)).text
+        call_command("rebuild_indexes", INDEX, to="reading", verbosity=0)
+        OldIndexedVisit.objects.update(code="of an old build")
+        worked(client, "compare", INDEXED)
+        worked(client, "compare", INDEXED)
+        refused = client.post(step_url("encrypted", INDEXED), follow=True)
+        assert "may not be in it" in said(refused)[-1]
+        call_command("rebuild_indexes", INDEX, to="reading", verbosity=0)
+        client.post(step_url("encrypted", INDEXED))
+        assert phase_now(moving_field(INDEXED)) == "encrypted"
+        assert IndexedVisit.objects.filter(code="of an old build").exists()
+
+
+class TestOtherPackage:
+    def test_to_its_end(self, client, begun):
+        assert steps(client, LEGACY) == ["convert", "finish"]
+        refused = client.post(step_url("finish", LEGACY), follow=True)
+        assert "are left" in said(refused)[-1]
+        worked(client, "convert", LEGACY)
+        client.post(step_url("finish", LEGACY))
+        assert client.get(page_url(LEGACY)).context["row"].phase == "finished"
+        assert (last_event().action, last_event().actor_name) == ("finish_conversion", "olga")
+        assert steps(client, LEGACY) == []
+
+    def test_keys_that_open_nothing(self, client, begun):
+        store(Letter.objects.get(), "text", written.fernet("x")[:-3] + b"AAA")
+        response = client.post(step_url("convert", LEGACY), follow=True)
+        assert response.redirect_chain
+        assert "secret" not in response.text
+        assert not RotationRun.objects.exists()
+
+
 class TestWhoMay:
+    def test_a_reader_takes_no_steps(self, client, key_of_fields):
+        ben = officer("ben", permissions=["view_columnconversion"], key=key_of_fields)
+        client.force_login(ben)
+        assert steps(client) == []
+        for step in STEPS:
+            assert client.post(step_url(step)).status_code == 403
+            assert (last_event().outcome, last_event().actor_name) == ("denied", "ben")
+        assert not ColumnConversion.objects.exists()
+
+    def test_permissions_are_not_grants(self, client, key_of_fields):
+        MasterKey.objects.filter(pk=key_of_fields.pk).update(managed_by="customer")
+        client.force_login(officer("oscar", key=key_of_fields, actions=(Action.DESCRIBE,)))
+        assert steps(client) == []
+        assert client.post(step_url("both")).status_code == 403
+        assert not ColumnConversion.objects.exists()
+
     def test_without_the_permission(self, client):
         client.force_login(officer("ben", permissions=["view_masterkey"]))
         assert client.get(LIST).status_code == 403
         assert client.get(page_url()).status_code == 404
 
-    def test_one_whose_key_may_not_be_seen(self, client):
-        key = MasterKey.objects.filter(alias="default").first() or create_master_key("default")
-        MasterKey.objects.filter(pk=key.pk).update(managed_by="customer")
+    def test_one_whose_key_may_not_be_seen(self, client, key_of_fields):
+        MasterKey.objects.filter(pk=key_of_fields.pk).update(managed_by="customer")
         ben = officer("ben", permissions=["view_columnconversion"])
         client.force_login(ben)
         assert LABEL not in client.get(LIST).text
         assert client.get(page_url()).status_code == 404
-        grant(key, ben, (Action.DESCRIBE,), actor=APPLICATION)
+        grant(key_of_fields, ben, (Action.DESCRIBE,), actor=APPLICATION)
         assert LABEL in client.get(LIST).text
         assert client.get(page_url()).status_code == 200
 
