@@ -148,9 +148,9 @@ class _Drop:
 
 def _drops(plan: Plan, using: str) -> Iterator[_Drop]:
     operations = [each for migration, _ in plan for each in _flat(migration.operations)]
-    if not any(isinstance(each, RemoveField | AlterField | AddField) for each in operations):
-        return
-    backwards = plan[0][1]
+    backwards = bool(plan) and plan[0][1]
+    if not any(_may_drop(each, backwards) for each in operations):
+        return  # before anything is read
     migrations = [migration for migration, _ in plan]
     state = state_without(migrations, using)
     for migration in reversed(migrations) if backwards else migrations:
@@ -158,6 +158,12 @@ def _drops(plan: Plan, using: str) -> Iterator[_Drop]:
             for each in _flat([operation]):
                 yield from _drop(each, migration.app_label, state, backwards, using)
             operation.state_forwards(migration.app_label, state)
+
+
+def _may_drop(operation: Any, backwards: bool) -> bool:
+    if backwards:
+        return isinstance(operation, AddField) and _converts(operation.field) is not None
+    return isinstance(operation, RemoveField | AlterField)
 
 
 def _flat(operations: Iterable[Any]) -> Iterator[Any]:
@@ -172,6 +178,9 @@ def _flat(operations: Iterable[Any]) -> Iterator[Any]:
 def _drop(
     operation: Any, app_label: str, state: ProjectState, backwards: bool, using: str
 ) -> Iterator[_Drop]:
+    if not _may_drop(operation, backwards):
+        return
+    app_label = _label_of(operation, app_label, state)
     named = _encrypted(operation, app_label, state, backwards)
     if named is None or not router.allow_migrate(
         using, app_label, model_name=operation.model_name_lower
@@ -188,14 +197,21 @@ def _drop(
     )  # fmt: skip
 
 
+def _label_of(operation: Any, app_label: str, state: ProjectState) -> str:
+    """Return the label of the model; it may be another one than that of the migration."""
+    name = operation.model_name_lower
+    if (app_label, name) in state.models:
+        return app_label
+    others = [label for label, other in state.models if other == name]
+    return others[0] if len(others) == 1 else app_label
+
+
 def _encrypted(operation: Any, app_label: str, state: ProjectState, backwards: bool) -> str | None:
     """Return the name of the field that an operation takes a column from."""
     if backwards:
-        is_added = isinstance(operation, AddField) and _converts(operation.field)
-        return operation.name if is_added else None
-    if not isinstance(operation, RemoveField | AlterField):
-        return None
-    fields = state.models[app_label, operation.model_name_lower].fields
+        return str(operation.name)
+    model = state.models.get((app_label, operation.model_name_lower))
+    fields = {} if model is None else model.fields
     if isinstance(operation, RemoveField):
         return next(
             (name for name, field in fields.items() if _converts(field) == operation.name), None
