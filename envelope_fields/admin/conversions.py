@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts, requests, runs
@@ -124,7 +125,8 @@ class ColumnConversionAdmin(requests.ReadOnlyAdmin):
             raise PermissionDenied
         request.current_app = self.admin_site.name
         found = [_shown(request, field) for field in _seen(request).values()]
-        context = {**self._context(request), "title": self.opts.verbose_name_plural, "rows": found}
+        title = capfirst(self.opts.verbose_name_plural)
+        context = {**self._context(request), "title": title, "rows": found}
         return TemplateResponse(request, f"{_TEMPLATES}/change_list.html", context)
 
     def field_view(self, request: HttpRequest, label: str) -> HttpResponseBase:
