@@ -258,7 +258,12 @@ class TestFromOnePhaseToAnother:
             set_phase(Visit, "report", saved_in)
             loaded.title = "b"
             loaded.save()
-            check(visit, saved_in, "text")
+            if saved_in is ColumnPhase.ONLY and loaded_in.reads_new and not look:
+                # Both columns stay: what is in clear may be an old build's, and a job empties it.
+                assert stored(visit, "report_clear") == "text"
+                assert Visit.objects.get(pk=visit.pk).report == "text"
+            else:
+                check(visit, saved_in, "text")
 
 
 class TestRefused:
