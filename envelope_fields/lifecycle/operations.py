@@ -263,7 +263,7 @@ class Operation(StrEnum):
         button=_("Cancel run"), segment="cancel", command="rotation_runs",
     )
 
-    # In the audit trail alone.
+    # On blind indexes and conversions.
     BEGIN_INDEX = "begin_index", _Entry(label=_("begin index"))
     CHANGE_INDEX = "change_index", _Entry(
         label=_("change the state of an index"), codename="change_blindindex",
@@ -296,6 +296,7 @@ class Operation(StrEnum):
         description="End the conversion of a field of which nothing is left.",
         button=_("Finish"), command="convert_field",
     )
+    # In the audit trail alone.
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))
     COMPLETE_ROTATION = "complete_rotation", _Entry(label=_("complete rotation"))
