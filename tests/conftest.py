@@ -131,6 +131,14 @@ def no_key_changes_of_other_tests():
 
 
 @pytest.fixture(autouse=True)
+def no_knowledge_of_other_tests():
+    """What one test has read of keys grows old in another, which would read them in its middle."""
+    from envelope_fields import keyring
+
+    keyring.forget()
+
+
+@pytest.fixture(autouse=True)
 def no_denials_of_other_tests(monkeypatch):
     """Repeated attempts of one test would be stored in another, when their time is over."""
     from envelope_fields.audit import denials
