@@ -34,6 +34,11 @@ WORDS = (
 )  # fmt: skip
 # What Django, DRF and languages call so.
 _OF_OTHERS = ("placeholder", "get_placeholder", "get_placeholder_sql", "replace", "decimal_places")
+# Fields of the API's `rotations/`, which are public.
+_OF_ROTATIONS = {
+    f"{PACKAGE}.api.rotations": ("left", "seconds_left", "seen_at"),
+    f"{PACKAGE}.jobs.representation": ("left", "seconds_left", "seen_at"),
+}
 _SOMEBODY = re.compile(r"whoever|somebody|nobody", re.IGNORECASE)
 _PARTS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
@@ -93,6 +98,10 @@ class Module:
 
     def names(self) -> Iterator[str]:
         """Yield the names of the module, its classes and functions, of columns and of keys."""
+        public = _OF_ROTATIONS.get(self.name, ())
+        yield from (name for name in self._names() if name not in public)
+
+    def _names(self) -> Iterator[str]:
         yield self.name.rpartition(".")[2]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.ClassDef):

@@ -80,17 +80,17 @@ class Shown:
             return []
         if moves_beside(self.field):
             before = [(_("values in clear"), found["clear"])]
-            after = [(_("rows with one alone"), found["left"])]
+            after = [(_("rows with one alone"), found["remaining"])]
         else:
-            before, after = [(_of_format(each), each["values"]) for each in found["left"]], []
+            before, after = [(_of_format(each), each["values"]) for each in found["remaining"]], []
         numbers = [*before, (_("envelopes"), found["envelopes"]), *after]
         return [(text, number_text(number)) for text, number in numbers]
 
 
-def _of_format(left: dict[str, Any]) -> str:
-    if not left["format"]:
+def _of_format(remaining: dict[str, Any]) -> str:
+    if not remaining["format"]:
         return _("values in no format that it reads")
-    return _("values of %(package)s") % {"package": left["format"]}
+    return _("values of %(package)s") % {"package": remaining["format"]}
 
 
 class ColumnConversionAdmin(requests.ReadOnlyAdmin):

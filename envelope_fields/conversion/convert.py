@@ -143,8 +143,8 @@ class ConversionScope(job.Scope):
         return None  # every value is looked at: those in other formats name no key version
 
     def count(self, column: Column) -> Counter[UUID | None]:
-        left = [group for group in counted(column, history=False) if group.version_id is None]
-        return Counter({None: sum(group.values for group in left)})
+        remaining = [group for group in counted(column, history=False) if group.version_id is None]
+        return Counter({None: sum(group.values for group in remaining)})
 
     def count_remaining(self, column: Column) -> Counter[UUID | None]:
         return self.count(column)

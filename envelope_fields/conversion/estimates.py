@@ -17,7 +17,7 @@ _WITHOUT_SAMPLE = 50e-6  # seconds a row, where the key of each would have to be
 
 def seconds_to_fill(field: Any, found: Counted) -> float:
     """Return about how many seconds it takes to fill what is left."""
-    return found.left * max(
+    return found.remaining * max(
         (
             _seconds(column) * database(column.database).WITH_WRITING
             for column in tables(str(field))

@@ -39,17 +39,17 @@ class Counted:
     Attributes:
         clear: the old column has a value.
         envelopes: the new one has.
-        left: one of them has, and not the other.
+        remaining: one of them has, and not the other.
     """
 
     clear: int
     envelopes: int
-    left: int
+    remaining: int
 
     @property
     def rows(self) -> int:
         """How many have something in either."""
-        return (self.clear + self.envelopes + self.left) // 2
+        return (self.clear + self.envelopes + self.remaining) // 2
 
 
 def counted(field: Any) -> Counted:
@@ -68,7 +68,7 @@ def tables(label: str) -> list[Column]:
     return [column for column in columns if has_table(column.table_sql, column.database)]
 
 
-def left_in_clear(field: Any) -> list[Leftover]:
+def still_in_clear(field: Any) -> list[Leftover]:
     """Return where values of the old column, which is empty, may still be in databases.
 
     Statistics of the planner are made anew, since they show values.
@@ -119,17 +119,17 @@ class MoveScope(job.Scope):
         return None
 
     def count(self, column: Column) -> Counter[UUID | None]:
-        clear, envelopes, left = _counted(column)
+        clear, envelopes, remaining = _counted(column)
         rows = {
-            RotationKind.FILL: left,
-            RotationKind.COMPARE: (clear + envelopes + left) // 2,
+            RotationKind.FILL: remaining,
+            RotationKind.COMPARE: (clear + envelopes + remaining) // 2,
             RotationKind.EMPTY: clear,
         }
         return Counter({None: rows[RotationKind(self._kind)]})
 
     def count_remaining(self, column: Column) -> Counter[UUID | None]:
-        clear, _, left = _counted(column)
-        return Counter({None: clear if self._kind == RotationKind.EMPTY else left})
+        clear, _, remaining = _counted(column)
+        return Counter({None: clear if self._kind == RotationKind.EMPTY else remaining})
 
     def sees_only_by_looking(self, column: Column) -> bool:
         return self._kind == RotationKind.COMPARE

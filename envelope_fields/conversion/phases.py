@@ -47,8 +47,8 @@ class Standing:
         phase: the phase.
         since: when it began; None where nothing was converted yet.
         finished_at: when it was finished.
-        left: how many values there are by format, over all its tables; what no reader claims is
-            under an empty name.
+        remaining: how many values there are by format, over all its tables; what no reader claims
+            is under an empty name.
         envelopes: how many envelopes there are.
     """
 
@@ -56,13 +56,13 @@ class Standing:
     phase: Phase
     since: datetime | None
     finished_at: datetime | None
-    left: dict[str, int]
+    remaining: dict[str, int]
     envelopes: int
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to convert."""
-        return not self.left
+        return not self.remaining
 
 
 def convertible(label: str) -> Any:
@@ -93,16 +93,16 @@ def standing(field: Any) -> Standing:
         CensusFailed: a table could not be counted, or not all of its rows.
     """
     row = _rows(configuration().database).filter(**_names(field)).first()
-    left: dict[str, int] = {}
+    remaining: dict[str, int] = {}
     envelopes = 0
     for group in _groups(field):
         if group.version_id is None:
-            left[group.format] = left.get(group.format, 0) + group.values
+            remaining[group.format] = remaining.get(group.format, 0) + group.values
         else:
             envelopes += group.values
     phase = Phase.OPEN if row is None else Phase(row.phase)
     since, finished_at = (row.started_at, row.finished_at) if row else (None, None)
-    return Standing(str(field), phase, since, finished_at, left, envelopes)
+    return Standing(str(field), phase, since, finished_at, remaining, envelopes)
 
 
 def standings() -> list[Standing]:
@@ -170,7 +170,7 @@ def remaining_text(found: Standing) -> str:
     """Return how many values are left, by format."""
     return ", ".join(
         f"{values:,} values {f'of {package}' if package else 'in no format that it reads'}"
-        for package, values in sorted(found.left.items())
+        for package, values in sorted(found.remaining.items())
     )
 
 

@@ -49,7 +49,7 @@ def move_content(field: Any) -> dict[str, Any]:
         "since": None if row is None else row.changed_at,
         "clear": found.clear,
         "envelopes": found.envelopes,
-        "left": found.left,
+        "remaining": found.remaining,
     }
 
 
@@ -61,7 +61,9 @@ def standing_content(found: Standing) -> dict[str, Any]:
         "phase": str(found.phase),
         "since": found.since,
         "finished_at": found.finished_at,
-        "left": [{"format": name, "values": found.left[name]} for name in sorted(found.left)],
+        "remaining": [
+            {"format": name, "values": found.remaining[name]} for name in sorted(found.remaining)
+        ],
         "envelopes": found.envelopes,
     }
 

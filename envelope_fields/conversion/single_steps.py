@@ -134,9 +134,9 @@ def _refuse_uncompared(field: Any) -> None:
         problem = f"rows were last compared at {as_utc(last.finished_at)}, which is too long ago"
     else:
         problem = _found_by(last)
-    left = 0 if problem else moves.counted(field).left
-    if left:
-        problem = f"{left:,} rows have one value alone"
+    remaining = 0 if problem else moves.counted(field).remaining
+    if remaining:
+        problem = f"{remaining:,} rows have one value alone"
     if problem:
         raise ConversionRefused(f"{field}: {problem}. Compare the rows, and come back.")
 

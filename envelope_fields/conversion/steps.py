@@ -126,7 +126,7 @@ class Steps:
     # What is done with rows
 
     def _fill(self) -> None:
-        if moves.counted(self.field).left:
+        if moves.counted(self.field).remaining:
             self._worked(RotationKind.FILL)
 
     def compare(self) -> None:
@@ -138,28 +138,29 @@ class Steps:
         differed = 0
         for _ in range(2):  # what had been written before both were is found by the first one
             compared = progress(self._worked(RotationKind.COMPARE))
-            left, differed = moves.counted(self.field).left, compared.moved
+            remaining, differed = moves.counted(self.field).remaining, compared.moved
             self.notice(
                 f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
-                f"{left:,} left."
+                f"{remaining:,} left."
             )
             if differed:
                 self._refill_indexes()
-            if not differed and not left:
+            if not differed and not remaining:
                 return
         raise ConversionRefused(
-            f"{self.field}: {max(differed, left):,} rows differed and were filled again: an old "
-            "build, or SQL of your own, writes the old column alone. End that, and run this again."
+            f"{self.field}: {max(differed, remaining):,} rows differed and were filled again: an "
+            "old build, or SQL of your own, writes the old column alone. End that, and run this "
+            "again."
         )
 
     def _empty(self) -> None:
         if moves.counted(self.field).clear:
             self._worked(RotationKind.EMPTY)
-        left = moves.counted(self.field).clear
-        if left:
+        remaining = moves.counted(self.field).clear
+        if remaining:
             raise ConversionRefused(
-                f"{self.field}: the old column has {left:,} values. An old build writes them: end "
-                "it, and run this again."
+                f"{self.field}: the old column has {remaining:,} values. An old build writes them: "
+                "end it, and run this again."
             )
 
     def _worked(self, kind: RotationKind) -> RotationRun:

@@ -21,7 +21,7 @@ from envelope_fields.fields.bound_columns import Name, as_names
 from envelope_fields.fields.bound_statements import refuse_parts
 from envelope_fields.fields.conversion import checks as conversion_checks
 from envelope_fields.fields.conversion.field import ConvertingMixin
-from envelope_fields.fields.conversion.statements import complete, left_empty
+from envelope_fields.fields.conversion.statements import as_null, complete
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
@@ -230,8 +230,8 @@ class EncryptedFieldMixin(
         return value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        if self.converts is not None and self.is_left_empty(connection.alias):
-            return left_empty(self, value)
+        if self.converts is not None and self.stays_null(connection.alias):
+            return as_null(self, value)
         if type(value) is Unencrypted:
             return self.writer(value, connection.alias)
         if value is None:

@@ -172,7 +172,7 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
         # It may have been declared for one of its own.
         rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
         return None
-    replaced = replaced or _left_out(column, using)
+    replaced = replaced or _undeclared(column, using)
     row = BlindIndex(
         label=column.label,
         name=column.name,
@@ -188,7 +188,7 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
     return row
 
 
-def _left_out(column: IndexColumn, using: str) -> str:
+def _undeclared(column: IndexColumn, using: str) -> str:
     """Return where an index is that the model has no more, and lookups of other builds may ask.
 
     A new one beside it comes in its place, where a deployment with both was skipped.

@@ -57,7 +57,7 @@ class ColumnMove:
         )
         missing = self._missing(steps, ColumnPhase(wanted))
         is_over = not missing and wanted == ColumnPhase.ONLY
-        self._say(steps, missing, moves.left_in_clear(self._field) if is_over else [])
+        self._say(steps, missing, moves.still_in_clear(self._field) if is_over else [])
         if missing:
             raise CommandError(missing)
 
@@ -97,7 +97,7 @@ class ColumnMove:
             content = {
                 **move_content(self._field),
                 "missing": missing,
-                "left_in_clear": list(map(asdict, leftovers)),
+                "still_in_clear": list(map(asdict, leftovers)),
                 "runs": list(map(representation.run_content, steps.runs)),
                 "failures": [
                     representation.failure_content(each)
@@ -131,8 +131,8 @@ def move_line(field: Any) -> str:
 
 def _counts(found: moves.Counted) -> str:
     return (
-        f"{found.clear:,} values in clear, {found.envelopes:,} envelopes, {found.left:,} rows with "
-        "one alone"
+        f"{found.clear:,} values in clear, {found.envelopes:,} envelopes, "
+        f"{found.remaining:,} rows with one alone"
     )
 
 

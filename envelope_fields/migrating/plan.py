@@ -104,15 +104,15 @@ def _may_alter(operations: Iterable[Any]) -> bool:
 
 def state_without(migrations: list[Migration], using: str) -> ProjectState:
     """Return the state of what is applied, as if none of `migrations` were."""
-    left_out = {(migration.app_label, migration.name) for migration in migrations}
+    skipped = {(migration.app_label, migration.name) for migration in migrations}
     loader = MigrationLoader(connections[using])
-    if not left_out <= loader.graph.nodes.keys():
+    if not skipped <= loader.graph.nodes.keys():
         # Migrations are being reversed that others replace: these do the same once more.
         loader.replace_migrations = False  # type: ignore[attr-defined]  # not in the stubs
         loader.build_graph()
-        left_out |= loader.replacements.keys()
+        skipped |= loader.replacements.keys()
     applied = loader.applied_migrations.keys() & loader.graph.nodes.keys()
-    return loader.project_state(sorted(applied - left_out))
+    return loader.project_state(sorted(applied - skipped))
 
 
 class _Walk:

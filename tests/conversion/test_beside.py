@@ -185,7 +185,7 @@ def test_census_and_conversions_name_them(theirs, vector, name, label):
     [content] = [
         each for each in json.loads(command("conversions", "--json")[0]) if each["field"] == label
     ]
-    assert content["left"] == [{"format": vector.package, "values": 2}]
+    assert content["remaining"] == [{"format": vector.package, "values": 2}]
     assert (content["kind"], content["phase"], content["envelopes"]) == ("legacy", "open", 1)
 
 

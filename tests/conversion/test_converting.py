@@ -112,7 +112,7 @@ class TestConverting:
         out, _ = command("convert_field", LABEL, "--to=finished", "--json")
         content = json.loads(out)
         assert content["phase"] == "finished"
-        assert content["left"] == []
+        assert content["remaining"] == []
         assert content["run"]["kind"] == "convert"
         assert content["run"]["moved"] == 2
 
@@ -326,7 +326,7 @@ class TestStanding:
         create_master_key("lab")
         letters(b"\x01 too short", b"2020-01-01 00:00:00", name="sent_at")
         found = conversion.standing(conversion.convertible("tests.Letter.sent_at"))
-        assert found.left == {"": 1, "plaintext": 1}
+        assert found.remaining == {"": 1, "plaintext": 1}
 
     def test_census_counts_by_format(self):
         letters(*both(2), b"in no format")

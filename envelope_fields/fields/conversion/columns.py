@@ -35,24 +35,24 @@ class MirrorCol(columns.EncryptedCol):
     Objects have one value of the two, so this one is not read for them.
     """
 
-    is_left_out = False
+    is_omitted = False
 
     def __init__(self, alias: str, target: Any, output_field: Any = None) -> None:
         mirror = target.mirror
         Col.__init__(self, alias, mirror, mirror)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        self.is_left_out = False
+        self.is_omitted = False
         return super().as_sql(compiler, connection)
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
         if self.loads_objects:
-            self.is_left_out = True
+            self.is_omitted = True
             return "NULL", ()
         return super().select_format(compiler, sql, params)
 
     def get_db_converters(self, connection: Any) -> list[Any]:
-        if self.is_left_out:
+        if self.is_omitted:
             return [_mirrored]
         return super().get_db_converters(connection)
 

@@ -87,7 +87,7 @@ class ConvertingMixin(FieldBase):
         """Return the transform of a name, as the phase has it when SQL is made."""
         return lookups.transform_by_phase(self, name, encrypted)
 
-    def is_left_empty(self, using: str) -> bool:
+    def stays_null(self, using: str) -> bool:
         """Whether NULL is written into the encrypted column, and the value into the other alone."""
         return self.converted is not None and not self.phase(using).writes_new
 

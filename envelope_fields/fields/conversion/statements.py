@@ -153,7 +153,7 @@ def look_at(plain: Any, query: Any) -> None:
 # -- The encrypted column, where it is not written -------------------------------------------------
 
 
-def left_empty(field: Any, value: Any) -> None:
+def as_null(field: Any, value: Any) -> None:
     """Return NULL for the encrypted column, and raise what it would with a value.
 
     Raises:

@@ -25,6 +25,6 @@ class Command(EnvelopeCommand):
 
 
 def _line(found: Standing) -> str:
-    left = f"{remaining_text(found)} are left" if found.left else "nothing is left"
+    remaining = f"{remaining_text(found)} are left" if found.remaining else "nothing is left"
     since = f" since {as_utc(found.since)}" if found.since else ""
-    return f"{found.field}: {found.phase.label}{since}; {left}, {found.envelopes:,} envelopes."
+    return f"{found.field}: {found.phase.label}{since}; {remaining}, {found.envelopes:,} envelopes."

@@ -67,13 +67,13 @@ class Command(EnvelopeCommand):
         if self._options["dry_run"]:
             self._say(found)
             self._foretell(found, took)
-        if found.left:
+        if found.remaining:
             conversion.refuse_unopened(
                 field, self._sampled, skip_unreadable=self._options["skip_unreadable"]
             )
         if self._options["dry_run"]:
             return
-        if found.left or found.phase == Phase.OPEN:
+        if found.remaining or found.phase == Phase.OPEN:
             self._run = self._converted(field)
             found = conversion.standing(field)
         if found.is_done and self._options["to"] == Phase.FINISHED:
@@ -82,7 +82,7 @@ class Command(EnvelopeCommand):
         self._fail_if_remaining(found)
 
     def _foretell(self, found: Standing, took: float) -> None:
-        values, tried = sum(found.left.values()), sum(each.values for each in self._sampled)
+        values, tried = sum(found.remaining.values()), sum(each.values for each in self._sampled)
         if values and tried and not self._options["json"]:
             about = terminal.duration(2 * values * took / tried)  # with encrypting and writing
             self.stdout.write(
@@ -121,7 +121,7 @@ class Command(EnvelopeCommand):
     def _fail_if_remaining(self, found: Standing) -> None:
         """Raise while the phase that is asked for is not reached."""
         problems = [] if self._run is None else list(terminal.problems(self._run))
-        if found.left:
+        if found.remaining:
             problems.append(f"{found.field}: {remaining_text(found)} are left.")
         elif self._options["to"] == Phase.FINISHED and found.phase != Phase.FINISHED:
             problems.append(f"{found.field}: nothing is left, and it is not finished.")

@@ -8,9 +8,9 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
-from envelope_fields.indexing.left_out import is_left_out, retire_left_out
 from envelope_fields.indexing.representation import collisions_content
 from envelope_fields.indexing.rows import IndexedTable, location
+from envelope_fields.indexing.undeclared import is_undeclared, retire_undeclared
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
 from envelope_fields.management.limits import add_limits
@@ -45,8 +45,8 @@ class Command(EnvelopeCommand):
     ) -> None:
         if to is not None and label is None:
             raise CommandError("Name the index that is to be brought to a state.")
-        if label is not None and to == IndexState.RETIRED and is_left_out(label):
-            self._report([retire_left_out(label)], json=json)
+        if label is not None and to == IndexState.RETIRED and is_undeclared(label):
+            self._report([retire_undeclared(label)], json=json)
             return
         tables = find_indexes([label] if label else [])
         if dry_run:

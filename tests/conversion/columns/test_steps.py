@@ -118,7 +118,7 @@ class TestForwards:
         assert error == ""
         content = json.loads(out)
         assert content["phase"] == "verified"
-        assert (content["clear"], content["envelopes"], content["left"]) == (5, 5, 0)
+        assert (content["clear"], content["envelopes"], content["remaining"]) == (5, 5, 0)
         assert [run["kind"] for run in content["runs"]] == ["fill", "compare"]
 
     def test_phase_of_the_other_kind(self):

@@ -11,7 +11,7 @@ from envelope_fields.lifecycle.index_states import begun_index, change_index_sta
 from envelope_fields.models import IndexState
 
 
-def is_left_out(label: str) -> bool:
+def is_undeclared(label: str) -> bool:
     """Whether an index is begun, and not in the models of this build."""
     label = label.lower()
     declared: list[Any] = [column.field for column in index_columns()]
@@ -20,7 +20,7 @@ def is_left_out(label: str) -> bool:
     )
 
 
-def retire_left_out(label: str, *, actor: Any = None) -> IndexReport:
+def retire_undeclared(label: str, *, actor: Any = None) -> IndexReport:
     """Retire such an index, by what is known of it. What it has stays, until its column goes.
 
     Raises:
