@@ -23,7 +23,6 @@ from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
-from envelope_fields.fields.legacy.beside import sql_of_both
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
@@ -78,17 +77,11 @@ class EncryptedCol(Col):
 
     Where objects are loaded by it, its values stay sealed, and elsewhere they are opened. That is
     seen when SQL is made; `raw()` makes none, and always loads objects.
-
-    Attributes:
-        clear: the column in clear that is read in its place while that is converted; None where it
-            is read itself. It is known when SQL is made.
     """
 
     target: Any
     loads_objects = True
     sealed_as: Any = None
-    is_raw = True
-    clear: Any = None
 
     def __init__(self, alias: str, target: Any, output_field: Any = None) -> None:
         # Of both, Django asks what the database has: the column, and not the type of its values.
@@ -105,44 +98,14 @@ class EncryptedCol(Col):
         refuse_computing(compiler)
         if compiler.query.subquery:
             _refuse_around(self.target)
-        self.is_raw = False
-        if self.target.values.converts is not None:
-            return self._sql_by_phase(compiler, connection)
         return super().as_sql(compiler, connection)
-
-    def _sql_by_phase(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        values = self.target.values
-        if ENVELOPES in vars(compiler.query):
-            return super().as_sql(compiler, connection)
-        if values.reads_beside:
-            return sql_of_both(values, self.alias, compiler, connection)
-        self.clear = values.column_in_clear(self.alias, connection.alias)
-        column = Col(self.alias, values.binary) if self.clear is None else self.clear
-        return column.as_sql(compiler, connection)
-
-    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
-        output_field: Any = self.output_field if self.clear is None else self.clear.output_field
-        selected: tuple[str, Any] = output_field.select_format(compiler, sql, params)
-        return selected
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         here.came = True  # once a query: that it is for a key takes too long to say of each value
         values: Any = self.target.values
-        if not self._is_of_its_type():
+        if self.output_field is not self.target:
             return super().get_db_converters(connection)
-        if self.clear is not None:
-            return converters_of(self.clear, connection)
-        if self.is_raw and values.converts is not None:
-            return self.raw_converters(connection)
         return [values.sealer(self.sealed_as) if self.loads_objects else values.converter]
-
-    def _is_of_its_type(self) -> bool:
-        return self.output_field is self.target
-
-    def raw_converters(self, connection: Any) -> list[Any]:
-        """Return what `raw()` makes values by, of a field under conversion."""
-        values: Any = self.target.values
-        return values.raw_converters(self.alias, connection)  # type: ignore[no-any-return]
 
     # Expressions ask their sources for this when they have no output field of their own (Max,
     # Upper, Coalesce): while SQL is made, so before a database could answer something.
@@ -159,9 +122,10 @@ def _refuse_without_row(column: EncryptedCol, query: Any) -> None:
 
 def _loads_objects(query: Any, column: EncryptedCol) -> bool:
     """Whether a query makes objects of its columns, and this one is not an annotation of them."""
-    if not query.default_cols or any(
-        selected is column for selected in query.annotation_select.values()
-    ):
+    if not query.default_cols:
+        return False
+    annotations = query.annotation_select
+    if annotations and any(selected is column for selected in annotations.values()):
         return False
     opened = vars(query).get(OPENED)
     return opened is None or column.target.values.field_path not in opened
@@ -226,7 +190,8 @@ def _parts(query: Any) -> Iterator[Any]:
     for selected in (*query.select, *query.annotations.values()):
         if not _is_selected(selected):
             yield selected
-    yield query.where
+    if query.where:
+        yield query.where
     for join in query.alias_map.values():
         filtered = getattr(join, "filtered_relation", None)
         if filtered is not None:

@@ -20,6 +20,7 @@ from envelope_fields.fields.binding import tracked_model
 from envelope_fields.fields.bound_columns import Name, as_names
 from envelope_fields.fields.bound_statements import refuse_parts
 from envelope_fields.fields.conversion import checks as conversion_checks
+from envelope_fields.fields.conversion.columns import ConvertedCol
 from envelope_fields.fields.conversion.field import ConvertingMixin
 from envelope_fields.fields.conversion.statements import as_null, complete
 from envelope_fields.fields.errors import refuse
@@ -119,6 +120,8 @@ class EncryptedFieldMixin(
         self.is_bound = bool(self.bind_to or self.previous_bindings)
         self.copy_of = copy_of
         self.converts = converts
+        if converts is not None:
+            self.col_class = ConvertedCol
         self.legacy = legacy_reading.declared(legacy, beside=converts is not None)
         super().__init__(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Reading: what opens values, sealed ones and those of queries that load no objects.
+"""Reading values where no objects are loaded: those of queries, of verification and of jobs.
 
 No exception that leaves here holds a plaintext: neither itself, nor one that it is chained to,
 nor a variable of a frame that it passed.
@@ -10,61 +10,18 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-from envelope_fields.crypto.format import HEADER_BYTES
-from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, KeyAccessDenied
-from envelope_fields.fields.binding import BindingMixin
-from envelope_fields.fields.columns import EncryptedCol, column_in, converters_of
-from envelope_fields.fields.errors import (
-    located,
-    not_a_value,
-    refuse,
-    unopened,
-    unread,
-    without_row,
-)
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.fields.attribute import LoadingMixin, Reader
+from envelope_fields.fields.columns import column_in, converters_of
+from envelope_fields.fields.errors import not_a_value, refuse, unread, without_row
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.sealed import MISSING, SealedEnvelope, SealedValue
-from envelope_fields.keyring import (
-    Handle,
-    decrypt,
-    decrypt_sealed,
-    decrypt_to_move,
-    decrypt_to_verify,
-    load_handle,
-)
-from envelope_fields.keyring.age import uptime
-from envelope_fields.policy.principals import bound_actor
-
-Reader = Callable[[Any, Any, Any], Any]
-Opener = Callable[[SealedValue], Any]
-
-_HEADER = slice(HEADER_BYTES)
-_new = object.__new__
+from envelope_fields.fields.sealed import SealedEnvelope, SealedValue
+from envelope_fields.keyring import decrypt, decrypt_to_move, decrypt_to_verify
 
 
-class ReadingMixin(BindingMixin):
-    """Turns the bytes in a field's column into values, sealed or opened."""
-
-    masks: Any
-    legacy: Any
-
-    @cached_property
-    def legacy_formats(self) -> tuple[Any, ...]:
-        """The readers of what other packages have stored in the column."""
-        return self.legacy or legacy.of_installed(self)
-
-    def from_text(self, text: str) -> Any:
-        """Return a value of the text that its plaintext is, where that is UTF-8."""
-        raise NotImplementedError
-
-    def from_plaintext(self, plaintext: bytes) -> Any:
-        """Return the value that `to_plaintext` made `plaintext` of."""
-        return self.from_text(plaintext.decode())
-
-    def get_col(self, alias: str, output_field: Any = None) -> EncryptedCol:
-        # Never one that is kept: each query says of its own whether it loads objects by it.
-        return EncryptedCol(alias, self, output_field)
+class ReadingMixin(LoadingMixin):
+    """Turns the bytes in a field's column into values."""
 
     @property
     def converter(self) -> Reader:
@@ -126,100 +83,6 @@ class ReadingMixin(BindingMixin):
     @cached_property
     def _mover(self) -> Reader:
         return reader(self, decrypt_to_move)
-
-    @cached_property
-    def opened(self) -> Opener:
-        """What opens a sealed value, when a caller looks at it."""
-        if self._reads_plainly:
-            return self._opener
-        column = self.get_col(self.model._meta.db_table)
-
-        def opened(sealed: SealedValue) -> Any:
-            if type(sealed.envelope) is not bytes:  # SQLite stores any type
-                return self._opener(sealed)
-            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
-
-        return opened
-
-    @cached_property
-    def _opener(self) -> Opener:
-        from_plaintext, masks, field_path = self.from_plaintext, self.masks, self.field_path
-        contexts = () if self.is_bound else self.contexts
-        decrypt_bound = self._decrypt_bound
-
-        def open_sealed(sealed: SealedValue) -> Any:
-            try:
-                if contexts:
-                    plaintext = decrypt_sealed(sealed.envelope, contexts, field_path, sealed.handle)
-                else:
-                    plaintext = decrypt_bound(sealed)
-            except Exception as error:
-                if masks and isinstance(error, KeyAccessDenied):
-                    return Mask(sealed)
-                problem = unopened(sealed, error)
-                if problem is error:
-                    raise
-                raise problem from error
-            try:
-                return from_plaintext(plaintext)
-            except Exception as error:  # a decoder may raise anything, with the plaintext in it
-                failure = type(error).__name__
-            del plaintext
-            raise located(sealed, not_a_value(self, sealed.envelope, failure))
-
-        return legacy.sealed_opener(self, open_sealed) if self.legacy_formats else open_sealed
-
-    def portable(self, sealed: SealedValue) -> bytes:
-        """Return what a pickle has of a sealed value, which is nothing in clear."""
-        return legacy.portable(self, sealed) if self.legacy_formats else sealed.envelope
-
-    def _decrypt_bound(self, sealed: SealedValue) -> bytes:
-        """Return the plaintext of a value that is bound to its row, as that was loaded."""
-        if sealed.row is MISSING:
-            raise DecryptionFailed("it is not known of which row it is")
-        contexts = self.contexts_of(sealed.row)
-        return decrypt_sealed(
-            sealed.envelope, contexts, self.field_path, sealed.handle, contexts[0]
-        )
-
-    def sealer(self, kind: type[SealedValue] | None = None) -> Reader:
-        """Return the converter by which one query loads objects: it opens and raises nothing.
-
-        Handles are kept for the query, so that a value costs no more than a look into a
-        dictionary; and for the one who loads, who may be another by the next row.
-        """
-        if self.legacy_formats:
-            legacy.load(self)
-        known: dict[Any, Handle | None] = {}
-        context, field_path = b"" if self.is_bound else self.contexts[0], self.field_path
-        loader, kind = bound_actor(), kind or SealedValue
-
-        def seal(value: Any, expression: Any, connection: Any) -> SealedValue | None:
-            nonlocal loader
-            if value is None:
-                return None
-            if bound_actor() is not loader:
-                known.clear()
-                loader = bound_actor()
-            header = value[_HEADER] if type(value) is bytes else None  # SQLite stores any type
-            try:
-                handle = known[header]
-                is_stale = handle is not None and (
-                    uptime() >= handle.table.half_life
-                    or handle.policy_data not in (None, handle.table.policy_data)
-                )
-            except KeyError:
-                is_stale = True
-            if is_stale:
-                handle = known[header] = load_handle(header, context, field_path)
-            sealed = _new(kind)  # as by its constructor, without a call: this is for every value
-            sealed.field = self
-            sealed.envelope = value
-            sealed.handle = handle
-            sealed.row = MISSING
-            return sealed
-
-        return seal
 
 
 def reader(

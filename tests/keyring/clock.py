@@ -4,7 +4,7 @@ import sys
 
 from envelope_fields.keyring import age
 
-_BY_THESE_CLOCKS = ("envelope_fields.keyring", "envelope_fields.fields.reading")
+_BY_THESE_CLOCKS = ("envelope_fields.keyring", "envelope_fields.fields.attribute")
 
 
 class Clock:

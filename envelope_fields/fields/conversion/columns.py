@@ -11,6 +11,7 @@ from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
 from envelope_fields.fields.errors import refuse
+from envelope_fields.fields.legacy.beside import sql_of_both
 
 
 class Mirror(BinaryColumn):
@@ -29,7 +30,49 @@ def _mirror_of(field: Any) -> Any:
     return field.plain_field.mirror
 
 
-class MirrorCol(columns.EncryptedCol):
+class ConvertedCol(columns.EncryptedCol):
+    """The column of a field under conversion in a query: the one in clear is read by its phase.
+
+    Attributes:
+        clear: the column in clear that is read in its place; None where it is read itself. It is
+            known when SQL is made.
+    """
+
+    is_raw = True
+    clear: Any = None
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        encrypted = super().as_sql(compiler, connection)
+        self.is_raw = False
+        values = self.target.values
+        if columns.ENVELOPES in vars(compiler.query):
+            return encrypted
+        if values.reads_beside:
+            return sql_of_both(values, self.alias, compiler, connection)
+        self.clear = values.column_in_clear(self.alias, connection.alias)
+        column = Col(self.alias, values.binary) if self.clear is None else self.clear
+        return column.as_sql(compiler, connection)
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        output_field: Any = self.output_field if self.clear is None else self.clear.output_field
+        selected: tuple[str, Any] = output_field.select_format(compiler, sql, params)
+        return selected
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        if self.output_field is self.target:
+            if self.clear is not None:
+                return columns.converters_of(self.clear, connection)
+            if self.is_raw:
+                return self.raw_converters(connection)
+        return super().get_db_converters(connection)
+
+    def raw_converters(self, connection: Any) -> list[Any]:
+        """Return what `raw()` makes values by."""
+        values: Any = self.target.values
+        return values.raw_converters(self.alias, connection)  # type: ignore[no-any-return]
+
+
+class MirrorCol(ConvertedCol):
     """The column in clear in a query: what is selected and asked is that of the encrypted field.
 
     Objects have one value of the two, so this one is not read for them.
