@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 from time import monotonic, perf_counter, sleep
+from typing import TYPE_CHECKING
 
 from bench.databases import temporary_databases
+
+if TYPE_CHECKING:
+    from envelope_fields.models import RotationRun
 
 ROWS, SAVED, WRITERS = 1_000_000, 3_000, 2
 SECONDS_OF_WRITING = 10
@@ -121,10 +125,10 @@ def _rate(work: Callable[[], object], rows: int) -> float:
     return rows / (perf_counter() - began)
 
 
-def _rate_of(run: object, rows: int) -> float:
-    run.refresh_from_db()  # type: ignore[attr-defined]
-    seconds = (run.finished_at - run.created_at).total_seconds()  # type: ignore[attr-defined]
-    return rows / seconds
+def _rate_of(run: RotationRun, rows: int) -> float:
+    run.refresh_from_db()
+    assert run.finished_at is not None
+    return rows / (run.finished_at - run.created_at).total_seconds()
 
 
 def _say(what: str, rate: float, beside: float | None = None) -> None:

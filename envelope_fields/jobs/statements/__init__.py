@@ -5,7 +5,7 @@ Mostly what is in front of the payloads is read, in the order of the primary key
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -55,7 +55,7 @@ class KeysOutOfOrder(EnvelopeError):
         )
 
 
-class Statements(ValueStatements, PairStatements, MadeStatements, ABC):
+class Statements(ValueStatements, PairStatements, MadeStatements):
     """The statements about one encrypted column. Keys go back to the driver as they came from it.
 
     Args:
@@ -79,7 +79,6 @@ class Statements(ValueStatements, PairStatements, MadeStatements, ABC):
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        """This thread's connection to the column's database."""
         return connections[self.column.database]
 
     # Reading
@@ -218,20 +217,16 @@ class Statements(ValueStatements, PairStatements, MadeStatements, ABC):
         return self.connection.ops.quote_name(name).replace("%", "%%")
 
     def _impatiently(self, statement: str) -> str:
-        """Return a statement that waits no longer than `limit_waiting` has said."""
         return statement
 
     def _marks(self, items: Sequence[Any]) -> str:
-        """Return as many marks of parameters as there are items."""
         return ", ".join(["%s"] * len(items))
 
     def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None:
-        """Raise where the rows behind a key end with that very key: it would go on endlessly."""
         if last and after == tuple(last[0]):
             raise KeysOutOfOrder(self.column)
 
     def _between(self, after: Key | None, until: Key | None) -> tuple[str, list[Any]]:
-        """Return the condition for the keys behind `after` and up to `until`."""
         conditions, params = ["1 = 1"], []
         if after is not None:
             conditions.append(self._compared(self.keys, ">"))
@@ -267,7 +262,6 @@ class Statements(ValueStatements, PairStatements, MadeStatements, ABC):
         return ", ".join(map("{} AS {}".format, self.keys, self.aliases))
 
     def _read(self, keys: Sequence[str]) -> str:
-        """Return what selects keys so that they can go back as they came."""
         return ", ".join(keys)
 
     def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.jobs.job import Change, Key, Stored
+from envelope_fields.jobs.statements.parts import Parts
 from envelope_fields.jobs.statements.values import as_bytes
 
 
@@ -22,26 +23,11 @@ class Read(NamedTuple):
     value: Any
 
 
-class MadeStatements:
+class MadeStatements(Parts):
     """Reads rows, with or without a value, and writes one column of them.
 
     A change has as its head a `Read` for each of the columns that are compared.
     """
-
-    if TYPE_CHECKING:
-        table: str
-        name: str
-        value: str
-        keys: list[str]
-        key_list: str
-
-        @property
-        def connection(self) -> Any: ...
-        def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
-        def _read(self, keys: Sequence[str]) -> str: ...
-        def _between(self, after: Key | None, until: Key | None) -> tuple[str, list[Any]]: ...
-        def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None: ...
-        def _quoted(self, name: str) -> str: ...
 
     _SAME = "IS"  # as a comparison that takes NULL for the same as NULL
 

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
+from envelope_fields.jobs.statements.parts import Parts
 
 
-class PairStatements:
+class PairStatements(Parts):
     """Reads an encrypted column and another one beside it, and writes either."""
-
-    if TYPE_CHECKING:
-        table: str
-        name: str
-        value: str
-        keys: list[str]
-        key_list: str
-
-        @property
-        def connection(self) -> Any: ...
-        def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
-        def _read(self, keys: Sequence[str]) -> str: ...
-        def _impatiently(self, statement: str) -> str: ...
-        def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]: ...
-        def _between(self, after: Key | None, until: Key | None) -> tuple[str, list[Any]]: ...
-        def _quoted(self, name: str) -> str: ...
 
     def columns(self, keys: Sequence[Key], names: Sequence[str]) -> dict[Key, tuple[Any, ...]]:
         """Return columns of some rows, as Django's converters take them.

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
+from envelope_fields.jobs.statements.parts import Parts
 
 
-class ValueStatements:
+class ValueStatements(Parts):
     """Reads and writes whole values of one column."""
-
-    if TYPE_CHECKING:
-        table: str
-        name: str
-        value: str
-        keys: list[str]
-        key_list: str
-
-        @property
-        def connection(self) -> Any: ...
-        def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]: ...
-        def _read(self, keys: Sequence[str]) -> str: ...
-        def _impatiently(self, statement: str) -> str: ...
-        def _marks(self, items: Sequence[Any]) -> str: ...
 
     _mark_of_bytes = "%s"
 
