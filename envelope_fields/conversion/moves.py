@@ -18,10 +18,10 @@ from envelope_fields.databases.leftovers import Leftover, leftovers
 from envelope_fields.databases.tables import has_table
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Job, Limits
-from envelope_fields.jobs.runs import active_runs, cancel, record
+from envelope_fields.jobs.runs import active_runs, cancel, insert, record
 from envelope_fields.jobs.statements import statements
 from envelope_fields.lifecycle.context import key_transaction
-from envelope_fields.models import RotationKey, RotationKind, RotationRun
+from envelope_fields.models import RotationKind, RotationRun
 from envelope_fields.policy import Action, require_on_each
 from envelope_fields.rotation.scope import chosen_columns
 
@@ -163,13 +163,8 @@ def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = N
             kind=kind,
             only_fields=[str(field)],
             limits=(limits or Limits()).as_json(),
-            actor_type=principal.type,
-            actor_id=principal.id,
-            actor_name=principal.name[:254],
         )
-        started.save(using=using, force_insert=True)
-        about = [RotationKey(run=started, master_key=key) for key in keys]
-        RotationKey.objects.using(using).bulk_create(about)
+        insert(started, keys, principal, using, holds=False)  # rotations go on
         after = {"field": str(field), "kind": str(kind)}
         record("start_conversion", started, principal, using, after=after)
     return started

@@ -6,10 +6,10 @@ from typing import Any
 
 from envelope_fields.conversion.phases import ConversionRefused, Phase, begin, keys_of, standing
 from envelope_fields.jobs.job import Limits
-from envelope_fields.jobs.runs import active_runs, record, resume
+from envelope_fields.jobs.runs import active_runs, insert, record, resume
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.lifecycle.context import key_transaction
-from envelope_fields.models import RotationKey, RotationKind, RotationRun, RotationState
+from envelope_fields.models import RotationKind, RotationRun, RotationState
 from envelope_fields.policy import Action, require_on_each
 
 
@@ -38,14 +38,8 @@ def start(field: Any, *, limits: Limits | None = None, actor: Any = None) -> Rot
             kind=RotationKind.CONVERT,
             only_fields=[str(field)],
             limits=(limits or Limits()).as_json(),
-            actor_type=principal.type,
-            actor_id=principal.id,
-            actor_name=principal.name[:254],
         )
-        started.save(using=using, force_insert=True)
-        # Without `active_key`: rotations of these keys go on.
-        about = [RotationKey(run=started, master_key=key) for key in keys]
-        RotationKey.objects.using(using).bulk_create(about)
+        insert(started, keys, principal, using, holds=False)  # rotations go on
         begin(field, using)
         record("start_conversion", started, principal, using, after={"field": str(field)})
     return started

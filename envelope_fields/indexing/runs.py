@@ -16,7 +16,14 @@ from envelope_fields.indexing.scope import KINDS
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
-from envelope_fields.jobs.runs import RotationUnderWay, active_runs, all_runs, record, resume
+from envelope_fields.jobs.runs import (
+    RotationUnderWay,
+    active_runs,
+    all_runs,
+    insert,
+    record,
+    resume,
+)
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.keyring.index_rows import unwritten_from
 from envelope_fields.lifecycle import Operation, index_triggers
@@ -29,7 +36,6 @@ from envelope_fields.models import (
     DEFAULT_ALIAS,
     IndexState,
     MasterKey,
-    RotationKey,
     RotationKind,
     RotationRun,
     RotationState,
@@ -96,16 +102,10 @@ def start(
             kind=RotationKind(kind),
             only_fields=[str(index)],
             limits=(limits or Limits()).as_json(),
-            actor_type=principal.type,
-            actor_id=principal.id,
-            actor_name=principal.name[:254],
             start_token=idempotency_key.token,
             start_digest=idempotency_key.digest,
         )
-        started.save(using=using_keys, force_insert=True)
-        # Without `active_key`: rotations of these keys go on.
-        about = [RotationKey(run=started, master_key=key) for key in keys]
-        RotationKey.objects.using(using_keys).bulk_create(about)
+        insert(started, keys, principal, using_keys, holds=False)  # rotations go on
         record(str(operation), started, principal, using_keys, after={"index": index.field_path})
     if kind == RotationKind.VERIFY_INDEX:
         index_triggers.drop_emptying(index)  # what is found right is to stay so

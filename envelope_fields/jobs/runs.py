@@ -17,6 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from envelope_fields import audit
+from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import Limits
@@ -120,6 +121,22 @@ def principal_of_run(run: RotationRun) -> Principal:
 # Acts of users
 
 
+def insert(
+    run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str, *, holds: bool
+) -> None:
+    """Save a run that a principal starts, and the keys that it is about.
+
+    Where it holds them, another run that does is an IntegrityError until it is over.
+    """
+    run.actor_type, run.actor_id = principal.type, principal.id
+    run.actor_name = principal.name[:254]
+    run.save(using=using, force_insert=True)
+    about = [
+        RotationKey(run=run, master_key=key, active_key=key.pk if holds else None) for key in keys
+    ]
+    RotationKey.objects.using(using).bulk_create(about, batch_size=KEYS_IN_A_QUERY)
+
+
 def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
     """Let a run rest after the batches that are under way.
 
@@ -137,10 +154,7 @@ def resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
 
 
 def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
-    """End a run where it is. What was moved stays moved; errors as for `pause`.
-
-    One that is cancelled already stays so.
-    """
+    """End a run where it is, unless it was; what was moved stays moved. Errors as for `pause`."""
     return _become(run, RotationState.CANCELLED, "cancel_rotation", actor)
 
 

@@ -10,24 +10,17 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from envelope_fields.census.columns import Column
-from envelope_fields.census.versions import KEYS_IN_A_QUERY, key_versions, of_key
+from envelope_fields.census.versions import key_versions, of_key
 from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import BATCH_SIZE, Limits
-from envelope_fields.jobs.runs import RotationUnderWay, active_run, find_run, record, resume
+from envelope_fields.jobs.runs import RotationUnderWay, active_run, find_run, insert, record, resume
 from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
 from envelope_fields.lifecycle.keys import Key, find_master_key
-from envelope_fields.models import (
-    KeyState,
-    MasterKey,
-    RotationKey,
-    RotationKind,
-    RotationRun,
-    RotationState,
-)
+from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun, RotationState
 from envelope_fields.policy import Action, Principal, require_on_each
 from envelope_fields.rotation.scope import MOVING, RotationScope, declared_columns
 
@@ -235,13 +228,9 @@ def _refuse_unless_enabled(key: MasterKey) -> None:
 
 def _saved(run: RotationRun, keys: Sequence[MasterKey], principal: Principal, using: str) -> bool:
     """Save a run with its keys; return whether it was, and no other one is in its way."""
-    run.actor_type, run.actor_id = principal.type, principal.id
-    run.actor_name = principal.name[:254]
-    about = [RotationKey(run=run, master_key=key, active_key=key.pk) for key in keys]
     try:
         with transaction.atomic(using=using):
-            run.save(using=using, force_insert=True)
-            RotationKey.objects.using(using).bulk_create(about, batch_size=KEYS_IN_A_QUERY)
+            insert(run, keys, principal, using, holds=True)
     except IntegrityError:
         return False
     return True
