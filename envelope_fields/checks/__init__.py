@@ -8,9 +8,7 @@ from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
     begun,
-    bound,
     conversions,
-    frequencies,
     indexes,
     keys,
     labels,
@@ -41,10 +39,10 @@ def register() -> None:
     _register(principals.check_surfaces, Tags.security)
     _register(principals.check_channels, Tags.security)
     _register(models.check_models, Tags.models)
-    _register(bound.check_columns, Tags.database)
+    _register(models.check_columns, Tags.database)
     _register(indexes.check_indexes, Tags.models)
     _register(begun.check_begun_indexes, Tags.database)
-    _register(frequencies.check_frequencies, Tags.database)
+    _register(indexes.check_frequencies, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)

@@ -1,13 +1,19 @@
-"""Constraints and relations that name encrypted fields or their blind indexes."""
+"""Blind indexes: constraints and relations that name them, and what they show."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.db import DatabaseError, connections, router, transaction
 from django.db.models import Model
 
 from envelope_fields.checks.models import AppConfigs, checked_models
+from envelope_fields.databases import database, is_configured
+from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.fields import BlindIndexField, EncryptedFieldMixin, IndexedUnique
 from envelope_fields.fields.index.uniqueness import lost_with
 
@@ -95,3 +101,79 @@ def _field(model: Any, name: Any) -> Any:
         return model._meta.get_field(name) if name else None
     except FieldDoesNotExist:  # which Django reports
         return None
+
+
+# -- How often each value occurs in a database -----------------------------------------------------
+
+
+FEW = 32
+
+
+def check_frequencies(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Look for blind indexes that tell by frequency which value is which."""
+    indexes = [
+        field
+        for model in checked_models(app_configs)
+        for field in model._meta.local_fields
+        if isinstance(field, BlindIndexField) and not field.unique  # where no value comes twice
+    ]
+    return [
+        message for using in databases or () for each in indexes for message in _of(each, using)
+    ]
+
+
+def _of(index: Any, using: str) -> Iterator[CheckMessage]:
+    may_be_there = router.allow_migrate_model(using, index.model)
+    if not may_be_there or not is_configured(connections[using]):
+        return
+    different = _few_values(index, using)
+    if different:
+        yield Warning(
+            f"{index} has few different values in the database {using!r} ({different}), and shows "
+            "how often each occurs.",
+            hint="One who reads the database can tell which is which by that. Remove the index, "
+            "or index the field together with another.",
+            obj=index,
+            id="envelope_fields.W081",
+        )
+
+
+def _few_values(index: Any, using: str) -> int:
+    """Return how many different values there are; 0 if they are many, or so few rows say nothing.
+
+    It looks at as many entries of the database's index as there are different values, and at no
+    more than `FEW`, however many rows there are.
+    """
+    try:
+        with transaction.atomic(using=using):
+            if len(_values(index, using, FEW)) < FEW:
+                return 0
+            different = sum(1 for _ in islice(_different_values(index, using), FEW))
+            return different if different < FEW else 0
+    except DatabaseError as error:
+        if says_no_table(error) or says_no_column(error):  # before a migration
+            return 0
+        raise
+
+
+def _different_values(index: Any, using: str) -> Iterator[Any]:
+    # DISTINCT would read the index to its end where there are few.
+    found = _values(index, using, 1)
+    while found:
+        yield from found
+        found = _values(index, using, 1, after=found[0])
+
+
+def _values(index: Any, using: str, most: int, after: Any = None) -> list[Any]:
+    """Return the first values in the order of the column, or those that follow a value."""
+    quote = connections[using].ops.quote_name
+    column, table = quote(index.column), quote(index.model._meta.db_table)
+    condition, params = ("IS NOT NULL", []) if after is None else ("> %s", [after])
+    rows = database(using).fetch(
+        f"SELECT {table}.{column} FROM {table} WHERE {table}.{column} {condition} "  # noqa: S608
+        f"ORDER BY {table}.{column} LIMIT {most}",
+        params,
+    )
+    return [value for (value,) in rows]

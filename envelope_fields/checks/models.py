@@ -1,20 +1,26 @@
 """Which encrypted fields models have, and where they ask the database to compare or compute on one.
 
-A declaration refers to columns by names, paths and expressions.
+A declaration refers to columns by names, paths and expressions. And which columns a database writes
+by itself, though values are bound to them.
 """
 
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from django.apps import AppConfig, apps as installed_apps
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
+from django.db import router
 from django.db.models import F, Model, Q
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import IsNull
 
+from envelope_fields.databases.self_written import padded_columns, written_by_foreign_keys
 from envelope_fields.fields import EncryptedFieldMixin, IndexedUnique
+from envelope_fields.fields.bindable import is_text
 
 AppConfigs = Iterable[AppConfig] | None
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
@@ -253,3 +259,39 @@ def _unique_for(model: type[Model], field: Any) -> Iterator[CheckMessage]:
                 obj=field,
                 id="envelope_fields.E013",
             )
+
+
+# -- Columns that values are bound to, and that a database writes by itself ------------------------
+
+
+def check_columns(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Look for columns that a database writes by itself, or changes what is written into."""
+    bound = [each for each in encrypted_fields(checked_models(app_configs)) if each.is_bound]
+    return [message for using in databases or () for each in bound for message in _of(each, using)]
+
+
+def _of(field: Any, using: str) -> Iterator[CheckMessage]:
+    if not router.allow_migrate_model(using, field.model):
+        return
+    columns = {column.column: column for column in field.bound_fields}
+    table = field.model._meta.db_table
+    for written in written_by_foreign_keys(table, using):
+        if written.column in columns:
+            yield Error(
+                f"Values are bound to {columns[written.column]}, which the database {using!r} "
+                f"itself writes ({written.action}).",
+                hint="None could be read after that. Make the constraint anew without the action.",
+                obj=field,
+                id="envelope_fields.E029",
+            )
+    texts = {name for name, column in columns.items() if is_text(column)}
+    for name in texts & padded_columns(table, using):
+        yield Error(
+            f"Values are bound to {columns[name]}, and the database {using!r} adds spaces to its "
+            "texts or takes them away (char).",
+            hint="What is read would be another text than was written. Make it a varchar column.",
+            obj=field,
+            id="envelope_fields.E027",
+        )

@@ -11,13 +11,16 @@ from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
-from envelope_fields.conf.backends import BackendSettings, backend_settings, refuse_unknown, valid
-from envelope_fields.conf.root_keys import (
+from envelope_fields.conf.backends import (
     LIFETIME_ENTRIES,
+    BackendSettings,
     Lifetime,
+    backend_settings,
     further_of,
     lifetime_of,
+    refuse_unknown,
     root_key_settings,
+    valid,
     where,
 )
 

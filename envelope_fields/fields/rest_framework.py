@@ -1,25 +1,30 @@
 """Django REST framework: masks are dots in answers, and what is posted for them is ignored.
 
-Nothing is ordered by encrypted columns.
+Nothing is ordered by encrypted columns, and rows are unique by their blind indexes.
 
 Imported only where the project has installed it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from functools import cache, wraps
 from typing import Any
 
+from django.core.exceptions import ValidationError as ModelValidationError
 from django.db.models import Model
 from django.utils.encoding import is_protected_type
 from rest_framework import serializers
 from rest_framework.fields import SkipField
 from rest_framework.filters import OrderingFilter
-from rest_framework.validators import UniqueValidator
+from rest_framework.validators import UniqueTogetherValidator, UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields import serializer_validators
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.index import BlindIndexField
+from envelope_fields.fields.index.model_options import indexed_constraints
+from envelope_fields.fields.index.uniqueness import IndexedUnique, same_values
 from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.storing import StoringMixin
 
@@ -105,7 +110,7 @@ def register() -> None:
     _register_masking_fields()
     _leave_out_indexes()
     _leave_out_of_ordering()
-    serializer_validators.register()
+    _register_validators()
 
 
 def _leave_out_indexes() -> None:
@@ -154,7 +159,7 @@ def _register_masking_fields() -> None:
         if not hasattr(model_field, "to_plaintext"):
             return field_class, options
         shows: Any = EncryptedModelField if field_class is serializers.ModelField else field_class
-        unique = serializer_validators.unique_values(model_field)
+        unique = unique_values(model_field)
         validators = options.get("validators", ())
         plain = [each for each in validators if not isinstance(each, UniqueValidator)]
         if unique or len(plain) < len(validators):
@@ -162,3 +167,116 @@ def _register_masking_fields() -> None:
         return (masking(shows) if model_field.masks else shows), options
 
     setattr(serializers.ModelSerializer, "build_standard_field", build_standard_field)  # noqa: B010
+
+
+# -- Validators ------------------------------------------------------------------------------------
+
+
+class UniqueValue(UniqueValidator):
+    """Refuses a value that another row has, by its blind index."""
+
+    def filter_queryset(self, value: Any, queryset: Any, field_name: str) -> Any:
+        field: Any = queryset.model._meta.get_field(field_name)
+        same = same_values(field, value)
+        return queryset.none() if same is None else queryset.filter(same)
+
+
+class UniqueRow:
+    """Refuses a row where another one has the same values, as the model would.
+
+    Args:
+        model: whose constraint it is.
+        constraint: over blind indexes.
+    """
+
+    requires_context = True
+
+    def __init__(self, model: type[Model], constraint: IndexedUnique) -> None:
+        self.model = model
+        self.constraint = constraint
+
+    def __repr__(self) -> str:
+        return f"<UniqueRow({', '.join(self.constraint.fields)})>"
+
+    def __call__(self, attrs: dict[str, Any], serializer: Any) -> None:
+        if not self._asks(attrs, serializer.instance):
+            return
+        model = serializer.Meta.model
+        row = _row(model, attrs, serializer.instance)
+        try:
+            self.constraint.validate(model, row, using=model._default_manager.db)
+        except ModelValidationError as error:
+            raise self._at_its_fields(error, serializer) from error
+
+    def _asks(self, attrs: dict[str, Any], instance: Any) -> bool:
+        """Whether a row is known well enough, and what is unique in it may have changed."""
+        names = self.constraint.names_in(self.model)
+        if instance is not None:
+            return not names.isdisjoint(attrs)
+        meta: Any = self.model._meta
+        fields = map(meta.get_field, names - attrs.keys())
+        return all(field.has_default() for field in fields)
+
+    def _at_its_fields(self, error: ModelValidationError, serializer: Any) -> Any:
+        code = getattr(error, "code", None) or "unique"  # it has none where it names a field
+        names = self.constraint.asked_for(self.model)
+        if len(names) > 1:
+            return serializers.ValidationError(error.messages, code=code)
+        (source,) = names
+        named = (name for name, each in serializer.fields.items() if each.source == source)
+        name = next(named, source)
+        return serializers.ValidationError({name: error.messages}, code=code)
+
+
+def _row(model: Any, attrs: dict[str, Any], instance: Any) -> Model:
+    """Return what would be stored: an object of its own, which nothing is assigned to later."""
+    row: Model = model()
+    if instance is not None:
+        vars(row).update(vars(instance), _state=row._state)
+        row._state.adding, row._state.db = instance._state.adding, instance._state.db
+    for field in model._meta.concrete_fields:
+        if field.name in attrs:
+            setattr(row, field.name, attrs[field.name])
+    return row
+
+
+def unique_values(field: Any) -> list[UniqueValue]:
+    """Return what a serializer field of an encrypted field validates beside its type."""
+    is_unique = any(
+        constraint.asked_for(field.model) == [field.name] and constraint.is_total_in(field.model)
+        for constraint in indexed_constraints(field.model)
+    )
+    return [UniqueValue(queryset=field.model._default_manager)] if is_unique else []
+
+
+def _register_validators() -> None:
+    """Have `ModelSerializer` validate rows by their blind indexes, and not by their envelopes."""
+    get_validators = serializers.ModelSerializer.get_unique_together_validators
+    if hasattr(get_validators, "__wrapped__"):
+        return
+
+    @wraps(get_validators)
+    def unique_together_validators(self: Any) -> list[Any]:
+        plain = (each for each in get_validators(self) if not _names_encrypted(self, each))
+        return [*plain, *_unique_rows(self)]
+
+    setattr(  # noqa: B010 - not ours
+        serializers.ModelSerializer, "get_unique_together_validators", unique_together_validators
+    )
+
+
+def _names_encrypted(serializer: Any, validator: UniqueTogetherValidator) -> bool:
+    sources = (serializer.fields[name].source for name in validator.fields)
+    meta = serializer.Meta.model._meta
+    return any(hasattr(meta.get_field(source), "to_plaintext") for source in sources)
+
+
+def _unique_rows(serializer: Any) -> Iterator[UniqueRow]:
+    written = {field.source for field in serializer._writable_fields}
+    model = serializer.Meta.model
+    for owner in (model, *model._meta.all_parents):
+        for constraint in indexed_constraints(owner):
+            names = constraint.asked_for(owner)
+            is_asked_of_field = len(names) == 1 and constraint.is_total_in(owner)
+            if not is_asked_of_field and not written.isdisjoint(names):
+                yield UniqueRow(owner, constraint)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import Q
 
-from envelope_fields.databases.unique_indexes import UniqueIndex, unique_indexes
+from envelope_fields.databases.tables import UniqueIndex, unique_indexes
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import IndexedUnique
 from envelope_fields.indexing.rows import IndexedTable, location

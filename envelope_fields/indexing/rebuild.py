@@ -17,8 +17,7 @@ from django.db import IntegrityError
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import macs
 from envelope_fields.indexing.rows import IndexedTable, Row
-from envelope_fields.jobs.job import Change, Failed, Job, Key, Outcome, Stored, stops
-from envelope_fields.jobs.keys import displayed_key
+from envelope_fields.jobs.job import Change, Failed, Job, Key, Outcome, Stored, displayed_key, stops
 from envelope_fields.jobs.statements import Statements, statements
 from envelope_fields.rotation.rows import Rows
 

@@ -24,7 +24,7 @@ from envelope_fields.fields.columns import of_envelopes
 from envelope_fields.fields.index import rows as index_rows
 from envelope_fields.fields.legacy.base import is_envelope
 from envelope_fields.fields.prepared import Unencrypted
-from envelope_fields.jobs.keys import displayed_key
+from envelope_fields.jobs.job import displayed_key
 from envelope_fields.jobs.statements.made import Read
 
 ROWS_AT_ONCE = 250

@@ -22,8 +22,7 @@ from django.utils import timezone
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
-from envelope_fields.jobs.job import BatchResult, Failed, Key, Stored
-from envelope_fields.jobs.keys import displayed_key
+from envelope_fields.jobs.job import BatchResult, Failed, Key, Stored, displayed_key
 from envelope_fields.jobs.statements import statements
 from envelope_fields.models import RotationColumn, RotationFailure, RotationRange, RotationRun
 

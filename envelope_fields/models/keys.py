@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.conf import WRAPPING_KEY_ID_LENGTH
-from envelope_fields.conf.root_keys import ROOT_KEY_NAME_LENGTH
+from envelope_fields.conf.backends import ROOT_KEY_NAME_LENGTH
 from envelope_fields.databases import database_of
 from envelope_fields.models.key_changes import KeyRowQuerySet, keep, protect
 

@@ -24,8 +24,16 @@ from envelope_fields.exceptions import (
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import BatchResult, Failed, Job, Key, Limits, Outcome, Stored
-from envelope_fields.jobs.keys import displayed_key
+from envelope_fields.jobs.job import (
+    BatchResult,
+    Failed,
+    Job,
+    Key,
+    Limits,
+    Outcome,
+    Stored,
+    displayed_key,
+)
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation.rows import UNBOUND, BoundRows

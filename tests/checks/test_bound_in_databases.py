@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
-from envelope_fields.checks.bound import check_columns
+from envelope_fields.checks.models import check_columns
 from envelope_fields.fields import EncryptedTextField
 
 pytestmark = pytest.mark.django_db

@@ -7,8 +7,8 @@ from django.db import connection, models
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from envelope_fields.checks import frequencies
-from envelope_fields.checks.frequencies import check_frequencies
+from envelope_fields.checks import indexes
+from envelope_fields.checks.indexes import check_frequencies
 from envelope_fields.fields import BlindIndexField, EncryptedTextField
 from tests.models.indexed import MODELS, Person, PersonProxy, Visit
 from tests.models.tables import tables_of
@@ -21,7 +21,7 @@ tables = tables_of(MODELS)
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     checked = [Visit, Person, PersonProxy]
-    monkeypatch.setattr(frequencies, "checked_models", lambda configs: checked)
+    monkeypatch.setattr(indexes, "checked_models", lambda configs: checked)
     return checked
 
 

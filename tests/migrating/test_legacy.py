@@ -8,7 +8,7 @@ from django.utils import timezone
 from envelope_fields import keyring
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.legacy import FernetFields, Plaintext
-from envelope_fields.migrating import legacy
+from envelope_fields.migrating import refusals
 from envelope_fields.migrating.refusals import ConversionRefused
 from envelope_fields.models import ColumnConversion, KeyCacheBound
 from tests.fields.legacy import written
@@ -44,7 +44,7 @@ def today(monkeypatch):
                     app_label = LABEL
 
         field = Patient._meta.get_field("notes")
-        monkeypatch.setattr(legacy, "_installed", lambda conversion: field)
+        monkeypatch.setattr(refusals, "_installed", lambda conversion: field)
 
     return declare
 

@@ -12,7 +12,7 @@ from django.test import override_settings
 from envelope_fields import audit, keyring, rotation
 from envelope_fields.audit import triggers
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.fixtures import indexes, keys as key_fixtures
+from envelope_fields.fixtures import keys as key_fixtures
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKey
 from tests.migrating.columns import patient
@@ -190,7 +190,7 @@ def test_what_refusals_of_fixtures_say_to_leave_out(filled, keys, tmp_path):
 
 def test_the_refusals_name_them():
     source = Path(key_fixtures.__file__).read_text()
-    of_itself = inspect.getsource(indexes.OtherIndexes)
+    of_itself = inspect.getsource(key_fixtures.OtherIndexes)
     for error, names in EXCLUDED.items():
         raised = re.findall(rf"raise {error}\((.*?)\n        \)", source, re.DOTALL)
         (said,) = [of_itself] if error == "OtherIndexes" else raised

@@ -34,8 +34,14 @@ from envelope_fields.root_keys.base import (
     seconds,
     wrap_probe,
 )
-from envelope_fields.root_keys.google.answers import AGAIN, REFUSED, UNAVAILABLE, Damaged, status_of
-from envelope_fields.root_keys.google.client import connected
+from envelope_fields.root_keys.google.client import (
+    AGAIN,
+    REFUSED,
+    UNAVAILABLE,
+    Damaged,
+    connected,
+    status_of,
+)
 
 _logger = logging.getLogger("envelope_fields.root_keys")
 _Answer = TypeVar("_Answer")
