@@ -26,23 +26,19 @@ class Origin:
 
 NOWHERE = Origin()
 
-current_origin: ContextVar[Origin] = ContextVar("envelope_fields.origin", default=NOWHERE)
-
-
-def origin() -> Origin:
-    """Return where the request came from that is handled in this context."""
-    return current_origin.get()
+_origin: ContextVar[Origin] = ContextVar("envelope_fields.origin", default=NOWHERE)
+origin = _origin.get  # of the request that is handled in this context
 
 
 @contextmanager
 def coming_from(where: Origin) -> Iterator[None]:
     """Let `origin()` return this inside."""
-    before = current_origin.get()
-    current_origin.set(where)
+    before = origin()
+    _origin.set(where)
     try:
         yield
     finally:
-        current_origin.set(before)
+        _origin.set(before)
 
 
 _KEY = "envelope_fields.handling"  # in the WSGI environ or the ASGI scope
