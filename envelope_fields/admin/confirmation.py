@@ -25,6 +25,7 @@ from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchang
 from envelope_fields.census import CensusRow, census
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.lifecycle import operations
+from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
@@ -47,13 +48,13 @@ def text_input() -> AdminTextInputWidget:
     return AdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"})
 
 
-def _field(parameter: operations.Parameter) -> forms.Field:
+def _field(parameter: Parameter) -> forms.Field:
     options: dict[str, Any] = {"label": str(parameter.label), "help_text": str(parameter.help)}
-    if parameter.kind is operations.Kind.NUMBER:
+    if parameter.kind is Kind.NUMBER:
         options.update(min_value=parameter.minimum, max_value=parameter.maximum)
         initial = None if parameter.is_required else parameter.default
         return forms.IntegerField(initial=initial, widget=AdminIntegerFieldWidget, **options)
-    if parameter.kind is operations.Kind.ALIAS:
+    if parameter.kind is Kind.ALIAS:
         alias = MasterKey._meta.get_field("alias")
         options.update(max_length=alias.max_length, validators=alias.validators)
     return forms.CharField(required=parameter.is_required, widget=text_input(), **options)

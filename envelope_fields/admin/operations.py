@@ -21,7 +21,7 @@ from envelope_fields.admin.counts import values_text
 from envelope_fields.audit.uses import last_use, last_use_by_kms
 from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, certificates
-from envelope_fields.lifecycle.operations import CONFIRM
+from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.lifecycle.witnesses import Witnesses, uncounted_now, witnesses_of
 from envelope_fields.models import MasterKey, MasterKeyVersion

@@ -22,7 +22,7 @@ from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.runs import keys_of
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.certificates import WHAT_REMAINS, FieldCount, shred_content
-from envelope_fields.lifecycle.operations import Kind, Parameter
+from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion, RotationRun
 
 Row = MasterKey | MasterKeyVersion

@@ -175,12 +175,16 @@ class LoadingMixin(BindingMixin):
     masks: Any
     legacy: Any
     from_db_value: Reader
-    _reads_plainly: bool
 
     @cached_property
     def legacy_formats(self) -> tuple[Any, ...]:
         """The readers of what other packages have stored in the column."""
         return self.legacy or legacy.of_installed(self)
+
+    @cached_property
+    def _reads_plainly(self) -> bool:
+        """Whether no subclass has a `from_db_value` of its own."""
+        raise NotImplementedError
 
     def from_text(self, text: str) -> Any:
         """Return a value of the text that its plaintext is, where that is UTF-8."""

@@ -20,7 +20,8 @@ from envelope_fields.lifecycle import context, witnesses
 from envelope_fields.lifecycle.certificates import ConfirmationRequired, check_quoted
 from envelope_fields.lifecycle.context import OperationContext, performing
 from envelope_fields.lifecycle.keys import KeyOrVersion, Refused, collecting, state_after
-from envelope_fields.lifecycle.operations import LONGEST_WAIT, SHORTEST_WAIT, Operation, performs
+from envelope_fields.lifecycle.operations import Operation, performs
+from envelope_fields.lifecycle.parameters import LONGEST_WAIT, SHORTEST_WAIT
 from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import (
     OVERWRITTEN,

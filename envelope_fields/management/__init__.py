@@ -15,7 +15,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
 from envelope_fields.lifecycle.keys import named_key, numbered_version
-from envelope_fields.lifecycle.operations import Kind, Parameter
+from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy.principals import application_by_default
 

@@ -9,7 +9,31 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models.options import Options
 
-from envelope_fields.fields.index.uniqueness import ImpliedUnique, IndexedUnique
+from envelope_fields.fields.index.uniqueness import IndexedUnique
+
+
+class ImpliedUnique(IndexedUnique):
+    """What `unique=True` of an index means to Django: the column has the constraint itself."""
+
+    def __init__(self, index: Any) -> None:
+        super().__init__(fields=index.source_names, name=f"{index.name}_unique")
+        self.index = index
+
+    @property
+    def is_total(self) -> bool:
+        """Whether no two rows have the same values."""
+        return not self.index.part_path and not self.index.is_scoped
+
+    def is_total_in(self, model: Any) -> bool:
+        return self.is_total
+
+    def columns(self, model: Any) -> list[Any]:
+        return [self.index]
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
+        return None
+
+    create_sql = remove_sql = constraint_sql
 
 
 def implied(model: Any) -> list[ImpliedUnique]:

@@ -142,30 +142,6 @@ class IndexedUnique(UniqueConstraint):
         return ValidationError(self.get_violation_error_message(), self.violation_error_code)
 
 
-class ImpliedUnique(IndexedUnique):
-    """What `unique=True` of an index means to Django: the column has the constraint itself."""
-
-    def __init__(self, index: Any) -> None:
-        super().__init__(fields=index.source_names, name=f"{index.name}_unique")
-        self.index = index
-
-    @property
-    def is_total(self) -> bool:
-        """Whether no two rows have the same values."""
-        return not self.index.part_path and not self.index.is_scoped
-
-    def is_total_in(self, model: Any) -> bool:
-        return self.is_total
-
-    def columns(self, model: Any) -> list[Any]:
-        return [self.index]
-
-    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
-        return None
-
-    create_sql = remove_sql = constraint_sql
-
-
 class _Same(IndexExact):
     """Whether a row has an index, be it complete or not: one that has it is enough."""
 
