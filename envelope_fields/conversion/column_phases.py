@@ -109,7 +109,7 @@ def settle(field: Any, notice: Callable[[str], object]) -> None:
 
     Args:
         field: the field.
-        notice: is told for what it waits.
+        notice: is called with what it waits for.
 
     Raises:
         ConversionRefused: transactions do not end.

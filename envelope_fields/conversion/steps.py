@@ -28,7 +28,7 @@ _ORDER = list(ColumnPhase)
 
 
 def _nothing(*_: Any) -> None:
-    """Tell nothing."""
+    """Notify nothing."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Steps:
         field: a field with `converts=`.
         limits: what runs ask of databases at most.
         actor: on whose behalf; None is the current principal. Needs the right to re-encrypt.
-        notice: is told of each phase that is reached, and for what a step waits.
+        notice: is called with each phase that is reached, and with what a step waits for.
         watch: is called with a run after each of its batches.
 
     Attributes:
