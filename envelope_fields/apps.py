@@ -66,7 +66,7 @@ def _register() -> None:
     from envelope_fields.fields import lookups
     from envelope_fields.fields.index import formsets
     from envelope_fields.fixtures import serializers
-    from envelope_fields.indexing import scope as indexing
+    from envelope_fields.indexing import rebuild as indexing
     from envelope_fields.jobs import dispatch
     from envelope_fields.rotation import scope
 

@@ -1,4 +1,7 @@
-"""The job: a value in another package's format becomes an envelope, under the field's key."""
+"""The jobs: a value in another package's format becomes an envelope, under the field's key.
+
+In its own column, or in that of the field, where the package has stored it in one beside.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,63 @@ from django.db import connections
 
 from envelope_fields.census.columns import Column
 from envelope_fields.census.values import counted
-from envelope_fields.conversion.beside import ConvertBeside
+from envelope_fields.conversion.moving import Compare
+from envelope_fields.conversion.pairs import Pair
 from envelope_fields.crypto import envelope
 from envelope_fields.exceptions import EnvelopeError, MalformedEnvelope
 from envelope_fields.fields.keys import managed_by
-from envelope_fields.fields.legacy.base import is_envelope
+from envelope_fields.fields.legacy.base import LegacyFormat, is_envelope
+from envelope_fields.fields.legacy.beside import marked
 from envelope_fields.fields.legacy.reading import format_of
 from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.fields.validation import refusing
 from envelope_fields.fields.writing import guarded
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
-from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.conversions import is_finished
+from envelope_fields.jobs.statements import Statements, statements
+from envelope_fields.keyring.conversions import conversions_now, is_finished
 from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import RowAliases
 from envelope_fields.rotation.rows import BoundRows
 from envelope_fields.rotation.scope import chosen_columns
+
+
+class ConvertBeside(Compare):
+    """Writes an envelope where the other column has a value, and NULL in the place of that.
+
+    Also where there is an envelope: every write of ours empties the other column, so that an old
+    build has written later.
+    """
+
+    condition = "{old} IS NOT NULL"
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column)
+        self._time_zone = connections[column.database].timezone
+
+    def _change(self, key: Key, pair: Pair) -> Change | None:
+        return None if pair.old is None else Change(key, b"", self._encrypted(key, self._old(pair)))
+
+    def _old(self, pair: Pair) -> Unencrypted:
+        reader = _reader(self._field, marked(pair.old))
+        # No name here holds the value: an error report would show it.
+        return Unencrypted(reader.read(pair.old, self._field, self._time_zone).value, None)
+
+    def _refuse_other_phase(self) -> None:
+        name: Any = self._field.model._meta.label, self._field.name
+        if name in conversions_now().finished:
+            raise EnvelopeError(f"{self._field}: the conversion of this column is finished.")
+
+    def write(self, ask: Statements, changes: Sequence[Change]) -> int:
+        # An index is of the envelope that was there: what the other package writes is in none.
+        indexed = [change.key for change in changes if self._read[change.key].new is not None]
+        written = ask.write_values(changes)
+        ask.clear(self._pairs.names[:1], [change.key for change in changes])
+        if self._indexes and indexed:
+            ask.clear(self._indexes, indexed)
+        return written
+
 
 OnLayers = Callable[[str, int], object]
 
@@ -98,9 +140,7 @@ class Convert(Job):
         if isinstance(alias, Exception):
             raise alias
         to, context = self._transfer.wrapping_key(alias), self._rows.contexts(key)[0]
-        reader = format_of(self._field, found)
-        if reader is None:
-            raise MalformedEnvelope(f"{self._field}: no reader of the field claims it")
+        reader = _reader(self._field, found)
         # No name here holds the value: an error report would show it.
         return envelope.encrypt(
             to,
@@ -113,6 +153,13 @@ class Convert(Job):
     def _stops(self, error: Exception) -> bool:
         is_about_keys = stops(error, about_one_key=not self._aliases.differ)
         return is_about_keys or isinstance(error, ImproperlyConfigured)
+
+
+def _reader(field: Any, stored: Any) -> LegacyFormat:
+    reader = format_of(field, stored)
+    if reader is None:
+        raise MalformedEnvelope(f"{field}: no reader of the field claims it")
+    return reader
 
 
 def _without_value(key: Key) -> Stored:

@@ -1,25 +1,32 @@
-"""The jobs: the index of each row is made of its values, and written, or compared.
+"""The jobs, and what they go over: the index of each row is made of its values, and written.
 
-They open every row. What is written goes to rows whose values, and whose index, are as they were
-read: what others write meanwhile has its index from there, and is left alone.
+Or it is compared. They open every row. What is written goes to rows whose values, and whose index,
+are as they were read: what others write meanwhile has its index from there, and is left alone.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError
 
+from envelope_fields.census.columns import Column
+from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import macs
-from envelope_fields.indexing.rows import IndexedTable, Row
+from envelope_fields.indexing.rows import IndexedTable, Row, find_indexes
+from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Change, Failed, Job, Key, Outcome, Stored, displayed_key, stops
 from envelope_fields.jobs.statements import Statements, statements
+from envelope_fields.models import RotationKind, RotationRun
 from envelope_fields.rotation.rows import Rows
+from envelope_fields.rotation.scope import can_be_written, is_replica
 
 COLLIDES = "Collision"
 MISSING = "Missing"  # there is a value, and no index
@@ -169,3 +176,92 @@ def _cause(made: Any, stored: Any) -> str:
     if stored is None:
         return MISSING
     return STALE if made is None else DIFFERS
+
+
+# -- What runs are about ---------------------------------------------------------------------------
+
+
+KINDS = (RotationKind.REBUILD_INDEX, RotationKind.VERIFY_INDEX)
+
+
+class IndexScope(job.Scope):
+    """The rows of a blind index, in all databases and schemas.
+
+    Args:
+        label: `app_label.Model.field` of its column.
+        kind: what is done with them.
+        only_missing: whether rows that have an index are passed over.
+    """
+
+    most_passes = 3
+    why_some_stay = (
+        "could not be written: others wrote them, or held locks on their rows, in each pass. Run "
+        "it again."
+    )
+
+    def __init__(self, label: str, kind: str, *, only_missing: bool = False) -> None:
+        self._label = label.lower()
+        self._verifies = kind == RotationKind.VERIFY_INDEX
+        self._only_missing = only_missing
+
+    def columns(self) -> list[Column]:
+        return [table.column for table in self._tables]
+
+    def version_ids(self, column: Column) -> None:
+        return None  # every row is looked at
+
+    def count(self, column: Column) -> Counter[UUID | None]:
+        return Counter({None: _rows_in(IndexedTable(column.field, column))})
+
+    def count_remaining(self, column: Column) -> Counter[UUID | None]:
+        return Counter()  # NULL is right for some values: only a look tells
+
+    def sees_only_by_looking(self, column: Column) -> bool:
+        return not self._verifies
+
+    def job(self, column: Column) -> IndexJob:
+        table = IndexedTable(column.field, column)
+        if self._verifies:
+            return Verification(table)
+        return Rebuild(table, only_missing=self._only_missing)
+
+    @cached_property
+    def _tables(self) -> list[IndexedTable]:
+        """Those that are written: a replica, or a view of them, has the same rows."""
+        return [
+            table
+            for table in find_indexes([self._label])
+            if not is_replica(table.using) and can_be_written(table.column.relation)
+        ]
+
+
+def register() -> None:
+    """Say what runs of our kinds are about."""
+    for kind in KINDS:
+        job.register(kind, scope_of)
+
+
+def scope_of(run: RotationRun) -> IndexScope:
+    """Return what a run is about.
+
+    After its first pass, what is wrong has been written: by it, or by those who wrote the row.
+    """
+    [label] = run.only_fields
+    return IndexScope(label, run.kind, only_missing=run.pass_number > 1)
+
+
+def _rows_in(table: IndexedTable) -> int:
+    """Count the rows of a table.
+
+    Raises:
+        RowsHidden: some would be hidden.
+        ColumnNotThere: the table lacks the column of the index.
+        DatabaseError: they could not be counted.
+    """
+    column = table.column
+    stored = f"stored.{column.column_sql}"  # or SQLite takes the name of no column for a text
+    with table.read():
+        [[rows, _]] = database(column.database).fetch(
+            f"SELECT count(*), count({stored}) FROM {column.table_sql} AS stored"  # noqa: S608
+        )
+    return int(rows)

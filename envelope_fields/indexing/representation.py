@@ -15,8 +15,8 @@ from envelope_fields.census.indexes import missing_in, tables_of_index
 from envelope_fields.census.rows import count_columns
 from envelope_fields.conf import configuration
 from envelope_fields.indexing.collisions import Looked
+from envelope_fields.indexing.rebuild import KINDS
 from envelope_fields.indexing.rows import IndexedTable
-from envelope_fields.indexing.scope import KINDS
 from envelope_fields.jobs.representation import Progress, key_content, progress_of
 from envelope_fields.jobs.runs import all_runs
 from envelope_fields.lifecycle.index_states import possible_states

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing.builds import last_change, wait_until_known
-from envelope_fields.indexing.scope import KINDS
+from envelope_fields.indexing.rebuild import KINDS
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
 from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress

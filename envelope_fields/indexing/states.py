@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from envelope_fields.census.columns import index_columns
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import runs
 from envelope_fields.indexing.builds import last_change, wait_until, wait_until_known
-from envelope_fields.indexing.constraints import require_constraints
+from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import IndexedTable, find_indexes
 from envelope_fields.indexing.steps import (
     is_back,
@@ -266,3 +267,30 @@ class _Bringing:
         error = IndexNotReady(f"The blind index {self.label} does not become {to.label}: {why}")
         error.report = self.report
         raise error
+
+
+# -- Indexes that no model declares any more -------------------------------------------------------
+
+
+def is_undeclared(label: str) -> bool:
+    """Whether an index is begun, and not in the models of this build."""
+    label = label.lower()
+    declared: list[Any] = [column.field for column in index_columns()]
+    return begun_index(label) is not None and not any(
+        index.field_path == label for index in declared
+    )
+
+
+def retire_undeclared(label: str, *, actor: Any = None) -> IndexReport:
+    """Retire such an index, by what is known of it. What it has stays, until its column goes.
+
+    Raises:
+        IndexNotReady: lookups ask it, and no other one instead.
+        KeyAccessDenied: the actor may not.
+    """
+    report = IndexReport(label.lower(), IndexState.RETIRED)
+    newer = replacing_index(report.label)
+    if newer is not None:
+        report.unseen += wait_until_known(report.label, newer.state_changed_at)
+    change_index_state(report.label, IndexState.RETIRED, actor=actor)
+    return report

@@ -12,7 +12,7 @@ from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.index.uniqueness import lost_with
 from envelope_fields.indexing import runs
 from envelope_fields.indexing.builds import last_change
-from envelope_fields.indexing.constraints import require_constraints
+from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.lifecycle import index_triggers

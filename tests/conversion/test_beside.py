@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from envelope_fields import conversion
 from envelope_fields.census import census
-from envelope_fields.conversion.beside import ConvertBeside
+from envelope_fields.conversion.convert import ConvertBeside
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.job import Limits

@@ -5,7 +5,7 @@ from django.db import connection
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import bring_to, find_indexes
-from envelope_fields.indexing.constraints import uniqueness_of
+from envelope_fields.indexing.collisions import uniqueness_of
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import Account, Insured, Member, Person, Visit

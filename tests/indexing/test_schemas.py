@@ -10,8 +10,8 @@ from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.databases import RowsHidden
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import bring_to, collisions, find_indexes, run, start
+from envelope_fields.indexing.rebuild import KINDS, IndexScope
 from envelope_fields.indexing.rows import NoSuchIndex
-from envelope_fields.indexing.scope import KINDS, IndexScope
 from envelope_fields.jobs.representation import progress
 from envelope_fields.models import BlindIndex
 from envelope_fields.rotation import failures

@@ -10,7 +10,7 @@ from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
 from envelope_fields.indexing.representation import collisions_content
 from envelope_fields.indexing.rows import IndexedTable, location
-from envelope_fields.indexing.undeclared import is_undeclared, retire_undeclared
+from envelope_fields.indexing.states import is_undeclared, retire_undeclared
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
 from envelope_fields.management.limits import add_limits
