@@ -5,8 +5,6 @@ that: so it shows until when a column was not converted, and its users could not
 keys, they are counted in memory, and written where that disturbs nothing.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from datetime import date

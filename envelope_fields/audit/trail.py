@@ -7,8 +7,6 @@ as it was then. Kept where the database's writers cannot reach, lines of the log
 trail was: `verify_audit_trail --head`.
 """
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

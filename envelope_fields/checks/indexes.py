@@ -1,7 +1,5 @@
 """Blind indexes: constraints and relations that name them, and what they show."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any

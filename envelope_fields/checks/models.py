@@ -4,8 +4,6 @@ A declaration refers to columns by names, paths and expressions. And which colum
 by itself, though values are bound to them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any

@@ -1,7 +1,5 @@
 """Settings of other packages, which a declaration names and never holds."""
 
-from __future__ import annotations
-
 import os
 import re
 from typing import Any

@@ -4,8 +4,6 @@ Options are written as the model has them, where its source can be read: with it
 texts that are translated.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

@@ -1,7 +1,5 @@
 """What keeps a plain field from becoming an encrypted one: all of it is named, at once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is said of a conversion, as plain data: the same in commands and the admin."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import QuerySet

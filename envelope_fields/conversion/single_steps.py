@@ -3,8 +3,6 @@
 What `steps` does and waits for is asked for here, and is refused while it is too early.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Blind indexes that lookups are to ask once a column is encrypted, and that are not ready."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables whose rows are added, and neither changed nor deleted: triggers refuse it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar

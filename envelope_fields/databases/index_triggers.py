@@ -6,8 +6,6 @@ empty where there is a value can be counted and filled; a stale one looks as if 
 A rewrap leaves the payload as it is, and with it the index.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext

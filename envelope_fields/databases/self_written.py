@@ -1,7 +1,5 @@
 """Columns that a database writes by itself: by foreign keys, or where it pads texts."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from envelope_fields.databases import database

@@ -1,7 +1,5 @@
 """The bytes of texts, in SQL."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

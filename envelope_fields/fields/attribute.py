@@ -4,8 +4,6 @@ No exception that leaves here holds a plaintext: neither itself, nor one that it
 nor a variable of a frame that it passed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Columns that values can be bound to, and why they cannot be to others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What the values of an encrypted field are bound to: its labels, and the row of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property, partial, wraps
 from operator import itemgetter

@@ -4,8 +4,6 @@ What is bound is the value as Django has it, in its canonical bytes
 (`docs/spec/canonical-values-v1.md`), and never what a driver makes of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any

@@ -6,8 +6,6 @@ has it, or no row is updated, and an error raised. Other statements know no obje
 while their SQL is made; so are upserts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any

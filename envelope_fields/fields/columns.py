@@ -6,8 +6,6 @@ field for lookups; what they get can be held and asked for its name. The rest is
 made, since only then all parts of a query are known, by looking at what stands around the column.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -4,8 +4,6 @@
 deferred with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any

@@ -4,8 +4,6 @@ A mask is an object, not text: saving the object that has one leaves the stored 
 it cannot be written anywhere else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn

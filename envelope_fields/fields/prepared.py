@@ -3,8 +3,6 @@
 Django shows a failed statement's variables in its error reports; these show nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A queryset that tells encrypted fields which row a value is for, and opens on load."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar
 

@@ -3,8 +3,6 @@
 A column beside the encrypted one is made of it: that of a blind index, or one in clear.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Other builds: a step waits until none goes by how an index was before."""
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 

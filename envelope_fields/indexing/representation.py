@@ -1,7 +1,5 @@
 """What is said of a blind index, as plain data: the same in commands, the admin and the API."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass

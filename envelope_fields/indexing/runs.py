@@ -1,7 +1,5 @@
 """The runs of an index: started, worked on here, and what the last of them has found."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Bringing an index from state to state, as far as its rows allow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 The admin and the API take them one by one; the command does what each takes, and waits.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

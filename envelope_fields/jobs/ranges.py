@@ -4,8 +4,6 @@ A range is the rows between two primary keys, and a row of its own in the keys' 
 values failed is recorded with it, and nothing of the values themselves.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta

@@ -4,8 +4,6 @@ As plain data for JSON, the same in commands, the admin and the API. The census 
 what remains.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -7,8 +7,6 @@ Those packages do not ask who reads. Here, it is asked whether the principal may
 key that the field has now, and whether the column still holds what they have stored.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from hashlib import blake2b

@@ -5,8 +5,6 @@ age, and longer where the root key does not answer; where it refuses, it is drop
 transaction with uncommitted key changes opens stays with these changes, and goes with them (law 3).
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable

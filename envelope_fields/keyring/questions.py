@@ -4,8 +4,6 @@ Threads that need what one of them asks for wait for its answer, for a time, and
 does. What was not answered is not asked again before a pause has passed.
 """
 
-from __future__ import annotations
-
 import os
 from asyncio import get_running_loop
 from copy import copy

@@ -4,8 +4,6 @@ They are a help, and nothing depends on them: before lookups ask an index, every
 too. So a role that may not make triggers goes on without, and is told.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A column in clear that is brought to a phase on a terminal, or back."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

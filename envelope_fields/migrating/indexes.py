@@ -6,8 +6,6 @@ added again is empty, whatever was known of the first. Triggers name columns, wh
 go.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 

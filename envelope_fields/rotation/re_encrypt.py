@@ -5,8 +5,6 @@ format: a rewrap would carry the old data key along. Which key a row's values be
 field's `key=` says, asked as for a write.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ What a field's `key=` is asked about, and what values are bound to, is what Djan
 and never what a driver does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """NFKC, full case folding and decimal digits by our tables."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Call sites that still find or order rows by a column in clear: each is logged once."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What keeps an encrypted field from taking the place of a column in clear."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Columns of a field under conversion in a query: which one is meant is seen when SQL is made."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models.expressions import Col

@@ -4,8 +4,6 @@ Which it is, is seen when SQL is made. What asks the column in clear and has no 
 noted, with the line of code that asks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

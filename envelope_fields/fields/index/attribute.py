@@ -4,8 +4,6 @@ The index of a value follows from the value. So whatever an object holds, a stat
 the value computes its index, and one that leaves the value alone leaves the index alone.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.exceptions import FieldError

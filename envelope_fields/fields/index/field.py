@@ -1,7 +1,5 @@
 """The column of a blind index."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NoReturn

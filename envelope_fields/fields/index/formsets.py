@@ -3,8 +3,6 @@
 Django compares what is posted, and values that are not the same may have the same normal form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import wraps
 from typing import Any

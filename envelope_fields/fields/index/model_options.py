@@ -1,7 +1,5 @@
 """What Django asks a model of uniqueness, where some of it is that of blind indexes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cached_property, wraps
 from typing import Any

@@ -4,8 +4,6 @@ What one makes of a value goes into MACs that are stored. So each has a version,
 that tells whether it still makes of some probes what it made of them when the index was begun.
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime

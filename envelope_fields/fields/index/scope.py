@@ -4,8 +4,6 @@ The values that have such an index are bound to these columns. So what writes th
 other is refused, or looks at the row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any

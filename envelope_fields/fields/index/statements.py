@@ -5,8 +5,6 @@ column, be it a value or the CASE of a `bulk_update`; the index is an expression
 when SQL is made, and is added where the statement lacks it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Uniqueness of encrypted values: a constraint on their indexes, and errors at their fields."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ that is NULL. Every write of ours makes it NULL, so that what is in it was store
 one, or by an old build since, and is the value of the row.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from django.db.models.expressions import Col

@@ -1,7 +1,5 @@
 """What django-cryptography has stored: tokens under two keys, with pickles in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, TypeVar
 

@@ -4,8 +4,6 @@ Nothing tells a value that was altered, and a wrong key by its padding alone, wh
 right: what comes out has to be UTF-8 and a value of the field besides.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode

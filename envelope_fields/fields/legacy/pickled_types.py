@@ -1,7 +1,5 @@
 """What the names in a pickle stand for: functions of ours, and never what is imported by a name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal

@@ -10,8 +10,6 @@ others, is no value. Only a text is a key or a name: Python hashes a tuple as de
 ends as a process where that is a million.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from typing import Any, Final

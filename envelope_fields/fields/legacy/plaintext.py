@@ -1,7 +1,5 @@
 """What was never encrypted: text that was there before another package was, or beside it."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from envelope_fields.crypto import format as layout

@@ -1,7 +1,5 @@
 """What django-searchable-encrypted-fields has stored: AES-256-GCM, and a nonce of 16 bytes."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Final
 
 from cryptography.exceptions import InvalidTag

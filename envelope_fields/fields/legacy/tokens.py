@@ -5,8 +5,6 @@ token is that in base64url, with one key of 32 bytes: the first half for the MAC
 AES-128.
 """
 
-from __future__ import annotations
-
 import re
 from base64 import urlsafe_b64decode
 from typing import Final

@@ -1,7 +1,5 @@
 """What statements about one column are made of."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any

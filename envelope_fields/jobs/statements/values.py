@@ -1,7 +1,5 @@
 """Statements about whole values: of a column that holds no envelopes, or of two, one in clear."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

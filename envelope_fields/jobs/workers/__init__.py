@@ -4,8 +4,6 @@ A worker is one backend a module. A project names its own in the setting `ROTATI
 Nothing else is imported here: a process of a pool imports this before Django is set up.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from uuid import UUID
 

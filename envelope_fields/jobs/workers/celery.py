@@ -3,8 +3,6 @@
 Tasks are acknowledged when they are done, so one whose worker is lost comes to another.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

@@ -4,8 +4,6 @@ Those of a pool are forked, which takes no time; or, where other threads may hol
 be copied, started afresh. They import this module before Django is set up, so it knows no models.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
