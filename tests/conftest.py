@@ -169,3 +169,12 @@ def no_answers_of_other_tests():
     from envelope_fields.keyring import materials
 
     materials._questions._unanswered.clear()
+
+
+@pytest.fixture
+def known_at_once(db, settings):
+    """Have no process go by what it knew of keys before."""
+    from envelope_fields.models import KeyCacheBound
+
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    KeyCacheBound.objects.update(seconds=0, seconds_before=0, lowered_at=None)

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from django.core.cache import cache
 
+from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.requests import in_flight
 from tests.admin import officer
 from tests.browsers import chromium
+from tests.rotation import with_worker
 from tests.waiting import until
 
 
@@ -38,6 +40,15 @@ def user(key):
 def client(client, user):
     client.force_login(user)
     return client
+
+
+@pytest.fixture
+def begun(settings, monkeypatch):
+    """What the worker was asked to begin."""
+    begun = []
+    with_worker(settings, "process.ProcessWorker")
+    monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: begun.append(run_id))
+    return begun
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import counted
 from envelope_fields.grants import grant
 from envelope_fields.jobs.work import work
-from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import ColumnConversion, KeyCacheBound, MasterKey, RotationRun
+from envelope_fields.models import ColumnConversion, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import last_event, officer, said
 from tests.fields.legacy import written
@@ -24,7 +23,6 @@ from tests.models import Letter, Note
 from tests.models.keyed import only
 from tests.models.moving import IndexedVisit, OldIndexedVisit, OldVisit, Visit
 from tests.models.tables import tables_of
-from tests.rotation import with_worker
 from tests.stored import store
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db(databases="__all__")]
@@ -62,22 +60,6 @@ def in_phase(phase):
     ColumnConversion.objects.update_or_create(
         model="moving.Visit", field="report", defaults={"kind": "column", "phase": phase}
     )
-
-
-@pytest.fixture
-def begun(settings, monkeypatch):
-    """What the worker was asked to begin."""
-    begun = []
-    with_worker(settings, "process.ProcessWorker")
-    monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: begun.append(run_id))
-    return begun
-
-
-@pytest.fixture
-def known_at_once(settings):
-    """Have no process go by what it knew before."""
-    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
-    KeyCacheBound.objects.update(seconds=0, seconds_before=0, lowered_at=None)
 
 
 @pytest.fixture

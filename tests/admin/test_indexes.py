@@ -11,14 +11,12 @@ from envelope_fields.census import columns
 from envelope_fields.grants import grant
 from envelope_fields.indexing import run, start
 from envelope_fields.indexing.representation import begun_indexes, standings
-from envelope_fields.jobs.workers.process import ProcessWorker
-from envelope_fields.models import AuditEvent, BlindIndex, KeyCacheBound, MasterKey, RotationRun
+from envelope_fields.models import AuditEvent, BlindIndex, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import last_event, officer, page_of, said
 from tests.models.indexed import MODELS, Person
 from tests.models.keyed import only
 from tests.models.tables import tables_of
-from tests.rotation import with_worker
 
 pytestmark = [
     pytest.mark.any_database,
@@ -39,22 +37,6 @@ def people(monkeypatch):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE tests_person SET email_index = NULL")
     return found
-
-
-@pytest.fixture
-def begun(settings, monkeypatch):
-    """Whatever the worker was asked to begin."""
-    begun = []
-    with_worker(settings, "process.ProcessWorker")
-    monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: begun.append(run_id))
-    return begun
-
-
-@pytest.fixture
-def known_at_once(people, settings):
-    """Have no process go by what it knew of keys before."""
-    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
-    KeyCacheBound.objects.update(seconds=0, seconds_before=0, lowered_at=None)
 
 
 @pytest.fixture

@@ -55,15 +55,6 @@ def key():
 
 
 @pytest.fixture
-def begun(settings, monkeypatch):
-    """Whatever the worker was asked to begin."""
-    begun = []
-    with_worker(settings, "process.ProcessWorker")
-    monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: begun.append(run_id))
-    return begun
-
-
-@pytest.fixture
 def committed(django_capture_on_commit_callbacks):
     return lambda: django_capture_on_commit_callbacks(execute=True)
 

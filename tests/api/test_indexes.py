@@ -8,7 +8,7 @@ from envelope_fields import rotation
 from envelope_fields.census import columns
 from envelope_fields.grants import grant
 from envelope_fields.indexing import run, start
-from envelope_fields.models import AuditEvent, BlindIndex, KeyCacheBound, MasterKey, RotationRun
+from envelope_fields.models import AuditEvent, BlindIndex, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import officer
 from tests.api import ROOT, last_event, problem, url
@@ -40,13 +40,6 @@ def people(monkeypatch):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE tests_person SET email_index = NULL")
     return found
-
-
-@pytest.fixture
-def known_at_once(people, settings):
-    """Have no process go by what it knew of keys before."""
-    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
-    KeyCacheBound.objects.update(seconds=0, seconds_before=0, lowered_at=None)
 
 
 @pytest.fixture

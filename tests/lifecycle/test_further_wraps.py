@@ -41,16 +41,9 @@ AWAY = RootKeyUnavailable("it is away")
 @pytest.fixture(autouse=True)
 def root_keys(settings):
     """Set the root keys: by name, and by which others each is wrapped, too."""
-    before = settings.ENVELOPE_FIELDS["ROOT_KEYS"]
-
-    def replace(*names, **further):
-        roots = {**Service.settings(*names, **further), **before}
-        settings.ENVELOPE_FIELDS = {"ROOT_KEYS": roots, "KEY_CACHE_SECONDS": 0}
-
-    Service.reset()
-    replace("one", "two", "three", one=["two"])
-    yield replace
-    Service.reset()
+    with Service.in_settings(settings) as replace:
+        replace("one", "two", "three", one=["two"])
+        yield replace
 
 
 def wraps(row):

@@ -2,6 +2,7 @@
 
 import time
 from base64 import b64encode
+from contextlib import contextmanager
 from hashlib import sha256
 
 from django.db import connections
@@ -70,6 +71,20 @@ class Service(LocalRootKey):
             }
             for name in names
         }
+
+    @classmethod
+    @contextmanager
+    def in_settings(cls, settings):
+        """Yield a function that has the settings name such keys, before those of the tests."""
+        before = settings.ENVELOPE_FIELDS["ROOT_KEYS"]
+
+        def replace(*names, **further):
+            roots = {**cls.settings(*names, **further), **before}
+            settings.ENVELOPE_FIELDS = {"ROOT_KEYS": roots, "KEY_CACHE_SECONDS": 0}
+
+        cls.reset()
+        yield replace
+        cls.reset()
 
     @classmethod
     def reset(cls):
