@@ -1,4 +1,4 @@
-"""Fields that something else is brought into: the list, and the page of each, with its steps."""
+"""Fields under conversion: the list, and the page of each, with its steps."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -186,7 +186,7 @@ _Table = TypeVar("_Table", bound=Table)
 
 
 def in_schemas(found: Iterable[tuple[_Table, list[Relation]]]) -> list[_Table]:
-    """Tell tables of one database where they are.
+    """Return tables of one database with the schema of each, where that has to be named.
 
     Args:
         found: each, and what the database has found under its name.

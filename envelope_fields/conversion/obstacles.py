@@ -82,7 +82,7 @@ def _options(field: Any) -> Iterator[str]:
             yield f"{option} compares its values in the database. Remove it first."
     if (field.unique or field.db_index) and not can_have_index(field):
         option = "unique" if field.unique else "db_index"
-        yield f"{option}: a blind index is not of a {type(field).__name__}. Remove it first."
+        yield f"{option}: there is no blind index of a {type(field).__name__}. Remove it first."
 
 
 def _constraints(field: Any) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _computed(field: Any) -> Iterator[str]:
     options, name = field.model._meta, field.name
     for option in ("ordering", "get_latest_by"):
         if name in _names_in(getattr(options, option) or ()):
-            yield f"Meta.{option} sorts by it, which no database does with envelopes. Remove it."
+            yield f"Meta.{option} sorts by it, and the order of envelopes means nothing. Remove it."
     for other in options.local_fields:
         if isinstance(other, GeneratedField) and name in _names_in(other):
             yield f"the generated field {other.name} is computed from it. Remove that first."

@@ -15,7 +15,7 @@ _KINDS = (RotationKind.CONVERT, RotationKind.FILL, RotationKind.COMPARE, Rotatio
 
 
 def converted_fields() -> dict[str, Any]:
-    """Return the fields that something else is brought into, by their labels."""
+    """Return the fields under conversion, from either kind of source, by their labels."""
     fields = {str(column): column.encrypted_field for column in chosen_columns()}
     moving = set(moving_fields())
     return {

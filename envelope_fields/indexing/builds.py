@@ -1,4 +1,4 @@
-"""Other builds: a step waits until none goes by how an index was before."""
+"""Builds in other processes: a step waits until none of them uses what was before it."""
 
 import time
 from datetime import datetime
@@ -12,7 +12,7 @@ WAIT_SECONDS = 60  # for transactions
 
 
 def last_change(row: BlindIndex) -> datetime | None:
-    """Return when builds that do not write an index began to end; None where they are not yet to.
+    """Return from when on no build may run that does not write an index; None where one still may.
 
     Those that write the one that it replaces are refused since then. Others cannot be: from when
     the index is verified on, they have their time to show what they write.

@@ -63,7 +63,7 @@ class Normalizer(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """What this makes of some probes, as 32 hexadecimal digits: it is the same for ever."""
+        """What this makes of some probes, as 32 hexadecimal digits: it never changes."""
         parts = [self.name.encode(), self.version.to_bytes(8, "little")]
         parts += map(self._probed, _PROBES)
         return hashlib.sha256(context.encode(parts)).hexdigest()[:32]
@@ -250,7 +250,7 @@ def find_normalizer(normalizer: str | Normalizer) -> Normalizer:
             "package."
         )
     if found.version < 1:
-        raise ImproperlyConfigured(f"The version of the normaliser {found!r} counts from 1.")
+        raise ImproperlyConfigured(f"The version of the normaliser {found!r} begins with 1.")
     return found
 
 

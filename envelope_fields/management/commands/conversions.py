@@ -1,4 +1,4 @@
-"""`manage.py conversions`: how far each field is that something else is brought into."""
+"""`manage.py conversions`: how far the conversion of each field is."""
 
 from typing import Any
 

@@ -154,7 +154,7 @@ REFUSED = {
     "models.TextField(db_default='a')": ("", "db_default"),
     "models.SlugField(primary_key=True)": ("", "primary key"),
     "models.TextField(unique_for_date='day')\nday = models.DateField()": ("", "unique_for_date"),
-    "models.JSONField(db_index=True)": ("", "a blind index is not of a JSONField"),
+    "models.JSONField(db_index=True)": ("", "there is no blind index of a JSONField"),
     "models.FileField()": ("", "no encrypted class for a FileField"),
     "models.CharField(max_length=3)": (
         """
