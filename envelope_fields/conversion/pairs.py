@@ -1,6 +1,6 @@
-"""The two columns of a field that moves: read together, row by row, and told whether they agree.
+"""The two columns of a field that moves: read together, row by row, and compared.
 
-Nothing here shows a value: what is read travels in carriers, and errors say where they are from.
+Nothing here shows a value: values are held by prepared ones, and errors say where they are from.
 """
 
 from __future__ import annotations
@@ -75,23 +75,23 @@ class Pairs:
         Raises:
             UnreadableValue: its field does not read it, or it would be NULL in the other one.
         """
-        carrier = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
-        if self._field.is_null(carrier.value) and not self._is_json:
+        prepared = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
+        if self._field.is_null(prepared.value) and not self._is_json:
             raise UnreadableValue(
                 f"{self._field}: the old column holds an empty value, and this field NULL instead. "
                 "Write NULL there."
             )
-        return carrier
+        return prepared
 
     def _converted(self, pair: Pair) -> Unencrypted:
-        carrier = Unencrypted(pair.old, None)
+        prepared = Unencrypted(pair.old, None)
         try:
             for convert in self._converters:
-                carrier.value = convert(carrier.value, self._col, self._connection)
+                prepared.value = convert(prepared.value, self._col, self._connection)
         except Exception as error:  # of a field of the project, with the value in it
             cause = type(error).__name__
         else:
-            return carrier
+            return prepared
         raise UnreadableValue(
             f"{self._field}: the old column holds what {self._plain.name} does not read ({cause})."
         )

@@ -250,7 +250,7 @@ def _prepared_raw(field: Any, row: Any) -> Any:
 
 
 def carried(field: Any, prepared: Unencrypted) -> Any:
-    """Return a value that is to be encrypted in its carrier, and others as they are."""
+    """Return a value that is to be encrypted as a prepared one, and others as they are."""
     if prepared.value is None or isinstance(prepared.value, PreparedValue):
         return prepared.value
     is_expression = hasattr(prepared.value, "resolve_expression")

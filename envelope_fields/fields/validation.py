@@ -72,7 +72,7 @@ _SHOWN = (DOTS.encode(), b"\\u2022" * len(DOTS))  # as text, and as JSON escapes
 
 
 def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
-    """Return what makes the plaintext of a carrier's value, and raises where that is none.
+    """Return what makes the plaintext of a prepared value, and raises where that is none.
 
     It raises:
         FieldError: dots, in a field that masks; the text of an envelope.

@@ -26,7 +26,7 @@ Writer = Callable[[Unencrypted, str | None], bytes]
 def writer(field: Any) -> Writer:
     """Return what encrypts the values of a field.
 
-    It is given a value that is not None in its carrier, with the row that it belongs to where
+    It is given a value that is not None as a prepared one, with the row that it belongs to where
     there is one, and the database that it goes to, None when it leaves for elsewhere. No name in
     it ever holds the value itself: an error report would show it. It returns an envelope.
 
