@@ -25,7 +25,7 @@ def table(monkeypatch):
                 db_table = "bound child"
 
     quote = connection.ops.quote_name
-    monkeypatch.setattr("envelope_fields.checks.bound.checked_models", lambda _: [Bound])
+    monkeypatch.setattr("envelope_fields.checks.models.checked_models", lambda _: [Bound])
 
     def make(action="", code="varchar(5)"):
         with connection.cursor() as cursor:
