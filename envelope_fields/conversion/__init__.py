@@ -13,7 +13,7 @@ long it takes.
 `representation` is what commands and the admin say of either.
 """
 
-from envelope_fields.conversion.column_phases import moving_field, moving_fields
+from envelope_fields.conversion.column_phases import has_moved, moving_field, moving_fields
 from envelope_fields.conversion.phases import (
     ConversionRefused,
     Phase,
@@ -33,6 +33,7 @@ __all__ = [
     "Standing",
     "convertible",
     "finish",
+    "has_moved",
     "moving_field",
     "moving_fields",
     "refuse_unopened",

@@ -36,11 +36,24 @@ def moving_field(label: str) -> Any:
     Raises:
         NoSuchField: no encrypted field has the name.
     """
+    field = _encrypted_field(label)
+    return field if _moves(field) else None
+
+
+def has_moved(label: str) -> bool:
+    """Whether a field is in the last phase, and its column in clear is not declared any more.
+
+    Errors as above.
+    """
+    field = _encrypted_field(label)
+    return field.converts is None and phase_now(field) == ColumnPhase.ONLY
+
+
+def _encrypted_field(label: str) -> Any:
     columns = chosen_columns([label])
     if str(columns[0]).lower() != label.lower():
         raise NoSuchField(f"{label!r} names no field: write app_label.Model.field.")
-    field: Any = columns[0].field
-    return field if _moves(field) else None
+    return columns[0].field
 
 
 def moving_fields() -> list[Any]:
@@ -62,7 +75,8 @@ def phase_row(field: Any) -> ColumnConversion | None:
 def phase_now(field: Any) -> ColumnPhase:
     """Return the phase of a field, past what is cached."""
     row = phase_row(field)
-    return ColumnPhase.CLEAR if row is None else ColumnPhase(row.phase)
+    is_known = row is not None and row.kind == ConversionKind.COLUMN
+    return ColumnPhase(row.phase) if row and is_known else ColumnPhase.CLEAR
 
 
 def change_phase(

@@ -6,9 +6,11 @@ encrypted one has the name, and what the application knows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field as item
 from typing import Any
 
+from django.apps import apps
 from django.db import connections
 from django.db.models import NOT_PROVIDED
 
@@ -114,12 +116,35 @@ def _notes(field: Any, new: Declared) -> list[str]:
             f"Both columns can be NULL while the values move. When the old one is gone, null= can "
             f"go from {field.name}, by a migration of its own."
         )
+    notes += _inherited(field)
     if field.unique or field.db_index:
         notes.append(
             "The blind index is to be filled before the switch: "
             "`python manage.py rebuild_indexes`. The old column keeps its own until it goes."
         )
     return notes
+
+
+def _inherited(field: Any) -> Iterator[str]:
+    """Yield what is to be seen to where an abstract model declares a field, also for others."""
+    name = field.name
+    for base in field.model.__mro__:
+        meta: Any = getattr(base, "_meta", None)
+        if not getattr(meta, "abstract", False) or name not in {f.name for f in meta.local_fields}:
+            continue
+        others = [
+            f"{other._meta.label}.{name}"
+            for other in apps.get_models()
+            if issubclass(other, base) and other is not field.model and not other._meta.proxy
+            if name in {each.name for each in other._meta.local_fields}
+        ]
+        if others:
+            yield (
+                f"{name} is declared by {base.__name__}, and is a field of others, too. Paste the "
+                f"lines into {field.model.__name__}; or run this for {', '.join(others)} as well, "
+                f"and paste them into {base.__name__} then."
+            )
+        return
 
 
 def _free(field: Any, wanted: str) -> str:

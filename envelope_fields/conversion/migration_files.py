@@ -6,11 +6,13 @@ The autodetector would take the plain field for altered into the encrypted one, 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from django.apps import apps
 from django.db.migrations import (
     AddField,
     AlterField,
+    CreateModel,
     Migration,
     RenameField,
     SeparateDatabaseAndState,
@@ -18,7 +20,8 @@ from django.db.migrations import (
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
+from django.db.migrations.operations.fields import FieldOperation
+from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
@@ -90,7 +93,7 @@ def _migration(
     return made
 
 
-def _first(app_label: str, field: object) -> Migration:
+def _first(app_label: str, field: Any) -> Migration:
     """Return the last migration of an app."""
     loader = MigrationLoader(None)
     leaves = loader.graph.leaf_nodes(app_label)
@@ -102,12 +105,24 @@ def _first(app_label: str, field: object) -> Migration:
     detector = MigrationAutodetector(
         loader.project_state(),
         ProjectState.from_apps(apps),
-        NonInteractiveMigrationQuestioner(specified_apps={app_label}, dry_run=True),
+        MigrationQuestioner(specified_apps={app_label}, dry_run=True),
     )
-    if app_label in detector.changes(loader.graph, trim_to_apps={app_label}):
+    changes = detector.changes(loader.graph, trim_to_apps={app_label}).get(app_label, [])
+    # Not of other fields: theirs may be written, and their lines not pasted yet.
+    if any(_is_about(each, field) for change in changes for each in change.operations):
         raise ConversionRefused(
-            f"{field}: the models of {app_label!r} are not what its migrations say. Run "
+            f"{field} is not what the migrations of {app_label!r} say. Run "
             f"`python manage.py makemigrations {app_label}` first."
         )
     last: Migration = loader.graph.nodes[leaves[0]]
     return last
+
+
+def _is_about(operation: Any, field: Any) -> bool:
+    """Whether an operation would change a field, or make its table."""
+    model = field.model._meta.model_name
+    if isinstance(operation, FieldOperation):
+        return bool(
+            operation.model_name_lower == model and operation.name_lower == field.name.lower()
+        )
+    return isinstance(operation, CreateModel) and operation.name_lower == model

@@ -82,6 +82,8 @@ def convertible(label: str) -> Any:
     if not field.legacy:
         raise ConversionRefused(
             f"{columns[0]} reads no format of another package. Declare it: legacy=[FernetFields()]."
+            " Nor does it have converts=: for a column in clear, `python manage.py encrypt_field` "
+            "has the lines to declare."
         )
     return field
 

@@ -31,7 +31,7 @@ class Sampled:
 
     Attributes:
         package: in whose format they are; empty where no reader claims them.
-        key: the name of what opened them; empty where nothing does.
+        key: the name of what opened them; empty where nothing does, or nothing has to.
         layers: how often they were encrypted; 0 where they were not opened.
         values: how many there are.
     """
@@ -44,7 +44,7 @@ class Sampled:
     @property
     def is_opened(self) -> bool:
         """Whether these values were opened."""
-        return bool(self.key) or self.package == "plaintext"
+        return self.layers > 0 or self.package == "plaintext"
 
 
 def sample(field: Any) -> list[Sampled]:

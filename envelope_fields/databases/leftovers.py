@@ -13,6 +13,7 @@ from typing import Any
 from django.db import DatabaseError, connections
 
 from envelope_fields.databases import Database, database
+from envelope_fields.databases.index_triggers import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +48,58 @@ def leftovers(alias: str, table_sql: str, column_sql: str) -> list[Leftover]:
     return [*listed, Leftover(alias, _BACKUPS, "", "delete those from before")]
 
 
+_SHOWN = "values are shown there"
 _BACKUPS = "backups, snapshots, and replicas that were stopped"
 _Found = Iterator[tuple[Any, ...]]
 
 
+# A table, its partitions, and what inherits from it.
+_TABLES = """
+    WITH RECURSIVE tables(oid) AS (
+        SELECT %s::regclass::oid
+        UNION SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
+    ), columns AS (
+        SELECT attrelid AS table_oid, attnum FROM pg_catalog.pg_attribute
+        JOIN tables ON attrelid = tables.oid WHERE attname = %s
+    )
+"""
+# The index of an expression has statistics of its own.
+_STATISTICS = f"""
+    {_TABLES}, stored AS (
+        SELECT table_oid AS relation, attnum FROM columns
+        UNION SELECT objid, 0 FROM pg_catalog.pg_depend
+        JOIN columns ON refobjid = table_oid AND refobjsubid = attnum
+        WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+    )
+    SELECT count(*) FROM pg_catalog.pg_stats AS stats
+    JOIN pg_catalog.pg_namespace AS schema ON schema.nspname = stats.schemaname
+    JOIN pg_catalog.pg_class AS relations
+    ON relations.relname = stats.tablename AND relations.relnamespace = schema.oid
+    JOIN pg_catalog.pg_attribute AS attribute
+    ON attribute.attrelid = relations.oid AND attribute.attname = stats.attname
+    JOIN stored ON relation = relations.oid AND stored.attnum IN (0, attribute.attnum)
+    WHERE num_nonnulls(most_common_vals, histogram_bounds, most_common_elems) > 0
+"""
+_TRIGGERS = f"""
+    {_TABLES} SELECT DISTINCT tgname FROM pg_catalog.pg_trigger JOIN tables ON tgrelid = tables.oid
+    WHERE NOT tgisinternal
+"""
+_MATERIALIZED = f"""
+    {_TABLES} SELECT DISTINCT rules.ev_class::regclass::text FROM pg_catalog.pg_depend
+    JOIN columns ON refobjid = table_oid AND refobjsubid = attnum
+    JOIN pg_catalog.pg_rewrite AS rules ON rules.oid = objid
+    JOIN pg_catalog.pg_class AS views ON views.oid = rules.ev_class AND views.relkind = 'm'
+    WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+"""
+
+
 def _postgresql(ask: Database, table_sql: str, column_sql: str) -> _Found:
-    column, vacuum = ask.name(column_sql), f"VACUUM (FULL, ANALYZE) {table_sql}"
+    names, vacuum = [table_sql, ask.name(column_sql)], f"VACUUM (FULL, ANALYZE) {table_sql}"
     ask.execute(f"ANALYZE {table_sql}")
-    in_statistics = _number(
-        ask,
-        "SELECT count(*) FROM pg_catalog.pg_stats AS stats "
-        "WHERE (quote_ident(schemaname) || '.' || quote_ident(tablename))::regclass = %s::regclass "
-        "AND attname = %s AND (most_common_vals IS NOT NULL OR histogram_bounds IS NOT NULL)",
-        [table_sql, column],
-    )
-    yield (
-        "statistics of the planner (pg_stats)",
-        "values are shown there" if in_statistics else "no value, after ANALYZE",
-        f"ANALYZE {table_sql}",
-        not in_statistics,
-    )
+    yield _postgresql_statistics(ask, names)
+    yield from _triggers(ask, _TRIGGERS, names)
+    for (view,) in _rows(ask, _MATERIALIZED, names) or ():
+        yield f"the materialized view {view}", "", f"REFRESH MATERIALIZED VIEW {view}"
     dead, toast = _dead_rows(ask, table_sql)
     yield "dead rows of the table", f"about {dead:,}", vacuum
     yield "dead rows of its TOAST table", f"about {toast:,}", vacuum
@@ -80,6 +113,28 @@ def _postgresql(ask: Database, table_sql: str, column_sql: str) -> _Found:
     yield "replicas", f"{replicas} are connected", "they follow VACUUM; look at those that are not"
 
 
+def _postgresql_statistics(ask: Database, names: list[str]) -> tuple[Any, ...]:
+    where, command = "statistics of the planner (pg_stats)", f"ANALYZE {names[0]}"
+    found = _rows(ask, _STATISTICS, names)
+    if found is None:
+        return where, "this role may not look", command
+    is_clear = not found[0][0]
+    if not is_clear and not _number(ask, f"SELECT count(*) FROM {names[0]}"):
+        command = "of a table without rows, none are made: they go with the column"
+    return where, "no value, after ANALYZE" if is_clear else _SHOWN, command, is_clear
+
+
+def _triggers(ask: Database, sql: str, params: list[str]) -> _Found:
+    """Yield the triggers of the project, which see each value that is overwritten."""
+    found = [name for (name,) in _rows(ask, sql, params) or () if not name.startswith(PREFIX)]
+    if found:
+        yield (
+            f"what triggers of the table have written ({', '.join(sorted(found))})",
+            "",
+            "look at what they copy: they were run for each value that was emptied, too",
+        )
+
+
 def _dead_rows(ask: Database, table_sql: str) -> tuple[int, int]:
     counting = (
         "SELECT coalesce(sum(n_dead_tup), 0) FROM pg_catalog.pg_stat_all_tables WHERE relid = {}"
@@ -91,6 +146,23 @@ def _dead_rows(ask: Database, table_sql: str) -> tuple[int, int]:
 
 def _mysql(ask: Database, table_sql: str, column_sql: str) -> _Found:
     yield _mysql_statistics(ask, table_sql, column_sql)
+    yield from _triggers(
+        ask,
+        "SELECT trigger_name FROM information_schema.triggers "
+        "WHERE event_object_schema = DATABASE() AND event_object_table = %s",
+        [ask.name(table_sql)],
+    )
+    past = _rows(
+        ask,
+        f"SELECT count(*) FROM {table_sql} FOR SYSTEM_TIME ALL WHERE {column_sql} IS NOT NULL",
+    )
+    if past:  # an error, where the table keeps none
+        yield (
+            "history of the table, which is system-versioned",
+            f"{past[0][0]:,} rows of the past with a value",
+            f"DELETE HISTORY FROM {table_sql}",
+            not past[0][0],
+        )
     undo = _number(
         ask,
         "SELECT count FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'",
@@ -121,7 +193,7 @@ def _mysql_statistics(ask: Database, table_sql: str, column_sql: str) -> tuple[A
         found = ask.fetch(with_values, names)[0][0]
     except DatabaseError:  # this user may not, or it is MySQL
         return where, "this user may not look", made_anew
-    return where, "values are shown there" if found else "no value", made_anew, not found
+    return where, _SHOWN if found else "no value", made_anew, not found
 
 
 def _sqlite(ask: Database, table_sql: str, column_sql: str) -> _Found:
@@ -129,6 +201,11 @@ def _sqlite(ask: Database, table_sql: str, column_sql: str) -> _Found:
     if sampled:
         ask.execute(f"ANALYZE {table_sql}")
         yield "samples of indexes (sqlite_stat4)", "made anew by ANALYZE", f"ANALYZE {table_sql}"
+    yield from _triggers(
+        ask,
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(%s)",
+        [ask.name(table_sql)],
+    )
     free, erased = _number(ask, "PRAGMA freelist_count"), _number(ask, "PRAGMA secure_delete")
     yield (
         "free pages, and free places in others",
@@ -141,11 +218,17 @@ def _sqlite(ask: Database, table_sql: str, column_sql: str) -> _Found:
 
 def _number(ask: Database, sql: str, params: Any = None) -> int:
     """Return a number that is asked for; 0 where it cannot be seen."""
+    found = _rows(ask, sql, params)
+    return int(found[0][0]) if found else 0
+
+
+def _rows(ask: Database, sql: str, params: Any = None) -> list[tuple[Any, ...]] | None:
+    """Return what is asked for; None where it cannot be seen."""
     try:
         with ask.seeing_all_rows():
-            return int(ask.fetch(sql, params)[0][0])
-    except (DatabaseError, IndexError):
-        return 0
+            return ask.fetch(sql, params)
+    except DatabaseError:
+        return None
 
 
 _OF_VENDOR = {"postgresql": _postgresql, "mysql": _mysql, "sqlite": _sqlite}

@@ -211,3 +211,14 @@ def test_label_is_one_of_this_kind(label):
     assert conversion.moving_field(label) is None
     _, error = convert(label, "both")
     assert "--to is converting or finished" in error
+
+
+def test_json_without_leaves_is_converted():
+    """No key opens it, since none has to."""
+    row = Card.objects.create()
+    store(row, "facts_theirs", "{}")
+    with override_settings(SALT_KEY="salt"):
+        out, error = command("convert_field", "tests.Card.facts", "--to=finished")
+    assert error == ""
+    assert "1 of django-fernet-encrypted-fields: read" in out
+    assert Card.objects.get().facts == {}

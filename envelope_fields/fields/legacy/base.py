@@ -90,6 +90,10 @@ class LegacyFormat(ABC):
         """Whether stored bytes have the form of this format, by which its reader opens them."""
         return stored.startswith(self.first_byte)
 
+    def claims_of(self, field: Any, stored: bytes) -> bool:
+        """Whether stored bytes have the form that this format has in a field of that type."""
+        return self.claims(stored)
+
     @abstractmethod
     def content(self, stored: bytes) -> Content:
         """Return what is in stored bytes.

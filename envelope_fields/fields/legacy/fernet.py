@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import JSONField
 from django.utils.timezone import get_default_timezone
 
 from envelope_fields.conf.named import NamedSetting, as_bytes
@@ -209,8 +210,14 @@ class FernetEncryptedFields(FernetFormat):
     ) -> None:
         super().__init__(secret_key=secret_key, fallbacks=fallbacks, salt=salt)
 
-    def claims(self, stored: bytes) -> bool:
-        return super().claims(stored) or stored.startswith((b"{", b"[", b'"'))
+    def claims_of(self, field: Any, stored: bytes) -> bool:
+        if self.claims(stored) or not isinstance(field, JSONField):
+            return self.claims(stored)
+        leaves = list(_leaves_of(_json_of(stored)))
+        return not leaves or any(map(self._is_token, leaves))
+
+    def _is_token(self, leaf: Any) -> bool:
+        return isinstance(leaf, str) and self.claims(leaf.encode(errors="replace"))
 
     def keys(self) -> Iterator[_Key]:
         own, fallbacks, salt = map(self.setting, ("secret_key", "fallbacks", "salt"))
@@ -223,7 +230,7 @@ class FernetEncryptedFields(FernetFormat):
                 yield _stretched(f"{called} with {with_salt}", as_bytes(secret), as_bytes(each))
 
     def content(self, stored: bytes) -> Content:
-        if super().claims(stored):
+        if self.claims(stored):
             return super().content(stored)
         met: list[Content] = []
         found = self._leaves(json.loads(stored), met)
@@ -239,6 +246,25 @@ class FernetEncryptedFields(FernetFormat):
         leaf = super().content(part.encode())
         met.append(leaf)
         return leaf.stored.decode()
+
+
+def _json_of(stored: bytes) -> Any:
+    """Return JSON; None where it is not."""
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _leaves_of(part: Any) -> Iterator[Any]:
+    """Yield what is in JSON beside names, lists and dictionaries."""
+    parts = [part]  # not by calls, which are bounded: JSON may be deep
+    while parts:
+        each = parts.pop()
+        if isinstance(each, dict | list):
+            parts += each.values() if isinstance(each, dict) else each
+        else:
+            yield each
 
 
 def _stretched(called: str, secret: bytes, salt: bytes) -> _Key:

@@ -112,7 +112,7 @@ def format_of(field: Any, stored: Any) -> LegacyFormat | None:
     raw = without_mark(field, bytes(stored))
     if raw is None:
         return None
-    return next((each for each in field.legacy_formats if each.claims(raw)), None)
+    return next((each for each in field.legacy_formats if each.claims_of(field, raw)), None)
 
 
 def opened(

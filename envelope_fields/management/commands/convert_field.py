@@ -48,10 +48,20 @@ class Command(EnvelopeCommand):
             moving = conversion.moving_field(options["field"])
             if moving is not None:
                 ColumnMove(self, moving, options).perform()
+            elif options["to"] == ColumnPhase.ONLY and conversion.has_moved(options["field"]):
+                self._say_moved()
             else:
                 self._perform(conversion.convertible(options["field"]))
         except ValueError as error:  # of `Limits`
             raise CommandError(f"{error}.") from error
+
+    def _say_moved(self) -> None:
+        """Say that nothing is to be done any more: what deploys may go on running this."""
+        label = self._options["field"]
+        if self._options["json"]:
+            self.write_json({"field": label, "kind": "column", "phase": str(ColumnPhase.ONLY)})
+        else:
+            self.stdout.write(f"{label}: {ColumnPhase.ONLY}, and its column in clear is gone.")
 
     def _perform(self, field: Any) -> None:
         if self._options["to"] not in (Phase.CONVERTING, Phase.FINISHED):

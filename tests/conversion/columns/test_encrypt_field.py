@@ -183,10 +183,53 @@ def test_what_is_refused_by_name(project, declared):
     assert "Traceback" not in error
 
 
+INHERITED = """
+from django.db import models
+{imports}
+
+class Base(models.Model):
+{fields}
+
+    class Meta:
+        abstract = True
+
+class Visit(Base):
+    pass
+
+class Copy(Base):
+    pass
+"""
+
+
+@pytest.mark.any_database
+def test_several_fields_before_any_is_pasted(project):
+    """Of one abstract model, whose lines change the columns of two."""
+
+    def declare(fields, imports=""):
+        text = INHERITED.format(fields=indent(fields, "    "), imports=imports)
+        (project.directory / "visits" / "models.py").write_text(text)
+
+    declare("report = models.TextField()\nmore = models.TextField(blank=True)")
+    project.manage("makemigrations", "visits")
+    project.manage("migrate")
+    project.shell("Visit.objects.create(report='a cough')")
+    printed = project.manage("encrypt_field", "visits.Visit.report", "--write")
+    assert "or run this for visits.Copy.report as well" in printed
+    project.manage("encrypt_field", "visits.Copy.report", "--write")
+    more = project.manage("encrypt_field", "visits.Visit.more", "--write")
+    project.manage("encrypt_field", "visits.Copy.more", "--write")
+    lines, imported = zip(project.pasted(printed), project.pasted(more), strict=True)
+    declare("\n".join(lines), imported[0])
+    assert "No changes" in project.manage("makemigrations", "visits", "--check")
+    project.manage("migrate")
+    assert project.shell("print(Visit.objects.get().report)").strip() == "a cough"
+
+
 @pytest.mark.any_database
 def test_models_that_are_ahead_of_their_migrations(project):
-    project.declare("report = models.TextField()")
+    project.declare("report = models.TextField(null=True)")
     project.manage("makemigrations", "visits")
-    project.declare("report = models.TextField(blank=True)\nmore = models.TextField(default='')")
+    project.declare("report = models.TextField()\nmore = models.TextField(default='')")
     error = project.manage("encrypt_field", "visits.Visit.report", fails=True)
     assert "makemigrations visits" in error
+    assert "Traceback" not in error

@@ -75,3 +75,102 @@ def test_values_that_are_there_are_not_said_to_be_gone():
     statistics = leftovers("default", table, column)[0]
     assert not statistics.is_clear
     assert statistics.found == "values are shown there"
+
+
+@pytest.fixture
+def audited():
+    """A trigger of the project, which could copy what is overwritten."""
+    table, column = named()
+    begins = f"CREATE TRIGGER audited BEFORE UPDATE ON {table}"
+    made, dropped = {
+        "postgresql": (
+            [
+                "CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$ "
+                "BEGIN RETURN NEW; END $$",
+                f"{begins} FOR EACH ROW EXECUTE FUNCTION audited()",
+            ],
+            "DROP FUNCTION audited CASCADE",
+        ),
+        "mysql": ([f"{begins} FOR EACH ROW SET @copied = OLD.{column}"], "DROP TRIGGER audited"),
+        "sqlite": ([f"{begins} BEGIN SELECT 1; END"], "DROP TRIGGER audited"),
+    }[connection.vendor]
+    execute(*made)
+    yield
+    execute(dropped)
+
+
+def execute(*statements):
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_triggers_that_have_seen_the_values(audited):
+    [found] = [each for each in leftovers("default", *named()) if "trigger" in each.where]
+    assert found.where == "what triggers of the table have written (audited)"
+    assert not found.is_clear
+
+
+class TestPostgreSQL:
+    @pytest.fixture(autouse=True)
+    def table(self):
+        if connection.vendor != "postgresql":
+            pytest.skip("it is about PostgreSQL")
+
+    def statistics(self, table, column):
+        return leftovers("default", table, column)[0]
+
+    def test_statistics_of_a_partition(self):
+        execute(
+            "CREATE TABLE parted (id int, code text) PARTITION BY RANGE (id)",
+            "CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (1000)",
+            "INSERT INTO parted SELECT 1, 'a secret' FROM generate_series(1, 200)",
+            "ANALYZE part",
+            "UPDATE parted SET code = NULL",
+        )
+        assert self.statistics('"parted"', '"code"').is_clear
+        execute("UPDATE parted SET code = 'a secret'", "ANALYZE part")
+        execute("DELETE FROM parted")
+        assert not self.statistics('"parted"', '"code"').is_clear  # of no row, none are made
+
+    def test_statistics_of_an_expression(self):
+        table, column = named()
+        OldEverything.objects.bulk_create(OldEverything(code="a secret") for _ in range(200))
+        execute(f"CREATE INDEX of_code ON {table} (upper({column}))", f"ANALYZE {table}")
+        OldEverything.objects.all().delete()
+        found = self.statistics(table, column)
+        assert found.found == "values are shown there"
+        assert "go with the column" in found.command
+
+    def test_statistics_that_cannot_be_looked_at(self, monkeypatch):
+        monkeypatch.setattr("envelope_fields.databases.leftovers._STATISTICS", "SELECT 1 / 0")
+        found = self.statistics(*named())
+        assert (found.is_clear, found.found) == (False, "this role may not look")
+
+    def test_materialized_view(self):
+        table, column = named()
+        execute(f"CREATE MATERIALIZED VIEW codes AS SELECT {column} AS code FROM {table}")
+        found = [each.command for each in leftovers("default", table, column)]
+        assert "REFRESH MATERIALIZED VIEW codes" in found
+
+
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_history_of_a_table():
+    if connection.vendor != "mysql" or not connection.mysql_is_mariadb:
+        pytest.skip("MariaDB keeps history")
+
+    def found():
+        [history] = [
+            each for each in leftovers("default", "`kept`", "`code`") if "past" in each.found
+        ]
+        return history
+
+    execute("CREATE TABLE kept (id int, code text) WITH SYSTEM VERSIONING")
+    try:
+        execute("INSERT INTO kept VALUES (1, 'a secret')", "UPDATE kept SET code = NULL")
+        assert (found().found, found().is_clear) == ("1 rows of the past with a value", False)
+        execute(found().command)
+        assert found().is_clear
+    finally:
+        execute("DROP TABLE kept")

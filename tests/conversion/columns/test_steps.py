@@ -121,6 +121,18 @@ class TestForwards:
         assert (content["clear"], content["envelopes"], content["remaining"]) == (5, 5, 0)
         assert [run["kind"] for run in content["runs"]] == ["fill", "compare"]
 
+    def test_column_that_is_gone(self, field, monkeypatch):
+        """A deployment may go on saying it."""
+        old_rows()
+        convert("encrypted")
+        convert("only")
+        monkeypatch.setattr(field, "converts", None)
+        monkeypatch.delitem(vars(field), "_plain_field", raising=False)
+        assert convert("only") == (f"{LABEL}: only, and its column in clear is gone.\n", "")
+        assert json.loads(convert("only", "--json")[0])["phase"] == "only"
+        for phase in ("clear", "verified"):
+            assert "Nor does it have converts=" in convert(phase)[1]
+
     def test_phase_of_the_other_kind(self):
         assert "--to is one of clear, both" in convert("finished")[1]
 

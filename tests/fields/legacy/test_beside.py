@@ -1,8 +1,10 @@
 """What other packages have stored in columns of another kind is read beside ours."""
 
+import json
 import pickle
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import FieldError
 from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, Subquery
@@ -10,8 +12,16 @@ from django.test import override_settings
 from django.utils import timezone
 
 from envelope_fields.exceptions import DecryptionFailed, KeyAccessDenied, MalformedEnvelope
-from envelope_fields.fields import EncryptedTextField, open_values
-from envelope_fields.fields.legacy import EncryptedModelFields, Mirage
+from envelope_fields.fields import EncryptedJSONField, EncryptedTextField, open_values
+from envelope_fields.fields.legacy import (
+    EncryptedModelFields,
+    FernetEncryptedFields,
+    Mirage,
+    Pgcrypto,
+    Plaintext,
+)
+from envelope_fields.fields.legacy.beside import marked
+from envelope_fields.fields.legacy.reading import format_of
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.models import ColumnConversion, MasterKey
 from envelope_fields.policy import acting_as
@@ -206,6 +216,42 @@ def test_what_is_in_clear_beside_tokens():
         found = Card.objects.get()
         assert b"in clear" not in pickle.dumps(vars(found)["text"])
         assert found.text == "Grüße, in clear"
+
+
+CLEAR_TEXTS = ['"Hello", she said', "[x] done", "{note}", '{"a": "b"}', "", "über", "ä"]
+
+
+@pytest.mark.parametrize("reader", [FernetEncryptedFields, Pgcrypto, EncryptedModelFields, Mirage])
+@pytest.mark.parametrize("text", CLEAR_TEXTS)
+def test_text_in_clear_that_begins_as_a_format_does(reader, text):
+    """What it is to be told by is whether it is one."""
+    field = EncryptedTextField(null=True, converts="theirs", legacy=[reader(), Plaintext()])
+    assert format_of(field, marked(text)) == Plaintext()
+    assert format_of(field, marked(text)).read(text, field).value == text
+
+
+@pytest.mark.parametrize("content", [{"a": "b", "c": 5}, "text", ["x"], 5, {"a": [{}], "b": "c"}])
+def test_json_in_clear_beside_that_of_tokens(content):
+    field = EncryptedJSONField(
+        null=True, converts="theirs", legacy=[FernetEncryptedFields(), Plaintext()]
+    )
+    found = format_of(field, marked(json.dumps(content)))
+    assert found == Plaintext()
+    assert found.read(json.dumps(content), field).value == content
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"a": {"b": []}}', '{"a": "TOKEN", "b": "text"}'])
+def test_json_that_the_package_may_have_stored(content):
+    token = Fernet("A" * 43 + "=").encrypt(b"a value").decode()
+    field = EncryptedJSONField(
+        null=True, converts="theirs", legacy=[FernetEncryptedFields(), Plaintext()]
+    )
+    assert format_of(field, marked(content.replace("TOKEN", token))) == FernetEncryptedFields()
+
+
+def test_json_without_end_is_no_value():
+    field = EncryptedJSONField(null=True, converts="theirs", legacy=[FernetEncryptedFields()])
+    assert format_of(field, marked("[" * 100_000)) is None
 
 
 def test_text_that_begins_as_what_marks_them(vector, card, name):
