@@ -171,6 +171,9 @@ bench: driver ## time and bytes per value, beside a plain TextField
 bench-rotation: driver ## rotations of stored values, beside what the database does at most
 	@$(PY) -m bench.rotation
 
+bench-moving: driver ## a live column that is encrypted: how fast, and what writers notice; ARGS="--rows 100000"
+	@$(PY) -m bench.moving $(ARGS)
+
 bench-search: driver ## searches by a blind index among a million rows, writes, and the filling; ARGS="--rows 20000"
 	@$(PY) -m bench.search $(ARGS)
 

@@ -17,3 +17,15 @@ class Beside(models.Model):
 
     report_clear = models.TextField(null=True)
     report = EncryptedTextField(null=True)
+
+
+class Clear(models.Model):
+    """The one in clear alone."""
+
+    report = models.TextField(null=True)
+
+
+class Sealed(models.Model):
+    """The encrypted one alone."""
+
+    report = EncryptedTextField(null=True)

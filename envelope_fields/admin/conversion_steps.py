@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields import conversion
 from envelope_fields.admin.confirmation import ConfirmationPage, KeyConfirmation
-from envelope_fields.admin.index_runs import RunForm
+from envelope_fields.admin.limits import LimitsForm
 from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.census import CensusFailed
 from envelope_fields.conversion import ConversionRefused, Phase, single_steps
@@ -133,7 +133,7 @@ class StartRun(StepPage):
     """Has a worker go through all rows."""
 
     operation_of = Operation.START_CONVERSION
-    form_class = RunForm
+    form_class = LimitsForm
     kind: RotationKind
 
     @property

@@ -4,19 +4,17 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django import forms
-from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.translation import gettext as _, gettext_lazy
+from django.utils.translation import gettext as _
 
-from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage
+from envelope_fields.admin.confirmation import ConfirmationPage
 from envelope_fields.admin.counts import number_text
+from envelope_fields.admin.limits import LimitsForm
 from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.indexing import collisions, find_indexes, runs
 from envelope_fields.indexing.representation import Standing, collisions_content
 from envelope_fields.indexing.rows import IndexedTable
-from envelope_fields.jobs.job import BATCH_SIZE, Limits
 from envelope_fields.jobs.runs import RotationUnderWay
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import IndexState, RotationKind, RotationRun
@@ -60,28 +58,10 @@ class IndexPage(ConfirmationPage):
         return found.field is not None
 
 
-class RunForm(ConfirmationForm):
-    """How fast a run may go."""
-
-    max_rate = forms.IntegerField(
-        label=gettext_lazy("At most"),
-        required=False,
-        min_value=1,
-        max_value=1_000_000,
-        widget=AdminIntegerFieldWidget,
-        help_text=gettext_lazy("Rows a second, of each process. Empty: as many as it can."),
-    )
-
-    def limits(self) -> Limits:
-        """Return the throttle; a batch waits a second at most, so that a pause is soon noticed."""
-        rate = self.cleaned_data["max_rate"]
-        return Limits(batch_size=min(BATCH_SIZE, rate or BATCH_SIZE), max_rate=rate)
-
-
 class StartRun(IndexPage):
     """Has a worker go through all rows."""
 
-    form_class = RunForm
+    form_class = LimitsForm
     kind: ClassVar[RotationKind]
 
     @classmethod

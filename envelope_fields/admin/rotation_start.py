@@ -5,20 +5,19 @@ from functools import cached_property
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from envelope_fields.admin import counts
-from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPage, nothing_to_do
+from envelope_fields.admin.confirmation import ConfirmationPage, nothing_to_do
+from envelope_fields.admin.limits import LimitsForm
 from envelope_fields.admin.requests import etag_of_rotations
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.census.versions import of_key
 from envelope_fields.conf import SETTING
 from envelope_fields.jobs import dispatch
-from envelope_fields.jobs.job import BATCH_SIZE
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.policy import acting_as
@@ -37,9 +36,10 @@ _KINDS = [
 ]
 
 
-class StartForm(ConfirmationForm):
+class StartForm(LimitsForm):
     """What a run is to do; versions and fields are those that something is stored under."""
 
+    field_order = ("kind", "only_versions", "only_fields")
     kind = forms.ChoiceField(
         label=gettext_lazy("Kind"),
         choices=_KINDS,
@@ -59,14 +59,6 @@ class StartForm(ConfirmationForm):
         widget=forms.CheckboxSelectMultiple,
         help_text=gettext_lazy("None chosen: all."),
     )
-    max_rate = forms.IntegerField(
-        label=gettext_lazy("At most"),
-        required=False,
-        min_value=1,
-        max_value=1_000_000,
-        widget=AdminIntegerFieldWidget,
-        help_text=gettext_lazy("Values a second, of each process. Empty: as many as it can."),
-    )
 
     def __init__(self, page: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(page, *args, **kwargs)
@@ -84,15 +76,11 @@ class StartForm(ConfirmationForm):
             "fields": self.cleaned_data["only_fields"],
         }
 
-    @property
-    def rate(self) -> int | None:
-        """Values a second at most, if that was chosen."""
-        return self.cleaned_data["max_rate"] if self.is_bound and self.is_valid() else None
-
-    def limits(self) -> Limits:
-        """Return the throttle; a batch waits a second at most, so that a pause is soon noticed."""
-        rate = self.rate
-        return Limits(batch_size=min(BATCH_SIZE, rate or BATCH_SIZE), max_rate=rate)
+    def limited(self, seconds: float, values: int) -> float:
+        """Return how long something takes within the limits that were chosen, in seconds."""
+        chosen = self.limits() if self.is_bound and self.is_valid() else Limits()
+        seconds *= 1 + (chosen.nice_ratio or 0)
+        return max(seconds, values / chosen.max_rate) if chosen.max_rate else seconds
 
 
 class StartRotation(ConfirmationPage):
@@ -151,8 +139,8 @@ class StartRotation(ConfirmationPage):
     @property
     def seconds(self) -> float:
         """About how long one process takes."""
-        needed = sum(each.seconds for each in self.forecasts)
-        return max(needed, self.to_move / self.form.rate) if self.form.rate else needed
+        form: StartForm = self.form
+        return form.limited(sum(each.seconds for each in self.forecasts), self.to_move)
 
     def is_confirmed(self) -> bool:
         return self.preview not in self.request.POST and super().is_confirmed()

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _now, gettext_lazy as _
 from envelope_fields.admin import requests, runs
 from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.counts import number_text
+from envelope_fields.admin.limits import limits_text
 from envelope_fields.audit.events import actor_text
 from envelope_fields.conf import keys_database
 from envelope_fields.jobs.representation import KEYS_SHOWN, key_contents, progress_of, run_title
@@ -167,10 +168,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
 
     @admin.display(description=_("limits"))
     def limited(self, run: RotationRun) -> str:
-        rate = run.limits.get("max_rate")
-        if not rate:
-            return _now("as fast as it can")
-        return _now("at most %(rate)s values a second") % {"rate": number_text(rate)}
+        return limits_text(run)
 
     # What may be done
 

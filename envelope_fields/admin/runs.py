@@ -114,7 +114,8 @@ def _silence(run: RotationRun) -> float:
 def _rest(run: RotationRun) -> float:
     """Return how long a worker waits between batches."""
     limits = Limits(**run.limits)
-    return max(limits.sleep, limits.batch_size / limits.max_rate if limits.max_rate else 0)
+    of_rate = limits.batch_size / limits.max_rate if limits.max_rate else 0
+    return max(limits.sleep, of_rate, limits.batch_seconds * (limits.nice_ratio or 0))
 
 
 def _bar(run: RotationRun, progress: Progress, done: int) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from envelope_fields.api import requests, rotations
 from envelope_fields.api.fields import Integer, KeyName, Number, Strict, answers, takes, time_field
-from envelope_fields.jobs.job import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE, NICEST
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.models import IndexState, KeyState
 
@@ -164,6 +164,10 @@ class NewIndexRun(Strict):
         help_text="Rows a second, of each process.",
     )  # fmt: skip
     sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
+    nice_ratio = Number(
+        min_value=0, max_value=NICEST, allow_null=True, default=None,
+        help_text="Seconds to rest for each second of work.",
+    )  # fmt: skip
 
 
 @takes({"once it is verified": {"state": "reading"}})

@@ -23,7 +23,7 @@ from envelope_fields.api.fields import (
 from envelope_fields.api.problems import no_rotation
 from envelope_fields.api.schema import NAME_OF_START, endpoint
 from envelope_fields.jobs import representation, runs
-from envelope_fields.jobs.job import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE, NICEST
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys
@@ -34,6 +34,7 @@ from envelope_fields.rotation.runs import start_dispatched
 
 # Conversions are started on a field: `convert_field`.
 _MOVING = [(kind.value, kind.label) for kind in scope.MOVING]
+_LIMITS = ("batch_size", "max_rate", "sleep", "nice_ratio")
 _FIELD = {"database": "default", "schema": None, "field": "clinic.Patient.notes"}
 _NUMBERS = {"total": 90_000, "moved": 60_000, "skipped": 3, "failed": 1, "left": 29_996}
 _EXAMPLE = {
@@ -151,6 +152,10 @@ class NewRun(Strict):
         help_text="Values a second, of each process.",
     )  # fmt: skip
     sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
+    nice_ratio = Number(
+        min_value=0, max_value=NICEST, allow_null=True, default=None,
+        help_text="Seconds to rest for each second of work.",
+    )  # fmt: skip
 
 
 class RunQuery(requests.PageQuery):
@@ -265,7 +270,7 @@ def _picked(rows: QuerySet[RotationRun], query: dict[str, Any]) -> QuerySet[Rota
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:
-    limits = Limits(**{name: given[name] for name in ("batch_size", "max_rate", "sleep")})
+    limits = Limits(**{name: given[name] for name in _LIMITS})
     arguments = {name: given[name] for name in ("kind", "versions", "fields")}
     return {**arguments, "database": given.get("database", ""), "limits": limits}
 

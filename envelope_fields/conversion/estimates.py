@@ -9,6 +9,7 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conversion.moves import Counted, tables
 from envelope_fields.conversion.moving import Compare
 from envelope_fields.databases import database
+from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.jobs.statements import statements
 
 _SAMPLE = 500  # rows of a table
@@ -32,7 +33,7 @@ def seconds_to_compare(field: Any, found: Counted) -> float:
 
 
 def _seconds(column: Column) -> float:
-    """Return how long a row of a table takes to be read and encrypted, or opened."""
+    """Return how long a row of a table takes to be read and encrypted, or opened, with rests."""
     if callable(column.encrypted_field.key):
         return _WITHOUT_SAMPLE
     job, began = Compare(column), perf_counter()
@@ -40,4 +41,4 @@ def _seconds(column: Column) -> float:
     if not rows:
         return 0
     job.process(rows)
-    return (perf_counter() - began) / len(rows)
+    return (perf_counter() - began) / len(rows) * (1 + NICE_RATIO)

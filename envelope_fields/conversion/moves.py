@@ -162,7 +162,7 @@ def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = N
         started = RotationRun(
             kind=kind,
             only_fields=[str(field)],
-            limits=(limits or Limits()).as_json(),
+            limits=(limits or Limits()).nicely().as_json(),
         )
         insert(started, keys, principal, using, holds=False)  # rotations go on
         after = {"field": str(field), "kind": str(kind)}

@@ -37,7 +37,7 @@ def start(field: Any, *, limits: Limits | None = None, actor: Any = None) -> Rot
         started = RotationRun(
             kind=RotationKind.CONVERT,
             only_fields=[str(field)],
-            limits=(limits or Limits()).as_json(),
+            limits=(limits or Limits()).nicely().as_json(),
         )
         insert(started, keys, principal, using, holds=False)  # rotations go on
         begin(field, using)

@@ -16,9 +16,10 @@ class RateLimit:
 
     def after(self, rows: int) -> None:
         """Rest as long as a batch of so many rows asks for."""
-        wanted = self._limits.sleep
+        worked = monotonic() - self._began
+        wanted = max(self._limits.sleep, worked * (self._limits.nice_ratio or 0))
         if self._limits.max_rate is not None:
-            wanted = max(wanted, self._began + rows / self._limits.max_rate - monotonic())
+            wanted = max(wanted, rows / self._limits.max_rate - worked)
         if wanted > 0:
             self._rest(wanted)
         self._began = monotonic()

@@ -11,9 +11,8 @@ from django.db import DatabaseError, transaction
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.keyring import rows
+from envelope_fields.keyring import cache, rows
 from envelope_fields.keyring.age import uptime
-from envelope_fields.keyring.cache import current_table
 from envelope_fields.keyring.table import Table
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
 
@@ -27,16 +26,21 @@ class Conversions:
             it is of all.
     """
 
-    __slots__ = ("finished", "phases")
+    __slots__ = ("_known", "finished", "phases")
 
     def __init__(self) -> None:
         self.finished: set[tuple[str, str]] = set()
         self.phases: dict[tuple[str, str, str], ColumnPhase] = {}
+        self._known: dict[tuple[str, str, str], ColumnPhase] = {}  # asked for every value
 
     def phase(self, model: str, field: str, using: str) -> ColumnPhase:
         """Return the phase of a field; see `conversion_phase`."""
-        here, everywhere = (model, field, using), (model, field, "")
-        return self.phases.get(here) or self.phases.get(everywhere) or ColumnPhase.CLEAR
+        here = model, field, using
+        found = self._known.get(here)
+        if found is None:
+            anywhere = self.phases.get((model, field, "")) or ColumnPhase.CLEAR
+            found = self._known[here] = self.phases.get(here) or anywhere
+        return found
 
 
 _known: tuple[Table, Conversions] | None = None  # as of a table of keys
@@ -71,7 +75,12 @@ def is_finished(model: str, field: str) -> bool:
 
 def _conversions() -> Conversions:
     global _known
-    table, known = current_table(), _known
+    known = _known
+    # For every value: by the table of the process, as long as keys are taken from that.
+    is_of_process = known is not None and known[0] is cache.known.table and not cache.uncommitted
+    if known is not None and is_of_process and uptime() < known[0].deadline:
+        return known[1]
+    table = cache.current_table()
     if known is None or known[0] is not table or uptime() >= table.deadline:
         known = _known = table, conversions_now()
     return known[1]

@@ -1,13 +1,32 @@
-"""The arguments of commands that say what a run may ask of a database."""
+"""Commands that work on runs, and their arguments that say what these may ask of a database."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.management import CommandParser
 
-from envelope_fields.jobs.job import BATCH_SIZE
+from envelope_fields.jobs.job import BATCH_SIZE, NICE_RATIO
+from envelope_fields.management import EnvelopeCommand
 
-_NAMES = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep")
+_NAMES = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep", "nice_ratio")
+_NICENESS = 10  # what the command `nice` adds
+
+
+class LimitedCommand(EnvelopeCommand):
+    """A command that works on runs. In a process of its own, it lets others go first."""
+
+    def handle(self, **options: Any) -> None:
+        is_own_process = vars(self).get("_called_from_command_line", False)
+        if is_own_process and options["nice_ratio"] != 0:
+            _lower_priority()
+        super().handle(**options)
+
+
+def _lower_priority() -> None:
+    """Have other processes of this machine go first, as the command `nice` does."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
 
 
 def add_limits(parser: CommandParser, rate: str = "rows a second") -> None:
@@ -20,6 +39,9 @@ def add_limits(parser: CommandParser, rate: str = "rows a second") -> None:
         help="how long to wait for rows that others have locked")  # fmt: skip
     add("--max-rate", metavar="ROWS", type=float, help=rate)
     add("--sleep", metavar="SECONDS", type=float, help="rest after each batch")
+    add("--nice-ratio", metavar="RATIO", type=float,
+        help=f"rest so many seconds for each second of work: {NICE_RATIO} by default in "
+        "conversions, 0 elsewhere; with 0, the process keeps its priority, too")  # fmt: skip
 
 
 def given_limits(options: Mapping[str, Any]) -> dict[str, Any]:

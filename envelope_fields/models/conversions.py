@@ -32,20 +32,17 @@ class ColumnPhase(models.TextChoices):
     ENCRYPTED = "encrypted", _("encrypted is read")
     ONLY = "only", _("only encrypted")
 
-    @property
-    def reads_new(self) -> bool:
-        """Whether values are read from the encrypted column, and not from the one in clear."""
-        return self in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY)
+    # Whether values are read from the encrypted column, and not from the one in clear; whether they
+    # are written into the column in clear, or NULL is; and the same of the encrypted one.
+    reads_new: bool
+    writes_old: bool
+    writes_new: bool
 
-    @property
-    def writes_old(self) -> bool:
-        """Whether values are written into the column in clear; otherwise NULL is."""
-        return self is not ColumnPhase.ONLY
 
-    @property
-    def writes_new(self) -> bool:
-        """Whether values are written into the encrypted column; otherwise NULL is."""
-        return self is not ColumnPhase.CLEAR
+for _phase in ColumnPhase:  # asked for every value, and so no properties
+    _phase.reads_new = _phase in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY)
+    _phase.writes_old = _phase is not ColumnPhase.ONLY
+    _phase.writes_new = _phase is not ColumnPhase.CLEAR
 
 
 class ColumnConversion(models.Model):

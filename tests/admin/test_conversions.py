@@ -13,6 +13,7 @@ from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import counted
 from envelope_fields.grants import grant
+from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.jobs.work import work
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import ColumnConversion, MasterKey, RotationRun
@@ -76,6 +77,7 @@ def worked(client, step, label=LABEL):
     """Start a run in the admin, and do the work of its worker."""
     response = client.post(step_url(step, label), {"max_rate": ""})
     run = RotationRun.objects.latest("created_at")
+    assert run.limits["nice_ratio"] == NICE_RATIO
     assert response.url == reverse("admin:envelope_fields_rotationrun_change", args=[run.pk])
     assert (run.kind, run.actor_name, run.state) == (step, "olga", "pending")
     assert work(run).state == "completed"

@@ -135,11 +135,12 @@ class TestRuns:
         assert "The values of every row are opened" in client.get(step_url(step)).text
         assert not RotationRun.objects.exists()
         with django_capture_on_commit_callbacks(execute=True):
-            response = client.post(step_url(step), {"max_rate": "10"})
+            response = client.post(step_url(step), {"max_rate": "10", "nice_ratio": "1"})
         made = RotationRun.objects.get()
         assert response.url == reverse("admin:envelope_fields_rotationrun_change", args=[made.pk])
         assert begun == [made.pk]
-        assert (made.kind, made.actor_name, made.limits["max_rate"]) == (kind, "olga", 10)
+        assert (made.kind, made.actor_name) == (kind, "olga")
+        assert (made.limits["max_rate"], made.limits["nice_ratio"]) == (10, 1)
         assert (last_event().action, last_event().actor_name) == (kind, "olga")
         page = client.get(page_url())
         assert "rebuild" not in steps(page)

@@ -95,11 +95,13 @@ class TestStarting:
         assert rows == [("text", 1, 5)]
         assert not RotationRun.objects.exists()
 
-        client.post(start_url(key), {**choice, "max_rate": "10"})
+        client.post(start_url(key), {**choice, "max_rate": "10", "nice_ratio": "0.5"})
         run = RotationRun.objects.get()
         assert (run.kind, run.only_versions) == ("re_encrypt", [1])
         assert run.only_fields == ["tests.TenantNote.text"]
-        assert (run.limits["max_rate"], run.limits["batch_size"]) == (10, 10)
+        assert run.limits == Limits(max_rate=10, batch_size=10, nice_ratio=0.5).as_json()
+        page = client.get(run_url(run)).text
+        assert "at most 10 values a second, rests 0.5 seconds for each second of work" in page
         rotation.run(run)
         assert {row.version.number: row.values for row in rotation.census("tenant")} == {1: 5, 3: 6}
 
@@ -113,6 +115,8 @@ class TestStarting:
             {"only_fields": ["auth.User.password"]},
             {"max_rate": "0"},
             {"max_rate": "fast"},
+            {"nice_ratio": "-1"},
+            {"nice_ratio": "nan"},
         ],
     )
     def test_bad_input_starts_nothing(self, client, key, begun, wrong):

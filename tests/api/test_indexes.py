@@ -10,6 +10,7 @@ from envelope_fields.grants import grant
 from envelope_fields.indexing import run, start
 from envelope_fields.models import AuditEvent, BlindIndex, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
+from envelope_fields.rotation import Limits
 from tests.admin import officer
 from tests.api import ROOT, last_event, problem, url
 from tests.api.rotations import without_worker
@@ -130,7 +131,7 @@ class TestRuns:
         ("act", "kind"), [("rebuild", "rebuild_index"), ("verify", "verify_index")]
     )
     def test_they_are_started(self, api, search, act, kind):
-        response = api.post(index_url(act), {"max_rate": 100, "batch_size": 10})
+        response = api.post(index_url(act), {"max_rate": 100, "batch_size": 10, "nice_ratio": 2})
         assert response.status_code == 202, response.content
         said = response.json()
         assert (said["kind"], said["state"], said["fields"]) == (
@@ -138,7 +139,8 @@ class TestRuns:
         )  # fmt: skip
         assert said["actor"]["name"] == "olga"
         made = RotationRun.objects.get(pk=said["id"])
-        assert (made.limits["max_rate"], made.limits["batch_size"]) == (100, 10)
+        limits = Limits(max_rate=100, batch_size=10, nice_ratio=2)
+        assert made.limits == limits.as_json()
         assert api.get(response["Location"]).json()["id"] == said["id"]
         assert (last_event().action, last_event().actor_name) == (kind, "olga")
         assert api.get(index_url()).json()["run"] == said["id"]

@@ -93,13 +93,14 @@ class TestStarting:
     def test_takes_what_the_command_takes(self, api, key, notes):
         response = start(
             api, kind="re_encrypt", versions=[1], fields=["tests.TenantNote.text"],
-            database="default", batch_size=10, max_rate=100, sleep=0.5,
+            database="default", batch_size=10, max_rate=100, sleep=0.5, nice_ratio=0.25,
         )  # fmt: skip
         assert response.status_code == 202, response.content
         run = RotationRun.objects.get()
         assert (run.kind, run.only_versions, run.only_database) == ("re_encrypt", [1], "default")
         assert run.only_fields == ["tests.TenantNote.text"]
-        assert run.limits == Limits(batch_size=10, max_rate=100, sleep=0.5).as_json()
+        limits = Limits(batch_size=10, max_rate=100, sleep=0.5, nice_ratio=0.25)
+        assert run.limits == limits.as_json()
         said = response.json()
         assert (said["versions"], said["fields"]) == ([1], ["tests.TenantNote.text"])
         assert said["database"] == "default"
@@ -180,6 +181,8 @@ class TestBadInput:
             ({"sleep": True}, {"sleep"}),
             ({"sleep": 10**400}, {"sleep"}),
             ({"sleep": None}, {"sleep"}),
+            ({"nice_ratio": -1}, {"nice_ratio"}),
+            ({"nice_ratio": 101}, {"nice_ratio"}),
             ({"force": True}, {"force"}),
         ],
     )

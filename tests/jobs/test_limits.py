@@ -1,5 +1,6 @@
 """A rotation keeps to what it is told: a rate, rests, and how long it waits and works at a time."""
 
+import math
 import threading
 import time
 
@@ -7,6 +8,7 @@ import pytest
 from django.db import connection
 
 from envelope_fields import rotation
+from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.jobs.throttle import BatchSize, RateLimit
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
@@ -35,6 +37,21 @@ def test_rests():
     RateLimit(Limits(sleep=3, max_rate=1), rests.append).after(10)
     RateLimit(Limits(), rests.append).after(1000)
     assert rests == [pytest.approx(0.5, abs=0.2), 3, pytest.approx(10, abs=0.2)]
+
+
+def test_rests_by_how_long_a_batch_took():
+    rests = []
+    for limits in (Limits(nice_ratio=10), Limits(nice_ratio=10, sleep=30), Limits(nice_ratio=0)):
+        throttle = RateLimit(limits, rests.append)
+        time.sleep(0.05)
+        throttle.after(1)
+    assert rests == [pytest.approx(0.5, abs=0.3), 30]
+
+
+def test_runs_that_are_not_in_a_hurry_rest_unless_they_are_told_otherwise():
+    assert Limits().nicely() == Limits(nice_ratio=NICE_RATIO)
+    assert Limits(nice_ratio=0).nicely() == Limits(nice_ratio=0)
+    assert Limits(max_rate=1).nice_ratio is None  # of a run that was made before
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,9 @@ def test_batches_stay_below_half_of_their_time():
 @pytest.mark.parametrize(
     "wrong",
     [{"batch_seconds": 0}, {"lock_seconds": 0}, {"tries": 0}, {"max_rate": -1}, {"sleep": -1},
-     {"batch_size": 4097}],
+     {"batch_size": 4097}, {"nice_ratio": -0.1}, {"nice_ratio": 101}, {"nice_ratio": math.nan},
+     {"max_rate": math.nan}, {"sleep": math.nan}, {"sleep": math.inf}, {"lock_seconds": math.nan},
+     {"batch_seconds": math.inf}],
 )  # fmt: skip
 def test_limits_that_cannot_be_meant(wrong):
     with pytest.raises(ValueError, match=r"must"):

@@ -13,6 +13,7 @@ from envelope_fields.exceptions import RootKeyUnavailable
 from envelope_fields.jobs import ranges
 from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
+from envelope_fields.management.commands import rewrap
 from envelope_fields.models import AuditEvent, MasterKey, RotationRun
 from envelope_fields.rotation import Limits
 from tests.models import LabNote, Note, keyed
@@ -88,7 +89,14 @@ class TestRewrap:
 
     @pytest.mark.parametrize(
         "options",
-        [{"workers": 0}, {"batch_size": 0}, {"max_rate": 0}, {"sleep": -1}, {"batch_size": 5000}],
+        [
+            {"workers": 0},
+            {"batch_size": 0},
+            {"max_rate": 0},
+            {"sleep": -1},
+            {"batch_size": 5000},
+            {"nice_ratio": -1},
+        ],
     )
     def test_numbers_that_cannot_be_meant(self, notes, options):
         with pytest.raises(CommandError):
@@ -187,8 +195,25 @@ class TestRewrap:
         said("rewrap", batch_size=3, batch_seconds=2.0, lock_seconds=0.5, max_rate=5e6, sleep=0.001)
         assert RotationRun.objects.get().limits == {
             "batch_size": 3, "batch_seconds": 2.0, "lock_seconds": 0.5, "max_rate": 5e6,
-            "sleep": 0.001, "tries": 5,
+            "sleep": 0.001, "nice_ratio": None, "tries": 5,
         }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("is_own_process", "options", "lowered"),
+        [
+            (True, {}, [10]), (True, {"nice_ratio": 0.01}, [10]), (True, {"nice_ratio": 0.0}, []),
+            (False, {"nice_ratio": 0.01}, []),
+        ],
+    )  # fmt: skip
+    def test_priority(self, notes, monkeypatch, is_own_process, options, lowered):
+        """It is that of the process, which a web server calls its own."""
+        asked = []
+        monkeypatch.setattr("envelope_fields.management.limits.os.nice", asked.append)
+        command = rewrap.Command(stdout=StringIO())
+        command._called_from_command_line = is_own_process
+        call_command(command, **options)
+        assert asked == lowered
+        assert RotationRun.objects.get().limits["nice_ratio"] == options.get("nice_ratio")
 
     def test_whoever_goes_on_may_be_more_polite(self, notes):
         run = rotation.start("default", limits=Limits(batch_size=3, tries=2))

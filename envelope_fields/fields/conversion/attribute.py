@@ -72,10 +72,11 @@ class ClearAttribute(DeferredAttribute):
 
     def __set__(self, instance: Any, value: Any) -> None:
         data, name = instance.__dict__, self.field.attname
-        encrypted = self.field.values.attname
-        if value is MIRRORED or type(value) is MirroredRow:
+        if value is MIRRORED or type(value) is MirroredRow:  # of every object that is loaded
             data[name] = value
-        elif type(value) is LoadedInClear:
+            return
+        encrypted = self.field.values.attname
+        if type(value) is LoadedInClear:
             data[name] = MIRRORED
             setattr(instance, encrypted, value.value)
         elif instance._state.adding and encrypted not in data:

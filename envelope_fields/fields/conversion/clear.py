@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Field, Model
+from django.db.models import Case, CharField, Field, Model, TextField
 from django.db.models.functions import Cast
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 from envelope_fields.fields.conversion import statements
 from envelope_fields.fields.conversion.attribute import (
@@ -33,6 +33,7 @@ from envelope_fields.fields.types import FieldBase
 # `bulk_update` gives what its objects show, which is what the encrypted field has.
 _OF_BULK_UPDATE = (Case, Cast)
 _OURS = "envelope_fields."
+_PREPARING = ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "to_python")
 # Of other types, it may be sealed, on its way to the database, or an expression.
 _PLAIN = frozenset(
     (str, bytes, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, dict, list)
@@ -51,12 +52,16 @@ class ClearFieldMixin(FieldBase):
         values: the encrypted field.
         mirror: what stands for this field in queries.
         is_taken_at_once: whether nothing makes a value while its row is saved.
+        takes_text_as_it_is: whether a text is prepared already.
+        has_placeholder: whether values have another one than others do.
         plain_class: the class that the field was declared of.
     """
 
     values: Any
     mirror: Any
     is_taken_at_once: bool
+    takes_text_as_it_is: bool
+    has_placeholder: bool
     plain_class: Any
 
     editable = _never()
@@ -103,10 +108,13 @@ class ClearFieldMixin(FieldBase):
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if type(value) is MirroredRow:
-            if self._is_at_hand(value.instance, connection):
-                # Most are, and need no expression. No name here holds the value.
-                return self._prepared(vars(value.instance)[self.values.attname], connection).value
-            return statements.InClear(self, value)
+            if not self._is_at_hand(value.instance, connection):
+                return statements.InClear(self, value)
+            # Most are, and need no expression. No name here holds the value.
+            name = self.values.attname
+            if self.takes_text_as_it_is and type(value.instance.__dict__[name]) is str:
+                return value.instance.__dict__[name]
+            return self._prepared(value.instance.__dict__[name], connection).value
         if value is None or value is MIRRORED:
             return None  # the schema editor asks what rows have that are there already
         if type(value) in _OF_BULK_UPDATE:
@@ -125,7 +133,7 @@ class ClearFieldMixin(FieldBase):
         if instance is None or not self.is_taken_at_once:
             return False
         field = self.values
-        if type(vars(instance).get(field.attname)) not in _PLAIN or field.reads_beside:
+        if type(instance.__dict__.get(field.attname)) not in _PLAIN or field.reads_beside:
             return False
         return bool(field.phase(connection.alias).writes_old)
 
@@ -144,7 +152,7 @@ class ClearFieldMixin(FieldBase):
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
         self._look_at(value, compiler)
-        if hasattr(value, "as_sql") or not hasattr(self.plain_class, "get_placeholder"):
+        if not self.has_placeholder or hasattr(value, "as_sql"):
             return "%s"
         placeholder: str = self.plain_class.get_placeholder(self, value, compiler, connection)
         return placeholder
@@ -165,13 +173,14 @@ class ClearFieldMixin(FieldBase):
         Raises:
             FieldError: it would write this column by itself.
         """
-        if hasattr(value, "as_sql"):
-            return
-        if isinstance(compiler.query, UpdateQuery):
-            written: Any = vars(compiler.query)["values"]
-            if value is None or not any(each[0] == self.values for each in written):
-                raise refused(self)
-        statements.look_at(self, compiler.query)
+        query = compiler.query
+        if isinstance(query, InsertQuery):
+            statements.look_at(self, query)
+        elif isinstance(query, UpdateQuery) and (
+            value is None
+            or not (statements.is_written(self.values, query) or hasattr(value, "as_sql"))
+        ):
+            raise refused(self)
 
 
 def _compiled(
@@ -204,6 +213,14 @@ def _pre_save_of(field: Any) -> Any:
     return next(vars(each)["pre_save"] for each in plain if "pre_save" in vars(each))
 
 
+def _takes_text_as_it_is(plain_class: Any) -> bool:
+    """Whether a class of fields does nothing to a text that is stored, as Django's of text do."""
+    return any(
+        all(getattr(plain_class, each) is getattr(of_text, each) for each in _PREPARING)
+        for of_text in (TextField, CharField)
+    )
+
+
 def _forget(plain: Any) -> None:
     for name in ("values", "mirror", "is_taken_at_once"):
         vars(plain).pop(name, None)
@@ -227,6 +244,8 @@ def _kind(plain_class: Any) -> Any:
     """Return the class of fields in clear that are converted, of those of a class."""
     body = {
         "plain_class": plain_class,
+        "takes_text_as_it_is": _takes_text_as_it_is(plain_class),
+        "has_placeholder": hasattr(plain_class, "get_placeholder"),
         "__module__": plain_class.__module__,
         "__qualname__": plain_class.__qualname__,
         "__doc__": plain_class.__doc__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -27,13 +28,12 @@ class ConvertingMixin(FieldBase):
         """The field in clear that this one converts, of the same model; None without one."""
         if self.converts is None:
             return None
-        known = vars(self)
-        if "_plain_field" not in known:
-            found = self._named_sibling()
-            if found is None:
-                return None  # it may be declared yet
-            known["_plain_field"] = found
-        return known["_plain_field"]
+        known = self.__dict__.get("_plain_field")
+        if known is None:
+            known = self._named_sibling()
+            if known is not None:  # it may be declared yet
+                self.__dict__["_plain_field"] = known
+        return known
 
     def _named_sibling(self) -> Any:
         try:
@@ -50,7 +50,7 @@ class ConvertingMixin(FieldBase):
         Raises:
             ImproperlyConfigured: one is named, and the model has no such column.
         """
-        found = self.plain_field
+        found = self.__dict__.get("_plain_field") or self.plain_field
         # A migration may remove the one before it changes the other.
         if found is None and self.converts is not None and not is_historical(self.model):
             raise ImproperlyConfigured(
@@ -77,7 +77,12 @@ class ConvertingMixin(FieldBase):
         """
         if self.reads_beside:
             return ColumnPhase.ONLY
-        return conversion_phase(self.model._meta.label, self.name, using)
+        return conversion_phase(self.model_label, self.name, using)
+
+    @cached_property
+    def model_label(self) -> str:
+        """The label of the model, which Django puts together each time."""
+        return str(self.model._meta.label)
 
     def lookup_by_phase(self, name: str, encrypted: Any, path: tuple[str, ...] = ()) -> Any:
         """Return the lookup of a name, as the phase has it when SQL is made."""

@@ -128,11 +128,16 @@ def complete(plain: Any, query: Any) -> None:
     writes all columns.
     """
     if isinstance(query, UpdateQuery):
-        written: list[Any] = vars(query)["values"]
-        if not any(entry[0] == plain for entry in written):
-            written.append((plain, None, MirroredRow(None)))
+        if not is_written(plain, query):
+            vars(query)["values"].append((plain, None, MirroredRow(None)))
     elif getattr(query, "on_conflict", None) is OnConflict.UPDATE:
         look_at(plain, query)
+
+
+def is_written(field: Any, query: Any) -> bool:
+    """Whether an UPDATE writes the column of a field."""
+    written = [entry[0] for entry in vars(query)["values"]]
+    return field in written
 
 
 def look_at(plain: Any, query: Any) -> None:

@@ -13,14 +13,14 @@ from envelope_fields.conversion.representation import standing_content
 from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.job import Limits
-from envelope_fields.management import EnvelopeCommand, terminal
+from envelope_fields.management import terminal
 from envelope_fields.management.column_moves import ColumnMove
-from envelope_fields.management.limits import add_limits, given_limits
+from envelope_fields.management.limits import LimitedCommand, add_limits, given_limits
 from envelope_fields.models import ColumnPhase, RotationRun
 from envelope_fields.rotation import failures, limit
 
 
-class Command(EnvelopeCommand):
+class Command(LimitedCommand):
     help = (
         "Bring a column in clear, or what another package has stored in a field's column, into "
         "envelopes, while the application goes on. It can be stopped at any time (also killed) "

@@ -11,13 +11,12 @@ from envelope_fields.indexing import IndexReport, bring_to, collisions, find_ind
 from envelope_fields.indexing.representation import collisions_content
 from envelope_fields.indexing.rows import IndexedTable, location
 from envelope_fields.indexing.states import is_undeclared, retire_undeclared
-from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
-from envelope_fields.management.limits import add_limits
+from envelope_fields.management.limits import LimitedCommand, add_limits
 from envelope_fields.models import IndexState
 
 
-class Command(EnvelopeCommand):
+class Command(LimitedCommand):
     help = (
         "Rebuild the blind indexes of tables that have rows, while the application goes on. With "
         "--to, bring an index to a state: verified and reading are reached only if every row was "

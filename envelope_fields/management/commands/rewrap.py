@@ -13,14 +13,14 @@ from envelope_fields.jobs import representation
 from envelope_fields.jobs.runs import active_runs, keys_of
 from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
-from envelope_fields.management import EnvelopeCommand, run_id, terminal
-from envelope_fields.management.limits import add_limits, given_limits
+from envelope_fields.management import run_id, terminal
+from envelope_fields.management.limits import LimitedCommand, add_limits, given_limits
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import Limits, runs, scope
 from envelope_fields.rotation.scope import PlainValues, plain_values
 
 
-class Command(EnvelopeCommand):
+class Command(LimitedCommand):
     help = (
         "Move stored values to the current versions of their master keys, while the application "
         "goes on. It can be stopped at any time (also killed) and run again: what is left to do is "

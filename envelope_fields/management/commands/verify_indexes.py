@@ -7,13 +7,13 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.indexing import find_indexes, runs
 from envelope_fields.jobs.representation import progress
-from envelope_fields.management import EnvelopeCommand, terminal
+from envelope_fields.management import terminal
 from envelope_fields.management.index_runs import IndexRuns, run_content
-from envelope_fields.management.limits import add_limits
+from envelope_fields.management.limits import LimitedCommand, add_limits
 from envelope_fields.models import RotationKind
 
 
-class Command(EnvelopeCommand):
+class Command(LimitedCommand):
     help = (
         "Open the values of every row, make their blind indexes anew, and list the rows whose "
         "index is missing, stale or another one. No index is changed, and no value is shown. The "

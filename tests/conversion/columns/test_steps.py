@@ -14,6 +14,7 @@ from envelope_fields.conversion import column_phases, moves
 from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import Counted, counted
 from envelope_fields.crypto import format as layout
+from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, RotationRun
 from tests.models import Note, moving
@@ -94,6 +95,13 @@ class TestForwards:
         _out, error = convert("only")
         assert "moving.Visit.report is clear, and the step to only is final" in error
         assert phase_now(field) == "clear"
+
+    def test_runs_rest_unless_they_are_told_otherwise(self, field):
+        old_rows()
+        convert("filling")
+        assert RotationRun.objects.get().limits["nice_ratio"] == NICE_RATIO
+        convert("verified", "--nice-ratio=0")
+        assert RotationRun.objects.latest("created_at").limits["nice_ratio"] == 0
 
     def test_all_databases(self, field):
         old_rows(3)
