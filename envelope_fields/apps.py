@@ -27,6 +27,10 @@ class EnvelopeFieldsConfig(AppConfig):
             from envelope_fields.fields import admin
 
             admin.register()
+        if self.apps is not None and self.apps.is_installed("django.contrib.auth"):
+            from envelope_fields.fields import accounts
+
+            accounts.register()
         if self.apps is not None and self.apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 

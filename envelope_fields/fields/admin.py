@@ -14,7 +14,7 @@ from django.db.models.sql import Query
 
 from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.forms import disabled_for_masks
-from envelope_fields.fields.index.terms import finds_nothing
+from envelope_fields.fields.index.terms import finding_nothing
 from envelope_fields.fields.masks import shown_by
 
 
@@ -86,11 +86,8 @@ def _searches(get_search_results: Any) -> Any:
 
     @wraps(get_search_results)
     def searches(self: Any, request: Any, queryset: Any, search_term: Any) -> Any:
-        before = finds_nothing.set(True)
-        try:
+        with finding_nothing():
             return get_search_results(self, request, queryset, search_term)
-        finally:
-            finds_nothing.reset(before)
 
     return searches
 

@@ -11,9 +11,10 @@ from functools import wraps
 from typing import Any, NoReturn
 
 from django.db.models import Field, JSONField, Transform
+from django.db.models.expressions import Ref
 from django.db.models.functions import Extract
 from django.db.models.functions.datetime import TruncBase
-from django.db.models.lookups import Exact, Lookup
+from django.db.models.lookups import Exact, IsNull, Lookup
 
 from envelope_fields.fields.columns import encrypted_inside
 from envelope_fields.fields.errors import refuse
@@ -34,7 +35,7 @@ class LookupsMixin(FieldBase):
 
     def get_lookup(self, lookup_name: str) -> Any:
         if lookup_name == "isnull":
-            return super().get_lookup(lookup_name)
+            return EncryptedIsNull
         found, of_part = self.indexed_lookup((), lookup_name), None
         if found is None:
             of_part = self.indexed_lookup((lookup_name,), "exact")
@@ -61,6 +62,18 @@ class LookupsMixin(FieldBase):
 
     def slice_expression(self, expression: Any, start: int, length: int | None) -> NoReturn:
         raise refuse(self, "the database cannot cut its values")
+
+
+class EncryptedIsNull(IsNull):
+    """Whether a value is NULL, also of a column that a query inside this one selects.
+
+    There, as beside a window, Django would ask for the type of what it takes for a result.
+    """
+
+    def process_lhs(self, compiler: Any, connection: Any, lhs: Any = None) -> Any:
+        if isinstance(self.lhs, Ref):
+            return compiler.compile(self.lhs)
+        return super().process_lhs(compiler, connection, lhs)
 
 
 class _RefusedLookup(Lookup):

@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.utils.encoding import is_protected_type
 from rest_framework import serializers
 from rest_framework.fields import SkipField
-from rest_framework.filters import OrderingFilter
+from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.validators import UniqueTogetherValidator, UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
@@ -24,6 +24,7 @@ from envelope_fields.fields.columns import is_ordered_by_envelopes
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.index import BlindIndexField
 from envelope_fields.fields.index.model_options import indexed_constraints
+from envelope_fields.fields.index.terms import finding_nothing
 from envelope_fields.fields.index.uniqueness import IndexedUnique, same_values
 from envelope_fields.fields.masks import Mask, is_dots, shown
 from envelope_fields.fields.storing import StoringMixin
@@ -106,10 +107,11 @@ def masking(field_class: type) -> type:
 
 
 def register() -> None:
-    """Let `ModelSerializer` know encrypted fields, and leave indexes out; and `OrderingFilter`."""
+    """Let `ModelSerializer` know encrypted fields, and leave indexes out; and filters of views."""
     _register_masking_fields()
     _leave_out_indexes()
     _leave_out_of_ordering()
+    _search_for_anything()
     _register_validators()
 
 
@@ -144,6 +146,20 @@ def _leave_out_of_ordering() -> None:
         ]
 
     setattr(OrderingFilter, "get_valid_fields", valid_fields)  # noqa: B010 - not ours
+
+
+def _search_for_anything() -> None:
+    """Have `?search=` find nothing in an index where its normal form is empty, as in the admin."""
+    filter_queryset = SearchFilter.filter_queryset
+    if hasattr(filter_queryset, "__wrapped__"):
+        return
+
+    @wraps(filter_queryset)
+    def searched(self: Any, request: Any, queryset: Any, view: Any) -> Any:
+        with finding_nothing():
+            return filter_queryset(self, request, queryset, view)
+
+    setattr(SearchFilter, "filter_queryset", searched)  # noqa: B010 - not ours
 
 
 def _register_masking_fields() -> None:

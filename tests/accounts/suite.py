@@ -3,9 +3,11 @@
 import re
 from io import StringIO
 
-from django.contrib.auth import authenticate, get_user_model
+from asgiref.sync import async_to_sync
+from django.contrib.auth import aauthenticate, authenticate, get_user_model
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm, UserCreationForm
 from django.core import checks, mail, serializers
+from django.core.exceptions import FieldError
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import TestCase
@@ -47,6 +49,18 @@ class Accounts(TestCase):
         assert form.is_valid(), form.errors
         response = self.client.post("/accounts/login/", {"username": ADA, "password": PASSWORD})
         assert response.status_code == 302
+
+    def test_what_no_account_can_have(self):
+        """Not an error of the project: a client may send it in a header, without a form."""
+        for email in ("", " ", "\u3000", "\x00"):
+            assert authenticate(username=email, password=PASSWORD) is None
+            assert async_to_sync(aauthenticate)(username=email, password=PASSWORD) is None
+            with self.assertRaisesMessage(User.DoesNotExist, "does not exist"):
+                User.objects.get_by_natural_key(email)
+        with self.assertRaisesMessage(CommandError, "cannot be blank"):
+            call_command("createsuperuser", email="", interactive=False)
+        with self.assertRaisesMessage(FieldError, "leaves nothing"):
+            User.objects.filter(email="")
 
     def test_the_address_is_in_no_statement(self):
         with CaptureQueriesContext(

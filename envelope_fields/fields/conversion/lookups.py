@@ -124,7 +124,7 @@ class _ByIndexOrInClear:
         for each in items:
             sought = Unencrypted(each.value, None)
             conditions: Any = WhereNode([self._in_clear("exact", sought)])
-            for attname, value in self.index.scope_given(each).items():
+            for attname, value in self.index.scope_given(Unencrypted(each, None)).items():
                 scope: Any = self.field.model._meta.get_field(attname)
                 column: Any = Col(self.lhs.alias, scope)
                 conditions.children.append(column.get_lookup("exact")(column, value))

@@ -117,6 +117,10 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         """Have an UPDATE that writes a value that this is made of write it, too."""
         statements.complete(self, query)
 
+    def columns_in_conflict(self, named: Sequence[Any], using: str) -> Sequence[Any]:
+        """Return the columns that an upsert finds rows by, of the fields that it names."""
+        return model_options.columns_in_conflict(self.model, named, using)
+
     def lookup_of(self, path: tuple[str, ...], lookup_name: str) -> Any:
         """Return the lookup of a name for a part of the values; None if it is not for that."""
         is_for_it = not self.is_compound and not self.is_replaced and self.part_path == path

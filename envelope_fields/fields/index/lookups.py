@@ -13,34 +13,19 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db.models import Subquery, Value
-from django.db.models.expressions import Col, ExpressionWrapper, ResolvedOuterRef
-from django.db.models.lookups import IsNull, Lookup
+from django.db.models.expressions import Col, ExpressionWrapper, Ref, ResolvedOuterRef
+from django.db.models.lookups import Exact, IsNull, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
+from envelope_fields.fields.index.columns import IndexCol, is_selected, source_of
 from envelope_fields.fields.index.statements import compiled
 from envelope_fields.fields.index.terms import Term, term_looked_for
 from envelope_fields.fields.lookups import IndexedPart
 from envelope_fields.fields.prepared import Unencrypted
-
-
-class IndexCol(Col):
-    """The column of an index in a query: of the one that is read when SQL is made."""
-
-    target: Any
-    search_key: str | None = None  # of the scope that is looked in
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        index = self.target.read(connection.alias, self.search_key or self.target.only_alias)
-        return Col(self.alias, index).as_sql(compiler, connection)
-
-    def relabeled_clone(self, relabels: Any) -> Any:
-        clone = super().relabeled_clone(relabels)
-        clone.search_key = self.search_key
-        return clone
 
 
 class IndexLookup(Lookup):
@@ -95,29 +80,33 @@ class IndexLookup(Lookup):
 
     @rhs.setter
     def rhs(self, value: Any) -> None:
-        self._rhs = self._comparable(value) if hasattr(value, "resolve_expression") else value
+        carrier = Unencrypted(value, None)
+        del value  # error reports show variables, and an expression shows what it is made of
+        is_expression = hasattr(carrier.value, "resolve_expression")
+        self._rhs = self._comparable(carrier) if is_expression else carrier.value
 
-    def _comparable(self, expression: Any) -> Any:
+    def _comparable(self, carrier: Unencrypted) -> Any:
         """Return what in the database is compared with: an index in the place of its field."""
-        if isinstance(expression, IndexCol | ResolvedOuterRef):
-            return expression
-        if type(expression) is Value:
-            return self._looked_for(Unencrypted(expression.value, None))
-        if isinstance(expression, EncryptedCol):
-            return IndexCol(expression.alias, self._partner(expression))
-        if type(expression) is ExpressionWrapper or isinstance(expression, Subquery):
-            expression = expression.get_source_expressions()[0]
-        if isinstance(expression, Query):
-            return self._selecting_index(expression)
-        raise self._not_comparable(expression)
+        kind = type(carrier.value)
+        if issubclass(kind, IndexCol | ResolvedOuterRef) or is_selected(carrier.value):
+            return carrier.value
+        if kind is Value:
+            return self._looked_for(Unencrypted(carrier.value.value, None))
+        if issubclass(kind, EncryptedCol):
+            return IndexCol(carrier.value.alias, self._partner(carrier.value))
+        if kind is ExpressionWrapper or issubclass(kind, Subquery):
+            carrier = Unencrypted(carrier.value.get_source_expressions()[0], None)
+        if isinstance(carrier.value, Query):
+            return self._selecting_index(carrier.value)
+        raise self._not_comparable(type(carrier.value), getattr(carrier.value, "target", None))
 
     def _selecting_index(self, query: Query) -> Query:
         selected = query.select[0] if len(query.select) == 1 else None
         is_one = isinstance(selected, EncryptedCol | IndexCol) and not query.annotation_select
         if not is_one or query.combinator:
-            raise self._not_comparable(query)
+            raise self._not_comparable(type(query))
         found = query.clone()
-        found.select = (self._comparable(selected),)
+        found.select = (self._comparable(Unencrypted(selected, None)),)
         return found
 
     def _partner(self, column: EncryptedCol) -> Any:
@@ -125,12 +114,12 @@ class IndexLookup(Lookup):
         for index in column.target.values.indexes:
             if index.covers_value and index.is_comparable_with(self.index):
                 return index
-        raise self._not_comparable(column)
+        raise self._not_comparable(type(column), column.target)
 
-    def _not_comparable(self, other: Any) -> FieldError:
-        field = getattr(other, "target", None) or f"the result of {type(other).__name__}()"
+    def _not_comparable(self, kind: type, field: Any = None) -> FieldError:
+        other = field or f"the result of {kind.__name__}()"
         return FieldError(
-            f"{self.index.sources[0].field} cannot be compared with {field}: in the database, an "
+            f"{self.index.sources[0].field} cannot be compared with {other}: in the database, an "
             "encrypted field is compared with those whose indexes share a name. Write the same "
             "shared= in both."
         )
@@ -160,12 +149,29 @@ class IndexLookup(Lookup):
                 f"{self.index}: the condition of a constraint or of an index cannot ask for an "
                 "encrypted value, since it becomes a part of the schema."
             )
-        if isinstance(self.rhs, Col | Query):
+        if isinstance(self.rhs, ResolvedOuterRef):
+            compiler.compile(self.rhs)  # which says that there is no outer query
+        if isinstance(self.rhs, Col | Ref | Query):
             return self._in_database(compiler, connection)
         index, terms = self._read(connection.alias)
         made = self._made(index, terms, compiler, connection)
-        lhs = Col(self.lhs.alias, index)
+        lhs = self._selected(self.lhs, index, connection.alias)
         return self._sql(lhs, *self._compared_with(made), compiler)
+
+    def _selected(self, column: Any, index: Any, using: str) -> Any:
+        """Return the column of an index; where a query inside selects it, what that calls it.
+
+        Raises:
+            IndexNotReady: it selects another one.
+        """
+        if not isinstance(column, Ref):
+            return Col(column.alias, index)
+        if source_of(column).read(using) != index:
+            raise IndexNotReady(
+                f"{index} cannot be compared beside a window or an aggregate, while it is not "
+                "looked in alone. Bring the indexes that share its name to reading."
+            )
+        return column
 
     def _read(self, using: str) -> tuple[Any, list[Term]]:
         """Return the index that is read now, and what to look for in that.
@@ -174,7 +180,7 @@ class IndexLookup(Lookup):
             IndexNotReady: it does not take for equal what is asked for.
         """
         index, terms = self.index, list(self.rhs if isinstance(self.rhs, tuple) else [self.rhs])
-        alias = self.lhs.search_key or index.only_alias
+        alias = source_of(self.lhs).search_key or index.only_alias
         while index.replaced is not None and not macs.is_reading(index, alias, using):
             index, terms = index.replaced, [term.replaced for term in terms]
             alias = terms[0].alias if terms else index.only_alias
@@ -187,14 +193,15 @@ class IndexLookup(Lookup):
 
     def _in_database(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         """Return SQL that compares two columns, each of an index that may be asked."""
-        other = self.rhs if isinstance(self.rhs, Col) else self.rhs.select[0]
-        mine, theirs = self.index.read_beside(other.target, connection.alias)
-        compared, column = copy(self), Col(other.alias, theirs)
+        using = connection.alias
+        other = self.rhs.select[0] if isinstance(self.rhs, Query) else self.rhs
+        mine, theirs = self.index.read_beside(source_of(other).target, using)
+        compared, column = copy(self), self._selected(other, theirs, using)
         compared._rhs = column
         if isinstance(self.rhs, Query):
             compared._rhs = self.rhs.clone()
             compared._rhs.select = (column,)
-        lhs = Col(self.lhs.alias, mine)
+        lhs = self._selected(self.lhs, mine, using)
         return self._sql(lhs, *compared._compared(compiler), compiler)
 
     def _sql(
@@ -221,12 +228,14 @@ class IndexLookup(Lookup):
         Raises:
             EmptyResultSet: there is nothing to look for.
         """
-        terms = [term for term in terms if term.forms]
-        if not terms:
-            raise EmptyResultSet
         using = connection.alias
-        values = [macs.value_looked_for(index, term.alias, term, using) for term in terms]
-        return [compiled(value, index, compiler, connection) for value in values]
+        values = [
+            macs.value_looked_for(index, term.alias, term, using) for term in terms if term.forms
+        ]
+        found = [value for value in values if value is not None]
+        if not found:
+            raise EmptyResultSet
+        return [compiled(value, index, compiler, connection) for value in found]
 
     def _subquery(self, compiler: Any) -> tuple[str, Any]:
         sql, params = compiler.compile(self.rhs)
@@ -243,7 +252,7 @@ class IndexExact(IndexLookup):
         return "=", sql, params
 
     def _compared(self, compiler: Any) -> tuple[str, str, Sequence[Any]]:
-        if isinstance(self.rhs, Col):
+        if isinstance(self.rhs, Col | Ref):
             return "=", *compiler.compile(self.rhs)
         return "=", *self._subquery(compiler)
 
@@ -298,6 +307,8 @@ class _RefusedLookup(Lookup):
     index: Any
 
     def __new__(cls, lhs: Any, rhs: Any) -> Any:
+        if rhs is None and cls.lookup_name in ("exact", "iexact"):
+            return Exact(lhs, None)  # Django makes `isnull` of it
         del rhs  # error reports show variables
         names = ", ".join(cls.index.fields)
         what = f"a tuple: {cls.index.name}=({names})" if cls.index.is_compound else f"{names}=…"

@@ -81,10 +81,32 @@ def _part(term: Any) -> bytes:
     return single_value_part(term.forms[0])
 
 
-def value_looked_for(index: Any, alias: str, term: Any, using: str) -> bytes:
-    """Return what a value is found by in an index; arguments and errors as below."""
+def value_looked_for(index: Any, alias: str, term: Any, using: str) -> bytes | None:
+    """Return what a value is found by in an index; arguments and errors as below.
+
+    It is None in a scope that has no search key in the index yet, since no row of it has one: who
+    looks for one of any tenant makes no key.
+    """
     known = indexes.known_value(index.field_path, alias, _part, term, SEARCH_INDEX)
-    return known or values_looked_for(index, alias, [term], using)[0]
+    if known is None and not (lacks_key(index, alias) and is_reading(index, alias, using)):
+        [known] = values_looked_for(index, alias, [term], using)
+    return known
+
+
+def lacks_key(index: Any, alias: str) -> bool:
+    """Whether no row of an index is under a search key of one scope: it was begun, and not for it.
+
+    Other problems are said where a value is made.
+    """
+    if index.only_alias is not None or keyring.index_state(index.field_path) is None:
+        return False
+    try:
+        indexes.pinned_version_id(column_of(index), alias)
+    except IndexNotBegun:
+        return True
+    except EnvelopeError:
+        return False
+    return False
 
 
 def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) -> list[bytes]:

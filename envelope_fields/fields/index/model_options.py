@@ -1,6 +1,6 @@
 """What Django asks a model of uniqueness, where some of it is that of blind indexes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, wraps
 from typing import Any
 
@@ -47,6 +47,18 @@ def indexed_constraints(model: Any) -> list[IndexedUnique]:
     """Return the constraints of a model itself that are over blind indexes."""
     declared = [each for each in model._meta.constraints if isinstance(each, IndexedUnique)]
     return [*declared, *implied(model)]
+
+
+def columns_in_conflict(model: Any, named: Sequence[Any], using: str) -> Sequence[Any]:
+    """Return the columns that an upsert finds rows by, of the fields that it names.
+
+    They are those of the constraint that has these fields, or the same as were named.
+    """
+    names = {field.name for field in named}
+    for each in indexed_constraints(model):
+        if each.condition is None and names in (set(each.asked_for(model)), each.names_in(model)):
+            return each.columns_read(model, using)
+    return named
 
 
 class IndexedOptions(Options):  # type: ignore[type-arg]

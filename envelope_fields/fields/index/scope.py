@@ -15,7 +15,7 @@ from django.db.models.base import ModelState
 from envelope_fields.fields.bound_columns import BoundColumn, bound_columns
 from envelope_fields.fields.index.terms import Term
 from envelope_fields.fields.keys import alias_for
-from envelope_fields.fields.prepared import Scoped
+from envelope_fields.fields.prepared import Scoped, Unencrypted
 from envelope_fields.fields.types import FieldBase
 
 Values = Mapping[str, Any]  # of the columns of a scope, by their attributes
@@ -91,13 +91,13 @@ class ScopeMixin(FieldBase):
             return None
         return {each.attname: getattr(instance, each.attname) for each in self.scope_columns}
 
-    def scope_given(self, looked_for: Any) -> Values | None:
-        """Return the scope that something is looked for in.
+    def scope_given(self, looked_for: Unencrypted) -> Values | None:
+        """Return the scope that something is looked for in, which is in a carrier.
 
         Raises:
             FieldError: it is not said, or another one.
         """
-        given = looked_for.scope if isinstance(looked_for, Scoped) else {}
+        given = looked_for.value.scope if isinstance(looked_for.value, Scoped) else {}
         columns = {each.attname: each.field for each in self.scope_columns}
         values = {columns[name].attname if name in columns else name: given[name] for name in given}
         found = {}

@@ -208,7 +208,7 @@ def look_at(index: Any, value: Any, query: Any, using: str) -> None:
 
 
 def _complete_upsert(index: Any, query: Any, using: str) -> None:
-    """Have an upsert find rows by an index where it names the value, and write both or none."""
+    """Have an upsert find rows by indexes where it names the values, and write both or none."""
     sources = [source.field for source in index.sources]
     updated = [field for field in sources if field in query.update_fields]
     if index in query.update_fields and not updated:
@@ -218,8 +218,4 @@ def _complete_upsert(index: Any, query: Any, using: str) -> None:
         raise FieldError(f"{index} is made of {names}: name them all in update_fields.")
     if updated and index not in query.update_fields:
         query.update_fields = [*query.update_fields, index]
-    if index.unique and index.covers_value and not index.is_replaced:
-        found = index.read(using, index.only_alias)  # the other one may lack rows
-        query.unique_fields = [
-            found if field == sources[0] else field for field in query.unique_fields
-        ]
+    query.unique_fields = index.columns_in_conflict(query.unique_fields, using)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -16,8 +17,24 @@ from envelope_fields.fields.prepared import PreparedValue, Scoped, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.writing import guarded
 
-# Whether what leaves nothing to look for finds nothing: one box is for several columns.
-finds_nothing: ContextVar[bool] = ContextVar("finds_nothing", default=False)
+_finds_nothing: ContextVar[bool] = ContextVar("finds_nothing", default=False)
+
+
+@contextmanager
+def finding_nothing() -> Iterator[None]:
+    """Have what leaves nothing to look for find nothing: users write it, and mean other columns."""
+    before = _finds_nothing.set(True)
+    try:
+        yield
+    finally:
+        _finds_nothing.reset(before)
+
+
+class NothingToLookFor(FieldError, ValueError):
+    """Nothing of what is looked for is left in its normal form.
+
+    A `ValueError`, too: what a client has sent is no value then, and forms and views say so.
+    """
 
 
 class Term(PreparedValue):
@@ -89,11 +106,11 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
         carrier: has a value; a tuple of them, where the index is over several fields.
 
     Raises:
-        FieldError: nothing of the value is left in its normal form, or it is none that can be
-            looked for.
+        NothingToLookFor: nothing of the value is left in its normal form.
+        FieldError: it is none that can be looked for.
         TypeError, ValueError: as for `term_of_values`.
     """
-    scope = index.scope_given(carrier.value)
+    scope = index.scope_given(carrier)
     if isinstance(carrier.value, Scoped):
         carrier = Unencrypted(carrier.value.value, None)
     carriers = _several(index, carrier)
@@ -161,9 +178,9 @@ def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | N
     # What a lossy one is asked for is a part of a value, and not one.
     take = _normal if index.normal.lossy and carrier.value is not None else _form
     form = take(index, source, carrier)
-    if form is not None or finds_nothing.get():
+    if form is not None or _finds_nothing.get():
         return form
-    raise FieldError(
+    raise NothingToLookFor(
         f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "
         "what is looked for, and such values are in no index. Look for one that is not empty; "
         "`isnull` works."

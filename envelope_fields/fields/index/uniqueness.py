@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import EmptyResultSet, FieldError, ValidationError
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Exists, F, Model, Q, UniqueConstraint
 
@@ -44,9 +44,9 @@ class IndexedUnique(UniqueConstraint):
         """
         return [column_of(model._meta.get_field(name)) for name in self.fields]
 
-    def _asked(self, model: Any) -> list[Any]:
+    def columns_read(self, model: Any, using: str = DEFAULT_DB_ALIAS) -> list[Any]:
         """Return these, with the index that is read now in the place of each."""
-        return [_read(column) for column in self.columns(model)]
+        return [_read(column, using) for column in self.columns(model)]
 
     def asked_for(self, model: Any) -> list[str]:
         """Return the names of what users write: of an index, its encrypted fields."""
@@ -111,7 +111,7 @@ class IndexedUnique(UniqueConstraint):
     def _same(self, model: Any, instance: Model) -> list[Any] | None:
         """Return the conditions that rows like an object meet; None where there can be none."""
         found = []
-        for column in self._asked(model):
+        for column in self.columns_read(model):
             condition = _same_in(column, instance)
             if condition is None and self.nulls_distinct is not False:
                 return None
@@ -154,6 +154,8 @@ class _Same(IndexExact):
 
     def _made(self, index: Any, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
         using = connection.alias
+        if any(macs.lacks_key(index, term.alias) for term in terms):
+            raise EmptyResultSet
         values = [macs.index_value(index, term.alias, term, using) for term in terms]
         return [compiled(value, index, compiler, connection) for value in values]
 
@@ -175,12 +177,12 @@ def column_of(field: Any) -> Any:
     )
 
 
-def _read(column: Any) -> Any:
+def _read(column: Any, using: str = DEFAULT_DB_ALIAS) -> Any:
     """Return the index that is read in the place of one; any other field as it is."""
     if not macs.is_index(column):
         return column
     newest = column.newest
-    return newest.read(DEFAULT_DB_ALIAS, newest.only_alias)
+    return newest.read(using, newest.only_alias)
 
 
 def _compared_with(column: Any, instance: Any, same: Any) -> Any:

@@ -4,7 +4,7 @@ import datetime
 import pickle
 
 import pytest
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import connection
 from django.db.models import (
     Case,
@@ -21,8 +21,12 @@ from django.db.models import (
 )  # fmt: skip
 from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
+from django.forms import ModelChoiceField
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.generics import get_object_or_404
 
-from tests.models.indexed import Citizen, Doctor, Floor, Insured, Person, Sample, Visit
+from tests.models.indexed import Citizen, Doctor, Floor, Insured, Member, Person, Sample, Visit
 
 A, B, C = "Ada@Example.org", "ben@example.org", "cy@example.org"
 BORN = datetime.date(1815, 12, 10)
@@ -105,6 +109,8 @@ class TestOneValue:
             find(email=None) == find(email__isnull=True) == find(email__iexact=None) == ["nobody"]
         )
         assert rest(email=None) == find(email__isnull=False) == ["ada", "ben"]
+        assert find(email_index=None) == ["nobody"]
+        assert rest(email_index=None) == ["ada", "ben"]
 
     def test_in(self):
         assert find(email__in=[A, B, None]) == ["ada", "ben"]
@@ -331,6 +337,20 @@ class TestRefused:
             Sample.objects.filter(size=term)
         assert caught.value.__context__ is None
 
+    def test_what_is_in_no_index_is_no_value_either(self):
+        """Forms and views of REST framework regard it as what a client has sent."""
+        field = ModelChoiceField(Person.objects.all(), to_field_name="email")
+        with pytest.raises(ValidationError):
+            field.clean(" ")
+        with pytest.raises(Http404):
+            get_object_or_404(Person.objects.all(), email=" ")
+        with pytest.raises(serializers.ValidationError):
+            serializers.SlugRelatedField("email", queryset=Person.objects.all()).run_validation(" ")
+
+    def test_a_reference_without_an_outer_query(self):
+        with pytest.raises(ValueError, match="outer query"):
+            list(Visit.objects.filter(contact=OuterRef("email")))
+
     def test_lookups_that_are_made_by_hand(self):
         with pytest.raises(FieldError):
             list(Person.objects.filter(Exact(F("email"), A)))
@@ -386,7 +406,9 @@ class TestNothingShows:
         for model, lookups in (
             (Sample, {"size": self.TERM}), (Person, {"email__contains": self.TERM}),
             (Insured, {"ssn": "hidden"}), (Insured, {"ssn__in": ["hidden"]}),
-            (Citizen, {"name_index": ("hidden", "hidden")}),
+            (Citizen, {"name_index": ("hidden", "hidden")}), (Member, {"email": self.TERM}),
+            (Person, {"email": Lower(Value(self.TERM))}),
+            (Person, {"email": Subquery(Person.objects.annotate(x=Value(self.TERM)).values("x"))}),
         ):  # fmt: skip
             with pytest.raises((FieldError, ValueError)) as caught:
                 model.objects.filter(**lookups)

@@ -5,8 +5,9 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db import IntegrityError, connection
 from django.db.transaction import atomic
 
+from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import Scoped
-from envelope_fields.models import MasterKey
+from envelope_fields.models import BlindIndex, IndexState, MasterKey
 from tests.models.indexed import Member, Tenant
 
 A, OTHER_A, B = "Ada@example.org", "ada@EXAMPLE.org", "ben@example.org"
@@ -148,3 +149,21 @@ def test_the_term_and_its_scope_show_nothing(ada, one):
     assert repr(Scoped("hidden", tenant=1)) == "<Scoped>"
     rows.exists()
     assert "hidden" not in str(connection.queries)
+
+
+def test_who_looks_in_another_scope_makes_no_key(ada, one, two):
+    keys = MasterKey.objects.count()
+    in_two = Scoped("12345", tenant=two)
+    assert found(phone=in_two) == []
+    assert found(phone__in=[in_two, Scoped("12345", tenant=one)]) == [ada]
+    assert list(Member.objects.exclude(phone=in_two)) == [ada]
+    Member(tenant=two, email=A, phone="12345").validate_constraints()
+    assert MasterKey.objects.count() == keys
+    Member.objects.create(tenant=two, email=B, phone="123-45")
+    assert [each.email for each in found(phone=in_two)] == [B]
+
+
+def test_an_index_that_is_filled_is_not_asked_in_another_scope(ada, two):
+    BlindIndex.objects.filter(label="tests.member.phone_index").update(state=IndexState.FILLING)
+    with pytest.raises(IndexNotReady):
+        found(phone=Scoped("12345", tenant=two))

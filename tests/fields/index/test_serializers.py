@@ -5,7 +5,9 @@ import datetime
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from rest_framework import serializers
+from rest_framework import filters, generics, serializers
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
 
 from envelope_fields.models import BlindIndex, IndexState
 from tests.models.indexed import Account, Doctor, Member, Person, Tenant, Visit
@@ -146,3 +148,20 @@ class TestConditions:
         Account.objects.create(name="Ada")
         Account.objects.create(name="Ada", active=False)
         assert codes(serializer_of(Account, "name", "active")(data=data)) == expected
+
+
+class TestSearch:
+    """One box is for several columns: what cannot be in one of them may be in another."""
+
+    @pytest.mark.parametrize(("term", "found"), [("ADA@example.org", 1), ("ben", 1), ('" "', 0)])
+    def test_whole_values(self, term, found):
+        Person.objects.create(name="ada", email=A)
+        Person.objects.create(name="ben", email=B)
+        view = generics.ListAPIView(
+            queryset=Person.objects.all(),
+            serializer_class=serializer_of(Person, "name"),
+            filter_backends=[filters.SearchFilter],
+        )
+        view.search_fields = ["=email", "=name"]
+        view.request = Request(APIRequestFactory().get("/", {"search": term}))
+        assert view.filter_queryset(view.queryset).count() == found
