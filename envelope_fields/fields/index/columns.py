@@ -24,14 +24,14 @@ class IndexCol(Col):
         return clone
 
 
-def source_of(column: Col | Ref) -> Any:
+def source_of(column: Any) -> Any:
     """Return the column of an index that a query has by itself, or by the name of one inside it.
 
     Django makes a query inside another one for windows and aggregates.
     """
-    return column.source if isinstance(column, Ref) else column
+    return column.get_source_expressions()[0] if isinstance(column, Ref) else column
 
 
 def is_selected(expression: Any) -> bool:
     """Whether an expression is the column of an index that a query inside selects."""
-    return isinstance(expression, Ref) and isinstance(expression.source, IndexCol)
+    return isinstance(expression, Ref) and isinstance(source_of(expression), IndexCol)
