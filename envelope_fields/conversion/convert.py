@@ -52,6 +52,7 @@ class ConvertBeside(Compare):
         return None if pair.old is None else Change(key, b"", self._encrypted(key, self._old(pair)))
 
     def _old(self, pair: Pair) -> Unencrypted:
+        self._pairs.refuse_unread(pair)
         reader = _reader(self._field, marked(pair.old))
         # No name here holds the value: an error report would show it.
         return Unencrypted(reader.read(pair.old, self._field, self._time_zone).value, None)

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import FieldError, ValidationError
 from django.db import connections
-from django.db.models import JSONField
+from django.db.models import IntegerField, JSONField
 from django.db.models.expressions import Col
 
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
+from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import converters_of
 from envelope_fields.fields.prepared import PreparedValue, Unencrypted
@@ -27,7 +29,16 @@ from envelope_fields.keyring.transfer import Transfer
 
 
 class UnreadableValue(EnvelopeError):
-    """The old column holds what its own field does not read."""
+    """The old column holds what its own field does not read, or the encrypted one does not take."""
+
+
+class _Unread(PreparedValue):
+    """What a row has in the old column, and its driver makes no value of."""
+
+    __slots__ = ()
+
+
+_UNREAD = _Unread()
 
 
 class Pair(PreparedValue):
@@ -58,6 +69,7 @@ class Pairs:
         self.names = [str(plain.column), str(field.column)]
         self._field, self._plain = field, plain
         self._is_json = isinstance(field, JSONField)  # whose null is a value
+        self._is_integer = isinstance(field, IntegerField)
         self._plaintext_of = refusing(field, guarded(field))
         connection = connections[column.database]
         col = Col(column.model._meta.db_table, plain)  # the column itself, whatever the phase
@@ -66,22 +78,52 @@ class Pairs:
 
     def read(self, keys: Sequence[Key]) -> dict[Key, Pair]:
         """Return what some rows have now."""
-        found = self.ask.columns(keys, self.names)
-        return {key: Pair(old, new) for key, (old, new) in found.items()}
+        found = {key: Pair(old, new) for key, (old, new) in self._columns(keys).items()}
+        nulls = [key for key, pair in found.items() if pair.old is None]
+        # A driver may make None of what is not NULL, such as a day that there is not.
+        for key in self.ask.keys_with_value(nulls, self.names[0]) if nulls else ():
+            found[key].old = _UNREAD
+        return found
+
+    def _columns(self, keys: Sequence[Key]) -> dict[Key, tuple[Any, ...]]:
+        """Return both columns of some rows; row by row, where one of them cannot be read."""
+        try:
+            return self.ask.columns(keys, self.names)
+        except Exception as error:
+            if not is_about_reading(error):
+                raise
+        if len(keys) > 1:
+            middle = len(keys) // 2
+            return {**self._columns(keys[:middle]), **self._columns(keys[middle:])}
+        found = self.ask.columns(keys, self.names[1:])
+        return {key: (_UNREAD, new) for key, (new,) in found.items()}
 
     def old(self, pair: Pair) -> Unencrypted:
         """Return what the old column says, which is not NULL, as its field reads it.
 
         Raises:
-            UnreadableValue: its field does not read it, or it would be NULL in the other one.
+            UnreadableValue: its field does not read it, or it would be NULL, or another value, in
+                the other one.
         """
+        self.refuse_unread(pair)
         prepared = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
+        if self._is_cut(prepared):
+            raise self._untaken("a number with a fraction")
         if self._field.is_null(prepared.value) and not self._is_json:
             raise UnreadableValue(
                 f"{self._field}: the old column holds an empty value, and this field NULL instead. "
                 "Write NULL there."
             )
         return prepared
+
+    def refuse_unread(self, pair: Pair) -> None:
+        """Return if the driver has made a value of what a row has in the old column.
+
+        Raises:
+            UnreadableValue: it has not.
+        """
+        if pair.old is _UNREAD:
+            raise self._unread("the driver of the database")
 
     def _converted(self, pair: Pair) -> Unencrypted:
         prepared = Unencrypted(pair.old, None)
@@ -92,17 +134,37 @@ class Pairs:
             cause = type(error).__name__
         else:
             return prepared
-        raise UnreadableValue(
-            f"{self._field}: the old column holds what {self._plain.name} does not read ({cause})."
+        raise self._unread(f"{self._plain.name} ({cause})")
+
+    def _is_cut(self, prepared: Unencrypted) -> bool:
+        """Whether a value is a number that would lose its fraction; SQLite stores any."""
+        return self._is_integer and type(prepared.value) is float and prepared.value % 1 != 0
+
+    def _unread(self, by: str) -> UnreadableValue:
+        return UnreadableValue(
+            f"{self._field}: the old column holds what {by} does not read. Correct it there."
         )
+
+    def _untaken(self, cause: str) -> UnreadableValue:
+        return UnreadableValue(
+            f"{self._field}: the old column holds what this field does not store ({cause}). "
+            "Correct it there."
+        )
+
+    def _plaintext(self, old: Unencrypted) -> Any:
+        try:
+            return self._plaintext_of(old)
+        except (FieldError, ValidationError, TypeError, ValueError, ArithmeticError) as error:
+            cause = type(error).__name__
+        raise self._untaken(cause)
 
     def encrypted(self, old: Unencrypted, to: WrappingKey, context: bytes) -> bytes:
         """Return a value of the old column as an envelope.
 
         Raises:
-            FieldError, TypeError, ValueError: it is none that the encrypted field stores.
+            UnreadableValue: it is none that the encrypted field stores.
         """
-        return envelope.encrypt(to, self._plaintext_of(old), context)
+        return envelope.encrypt(to, self._plaintext(old), context)
 
     def agrees(
         self, old: Unencrypted, new: bytes, transfer: Transfer, contexts: Sequence[bytes]
@@ -111,11 +173,11 @@ class Pairs:
 
         Raises:
             EnvelopeError: it does not open.
-            FieldError, TypeError, ValueError: as `encrypted` raises them.
+            UnreadableValue: as `encrypted` raises it.
         """
         layout.parse(new)
         opened = self._opened(new, transfer, contexts)
-        if opened == self._plaintext_of(old):
+        if opened == self._plaintext(old):
             return True
         return _same(self._field.from_plaintext(opened), old.value, strictly=self._is_json)
 

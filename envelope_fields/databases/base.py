@@ -182,6 +182,11 @@ class Database(AppendOnlyTables):
         """Whether a statement failed because another connection has a lock."""
         return error_code(error) in cls.LOCKED
 
+    @classmethod
+    def says_unreadable(cls, error: Error) -> bool:
+        """Whether a driver makes no value of what a row has, and says so as of an operation."""
+        return False
+
     @contextmanager
     def lock_timeout(self, seconds: int) -> Iterator[None]:
         """Have what waits longer for a lock fail within this block."""

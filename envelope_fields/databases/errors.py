@@ -36,6 +36,16 @@ def is_about_rows(error: Error) -> bool:
     return isinstance(error, utils.IntegrityError | utils.DataError) or _is_one_of("REFUSED", error)
 
 
+def is_about_reading(error: Exception) -> bool:
+    """Whether a driver makes no value of what a row has: its message may have that."""
+    of_drivers = utils.DataError | ValueError | TypeError | ArithmeticError
+    if isinstance(error, of_drivers):
+        return True
+    return isinstance(error, Error) and any(
+        vendor.says_unreadable(error) for vendor in VENDORS.values()
+    )
+
+
 def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None:
     """Return how an error passes; None for all others."""
     if _is_one_of("SLOW", error):

@@ -41,6 +41,10 @@ class SQLite(Database):
     def says_locked(cls, error: Error) -> bool:
         return "is locked" in str(error)
 
+    @classmethod
+    def says_unreadable(cls, error: Error) -> bool:
+        return str(error).startswith("Could not decode to UTF-8")
+
     def lock_for_writing(self, table: str) -> None:
         # A transaction that has read before another one wrote may not write; a first write waits.
         table_sql = self.quote(table)

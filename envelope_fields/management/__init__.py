@@ -11,6 +11,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
+from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
@@ -197,8 +198,9 @@ def reported() -> Iterator[None]:
     except ValidationError as error:
         raise CommandError(_messages(error)) from error
     except DatabaseError as error:
+        said = "" if is_about_reading(error) else f": {error}"  # which has what was read
         raise CommandError(
-            f"The database refused ({type(error).__name__}: {error}). Is it reachable, and "
+            f"The database refused ({type(error).__name__}{said}). Is it reachable, and "
             "migrated with `python manage.py migrate`?"
         ) from error
 

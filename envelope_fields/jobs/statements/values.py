@@ -87,6 +87,16 @@ class PairStatements(Parts):
         )
         return {tuple(row[: len(self.keys)]): tuple(row[len(self.keys) :]) for row in found}
 
+    def keys_with_value(self, keys: Sequence[Key], name: str) -> list[Key]:
+        """Return the keys of those rows, of some, in which a column is not NULL."""
+        where, params = self._among(keys)
+        found = self._fetch(
+            f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} "
+            f"AND {self._column(name)} IS NOT NULL",
+            params,
+        )
+        return list(map(tuple, found))
+
     def rows_where(
         self, condition: str, beside: str, after: Key | None, until: Key | None, rows: int
     ) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import JSONField, Value
 
 from envelope_fields.conversion import column_phases, moves
@@ -246,6 +247,16 @@ class TestOldBuild:
         assert row.report == "a secret of the old build"
 
 
+UNREADABLE = {
+    "postgresql": {"day": "'0044-03-15 BC'", "clock": "'24:00:00'"},
+    "mysql": {"day": "'2020-00-00'", "clock": "'30:00:01'"},
+    "sqlite": {
+        "day": "'0000-00-00'", "clock": "'late'", "number": "1.625",
+        "code": "CAST(x'ff41' AS TEXT)",
+    },
+}  # fmt: skip
+
+
 class TestRows:
     def test_what_cannot_be_converted_is_listed_without_its_value(self, field):
         old_rows(2)
@@ -253,9 +264,33 @@ class TestRows:
         bad = OldVisit.objects.create(report=envelope)
         out, error = convert("verified")
         assert "2 values filled, 1 failed" in out
-        assert f"{LABEL} {bad.pk}: FieldError" in error
+        assert f"{LABEL} {bad.pk}: UnreadableValue" in error
+        assert "the old column holds what this field does not store (FieldError)" in error
         assert envelope not in out + error
         assert phase_now(field) == "filling"
+
+    @pytest.mark.parametrize("name", ["day", "number", "clock", "code"])
+    def test_what_is_not_read_is_listed_without_its_value(self, name):
+        """By the driver, or by the field: the application does not read it, either."""
+        wrong = UNREADABLE[connection.vendor].get(name)
+        if wrong is None:
+            pytest.skip("this database stores no such value")
+        right = [OldEverything.objects.create(**{name: VALUES[name][0]}) for _ in range(2)]
+        bad = OldEverything.objects.create()
+        with connection.cursor() as cursor:
+            if connection.vendor == "mysql":
+                cursor.execute("SET SESSION sql_mode = ''")
+            column = connection.ops.quote_name(name)
+            cursor.execute(f"UPDATE moving_everything SET {column} = {wrong} WHERE id = {bad.pk}")
+        label = f"moving.Everything.{name}"
+        out, error = convert("verified", label=label)
+        assert "2 values filled, 1 failed" in out
+        assert f"{label} {bad.pk}: UnreadableValue" in error
+        assert "Correct it there" in error
+        assert wrong.strip("'") not in out + error
+        OldEverything.objects.filter(pk=bad.pk).update(**{name: None})
+        assert convert("encrypted", label=label)[1] == ""
+        assert all(getattr(Everything.objects.get(pk=row.pk), name) is not None for row in right)
 
     def test_envelope_that_does_not_open_is_filled_again(self, field):
         old_rows(2)
