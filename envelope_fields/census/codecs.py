@@ -34,11 +34,11 @@ class Codec:
 
     def label(self, version_id: bytes) -> bytes:
         """Return the label of the values under a key version."""
-        return layout.header(version_id)
+        return self.marker + version_id
 
     def version_id(self, label: bytes) -> bytes:
         """Return the id of the key version that a label names; the inverse of `label`."""
-        return label[len(layout.FORMAT_VERSION) :]
+        return label[len(self.marker) :]
 
     def envelope_head(self, head: bytes) -> bytes:
         """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
@@ -64,12 +64,6 @@ class IndexCodec(Codec):
     marker = b""
     shortest = INDEX_BYTES
     head_bytes = 0
-
-    def label(self, version_id: bytes) -> bytes:
-        return version_id
-
-    def version_id(self, label: bytes) -> bytes:
-        return label
 
 
 ENVELOPE = Codec()
