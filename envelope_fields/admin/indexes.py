@@ -17,13 +17,7 @@ from envelope_fields.admin.index_steps import STEPS, step_text
 from envelope_fields.census import CensusFailed, CensusRow
 from envelope_fields.census.indexes import missing_in
 from envelope_fields.conf import keys_database
-from envelope_fields.indexing.representation import (
-    Standing,
-    index_content,
-    indexes_of,
-    standing,
-    standings,
-)
+from envelope_fields.indexing import representation
 from envelope_fields.indexing.runs import runs_of_index
 from envelope_fields.lifecycle.keys import has_permission, open_keys
 from envelope_fields.models import BlindIndex, IndexState, RotationRun
@@ -39,7 +33,7 @@ class IndexList(ChangeList):
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
         count = counts.for_a_page()
-        for row, found in zip(rows, standings(rows), strict=True):
+        for row, found in zip(rows, representation.standings(rows), strict=True):
             row.standing, row.count = found, count
         self.result_list: Any = rows
 
@@ -70,7 +64,7 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
     # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BlindIndex]:
-        return indexes_of(open_keys(Action.DESCRIBE, request.user)).order_by("label")
+        return representation.indexes_of(open_keys(Action.DESCRIBE, request.user)).order_by("label")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return IndexList
@@ -78,7 +72,7 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         row: Any = super().get_object(request, *args, **kwargs)
         if row is not None:
-            row.standing, row.count = standing(row), counts.for_a_page()
+            row.standing, row.count = representation.standing(row), counts.for_a_page()
         return row
 
     @admin.display(description=_("since"), ordering="state_changed_at")
@@ -113,7 +107,9 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
 
     @admin.display(description=_("fields"))
     def of_fields(self, row: Any) -> str:
-        return ", ".join(index_content(row.standing)["fields"]) or _now("no model has it any more")
+        return ", ".join(representation.index_content(row.standing)["fields"]) or _now(
+            "no model has it any more"
+        )
 
     @admin.display(description=_("normalizer"))
     def normalized(self, row: BlindIndex) -> str:
@@ -122,7 +118,7 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
 
     @admin.display(description=_("options"))
     def options(self, row: Any) -> str:
-        said = index_content(row.standing)
+        said = representation.index_content(row.standing)
         texts = [_now("unique")] if said["unique"] else []
         for text, value in (
             (_now("scope: %(value)s"), ", ".join(said["scope"])),
@@ -175,7 +171,7 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
         page, row = STEPS.get(name), self.get_queryset(request).filter(pk=pk).first()
         if page is None or row is None or not self.has_view_permission(request):
             raise Http404
-        found = standing(row)
+        found = representation.standing(row)
         keys = [pin.master_key for pin in found.pins]
         if not requests.may(request, page.operation_of, *keys):
             refused = (key for key in keys if not requests.may(request, page.operation_of, key))
@@ -221,7 +217,7 @@ def _versions(row: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _missing_text(found: Standing) -> str:
+def _missing_text(found: representation.Standing) -> str:
     if found.field is None:
         return ""
     try:
@@ -230,7 +226,7 @@ def _missing_text(found: Standing) -> str:
         return "\N{EN DASH}"
 
 
-def _runs(request: HttpRequest, found: Standing) -> dict[str, Any]:
+def _runs(request: HttpRequest, found: representation.Standing) -> dict[str, Any]:
     """Return the latest runs of an index, and the one that is not over."""
     latest: list[RotationRun] = []
     if found.field is not None and has_permission(request.user, "view_rotationrun"):

@@ -22,31 +22,25 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
+from envelope_fields import models
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, expecting
 from envelope_fields.lifecycle.keys import actions_on, has_permission, record_denial
-from envelope_fields.models import (
-    BlindIndex,
-    BlindIndexKey,
-    MasterKey,
-    MasterKeyVersion,
-    RotationRun,
-)
 from envelope_fields.policy import Action
 
 NAME = "shown"  # of the hidden input
 _COLUMNS: dict[type, tuple[str, ...]] = {
-    MasterKey: (
+    models.MasterKey: (
         "alias", "description", "state", "deletion_at", "managed_by", "application_use",
         "rotation_period", "serves_fields",
     ),
-    MasterKeyVersion: ("number", "state", "deletion_at"),
-    RotationRun: ("id", "state", "resumed_at", "finished_at"),
-    BlindIndex: ("label", "state", "state_changed_at"),
+    models.MasterKeyVersion: ("number", "state", "deletion_at"),
+    models.RotationRun: ("id", "state", "resumed_at", "finished_at"),
+    models.BlindIndex: ("label", "state", "state_changed_at"),
 }  # fmt: skip
 
-Row = MasterKey | MasterKeyVersion | RotationRun | BlindIndex
+Row = models.MasterKey | models.MasterKeyVersion | models.RotationRun | models.BlindIndex
 
 
 class ChangedMeanwhile(EnvelopeError):
@@ -70,12 +64,14 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-def policy_allows(request: HttpRequest, key: MasterKey) -> set[Action]:
+def policy_allows(request: HttpRequest, key: models.MasterKey) -> set[Action]:
     """Return what the key's policy lets the user do; asked once a request."""
     return policies_allow(request, [key])[key.pk]
 
 
-def policies_allow(request: HttpRequest, keys: Iterable[MasterKey]) -> dict[Any, set[Action]]:
+def policies_allow(
+    request: HttpRequest, keys: Iterable[models.MasterKey]
+) -> dict[Any, set[Action]]:
     """Return the same of several keys, by their ids; asked in as many queries as for one."""
     known: dict[Any, set[Action]] = request.__dict__.setdefault("_envelope_fields_rights", {})
     unknown = [key for key in keys if key.pk not in known]
@@ -84,7 +80,7 @@ def policies_allow(request: HttpRequest, keys: Iterable[MasterKey]) -> dict[Any,
     return known
 
 
-def may(request: HttpRequest, operation: Operation, *keys: MasterKey) -> bool:
+def may(request: HttpRequest, operation: Operation, *keys: models.MasterKey) -> bool:
     """Whether the user has the permission for an operation, and the right to it on each key."""
     if not has_permission(request.user, operation.codename):
         return False
@@ -93,21 +89,23 @@ def may(request: HttpRequest, operation: Operation, *keys: MasterKey) -> bool:
 
 
 def may_view(
-    request: HttpRequest, model: str, key: MasterKey, action: Action = Action.DESCRIBE
+    request: HttpRequest, model: str, key: models.MasterKey, action: Action = Action.DESCRIBE
 ) -> bool:
     """Whether the user sees rows of a model that belong to this key."""
     permitted = has_permission(request.user, f"view_{model}")
     return permitted and action in policy_allows(request, key)
 
 
-def may_view_runs(request: HttpRequest, key: MasterKey) -> bool:
+def may_view_runs(request: HttpRequest, key: models.MasterKey) -> bool:
     """Whether the user sees the rotations of a key's values; who may change them does."""
     changes = has_permission(request.user, Operation.PAUSE_ROTATION.codename)
     seen = changes or has_permission(request.user, "view_rotationrun")
     return seen and Action.DESCRIBE in policy_allows(request, key)
 
 
-def refuse(request: HttpRequest, action: Action | str, key: MasterKey | None) -> PermissionDenied:
+def refuse(
+    request: HttpRequest, action: Action | str, key: models.MasterKey | None
+) -> PermissionDenied:
     """Have an attempt logged and stored, and return the error that makes it a 403."""
     record_denial(action, key, request.user)
     return PermissionDenied()
@@ -135,10 +133,10 @@ def etag_of(row: Row) -> str:
     """Return what stands for the present state of a key, a version, a rotation or an index."""
     rows: Any = type(row)._base_manager.using(row._state.db)
     now = rows.get(pk=row.pk)
-    return _digest([now, now.current_version] if isinstance(now, MasterKey) else [now])
+    return _digest([now, now.current_version] if isinstance(now, models.MasterKey) else [now])
 
 
-def etag_of_rotations(key: MasterKey) -> str:
+def etag_of_rotations(key: models.MasterKey) -> str:
     """Return what stands for a key and the last rotation of its values."""
     last = runs_about(key).first()
     return _digest([etag_of(key), last])
@@ -178,10 +176,10 @@ def if_unchanged(
 
 def _locked_id(row: Any) -> Any:
     """Return the id of the key or the run whose row the operation locks."""
-    if isinstance(row, BlindIndex):
-        pins = BlindIndexKey.objects.using(row._state.db).filter(name=row.name)
+    if isinstance(row, models.BlindIndex):
+        pins = models.BlindIndexKey.objects.using(row._state.db).filter(name=row.name)
         return pins.values_list("master_key_id", flat=True).first()
-    return row.pk if isinstance(row, MasterKey | RotationRun) else row.master_key_id
+    return row.pk if isinstance(row, models.MasterKey | models.RotationRun) else row.master_key_id
 
 
 def _digest(rows: list[Any]) -> str:

@@ -6,31 +6,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import (
-    AutoField,
-    BigAutoField,
-    CharField,
-    DateField,
-    DateTimeField,
-    Field,
-    FilePathField,
-    IntegerField,
-    SmallAutoField,
-    TextField,
-    UUIDField,
-)
+from django.db import models
 
 from envelope_fields.crypto import canonical
 from envelope_fields.crypto.canonical import CanonicalType
 
-_TEXTS = (CharField, TextField, FilePathField)
+_TEXTS = (models.CharField, models.TextField, models.FilePathField)
 _BINDABLE: tuple[tuple[Any, CanonicalType, type], ...] = (
-    (IntegerField, canonical.INTEGER, int),
+    (models.IntegerField, canonical.INTEGER, int),
     (_TEXTS, canonical.TEXT, str),
-    (UUIDField, canonical.UUID_BYTES, UUID),
-    (DateField, canonical.DATE, date),
+    (models.UUIDField, canonical.UUID_BYTES, UUID),
+    (models.DateField, canonical.DATE, date),
 )
-_MADE_BY_THE_DATABASE = (AutoField, BigAutoField, SmallAutoField)
+_MADE_BY_THE_DATABASE = (models.AutoField, models.BigAutoField, models.SmallAutoField)
 
 
 class NotBindable(NamedTuple):
@@ -77,7 +65,7 @@ def not_bindable(model: Any, name: str) -> NotBindable | None:
 
 def type_of(field: Any) -> tuple[CanonicalType, type] | None:
     """Return how values of a column are encoded, and their type; None if it has no such type."""
-    if isinstance(field, DateTimeField):
+    if isinstance(field, models.DateTimeField):
         return None
     for classes, canonical_type, plain in _BINDABLE:
         if isinstance(field, classes):
@@ -103,7 +91,7 @@ def _is_made_while_saving(model: Any, field: Any) -> bool:
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return True
     kind: Any = type(field)
-    return kind.pre_save not in (Field.pre_save, DateField.pre_save)
+    return kind.pre_save not in (models.Field.pre_save, models.DateField.pre_save)
 
 
 def _is_of_another_type(model: Any, field: Any) -> bool:

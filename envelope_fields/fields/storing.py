@@ -19,6 +19,7 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from envelope_fields import keyring
 from envelope_fields.crypto import format
 from envelope_fields.crypto.envelope import UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
@@ -36,13 +37,6 @@ from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.fields.validation import is_envelope
 from envelope_fields.fields.writing import is_json_null
-from envelope_fields.keyring import (
-    WRITE_FIELD,
-    decrypt_to_verify,
-    refuse_uncommitted,
-    refused,
-    version_of,
-)
 from envelope_fields.models import KeyState
 
 _LOST = (KeyState.PENDING_DELETION, KeyState.DESTROYED)
@@ -65,15 +59,15 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
             not committed, and goes to another database; or the keys' database could not be read.
     """
     try:
-        version = version_of(format.parse(stored.envelope).version_id)
-        refuse_uncommitted(version, using)
+        version = keyring.version_of(format.parse(stored.envelope).version_id)
+        keyring.refuse_uncommitted(version, using)
     except MasterKeyNotFound:
         return stored.envelope
     except MasterKeyUnusable as error:
         raise named(field, error) from error
     for what, state in (("key", version.key_state), ("version", version.state)):
         if state in _LOST:
-            refused(version.version_id, WRITE_FIELD)
+            keyring.refused(version.version_id, keyring.WRITE_FIELD)
             raise named(
                 field,
                 MasterKeyUnusable(
@@ -91,7 +85,7 @@ def _refuse_other_row(field: Any, stored: StoredEnvelope) -> None:
     """Raise if an envelope is bound to another row than the one that it is stored in."""
     contexts = field.contexts_of(field.row_of(stored.instance))
     try:
-        decrypt_to_verify(stored.envelope, contexts, field.field_path)
+        keyring.decrypt_to_verify(stored.envelope, contexts, field.field_path)
     except UnwrapFailed:
         raise FieldError(
             f"{field} is bound to its row, and this envelope was made for another one, with other "

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from envelope_fields import models
 from envelope_fields.census import CensusRow, representation as census
 from envelope_fields.census.columns import index_columns
 from envelope_fields.census.indexes import missing_in, tables_of_index
@@ -19,15 +20,6 @@ from envelope_fields.jobs.representation import Progress, key_content, progress_
 from envelope_fields.jobs.runs import all_runs
 from envelope_fields.lifecycle.index_states import possible_states
 from envelope_fields.lifecycle.representation import version_id_of
-from envelope_fields.models import (
-    BlindIndex,
-    BlindIndexKey,
-    IndexState,
-    MasterKey,
-    RotationKind,
-    RotationRun,
-    RotationState,
-)
 
 KEYS_SHOWN = 100  # of an index with a search key for each tenant
 
@@ -45,31 +37,33 @@ class Standing:
         compared: what that has found.
     """
 
-    row: BlindIndex
+    row: models.BlindIndex
     field: Any
-    pins: Sequence[BlindIndexKey]
-    run: RotationRun | None
-    verification: RotationRun | None
+    pins: Sequence[models.BlindIndexKey]
+    run: models.RotationRun | None
+    verification: models.RotationRun | None
     compared: Progress | None
 
     @property
     def is_verified(self) -> bool:
         """Whether every row was found right, since it began to be filled."""
-        if self.row.state != IndexState.FILLING:
-            return self.row.state != IndexState.RETIRED
+        if self.row.state != models.IndexState.FILLING:
+            return self.row.state != models.IndexState.RETIRED
         found = self.verification
         is_new = found is not None and found.created_at >= self.row.state_changed_at
         return is_new and self.compared is not None and not self.compared.failed
 
 
-def begun_indexes() -> QuerySet[BlindIndex]:
+def begun_indexes() -> QuerySet[models.BlindIndex]:
     """Return the indexes that are begun, from where keys live."""
-    return BlindIndex.objects.using(configuration().database)
+    return models.BlindIndex.objects.using(configuration().database)
 
 
-def indexes_of(keys: QuerySet[MasterKey]) -> QuerySet[BlindIndex]:
+def indexes_of(keys: QuerySet[models.MasterKey]) -> QuerySet[models.BlindIndex]:
     """Return the indexes all of whose search keys are in a queryset."""
-    pins = BlindIndexKey.objects.using(configuration().database).filter(name=OuterRef("name"))
+    pins = models.BlindIndexKey.objects.using(configuration().database).filter(
+        name=OuterRef("name")
+    )
     return begun_indexes().filter(~Exists(pins.exclude(master_key__in=keys.values("pk"))))
 
 
@@ -79,7 +73,7 @@ def declared_indexes() -> dict[str, Any]:
     return {field.field_path: field for field in fields}
 
 
-def standings(rows: Iterable[BlindIndex]) -> list[Standing]:
+def standings(rows: Iterable[models.BlindIndex]) -> list[Standing]:
     """Return how far some indexes are, in as many queries as for one."""
     rows, declared = list(rows), declared_indexes()
     pins, runs = _pins({row.name for row in rows}), _runs()
@@ -100,20 +94,22 @@ def standings(rows: Iterable[BlindIndex]) -> list[Standing]:
     ]
 
 
-def standing(row: BlindIndex) -> Standing:
+def standing(row: models.BlindIndex) -> Standing:
     """Return how far an index is."""
     return standings([row])[0]
 
 
-def _first(runs: Sequence[RotationRun], wanted: Any) -> RotationRun | None:
+def _first(runs: Sequence[models.RotationRun], wanted: Any) -> models.RotationRun | None:
     return next(filter(wanted, runs), None)
 
 
-def _has_compared(run: RotationRun) -> bool:
-    return run.kind == RotationKind.VERIFY_INDEX and run.state == RotationState.COMPLETED
+def _has_compared(run: models.RotationRun) -> bool:
+    return (
+        run.kind == models.RotationKind.VERIFY_INDEX and run.state == models.RotationState.COMPLETED
+    )
 
 
-def _runs() -> dict[str, list[RotationRun]]:
+def _runs() -> dict[str, list[models.RotationRun]]:
     """Return the runs of indexes by their labels, the newest first."""
     found = defaultdict(list)
     for run in all_runs().filter(kind__in=KINDS):
@@ -121,17 +117,17 @@ def _runs() -> dict[str, list[RotationRun]]:
     return found
 
 
-def _pins(names: Collection[str]) -> dict[str, list[BlindIndexKey]]:
-    rows = BlindIndexKey.objects.using(configuration().database).filter(name__in=names)
+def _pins(names: Collection[str]) -> dict[str, list[models.BlindIndexKey]]:
+    rows = models.BlindIndexKey.objects.using(configuration().database).filter(name__in=names)
     found = defaultdict(list)
     for pin in rows.select_related("master_key", "version__master_key").order_by("name", "pk"):
         found[pin.name].append(pin)
     return found
 
 
-def pinned_to(key: MasterKey) -> list[tuple[BlindIndex, int]]:
+def pinned_to(key: models.MasterKey) -> list[tuple[models.BlindIndex, int]]:
     """Return the indexes that are pinned to a search key, with the number of the version."""
-    pins = BlindIndexKey.objects.using(configuration().database).filter(master_key=key)
+    pins = models.BlindIndexKey.objects.using(configuration().database).filter(master_key=key)
     numbers = dict(pins.values_list("name", "version__number"))
     rows = begun_indexes().filter(name__in=numbers).order_by("label")
     return [(row, numbers[row.name]) for row in rows]
@@ -168,7 +164,7 @@ def _source_name(field: Any, path: str) -> str:
     return f"{field.model._meta.label}.{path}"
 
 
-def _pin_content(pin: BlindIndexKey) -> dict[str, Any]:
+def _pin_content(pin: models.BlindIndexKey) -> dict[str, Any]:
     return {
         **key_content(pin.master_key),
         "version": pin.version.number,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from envelope_fields import models
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing.builds import last_change, wait_until_known
@@ -30,25 +31,17 @@ from envelope_fields.lifecycle.index_states import begun_index, search_key_ids
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.lifecycle.other_processes import WAIT_SECONDS, known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
-from envelope_fields.models import (
-    DEFAULT_ALIAS,
-    IndexState,
-    MasterKey,
-    RotationKind,
-    RotationRun,
-    RotationState,
-)
 from envelope_fields.policy import require_on_each
 
 _OPERATIONS = {
-    RotationKind.REBUILD_INDEX: Operation.REBUILD_INDEX,
-    RotationKind.VERIFY_INDEX: Operation.VERIFY_INDEX,
+    models.RotationKind.REBUILD_INDEX: Operation.REBUILD_INDEX,
+    models.RotationKind.VERIFY_INDEX: Operation.VERIFY_INDEX,
 }
 
 
 def operation_of(kind: str) -> Operation:
     """Return the operation that starts a run of a kind."""
-    return _OPERATIONS[RotationKind(kind)]
+    return _OPERATIONS[models.RotationKind(kind)]
 
 
 def start(
@@ -59,7 +52,7 @@ def start(
     limits: Limits | None = None,
     idempotency_key: IdempotencyKey = NOT_REPEATED,
     actor: Any = None,
-) -> RotationRun:
+) -> models.RotationRun:
     """Make a run that rebuilds or verifies an index, or return the one that is not over.
 
     `run()` works on it in this process. To rebuild an index that is retired is to empty it.
@@ -86,7 +79,7 @@ def start(
     if index.only_alias is not None:
         begin_index(index, index.only_alias, using)
     _refuse_until_retired_everywhere(index)
-    if kind == RotationKind.VERIFY_INDEX:
+    if kind == models.RotationKind.VERIFY_INDEX:
         _refuse_while_older_write(index)
     with key_transaction() as using_keys:
         keys = locked_keys(using_keys, _key_ids(index, using_keys))
@@ -96,8 +89,8 @@ def start(
         before = before or _under_way(index, kind)
         if before is not None:
             return before
-        started = RotationRun(
-            kind=RotationKind(kind),
+        started = models.RotationRun(
+            kind=models.RotationKind(kind),
             only_fields=[str(index)],
             limits=(limits or Limits()).as_json(),
             start_token=idempotency_key.token,
@@ -105,14 +98,14 @@ def start(
         )
         insert(started, keys, principal, using_keys, holds=False)  # rotations go on
         record(str(operation), started, principal, using_keys, after={"index": index.field_path})
-    if kind == RotationKind.VERIFY_INDEX:
+    if kind == models.RotationKind.VERIFY_INDEX:
         index_triggers.drop_emptying(index)  # what is found right is to stay so
     return started
 
 
 def start_dispatched(
     index: Any, kind: str, *, idempotency_key: IdempotencyKey = NOT_REPEATED, **options: Any
-) -> RotationRun:
+) -> models.RotationRun:
     """Make a run and have the worker of the settings work on it.
 
     Args:
@@ -125,27 +118,27 @@ def start_dispatched(
     return dispatch_start(make, idempotency_key)
 
 
-def run(begun: RotationRun, *, watch: Watcher = unwatched) -> RotationRun:
+def run(begun: models.RotationRun, *, watch: Watcher = unwatched) -> models.RotationRun:
     """Work on a run in this process until it is over; one that was paused goes on.
 
     Raises:
         EnvelopeError: the run cannot go on, and is failed.
         Error: the database failed, and it was not for a reason that passes.
     """
-    return work(resume(begun) if begun.state == RotationState.PAUSED else begun, watch)
+    return work(resume(begun) if begun.state == models.RotationState.PAUSED else begun, watch)
 
 
-def runs_of_index(index: Any) -> QuerySet[RotationRun]:
+def runs_of_index(index: Any) -> QuerySet[models.RotationRun]:
     """Return the runs of an index, the newest first."""
     return all_runs().filter(kind__in=KINDS, only_fields=[str(index)])
 
 
-def active_run(index: Any) -> RotationRun | None:
+def active_run(index: Any) -> models.RotationRun | None:
     """Return the run of an index that is not over."""
     return active_runs().filter(kind__in=KINDS, only_fields=[str(index)]).first()
 
 
-def last_verification(index: Any, since: datetime | None = None) -> RotationRun | None:
+def last_verification(index: Any, since: datetime | None = None) -> models.RotationRun | None:
     """Return the last run that has compared every row of an index; None where none has.
 
     Args:
@@ -153,17 +146,17 @@ def last_verification(index: Any, since: datetime | None = None) -> RotationRun 
         since: when it was started at the earliest.
     """
     done = runs_of_index(index).filter(
-        kind=RotationKind.VERIFY_INDEX, state=RotationState.COMPLETED
+        kind=models.RotationKind.VERIFY_INDEX, state=models.RotationState.COMPLETED
     )
     return (done if since is None else done.filter(created_at__gte=since)).first()
 
 
-def wrong_rows(verification: RotationRun) -> int:
+def wrong_rows(verification: models.RotationRun) -> int:
     """Return how many rows a verification has found wrong."""
     return progress(verification).failed
 
 
-def _under_way(index: Any, kind: str) -> RotationRun | None:
+def _under_way(index: Any, kind: str) -> models.RotationRun | None:
     found = active_run(index)
     if found is not None and found.kind != kind:
         raise RotationUnderWay(f"The blind index {index.field_path}", found)
@@ -172,7 +165,7 @@ def _under_way(index: Any, kind: str) -> RotationRun | None:
 
 def _refuse_until_retired_everywhere(index: Any) -> None:
     row = begun_index(index.field_path)
-    if row is None or row.state != IndexState.RETIRED:
+    if row is None or row.state != models.IndexState.RETIRED:
         return
     known = unwritten_from(row)
     if known > clock.now():
@@ -193,7 +186,9 @@ def _refuse_while_older_write(index: Any) -> None:
 
 def _key_ids(index: Any, using: str) -> set[UUID]:
     """Return the keys that an index is pinned to, and those of its values, as far as they are."""
-    named = {source.field.key or DEFAULT_ALIAS for source in index.sources
+    named = {source.field.key or models.DEFAULT_ALIAS for source in index.sources
              if not callable(source.field.key)}  # fmt: skip
-    found = MasterKey.objects.using(using).filter(alias__in=named).values_list("pk", flat=True)
+    found = (
+        models.MasterKey.objects.using(using).filter(alias__in=named).values_list("pk", flat=True)
+    )
     return {*search_key_ids(index.field_path, using), *found}

@@ -6,27 +6,13 @@ from typing import Any
 
 from envelope_fields.census.columns import index_columns
 from envelope_fields.exceptions import IndexNotReady
-from envelope_fields.indexing import runs
+from envelope_fields.indexing import runs, steps
 from envelope_fields.indexing.builds import last_change, wait_until, wait_until_known
 from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import IndexedTable, find_indexes
-from envelope_fields.indexing.steps import (
-    is_back,
-    refuse_after_retiring,
-    refuse_while_converting,
-    refuse_while_emptied,
-    refuse_without_constraints,
-    written_by_all_since,
-)
 from envelope_fields.jobs.representation import progress
 from envelope_fields.keyring.index_rows import unwritten_from
-from envelope_fields.lifecycle import index_triggers
-from envelope_fields.lifecycle.index_states import (
-    begun_index,
-    change_index_state,
-    replacing_index,
-    require_index,
-)
+from envelope_fields.lifecycle import index_states, index_triggers
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex, IndexState, RotationKind, RotationRun, RotationState
 
@@ -106,18 +92,18 @@ def bring_to(
     if index.only_alias is not None:
         begin_index(index, index.only_alias, using)
     bringing = _Bringing(index, using, IndexReport(index.field_path), work, actor)
-    row = begun_index(index.field_path)
+    row = index_states.begun_index(index.field_path)
     before = None if row is None else IndexState(row.state)
-    refuse_after_retiring(index, before, to)
+    steps.refuse_after_retiring(index, before, to)
     if to == IndexState.RETIRED:
         bringing.retire()
-    elif to is not None and is_back(before, to):
+    elif to is not None and steps.is_back(before, to):
         bringing.go_back(to)
     elif to is not None:
         bringing.go_on(to)
     else:
         bringing.fill()
-    row = begun_index(index.field_path)
+    row = index_states.begun_index(index.field_path)
     bringing.report.state = row.state if row else bringing.report.state
     return bringing.report
 
@@ -143,18 +129,20 @@ class _Bringing:
 
     def go_back(self, to: IndexState) -> None:
         """Change the state at once, whatever rows are like; but where others may still look."""
-        row = begun_index(self.label)
+        row = index_states.begun_index(self.label)
         assert row is not None  # noqa: S101 - it has a state
         if row.replaces and to == IndexState.FILLING and row.state != IndexState.FILLING:
             if row.state == IndexState.READING:
-                row = change_index_state(self.label, IndexState.VERIFIED, actor=self.actor)
+                row = index_states.change_index_state(
+                    self.label, IndexState.VERIFIED, actor=self.actor
+                )
             self.report.unseen += wait_until_known(self.label, row.state_changed_at)
-        change_index_state(self.label, to, actor=self.actor)
+        index_states.change_index_state(self.label, to, actor=self.actor)
 
     def go_on(self, to: IndexState) -> None:
         """Rebuild it, and compare every row, once no build writes it wrong."""
         if to == IndexState.READING:
-            refuse_while_converting(self.index)
+            steps.refuse_while_converting(self.index)
         require_constraints(find_indexes([self.label]), to)
         self._require()
         before = self._state()
@@ -162,25 +150,25 @@ class _Bringing:
         if makes_right:
             self._make_right(to)
         if before != IndexState.READING:
-            refuse_while_emptied(self.index, to)
-            row = change_index_state(self.label, IndexState.VERIFIED, actor=self.actor)
+            steps.refuse_while_emptied(self.index, to)
+            row = index_states.change_index_state(self.label, IndexState.VERIFIED, actor=self.actor)
             # Where older builds were refused by then, nothing has come since.
             if to == IndexState.READING and not (makes_right and row.required_at):
                 self._look_once_more(row)
-            refuse_while_emptied(self.index, to)
-        change_index_state(self.label, to, actor=self.actor)
+            steps.refuse_while_emptied(self.index, to)
+        index_states.change_index_state(self.label, to, actor=self.actor)
 
     def _state(self) -> str:
-        row = begun_index(self.label)
+        row = index_states.begun_index(self.label)
         return IndexState.FILLING if row is None else row.state
 
     def retire(self) -> None:
         """Have lookups and writing end, and empty the index once every process knows."""
-        newer = replacing_index(self.label)
+        newer = index_states.replacing_index(self.label)
         if newer is not None:
-            refuse_without_constraints(self.index)
+            steps.refuse_without_constraints(self.index)
             self.report.unseen += wait_until_known(self.label, newer.state_changed_at)
-        row = change_index_state(self.label, IndexState.RETIRED, actor=self.actor)
+        row = index_states.change_index_state(self.label, IndexState.RETIRED, actor=self.actor)
         # Those that know it close it, and those that have closed it let others go without it.
         self.report.unseen += wait_until(self.label, unwritten_from(row))
         self.work_on(RotationKind.REBUILD_INDEX)
@@ -192,14 +180,14 @@ class _Bringing:
 
     def _require(self) -> None:
         """Have older builds refused, where it replaces an index; most rows are in it by then."""
-        row = begun_index(self.label)
+        row = index_states.begun_index(self.label)
         if row is None or self.index.replaced is None:
             return
         if row.required_at is None:
             under_way = runs.active_run(self.index)
             if under_way is None or under_way.kind == RotationKind.REBUILD_INDEX:
                 self.work_on(RotationKind.REBUILD_INDEX)
-            row = require_index(self.label, actor=self.actor)
+            row = index_states.require_index(self.label, actor=self.actor)
         if row.required_at is not None:
             self.report.unseen += wait_until_known(self.label, row.required_at)
 
@@ -216,7 +204,7 @@ class _Bringing:
         if last is None or last.state != RotationState.COMPLETED or self.report.is_right:
             self._refuse_unless_right(IndexState.READING)
             return
-        change_index_state(self.label, IndexState.FILLING, actor=self.actor)
+        index_states.change_index_state(self.label, IndexState.FILLING, actor=self.actor)
         self.report.state = IndexState.FILLING
         error = IndexNotReady(
             f"The blind index {self.label} is {IndexState.FILLING.label} again: since every row "
@@ -247,8 +235,8 @@ class _Bringing:
         under_way = runs.active_run(self.index)
         if under_way is not None and under_way.kind == RotationKind.VERIFY_INDEX:
             self.work_on(RotationKind.VERIFY_INDEX)
-            row = begun_index(self.label)
-            counts = row is not None and under_way.created_at >= written_by_all_since(row)
+            row = index_states.begun_index(self.label)
+            counts = row is not None and under_way.created_at >= steps.written_by_all_since(row)
             if counts and self.report.is_right:
                 return
         self.work_on(RotationKind.REBUILD_INDEX)
@@ -274,7 +262,7 @@ def is_undeclared(label: str) -> bool:
     """Whether an index is begun, and not in the models of this build."""
     label = label.lower()
     declared: list[Any] = [column.field for column in index_columns()]
-    return begun_index(label) is not None and not any(
+    return index_states.begun_index(label) is not None and not any(
         index.field_path == label for index in declared
     )
 
@@ -287,8 +275,8 @@ def retire_undeclared(label: str, *, actor: Any = None) -> IndexReport:
         KeyAccessDenied: the actor may not.
     """
     report = IndexReport(label.lower(), IndexState.RETIRED)
-    newer = replacing_index(report.label)
+    newer = index_states.replacing_index(report.label)
     if newer is not None:
         report.unseen += wait_until_known(report.label, newer.state_changed_at)
-    change_index_state(report.label, IndexState.RETIRED, actor=actor)
+    index_states.change_index_state(report.label, IndexState.RETIRED, actor=actor)
     return report

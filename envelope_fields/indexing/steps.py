@@ -13,13 +13,7 @@ from envelope_fields.indexing.builds import last_change
 from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.keyring.conversions import is_finished
-from envelope_fields.lifecycle import index_triggers
-from envelope_fields.lifecycle.index_states import (
-    begun_index,
-    change_index_state,
-    replacing_index,
-    require_index,
-)
+from envelope_fields.lifecycle import index_states, index_triggers
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import BlindIndex, IndexState
@@ -52,13 +46,13 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
     """
     to, label = IndexState(to), index.field_path
     if lets_builds_write(index, to):
-        require_index(label, actor=actor)
+        index_states.require_index(label, actor=actor)
     refuse_too_early(index, to)
-    row = begun_index(label)
+    row = index_states.begun_index(label)
     if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
-        change_index_state(label, IndexState.VERIFIED, actor=actor)
+        index_states.change_index_state(label, IndexState.VERIFIED, actor=actor)
         refuse_too_early(index, to)
-    return change_index_state(label, to, actor=actor)
+    return index_states.change_index_state(label, to, actor=actor)
 
 
 def lets_builds_write(index: Any, to: str) -> bool:
@@ -66,7 +60,7 @@ def lets_builds_write(index: Any, to: str) -> bool:
 
     They are refused from the first call of `change_state` on; a verification counts after that.
     """
-    row = begun_index(index.field_path)
+    row = index_states.begun_index(index.field_path)
     if row is None or index.replaced is None or row.required_at is not None:
         return False
     return row.state == IndexState.FILLING and to in _AFTER_VERIFICATION
@@ -78,12 +72,12 @@ def refuse_too_early(index: Any, to: str) -> None:
     Raises:
         IndexNotReady: it has not, and what.
     """
-    row = begun_index(index.field_path)
+    row = index_states.begun_index(index.field_path)
     before = None if row is None else IndexState(row.state)
     refuse_after_retiring(index, before, to)
     if to == IndexState.READING:
         refuse_while_converting(index)
-    if to == IndexState.RETIRED and replacing_index(index.field_path) is not None:
+    if to == IndexState.RETIRED and index_states.replacing_index(index.field_path) is not None:
         refuse_without_constraints(index)
     if row is not None and to in _AFTER_VERIFICATION and not is_back(before, to):
         require_constraints(find_indexes([row.label]), to)
@@ -180,7 +174,7 @@ def refuse_after_retiring(index: Any, before: IndexState | None, to: str | None)
             f"The blind index {index.field_path} is retired, permanently: add one of another name."
         )
     if index.replaced is not None and is_back(before, to):
-        replaced = begun_index(index.replaced.field_path)
+        replaced = index_states.begun_index(index.replaced.field_path)
         if replaced is not None and replaced.state == IndexState.RETIRED:
             raise IndexNotReady(
                 f"The blind index {index.field_path} does not go back: {replaced.label}, which it "

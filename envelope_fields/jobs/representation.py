@@ -14,17 +14,10 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from envelope_fields import models
 from envelope_fields.conf import configuration
 from envelope_fields.jobs.ranges import Sums, failures_of, sums_of
 from envelope_fields.jobs.runs import HEARTBEAT_EVERY
-from envelope_fields.models import (
-    MasterKey,
-    RotationColumn,
-    RotationFailure,
-    RotationKey,
-    RotationRun,
-    RotationState,
-)
 
 KEYS_SHOWN = 100  # of a run about many
 
@@ -78,15 +71,17 @@ class Progress:
     time_remaining: timedelta | None
 
 
-def progress(run: RotationRun) -> Progress:
+def progress(run: models.RotationRun) -> Progress:
     """Return how far a run is, as its rows have it; the census says for certain what remains."""
     return progress_of([run])[0]
 
 
-def progress_of(runs: Sequence[RotationRun]) -> list[Progress]:
+def progress_of(runs: Sequence[models.RotationRun]) -> list[Progress]:
     """Return how far each of some runs is, in as many queries as for one."""
-    columns: dict[UUID, list[RotationColumn]] = {run.pk: [] for run in runs}
-    rows = RotationColumn.objects.using(configuration().database).filter(run__in=list(columns))
+    columns: dict[UUID, list[models.RotationColumn]] = {run.pk: [] for run in runs}
+    rows = models.RotationColumn.objects.using(configuration().database).filter(
+        run__in=list(columns)
+    )
     for column in rows.order_by("pk"):
         columns[column.run_id].append(column)
     sums: defaultdict[int, Sums] = defaultdict(Sums)
@@ -97,7 +92,7 @@ def progress_of(runs: Sequence[RotationRun]) -> list[Progress]:
     ]
 
 
-def failures(run: RotationRun) -> QuerySet[RotationFailure]:
+def failures(run: models.RotationRun) -> QuerySet[models.RotationFailure]:
     """Return the values that a run could not move, of each range the first.
 
     Those of the last pass over each column: they fail in each pass again.
@@ -108,9 +103,11 @@ def failures(run: RotationRun) -> QuerySet[RotationFailure]:
     return failures_of(latest).select_related("range__column")
 
 
-def _progress(run: RotationRun, columns: Sequence[tuple[RotationColumn, Sums]]) -> Progress:
+def _progress(
+    run: models.RotationRun, columns: Sequence[tuple[models.RotationColumn, Sums]]
+) -> Progress:
     names_schemas = any(column.named_schema for column, _ in columns)
-    is_over = run.state == RotationState.COMPLETED
+    is_over = run.state == models.RotationState.COMPLETED
     fields = [
         FieldProgress(
             database=column.database,
@@ -126,7 +123,7 @@ def _progress(run: RotationRun, columns: Sequence[tuple[RotationColumn, Sums]]) 
     ]
     moved, remaining = sum(each.moved for each in fields), sum(each.remaining for each in fields)
     rate = _rate(run, moved)
-    is_timed = run.state == RotationState.RUNNING and rate
+    is_timed = run.state == models.RotationState.RUNNING and rate
     return Progress(
         state=str(run.state),
         fields=fields,
@@ -140,14 +137,14 @@ def _progress(run: RotationRun, columns: Sequence[tuple[RotationColumn, Sums]]) 
     )
 
 
-def _rate(run: RotationRun, moved: int) -> float:
+def _rate(run: models.RotationRun, moved: int) -> float:
     if run.resumed_at is None:
         return 0
     seconds = (_worked_until(run) - run.resumed_at).total_seconds()
     return (moved - run.moved_before) / seconds if seconds > 0 else 0
 
 
-def _worked_until(run: RotationRun) -> datetime:
+def _worked_until(run: models.RotationRun) -> datetime:
     """Return until when it was worked on: heartbeats come now and then, not with every batch."""
     now = timezone.now()
     if run.finished_at is not None or run.heartbeat_at is None:
@@ -158,7 +155,7 @@ def _worked_until(run: RotationRun) -> datetime:
 # As plain data
 
 
-def run_title(run: RotationRun) -> str:
+def run_title(run: models.RotationRun) -> str:
     """Name what a run is about: a field, its key, or how many keys; all where it names none."""
     if run.is_about_field:
         return ", ".join(run.only_fields)
@@ -168,18 +165,18 @@ def run_title(run: RotationRun) -> str:
     return f"{keys:,} keys" if keys else "all keys"
 
 
-def run_content(run: RotationRun) -> dict[str, Any]:
+def run_content(run: models.RotationRun) -> dict[str, Any]:
     """Return what a run is to do, by whom, and how far it is."""
     return run_contents([run])[0]
 
 
-def run_contents(runs: Sequence[RotationRun]) -> list[dict[str, Any]]:
+def run_contents(runs: Sequence[models.RotationRun]) -> list[dict[str, Any]]:
     """Return that of several runs, in few queries more than for one."""
     found = zip(runs, progress_of(runs), strict=True)
     return [_run_content(run, progress) for run, progress in found]
 
 
-def failure_content(failure: RotationFailure) -> dict[str, Any]:
+def failure_content(failure: models.RotationFailure) -> dict[str, Any]:
     """Return which value could not be moved, and why."""
     column = failure.range.column
     return {
@@ -193,7 +190,7 @@ def failure_content(failure: RotationFailure) -> dict[str, Any]:
     }
 
 
-def key_contents(run: RotationRun) -> list[dict[str, Any]]:
+def key_contents(run: models.RotationRun) -> list[dict[str, Any]]:
     """Return what became of each key of a run about several, of the first: by the census.
 
     `total` are the values that it began with, `remaining` those that were there at its last look.
@@ -207,11 +204,11 @@ def key_contents(run: RotationRun) -> list[dict[str, Any]]:
     ]
 
 
-def _keys(run: RotationRun) -> QuerySet[RotationKey]:
-    return RotationKey.objects.using(configuration().database).filter(run=run.pk)
+def _keys(run: models.RotationRun) -> QuerySet[models.RotationKey]:
+    return models.RotationKey.objects.using(configuration().database).filter(run=run.pk)
 
 
-def _run_content(run: RotationRun, progress: Progress) -> dict[str, Any]:
+def _run_content(run: models.RotationRun, progress: Progress) -> dict[str, Any]:
     seconds = progress.time_remaining
     return {
         "id": str(run.pk),
@@ -244,6 +241,6 @@ def _field_content(field: FieldProgress) -> dict[str, Any]:
     return content
 
 
-def key_content(key: MasterKey) -> dict[str, Any]:
+def key_content(key: models.MasterKey) -> dict[str, Any]:
     """Return by what a key is named."""
     return {"id": str(key.pk), "alias": key.alias}

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from envelope_fields import keyring
+from envelope_fields import keyring, models
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import census
 from envelope_fields.conf import configuration
@@ -23,15 +23,6 @@ from envelope_fields.lifecycle.keys import KeyOrVersion, Refused, collecting, st
 from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.parameters import LONGEST_WAIT, SHORTEST_WAIT
 from envelope_fields.lifecycle.representation import Row, named, state_content
-from envelope_fields.models import (
-    OVERWRITTEN,
-    AuditEvent,
-    AuditOutcome,
-    FurtherWrap,
-    KeyState,
-    MasterKey,
-    MasterKeyVersion,
-)
 
 
 class BadWaitingPeriod(EnvelopeError, ValueError):
@@ -84,8 +75,8 @@ def schedule_deletion(
     with performing(Operation.SCHEDULE_DELETION, key, actor) as done:
         if state_after(Operation.SCHEDULE_DELETION, done.row) == done.row.state:
             return _same_date(done, wait)
-        before = KeyState(done.row.state)
-        done.become(KeyState.PENDING_DELETION, Operation.SCHEDULE_DELETION, wait=wait)
+        before = models.KeyState(done.row.state)
+        done.become(models.KeyState.PENDING_DELETION, Operation.SCHEDULE_DELETION, wait=wait)
     try:
         _confirm(done, key, confirm, actor)
     except BaseException as error:
@@ -130,7 +121,7 @@ def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, act
         now.record(Operation.CONFIRM_DELETION, {}, {"confirmed": confirm, **seen.content()})
 
 
-def _put_back(done: OperationContext, to: KeyState, error: BaseException) -> None:
+def _put_back(done: OperationContext, to: models.KeyState, error: BaseException) -> None:
     done.become(to, Operation.CANCEL_DELETION, because=type(error).__name__)
 
 
@@ -192,14 +183,14 @@ def destroy(done: OperationContext) -> None:
     The event is the caller's to record, in the same transaction.
     """
     now = timezone.now()
-    gone = {"state": KeyState.DESTROYED, "state_changed_at": now, "destroyed_at": now}
-    versions = done.key.versions.using(done.using).exclude(state=KeyState.DESTROYED)
+    gone = {"state": models.KeyState.DESTROYED, "state_changed_at": now, "destroyed_at": now}
+    versions = done.key.versions.using(done.using).exclude(state=models.KeyState.DESTROYED)
     if done.version is not None:
         versions = versions.filter(pk=done.version.pk)
     version_ids = list(versions.values_list("version_id", flat=True))
-    versions.update(**gone, deletion_at=None, wrapped_material=OVERWRITTEN)
-    wraps = FurtherWrap.objects.using(done.using).filter(version_id__in=version_ids)
-    wraps.update(wrapped_material=OVERWRITTEN)
+    versions.update(**gone, deletion_at=None, wrapped_material=models.OVERWRITTEN)
+    wraps = models.FurtherWrap.objects.using(done.using).filter(version_id__in=version_ids)
+    wraps.update(wrapped_material=models.OVERWRITTEN)
     if done.version is None:
         done.set(**gone, deletion_at=None, alias=None)
     else:
@@ -211,20 +202,25 @@ def destroy(done: OperationContext) -> None:
 def _due() -> list[Row]:
     """Return what is due: versions first, which may be due before their key."""
     using = configuration().database
-    which = {"state": KeyState.PENDING_DELETION, "deletion_at__lte": timezone.now()}
-    versions = MasterKeyVersion.objects.using(using).filter(**which).select_related("master_key")
-    keys = MasterKey.objects.using(using).filter(**which)
+    which = {"state": models.KeyState.PENDING_DELETION, "deletion_at__lte": timezone.now()}
+    versions = (
+        models.MasterKeyVersion.objects.using(using).filter(**which).select_related("master_key")
+    )
+    keys = models.MasterKey.objects.using(using).filter(**which)
     return [*versions.order_by("deletion_at", "pk"), *keys.order_by("deletion_at", "pk")]
 
 
 def _destroy_if_due(row: Row, now: witnesses.Witnesses, actor: Any) -> bool:
     with performing(Operation.DESTROY, row, actor) as done:
         # Under the lock: cancelled, scheduled anew, or destroyed by another process meanwhile?
-        if (done.row.state, done.row.deletion_at) != (KeyState.PENDING_DELETION, row.deletion_at):
+        if (done.row.state, done.row.deletion_at) != (
+            models.KeyState.PENDING_DELETION,
+            row.deletion_at,
+        ):
             return False
         _refuse_later(done, now)
         before = state_content(done.row)
-        done.record(Operation.DESTROY, before, {"state": str(KeyState.DESTROYED)})
+        done.record(Operation.DESTROY, before, {"state": str(models.KeyState.DESTROYED)})
         destroy(done)
     return True
 
@@ -250,11 +246,11 @@ def _refuse_later(done: OperationContext, now: witnesses.Witnesses) -> None:
 
 def _confirmed(done: OperationContext) -> witnesses.Confirmed:
     """Return what was confirmed since the deletion was scheduled, as the audit trail says it."""
-    events = AuditEvent.objects.using(done.using).filter(
+    events = models.AuditEvent.objects.using(done.using).filter(
         key_id=done.key.pk,
         version_number=None if done.version is None else done.version.number,
         action__in=(Operation.SCHEDULE_DELETION, Operation.CONFIRM_DELETION),
-        outcome=AuditOutcome.DONE,
+        outcome=models.AuditOutcome.DONE,
     )
     last = events.order_by("-number").first()
     return witnesses.Confirmed(done.row.state_changed_at, {} if last is None else last.after)

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from envelope_fields import audit, keyring
+from envelope_fields import audit, keyring, models
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring.rows import Wrap
@@ -21,14 +21,6 @@ from envelope_fields.lifecycle.context import key_transaction, performing
 from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.wraps import Row, StoredWraps, content
-from envelope_fields.models import (
-    OVERWRITTEN,
-    AuditKey,
-    FurtherWrap,
-    KeyState,
-    MasterKey,
-    MasterKeyVersion,
-)
 from envelope_fields.policy import APPLICATION, acting
 
 _TRIES = 3
@@ -114,7 +106,7 @@ class Destination:
 
     def root_keys_of(self, row: Row) -> tuple[str, ...]:
         """Return by which root keys a row is to be wrapped; the first is that of the row itself."""
-        own = row.master_key.root_key if isinstance(row, MasterKeyVersion) else None
+        own = row.master_key.root_key if isinstance(row, models.MasterKeyVersion) else None
         return self._root_keys(own)
 
     def is_reached_by(self, stored: StoredWraps) -> bool:
@@ -141,9 +133,13 @@ class Destination:
     def waiting(self) -> list[Row]:
         """Return the rows that are not there yet."""
         using = configuration().database
-        there = MasterKeyVersion.objects.using(using).exclude(state=KeyState.DESTROYED)
+        there = models.MasterKeyVersion.objects.using(using).exclude(
+            state=models.KeyState.DESTROYED
+        )
         versions = there.filter(self._versions_to_move(there)).select_related("master_key")
-        audit_keys = AuditKey.objects.using(using).filter(self._to_move(self._root_keys(None)))
+        audit_keys = models.AuditKey.objects.using(using).filter(
+            self._to_move(self._root_keys(None))
+        )
         return [*versions.order_by("pk"), *audit_keys.order_by("number")]
 
     def _root_keys(self, named: str | None) -> tuple[str, ...]:
@@ -154,8 +150,10 @@ class Destination:
             self._ids[root_key] = _ids_if_known(root_key)
         return self._ids[root_key]
 
-    def _versions_to_move(self, versions: QuerySet[MasterKeyVersion]) -> Q:
-        keys = MasterKey.objects.using(versions.db).filter(pk__in=versions.values("master_key"))
+    def _versions_to_move(self, versions: QuerySet[models.MasterKeyVersion]) -> Q:
+        keys = models.MasterKey.objects.using(versions.db).filter(
+            pk__in=versions.values("master_key")
+        )
         condition = Q(pk__in=[])
         for named in set(keys.values_list("root_key", flat=True)):
             of_key = Q(master_key__root_key=named)
@@ -164,10 +162,10 @@ class Destination:
 
     def _to_move(self, root_keys: tuple[str, ...]) -> Q:
         own, *further = root_keys
-        wraps = FurtherWrap.objects.using(configuration().database).filter(
+        wraps = models.FurtherWrap.objects.using(configuration().database).filter(
             version_id=OuterRef("version_id")
         )
-        there = wraps.exclude(wrapped_material=OVERWRITTEN)
+        there = wraps.exclude(wrapped_material=models.OVERWRITTEN)
         condition = ~self._by(own) | Q(Exists(there.exclude(root_key__in=further)))
         for name in further:
             condition |= ~Q(Exists(there.filter(self._by(name))))
@@ -214,7 +212,7 @@ def _moved(row: Row, destination: Destination, actor: Any) -> bool:
 
 def _replaced(stored: StoredWraps, wraps: Sequence[Wrap], actor: Any) -> bool:
     """Store other wraps of a row that is as we read it; return False where it was changed."""
-    if isinstance(stored.row, MasterKeyVersion):
+    if isinstance(stored.row, models.MasterKeyVersion):
         return _replaced_of_version(stored.row, stored, wraps, actor)
     with suppress(_Changed):
         _replace_of_audit_key(stored, wraps, actor)
@@ -223,7 +221,7 @@ def _replaced(stored: StoredWraps, wraps: Sequence[Wrap], actor: Any) -> bool:
 
 
 def _replaced_of_version(
-    version: MasterKeyVersion, stored: StoredWraps, wraps: Sequence[Wrap], actor: Any
+    version: models.MasterKeyVersion, stored: StoredWraps, wraps: Sequence[Wrap], actor: Any
 ) -> bool:
     operation = Operation.REWRAP_MASTER_KEY
     with performing(operation, version.master_key_id, actor) as done:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
+from envelope_fields import models
 from envelope_fields.audit.uses import last_sign, to_the_second
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.census.text_copies import TextCopies, text_copies
@@ -13,13 +14,6 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.certificates import quoting
 from envelope_fields.lifecycle.other_processes import wait_for_writers
 from envelope_fields.lifecycle.representation import Row, as_utc, named
-from envelope_fields.models import (
-    BlindIndex,
-    BlindIndexKey,
-    IndexState,
-    MasterKey,
-    MasterKeyVersion,
-)
 
 
 class KeyInUse(EnvelopeError):
@@ -29,7 +23,9 @@ class KeyInUse(EnvelopeError):
         rows: the rows of the census that say where, and how many.
     """
 
-    def __init__(self, row: MasterKey | MasterKeyVersion, rows: Sequence[CensusRow]) -> None:
+    def __init__(
+        self, row: models.MasterKey | models.MasterKeyVersion, rows: Sequence[CensusRow]
+    ) -> None:
         self.rows = tuple(rows)
         super().__init__(
             f"{named(row)[0].upper()}{named(row)[1:]} is not deleted: values are stored under it: "
@@ -44,7 +40,9 @@ class KeyPinned(KeyInUse):
         indexes: the labels of the indexes.
     """
 
-    def __init__(self, row: MasterKey | MasterKeyVersion, indexes: Sequence[str]) -> None:
+    def __init__(
+        self, row: models.MasterKey | models.MasterKeyVersion, indexes: Sequence[str]
+    ) -> None:
         self.rows, self.indexes = (), tuple(indexes)
         EnvelopeError.__init__(
             self,
@@ -54,17 +52,17 @@ class KeyPinned(KeyInUse):
         )
 
 
-def refuse_if_pinned(row: MasterKey | MasterKeyVersion) -> None:
+def refuse_if_pinned(row: models.MasterKey | models.MasterKeyVersion) -> None:
     """Raise if a blind index that is not retired is pinned to a key or version.
 
     Raises:
         KeyPinned: with its label.
     """
     using = row._state.db
-    which = {"version": row} if isinstance(row, MasterKeyVersion) else {"master_key": row}
-    names = BlindIndexKey.objects.using(using).filter(**which).values_list("name", flat=True)
-    indexes = BlindIndex.objects.using(using).filter(name__in=list(names))
-    labels = indexes.exclude(state=IndexState.RETIRED).values_list("label", flat=True)
+    which = {"version": row} if isinstance(row, models.MasterKeyVersion) else {"master_key": row}
+    names = models.BlindIndexKey.objects.using(using).filter(**which).values_list("name", flat=True)
+    indexes = models.BlindIndex.objects.using(using).filter(name__in=list(names))
+    labels = indexes.exclude(state=models.IndexState.RETIRED).values_list("label", flat=True)
     if labels:
         raise KeyPinned(row, list(labels))
 
@@ -86,7 +84,9 @@ def _in_history(values: int) -> str:
     return f", {values:,} in the past alone, for DELETE HISTORY to remove" if values else ""
 
 
-def refuse_if_in_use(row: MasterKey | MasterKeyVersion, rows: Iterable[CensusRow]) -> None:
+def refuse_if_in_use(
+    row: models.MasterKey | models.MasterKeyVersion, rows: Iterable[CensusRow]
+) -> None:
     """Raise if one of the rows of a census counts values under a key or version.
 
     Raises:
@@ -97,7 +97,7 @@ def refuse_if_in_use(row: MasterKey | MasterKeyVersion, rows: Iterable[CensusRow
         raise KeyInUse(row, found)
 
 
-def values_under(row: MasterKey | MasterKeyVersion) -> list[CensusRow]:
+def values_under(row: models.MasterKey | models.MasterKeyVersion) -> list[CensusRow]:
     """Count what is stored under a key or version, in every primary database.
 
     Raises:
@@ -106,17 +106,17 @@ def values_under(row: MasterKey | MasterKeyVersion) -> list[CensusRow]:
     return census(row)
 
 
-def is_under(counted: CensusRow, row: MasterKey | MasterKeyVersion) -> bool:
+def is_under(counted: CensusRow, row: models.MasterKey | models.MasterKeyVersion) -> bool:
     """Whether a row of a census counts values of this key or version."""
-    if isinstance(row, MasterKeyVersion):
+    if isinstance(row, models.MasterKeyVersion):
         return counted.version_id == bytes(row.version_id)
     return counted.version is not None and counted.version.key_id == row.pk
 
 
-def _way_out(row: MasterKey | MasterKeyVersion) -> str:
+def _way_out(row: models.MasterKey | models.MasterKeyVersion) -> str:
     move = (
         "Write them again, so that they move to the current version"
-        if isinstance(row, MasterKeyVersion)
+        if isinstance(row, models.MasterKeyVersion)
         else "Move them to another key, or delete them"
     )
     return f"{move}; to destroy them together with the key, use envelope_fields.lifecycle.shred()."
@@ -252,7 +252,7 @@ class Confirmed:
 
 
 def _version_ids(row: Row) -> list[bytes]:
-    if isinstance(row, MasterKey):
+    if isinstance(row, models.MasterKey):
         ids = row.versions.using(row._state.db).values_list("version_id", flat=True)
         return [bytes(version_id) for version_id in ids]
     return [bytes(row.version_id)]

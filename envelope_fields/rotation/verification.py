@@ -23,17 +23,8 @@ from envelope_fields.exceptions import (
 )
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.masks import Mask
+from envelope_fields.jobs import job
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import (
-    BatchResult,
-    Failed,
-    Job,
-    Key,
-    Limits,
-    Outcome,
-    Stored,
-    displayed_key,
-)
 from envelope_fields.jobs.statements import statements
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation.rows import UNBOUND, BoundRows
@@ -94,7 +85,9 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
     for column in chosen_columns(fields, database):
         if not has_table(column.table_sql, column.database):
             continue  # models may live in more databases than they do
-        batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
+        batches = Batches(
+            column, Verification(column, versions), job.Limits(batch_size=ROWS_AT_ONCE)
+        )
         for result in batches.between(None, None, None):
             yield _verified(column, result)
 
@@ -123,7 +116,7 @@ class KnownVersions:
             raise no_version(version_id)
 
 
-class Verification(Job):
+class Verification(job.Job):
     """Reads the values of a column, and changes none.
 
     Args:
@@ -140,8 +133,8 @@ class Verification(Job):
         self._statements = statements(column)
         self._rows = BoundRows(column)
 
-    def process(self, stored: Sequence[Stored]) -> Outcome:
-        outcome, keys = Outcome(), [each.key for each in stored]
+    def process(self, stored: Sequence[job.Stored]) -> job.Outcome:
+        outcome, keys = job.Outcome(), [each.key for each in stored]
         self._rows.load(keys)  # before the values, which are looked at by the heads from before
         values = self._statements.values(keys)
         for each in stored:
@@ -155,7 +148,7 @@ class Verification(Job):
                 outcome.fail(each, error)
         return outcome
 
-    def _error(self, value: Any, key: Key) -> EnvelopeError | None:
+    def _error(self, value: Any, key: job.Key) -> EnvelopeError | None:
         column = self._column
         try:
             self._versions.check(value)
@@ -173,7 +166,7 @@ class Verification(Job):
             return error
         return EnvelopeError(f"{column}: you may not read it.") if isinstance(read, Mask) else None
 
-    def _read(self, value: Any, key: Key) -> Any:
+    def _read(self, value: Any, key: job.Key) -> Any:
         column = self._column
         if self._rows:
             return column.encrypted_field.verify(value, self._rows.contexts(key))
@@ -191,19 +184,19 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _verified(column: Column, result: BatchResult) -> Verified:
+def _verified(column: Column, result: job.BatchResult) -> Verified:
     unreadable = [_unreadable(column, each) for each in result.failed]
     return Verified(column, result.kept + len(unreadable), unreadable)
 
 
-def _unreadable(column: Column, failed: Failed) -> Unreadable:
+def _unreadable(column: Column, failed: job.Failed) -> Unreadable:
     head = failed.stored.head
     is_envelope = head.startswith(column.codec.marker)
     names_version = is_envelope and failed.stored.size >= column.codec.shortest
     return Unreadable(
         database=column.database,
         field=str(column),
-        row=displayed_key(failed.stored.key),
+        row=job.displayed_key(failed.stored.key),
         version_id=failed.stored.version_id.hex() if names_version else "",
         cause=failed.cause,
         message=failed.message,

@@ -354,21 +354,24 @@ class TestAtOnce:
         for state, label in (("verified", LABEL_2), ("reading", LABEL_2), ("retired", LABEL)):
             assert [to(state, label).state for _ in range(2)] == [state, state]
 
-    @pytest.mark.parametrize("killed", ["require_index", "change_index_state", "wait_until_known"])
+    @pytest.mark.parametrize(
+        "killed",
+        ["index_states.require_index", "index_states.change_index_state", "wait_until_known"],
+    )
     def test_killed_on_the_way_to_reading(self, rows, monkeypatch, killed):
         with monkeypatch.context() as patch:
-            patch.setattr(states_module, killed, die)
+            patch.setattr(f"{states_module.__name__}.{killed}", die)
             with pytest.raises(Killed):
                 to("reading")
         assert states()[LABEL_2] == "filling"
         assert BOTH.objects.get(email="1@example.org").pk == rows[1].pk
         assert to("reading").state == "reading"
 
-    @pytest.mark.parametrize("killed", ["change_index_state", "wait_until"])
+    @pytest.mark.parametrize("killed", ["index_states.change_index_state", "wait_until"])
     def test_killed_while_the_first_is_retired(self, rows, monkeypatch, killed):
         to("reading")
         with monkeypatch.context() as patch:
-            patch.setattr(states_module, killed, die)
+            patch.setattr(f"{states_module.__name__}.{killed}", die)
             with pytest.raises(Killed):
                 to("retired", LABEL)
         BOTH.objects.create(email=EVE)

@@ -8,15 +8,7 @@ from typing import Any, ClassVar, Final
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
-from envelope_fields.root_keys.aws.errors import (
-    CredentialsUnavailable,
-    MayNotWrap,
-    RoleUnavailable,
-    WrongSetting,
-    code_of,
-    sorted_error,
-    unlisted,
-)
+from envelope_fields.root_keys.aws import errors
 from envelope_fields.root_keys.aws.names import KeyName
 from envelope_fields.root_keys.aws.sessions import Clients, unlogged
 from envelope_fields.root_keys.base import (
@@ -150,7 +142,7 @@ class AwsKmsRootKey(RootKey):
             if isinstance(answer, dict):
                 return answer
             problems[region] = answer
-            if isinstance(answer, CredentialsUnavailable):
+            if isinstance(answer, errors.CredentialsUnavailable):
                 raise answer
             if isinstance(answer, RootKeyUnavailable):
                 self._silent_until[region] = monotonic() + SILENT_SECONDS
@@ -169,7 +161,7 @@ class AwsKmsRootKey(RootKey):
     ) -> _Answer | Exception:
         """Return an answer, or what to raise; asked twice where our credentials may be old."""
         client, answer = self._attempt(region, operation, parameters)
-        if isinstance(answer, CredentialsUnavailable):
+        if isinstance(answer, errors.CredentialsUnavailable):
             self._clients.renew(client)
             _, answer = self._attempt(region, operation, parameters)
         return answer
@@ -188,14 +180,14 @@ class AwsKmsRootKey(RootKey):
                 client = self._clients.of(region)
                 answer = getattr(client, operation)(KeyId=self._key.in_region(region), **parameters)
         except Exception as error:
-            if "DryRun" in parameters and code_of(error) == WOULD_SUCCEED:
+            if "DryRun" in parameters and errors.code_of(error) == WOULD_SUCCEED:
                 return client, {}
-            return client, sorted_error(error, self._where(region))
+            return client, errors.sorted_error(error, self._where(region))
         if answer.get(_ANSWERS[operation]) and self._key.is_answered_by(
             answer.get("KeyId"), region
         ):
             return client, answer
-        return client, unlisted(f"half an answer to {operation}", self._where(region))
+        return client, errors.unlisted(f"half an answer to {operation}", self._where(region))
 
     def _where(self, region: str | None) -> str:
         return f"AWS KMS key {self._key} in {region or 'the region of the session'}"
@@ -203,10 +195,10 @@ class AwsKmsRootKey(RootKey):
     def _check(self, region: str | None) -> None:
         asked = {"EncryptionContext": _PROBE.pairs(), "DryRun": True}
         encrypted = self._answer(region, "encrypt", {"Plaintext": bytes(MATERIAL_BYTES), **asked})
-        if isinstance(encrypted, Exception) and not isinstance(encrypted, MayNotWrap):
+        if isinstance(encrypted, Exception) and not isinstance(encrypted, errors.MayNotWrap):
             raise _in_check(encrypted)
         decrypted = self._answer(region, "decrypt", {**_to_decrypt(encrypted), **asked})
-        if isinstance(encrypted, MayNotWrap) and isinstance(decrypted, MayNotUnwrap):
+        if isinstance(encrypted, errors.MayNotWrap) and isinstance(decrypted, MayNotUnwrap):
             raise RootKeyRefused(f"{encrypted}. Nor is kms:Decrypt")
         for answer in (encrypted, decrypted):
             if isinstance(answer, Exception):
@@ -221,4 +213,8 @@ def _to_decrypt(encrypted: _Answer | Exception) -> _Answer:
 
 
 def _in_check(problem: Exception) -> Exception:
-    return WrongSetting(str(problem)) if isinstance(problem, RoleUnavailable) else problem
+    return (
+        errors.WrongSetting(str(problem))
+        if isinstance(problem, errors.RoleUnavailable)
+        else problem
+    )
