@@ -12,6 +12,7 @@ from envelope_fields.crypto.blind_index import IndexDomain
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import rows
+from envelope_fields.keyring.state_changes import committed_at
 from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, KeyCacheBound, key_changes
 from envelope_fields.models.indexes import made_id
 from envelope_fields.policy import KeyVersionState
@@ -98,7 +99,7 @@ def closes_at(retired: BlindIndex) -> datetime:
 
     Until then, one that does not know yet has to find what others write.
     """
-    return retired.state_changed_at + timedelta(seconds=_longest())
+    return committed_at(retired.state_changed_at) + timedelta(seconds=_longest())
 
 
 def unwritten_from(retired: BlindIndex) -> datetime:
@@ -106,7 +107,7 @@ def unwritten_from(retired: BlindIndex) -> datetime:
 
     Until then, what a build leaves in it that does not know it could be in the way of another one.
     """
-    return retired.state_changed_at + 2 * timedelta(seconds=_longest())
+    return committed_at(retired.state_changed_at) + 2 * timedelta(seconds=_longest())
 
 
 def _longest() -> float:

@@ -19,8 +19,8 @@ from django.db.models import F, Model, QuerySet
 from envelope_fields import audit
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import keys
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, existing
 from envelope_fields.lifecycle.operations import Operation
@@ -197,7 +197,7 @@ class OperationContext:
         before = state_content(self.row)
         # Until the commit, readers find the state as it was, so there must be little to wait for.
         audit.hold(self.using)
-        now = clock.now()
+        now = begin_change(self.using)
         self.set(
             state=state, state_changed_at=now, deletion_at=None if wait is None else now + wait
         )

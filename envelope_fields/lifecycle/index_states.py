@@ -18,6 +18,7 @@ from envelope_fields import audit
 from envelope_fields.conf import configuration
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
+from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import context, index_triggers
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import known_everywhere
@@ -47,7 +48,7 @@ def require_index(label: str, *, actor: Any = None) -> BlindIndex:
             return row
         keys = context.locked_keys(using, _key_ids(row, using))
         principal = require_on_each(Operation.CHANGE_INDEX.action, keys, actor, using=using)
-        row.required_at = clock.now()
+        row.required_at = begin_change(using)
         row.save(using=using, update_fields=["required_at"])
         standing = {"index": label, "state": str(row.state)}
         audit.record(
@@ -113,7 +114,7 @@ def _changed_to(label: str, to: IndexState, actor: Any) -> BlindIndex:
                 f"there. Next are: {', '.join(sorted(_NEXT[before])) or 'none'}."
             )
         _refuse_while_early(row, to)
-        row.state, row.state_changed_at = to, clock.now()
+        row.state, row.state_changed_at = to, begin_change(using)
         if to in (IndexState.FILLING, IndexState.RETIRED):
             row.required_at = None
         elif row.replaces and row.required_at is None:

@@ -16,11 +16,12 @@ from envelope_fields import audit
 from envelope_fields.census.columns import CensusFailed, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, index_has_rows
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock, is_test_run
+from envelope_fields.databases import is_test_run
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.keyring import IndexColumn
+from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import context, index_triggers, on_demand
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import (
@@ -183,7 +184,7 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
     )
     if is_empty and not _is_written_alone(replaced, using):
         row.state = IndexState.READING
-        row.required_at = clock.now() if replaced else None
+        row.required_at = begin_change(using) if replaced else None
     row.save(using=using, force_insert=True)
     return row
 

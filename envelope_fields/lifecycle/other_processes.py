@@ -19,6 +19,7 @@ from envelope_fields.census.columns import stored_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Database, clock, database
 from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.keyring.state_changes import begin_change, committed_at
 from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
@@ -66,7 +67,7 @@ def lower_key_cache_bound(seconds: float, *, actor: Any = None) -> float:
             return row.seconds
         before = f"{row.seconds:g}"
         audit.hold(using)  # until the commit, others go by the bound as it was
-        now = clock.now()
+        now = begin_change(using)
         row.seconds_before = max(row.seconds, _seconds_before(row, now))
         row.seconds, row.lowered_at = seconds, now
         row.save(using=using, update_fields=["seconds", "seconds_before", "lowered_at"])
@@ -83,13 +84,14 @@ def lower_key_cache_bound(seconds: float, *, actor: Any = None) -> float:
 def known_everywhere(changed_at: datetime) -> datetime:
     """Return from when on every process knows of a change of state that was made at `changed_at`.
 
-    A process that read keys before the bound was lowered goes by them for as long as it was before.
+    They learn of it with its commit. A process that read keys before the bound was lowered goes by
+    them for as long as it was before.
     """
-    row = _row(configuration().database)
-    known = changed_at + timedelta(seconds=_longest(row))
+    row, committed = _row(configuration().database), committed_at(changed_at)
+    known = committed + timedelta(seconds=_longest(row))
     if row.lowered_at is None:
         return known
-    last_read = min(changed_at, row.lowered_at)
+    last_read = min(committed, committed_at(row.lowered_at))
     return max(known, last_read + timedelta(seconds=row.seconds_before))
 
 
@@ -114,7 +116,7 @@ def _seconds_before(row: KeyCacheBound, now: datetime) -> float:
     """Return the bound that some process may still go by from before it was last lowered."""
     if row.lowered_at is None:
         return 0
-    is_over = row.lowered_at + timedelta(seconds=row.seconds_before) <= now
+    is_over = committed_at(row.lowered_at) + timedelta(seconds=row.seconds_before) <= now
     return 0 if is_over else row.seconds_before
 
 

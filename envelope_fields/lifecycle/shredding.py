@@ -96,7 +96,7 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
         if done.row.state == KeyState.ENABLED:
             require(Action.DISABLE, done.key, actor, using=done.using)
             done.become(KeyState.DISABLED, Operation.DISABLE)
-        return known_everywhere(done.row.state_changed_at)
+    return known_everywhere(done.row.state_changed_at)  # of what is committed
 
 
 def ready_to_shred_at(key: KeyOrVersion) -> datetime | None:

@@ -40,6 +40,7 @@ from envelope_fields.models.rotations import (
     RotationRun,
     RotationState,
 )
+from envelope_fields.models.state_changes import StateChange
 
 __all__ = [
     "ACTIVE_STATES",
@@ -75,5 +76,6 @@ __all__ = [
     "RotationRange",
     "RotationRun",
     "RotationState",
+    "StateChange",
     "VersionIdField",
 ]

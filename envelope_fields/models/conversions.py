@@ -48,12 +48,10 @@ for _phase in ColumnPhase:  # asked for every value, and so no properties
 class ColumnConversion(models.Model):
     """How far the conversion of a column is; one without a row has not begun.
 
+    It is about every table of the field, in all databases and schemas.
     Caches of keys know it, too: a change is known elsewhere within `KEY_CACHE_SECONDS`.
     """
 
-    # Empty where it is about every table of the field.
-    database = models.CharField(_("database"), max_length=100, blank=True, default="")
-    schema = models.CharField(_("schema"), max_length=63, blank=True, default="")
     model = models.CharField(_("model"), max_length=200)  # app_label.Model
     field = models.CharField(_("field"), max_length=200)
     kind = models.CharField(_("kind"), max_length=16)  # a `ConversionKind`
@@ -71,9 +69,7 @@ class ColumnConversion(models.Model):
         verbose_name_plural = _("conversions of columns")
         default_permissions = ("change", "view")
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["database", "schema", "model", "field"], name="envelope_column_conversion"
-            )
+            models.UniqueConstraint(fields=["model", "field"], name="envelope_column_conversion")
         ]
 
     def __str__(self) -> str:

@@ -25,6 +25,7 @@ from envelope_fields.models import (
     RotationKey,
     RotationRange,
     RotationRun,
+    StateChange,
 )
 from envelope_fields.policy import APPLICATION
 
@@ -60,12 +61,13 @@ def fill(using):
         )
     for field in ("text", "data"):
         ColumnConversion.objects.using(using).create(
-            database="default", model="tests.Note", field=field, kind="legacy", phase="finished"
+            model="tests.Note", field=field, kind="legacy", phase="finished"
         )
         LegacyRead.objects.using(using).create(
             field=f"tests.note.{field}", day=date(2026, 11, 28), package="FernetFields", reads=7
         )
     KeyCacheBound.objects.using(using).get_or_create(pk=BOUND, defaults={"seconds": 60})
+    StateChange.objects.using(using).create(changed_at=NOW, committed_at=NOW)
     run = RotationRun.objects.using(using).create(
         kind="rewrap", master_key=lab, state="completed", actor_type="application", created_at=NOW
     )

@@ -1,0 +1,73 @@
+"""When a state was changed, as others learn of it: that is with the commit, and not before.
+
+A transaction may go on for long after the change, or wait for its commit. So the moment that it
+writes down is no measure of what others know; the first look after the commit is one, and is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import partial
+
+from django.db import DatabaseError, transaction
+
+from envelope_fields.conf import configuration
+from envelope_fields.databases import clock
+from envelope_fields.databases.errors import says_no_table
+from envelope_fields.models import StateChange, key_changes
+from envelope_fields.models.state_changes import change_id
+
+
+def begin_change(using: str) -> datetime:
+    """Return the moment of a change of a state, for its row, in a transaction that commits it.
+
+    Args:
+        using: the keys' database.
+    """
+    moment = clock.now()
+    with _before_its_table(), transaction.atomic(using=using):
+        StateChange.objects.using(using).create(changed_at=moment)
+        transaction.on_commit(partial(_see_committed, moment, using), using=using, robust=True)
+    return moment
+
+
+def committed_at(changed_at: datetime) -> datetime:
+    """Return a moment by which a change of a state was committed; where it is not yet, now.
+
+    Args:
+        changed_at: what its row says, in the keys' database.
+    """
+    using = configuration().database
+    found: list[datetime | None] = []
+    with _before_its_table(), transaction.atomic(using=using):
+        found = _seen(changed_at, using)
+    seen = [moment for moment in found if moment is not None]
+    if len(seen) == len(found):
+        return max(seen, default=changed_at)  # one from before there was this table has none
+    now = clock.now()
+    if not key_changes.can_vanish(change_id(changed_at)):
+        _see_committed(changed_at, using)
+    return now
+
+
+def _seen(changed_at: datetime, using: str) -> list[datetime | None]:
+    changes = StateChange.objects.using(using).filter(changed_at=changed_at)
+    return list(changes.values_list("committed_at", flat=True))
+
+
+def _see_committed(changed_at: datetime, using: str) -> None:
+    changes = StateChange.objects.using(using).filter(changed_at=changed_at, committed_at=None)
+    with suppress(DatabaseError), transaction.atomic(using=using):  # the next one to look does it
+        changes.update(committed_at=clock.now())
+
+
+@contextmanager
+def _before_its_table() -> Iterator[None]:
+    """Do nothing where the table is not made yet: a plan that makes it may change states first."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
