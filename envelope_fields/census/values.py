@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from envelope_fields.census.columns import CensusFailed, Column
 from envelope_fields.databases import UNLOCATED, database
-from envelope_fields.databases.errors import says_no_table
+from envelope_fields.databases.errors import advice, says_no_table
 
 COLUMNS_IN_A_QUERY = 50
 VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
@@ -111,10 +111,7 @@ def _reason(column: Column, error: DatabaseError) -> str:
         )
     if says_no_table(error):
         return f"{relation} was renamed meanwhile. Count again."
-    return (
-        f"{type(error).__name__} at {column.location}. Is it reachable, and migrated with "
-        "`python manage.py migrate`?"
-    )
+    return f"{type(error).__name__} at {column.location}. {advice(error, column.database)}"
 
 
 # -- The statements ------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from envelope_fields import audit
 from envelope_fields.census.columns import Column, NoSuchField
 from envelope_fields.census.values import Group, counted
 from envelope_fields.conf import configuration
+from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import DEFAULT_ALIAS, ColumnConversion, ConversionKind, MasterKey
@@ -153,6 +154,7 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
     if not found.is_done:
         raise ConversionRefused(f"{field}: {remaining_text(found)} are left.")
     with key_transaction() as using:
+        database(using).lock_for_writing(ColumnConversion._meta.db_table)
         keys = keys_of(field, using)
         principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
         begin(field, using)
@@ -190,4 +192,4 @@ def _rows(using: str) -> Any:
 
 def _names(field: Any) -> dict[str, str]:
     model = field.model._meta.label
-    return {"database": "", "schema": "", "model": model, "field": field.name}
+    return {"model": model, "field": field.name}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envelope_fields.conversion.phases import ConversionRefused, Phase, begin, keys_of, standing
+from envelope_fields.databases import database
 from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.runs import active_runs, insert, record, resume
 from envelope_fields.jobs.work import Watcher, unwatched, work
@@ -29,6 +30,7 @@ def start(field: Any, *, limits: Limits | None = None, actor: Any = None) -> Rot
     if standing(field).phase == Phase.FINISHED:
         raise ConversionRefused(f"The conversion of {field} is finished: nothing converts it.")
     with key_transaction() as using:
+        database(using).lock_for_writing(RotationRun._meta.db_table)
         keys = keys_of(field, using)
         principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
         under_way = active_run(field)

@@ -41,6 +41,8 @@ class Database(AppendOnlyTables):
     LOCK_TIMEOUT: ClassVar[tuple[str, str] | None] = None
     # Whether Django alters a table by copying its rows into another one.
     ALTERS_BY_COPYING: ClassVar[bool] = False
+    # What else to say of an error for which another connection's lock is the reason.
+    WHERE_LOCKED: ClassVar[str] = ""
     # What keeps a subquery from being merged into the query around it.
     KEEP_APART: ClassVar[str] = ""
     # The condition that a text column holds a text, letter by letter.

@@ -12,7 +12,7 @@ from envelope_fields.databases.base import error_code
 class Transient(Enum):
     """A kind of error that passes: trying again is the answer."""
 
-    LOCKED = "another connection had locked the rows"
+    LOCKED = "another connection had locked what was asked for"
     SLOW = "it took too long"
     LOST = "the connection was lost"
 
@@ -55,6 +55,33 @@ def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None
     if isinstance(error, utils.OperationalError | utils.InterfaceError) and _is_lost(connection):
         return Transient.LOST
     return None
+
+
+MIGRATED = "Is it reachable, and migrated with `python manage.py migrate`?"
+
+
+def advice(error: Error, using: str = "", otherwise: str = MIGRATED) -> str:
+    """Say why rows of ours could not be read or written, where that passes; and what to do.
+
+    Args:
+        error: of the database.
+        using: its alias; empty where that is not known.
+        otherwise: what to say of an error that does not pass.
+    """
+    is_locked = any(vendor.says_locked(error) for vendor in VENDORS.values())
+    what = transient(error, connections[using]) if using else None
+    if is_locked or what is Transient.LOCKED:
+        hint = database_of(connections[using]).WHERE_LOCKED if using else ""
+        return f"{_sentence(Transient.LOCKED)} That passes: try again.{hint}"
+    if what is Transient.SLOW:
+        return f"{_sentence(what)} That may pass: try again."
+    if what is Transient.LOST:
+        return f"{_sentence(what)} Is the database reachable? If it is, try again."
+    return otherwise
+
+
+def _sentence(what: Transient) -> str:
+    return f"{what.value[:1].upper()}{what.value[1:]}."
 
 
 def passes(error: Error, *aliases: str) -> bool:

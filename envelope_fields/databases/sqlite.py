@@ -21,6 +21,10 @@ class SQLite(Database):
 
     ALTERS_BY_COPYING: ClassVar = True
     WITH_WRITING: ClassVar = 1.6
+    WHERE_LOCKED: ClassVar = (
+        " SQLite has one lock for all who write: have each transaction wait for it when it begins, "
+        'with "transaction_mode": "IMMEDIATE" in the OPTIONS of the database.'
+    )
     HOLDS: ClassVar = "instr({column}, %s) > 0"
     EXACTLY: ClassVar = "%(expressions)s COLLATE BINARY"
     # Text in the form that Django stores; a percent sign stands doubled in a template.

@@ -20,7 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
-from envelope_fields.databases.errors import Transient, is_about_rows, transient
+from envelope_fields.databases.errors import Transient, is_about_rows, passes, transient
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Limits, Stored
 from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.throttle import BatchSize, RateLimit
@@ -204,11 +205,32 @@ def retry(
     for number in range(tries):
         try:
             return attempt()
-        except Error as error:
-            if number == tries - 1:
+        except (Error, MasterKeyUnusable) as error:
+            # Keys that could not be read are said to be unusable; their database has the reason.
+            cause = error if isinstance(error, Error) else error.__cause__
+            if number == tries - 1 or not isinstance(cause, Error):
                 raise
-            handle(error, number)
+            try:
+                handle(cause, number)
+            except Error:
+                raise error from error.__cause__
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def persist(attempt: Callable[[], _Answer], *aliases: str) -> _Answer:
+    """Return what a call returns that may be made again, where an error of a database passes.
+
+    Args:
+        attempt: the call; inside a transaction it is made once.
+        *aliases: of the databases that it asks beside that of the keys.
+    """
+
+    def rest(error: Error, number: int) -> None:
+        if not passes(error, configuration().database, *aliases):
+            raise error
+        rest_before_retry(number, 0.1)
+
+    return retry(attempt, Limits().tries, rest)
 
 
 def rest_before_retry(number: int, seconds: float = 0.05) -> None:

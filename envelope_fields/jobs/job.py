@@ -214,6 +214,9 @@ class Scope(ABC):
     def job(self, column: Column) -> Job:
         """Return the job for a column."""
 
+    def completed(self, run: RotationRun) -> None:  # noqa: B027 - most do nothing
+        """Do what follows from a run that is completed now."""
+
 
 _scopes: dict[str, Callable[[RotationRun], Scope]] = {}
 

@@ -23,7 +23,7 @@ from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import passes
 from envelope_fields.jobs import ranges, runs
-from envelope_fields.jobs.batches import Batches, rest_before_retry, retry
+from envelope_fields.jobs.batches import Batches, persist, rest_before_retry, retry
 from envelope_fields.jobs.job import BatchResult, Job, Limits, scope_of
 from envelope_fields.models import (
     RotationColumn,
@@ -59,12 +59,12 @@ def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
         run, current = _begun(run, current)
         if not is_open(run):
             return run
-        chunk = ranges.claim(run)
+        chunk = persist(partial(ranges.claim, run))
         if chunk is None:
             finish(run)
             continue
         with runs.failing(run):
-            current = current or Pass(run)
+            current = current or persist(partial(Pass, run))
         move_range(chunk, watch, current=current)
 
 
@@ -75,15 +75,24 @@ def begun(run: RotationRun) -> RotationRun:
 
 def _begun(run: RotationRun, known: Pass | None) -> tuple[RotationRun, Pass | None]:
     """Return a run as it is now, and its pass where that is known or was planned here."""
-    which = runs.all_runs().filter(pk=run.pk, state=RotationState.PENDING)
-    which.update(state=RotationState.RUNNING, resumed_at=timezone.now())
-    now = runs.find_run(run)
+    now = persist(partial(_running, run))
     if not is_open(now) or now.is_planned:
         return now, known if known and known.number == now.pass_number else None
     with runs.failing(now):
-        planned = Pass(now)
-        planned.plan()
-    return runs.find_run(run), planned
+        planned = persist(partial(_planned, now))
+    return persist(partial(runs.find_run, run)), planned
+
+
+def _running(run: RotationRun) -> RotationRun:
+    which = runs.all_runs().filter(pk=run.pk, state=RotationState.PENDING)
+    which.update(state=RotationState.RUNNING, resumed_at=timezone.now())
+    return runs.find_run(run)
+
+
+def _planned(run: RotationRun) -> Pass:
+    planned = Pass(run)
+    planned.plan()
+    return planned
 
 
 def is_open(run: RotationRun) -> bool:
@@ -94,7 +103,7 @@ def is_open(run: RotationRun) -> bool:
 def finish(run: RotationRun) -> None:
     """End a run whose pass is done, or begin another one."""
     with runs.failing(run):
-        Pass(run).finish()
+        persist(lambda: Pass(run).finish())
 
 
 def move_range(
@@ -220,7 +229,7 @@ class Pass:
         lately = [each.moved for each in self._met if each.number >= self.number - 1]
         end = partial(runs.ended, self.run, moved=self._met.moved, failed=self._met.failed)
         if not remaining:
-            end(RotationState.COMPLETED)
+            self.scope.completed(end(RotationState.COMPLETED))
         elif self.number < self.scope.most_passes and (self.number == 1 or any(lately)):
             self._begin_next(remaining)
         else:

@@ -11,7 +11,8 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
-from envelope_fields.databases.errors import is_about_reading
+from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import advice, is_about_reading
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
@@ -200,9 +201,13 @@ def reported() -> Iterator[None]:
     except DatabaseError as error:
         said = "" if is_about_reading(error) else f": {error}"  # which has what was read
         raise CommandError(
-            f"The database refused ({type(error).__name__}{said}). Is it reachable, and "
-            "migrated with `python manage.py migrate`?"
+            f"The database refused ({type(error).__name__}{said}). {_advice(error)}"
         ) from error
+
+
+def _advice(error: DatabaseError) -> str:
+    """Say what to do, whichever database it was: that of the keys is asked most."""
+    return advice(error, configuration().database)
 
 
 def _messages(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.db.transaction import TransactionManagementError
 
+from envelope_fields.databases.errors import advice
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy.principals import Principal
@@ -142,8 +143,7 @@ def explained(
     except DatabaseError as error:
         where = f" from the database {using!r}" if using else ""
         raise MasterKeyUnusable(
-            f"{what} could not be read{where} ({type(error).__name__}){so}. Is it reachable, and "
-            "migrated with `python manage.py migrate`?"
+            f"{what} could not be read{where} ({type(error).__name__}){so}. {advice(error, using)}"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """`manage.py convert_field`: from clear, or from another package's format, into envelopes."""
 
 from dataclasses import asdict
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.conversion.representation import standing_content
 from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
+from envelope_fields.jobs.batches import persist
 from envelope_fields.jobs.job import Limits
 from envelope_fields.management import terminal
 from envelope_fields.management.column_moves import ColumnMove
@@ -87,7 +89,7 @@ class Command(LimitedCommand):
             self._run = self._converted(field)
             found = conversion.standing(field)
         if found.is_done and self._options["to"] == Phase.FINISHED:
-            found = conversion.finish(field)
+            found = persist(partial(conversion.finish, field))
         self._say(found)
         self._fail_if_remaining(found)
 
@@ -102,9 +104,9 @@ class Command(LimitedCommand):
 
     def _converted(self, field: Any) -> RotationRun:
         limits = given_limits(self._options)
-        begun = conversion.start(field, limits=Limits(**limits))
+        begun = persist(partial(conversion.start, field, limits=Limits(**limits)))
         if limits:  # one that was killed goes on within what is asked for now
-            begun = limit(begun, Limits(**{**begun.limits, **limits}))
+            begun = persist(partial(limit, begun, Limits(**{**begun.limits, **limits})))
         bar = terminal.progress_bar(str(field), wanted=not self._options["json"])
         try:
             with bar, terminal.ending_as_interrupts():
