@@ -44,7 +44,13 @@ def _connect(config: AppConfig) -> None:
     from envelope_fields.fixtures import keys, serializers
     from envelope_fields.grants import acts as grants
     from envelope_fields.lifecycle import indexes, on_demand
-    from envelope_fields.migrating import indexes as migrated_indexes, moves, refusals, renames
+    from envelope_fields.migrating import (
+        conversion_names,
+        indexes as migrated_indexes,
+        moves,
+        refusals,
+        renames,
+    )
     from envelope_fields.policy import users
 
     on_demand.connect()
@@ -60,13 +66,14 @@ def _connect(config: AppConfig) -> None:
     migrated_indexes.connect(config)
     moves.connect(config)
     renames.connect(config)
+    conversion_names.connect(config)
     users.connect()
 
 
 def _register() -> None:
     """Take the places that Django, and the rooms below, have for what is of ours."""
     from envelope_fields import checks
-    from envelope_fields.conversion import convert, moves
+    from envelope_fields.conversion import convert, late_columns, moves
     from envelope_fields.fields import lookups
     from envelope_fields.fields.index import formsets
     from envelope_fields.fixtures import serializers
@@ -82,6 +89,7 @@ def _register() -> None:
     scope.register()
     convert.register()
     moves.register()
+    late_columns.register()
     indexing.register()
 
 

@@ -13,11 +13,14 @@ and in a test::
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.models import BinaryField, F, Model, QuerySet
 from django.db.models.expressions import Col
 
+from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.root_keys.local import generate
@@ -86,6 +89,31 @@ def assert_encrypted(instance: Model, *fields: str, using: str | None = None) ->
             _row(instance, using).values_list(name).get()
         except EnvelopeError as error:
             raise AssertionError(f"{field}: {error}") from error
+
+
+@contextmanager
+def conversion_phase(field: str, phase: str) -> Iterator[None]:
+    """Have a field with `converts=` be in a phase of its conversion within this block.
+
+    What is in its columns stays as it is: make rows inside, or convert them.
+
+    Args:
+        field: `app_label.Model.field`.
+        phase: `clear`, `both`, `filling`, `verified`, `encrypted` or `only`.
+    """
+    # Settings name this module, and are read before there can be models.
+    from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+
+    model, _, name = field.rpartition(".")
+    rows = ColumnConversion.objects.using(configuration().database)
+    which = {"model": model, "field": name}
+    before = rows.filter(**which).first()
+    given = {"kind": ConversionKind.COLUMN, "phase": ColumnPhase(phase)}
+    rows.update_or_create(defaults=given, model=model, field=name)
+    try:
+        yield
+    finally:
+        rows.filter(**which).update(phase=before.phase if before else ColumnPhase.CLEAR)
 
 
 def _row(instance: Model, using: str | None) -> QuerySet[Model]:

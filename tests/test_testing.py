@@ -8,7 +8,7 @@ from django.test import override_settings
 from envelope_fields import keyring, testing
 from envelope_fields.crypto import format as layout
 from envelope_fields.lifecycle import create_master_key
-from tests.models import CompositeKeyed, Hidden, Note, Restaurant, UuidKeyed
+from tests.models import CompositeKeyed, Hidden, Note, Restaurant, UuidKeyed, converting
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -82,3 +82,15 @@ def test_what_is_there_must_open_for_its_field():
     put(note, testing.stored(note, "data"))
     with pytest.raises(AssertionError, match=r"tests\.Note\.text"):
         testing.assert_encrypted(note, "text")
+
+
+@pytest.mark.parametrize("before", [None, "verified"])
+def test_phase_of_a_conversion(before):
+    field = converting.Visit._meta.get_field("report")
+    if before:
+        converting.set_phase(converting.Visit, "report", before)
+    with testing.conversion_phase("tests.Visit.report", "encrypted"):
+        assert field.phase("default") == "encrypted"
+    assert field.phase("default") == (before or "clear")
+    with pytest.raises(ValueError, match="nonsense"):
+        testing.conversion_phase("tests.Visit.report", "nonsense").__enter__()

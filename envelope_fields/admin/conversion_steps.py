@@ -16,7 +16,8 @@ from envelope_fields.admin.rotation_start import worker_problem
 from envelope_fields.census import CensusFailed
 from envelope_fields.conversion import ConversionRefused, Phase, single_steps
 from envelope_fields.conversion.column_phases import phase_row
-from envelope_fields.conversion.representation import moves_beside, phase_of, runs_of_field
+from envelope_fields.conversion.moves import runs_of_field
+from envelope_fields.conversion.representation import moves_beside, phase_of
 from envelope_fields.jobs.dispatch import dispatch_start
 from envelope_fields.lifecycle import Operation
 from envelope_fields.models import ACTIVE_STATES, ColumnPhase, RotationKind, RotationRun

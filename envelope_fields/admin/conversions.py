@@ -20,13 +20,13 @@ from envelope_fields.admin.counts import number_text
 from envelope_fields.census import CensusFailed
 from envelope_fields.conf import keys_database
 from envelope_fields.conversion.column_phases import phase_row
+from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import keys_of
 from envelope_fields.conversion.representation import (
     conversion_content,
     converted_fields,
     moves_beside,
     phase_of,
-    runs_of_field,
 )
 from envelope_fields.lifecycle.keys import has_permission
 from envelope_fields.models import ColumnConversion, ConversionKind

@@ -15,14 +15,16 @@ from itertools import groupby
 from typing import Any, TypeVar, cast
 
 from django.apps import apps
-from django.db import Error, connections, router
+from django.db import Error, connections
 from django.db.models import Field, Model
 
 from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.conf import configuration
 from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
+from envelope_fields.databases.tables import may_live_in
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
+from envelope_fields.fields.conversion.twins import by_owners
 from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.keys import RowKey
 from envelope_fields.fields.legacy.beside import MARK
@@ -274,14 +276,6 @@ def _names(key: Any, alias: str) -> bool:
     return (DEFAULT_ALIAS if key is None else str(key)).lower() == alias.lower()
 
 
-def may_live_in(alias: str, model: type[Model]) -> bool:
-    """Whether the routers let a model's rows be in a database.
-
-    Where its tables were not made by Django, they forbid migrations and write there all the same.
-    """
-    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
-
-
 def _encrypted_fields() -> list[tuple[type[Model], Any]]:
     return _fields(lambda field: isinstance(field, EncryptedFieldMixin))
 
@@ -291,7 +285,7 @@ def _fields(wanted: Callable[[Any], bool]) -> list[tuple[type[Model], Any]]:
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     return [
         (model, field)
-        for model in sorted(models, key=lambda model: not model._meta.managed)
+        for model in by_owners(models)
         if not model._meta.proxy
         for field in model._meta.local_concrete_fields
         if wanted(field)

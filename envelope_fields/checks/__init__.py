@@ -8,6 +8,7 @@ from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
     begun,
+    column_moves,
     conversions,
     indexes,
     keys,
@@ -33,6 +34,8 @@ def register() -> None:
     _register(keys.check_aliases, Tags.database)
     _register(keys.check_triggers, Tags.database)
     _register(conversions.check_conversions, Tags.database)
+    _register(column_moves.check_column_moves, Tags.database)
+    _register(column_moves.check_models_beside, Tags.models)
     _register(principals.check_middleware, Tags.security)
     _register(principals.check_grants, Tags.database)
     _register(principals.check_declared, Tags.security)

@@ -16,6 +16,7 @@ from envelope_fields.census.columns import NoSuchField
 from envelope_fields.conf import configuration
 from envelope_fields.conversion.phases import ConversionRefused, keys_of
 from envelope_fields.databases import clock, database
+from envelope_fields.keyring.state_changes import begin_change, committed_at
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
 from envelope_fields.lifecycle.representation import as_utc
@@ -105,7 +106,7 @@ def change_phase(
         row = _locked(field, using)
         if row.phase == expected and to != expected:
             audit.hold(using)  # until the commit, others go by the phase as it was
-            row.phase, row.changed_at = to, clock.now()
+            row.phase, row.changed_at = to, begin_change(using)
             row.save(using=using, update_fields=["phase", "changed_at"])
             about = {"field": str(field), "phase": str(to)}
             audit.record_each(
@@ -115,6 +116,7 @@ def change_phase(
                 using=using,
                 before={"phase": str(expected)},
             )
+    committed_at(row.changed_at)  # it is seen now, and not when a later step asks first
     return ColumnPhase(row.phase)
 
 
@@ -195,4 +197,4 @@ def _rows(using: str) -> Any:
 
 def _names(field: Any) -> dict[str, str]:
     model = field.model._meta.label
-    return {"database": "", "schema": "", "model": model, "field": field.name}
+    return {"model": model, "field": field.name}

@@ -9,19 +9,32 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, connections
+from django.db.models import QuerySet
 
 from envelope_fields.census.columns import CensusFailed, Column
+from envelope_fields.conf import configuration
+from envelope_fields.conversion.column_phases import change_phase, moving_field, phase_row
 from envelope_fields.conversion.moving import Compare, Empty, Fill
 from envelope_fields.conversion.phases import keys_of
-from envelope_fields.databases import database
+from envelope_fields.databases import Kind, clock, database
+from envelope_fields.databases.errors import advice
 from envelope_fields.databases.leftovers import Leftover, leftovers
-from envelope_fields.databases.tables import has_table
+from envelope_fields.databases.tables import has_column, has_table
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Job, Limits
-from envelope_fields.jobs.runs import active_runs, cancel, insert, record
+from envelope_fields.jobs.representation import progress, progress_of
+from envelope_fields.jobs.runs import (
+    active_runs,
+    all_runs,
+    cancel,
+    insert,
+    principal_of_run,
+    record,
+)
 from envelope_fields.jobs.statements import statements
+from envelope_fields.keyring.state_changes import committed_at
 from envelope_fields.lifecycle.context import key_transaction
-from envelope_fields.models import RotationKind, RotationRun
+from envelope_fields.models import ColumnPhase, RotationKind, RotationRun, RotationState
 from envelope_fields.policy import Action, require_on_each
 from envelope_fields.rotation.scope import chosen_columns
 
@@ -58,7 +71,9 @@ def counted(field: Any) -> Counted:
     Raises:
         CensusFailed: a table could not be counted, or not all of its rows.
     """
-    found = [_counted(column) for column in tables(str(field))]
+    columns = tables(str(field))
+    _refuse_unmigrated(field, columns)
+    found = [_counted(column) for column in columns]
     return Counted(*map(sum, zip(*found, strict=True))) if found else Counted(0, 0, 0)
 
 
@@ -66,6 +81,27 @@ def tables(label: str) -> list[Column]:
     """Return the columns of a field that are there, in all databases and schemas."""
     columns = chosen_columns([label])
     return [column for column in columns if has_table(column.table_sql, column.database)]
+
+
+def _refuse_unmigrated(field: Any, columns: Sequence[Column]) -> None:
+    """Raise if a schema has the table of a field, and not its new column yet.
+
+    Its values would not be found in the new column, which every table is in the phase of.
+    """
+    there = {(column.database, column.relation.schema) for column in columns}
+    for using in {column.database for column in columns}:
+        ask, quote = database(using), connections[using].ops.quote_name
+        wanted = configuration().schemas.of(using)
+        for each in ask.tables([quote(field.model._meta.db_table)]):
+            is_other = each.schema in wanted and (using, each.schema) not in there
+            if is_other and each.kind is Kind.TABLE and not each.ancestors:
+                table_sql = ask.quote(each.schema, each.table)
+                if has_column(table_sql, quote(field.plain_field.column), using):
+                    raise CensusFailed(
+                        f"{field}: the table {each} in the database {using!r} does not have its "
+                        "new column. Migrate that schema first; or name the schemas that count "
+                        'in ENVELOPE_FIELDS["SCHEMAS"].'
+                    )
 
 
 def still_in_clear(field: Any) -> list[Leftover]:
@@ -89,8 +125,8 @@ def _counted(column: Column) -> list[int]:
     except DatabaseError as error:
         raise CensusFailed(
             f"{column} and {field.plain_field.name} could not be counted in the database "
-            f"{column.database!r} ({type(error).__name__}). Is it migrated, and may this role see "
-            "all rows?"
+            f"{column.database!r} ({type(error).__name__}). "
+            f"{advice(error, column.database, 'Is it migrated, and may this role see all rows?')}"
         ) from error
 
 
@@ -138,6 +174,19 @@ class MoveScope(job.Scope):
         made: Job = _JOBS[self._kind](column)
         return made
 
+    def completed(self, run: RotationRun) -> None:
+        """Have the old column be read again if rows differed while the new one was.
+
+        They were written by a build that knows the old column alone, and by no other one were they
+        seen. The old column has everything.
+        """
+        field = moving_field(self._label) if self._kind == RotationKind.COMPARE else None
+        found = progress(run)
+        if field is not None and (found.moved or found.failed):
+            change_phase(
+                field, ColumnPhase.ENCRYPTED, ColumnPhase.VERIFIED, actor=principal_of_run(run)
+            )
+
 
 def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = None) -> RotationRun:
     """Make a run over a field, to be worked on; or return the one of its kind that is not over.
@@ -162,6 +211,7 @@ def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = N
         started = RotationRun(
             kind=kind,
             only_fields=[str(field)],
+            created_at=clock.now(),  # as phases are changed
             limits=(limits or Limits()).nicely().as_json(),
         )
         insert(started, keys, principal, using, holds=False)  # rotations go on
@@ -174,6 +224,27 @@ def active(field: Any) -> list[RotationRun]:
     """Return the runs over a field that are not over."""
     runs = active_runs().filter(kind__in=list(_JOBS))
     return [each for each in runs if each.only_fields == [str(field)]]
+
+
+def runs_of_field(field: Any) -> QuerySet[RotationRun]:
+    """Return the runs that convert, fill, compare or empty a field, the newest first."""
+    return all_runs().filter(kind__in=(RotationKind.CONVERT, *_JOBS), only_fields=[str(field)])
+
+
+def was_compared_since_switch(field: Any) -> bool:
+    """Whether no row differed after the encrypted column began to be read, in a whole comparison.
+
+    An old build may have written between the last comparison before that and the switch.
+    """
+    row = phase_row(field)
+    if row is None:
+        return False
+    compared = runs_of_field(field).filter(
+        kind=RotationKind.COMPARE,
+        state=RotationState.COMPLETED,
+        created_at__gte=committed_at(row.changed_at),
+    )
+    return any(not found.moved and not found.failed for found in progress_of(list(compared)))
 
 
 def cancel_active(field: Any, *, actor: Any = None) -> None:

@@ -58,7 +58,10 @@ class _Moving(Job):
         self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
         self._aliases = RowAliases(column)
         self._using = column.database
+        self._indexes = [str(index.column) for index in field.indexes]
         self._read: dict[Key, Pair] = {}
+        self._known_aliases: dict[Key, str | Exception] = {}
+        self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
 
     def stored(
         self,
@@ -100,6 +103,34 @@ class _Moving(Job):
     def _change(self, key: Key, pair: Pair) -> Change | None:
         """Return what is to be written to a row; None where it is as it should be."""
         raise NotImplementedError
+
+    def _prepare(self, keys: Sequence[Key]) -> None:
+        """Find out under which keys the values of some rows are encrypted."""
+        self._known_aliases = self._aliases.of(keys)
+        aliases = {each for each in self._known_aliases.values() if isinstance(each, str)}
+        self._transfer.prepare(aliases)
+        self._wrapping = {}
+
+    def _encrypted(self, key: Key, old: Unencrypted) -> bytes:
+        alias = self._known_aliases[key]
+        if isinstance(alias, Exception):
+            raise alias
+        to = self._wrapping.get(alias) or self._wrapping_key(alias)
+        return self._pairs.encrypted(old, to, self._rows.contexts(key)[0])
+
+    def _wrapping_key(self, alias: str) -> WrappingKey:
+        """Return what wraps all values of this portion that go under an alias."""
+        values = sum(each == alias for each in self._known_aliases.values())
+        try:
+            to = self._transfer.wrapping_key(alias, values=values)
+        except MasterKeyNotFound:
+            if not isinstance(self._field.key, RowKey):
+                raise
+            self._field.key.make(alias, self._using)  # as the first write of a tenant does
+            self._transfer.begin()
+            to = self._transfer.wrapping_key(alias, values=values)
+        self._wrapping[alias] = to
+        return to
 
     def _agrees(self, key: Key, old: Unencrypted, new: bytes) -> bool:
         """Whether both columns say the same, of a row where neither is NULL."""
@@ -151,18 +182,9 @@ class Compare(_Moving):
     condition = "{old} IS NOT NULL OR {new} IS NOT NULL"
     phases = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
 
-    def __init__(self, column: Column) -> None:
-        super().__init__(column)
-        self._indexes = [str(index.column) for index in self._field.indexes]
-        self._known_aliases: dict[Key, str | Exception] = {}
-        self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
-
     def _begin(self, keys: Sequence[Key]) -> None:
         super()._begin(keys)
-        self._known_aliases = self._aliases.of(keys)
-        aliases = {each for each in self._known_aliases.values() if isinstance(each, str)}
-        self._transfer.prepare(aliases)
-        self._wrapping = {}
+        self._prepare(keys)
 
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:
@@ -171,27 +193,6 @@ class Compare(_Moving):
         if pair.new is not None and self._agrees(key, old, pair.new):
             return None
         return Change(key, b"", self._encrypted(key, old))
-
-    def _encrypted(self, key: Key, old: Unencrypted) -> bytes:
-        alias = self._known_aliases[key]
-        if isinstance(alias, Exception):
-            raise alias
-        to = self._wrapping.get(alias) or self._wrapping_key(alias)
-        return self._pairs.encrypted(old, to, self._rows.contexts(key)[0])
-
-    def _wrapping_key(self, alias: str) -> WrappingKey:
-        """Return what wraps all values of this portion that go under an alias."""
-        values = sum(each == alias for each in self._known_aliases.values())
-        try:
-            to = self._transfer.wrapping_key(alias, values=values)
-        except MasterKeyNotFound:
-            if not isinstance(self._field.key, RowKey):
-                raise
-            self._field.key.make(alias, self._using)  # as the first write of a tenant does
-            self._transfer.begin()
-            to = self._transfer.wrapping_key(alias, values=values)
-        self._wrapping[alias] = to
-        return to
 
     def write(self, ask: Statements, changes: Sequence[Change]) -> int:
         filled = [change for change in changes if change.new is not None]
@@ -217,23 +218,34 @@ class Fill(Compare):
 
 
 class Empty(_Moving):
-    """Empties the old column where it says what the new one does.
+    """Empties the old column where it says what the new one does, or that says nothing.
 
     In the phase `only`, a write of the application empties the old column itself. So a row that
-    differs was written by an old build, and its value is nowhere else.
+    differs was written by an old build, or was restored, and its value is nowhere else: where the
+    new column is empty, it goes there.
     """
 
     condition = "{old} IS NOT NULL"
     phases = frozenset({ColumnPhase.ONLY})
 
+    def _begin(self, keys: Sequence[Key]) -> None:
+        super()._begin(keys)
+        self._prepare([key for key in keys if key in self._read and self._read[key].new is None])
+
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:
             return None
-        if pair.new is None or not self._agrees(key, self._pairs.old(pair), pair.new):
+        old = self._pairs.old(pair)
+        if pair.new is not None and self._agrees(key, old, pair.new):
+            return Change(key, b"", None)
+        if pair.new is not None or self._indexes:  # lookups would not find it
             raise WrittenByOldBuild
-        return Change(key, b"", None)
+        return Change(key, b"", self._encrypted(key, old))
 
     def write(self, ask: Statements, changes: Sequence[Change]) -> int:
+        filled = [change for change in changes if change.new is not None]
+        if filled:
+            ask.write_values(filled)
         return ask.clear(self._pairs.names[:1], [change.key for change in changes])
 
 

@@ -2,16 +2,11 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
-
 from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import moving_fields, phase_row
 from envelope_fields.conversion.phases import Phase, Standing, standing
-from envelope_fields.jobs.runs import all_runs
-from envelope_fields.models import ColumnConversion, ColumnPhase, RotationKind, RotationRun
+from envelope_fields.models import ColumnConversion, ColumnPhase
 from envelope_fields.rotation.scope import chosen_columns
-
-_KINDS = (RotationKind.CONVERT, RotationKind.FILL, RotationKind.COMPARE, RotationKind.EMPTY)
 
 
 def converted_fields() -> dict[str, Any]:
@@ -71,8 +66,3 @@ def phase_of(field: Any, row: ColumnConversion | None) -> ColumnPhase | Phase:
     if moves_beside(field):
         return ColumnPhase.CLEAR if row is None else ColumnPhase(row.phase)
     return Phase.OPEN if row is None else Phase(row.phase)
-
-
-def runs_of_field(field: Any) -> QuerySet[RotationRun]:
-    """Return the runs that convert, fill, compare or empty a field, the newest first."""
-    return all_runs().filter(kind__in=_KINDS, only_fields=[str(field)])

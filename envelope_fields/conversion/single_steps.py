@@ -3,6 +3,7 @@
 What `steps` does and waits for is asked for here, and is refused while it is too early.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -14,13 +15,14 @@ from envelope_fields.conversion.column_phases import (
     phase_row,
     refuse_unsettled,
 )
+from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import ConversionRefused
-from envelope_fields.conversion.representation import runs_of_field
 from envelope_fields.conversion.unread_indexes import (
     refuse_incomplete_indexes,
     refuse_unread_indexes,
 )
 from envelope_fields.databases import clock
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.dispatch import dispatch_start
 from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
@@ -98,7 +100,18 @@ def take_step(field: Any, now: ColumnPhase, to: ColumnPhase, *, actor: Any = Non
     found = change_phase(field, now, to, actor=actor)
     if found != to:
         raise ConversionRefused(f"{field} is {found} by now: another operator has changed it.")
+    if found == ColumnPhase.ENCRYPTED and to == following(now):
+        _have_compared(field, actor)
     return found
+
+
+def _have_compared(field: Any, actor: Any) -> None:
+    """Have the worker compare all rows after the switch, if there is one; see `moves.MoveScope`.
+
+    All processes write both columns before it and after it, so there is nothing to wait for.
+    """
+    with suppress(EnvelopeError):
+        dispatch_start(partial(moves.start, RotationKind.COMPARE, field, actor=actor))
 
 
 def start_run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field as item
+from functools import partial
 from typing import Any
 
 from envelope_fields.conversion import moves
@@ -16,6 +17,7 @@ from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.conversion.unread_indexes import refuse_unread_indexes
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
+from envelope_fields.jobs.batches import persist
 from envelope_fields.jobs.job import BatchResult, Limits
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import limit, resume
@@ -90,6 +92,8 @@ class Steps:
         settle(self.field, self.notice)
         if phase == ColumnPhase.FILLING:
             self._fill()
+        elif phase == ColumnPhase.ENCRYPTED:
+            self._compare_since_switch()
         elif phase == ColumnPhase.ONLY:
             self._empty()
 
@@ -115,7 +119,7 @@ class Steps:
         return self._change(now, wanted)
 
     def _change(self, now: ColumnPhase, to: ColumnPhase) -> ColumnPhase:
-        found = change_phase(self.field, now, to, actor=self.actor)
+        found = persist(partial(change_phase, self.field, now, to, actor=self.actor))
         if found != to:
             raise ConversionRefused(
                 f"{self.field} is {found} by now: another operator has changed it. Run this again."
@@ -133,25 +137,53 @@ class Steps:
         """Open every row and compare both columns; what differs is filled again, and compared.
 
         Raises:
-            ConversionRefused: rows differ again, or could not be compared.
+            ConversionRefused: rows differ again, or could not be compared; or some differed while
+                the encrypted column was read.
         """
-        differed = 0
+        wrong = 0
         for _ in range(2):  # what had been written before both were is found by the first one
-            compared = progress(self._worked(RotationKind.COMPARE))
-            remaining, differed = moves.counted(self.field).remaining, compared.moved
-            self.notice(
-                f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
-                f"{remaining:,} left."
-            )
-            if differed:
-                self._refill_indexes()
-            if not differed and not remaining:
+            differed, remaining = self._compared()
+            wrong = max(differed, remaining)
+            if not wrong:
                 return
         raise ConversionRefused(
-            f"{self.field}: {max(differed, remaining):,} rows differed and were filled again: an "
-            "old build, or SQL of your own, writes the old column alone. End that, and run this "
-            "again."
+            f"{self.field}: {wrong:,} rows differed and were filled again: an old build, or SQL of "
+            "your own, writes the old column alone. End that, and run this again."
         )
+
+    def _compare_since_switch(self) -> None:
+        """Compare once more when the encrypted column is read, unless that was done.
+
+        Raises:
+            ConversionRefused: rows differed, and the old column is read again.
+        """
+        if not moves.was_compared_since_switch(self.field):
+            self._compared()
+
+    def _compared(self) -> tuple[int, int]:
+        """Return how many rows differed, and were filled again, and how many have one value alone.
+
+        Raises:
+            ConversionRefused: rows could not be compared; or some differed while the encrypted
+                column was read.
+        """
+        before = phase_now(self.field)
+        compared = progress(self._worked(RotationKind.COMPARE))
+        remaining, differed = moves.counted(self.field).remaining, compared.moved
+        self.notice(
+            f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
+            f"{remaining:,} left."
+        )
+        if differed:
+            self._refill_indexes()
+        if differed and before == ColumnPhase.ENCRYPTED:
+            raise ConversionRefused(
+                f"{self.field}: {differed:,} rows differed while the encrypted column was read, "
+                "and were filled again: an old build, or SQL of your own, writes the old column "
+                f"alone, which is read again: the field is {phase_now(self.field)}. End that, and "
+                "run this again."
+            )
+        return differed, remaining
 
     def _empty(self) -> None:
         if moves.counted(self.field).clear:
@@ -164,12 +196,7 @@ class Steps:
             )
 
     def _worked(self, kind: RotationKind) -> RotationRun:
-        begun = moves.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
-        if self.limits:  # one that was killed goes on within what is asked for now
-            asked = Limits(**{**begun.limits, **self.limits})
-            begun = limit(begun, asked, actor=self.actor)
-        if begun.state == RotationState.PAUSED:
-            begun = resume(begun, actor=self.actor)
+        begun = persist(partial(self._begun, kind))
         self.runs.append(begun)
 
         def watch(_: BatchResult) -> None:
@@ -178,6 +205,13 @@ class Steps:
         done = self.runs[-1] = work(begun, watch)
         self._refuse_incomplete(done)
         return done
+
+    def _begun(self, kind: RotationKind) -> RotationRun:
+        begun = moves.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
+        if self.limits:  # one that was killed goes on within what is asked for now
+            asked = Limits(**{**begun.limits, **self.limits})
+            begun = limit(begun, asked, actor=self.actor)
+        return resume(begun, actor=self.actor) if begun.state == RotationState.PAUSED else begun
 
     def _refuse_incomplete(self, done: RotationRun) -> None:
         failed = progress(done).failed

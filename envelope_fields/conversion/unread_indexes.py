@@ -5,8 +5,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import ConversionRefused
-from envelope_fields.conversion.representation import runs_of_field
 from envelope_fields.indexing.runs import last_verification, wrong_rows
 from envelope_fields.jobs.representation import progress_of
 from envelope_fields.lifecycle.index_states import begun_index

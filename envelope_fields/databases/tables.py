@@ -7,11 +7,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, NotSupportedError, connections
+from django.db import DatabaseError, NotSupportedError, connections, router
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.databases import RowsHidden, database
-from envelope_fields.databases.errors import says_no_table
+from envelope_fields.databases.errors import says_no_column, says_no_table
+
+
+def may_live_in(alias: str, model: type[Model]) -> bool:
+    """Whether the routers let a model's rows be in a database.
+
+    Where its tables were not made by Django, they forbid migrations and write there all the same.
+    """
+    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
 
 
 def has_rows(model: type[Model], using: str) -> bool:
@@ -52,6 +60,18 @@ def has_table(table_sql: str, using: str) -> bool:
             ask.fetch(f"SELECT 1 FROM {table_sql} WHERE 1 = 0")
     except DatabaseError as error:
         return not says_no_table(error)
+    return True
+
+
+def has_column(table_sql: str, column_sql: str, using: str) -> bool:
+    """Whether a table has a column, by names as SQL quotes them, as far as that can be asked."""
+    ask = database(using)
+    try:
+        with ask.seeing_all_rows():
+            # With the table: SQLite takes a quoted name that is no column for a text.
+            ask.fetch(f"SELECT stored.{column_sql} FROM {table_sql} AS stored WHERE 1 = 0")
+    except DatabaseError as error:
+        return not (says_no_column(error) or says_no_table(error))
     return True
 
 

@@ -51,7 +51,7 @@ OPTIONS = {
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
-    "has_drafts binary legacy_formats _plain_field model_label"
+    "has_drafts binary legacy_formats _plain_field model_label _owners"
 )
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
 

@@ -22,42 +22,38 @@ class Conversions:
 
     Attributes:
         finished: the model and field of each that is finished.
-        phases: of those from a column in clear, by model, field and database; that is empty where
-            it is of all.
+        phases: of those from a column in clear, by model and field: of all tables that these have.
     """
 
-    __slots__ = ("_known", "finished", "phases")
+    __slots__ = ("finished", "phases")
 
     def __init__(self) -> None:
         self.finished: set[tuple[str, str]] = set()
-        self.phases: dict[tuple[str, str, str], ColumnPhase] = {}
-        self._known: dict[tuple[str, str, str], ColumnPhase] = {}  # asked for every value
+        self.phases: dict[tuple[str, str], ColumnPhase] = {}
 
-    def phase(self, model: str, field: str, using: str) -> ColumnPhase:
+    def any(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self.finished or self.phases)
+
+    def phase(self, model: str, field: str) -> ColumnPhase:
         """Return the phase of a field; see `conversion_phase`."""
-        here = model, field, using
-        found = self._known.get(here)
-        if found is None:
-            anywhere = self.phases.get((model, field, "")) or ColumnPhase.CLEAR
-            found = self._known[here] = self.phases.get(here) or anywhere
-        return found
+        return self.phases.get((model, field), ColumnPhase.CLEAR)
 
 
 _known: tuple[Table, Conversions] | None = None  # as of a table of keys
 
 
-def conversion_phase(model: str, field: str, using: str) -> ColumnPhase:
+def conversion_phase(model: str, field: str) -> ColumnPhase:
     """Return the phase of a field that takes the place of a column in clear.
 
     Args:
         model: `app_label.Model`.
         field: the name of the field.
-        using: the alias of the database that is read or written.
 
     Raises:
         MasterKeyUnusable: the keys' database could not be read.
     """
-    return _conversions().phase(model, field, using)
+    return _conversions().phase(model, field)
 
 
 def is_finished(model: str, field: str) -> bool:
@@ -93,7 +89,7 @@ def conversions_now() -> Conversions:
         MasterKeyUnusable: the keys' database could not be read.
     """
     using = configuration().database
-    columns = ("model", "field", "database", "kind", "phase", "finished_at")
+    columns = ("model", "field", "kind", "phase", "finished_at")
     found = Conversions()
     try:
         with rows.explained(using), transaction.atomic(using=using):
@@ -102,9 +98,9 @@ def conversions_now() -> Conversions:
         if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
             return found  # a migration that comes before ours
         raise
-    for model, field, database, kind, phase, finished_at in known:
+    for model, field, kind, phase, finished_at in known:
         if kind == ConversionKind.COLUMN:
-            found.phases[model, field, database] = ColumnPhase(phase)
+            found.phases[model, field] = ColumnPhase(phase)
         elif finished_at is not None:
             found.finished.add((model, field))
     return found

@@ -241,6 +241,12 @@ class Operation(StrEnum):
         button=_("Finish"), command="convert_field",
     )
     # In the audit trail alone.
+    RENAME_CONVERSION = "rename_conversion", _Entry(
+        label=_("rename conversion"), command="conversions"
+    )
+    FORGET_CONVERSION = "forget_conversion", _Entry(
+        label=_("forget conversion"), command="conversions"
+    )
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))
     COMPLETE_ROTATION = "complete_rotation", _Entry(label=_("complete rotation"))

@@ -1,12 +1,13 @@
 """Columns that move, in migrations: none is dropped while the values of a field are in it.
 
 Forwards, that is the column in clear, whose values may not be in the other one yet; backwards, the
-encrypted one, which may be the only one that has them.
+encrypted one, which may be the only one that has them. And one that is added late, when the field
+is read from there already, is filled at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.apps import AppConfig
 from django.db import DatabaseError, connections, router
 from django.db.migrations import AddField, AlterField, RemoveField, SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
+from django.db.models import Model
 from django.db.models.signals import pre_migrate
 
 from envelope_fields.databases import database
@@ -25,6 +27,8 @@ from envelope_fields.models import ColumnPhase
 
 _UNDER_WAY = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
 
+_filling: list[Callable[[type[Model], str, ColumnPhase, str], None]] = []
+
 
 class ValuesWouldBeLost(EnvelopeError):
     """A migration would drop a column that has the values of a field that moves."""
@@ -35,13 +39,47 @@ def connect(app: AppConfig) -> None:
     pre_migrate.connect(_look, sender=app, dispatch_uid="envelope_fields.moves")
 
 
+def fill_late_columns_by(fill: Callable[[type[Model], str, ColumnPhase, str], None]) -> None:
+    """Have a function encrypt what is in clear in the table of a column that is added late.
+
+    Args:
+        fill: takes the model, the name of its field, the phase, and the alias of the database.
+    """
+    _filling.append(fill)
+
+
 def _look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    for migration, backwards in plan or []:
+        for operation in _flat(migration.operations):
+            if isinstance(operation, AddField) and _converts(operation.field):
+                _fill_if_late(operation, backwards)
     found = list(_drops(plan or [], using))
     refusals = [refusal for drop in found if (refusal := drop.refusal(using))]
     if refusals:
         raise ValuesWouldBeLost("\n".join(refusals))
     for drop in found:
         drop.look_again()
+
+
+def _fill_if_late(operation: AddField, backwards: bool) -> None:
+    vars(operation).pop("database_forwards", None)  # a plan was run before in this process
+    if backwards:
+        return
+    run = operation.database_forwards
+
+    def run_and_fill(
+        app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        run(app_label, schema_editor, from_state, to_state)
+        using = schema_editor.connection.alias
+        model = to_state.apps.get_model(app_label, operation.model_name)
+        if not schema_editor.collect_sql and router.allow_migrate_model(using, model):
+            phase = conversions_now().phase(model._meta.label, operation.name)
+            if phase.reads_new:
+                for fill in _filling:
+                    fill(model, operation.name, phase, using)
+
+    vars(operation)["database_forwards"] = run_and_fill  # of this one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +104,7 @@ class _Drop:
 
     def refusal(self, using: str) -> str:
         """Return why it is refused, or nothing."""
-        phase = conversions_now().phases.get((self.label, self.name, ""))
+        phase = conversions_now().phases.get((self.label, self.name))
         field = f"{self.label}.{self.name}"
         if self.backwards:
             return self._refusal_backwards(phase, field, using)

@@ -39,9 +39,9 @@ def _refusals(plan: Plan, using: str) -> Iterator[str]:
     migrations = [migration for migration, _ in plan]
     if not any(each for one in migrations for each in _renames(one.operations)):
         return
-    phases = conversions_now().phases
+    known = conversions_now()
     for label, name, operation in _renamed(plan, using):
-        phase = phases.get((label, name, ""), ColumnPhase.CLEAR)
+        phase = known.phase(label, name)
         if phase != ColumnPhase.CLEAR:
             yield (
                 f"{operation.describe()}: {label}.{name} is {phase}, and its phase is found by "

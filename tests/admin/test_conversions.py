@@ -16,7 +16,7 @@ from envelope_fields.grants import grant
 from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.jobs.work import work
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import ColumnConversion, MasterKey, RotationRun
+from envelope_fields.models import AuditEvent, ColumnConversion, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import last_event, officer, said
 from tests.fields.legacy import written
@@ -149,7 +149,10 @@ class TestColumnInClear:
             assert phase_now(field()) == now
             if to == "verified":
                 worked(client, "fill")
-            if now in ("filling", "verified", "encrypted"):
+            if now == "encrypted":  # the worker was given a comparison with the switch
+                assert "is not over" in client.get(step_url(to)).text
+                work(RotationRun.objects.latest("created_at"))
+            elif now in ("filling", "verified"):
                 assert "has compared every row" in client.get(step_url(to)).text
                 refused = client.post(step_url(to), follow=True)
                 assert "has compared every row" in said(refused)[-1]
@@ -158,8 +161,8 @@ class TestColumnInClear:
             assert 'type="submit" class="default' in client.get(step_url(to)).text
             client.post(step_url(to))
             assert phase_now(field()) == to
-            event = last_event()
-            assert (event.action, event.actor_name) == ("change_conversion_phase", "olga")
+            event = AuditEvent.objects.filter(action="change_conversion_phase").latest("number")
+            assert event.actor_name == "olga"
             assert (event.before["phase"], event.after["phase"]) == (now, to)
         assert steps(client) == ["empty"]
         worked(client, "empty")
@@ -217,6 +220,32 @@ class TestColumnInClear:
         worked(client, "compare")
         client.post(step_url("verified"))
         assert phase_now(field()) == "verified"
+
+    def test_what_an_old_build_writes_between_the_comparison_and_the_switch(
+        self, client, known_at_once, begun
+    ):
+        in_phase("verified")
+        work(moves.start("fill", field()))
+        row = OldVisit.objects.first()
+        worked(client, "compare")
+        OldVisit.objects.filter(pk=row.pk).update(report="of an old build")
+        client.post(step_url("encrypted"))
+        assert phase_now(field()) == "encrypted"
+        run = RotationRun.objects.latest("created_at")
+        assert (run.kind, run.state, run.actor_name) == ("compare", "pending", "olga")
+        work(run)
+        assert phase_now(field()) == "verified"
+        assert Visit.objects.get(pk=row.pk).report == "of an old build"
+        event = AuditEvent.objects.filter(action="change_conversion_phase").latest("number")
+        assert (event.actor_name, event.after["phase"]) == ("olga", "verified")
+
+    def test_without_a_worker_the_switch_is_made_all_the_same(self, client, known_at_once):
+        in_phase("verified")
+        work(moves.start("fill", field()))
+        work(moves.start("compare", field()))
+        client.post(step_url("encrypted"))
+        assert phase_now(field()) == "encrypted"
+        assert RotationRun.objects.count() == 2
 
     def test_a_comparison_that_is_too_long_ago(self, client, known_at_once, begun):
         in_phase("filling")

@@ -11,20 +11,12 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 NAMES = {"model": "clinic.Visit", "field": "report", "kind": ConversionKind.COLUMN}
 
 
-def phase(using="default", field="report"):
-    return conversion_phase("clinic.Visit", field, using)
+def phase(field="report"):
+    return conversion_phase("clinic.Visit", field)
 
 
 def test_without_a_row_it_has_not_begun():
     assert phase() is ColumnPhase.CLEAR
-
-
-def test_of_all_databases_or_of_one():
-    ColumnConversion.objects.create(**NAMES, phase="verified")
-    ColumnConversion.objects.create(**NAMES, phase="both", database="other")
-    assert phase() is ColumnPhase.VERIFIED
-    assert phase("other") is ColumnPhase.BOTH
-    assert phase(field="notes") is ColumnPhase.CLEAR
 
 
 def test_a_legacy_format_in_the_same_column_has_no_phase_of_this_kind():

@@ -12,9 +12,12 @@ from django.db.migrations import (
 )
 from django.utils import timezone
 
+from envelope_fields.conversion import ConversionRefused
+from envelope_fields.crypto import format as layout
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.migrating.moves import ValuesWouldBeLost
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+from tests.migrating.project import DEFAULT_KEY
 
 pytestmark = [pytest.mark.with_our_tables]
 
@@ -161,3 +164,45 @@ class TestBackwards:
         assert moving.column("visits", "visit", "report") == [b"\x01"]
         moving.migrate("visits", "0003")
         assert moving.column("visits", "visit", "report_clear") == [None]
+
+
+class TestLateColumns:
+    """One that is added when the field is encrypted in other tables, or was once."""
+
+    @pytest.fixture
+    def late(self, project):
+        project.add("visits", CREATE, after=[DEFAULT_KEY])
+        project.add("visits", *RENAME)
+        project.migrate()
+        for report in ("a cough", None, "a fever"):
+            with project.connection.cursor() as cursor:
+                cursor.execute("INSERT INTO visits_visit (report) VALUES (%s)", [report])
+        return project
+
+    @pytest.mark.parametrize("phase", [None, *ColumnPhase])
+    def test_its_values_are_read_as_the_phase_says(self, late, phase):
+        if phase:
+            be(late, phase)
+        late.add("visits", ADD)
+        late.migrate()
+        assert [row.report for row in late.rows("visits", "visit")] == ["a cough", None, "a fever"]
+
+    @pytest.mark.parametrize("phase", [ColumnPhase.ENCRYPTED, ColumnPhase.ONLY])
+    def test_they_are_encrypted_where_that_is_read(self, late, phase):
+        be(late, phase)
+        late.add("visits", ADD)
+        late.migrate()
+        found = late.column("visits", "visit", "report")
+        assert sorted(each[:1] for each in found if each) == [b"\x01"] * 2
+        old = late.column("visits", "visit", "report_clear")
+        assert len([each for each in old if each]) == (2 if phase.writes_old else 0)
+
+    def test_values_that_cannot_be_encrypted_hold_it_up(self, late):
+        be(late, ColumnPhase.ONLY)
+        text = layout.encode_text(b"\x01" * 120)
+        with late.connection.cursor() as cursor:
+            cursor.execute("UPDATE visits_visit SET report = %s WHERE report = 'a fever'", [text])
+        late.add("visits", ADD)
+        with pytest.raises(ConversionRefused, match="1 values in clear") as caught:
+            late.migrate()
+        assert text not in str(caught.value)

@@ -121,9 +121,9 @@ class Contact(models.Model):
         app_label = "tests"
 
 
-def set_phase(model, field, phase, database=""):
+def set_phase(model, field, phase):
     """Have a field be in a phase of its conversion."""
     ColumnConversion.objects.update_or_create(
-        model=model._meta.label, field=field, database=database,
+        model=model._meta.label, field=field,
         defaults={"kind": ConversionKind.COLUMN, "phase": phase},
     )  # fmt: skip

@@ -9,6 +9,7 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models.expressions import Col
 
 from envelope_fields.fields.conversion import lookups
+from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
@@ -77,7 +78,8 @@ class ConvertingMixin(FieldBase):
         """
         if self.reads_beside:
             return ColumnPhase.ONLY
-        return conversion_phase(self.model_label, self.name, using)
+        found = owner(self, using)
+        return conversion_phase(found.model_label, found.name)
 
     @cached_property
     def model_label(self) -> str:
@@ -115,7 +117,8 @@ class ConvertingMixin(FieldBase):
         it is loaded when a caller looks at it, unless `raw()` has read the other column, too.
         """
         if self.reads_beside:
-            is_read = is_finished(self.model._meta.label, self.name)
+            found = owner(self, connection.alias)
+            is_read = is_finished(found.model._meta.label, found.name)
         else:
             is_read = self.column_in_clear(alias, connection.alias) is None
         return [self.sealer() if is_read else _not_loaded]

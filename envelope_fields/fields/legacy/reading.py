@@ -28,6 +28,7 @@ from envelope_fields.exceptions import (
     MalformedEnvelope,
     OpeningNeedsThread,
 )
+from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.errors import located, named
 from envelope_fields.fields.keys import alias_for, managed_by
@@ -150,12 +151,17 @@ def _alias(field: Any) -> str:
 
 
 def _refuse_finished(field: Any, reader: LegacyFormat) -> None:
-    if is_finished(field.model._meta.label, field.name):
+    if _is_finished(field):
         raise MalformedEnvelope(
             f"the conversion of this column is finished, and a value in it was stored by "
             f"{reader.package}. It is not read any more: was it written by an old build, or "
             "restored from a backup?"
         )
+
+
+def _is_finished(field: Any) -> bool:
+    found = owner(field, router.db_for_write(field.model))
+    return is_finished(found.model._meta.label, found.name)
 
 
 def _time_zone(field: Any) -> tzinfo | None:
@@ -238,7 +244,7 @@ def portable(field: Any, sealed: SealedValue) -> bytes:
 def load(field: Any) -> None:
     """Have what is asked about a value here when it is loaded, and raise nothing."""
     with suppress(EnvelopeError, ImproperlyConfigured, FieldError):  # raised when a caller looks
-        is_finished(field.model._meta.label, field.name)
+        _is_finished(field)
         keyring.look_up(_alias(field))
 
 

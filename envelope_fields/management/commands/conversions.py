@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.core.management import CommandParser
+
 from envelope_fields import conversion
-from envelope_fields.conversion import Standing
+from envelope_fields.conversion import Standing, left_behind
 from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.conversion.representation import move_content, standing_content
 from envelope_fields.lifecycle.representation import as_utc
@@ -14,7 +16,22 @@ from envelope_fields.management.column_moves import move_line
 class Command(EnvelopeCommand):
     help = "Show how far the conversion of each field is, and how many values are left."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_mutually_exclusive_group().add_argument
+        add("--rename", metavar="OLD=NEW",
+            help="give what is known of a conversion the present name of its field")  # fmt: skip
+        add("--forget", metavar="LABEL", help="drop what is known of one whose field is gone")
+        super().add_arguments(parser)
+
     def perform(self, *, json: bool = False, **options: Any) -> None:
+        if options["rename"]:
+            old, _, new = options["rename"].partition("=")
+            left_behind.rename(old, new)
+        if options["forget"]:
+            left_behind.forget(options["forget"])
+        self._show(json=json)
+
+    def _show(self, *, json: bool) -> None:
         moving, found = conversion.moving_fields(), conversion.standings()
         if json:
             self.write_json([*map(move_content, moving), *map(standing_content, found)])

@@ -14,6 +14,7 @@ from django.db.models import JSONField, Value
 from envelope_fields.conversion import column_phases, moves
 from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.steps import Steps
 from envelope_fields.crypto import format as layout
 from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.lifecycle import create_master_key
@@ -191,6 +192,18 @@ class TestBack:
         assert counted(field) == Counted(4, 4, 0)
 
 
+def written_before_the_switch(monkeypatch, report):
+    """Have an old build write after the last comparison, and before the phase is changed."""
+    change = column_phases.change_phase
+
+    def changed(field, expected, to, **options):
+        if (expected, to) == ("verified", "encrypted"):
+            OldVisit.objects.filter(report="report 3").update(report=report)
+        return change(field, expected, to, **options)
+
+    monkeypatch.setattr("envelope_fields.conversion.steps.change_phase", changed)
+
+
 class TestOldBuild:
     """A build that knows the old column alone."""
 
@@ -226,6 +239,39 @@ class TestOldBuild:
         assert "1 rows differed and were filled again: an old build" in error
         assert phase_now(field) == "verified"
         monkeypatch.undo()
+
+    def test_what_it_writes_between_the_comparison_and_the_switch(self, field, monkeypatch):
+        """It is found right after the switch, which is taken back: the old column has it."""
+        old_rows()
+        convert("verified")
+        with monkeypatch.context() as patched:
+            written_before_the_switch(patched, "written in between")
+            out, error = convert("encrypted")
+        assert "1 rows differed while the encrypted column was read" in error
+        assert "the field is verified. End that" in error
+        assert phase_now(field) == "verified"
+        assert "in between" not in out + error
+        assert Visit.objects.filter(report="written in between").count() == 1
+        assert convert("encrypted")[1] == ""
+        assert sorted(each.report or "" for each in Visit.objects.all())[-1] == "written in between"
+
+    def test_that_the_command_was_killed_after_the_switch(self, field, monkeypatch):
+        old_rows()
+        convert("verified")
+        with monkeypatch.context() as patched:
+            written_before_the_switch(patched, "written in between")
+            patched.setattr(Steps, "_compare_since_switch", lambda steps: None)
+            assert convert("encrypted")[1] == ""
+        _, error = convert("encrypted")
+        assert "the field is verified" in error
+
+    def test_what_it_writes_while_the_encrypted_column_is_read(self, field):
+        old_rows()
+        convert("encrypted")
+        OldVisit.objects.filter(report="report 3").update(report="of the old build")
+        assert "the field is verified" in convert("only")[1]
+        assert Visit.objects.filter(report="of the old build").exists()
+        assert convert("encrypted")[1] == convert("only")[1] == ""
 
     def test_what_it_writes_in_the_last_phase_is_listed_and_stays(self, field, monkeypatch):
         old_rows()

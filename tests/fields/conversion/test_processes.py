@@ -32,7 +32,7 @@ def _nothing_is_left():
 def a_process_in(phase):
     """Have what is done within be done by a process that knows a phase."""
     known = conversions.Conversions()
-    known.phases[Visit._meta.label, "report", ""] = ColumnPhase(phase)
+    known.phases[Visit._meta.label, "report"] = ColumnPhase(phase)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conversions, "_conversions", lambda: known)
         yield
