@@ -40,16 +40,14 @@ def committed_at(changed_at: datetime) -> datetime:
         changed_at: what its row says, in the keys' database.
     """
     using = configuration().database
-    found: list[datetime | None] = []
     with _before_its_table(), transaction.atomic(using=using):
         found = _seen(changed_at, using)
-    seen = [moment for moment in found if moment is not None]
-    if len(seen) == len(found):
-        return max(seen, default=changed_at)  # one from before there was this table has none
-    now = clock.now()
-    if not key_changes.can_vanish(change_id(changed_at)):
-        _see_committed(changed_at, using)
-    return now
+        if None in found and not key_changes.can_vanish(change_id(changed_at)):
+            _see_committed(changed_at, using)
+            found = _seen(changed_at, using)
+        # One from before there was this table has none.
+        return max((each or clock.now() for each in found), default=changed_at)
+    return changed_at
 
 
 def _seen(changed_at: datetime, using: str) -> list[datetime | None]:
