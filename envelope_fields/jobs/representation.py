@@ -176,6 +176,11 @@ def run_contents(runs: Sequence[models.RotationRun]) -> list[dict[str, Any]]:
     return [_run_content(run, progress) for run, progress in found]
 
 
+def content_with_failures(run: models.RotationRun) -> dict[str, Any]:
+    """Return the same of a run, with the values that it could not move."""
+    return {**run_content(run), "failures": list(map(failure_content, failures(run)))}
+
+
 def failure_content(failure: models.RotationFailure) -> dict[str, Any]:
     """Return which value could not be moved, and why."""
     column = failure.range.column

@@ -12,7 +12,7 @@ from envelope_fields.jobs.job import Limits
 from envelope_fields.management import terminal
 from envelope_fields.management.limits import given_limits
 from envelope_fields.models import IndexState, RotationRun
-from envelope_fields.rotation import failures, limit
+from envelope_fields.rotation import limit
 
 
 class IndexRuns:
@@ -35,14 +35,12 @@ class IndexRuns:
         """
         if self._limits:  # one that was killed goes on within what is asked for now
             begun = limit(begun, self._limits_of(begun))
+
+        def work(look: terminal.Look) -> RotationRun:
+            return runs.run(begun, watch=lambda _: look(begun))
+
         title = f"{begun.get_kind_display()} of {representation.run_title(begun)}"
-        bar = terminal.progress_bar(title, wanted=not self._json)
-        try:
-            with bar, terminal.ending_as_interrupts():
-                return runs.run(begun, watch=lambda result: bar.show_run_if_due(begun))
-        except KeyboardInterrupt:
-            pass
-        raise terminal.stopped(begun)
+        return terminal.watched(begun, work, title, json=self._json)
 
     def _limits_of(self, begun: RotationRun) -> Limits:
         try:
@@ -51,19 +49,13 @@ class IndexRuns:
             raise CommandError(f"{error}.") from error
 
 
-def run_content(run: RotationRun) -> dict[str, Any]:
-    """Return a run as plain data, with what could not be done."""
-    listed = [representation.failure_content(failure) for failure in failures(run)]
-    return {**representation.run_content(run), "failures": listed}
-
-
 def report_content(report: IndexReport) -> dict[str, Any]:
     """Return what was done with an index, and how far it is, as plain data."""
     row = begun_indexes().filter(label=report.label).first()
     content = {"label": report.label, "state": None}
     if row is not None:
         content = index_content(*standings([row]))
-    runs_done = list(map(run_content, report.runs))
+    runs_done = list(map(representation.content_with_failures, report.runs))
     return {**content, "runs": runs_done, "unseen": report.unseen}
 
 

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
@@ -16,6 +16,8 @@ from envelope_fields.jobs import representation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
 from envelope_fields.rotation.scope import PlainValues
+
+Look = Callable[[RotationRun], None]
 
 SECONDS_BETWEEN_LOOKS = 0.25
 _LISTED = 20  # failures, of those that are stored
@@ -103,6 +105,31 @@ def ending_as_interrupts() -> Iterator[None]:
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+def watched(
+    begun: RotationRun, work: Callable[[Look], RotationRun], title: str, *, json: bool
+) -> RotationRun:
+    """Have a run worked on, and show how far it is.
+
+    Args:
+        begun: the run.
+        work: works on it until it is over, and calls what it is given with the run now and then.
+        title: of the bar.
+        json: whether the command prints JSON, and no bar.
+
+    Raises:
+        CommandError: it was interrupted, and is paused.
+    """
+    bar = progress_bar(title, wanted=not json)
+    try:
+        with bar, ending_as_interrupts():
+            done = work(bar.show_run_if_due)
+            bar.show_run(done)
+            return done
+    except KeyboardInterrupt:
+        pass
+    raise stopped(begun)
 
 
 def stopped(begun: RotationRun) -> CommandError:

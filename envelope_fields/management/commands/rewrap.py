@@ -1,7 +1,8 @@
 """`manage.py rewrap`: moves stored values to the current versions of their keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +82,7 @@ class Command(LimitedCommand):
                 self.stdout.write(terminal.run_as_text(done[-1]))
         plain = self._plain()
         if self._options["json"]:
-            contents = [self._content(each) for each in done]
+            contents = list(map(representation.content_with_failures, done))
             self.write_json([*contents, *_plain_content(plain)])
         elif not done and not plain:
             self.stdout.write("Every value is under the current version of its key.")
@@ -139,26 +140,13 @@ class Command(LimitedCommand):
         return rotation.limit(run, Limits(**{**run.limits, **given})) if given else run
 
     def _work(self, begun: RotationRun) -> RotationRun:
-        bar = terminal.progress_bar(
-            representation.run_title(begun), wanted=not self._options["json"]
-        )
-        try:
-            with bar, terminal.ending_as_interrupts():
-                done = self._work_on(begun, bar.show_run_if_due)
-                bar.show_run(done)
-            return done
-        except KeyboardInterrupt:
-            pass
-        raise terminal.stopped(begun)
+        title, work = representation.run_title(begun), partial(self._work_on, begun)
+        return terminal.watched(begun, work, title, json=self._options["json"])
 
-    def _work_on(self, begun: RotationRun, look: Callable[[RotationRun], None]) -> RotationRun:
+    def _work_on(self, begun: RotationRun, look: terminal.Look) -> RotationRun:
         if self._options["workers"] == 1:
             return rotation.run(begun, watch=lambda result: look(begun))
         return work_in_processes(runs.resumed(begun), self._options["workers"], look)
-
-    def _content(self, done: RotationRun) -> dict[str, Any]:
-        listed = [representation.failure_content(failure) for failure in rotation.failures(done)]
-        return {**representation.run_content(done), "failures": listed}
 
     def _plain(self) -> list[PlainValues]:
         """Count what no run moves, in the fields that are asked for."""

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management import CommandError, CommandParser
 
 from envelope_fields.indexing import find_indexes, runs
-from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.representation import content_with_failures, progress
 from envelope_fields.management import terminal
-from envelope_fields.management.index_runs import IndexRuns, run_content
+from envelope_fields.management.index_runs import IndexRuns
 from envelope_fields.management.limits import LimitedCommand, add_limits
 from envelope_fields.models import RotationKind
 
@@ -37,7 +37,8 @@ class Command(LimitedCommand):
         rows, wrong = sum(each.total for each in found), sum(each.failed for each in found)
         problems = [line for each in done for line in terminal.problems(each)]
         if json:
-            self.write_json({"rows": rows, "wrong": wrong, "runs": list(map(run_content, done))})
+            content = list(map(content_with_failures, done))
+            self.write_json({"rows": rows, "wrong": wrong, "runs": content})
         else:
             self.stdout.write("\n".join(map(terminal.run_as_text, done)))
             self.stdout.write(f"Indexes compared: {rows - wrong:,} of {rows:,} are right.")
