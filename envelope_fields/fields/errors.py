@@ -25,8 +25,9 @@ _logger = logging.getLogger("envelope_fields.fields.sealed")
 
 def refuse(field: Any, what: str) -> FieldError:
     """Return the error for a query that would compute on envelopes, or compare them."""
+    meant = getattr(field, "values", field)  # and not the column in clear that it converts
     return FieldError(
-        f"{field} is encrypted: {what}. Fetch the values and do it in Python; to find rows by a "
+        f"{meant} is encrypted: {what}. Fetch the values and do it in Python; to find rows by a "
         f"value, {_way_to_look_up(field)} `isnull` works."
     )
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, CharField, Field, Model, TextField
+from django.db.models import Case, CharField, DecimalField, Field, Model, TextField
 from django.db.models.functions import Cast
 from django.db.models.sql import InsertQuery, UpdateQuery
 
@@ -140,6 +140,8 @@ class ClearFieldMixin(FieldBase):
     def _prepared(self, value: Any, connection: BaseDatabaseWrapper) -> Unencrypted:
         """Return a value as the plain field prepares it, and raise nothing that has it."""
         try:
+            if isinstance(self, DecimalField):  # databases round in another way
+                value = self.values.meant_by(value)
             return Unencrypted(super().get_db_prep_save(value, connection), None)
         except (TypeError, ValueError, ArithmeticError, ValidationError) as error:
             failure = type(error)

@@ -192,7 +192,7 @@ def test_loading_reads_one_column(visit, phase, django_assert_num_queries):
 )
 def test_expressions_are_refused_from_the_start(query, visit, phase):
     for name in ("report", "report_clear"):
-        with pytest.raises(FieldError):
+        with pytest.raises(FieldError, match=r"tests\.Visit\.report( |:)"):
             list(query(name))
 
 
