@@ -5,9 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from envelope_fields.api import requests, rotations
-from envelope_fields.api.fields import Integer, KeyName, Number, Strict, answers, takes, time_field
-from envelope_fields.jobs.job import BATCH_SIZE, NICEST
-from envelope_fields.keyring.table import WRAPS_PER_PREFIX
+from envelope_fields.api.fields import KeyName, Strict, answers, takes, time_field
 from envelope_fields.models import IndexState, KeyState
 
 _KEY = {"id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "alias": "search"}
@@ -155,19 +153,8 @@ class IndexQuery(requests.PageQuery):
 
 
 @takes({"at full speed": {}, "with a rate limit": {"max_rate": 500}})
-class NewIndexRun(Strict):
+class NewIndexRun(rotations.RunLimits):
     """Limits of a run; what is left out is without."""
-
-    batch_size = Integer(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
-    max_rate = Integer(
-        min_value=1, max_value=10**9, allow_null=True, default=None,
-        help_text="Rows a second, of each process.",
-    )  # fmt: skip
-    sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
-    nice_ratio = Number(
-        min_value=0, max_value=NICEST, allow_null=True, default=None,
-        help_text="Seconds to rest for each second of work.",
-    )  # fmt: skip
 
 
 @takes({"once it is verified": {"state": "reading"}})

@@ -127,13 +127,28 @@ class FailureContent(serializers.Serializer[Any]):
     message = serializers.CharField(allow_blank=True)
 
 
+class RunLimits(Strict):
+    """What a run asks of databases at most."""
+
+    batch_size = Integer(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
+    max_rate = Integer(
+        min_value=1, max_value=10**9, allow_null=True, default=None,
+        help_text="Values or rows a second, of each process.",
+    )  # fmt: skip
+    sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
+    nice_ratio = Number(
+        min_value=0, max_value=NICEST, allow_null=True, default=None,
+        help_text="Seconds to rest for each second of work.",
+    )  # fmt: skip
+
+
 @takes({
     "all of a key": {"key": "alias:billing"},
     "after a leak, with a rate limit": {
         "key": "alias:billing", "kind": "re_encrypt", "versions": [1], "max_rate": 500,
     },
 })  # fmt: skip
-class NewRun(Strict):
+class NewRun(RunLimits):
     """A rotation to be started; what is left out is all, and without a rate limit."""
 
     key = KeyName()
@@ -146,16 +161,6 @@ class NewRun(Strict):
         help_text="`app.Model.field`, or `app.Model`.",
     )  # fmt: skip
     database = Text(required=False, max_length=100, help_text="Values in this one alone.")
-    batch_size = Integer(min_value=1, max_value=WRAPS_PER_PREFIX, default=BATCH_SIZE)
-    max_rate = Integer(
-        min_value=1, max_value=10**9, allow_null=True, default=None,
-        help_text="Values a second, of each process.",
-    )  # fmt: skip
-    sleep = Number(min_value=0, max_value=3600, default=0.0, help_text="Seconds after each batch.")
-    nice_ratio = Number(
-        min_value=0, max_value=NICEST, allow_null=True, default=None,
-        help_text="Seconds to rest for each second of work.",
-    )  # fmt: skip
 
 
 class RunQuery(requests.PageQuery):
