@@ -19,12 +19,15 @@ from envelope_fields.fields.bound_statements import (
 )
 from envelope_fields.fields.conversion.clear import convert
 from envelope_fields.fields.deferring import load_bound_columns
+from envelope_fields.fields.made import makes_values, noting
 from envelope_fields.fields.sealed import encrypted_fields
 
 
 def added(model: Any, field: Any) -> None:
     """Set up what a model needs that a field is added to."""
     storing.prepare_saves_of(model)
+    if makes_values(field):
+        vars(field)["pre_save"] = noting(field)
     if field.is_bound:
         guard_saves_of(model)
         note_begun_inserts()

@@ -27,6 +27,7 @@ from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
 from envelope_fields.fields.lookups import LookupsMixin
+from envelope_fields.fields.made import plain_class_makes_values
 from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import ReadingMixin
@@ -53,7 +54,7 @@ _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
     "has_drafts binary legacy_formats _plain_field model_label _owners"
 )
-_KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text"
+_KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text pre_save"
 
 
 class EncryptedFieldMixin(
@@ -203,7 +204,7 @@ class EncryptedFieldMixin(
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         held = sealed_in(model_instance, self)
-        if held is not None:
+        if held is not None and not self._plain_class_makes_values:
             prepared = held.prepared(self, model_instance, add)
             if prepared is not None and not self._changes_with_others(prepared, model_instance):
                 return prepared
@@ -215,6 +216,10 @@ class EncryptedFieldMixin(
         if type(value) is StoredEnvelope:
             return StoredEnvelope(value.envelope, self._own(value).label, model_instance)
         return Unencrypted(value, model_instance)
+
+    @cached_property
+    def _plain_class_makes_values(self) -> bool:
+        return plain_class_makes_values(self)
 
     def _changes_with_others(self, prepared: Any, instance: Model) -> bool:
         """Whether a value that would be kept has an index together with one that is changed."""

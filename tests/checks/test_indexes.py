@@ -173,18 +173,17 @@ def test_what_is_kept_unique_while_an_index_is_replaced(constraints, unique, fou
 
 @isolate_apps("tests")
 @pytest.mark.parametrize(
-    ("value", "found"),
+    "value",
     [
-        (EncryptedDateField(auto_now=True), ["E082"]),
-        (EncryptedDateField(auto_now_add=True), ["E082"]),
-        (encrypted(SluggedField(max_length=9)), ["E082"]),
-        (encrypted(models.CharField(max_length=9)), []),
-        (EncryptedTextField(), []),
+        EncryptedDateField(auto_now=True),
+        EncryptedDateField(auto_now_add=True),
+        encrypted(SluggedField(max_length=9)),
+        EncryptedTextField(),
     ],
 )
-def test_values_that_are_made_while_saving(value, found):
+def test_values_may_be_made_while_saving(value):
     model = model_with(value=value, index=BlindIndexField("value"))
-    assert ids(model._meta.get_field("index").check()) == found
+    assert not model._meta.get_field("index").check()
 
 
 @isolate_apps("tests")

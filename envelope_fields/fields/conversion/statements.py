@@ -18,8 +18,10 @@ from django.db.models.sql.compiler import SQLInsertCompiler
 from envelope_fields.fields import writing
 from envelope_fields.fields.conversion.attribute import MirroredRow, refused
 from envelope_fields.fields.keys import alias_for
+from envelope_fields.fields.made import inserted
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import MISSING
 from envelope_fields.fields.written import (
     OwnColumn,
     case_like,
@@ -61,7 +63,10 @@ class InClear(Expression):
         """
         field, instance = self.plain.values, self.row.instance
         if isinstance(compiler, SQLInsertCompiler):
-            return None if instance is None else held_in(field, instance)
+            if instance is None:
+                return None
+            made = MISSING if compiler.query.raw else inserted(field, instance)
+            return held_in(field, instance) if made is MISSING else made
         written = {each: value for each, _, value in compiler.query.values}
         if field in written:
             return resolved(written[field], compiler.query)

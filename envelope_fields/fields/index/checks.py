@@ -1,11 +1,11 @@
 """The rules that a blind index can break by its own declaration."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldError, ImproperlyConfigured
-from django.db.models import BooleanField, DateField, Field, JSONField
+from django.db.models import BooleanField, DateField, JSONField
 
 from envelope_fields.fields.index.normalizers import DateNormalizer, TextNormalizer
 from envelope_fields.fields.text import TextMixin
@@ -15,7 +15,7 @@ Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 def check(index: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an index."""
-    more = (_types, _made_while_saving, _unique, _replaces, _scope)
+    more = (_types, _unique, _replaces, _scope)
     for rules in ((_sources,), (_normalizer,), more):
         found = [problem for rule in rules for problem in rule(index)]
         if found:  # the others build on it
@@ -73,30 +73,6 @@ def _types(index: Any) -> Iterator[Problem]:
                     f"{wrong}has none.",
                     'Take "exact", or one of your own.',
                 )
-
-
-def _made_while_saving(index: Any) -> Iterator[Problem]:
-    for source in index.sources:
-        if _pre_save_of(source.field) not in (Field.pre_save, DateField.pre_save) or any(
-            getattr(source.field, option, False) for option in ("auto_now", "auto_now_add")
-        ):
-            yield (
-                "envelope_fields.E082",
-                f"The value of {source.field} is made while its row is saved, which may be after "
-                "its index was.",
-                "Use default=, or assign it before.",
-            )
-
-
-def _pre_save_of(field: Any) -> Callable[..., Any]:
-    """Return what makes the value of a field, of the plain class that an encrypted one extends."""
-    plain = (each for each in type(field).__mro__ if not _is_ours(each))
-    found = next(vars(each)["pre_save"] for each in plain if "pre_save" in vars(each))
-    return found  # type: ignore[no-any-return]
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("envelope_fields.")
 
 
 def _unique(index: Any) -> Iterator[Problem]:

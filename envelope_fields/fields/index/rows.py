@@ -14,8 +14,9 @@ from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex
 from envelope_fields.fields.index.normalizers import TextNormalizer
 from envelope_fields.fields.index.terms import Term, term_of_values
+from envelope_fields.fields.made import inserted, makes_values
 from envelope_fields.fields.prepared import PreparedValue, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.fields.sealed import MISSING, SealedValue
 from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.written import held_in, plain_value, row_of
 from envelope_fields.keyring import indexes
@@ -34,7 +35,7 @@ def index_of_row(index: Any, row: IndexedRow | InsertedRow, using: str) -> bytes
         EnvelopeError: a value does not open; or the search key cannot be used.
     """
     instance: Any = row.instance
-    held = [_held(source.field, instance) for source in index.sources]
+    held = [_inserted(source.field, row) for source in index.sources]
     brought = brought_with(index, row, held)
     if brought is not None:
         return brought
@@ -54,7 +55,7 @@ def quick(index: Any) -> Callable[[InsertedRow], bytes | None]:
     (field, path), *others = index.sources
     is_known = type(index.normal).__module__ == TextNormalizer.__module__
     is_text = isinstance(field, TextMixin) and not field._prepares_text
-    if others or path or index.is_scoped or not (is_known and is_text):
+    if others or path or index.is_scoped or not (is_known and is_text) or makes_values(field):
         return _takes_more
     normalize = getattr(index.normal, "of_text", index.normal.normalize)
     value_name, name = field.attname, index.attname
@@ -91,8 +92,12 @@ def _nothing() -> NoReturn:
     raise _NothingToIndex
 
 
-def _held(field: Any, instance: Model) -> Any:
-    """Return what an object holds of a value: a plain one in a carrier."""
+def _inserted(field: Any, row: IndexedRow | InsertedRow) -> Any:
+    """Return what a row is given of a value: a plain one in a carrier."""
+    instance: Any = row.instance
+    made = inserted(field, instance) if type(row) is InsertedRow else MISSING
+    if made is not MISSING:
+        return made
     held = Unencrypted(held_in(field, instance), instance)
     is_hidden = isinstance(held.value, SealedValue | PreparedValue)
     return held.value if is_hidden else held
