@@ -8,18 +8,33 @@ import subprocess
 from datetime import date, datetime
 
 import pytest
+from django.apps.registry import Apps
+from django.db import models
 from hypothesis import given, strategies as st
 
 from envelope_fields.crypto import blind_index
 from envelope_fields.crypto.blind_index import IndexDomain, Kind
+from envelope_fields.crypto.canonical import DECIMAL, FLOAT
 from envelope_fields.crypto.context import field_context, kms_context
+from envelope_fields.fields import BlindIndexField, EncryptedJSONField
 from envelope_fields.fields.index.normalizers import BUILT_IN
+from envelope_fields.fields.index.terms import forms_of_values
+from envelope_fields.fields.prepared import Unencrypted
 from tests.vectors import make_index_vectors as generator, make_unicode_tables
 
 pytestmark = pytest.mark.any_django
 
 VECTORS = json.loads(generator.FILE.read_text(encoding="ascii"))
 READER = generator.FILE.with_name("blind_index.mjs")
+
+
+class Recorded(models.Model):
+    record = EncryptedJSONField()
+    value_index = BlindIndexField("record__value")
+
+    class Meta:
+        apps = Apps()
+        app_label = "tests"
 
 
 def test_the_file_is_what_its_generator_makes():
@@ -45,6 +60,30 @@ def test_normal_forms(vector):
 @pytest.mark.parametrize("vector", VECTORS["no_normal_form"], ids=named)
 def test_no_normal_form(vector):
     assert BUILT_IN[vector["normalizer"]].normalize(vector["value"]) is None
+
+
+def reduced_decimal(text):
+    return DECIMAL.encode(BUILT_IN["exact"].normalize(DECIMAL.decode(text.encode()))).decode()
+
+
+def reduced_float(text):
+    return FLOAT.encode(BUILT_IN["exact"].normalize(FLOAT.decode(bytes.fromhex(text)))).hex()
+
+
+def form_in_json(text):
+    index = Recorded._meta.get_field("value_index")
+    [form] = forms_of_values(index, [Unencrypted({"value": json.loads(text)}, None)])
+    return form.decode()
+
+
+REDUCERS = {"decimal": reduced_decimal, "float": reduced_float, "json": form_in_json}
+
+
+@pytest.mark.parametrize(
+    "vector", VECTORS["reduced"], ids=lambda each: ascii(f"{each['type']} {each['value']}")
+)
+def test_reduced_numbers(vector):
+    assert REDUCERS[vector["type"]](vector["value"]) == vector["form"]
 
 
 def made(vector):

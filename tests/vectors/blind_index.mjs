@@ -89,6 +89,45 @@ const normalisers = {
   month: (text) => String(Number(dateOf(text).slice(5, 7))),
 };
 
+// Numbers, and scalars in JSON
+
+function decimal(text) {
+  const parts = /^(-?)(\d+)(?:\.(\d+))?(?:E([+-]\d+))?$/.exec(text);
+  if (parts === null) return text; // of no number
+  const [, sign, whole, fraction = "", power = "0"] = parts;
+  const given = (whole + fraction).replace(/^0+/, "");
+  const digits = given.replace(/0+$/, "");
+  if (digits === "") return "0";
+  const exponent = Number(power) - fraction.length + given.length - digits.length;
+  const adjusted = exponent + digits.length - 1;
+  if (exponent > 0 || adjusted < -6) {
+    const rest = digits.length > 1 ? `.${digits.slice(1)}` : "";
+    return `${sign}${digits[0]}${rest}E${adjusted < 0 ? "" : "+"}${adjusted}`;
+  }
+  if (exponent === 0) return sign + digits;
+  const padded = digits.padStart(1 - exponent, "0");
+  return `${sign}${padded.slice(0, exponent)}.${padded.slice(exponent)}`;
+}
+
+const float = (hexadecimal) =>
+  hexadecimal === "0000000000000080" ? "0000000000000000" : hexadecimal;
+
+function shortest(number) {
+  const [mantissa, power] = number.toExponential().split("e");
+  const exponent = Number(power);
+  if (exponent >= -4) return String(number); // and less than 16: greater ones are integers
+  return `${mantissa}e-${String(-exponent).padStart(2, "0")}`;
+}
+
+function json(text) {
+  if (!/^[-\d]/.test(text)) return JSON.stringify(JSON.parse(text));
+  if (!/[.eE]/.test(text)) return BigInt(text).toString();
+  const number = Number(text);
+  return Number.isInteger(number) ? BigInt(number).toString() : shortest(number);
+}
+
+const reduced = { decimal, float, json };
+
 // Messages
 
 function le64(value) {
@@ -122,6 +161,7 @@ function value(given) {
 const wrong = [
   ...vectors.normal_forms.filter((each) => normalisers[each.normalizer](each.value) !== each.form),
   ...vectors.no_normal_form.filter((each) => normalisers[each.normalizer](each.value) !== ""),
+  ...vectors.reduced.filter((each) => reduced[each.type](each.value) !== each.form),
   ...[...vectors.values, ...vectors.different.flat()].filter(
     (each) => message(each).toString("hex") !== each.message || value(each) !== each.value,
   ),

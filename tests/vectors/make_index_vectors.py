@@ -19,6 +19,8 @@ NOTES = [
     " The spec is docs/spec/blind-index-v1.md.",
     "`normal_forms`: what each normaliser makes of a text, or of a date. `no_normal_form`: values"
     " for which NULL is stored.",
+    "`reduced`: what `exact` makes of numbers, and of scalars in JSON: of a decimal and of JSON the"
+    " text, of a float its canonical bytes, hexadecimal. `form` is in the same way.",
     "`values`: `forms` are canonical normal forms, hexadecimal; `scope` has pairs of a name and a"
     " nullable canonical value.",
     "`different`: values of an index that differ, although a wrong encoding would make them equal.",
@@ -92,6 +94,32 @@ NO_NORMAL_FORM = {
     "last_four": ["", "123", "x"],
     "domain": ["", "ada@", "ada@ "],
 }
+REDUCED = {
+    "decimal": [
+        ("12.30", "12.3"), ("12.3", "12.3"), ("100", "1E+2"), ("1E+2", "1E+2"), ("10.0", "1E+1"),
+        ("0", "0"), ("0.00", "0"), ("-0", "0"), ("0E+5", "0"), ("-1.500", "-1.5"),
+        ("1.0000000", "1"), ("1E-7", "1E-7"), ("0.0000010", "0.000001"), ("-1.20E+5", "-1.2E+5"),
+        ("1002.00300", "1002.003"), ("NaN", "NaN"), ("-Infinity", "-Infinity"),
+        ("1" * 40 + ".0", "1" * 40), ("1" * 40 + "0.0", "1." + "1" * 39 + "E+40"),
+    ],
+    "float": [
+        ("0000000000000000", "0000000000000000"),
+        ("0000000000000080", "0000000000000000"),  # minus zero
+        ("000000000000f83f", "000000000000f83f"),
+        ("0100000000000080", "0100000000000080"),  # the one next to it
+        ("000000000000f87f", "000000000000f87f"),  # not a number
+    ],
+    "json": [
+        ("1", "1"), ("1.0", "1"), ("1e0", "1"), ("1e2", "100"), ("-0", "0"), ("-0.0", "0"),
+        ("0.1", "0.1"), ("0.10", "0.1"), ("2.5e-3", "0.0025"), ("0.0001", "0.0001"),
+        ("0.00001", "1e-05"), ("1.25e-7", "1.25e-07"), ("5e-324", "5e-324"), ("-12.75", "-12.75"),
+        ("0.30000000000000004", "0.30000000000000004"), ("1e22", "10000000000000000000000"),
+        ("9007199254740993", "9007199254740993"), ("9007199254740993.0", "9007199254740992"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("true", "true"), ("false", "false"), ('"1"', '"1"'), ('"true"', '"true"'),
+        (r'"\u0041\/\u00e9"', '"A/é"'), (r'"\u0008\u000a\u001F\""', r'"\b\n\u001f\""'),
+    ],
+}  # fmt: skip
 
 LABEL = "clinic.patient.email_index"
 
@@ -149,6 +177,12 @@ VALUES = [
     value(b"17", normalizer="exact", part="ids__mrn"),
     value(bytes(1), normalizer="exact"),
     value("zoë".encode(), normalizer="clinic.names", version=3),
+    value(b"1120", normalizer="last_four"),
+    value(b"example.org", normalizer="domain"),
+    value(b"1815", normalizer="year"),
+    value(b"12", normalizer="month"),
+    value(b"12.3", normalizer="exact"),
+    value(b"1E+2", normalizer="exact"),
 ]
 DIFFERENT = [
     [value(b"ab", b"c"), value(b"a", b"bc")],
@@ -159,6 +193,9 @@ DIFFERENT = [
     [value(ADA, scope=[TENANT]), value(ADA, scope=[("tenant_id", "37")])],
     [value(ADA), value(ADA, spread=1)],
     [value(ADA), value(ADA, kind="shared")],
+    [value(b"1", normalizer="exact", part="mrn"), value(b"true", normalizer="exact", part="mrn")],
+    [value(b"1120", normalizer="last_four"), value(b"1120", normalizer="digits")],
+    [value(b"12", normalizer="month"), value(b"12", normalizer="year")],
     [value(b"strasse", normalizer="casefold"), value("straße".encode(), normalizer="casefold")],
 ]
 
@@ -178,6 +215,11 @@ def vectors():
             {"normalizer": name, "value": given}
             for name, listed in NO_NORMAL_FORM.items()
             for given in listed
+        ],
+        "reduced": [
+            {"normalizer": "exact", "type": kind, "value": given, "form": form}
+            for kind, pairs in REDUCED.items()
+            for given, form in pairs
         ],
         "values": VALUES,
         "different": DIFFERENT,
