@@ -160,9 +160,14 @@ def _pair_texts(pairs: list[dict[str, Any]]) -> list[str]:
         return []
     text = _("Rows with the normal form of another one: %(rows)s.")
     lines = [text % {"rows": number_text(len(pairs))}]
-    for pair in pairs[:PAIRS_SHOWN]:
-        lines.append(_("%(row)s and %(other)s") % {"row": pair["row"], "other": pair["other"]})
-    return lines
+    return [*lines, *map(_pair_text, pairs[:PAIRS_SHOWN])]
+
+
+def _pair_text(pair: dict[str, Any]) -> str:
+    text = _("%(row)s and %(other)s")
+    if pair["constraint"]:
+        text = _("%(row)s and %(other)s, by %(constraint)s")
+    return text % {name: pair[name] for name in ("row", "other", "constraint")}
 
 
 def _failure_texts(failed: list[dict[str, str]]) -> list[str]:

@@ -17,7 +17,7 @@ from envelope_fields.audit.events import actor_text
 from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.representation import progress_of, run_title
 from envelope_fields.lifecycle import Operation
-from envelope_fields.models import RotationFailure, RotationRun, RotationState
+from envelope_fields.models import RotationFailure, RotationKind, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress
 
 FAILURES_SHOWN = 50
@@ -32,10 +32,11 @@ def representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
         "state": str(run.state),
         "is_over": not run.is_active,
         "bar": _bar(run, progress, done),
+        "words": words_for(run.kind),
         "texts": {
             "state": str(run.get_state_display()),
             "done": done_text(run, progress),
-            "moved": number_text(progress.moved),
+            "moved": number_text(_moved(run, progress)),
             "skipped": number_text(progress.skipped),
             "failed": number_text(progress.failed),
             "rate": _rate(progress.rate),
@@ -50,7 +51,7 @@ def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
     """Return the same, with a row for each field and for the first of what failed."""
     found = rotation.failures(run)[:FAILURES_SHOWN] if progress.failed else []
     rows = {
-        "fields": [_field(field) for field in progress.fields],
+        "fields": [_field(run, field) for field in progress.fields],
         "failures": [_failure(failure) for failure in found],
     }
     return {**representation(run, progress), "rows": rows}
@@ -75,6 +76,23 @@ def latest_context(request: HttpRequest, latest: Sequence[RotationRun]) -> dict[
         "live_url": active["live_url"] if active else "",
         "no_rotations": _("No run has gone over its rows yet."),
     }
+
+
+def words_for(kind: str) -> dict[str, str]:
+    """Return what a page calls what a run of a kind does: to its rows, and with those that fail."""
+    if kind == RotationKind.VERIFY_INDEX:
+        return {"moved": _("Right"), "bar": _("Rows compared"), "failed": _("Found wrong")}
+    if kind == RotationKind.REBUILD_INDEX:
+        bar, failed = _("Rows looked at"), _("Could not be written")
+        return {"moved": _("Written"), "bar": bar, "failed": failed}
+    return {"moved": _("Moved"), "bar": _("Values moved"), "failed": _("Could not be moved")}
+
+
+def _moved(run: RotationRun, progress: Progress | FieldProgress) -> int:
+    """Return how many rows are as the run was to have them; a verification writes none."""
+    if run.kind != RotationKind.VERIFY_INDEX:
+        return progress.moved
+    return progress.total - progress.remaining - progress.skipped - progress.failed
 
 
 def run_text(run: RotationRun) -> str:
@@ -165,8 +183,9 @@ def _announcement(run: RotationRun, progress: Progress, done: int) -> str:
     }
 
 
-def _field(field: FieldProgress) -> list[str]:
-    numbers = (field.total, field.moved, field.skipped, field.failed, field.remaining)
+def _field(run: RotationRun, field: FieldProgress) -> list[str]:
+    moved = _moved(run, field)
+    numbers = (field.total, moved, field.skipped, field.failed, field.remaining)
     return [field.field, _database(field.database, field.schema), *map(number_text, numbers)]
 
 
@@ -254,10 +273,17 @@ class Cancel(RunConfirmation):
     is_grave = True
 
     def consequences(self) -> list[str]:
+        return [_("It ends where it is. To go on, another run has to be started."), *self._kept()]
+
+    def _kept(self) -> list[str]:
+        if self.row.kind == RotationKind.VERIFY_INDEX:
+            return [_("It has written nothing.")]
+        if self.row.kind == RotationKind.REBUILD_INDEX:
+            written = number_text(self.progress.moved)
+            return [_("What was written stays so: %(rows)s rows.") % {"rows": written}]
+        moved = values_text(self.progress.moved)
         return [
-            _("It ends where it is. To go on, another run has to be started."),
-            _("What was moved stays so: %(values)s.")
-            % {"values": values_text(self.progress.moved)},
+            _("What was moved stays so: %(values)s.") % {"values": moved},
             _("What was not moved can be read as before, and stays under its version."),
         ]
 

@@ -39,7 +39,7 @@ _LOOKED = {
         {
             "label": "clinic.patient.email_index", "database": "default", "schema": None,
             "unique": True, "values": 90_000, "colliding": 1, "unreadable": 0,
-            "collisions": [{"row": "17", "other": "4711"}], "failed": [],
+            "collisions": [{"row": "17", "other": "4711", "constraint": ""}], "failed": [],
         }
     ]
 }  # fmt: skip
@@ -115,6 +115,9 @@ class Collision(serializers.Serializer[Any]):
 
     row = serializers.CharField()
     other = serializers.CharField()
+    constraint = serializers.CharField(
+        help_text="The `IndexedUnique` by which they collide; empty for the values alone."
+    )
 
 
 class Unreadable(serializers.Serializer[Any]):

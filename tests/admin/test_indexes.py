@@ -14,7 +14,7 @@ from envelope_fields.indexing.representation import begun_indexes, standings
 from envelope_fields.models import AuditEvent, BlindIndex, MasterKey, RotationRun
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import last_event, officer, page_of, said
-from tests.models.indexed import MODELS, Person
+from tests.models.indexed import MODELS, Person, same_day_and_reason
 from tests.models.keyed import only
 from tests.models.tables import tables_of
 
@@ -149,6 +149,39 @@ class TestRuns:
         shown = client.get(response.url).text
         assert "tests.Person.email_index" in shown
         assert ("It has a value, and no index." in shown) == (step == "verify")
+        assert {"verify": "Found wrong", "rebuild": "Written"}[step] in shown
+        assert "Moved" not in shown
+        assert "Could not be moved" not in shown
+
+    @pytest.mark.parametrize(
+        ("kind", "moved", "bar"),
+        [("rebuild_index", "3", "Rows looked at"), ("verify_index", "2", "Rows compared")],
+    )
+    def test_what_their_pages_say(self, client, kind, moved, bar):
+        done("rebuild_index")
+        with connection.cursor() as cursor:
+            last = Person.objects.order_by("pk").last()
+            change = "" if kind == "rebuild_index" else f" WHERE id = {last.pk}"
+            cursor.execute(f"UPDATE tests_person SET email_index = NULL{change}")
+        made = done(kind)
+        page = client.get(reverse("admin:envelope_fields_rotationrun_change", args=[made.pk]))
+        texts = page.context["run"]["texts"]
+        assert (texts["moved"], texts["failed"]) == (moved, str(3 - int(moved)))
+        assert page.context["run"]["rows"]["fields"][0][3] == moved
+        assert f'aria-label="{bar}"' in page.text
+
+    def test_cancelling_one(self, client):
+        for kind, said_then in (
+            ("rebuild_index", "What was written stays so: 0 rows."),
+            ("verify_index", "It has written nothing."),
+        ):
+            index = Person._meta.get_field("email_index")
+            begun = start(index, kind, using="default")
+            url = reverse("admin:envelope_fields_rotationrun_operation", args=[begun.pk, "cancel"])
+            page = client.get(url).text
+            assert said_then in page
+            assert "under its version" not in page
+            client.post(url, {"confirmation": "yes"})
 
     def test_one_at_a_time(self, client):
         begun = start(Person._meta.get_field("email_index"), "verify_index", using="default")
@@ -185,6 +218,12 @@ class TestCollisions:
         assert "Rows with the normal form of another one: 1." in page
         assert f"{people[0].pk} and {people[2].pk}" in page
         assert "example" not in page.lower()
+
+    def test_by_a_constraint(self, client, people):
+        first, second = same_day_and_reason(people[0])
+        visits = BlindIndex.objects.get(label="tests.visit.reason_index")
+        page = client.post(step_url("collisions", visits.pk)).text
+        assert f"{first.pk} and {second.pk}, by one_reason_a_day" in page
 
 
 class TestStates:

@@ -14,7 +14,7 @@ from envelope_fields.rotation import Limits
 from tests.admin import officer
 from tests.api import ROOT, last_event, problem, url
 from tests.api.rotations import without_worker
-from tests.models.indexed import MODELS, Person
+from tests.models.indexed import MODELS, Person, same_day_and_reason
 from tests.models.keyed import only
 from tests.models.tables import tables_of
 
@@ -191,8 +191,18 @@ class TestCollisions:
         said = response.json()
         [found] = [each for each in said["tables"] if each["database"] == "default"]
         assert (found["values"], found["colliding"], found["unreadable"]) == (3, 1, 0)
-        assert found["collisions"] == [{"row": str(people[0].pk), "other": str(people[2].pk)}]
+        rows = {"row": str(people[0].pk), "other": str(people[2].pk)}
+        assert found["collisions"] == [{**rows, "constraint": ""}]
         assert "example" not in response.text.lower()
+
+    def test_by_a_constraint(self, api, search, people):
+        visits = same_day_and_reason(people[0])
+        said = api.post(index_url("collisions", label="tests.visit.reason_index")).json()
+        [found] = [each for each in said["tables"] if each["database"] == "default"]
+        rows = {"row": str(visits[0].pk), "other": str(visits[1].pk)}
+        assert found["collisions"] == [
+            {**rows, "constraint": ""}, {**rows, "constraint": "one_reason_a_day"},
+        ]  # fmt: skip
 
 
 class TestStates:

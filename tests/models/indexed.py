@@ -4,9 +4,10 @@ An application that it has installed is needed for relations to be followed back
 """
 
 import uuid
+from datetime import date
 
 from django.apps.registry import Apps
-from django.db import models
+from django.db import connection, models
 
 from envelope_fields.fields import (
     BlindIndexField,
@@ -191,3 +192,17 @@ MODELS = [
     Citizen,
     Sample,
 ]
+
+
+def same_day_and_reason(person):
+    """Return two visits that a constraint would not take beside each other."""
+    day = date(2030, 3, 1)
+    visits = [Visit.objects.create(person=person, day=day, reason=text) for text in "ab"]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tests_visit SET reason_index = NULL")
+        cursor.execute(
+            "UPDATE tests_visit SET reason = (SELECT reason FROM (SELECT reason, id FROM "
+            "tests_visit) AS others WHERE id = %s) WHERE id = %s",
+            [each.pk for each in visits],
+        )
+    return visits
