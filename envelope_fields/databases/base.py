@@ -31,6 +31,7 @@ class Database(AppendOnlyTables):
     LOCKED: ClassVar[frozenset[Any]] = frozenset()  # by another transaction, in time
     SLOW: ClassVar[frozenset[Any]] = frozenset()  # a statement took too long
     REFUSED: ClassVar[frozenset[Any]] = frozenset()  # by a trigger that raises
+    FORBIDDEN: ClassVar[frozenset[Any]] = frozenset()  # the role may not
     # How much longer a batch of a job takes than to read and to wrap it: that it is written is most
     # of the work. As measured by bench/rotation.py; a machine with slow disks takes longer.
     WITH_WRITING: ClassVar[float] = 1

@@ -8,6 +8,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from envelope_fields.databases import VENDORS, database_of
 from envelope_fields.databases.base import error_code
 
+_NO_FUNCTION_CREATORS = 1419  # of MariaDB
+
 
 class Transient(Enum):
     """A kind of error that passes: trying again is the answer."""
@@ -29,6 +31,17 @@ def says_no_table(error: DatabaseError) -> bool:
 def says_no_column(error: DatabaseError) -> bool:
     """Whether a query failed because its table lacks a column, as before a migration."""
     return any(vendor.says_no_column(error) for vendor in VENDORS.values())
+
+
+def why_no_triggers(error: Error) -> str:
+    """Say why triggers could not be made or dropped, without the words of the database."""
+    if _is_one_of("FORBIDDEN", error):
+        return "the role may not"
+    if _is_one_of("LOCKED", error):
+        return "another connection holds a lock on the table"
+    if error_code(error) == _NO_FUNCTION_CREATORS:
+        return "there is a binary log, and log_bin_trust_function_creators is off"
+    return type(error).__name__
 
 
 def is_about_rows(error: Error) -> bool:

@@ -8,7 +8,7 @@ A rewrap leaves the payload as it is, and with it the index.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,7 +39,7 @@ class IndexedValues:
 
 
 class TriggersImpossible(DatabaseError):
-    """Triggers cannot be made or dropped here."""
+    """Triggers cannot be made or dropped here, and why."""
 
 
 class IndexTriggers:
@@ -69,6 +69,7 @@ class IndexTriggers:
                 open that the database would commit.
         """
         if not self.are_there():
+            self._refuse_role()
             with _changing(self._ask, self._LIMIT):
                 self._ask.fetch(self._naming_columns())
                 self._ask.execute(*self._dropping(), *self._creating())
@@ -76,8 +77,12 @@ class IndexTriggers:
     def drop(self) -> None:
         """Drop them, if they are there; errors as for `make`."""
         if self.are_there():
+            self._refuse_role()
             with _changing(self._ask, self._LIMIT):
                 self._ask.execute(*self._dropping())
+
+    def _refuse_role(self) -> None:
+        """Raise where the role could make triggers, and not drop them again."""
 
     def are_there(self) -> bool:
         """Whether all of them are there, and none is disabled."""
@@ -162,6 +167,17 @@ class OnPostgreSQL(IndexTriggers):
         )
         return int(found) == len(self._BODIES)
 
+    def _refuse_role(self) -> None:
+        found = self._ask.fetch(
+            "SELECT pg_catalog.pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class "
+            "WHERE oid = to_regclass(%s)",
+            [self._index.table_sql],
+        )
+        if found == [(False,)]:
+            raise TriggersImpossible(
+                "the table belongs to another role, and no other one drops its triggers"
+            )
+
     @classmethod
     def drop_all(cls, ask: Database) -> None:
         found = ask.fetch(
@@ -174,12 +190,9 @@ class OnPostgreSQL(IndexTriggers):
             [f"{PREFIX}%"],
         )
         with _changing(ask, cls._LIMIT):
-            for schema, table, trigger, function in found:
-                table_sql, function_sql = ask.quote(schema, table), ask.quote(schema, function)
-                ask.execute(
-                    f"DROP TRIGGER IF EXISTS {trigger} ON {table_sql}",
-                    f"DROP FUNCTION IF EXISTS {function_sql}()",
-                )
+            for schema, table, trigger, _ in found:
+                ask.execute(f"DROP TRIGGER IF EXISTS {trigger} ON {ask.quote(schema, table)}")
+        _drop_functions(ask, (ask.quote(schema, function) for schema, _, _, function in found))
 
     def _function(self, name: str) -> str:
         return self._ask.quote(self._index.schema, f"{self._name}_{name}")
@@ -187,10 +200,11 @@ class OnPostgreSQL(IndexTriggers):
     def _creating(self) -> Iterable[str]:
         index, table = self._index.index_sql, self._index.table_sql
         for name, body in self._BODIES.items():
+            block = f"BEGIN {body.format(index=f'NEW.{index}')}; RETURN NEW; END"
+            quoted = block.replace("'", "''")  # a name may have any mark in it
             yield (
                 f"CREATE OR REPLACE FUNCTION {self._function(name)}() RETURNS trigger "
-                f"LANGUAGE plpgsql AS $$ BEGIN {body.format(index=f'NEW.{index}')}; "
-                "RETURN NEW; END $$"
+                f"LANGUAGE plpgsql AS '{quoted}'"
             )
         same = "IS NOT DISTINCT FROM"
         conditions = {
@@ -207,8 +221,17 @@ class OnPostgreSQL(IndexTriggers):
     def _dropping(self) -> Iterable[str]:
         for name in self._BODIES:
             yield f"DROP TRIGGER IF EXISTS {self._name}_{name} ON {self._index.table_sql}"
-        for name in self._BODIES:
-            yield f"DROP FUNCTION IF EXISTS {self._function(name)}()"
+
+    def drop(self) -> None:
+        super().drop()
+        _drop_functions(self._ask, map(self._function, self._BODIES))
+
+
+def _drop_functions(ask: Database, names_sql: Iterable[str]) -> None:
+    """Drop functions that no trigger calls any more, but for those of other roles."""
+    for name_sql in names_sql:
+        with suppress(DatabaseError), transaction.atomic(using=ask.connection.alias):
+            ask.execute(f"DROP FUNCTION IF EXISTS {name_sql}()")
 
 
 class OnMySQL(IndexTriggers):

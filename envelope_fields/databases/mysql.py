@@ -46,6 +46,7 @@ class MySQL(Database):
     # lock wait timeout, deadlock, record changed since it was read
     LOCKED: ClassVar = frozenset({1205, 1213, 1020})
     SLOW: ClassVar = frozenset({1969, 3024})  # max_statement_time, and max_execution_time of MySQL
+    FORBIDDEN: ClassVar = frozenset({1044, 1142, 1227})
     REFUSED: ClassVar = frozenset({1644})  # SIGNAL
     WITH_WRITING: ClassVar = 5.0
     COMMITS_BESIDE: ClassVar = True

@@ -126,6 +126,7 @@ class PostgreSQL(Database):
     # lock_not_available, deadlock_detected, serialization_failure
     LOCKED: ClassVar = frozenset({"55P03", "40P01", "40001"})
     SLOW: ClassVar = frozenset({"57014"})  # query_canceled
+    FORBIDDEN: ClassVar = frozenset({"42501"})
     REFUSED: ClassVar = frozenset({"P0001", "44000"})  # raise_exception, with_check_option
     WITH_WRITING: ClassVar = 4.0
     COMMITS_BESIDE: ClassVar = True

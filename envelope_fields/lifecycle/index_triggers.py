@@ -12,7 +12,7 @@ from django.db import DatabaseError, connections
 
 from envelope_fields.census.columns import Column, index_columns
 from envelope_fields.census.indexes import tables_of_index
-from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.databases.errors import says_no_column, says_no_table, why_no_triggers
 from envelope_fields.databases.index_triggers import (
     IndexedValues,
     IndexTriggers,
@@ -125,9 +125,11 @@ def _triggers(index: Any, column: Column) -> IndexTriggers:
 
 
 def _note(what: str, using: str, done: str, error: DatabaseError) -> str:
-    cause = str(error) if isinstance(error, TriggersImpossible) else type(error).__name__
+    is_ours = isinstance(error, TriggersImpossible)
+    cause = str(error) if is_ours else why_no_triggers(error)
     return (
-        f"In the database {using!r} {what} were not {done} ({cause}). Rows are compared all the "
-        "same. It takes the right to make triggers, on MariaDB with a binary log "
-        "log_bin_trust_function_creators, and no lock of others on the table."
+        f"In the database {using!r} {what} were not {done}: {cause}. Rows are compared all "
+        "the same. It takes no lock of others on the table; on PostgreSQL the role that owns the "
+        "table, and may create functions in its schema; on MariaDB the right TRIGGER, and with a "
+        "binary log log_bin_trust_function_creators. `migrate` does it, too, where its role may."
     )

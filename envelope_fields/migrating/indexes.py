@@ -27,7 +27,7 @@ from envelope_fields.databases.tables import has_rows
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import IndexedUnique
 from envelope_fields.lifecycle.index_states import change_index_state
-from envelope_fields.lifecycle.index_triggers import STANDING, drop_before_migration
+from envelope_fields.lifecycle.index_triggers import drop_before_migration
 from envelope_fields.migrating.plan import Plan
 from envelope_fields.models import BlindIndex, IndexState
 from envelope_fields.policy import APPLICATION
@@ -61,8 +61,10 @@ def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, *
             elif (reverse := _reversed(operation)) is not None:
                 _look_at(reverse, migration.app_label, _not_retired(known), apps, using)
     changed = {migration.app_label for migration, _ in plan or []}
-    if any(_app_of(row) in changed for row in known_indexes().values() if row.state in STANDING):
-        drop_before_migration(using)  # after the last migration they are made again
+    if any(_app_of(row) in changed for row in known_indexes().values()):
+        # After the last migration they are made again, where they are to stand. A role that may
+        # not drop them may have left some.
+        drop_before_migration(using)
 
 
 def _dropped_constraints(plan: Plan) -> Iterator[tuple[str, str, str]]:

@@ -243,7 +243,7 @@ def test_a_role_that_may_not_is_told(charts, monkeypatch, caplog):
     index = Chart._meta.get_field("email_index")
     monkeypatch.setattr("envelope_fields.databases.base.Database.execute", refuse)
     [note, *_] = of_indexes.settle(index, "filling")
-    assert "were not made (DatabaseError)" in note
+    assert "were not made: DatabaseError." in note
     assert "log_bin_trust_function_creators" in note
     assert note in caplog.messages
     assert "secret" not in caplog.text
