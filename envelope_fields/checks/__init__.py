@@ -16,6 +16,7 @@ from envelope_fields.checks import (
     models,
     principals,
     settings,
+    unindexed,
     versions,
     views,
 )
@@ -46,6 +47,7 @@ def register() -> None:
     _register(indexes.check_indexes, Tags.models)
     _register(begun.check_begun_indexes, Tags.database)
     _register(indexes.check_frequencies, Tags.database)
+    _register(unindexed.check_unindexed_rows, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)
