@@ -8,9 +8,10 @@ from django.core.exceptions import FieldError, ImproperlyConfigured
 
 from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.models import AppConfigs, checked_models
+from envelope_fields.fields.index.declaration import successor
 from envelope_fields.fields.index.macs import column_of, is_index
-from envelope_fields.keyring.index_rows import is_written_with
-from envelope_fields.models import BlindIndex, IndexState
+from envelope_fields.keyring.index_rows import are_same, changes, is_written_with, kept_sources
+from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState
 
 
 def check_begun_indexes(
@@ -74,14 +75,12 @@ def _standing(index: Any, row: BlindIndex, begun: _Begun) -> Iterator[CheckMessa
             obj=index,
             id="envelope_fields.E088",
         )
-    elif _is_otherwise(index, row):
+    elif changed := _changes(index, row):
         yield Error(
-            f"{index} was begun with the normalizer {row.normalizer!r}, version "
-            f"{row.normalizer_version}, as {row.name}, and is declared otherwise now, or its "
-            "normalizer makes something else.",
+            f"{index} was begun otherwise than it is declared now: {'; '.join(changed)}.",
             hint=(
-                "Put that back. To change it, add an index of another name that replaces= this "
-                "one, and fill it with `python manage.py rebuild_indexes`."
+                "It is neither written nor asked. Put that back. To change it, add an index of "
+                f"another name: {_successor(index, row)}"
             ),
             obj=index,
             id="envelope_fields.E089",
@@ -99,11 +98,32 @@ def _standing(index: Any, row: BlindIndex, begun: _Begun) -> Iterator[CheckMessa
         )
 
 
-def _is_otherwise(index: Any, row: BlindIndex) -> bool:
+def _changes(index: Any, row: BlindIndex) -> list[str]:
+    """Return what has changed in the declaration of an index since it was begun."""
     try:
         column = column_of(index)
     except (FieldError, ImproperlyConfigured):  # E080 or E081 says so
-        return False
-    domain = column.domain
-    now = (column.name, domain.normalizer, domain.normalizer_version, column.fingerprint)
-    return now != (row.name, row.normalizer, row.normalizer_version, row.fingerprint)
+        return []
+    changed = changes(column, row, kept_sources(row))
+    if index.only_alias is not None and not changed:
+        pins = BlindIndexKey.objects.using(row._state.db).filter(name=row.name)
+        keys = set(pins.values_list("master_key__alias", flat=True))
+        if keys and index.only_alias not in keys:
+            listed = " and ".join(map(repr, sorted(keys)))
+            changed.append(f"its search key is {index.only_alias!r}, and was {listed}")
+    return changed
+
+
+def _successor(index: Any, row: BlindIndex) -> str:
+    kept = kept_sources(row)
+    taken = {field.name for field in index.model._meta.get_fields()}
+    column, is_same = column_of(index), not kept or are_same(column_of(index).sources, kept)
+    normalizer = column.domain.normalizer, column.domain.normalizer_version
+    maybe_scope = column.fingerprint != row.fingerprint and normalizer == (
+        row.normalizer,
+        row.normalizer_version,
+    )
+    line = successor(index, index.name, taken, replaces=is_same and not maybe_scope)
+    return (
+        f'{line}, with replaces="{index.name}" if the scope is as it was' if maybe_scope else line
+    )

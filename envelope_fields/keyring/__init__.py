@@ -11,7 +11,7 @@ them. `indexes` are MACs by search keys, under versions that `index_rows` name.
 
 from envelope_fields.keyring.cache import evict, forget, on_refresh
 from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
-from envelope_fields.keyring.index_rows import IndexColumn
+from envelope_fields.keyring.index_rows import IndexColumn, IndexSource
 from envelope_fields.keyring.indexes import index_state
 from envelope_fields.keyring.macs import (
     generate_mac,
@@ -47,6 +47,7 @@ __all__ = [
     "Generated",
     "Handle",
     "IndexColumn",
+    "IndexSource",
     "Purpose",
     "check_root_key",
     "check_version",

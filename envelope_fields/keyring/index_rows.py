@@ -1,8 +1,10 @@
 """Blind indexes as they are declared, and as the database has them: how far, and under what."""
 
-from collections.abc import Container
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
@@ -18,6 +20,29 @@ from envelope_fields.models.indexes import made_id
 from envelope_fields.policy import KeyVersionState
 
 
+class IndexSource(NamedTuple):
+    """An encrypted field that an index is made of.
+
+    Attributes:
+        labels: what its values are bound to, and were before: a field that is renamed is the same.
+        path: to a value in its JSON; empty for all of it.
+        type: what the values are; empty where that is not known, or nothing depends on it.
+    """
+
+    labels: frozenset[str]
+    path: str = ""
+    type: str = ""
+
+    def is_same(self, other: IndexSource) -> bool:
+        """Whether an index of the one goes on as one of the other."""
+        types = {self.type, other.type} - {""}
+        return self.path == other.path and bool(self.labels & other.labels) and len(types) < 2
+
+    def __str__(self) -> str:
+        path = f", at {self.path}" if self.path else ""
+        return f"{min(self.labels)}{path}{f' ({self.type})' if self.type else ''}"
+
+
 class IndexColumn(NamedTuple):
     """The column of a blind index.
 
@@ -26,12 +51,14 @@ class IndexColumn(NamedTuple):
         domain: what its values are MACed for.
         fingerprint: of what its values depend on beside its name.
         beside: the labels of the indexes of the same table, as they are declared.
+        sources: what its values are made of, in the order of its fields.
     """
 
     label: str
     domain: IndexDomain
     fingerprint: str
     beside: frozenset[str] = frozenset()
+    sources: tuple[IndexSource, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,6 +74,7 @@ class IndexRow(NamedTuple):
             that replace it, from `required_at` on, and the one that it replaces, until no process
             writes that any more.
         is_closed: whether nothing is written in it any more, since no process asks it.
+        sources: what its values are made of; empty where that is not known.
     """
 
     state: str
@@ -56,6 +84,7 @@ class IndexRow(NamedTuple):
     fingerprint: str
     beside: tuple[str, ...] = ()
     is_closed: bool = False
+    sources: tuple[IndexSource, ...] = ()
 
 
 def index_row(label: str) -> IndexRow | None:
@@ -82,6 +111,7 @@ def index_row(label: str) -> IndexRow | None:
         row.fingerprint,
         tuple(sorted(beside)),
         is_closed,
+        kept_sources(row),
     )
 
 
@@ -163,15 +193,65 @@ def require_same(column: IndexColumn, row: IndexRow) -> None:
     Raises:
         IndexNotReady: its values would be other ones now.
     """
-    domain = column.domain
-    now = (column.name, domain.normalizer, domain.normalizer_version, column.fingerprint)
-    if now != (row.name, row.normalizer, row.normalizer_version, row.fingerprint):
+    changed = changes(column, row, row.sources)
+    if changed:
         raise IndexNotReady(
-            f"The blind index {column.label} was begun with the normalizer {row.normalizer!r}, "
-            f"version {row.normalizer_version}, as {row.name}, and its declaration or its "
-            "normalizer has changed: it would neither find its rows nor keep them unique. Put that "
-            "back, and add an index of another name that `replaces` this one."
+            f"The blind index {column.label} was begun otherwise than it is declared now: "
+            f"{'; '.join(changed)}. It would neither find its rows nor keep them unique. Put that "
+            "back, and add an index of another name: `python manage.py check --database "
+            f"{configuration().database}` has the line for it."
         )
+
+
+def changes(
+    column: IndexColumn, row: IndexRow | BlindIndex, sources: Sequence[IndexSource]
+) -> list[str]:
+    """Return what has changed in the declaration of an index, for people; none where nothing has.
+
+    Args:
+        column: as it is declared.
+        row: what it was begun as.
+        sources: what that is made of; empty where that is not known.
+    """
+    domain, found = column.domain, []
+    if sources and not are_same(column.sources, sources):
+        found.append(f"it is of {_listed(column.sources)}, and was of {_listed(sources)}")
+    if column.name != row.name:
+        found.append(f"its values are made for {column.name}, and were made for {row.name}")
+    now = domain.normalizer, domain.normalizer_version
+    if now != (row.normalizer, row.normalizer_version):
+        found.append(
+            f"its normalizer is {now[0]!r}, version {now[1]}, and was {row.normalizer!r}, version "
+            f"{row.normalizer_version}"
+        )
+    elif column.fingerprint != row.fingerprint:
+        found.append(
+            f"its scope=, its path or the tenants' keys are others, or its normalizer {now[0]!r} "
+            "makes something else of values, under the same version"
+        )
+    return found
+
+
+def _listed(sources: Iterable[IndexSource]) -> str:
+    return " and ".join(map(str, sources))
+
+
+def are_same(some: Sequence[IndexSource], others: Sequence[IndexSource]) -> bool:
+    """Whether an index of these fields goes on as one of those."""
+    pairs = zip(some, others, strict=False)
+    return len(some) == len(others) and all(each.is_same(other) for each, other in pairs)
+
+
+def kept_sources(row: BlindIndex) -> tuple[IndexSource, ...]:
+    """Return what an index is made of, as its row has it."""
+    return tuple(
+        IndexSource(frozenset(each["labels"]), each["path"], each["type"]) for each in row.sources
+    )
+
+
+def as_kept(sources: Iterable[IndexSource]) -> list[dict[str, Any]]:
+    """Return what `kept_sources` reads."""
+    return [{**each._asdict(), "labels": sorted(each.labels)} for each in sources]
 
 
 def pinned_version(name: str, key: str | UUID) -> rows.KeyRow | None:

@@ -6,7 +6,7 @@ tables are empty then is asked by lookups at once; any other begins by being fil
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from envelope_fields.databases import is_test_run
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
-from envelope_fields.keyring import IndexColumn
+from envelope_fields.keyring import IndexColumn, index_rows
 from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import context, index_triggers, on_demand
 from envelope_fields.lifecycle.operations import Operation
@@ -55,22 +55,58 @@ def repair(*, using: str, **_: Any) -> None:
         return
     # Until a test run has made the others, too, their names are those of databases that are in use.
     databases = [using] if is_test_run() else None
-    begun = _states()
-    for index in declared:
-        if index.field_path not in begun:
-            # Another migration adds the column; or another database is not there yet, as while
-            # those of tests are made. It begins when it is needed.
-            with suppress(ColumnNotThere, CensusFailed):
-                begin_index(index, index.key, using, databases)
-    begun = _states()
+    begun = _begun()
     for index in fields:
-        if begun.get(index.field_path) in index_triggers.STANDING:
-            index_triggers.settle(index, begun[index.field_path], using)
+        # Another migration adds the column; or another database is not there yet, as while those
+        # of tests are made. It begins when it is needed.
+        with suppress(ColumnNotThere, CensusFailed):
+            if index.field_path in begun:
+                _keep_up(index, begun[index.field_path], databases)
+            elif index in declared:
+                begin_index(index, index.key, using, databases)
+    begun = _begun()
+    for index in fields:
+        row = begun.get(index.field_path)
+        if row is not None and row.state in index_triggers.STANDING:
+            index_triggers.settle(index, row.state, using)
 
 
-def _states() -> dict[str, str]:
-    rows = BlindIndex.objects.using(configuration().database)
-    return dict(rows.values_list("label", "state"))
+def _keep_up(index: Any, row: BlindIndex, databases: Container[str] | None) -> None:
+    """Keep what the fields of an index are called now; or begin it anew, if it has no rows.
+
+    Then it begins by being filled: other builds may write what it was before.
+    """
+    column, kept = macs.column_of(index), index_rows.kept_sources(row)
+    if not index_rows.changes(column, row, kept):
+        _note_sources(column, kept, row)
+    elif row.state != IndexState.RETIRED and not index_has_rows(index, databases):
+        with context.key_transaction() as using:
+            changed = {**_begun_as(column), "state": IndexState.FILLING, "required_at": None}
+            for name, value in {**changed, "state_changed_at": begin_change(using)}.items():
+                setattr(row, name, value)
+            row.save(using=using, update_fields=[*changed, "state_changed_at"])
+            audit.record(
+                Operation.BEGIN_INDEX,
+                actor=APPLICATION,
+                using=using,
+                before={},
+                after=_content(column, row),
+            )
+
+
+def _note_sources(
+    column: IndexColumn, kept: Sequence[index_rows.IndexSource], row: BlindIndex
+) -> None:
+    """Keep what the fields of an index are called, beside what they were called."""
+    pairs = zip(column.sources, kept or column.sources, strict=True)
+    both = [each._replace(labels=each.labels | other.labels) for each, other in pairs]
+    if row.sources != (noted := index_rows.as_kept(both)):
+        row.sources = noted
+        row.save(update_fields=["sources"])
+
+
+def _begun() -> dict[str, BlindIndex]:
+    return {row.label: row for row in BlindIndex.objects.using(configuration().database)}
 
 
 def _has_tables() -> bool:
@@ -174,19 +210,22 @@ def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -
         rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
         return None
     replaced = replaced or _undeclared(column, using)
-    row = BlindIndex(
-        label=column.label,
-        name=column.name,
-        normalizer=column.domain.normalizer,
-        normalizer_version=column.domain.normalizer_version,
-        fingerprint=column.fingerprint,
-        replaces=replaced,
-    )
+    row = BlindIndex(label=column.label, replaces=replaced, **_begun_as(column))
     if is_empty and not _is_written_alone(replaced, using):
         row.state = IndexState.READING
         row.required_at = begin_change(using) if replaced else None
     row.save(using=using, force_insert=True)
     return row
+
+
+def _begun_as(column: IndexColumn) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "normalizer": column.domain.normalizer,
+        "normalizer_version": column.domain.normalizer_version,
+        "fingerprint": column.fingerprint,
+        "sources": index_rows.as_kept(column.sources),
+    }
 
 
 def _undeclared(column: IndexColumn, using: str) -> str:

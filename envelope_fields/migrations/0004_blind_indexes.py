@@ -40,6 +40,10 @@ class Migration(migrations.Migration):
                     models.CharField(editable=False, max_length=32, verbose_name="fingerprint"),
                 ),
                 (
+                    "sources",
+                    models.JSONField(default=list, editable=False, verbose_name="sources"),
+                ),
+                (
                     "state",
                     models.CharField(
                         choices=[

@@ -36,6 +36,8 @@ class BlindIndex(models.Model):
         name: what its values are MACed for: the kind, a colon, and the label or the shared name.
         normalizer, normalizer_version: what the values were normalised with.
         fingerprint: of that, and of the path, the scope and the tenants' keys where it has them.
+        sources: for each encrypted field that it is of, the `labels` that its values are bound to,
+            or were, the `path` into its JSON, and the `type` of the values.
         replaces: the label of the index in whose place it comes; empty where there is none.
         required_at: since when no build writes its table that does not write it; None where such
             builds may. Of one that `replaces` another.
@@ -48,6 +50,7 @@ class BlindIndex(models.Model):
     )
     normalizer_version = models.PositiveIntegerField(_("normalizer version"), editable=False)
     fingerprint = models.CharField(_("fingerprint"), max_length=FINGERPRINT_LENGTH, editable=False)
+    sources = models.JSONField(_("sources"), default=list, editable=False)
     state = models.CharField(
         _("state"), max_length=16, choices=IndexState, default=IndexState.FILLING, editable=False
     )

@@ -45,6 +45,7 @@ def test_one_that_is_reading():
         ({"normalizer_version": 2}, "E089"),
         ({"normalizer": "email"}, "E089"),
         ({"name": "shared:names"}, "E089"),
+        ({"sources": [{"labels": ["tests.visit.note"], "path": "", "type": ""}]}, "E089"),
     ],
 )
 def test_others(columns, expected):

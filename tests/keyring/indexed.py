@@ -22,7 +22,8 @@ def index(label=LABEL, normalizer="casefold", key="search", shared=None, **more)
     kind = Kind.SHARED if shared else Kind.FIELD
     domain = IndexDomain(kind, shared or label, normal.name, normal.version)
     attributes = {"model": Note, "column": "text", "key": key, "only_alias": key}
-    attributes |= {"labels_beside": {label, *BESIDE}, "replaced": None, "replacing": [], **more}
+    attributes |= {"labels_beside": {label, *BESIDE}, "replaced": None, "replacing": []}
+    attributes |= {"kept_sources": (), **more}
     return Index(field_path=label, domain=domain, fingerprint=normal.fingerprint, **attributes)
 
 

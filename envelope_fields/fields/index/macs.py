@@ -34,7 +34,13 @@ def is_index(field: Any) -> bool:
 
 def column_of(index: Any) -> IndexColumn:
     """Return how the keyring knows an index."""
-    return IndexColumn(index.field_path, index.domain, index.fingerprint, index.labels_beside)
+    return IndexColumn(
+        index.field_path,
+        index.domain,
+        index.fingerprint,
+        index.labels_beside,
+        index.kept_sources,
+    )
 
 
 def index_value(index: Any, alias: str, term: Any, using: str) -> bytes | None:

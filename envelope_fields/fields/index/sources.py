@@ -16,7 +16,9 @@ from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.normalizers import Normalizer, find_normalizer
 from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.types import FieldBase
+from envelope_fields.keyring import IndexSource
 
 KEPT_OF_MODEL = (
     "sources",
@@ -25,6 +27,7 @@ KEPT_OF_MODEL = (
     "domain",
     "field_path",
     "fingerprint",
+    "kept_sources",
     "labels_beside",
     "source_fields",
     "replaced",
@@ -40,6 +43,13 @@ class Source(NamedTuple):
 
     field: Any
     path: tuple[str, ...]
+
+
+def type_name(field: Any) -> str:
+    """Return what the bytes of a field's values are; empty where its class alone knows."""
+    if isinstance(field, TextMixin):
+        return "text"
+    return getattr(getattr(field, "canonical", None), "name", "")
 
 
 class SourcesMixin(FieldBase):
@@ -114,6 +124,23 @@ class SourcesMixin(FieldBase):
         parts = [self.normal.fingerprint, path, *self.scope, template]
         encoded = context.encode([part.encode() for part in parts])
         return hashlib.sha256(encoded).hexdigest()[:32]
+
+    @cached_property
+    def kept_sources(self) -> tuple[IndexSource, ...]:
+        """What its values are made of, as its row keeps it."""
+        return tuple(
+            IndexSource(
+                frozenset((source.field.label, *source.field.previous_contexts)),
+                LOOKUP_SEP.join(source.path),
+                self.type_of(source),
+            )
+            for source in self.sources
+        )
+
+    def type_of(self, source: Source) -> str:
+        """Return what the values of a field are, where their MACs depend on it; empty elsewhere."""
+        is_of_bytes = self.normal.normal_forms is None and not source.path
+        return type_name(source.field) if is_of_bytes else ""
 
     @cached_property
     def part_path(self) -> tuple[str, ...]:
