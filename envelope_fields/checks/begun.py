@@ -109,7 +109,7 @@ def _changes(index: Any, row: BlindIndex) -> list[str]:
         pins = BlindIndexKey.objects.using(row._state.db).filter(name=row.name)
         keys = set(pins.values_list("master_key__alias", flat=True))
         if keys and index.only_alias not in keys:
-            listed = " and ".join(map(repr, sorted(keys)))
+            listed = " and ".join(sorted(map(repr, keys)))
             changed.append(f"its search key is {index.only_alias!r}, and was {listed}")
     return changed
 
