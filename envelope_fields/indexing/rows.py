@@ -113,8 +113,9 @@ def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
     wanted = [label.lower() for label in labels] or list(found)
     for label in wanted:
         if label not in found:
-            known = ", ".join(sorted(found)) or "none"
-            raise NoSuchIndex(f"{label!r} is not a blind index. The blind indexes are: {known}.")
+            raise NoSuchIndex(
+                f"{label!r} is not a blind index. The blind indexes are: {_listed(label, found)}."
+            )
     indexes = [found[label] for label in dict.fromkeys(wanted)]
     tables = [IndexedTable(index, each) for index in indexes for each in tables_of_index(index)]
     if wanted and not tables:
@@ -122,6 +123,16 @@ def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
             f"{', '.join(wanted)}: there is no table in a schema that ENVELOPE_FIELDS names."
         )
     return tables
+
+
+def _listed(label: str, known: Iterable[str]) -> str:
+    """List the labels of indexes: those that begin as one does, and how many more there are."""
+    known, parts = sorted(known), label.split(".")
+    starts = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    alike = ([each for each in known if start and each.startswith(start)] for start in starts)
+    found = next(filter(None, alike), known)
+    others = len(known) - len(found)
+    return ", ".join(found or ["none"]) + (f", and {others} more" if others else "")
 
 
 class Row:

@@ -46,7 +46,8 @@ class NoWorker(EnvelopeError):
     def __init__(self) -> None:
         super().__init__(
             f'{SETTING}["ROTATION_WORKER"] names no worker, so a run that is started here would '
-            "never be worked on. Name one, or use `python manage.py rewrap`."
+            "never be worked on. Name one, or run the command instead, such as `python manage.py "
+            "rewrap` or `rebuild_indexes`."
         )
 
 

@@ -1,6 +1,7 @@
 """Rebuilding, verifying and bringing an index to be read, on a table that has rows."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,8 +11,9 @@ from django.utils import timezone
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.legacy import FernetFields
-from envelope_fields.indexing import bring_to, collisions, find_indexes, run, start
+from envelope_fields.indexing import bring_to, collisions, find_indexes, rows, run, start
 from envelope_fields.indexing.rebuild import Rebuild
+from envelope_fields.indexing.rows import NoSuchIndex
 from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
 from envelope_fields.models import AuditEvent, BlindIndex, ColumnConversion
@@ -253,6 +255,31 @@ class TestCommands:
             call_command("rebuild_indexes", "tests.person.email")
         with pytest.raises(CommandError, match="Name the index"):
             call_command("rebuild_indexes", to="reading")
+
+    @pytest.mark.parametrize(
+        ("label", "found"),
+        [
+            ("A.Person.email", "a.person.email_index, and 3 more"),
+            ("a.person", "a.person.email_index, a.person.name_index, and 2 more"),
+            ("a.", "a.person.email_index, a.person.name_index, a.visit.day_index, and 1 more"),
+            ("c", "a.person.email_index, a.person.name_index, a.visit.day_index, b.x.y"),
+        ],
+    )
+    def test_names_like_others(self, label, found, monkeypatch):
+        known = ("b.x.y", "a.visit.day_index", "a.person.name_index", "a.person.email_index")
+        columns = [SimpleNamespace(field=SimpleNamespace(field_path=each)) for each in known]
+        monkeypatch.setattr(rows, "index_columns", lambda: columns)
+        with pytest.raises(NoSuchIndex, match=rf"are: {found}\.$"):
+            find_indexes([label])
+
+    def test_an_empty_name_is_not_all_of_them(self, people):
+        """Such as one of a variable of the shell that is not set."""
+        Visit.objects.create(person=people[0], reason="fever")
+        states = list(BlindIndex.objects.values_list("label", "state"))
+        for command, options in (("rebuild_indexes", {"to": "filling"}), ("verify_indexes", {})):
+            with pytest.raises(CommandError, match="'' is not a blind index"):
+                call_command(command, "", **options)
+        assert list(BlindIndex.objects.values_list("label", "state")) == states
 
     def test_retiring(self, people, table, known_at_once):
         call_command("rebuild_indexes", LABEL, to="reading")

@@ -47,7 +47,7 @@ class Command(LimitedCommand):
         if label is not None and to == IndexState.RETIRED and is_undeclared(label):
             self._report([retire_undeclared(label)], json=json)
             return
-        tables = find_indexes([label] if label else [])
+        tables = find_indexes([] if label is None else [label])
         if dry_run:
             self._look(tables, json=json)
         else:

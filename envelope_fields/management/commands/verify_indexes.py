@@ -28,7 +28,7 @@ class Command(LimitedCommand):
 
     def perform(self, *, label: str | None = None, json: bool = False, **options: Any) -> None:
         done, work = [], IndexRuns(options, json=json).work
-        tables = find_indexes([label] if label else [])
+        tables = find_indexes([] if label is None else [label])
         for _, of_one in groupby(tables, key=lambda table: table.index.field_path):
             table = next(of_one)
             begun = runs.start(table.index, RotationKind.VERIFY_INDEX, using=table.using)
