@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _, gettext_lazy
 
 from envelope_fields.admin.confirmation import ConfirmationForm
 from envelope_fields.admin.counts import number_text
-from envelope_fields.jobs.job import BATCH_SIZE, NICE_RATIO, NICEST, Limits
+from envelope_fields.jobs.throttle import BATCH_SIZE, NICE_RATIO, NICEST, Limits
 from envelope_fields.models import RotationRun
 
 

@@ -23,7 +23,7 @@ from envelope_fields.api.fields import (
 from envelope_fields.api.problems import no_rotation
 from envelope_fields.api.schema import NAME_OF_START, endpoint
 from envelope_fields.jobs import representation, runs
-from envelope_fields.jobs.job import BATCH_SIZE, NICEST
+from envelope_fields.jobs.throttle import BATCH_SIZE, NICEST
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, id_in, open_keys

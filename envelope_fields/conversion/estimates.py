@@ -9,8 +9,8 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conversion.moves import Counted, tables
 from envelope_fields.conversion.moving import Compare
 from envelope_fields.databases import database
-from envelope_fields.jobs.job import NICE_RATIO
 from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.throttle import NICE_RATIO
 
 _SAMPLE = 500  # rows of a table
 _WITHOUT_SAMPLE = 50e-6  # seconds a row, where the key of each would have to be made

@@ -16,7 +16,8 @@ from envelope_fields.census.columns import Column
 from envelope_fields.conversion.moving import Empty, Fill
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import Failed, Limits
+from envelope_fields.jobs.job import Failed
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.migrating import moves
 from envelope_fields.models import ColumnPhase
 from envelope_fields.policy import APPLICATION, acting_as

@@ -21,7 +21,7 @@ from envelope_fields.databases.errors import advice
 from envelope_fields.databases.leftovers import Leftover, leftovers
 from envelope_fields.databases.tables import has_column, has_table
 from envelope_fields.jobs import job
-from envelope_fields.jobs.job import Job, Limits
+from envelope_fields.jobs.job import Job
 from envelope_fields.jobs.representation import progress, progress_of
 from envelope_fields.jobs.runs import (
     active_runs,
@@ -32,6 +32,7 @@ from envelope_fields.jobs.runs import (
     record,
 )
 from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring.state_changes import committed_at
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import ColumnPhase, RotationKind, RotationRun, RotationState

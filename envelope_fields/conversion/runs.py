@@ -6,8 +6,8 @@ from typing import Any
 
 from envelope_fields.conversion.phases import ConversionRefused, Phase, begin, keys_of, standing
 from envelope_fields.databases import database
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.runs import active_runs, insert, record, resume
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import RotationKind, RotationRun, RotationState

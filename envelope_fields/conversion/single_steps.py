@@ -24,8 +24,8 @@ from envelope_fields.conversion.unread_indexes import (
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.dispatch import dispatch_start
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import ColumnPhase, RotationKind, RotationRun, RotationState

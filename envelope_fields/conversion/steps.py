@@ -18,9 +18,10 @@ from envelope_fields.conversion.unread_indexes import refuse_unread_indexes
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
 from envelope_fields.jobs.batches import persist
-from envelope_fields.jobs.job import BatchResult, Limits
+from envelope_fields.jobs.job import BatchResult
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import limit, resume
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.jobs.work import work
 from envelope_fields.keyring import index_state
 from envelope_fields.lifecycle.index_states import change_index_state

@@ -13,7 +13,6 @@ from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing.builds import last_change, wait_until_known
 from envelope_fields.indexing.rebuild import KINDS
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.runs import (
     RotationUnderWay,
@@ -23,6 +22,7 @@ from envelope_fields.jobs.runs import (
     record,
     resume,
 )
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.keyring.index_rows import unwritten_from
 from envelope_fields.lifecycle import Operation, index_triggers

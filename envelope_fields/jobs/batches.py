@@ -22,9 +22,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, passes, transient
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Limits, Stored
+from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
 from envelope_fields.jobs.statements import statements
-from envelope_fields.jobs.throttle import BatchSize, RateLimit
+from envelope_fields.jobs.throttle import BatchSize, Limits, RateLimit
 from envelope_fields.keyring.age import uptime
 
 _Answer = TypeVar("_Answer")

@@ -20,7 +20,7 @@ from envelope_fields import audit
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.lifecycle.context import as_expected, key_transaction, locked_keys
 from envelope_fields.models import ACTIVE_STATES, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.policy import Action, Principal, require_on_each

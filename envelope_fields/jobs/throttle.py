@@ -1,9 +1,65 @@
-"""How a job is throttled: how many rows a batch has, and how long it rests after one."""
+"""How a job is throttled: what it asks of a database at most, how large batches are, and rests."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from math import inf
 from time import monotonic, sleep
+from typing import Any
 
-from envelope_fields.jobs.job import Limits
+from envelope_fields.keyring.table import WRAPS_PER_PREFIX
+
+BATCH_SIZE = 2000
+NICEST = 100  # the largest `Limits.nice_ratio`
+NICE_RATIO = 0.5  # of runs that are not in a hurry: the application comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run asks of a database at most.
+
+    Attributes:
+        batch_size: rows of one transaction, at most 4,096.
+        batch_seconds: how long one may take; batches grow and shrink to stay below half of it.
+        lock_seconds: how long to wait for a lock that another transaction holds.
+        max_rate: rows per second; None is as many as it can.
+        sleep: seconds to rest after each batch.
+        nice_ratio: seconds to rest for each second of work; None is as runs of the kind do.
+        tries: how often in a row the same batch may fail for a reason that passes.
+    """
+
+    batch_size: int = BATCH_SIZE
+    batch_seconds: float = 10
+    lock_seconds: float = 2
+    max_rate: float | None = None
+    sleep: float = 0
+    nice_ratio: float | None = None
+    tries: int = 5
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= WRAPS_PER_PREFIX:
+            raise ValueError(f"batch_size must be from 1 to {WRAPS_PER_PREFIX}")
+        if self.max_rate is not None and not 0 < self.max_rate < inf:
+            raise ValueError("max_rate must be more than 0")
+        if not (0 < self.batch_seconds < inf and 0 < self.lock_seconds < inf):
+            raise ValueError("batch_seconds and lock_seconds must be more than 0")
+        if not 0 <= self.sleep < inf or self.tries < 1:
+            raise ValueError("sleep must be 0 or more, and tries 1 or more")
+        if self.nice_ratio is not None and not 0 <= self.nice_ratio <= NICEST:
+            raise ValueError(f"nice_ratio must be from 0 to {NICEST}")
+
+    def shared_by(self, workers: int) -> Limits:
+        """Return the limits of one of several workers, which keep to the rate together."""
+        return self if self.max_rate is None else replace(self, max_rate=self.max_rate / workers)
+
+    def nicely(self) -> Limits:
+        """Return the limits of a run that is not in a hurry, unless they say how much it rests."""
+        return replace(self, nice_ratio=NICE_RATIO) if self.nice_ratio is None else self
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `Limits(**...)` makes the same of."""
+        return asdict(self)
 
 
 class RateLimit:

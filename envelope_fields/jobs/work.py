@@ -24,7 +24,8 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import passes
 from envelope_fields.jobs import ranges, runs
 from envelope_fields.jobs.batches import Batches, persist, rest_before_retry, retry
-from envelope_fields.jobs.job import BatchResult, Job, Limits, scope_of
+from envelope_fields.jobs.job import BatchResult, Job, scope_of
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.models import (
     RotationColumn,
     RotationKey,

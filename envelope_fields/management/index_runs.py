@@ -8,7 +8,7 @@ from django.core.management import CommandError
 from envelope_fields.indexing import IndexReport, runs
 from envelope_fields.indexing.representation import begun_indexes, index_content, standings
 from envelope_fields.jobs import representation
-from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.management import terminal
 from envelope_fields.management.limits import given_limits
 from envelope_fields.models import IndexState, RotationRun

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import CommandParser
 
-from envelope_fields.jobs.job import BATCH_SIZE, NICE_RATIO
+from envelope_fields.jobs.throttle import BATCH_SIZE, NICE_RATIO
 from envelope_fields.management import EnvelopeCommand
 
 _NAMES = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep", "nice_ratio")

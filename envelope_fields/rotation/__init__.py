@@ -7,7 +7,6 @@ which reads them all.
 
 from envelope_fields.census import CensusFailed, CensusRow, KeyVersion, census
 from envelope_fields.census.columns import NoSuchField
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import FieldProgress, Progress, failures, progress
 from envelope_fields.jobs.runs import (
     NoSuchRun,
@@ -20,6 +19,7 @@ from envelope_fields.jobs.runs import (
     pause,
     resume,
 )
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.models import RotationKind, RotationRun, RotationState
 from envelope_fields.rotation.runs import Forecast, forecast, run, start
 

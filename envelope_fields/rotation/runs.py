@@ -14,9 +14,9 @@ from envelope_fields.census.versions import key_versions, of_key
 from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start
-from envelope_fields.jobs.job import BATCH_SIZE, Limits
 from envelope_fields.jobs.runs import RotationUnderWay, active_run, find_run, insert, record, resume
 from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.throttle import BATCH_SIZE, Limits
 from envelope_fields.jobs.work import Watcher, unwatched, work
 from envelope_fields.lifecycle.context import key_transaction, locked_keys
 from envelope_fields.lifecycle.keys import Key, find_master_key

@@ -26,6 +26,7 @@ from envelope_fields.fields.masks import Mask
 from envelope_fields.jobs import job
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring.rows import no_version, version_ids
 from envelope_fields.rotation.rows import UNBOUND, BoundRows
 from envelope_fields.rotation.scope import chosen_columns
@@ -85,9 +86,7 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
     for column in chosen_columns(fields, database):
         if not has_table(column.table_sql, column.database):
             continue  # models may live in more databases than they do
-        batches = Batches(
-            column, Verification(column, versions), job.Limits(batch_size=ROWS_AT_ONCE)
-        )
+        batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
         for result in batches.between(None, None, None):
             yield _verified(column, result)
 

@@ -13,7 +13,7 @@ from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import counted
 from envelope_fields.grants import grant
-from envelope_fields.jobs.job import NICE_RATIO
+from envelope_fields.jobs.throttle import NICE_RATIO
 from envelope_fields.jobs.work import work
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, ColumnConversion, MasterKey, RotationRun

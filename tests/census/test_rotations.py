@@ -11,7 +11,7 @@ from envelope_fields import keyring
 from envelope_fields.census import census, not_counted
 from envelope_fields.databases import RowsHidden
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationColumn
 from envelope_fields.rotation import RotationState, progress, run

@@ -13,7 +13,7 @@ from envelope_fields.census import census
 from envelope_fields.conversion.convert import ConvertBeside
 from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.models import ColumnConversion
 from envelope_fields.rotation.scope import chosen_columns
 from envelope_fields.rotation.verification import verify

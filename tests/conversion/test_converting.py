@@ -13,7 +13,7 @@ from envelope_fields.conversion.convert import Convert
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import DecryptionFailed, KeyAccessDenied, MalformedEnvelope
 from envelope_fields.jobs.batches import Batches
-from envelope_fields.jobs.job import NICE_RATIO, Limits
+from envelope_fields.jobs.throttle import NICE_RATIO, Limits
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import (
     AuditEvent,

@@ -14,8 +14,8 @@ from envelope_fields.fields.legacy import FernetFields
 from envelope_fields.indexing import bring_to, collisions, find_indexes, rows, run, start
 from envelope_fields.indexing.rebuild import Rebuild
 from envelope_fields.indexing.rows import NoSuchIndex
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.models import AuditEvent, BlindIndex, ColumnConversion
 from envelope_fields.rotation import failures
 from tests.models.indexed import Member, Person, Tenant, Visit

@@ -15,9 +15,9 @@ from envelope_fields.exceptions import IndexNotReady, KeyAccessDenied
 from envelope_fields.grants import grant, revoke
 from envelope_fields.indexing import active_run, change_state, run, runs, start
 from envelope_fields.indexing.rebuild import Rebuild
-from envelope_fields.jobs.job import Limits
 from envelope_fields.jobs.representation import progress, run_content
 from envelope_fields.jobs.runs import RotationUnderWay, runs_about
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring import uses
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import (

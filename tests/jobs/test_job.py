@@ -7,9 +7,10 @@ import pytest
 from envelope_fields import rotation
 from envelope_fields.census.columns import encrypted_columns, tables_of
 from envelope_fields.jobs import job
-from envelope_fields.jobs.job import Change, Job, Limits, Outcome, Scope
+from envelope_fields.jobs.job import Change, Job, Outcome, Scope
 from envelope_fields.jobs.runs import keys_of
 from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.jobs.work import work
 from envelope_fields.models import AuditEvent, RotationRun, RotationState
 from tests.models import Note

@@ -8,8 +8,7 @@ import pytest
 from django.db import connection
 
 from envelope_fields import rotation
-from envelope_fields.jobs.job import NICE_RATIO
-from envelope_fields.jobs.throttle import BatchSize, RateLimit
+from envelope_fields.jobs.throttle import NICE_RATIO, BatchSize, RateLimit
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits

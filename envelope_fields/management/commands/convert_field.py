@@ -14,7 +14,7 @@ from envelope_fields.conversion.representation import standing_content
 from envelope_fields.conversion.sample import as_text
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.batches import persist
-from envelope_fields.jobs.job import Limits
+from envelope_fields.jobs.throttle import Limits
 from envelope_fields.management import terminal
 from envelope_fields.management.column_moves import ColumnMove
 from envelope_fields.management.limits import LimitedCommand, add_limits, given_limits

@@ -16,7 +16,7 @@ from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.conversion.moves import Counted, counted
 from envelope_fields.conversion.steps import Steps
 from envelope_fields.crypto import format as layout
-from envelope_fields.jobs.job import NICE_RATIO
+from envelope_fields.jobs.throttle import NICE_RATIO
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, RotationRun
 from tests.models import Note, moving
