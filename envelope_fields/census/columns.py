@@ -20,8 +20,13 @@ from django.db.models import Field, Model
 
 from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.conf import configuration
-from envelope_fields.databases import UNLOCATED, Relation, database as database_of, is_configured
-from envelope_fields.databases.tables import may_live_in
+from envelope_fields.databases import (
+    UNLOCATED,
+    Relation,
+    database as database_of,
+    is_configured,
+    may_live_in,
+)
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.fields.conversion.twins import by_owners

@@ -8,9 +8,15 @@ from django.db import DatabaseError, connections, router
 
 from envelope_fields.census.codecs import INDEX
 from envelope_fields.census.columns import CensusFailed, Column, tables_of
-from envelope_fields.databases import UNLOCATED, RowsHidden, database as database_of, is_configured
+from envelope_fields.databases import (
+    UNLOCATED,
+    RowsHidden,
+    database as database_of,
+    is_configured,
+    may_live_in,
+)
 from envelope_fields.databases.errors import says_no_column, says_no_table
-from envelope_fields.databases.tables import has_table, may_live_in
+from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError
 
 

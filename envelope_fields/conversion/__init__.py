@@ -8,9 +8,10 @@ From a column in clear beside it: `obstacles` keep a field from that; `declarati
 becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
 next, and `single_steps` do where nothing may wait; both stop for `unread_indexes`. `moves` are
 their runs, of the jobs in `moving`, over the `pairs` of values of each row. `estimates` say how
-long it takes.
+long it takes. `late_columns` are those that come when a conversion is far on.
 
-`representation` is what commands and the admin say of either.
+`representation` is what commands and the admin say of either. `orphans` are conversions under a
+name that no field has any more.
 """
 
 from envelope_fields.conversion.column_phases import has_moved, moving_field, moving_fields

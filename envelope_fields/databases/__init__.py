@@ -6,8 +6,9 @@ tables that may not be there yet, and `transactions` are those around code, and 
 
 import sys
 
-from django.db import connections
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database
@@ -44,6 +45,14 @@ def database_of(connection: BaseDatabaseWrapper) -> Database:
     return VENDORS.get(connection.vendor, Database)(connection)
 
 
+def may_live_in(alias: str, model: type[Model]) -> bool:
+    """Whether the routers let a model's rows be in a database.
+
+    Where its tables were not made by Django, they forbid migrations and write there all the same.
+    """
+    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
+
+
 __all__ = [
     "UNLOCATED",
     "VENDORS",
@@ -56,4 +65,5 @@ __all__ = [
     "database_of",
     "is_configured",
     "is_test_run",
+    "may_live_in",
 ]

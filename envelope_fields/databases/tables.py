@@ -7,19 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, NotSupportedError, connections, router
+from django.db import DatabaseError, NotSupportedError, connections
 from django.db.models import Field, Model, QuerySet
 
 from envelope_fields.databases import RowsHidden, database
 from envelope_fields.databases.errors import says_no_column, says_no_table
-
-
-def may_live_in(alias: str, model: type[Model]) -> bool:
-    """Whether the routers let a model's rows be in a database.
-
-    Where its tables were not made by Django, they forbid migrations and write there all the same.
-    """
-    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
 
 
 def has_rows(model: type[Model], using: str) -> bool:

@@ -32,7 +32,7 @@ def makes_values(field: Any) -> bool:
 def plain_class_makes_values(field: Any) -> bool:
     """Whether the plain class that an encrypted field extends has a say in what is stored.
 
-    Then a value that nobody looked at is not left alone before that class was asked.
+    Then a value that no code looked at is not left alone before that class was asked.
     """
     kinds = type(field).__mro__
     ours = [place for place, each in enumerate(kinds) if each.__module__.startswith(_OURS)]

@@ -7,11 +7,16 @@ another does not write any more.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Model
 
-from envelope_fields.databases.tables import may_live_in
+from envelope_fields.databases import may_live_in
+
+# Sorts models: the one that owns a table comes before those that mirror it.
+by_owners = partial(sorted, key=attrgetter("_meta.managed"), reverse=True)
 
 
 def owner(field: Any, using: str) -> Any:
@@ -25,11 +30,6 @@ def owner(field: Any, using: str) -> Any:
     if using not in known:
         known[using] = _found(field, using)
     return known[using]
-
-
-def by_owners(models: Iterable[type[Model]]) -> list[type[Model]]:
-    """Return models such that the one that owns a table comes before those that mirror it."""
-    return sorted(models, key=lambda model: not model._meta.managed)
 
 
 def _found(field: Any, using: str) -> Any:

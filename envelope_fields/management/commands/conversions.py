@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import CommandParser
 
 from envelope_fields import conversion
-from envelope_fields.conversion import Standing, left_behind
+from envelope_fields.conversion import Standing, orphans
 from envelope_fields.conversion.phases import remaining_text
 from envelope_fields.conversion.representation import move_content, standing_content
 from envelope_fields.lifecycle.representation import as_utc
@@ -26,9 +26,9 @@ class Command(EnvelopeCommand):
     def perform(self, *, json: bool = False, **options: Any) -> None:
         if options["rename"]:
             old, _, new = options["rename"].partition("=")
-            left_behind.rename(old, new)
+            orphans.rename(old, new)
         if options["forget"]:
-            left_behind.forget(options["forget"])
+            orphans.forget(options["forget"])
         self._show(json=json)
 
     def _show(self, *, json: bool) -> None:

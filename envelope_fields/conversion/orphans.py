@@ -1,4 +1,4 @@
-"""Conversions that are left behind under a name that no field has any more."""
+"""Orphans: conversions under a name that no field has any more."""
 
 from __future__ import annotations
 
