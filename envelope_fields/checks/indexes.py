@@ -13,6 +13,7 @@ from envelope_fields.checks.models import AppConfigs, checked_models
 from envelope_fields.databases import database, is_configured
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.fields import BlindIndexField, EncryptedFieldMixin, IndexedUnique
+from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.index.uniqueness import lost_with
 
 
@@ -56,9 +57,19 @@ def _indexed_unique(model: type[Model]) -> Iterator[CheckMessage]:
         if not isinstance(constraint, IndexedUnique):
             continue
         try:
-            constraint.columns(model)
+            columns = constraint.columns(model)
         except (FieldError, FieldDoesNotExist) as error:
             yield Error(str(error), obj=model, id="envelope_fields.E085")
+            continue
+        for index in filter(is_index, columns):
+            if index.normal.lossy:
+                yield Error(
+                    f"{constraint.name!r} is over {index}, and different values have the same "
+                    f"normal form by {index.normal.name!r}.",
+                    hint="Name the encrypted field, with an index of the whole value.",
+                    obj=model,
+                    id="envelope_fields.E085",
+                )
 
 
 def _replaced(model: type[Model]) -> Iterator[CheckMessage]:

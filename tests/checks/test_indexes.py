@@ -78,10 +78,19 @@ def checked(*classes):
         (BlindIndexField("note", scope=("title",)), []),
         (BlindIndexField("note", scope=("title",), key=TenantKey("search/{title}")), []),
         (BlindIndexField("note", scope=("title",), shared="s"), ["E087"]),
+        (BlindIndexField("note", scope=("title",), key=TenantKey("search/{name}")), ["E087"]),
+        (BlindIndexField("email", key=None), ["E016"]),
+        (BlindIndexField("email", key=""), ["E016"]),
+        (BlindIndexField("email", key=7), ["E016"]),
     ],
 )
 def test_an_index(index, found):
     assert ids(model_with(index=index)._meta.get_field("index").check()) == found
+
+
+def test_fields_are_named_one_by_one():
+    with pytest.raises(TypeError, match='BlindIndexField\\("last_name", "born"\\)'):
+        BlindIndexField(["email", "born"])
 
 
 @isolate_apps("tests")
@@ -225,6 +234,7 @@ def test_a_field_of_a_parent():
         ({"constraints": [IndexedUnique(fields=["email_index"], name="a")]}, []),
         ({"constraints": [IndexedUnique(fields=["born"], name="a")]}, ["E085"]),
         ({"constraints": [IndexedUnique(fields=["x"], name="a")]}, ["E085"]),
+        ({"constraints": [IndexedUnique(fields=["title", "born_year"], name="a")]}, ["E085"]),
         ({"constraints": [models.UniqueConstraint(fields=["email"], name="a")]}, ["E021"]),
         ({"constraints": [models.UniqueConstraint(fields=["email_index"], name="a")]}, ["E084"]),
         ({"unique_together": [("title", "email_index")]}, ["E084"]),
@@ -240,7 +250,9 @@ def test_a_field_of_a_parent():
     ],
 )
 def test_constraints(meta, found):
-    assert checked(model_with(meta, email_index=BlindIndexField("email"))) == found
+    year = BlindIndexField("born", normalizer="year")
+    model = model_with(meta, email_index=BlindIndexField("email"), born_year=year)
+    assert checked(model) == found
 
 
 @isolate_apps("tests")

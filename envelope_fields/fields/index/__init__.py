@@ -6,7 +6,8 @@ equality. `uniqueness` is a constraint, of which `model_options` and `formsets` 
 """
 
 from envelope_fields.fields.index.field import BlindIndexField
+from envelope_fields.fields.index.normalizers import Normalizer, TextNormalizer
 from envelope_fields.fields.index.uniqueness import IndexedUnique
 from envelope_fields.fields.prepared import Scoped
 
-__all__ = ["BlindIndexField", "IndexedUnique", "Scoped"]
+__all__ = ["BlindIndexField", "IndexedUnique", "Normalizer", "Scoped", "TextNormalizer"]

@@ -6,7 +6,9 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import BooleanField, DateField, JSONField
+from django.db.models.constants import LOOKUP_SEP
 
+from envelope_fields.fields.checks import check_key
 from envelope_fields.fields.index.normalizers import DateNormalizer, TextNormalizer
 from envelope_fields.fields.text import TextMixin
 
@@ -15,12 +17,12 @@ Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 def check(index: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an index."""
-    more = (_types, _unique, _replaces, _scope)
+    more = (_types, _unique, _replaces, _scope, _key)
     for rules in ((_sources,), (_normalizer,), more):
         found = [problem for rule in rules for problem in rule(index)]
         if found:  # the others build on it
             return [Error(wrong, hint=hint, obj=index, id=number) for number, wrong, hint in found]
-    return list(_few_values(index))
+    return [*check_key(index), *_few_values(index)]
 
 
 def _sources(index: Any) -> Iterator[Problem]:
@@ -140,6 +142,18 @@ def _scope(index: Any) -> Iterator[Problem]:
     if columns and index.shared:
         wrong = "Values within a scope are not the same in another table."
         yield "envelope_fields.E087", wrong, "Leave shared= out, or scope=."
+    known = {name for each in columns for name in (each.field.name, each.attname)}
+    for path in getattr(getattr(index.key, "template", None), "names", ()):
+        if path.split(LOOKUP_SEP)[0] not in known:
+            wrong = f"'key' names tenants by {path!r}, which is not in the scope."
+            way_out = "Who looks for a value gives the scope, and the key follows from that alone."
+            yield "envelope_fields.E087", wrong, f"{way_out} Name it in scope=, and in bind_to=."
+
+
+def _key(index: Any) -> Iterator[Problem]:
+    if index.key is None:
+        wrong = "'key' must be the alias of a search key, or a TenantKey of the scope."
+        yield "envelope_fields.E016", wrong, "Leave it out, and the key is 'search'."
 
 
 def _few_values(index: Any) -> Iterator[CheckMessage]:

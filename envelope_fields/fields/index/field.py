@@ -73,6 +73,8 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         replaces: str | None = None,
         **options: Any,
     ) -> None:
+        if not all(isinstance(name, str) for name in fields):
+            raise TypeError('Name the fields one by one: BlindIndexField("last_name", "born").')
         self.fields = fields
         self.normalizer = normalizer
         self.key = key

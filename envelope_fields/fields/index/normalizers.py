@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.deconstruct import deconstructible
 from django.utils.module_loading import import_string
 
 from envelope_fields.crypto import context
@@ -31,6 +32,7 @@ _PROBES: Final = (
 )
 
 
+@deconstructible
 class Normalizer(ABC):
     """Maps each value to its normal form; values with the same one are found together.
 

@@ -8,6 +8,9 @@ from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import MigrationWriter
 
 from envelope_fields.fields import BlindIndexField, EncryptedJSONField
 from envelope_fields.fields.index.normalizers import (
@@ -90,6 +93,16 @@ def test_finding_ones_own(given):
     assert found.normalize("A-17") == "A17"
 
 
+@pytest.mark.parametrize("given", [RecordNumber, record_number])
+def test_ones_own_in_a_migration(given):
+    declared = BlindIndexField("a", normalizer=given)
+    written, imports = MigrationWriter.serialize(declared)
+    scope = {}
+    exec("\n".join([*imports, f"found = {written}"]), scope)
+    detector = MigrationAutodetector(ProjectState(), ProjectState())
+    assert detector.deep_deconstruct(scope["found"]) == detector.deep_deconstruct(declared)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -98,7 +111,7 @@ def test_finding_ones_own(given):
         (f"{__name__}.not_one", "is not a Normalizer"),
         (7, "7 is not a Normalizer"),
         (Unnamed, r"a dot in it, such as 'clinic\.record_number'"),
-        (Uncounted, "counts from 1"),
+        (Uncounted, "begins with 1"),
     ],
 )
 def test_what_is_none(given, said):
