@@ -2,7 +2,8 @@
 
 A column of an encrypted field has no header to sort by: Django makes each column of a model a link
 that orders by it, and asks no field whether it can. The order would be refused when SQL is made,
-and the page be an error. This is so for every admin class; a mixin shows what cannot be opened.
+and the page be an error. One that moves has a header as long as its column in clear is read. This
+is so for every admin class; a mixin shows what cannot be opened.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.sql import Query
 
-from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.columns import is_ordered_by_envelopes, orders_nothing
 from envelope_fields.fields.forms import disabled_for_masks
 from envelope_fields.fields.index.terms import finding_nothing
 from envelope_fields.fields.masks import shown_by
@@ -76,7 +77,7 @@ def _sortable(get_sortable_by: Any) -> Any:
     @wraps(get_sortable_by)
     def sortable(self: Any, *args: Any, **kwargs: Any) -> Iterable[Any]:
         names = get_sortable_by(self, *args, **kwargs)
-        return [name for name in names if not is_ordered_by_envelopes(name, Query(self.model))]
+        return [name for name in names if not orders_nothing(name, Query(self.model))]
 
     return sortable
 
@@ -97,6 +98,6 @@ def _orders_by(get_ordering_field: Any) -> Any:
     def orders_by(self: Any, *args: Any, **kwargs: Any) -> Any:
         order = get_ordering_field(self, *args, **kwargs)
         # None is how Django says that a column cannot be sorted by, whatever the address asks.
-        return None if is_ordered_by_envelopes(order, self.root_queryset.query) else order
+        return None if orders_nothing(order, self.root_queryset.query) else order
 
     return orders_by

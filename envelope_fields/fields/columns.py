@@ -8,9 +8,11 @@ made, since only then all parts of a query are known, by looking at what stands 
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import FieldError
+from django.db import router
 from django.db.models import Count, Exists, ExpressionWrapper, F, Q, QuerySet, Subquery
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, OrderBy, Ref
@@ -18,6 +20,7 @@ from django.db.models.lookups import IsNull, Lookup
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler, SQLInsertCompiler
 
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
@@ -68,6 +71,22 @@ def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
     if isinstance(order, str):
         order = F(order.lstrip("+-"))
     return encrypted_inside(order, query) is not None
+
+
+def orders_nothing(order: Any, query: Query) -> bool:
+    """Whether a name or expression would order a query by envelopes as things are.
+
+    A field that moves is ordered by its column in clear for as long as that is read.
+    """
+    if not isinstance(order, str):
+        return is_ordered_by_envelopes(order, query)
+    found = encrypted_inside(F(order.lstrip("+-")), query)
+    field = getattr(found, "values", found)
+    if getattr(field, "converts", None) is None:
+        return field is not None
+    with suppress(EnvelopeError):
+        return field.column_in_clear(None, router.db_for_read(field.model)) is None
+    return True
 
 
 class EncryptedCol(Col):

@@ -20,7 +20,7 @@ from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.validators import UniqueTogetherValidator, UniqueValidator
 
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.columns import is_ordered_by_envelopes
+from envelope_fields.fields.columns import orders_nothing
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE
 from envelope_fields.fields.index import BlindIndexField
 from envelope_fields.fields.index.model_options import indexed_constraints
@@ -142,7 +142,7 @@ def _leave_out_of_ordering() -> None:
         return [
             (name, label)
             for name, label in get_valid_fields(self, queryset, *args, **kwargs)
-            if not is_ordered_by_envelopes(name, queryset.query)
+            if not orders_nothing(name, queryset.query)
         ]
 
     setattr(OrderingFilter, "get_valid_fields", valid_fields)  # noqa: B010 - not ours

@@ -3,8 +3,13 @@
 import pickle
 
 import pytest
+from django.contrib import admin
 from django.core.exceptions import FieldError
 from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value
+from rest_framework.filters import OrderingFilter
+from rest_framework.generics import ListAPIView
+from rest_framework.serializers import ModelSerializer
+from rest_framework.test import APIRequestFactory
 
 from envelope_fields.fields import Scoped
 from envelope_fields.models import ColumnPhase
@@ -92,6 +97,34 @@ def test_ordering_is_refused(rows, phase):
             list(Visit.objects.order_by(order))
     with pytest.raises(FieldError, match="is encrypted"):
         list(Corridor.objects.order_by("visits__report"))
+
+
+class VisitView(ListAPIView):
+    queryset = Visit.objects.all()
+    filter_backends = (OrderingFilter,)
+    ordering_fields = "__all__"
+
+    class serializer_class(ModelSerializer):  # noqa: N801 - as the view names it
+        class Meta:
+            model = Visit
+            fields = ("report",)
+
+
+class VisitAdmin(admin.ModelAdmin):
+    list_display = ("title", "report")
+
+
+def test_lists_that_a_user_may_sort(rows, phase):
+    """As when the field was plain, for as long as its column is read."""
+    Visit.objects.filter(report=None).delete()
+    Visit.objects.create(report="Zoe")
+    found = {}
+    for order in ("report", "-report"):
+        request = APIRequestFactory().get("/", {"ordering": order})
+        found[order] = [each["report"] for each in VisitView.as_view()(request).data]
+    assert (found["report"] == found["-report"]) == phase.reads_new
+    sortable = VisitAdmin(Visit, admin.AdminSite()).get_sortable_by(None)
+    assert ("report" in sortable) != phase.reads_new
 
 
 def test_a_query_that_was_built_before_the_switch(rows, phase):
