@@ -1,12 +1,17 @@
 """Filters and ordering: through the column in clear until what is encrypted is read."""
 
 import pickle
+from inspect import getsourcelines
+from types import ModuleType
 
 import pytest
 from django.contrib import admin
 from django.core.exceptions import FieldError
 from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value
-from rest_framework.filters import OrderingFilter
+from django.template import engines
+from django.urls import path
+from django.views.generic import ListView
+from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.generics import ListAPIView
 from rest_framework.serializers import ModelSerializer
 from rest_framework.test import APIRequestFactory
@@ -101,13 +106,32 @@ def test_ordering_is_refused(rows, phase):
 
 class VisitView(ListAPIView):
     queryset = Visit.objects.all()
-    filter_backends = (OrderingFilter,)
+    filter_backends = (OrderingFilter, SearchFilter)
     ordering_fields = "__all__"
+    search_fields = ("report",)
 
-    class serializer_class(ModelSerializer):  # noqa: N801 - as the view names it
+    class serializer_class(ModelSerializer):
         class Meta:
             model = Visit
             fields = ("report",)
+
+
+class VisitList(ListView):
+    model = Visit
+    ordering = "report"
+
+    def get_template_names(self):
+        shown = "{% for visit in object_list %}{{ visit.report }}{% endfor %}"
+        return engines["django"].from_string(shown)  # rendered when this view is through
+
+
+def passing(get_response):
+    """The middleware of a project."""
+
+    def middleware(request):
+        return get_response(request)
+
+    return middleware
 
 
 class VisitAdmin(admin.ModelAdmin):
@@ -213,6 +237,26 @@ class TestPlaces:
         assert noted() == []
         list(query)
         assert len(noted()) == 1
+
+    @reads_old
+    @pytest.mark.parametrize(
+        ("view", "declared", "what"),
+        [("list", "VisitList", "order_by"), ("api", "VisitView", "icontains")],
+    )
+    def test_what_a_request_asks_for(
+        self, view, declared, what, rows, phase, noted, client, settings
+    ):
+        """What the project declares, and not its middleware, nor another package."""
+        settings.ROOT_URLCONF = ModuleType("tests.fields.conversion.urls")
+        settings.ROOT_URLCONF.urlpatterns = [
+            path("list", VisitList.as_view()),
+            path("api", VisitView.as_view()),
+        ]
+        settings.MIDDLEWARE = [f"{__name__}.passing"]
+        assert "Anna" in client.get(f"/{view}", {"search": "nn"}).text
+        [line] = noted()
+        assert line.startswith(f"{__file__}:{getsourcelines(globals()[declared])[1]}: ")
+        assert what in line
 
     @reads_old
     def test_not_what_goes_on(self, rows, phase, noted):
