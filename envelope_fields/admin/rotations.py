@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now, gettext_lazy as _
 
-from envelope_fields.admin import requests, runs
+from envelope_fields.admin import requests, run_operations, runs
 from envelope_fields.admin.confirmation import confirm
 from envelope_fields.admin.counts import number_text
 from envelope_fields.admin.limits import limits_text
@@ -113,7 +113,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
                 "url": runs.url_of_run(request, run, "operation", name),
                 "is_hidden": name not in shown["operations"],
             }
-            for name, operation in runs.RUN_OPERATIONS.items()
+            for name, operation in run_operations.RUN_OPERATIONS.items()
             if requests.may(request, operation, *keys)
         ]
         more = {
@@ -195,7 +195,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
 
     def operation_view(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponseBase:
         """Ask before an operation on a run, or do it."""
-        operation = runs.RUN_OPERATIONS.get(name)
+        operation = run_operations.RUN_OPERATIONS.get(name)
         if operation is None:
             raise Http404
         run = self._seen(request, pk)
@@ -204,7 +204,9 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
             refused = (key for key in keys if not requests.may(request, operation, key))
             raise requests.refuse(request, operation.action, next(refused, None))
         request.current_app = self.admin_site.name
-        page = runs.run_page(operation)(operation, request, run, runs.url_of_run(request, run))
+        page = run_operations.run_page(operation)(
+            operation, request, run, runs.url_of_run(request, run)
+        )
         return confirm(
             page,
             lambda: {
@@ -237,5 +239,5 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
         return {
             **runs.full_representation(run, progress(run)),
-            "operations": runs.possible_run_operations(run),
+            "operations": run_operations.possible_run_operations(run),
         }

@@ -95,8 +95,7 @@ _WRITERS = """
         SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
     )
     SELECT DISTINCT locks.virtualtransaction, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
-    JOIN tables ON tables.oid = locks.relation
+    FROM pg_catalog.pg_locks AS locks JOIN tables ON tables.oid = locks.relation
     JOIN pg_catalog.pg_database AS ours ON ours.oid = locks.database
     WHERE ours.datname = current_database() AND locks.granted
     AND locks.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',

@@ -104,15 +104,9 @@ def index_row(label: str) -> IndexRow | None:
         beside = [each.label for each in found.values() if is_written_with(each, row)]
         is_closed = row.state == IndexState.RETIRED and closes_at(row) <= clock.now()
     return IndexRow(
-        row.state,
-        row.name,
-        row.normalizer,
-        row.normalizer_version,
-        row.fingerprint,
-        tuple(sorted(beside)),
-        is_closed,
-        kept_sources(row),
-    )
+        row.state, row.name, row.normalizer, row.normalizer_version, row.fingerprint,
+        tuple(sorted(beside)), is_closed, kept_sources(row),
+    )  # fmt: skip
 
 
 def is_written_with(other: BlindIndex, row: BlindIndex) -> bool:
