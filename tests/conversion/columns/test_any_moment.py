@@ -27,8 +27,6 @@ pytestmark = [
 tables = tables_of(moving.apps, "other")
 
 ROWS = 60
-ONE_LOCK = connections["default"].vendor == "sqlite"
-WHY = "on SQLite, who meets the one lock is told, and runs it again"
 
 
 @pytest.fixture
@@ -88,7 +86,6 @@ def test_sigkill(rows, to):
     assert left == (Counted(0, ROWS, ROWS) if to == "only" else Counted(ROWS, ROWS, 0))
 
 
-@pytest.mark.skipif(ONE_LOCK, reason=WHY)
 def test_two_operators(rows):
     """The one who is slower goes on from where the other one is, or is told."""
     found = at_once(lambda: convert("encrypted"), lambda: convert("encrypted"))
@@ -126,7 +123,6 @@ def test_compare_that_goes_on_after_the_end_writes_nothing(rows, monkeypatch):
     ]
 
 
-@pytest.mark.skipif(ONE_LOCK, reason=WHY)
 def test_writers_go_on(rows):
     """Through all phases, once back, and to the end: each row has what was written last."""
     last, stop, problems = {}, threading.Event(), []
