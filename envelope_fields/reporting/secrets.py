@@ -60,11 +60,12 @@ def encrypted_fields(model: type[Model]) -> list[Any]:
 
 
 def is_encrypted(field: Any) -> bool:
-    """Whether something is an encrypted field."""
+    """Whether something is an encrypted field, or the one in clear whose place it takes."""
     # Settings name this module, and are read before there can be models.
     from envelope_fields.fields import EncryptedFieldMixin
+    from envelope_fields.fields.conversion.clear import ClearFieldMixin
 
-    return isinstance(field, EncryptedFieldMixin)
+    return isinstance(field, EncryptedFieldMixin | ClearFieldMixin)
 
 
 def model_of(value: Any) -> Any:

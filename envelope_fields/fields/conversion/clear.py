@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldError, ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, CharField, DecimalField, Field, Model, TextField
 from django.db.models.functions import Cast
@@ -119,6 +119,7 @@ class ClearFieldMixin(FieldBase):
             return None  # the schema editor asks what rows have that are there already
         if type(value) in _OF_BULK_UPDATE:
             return statements.InClear(self, MirroredRow(None))
+        del value  # error reports show variables
         raise refused(self)
 
     def compiled_in_clear(
@@ -153,7 +154,10 @@ class ClearFieldMixin(FieldBase):
         )
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
-        self._look_at(value, compiler)
+        problem = self._problem(value, compiler)
+        if problem is not None:
+            del value  # error reports show variables
+            raise problem
         if not self.has_placeholder or hasattr(value, "as_sql"):
             return "%s"
         placeholder: str = self.plain_class.get_placeholder(self, value, compiler, connection)
@@ -162,27 +166,34 @@ class ClearFieldMixin(FieldBase):
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        self._look_at(value, compiler)
+        problem = self._problem(value, compiler)
+        if problem is not None:
+            del value
+            raise problem
         if hasattr(value, "as_sql"):
             return compiler.compile(value)
         if hasattr(self.plain_class, "get_placeholder_sql"):
             return self.plain_class.get_placeholder_sql(self, value, compiler, connection)
         return "%s", (value,)
 
-    def _look_at(self, value: Any, compiler: Any) -> None:
+    def _problem(self, value: Any, compiler: Any) -> FieldError | None:
         """Look at a statement for a value that has no SQL of its own: what has, does that itself.
 
-        Raises:
-            FieldError: it would write this column by itself.
+        Returns:
+            Why it is refused, where it would write this column by itself.
         """
         query = compiler.query
         if isinstance(query, InsertQuery):
-            statements.look_at(self, query)
+            try:
+                statements.look_at(self, query)
+            except FieldError as error:
+                return error.with_traceback(None)
         elif isinstance(query, UpdateQuery) and (
             value is None
             or not (statements.is_written(self.values, query) or hasattr(value, "as_sql"))
         ):
-            raise refused(self)
+            return refused(self)
+        return None
 
 
 def _compiled(

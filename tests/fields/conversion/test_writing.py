@@ -1,13 +1,18 @@
 """Every way to write, in every phase: what is in each of the two columns."""
 
+import html
+import os
+
 import pytest
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Upper
+from django.test import RequestFactory
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.models import ColumnPhase
+from envelope_fields.reporting import EncryptedFieldsReporter, EncryptedFieldsReporterFilter
 from tests.models.converting import LateVisit, LongVisit, Visit, apps, set_phase
 from tests.models.tables import tables_of
 from tests.stored import store, stored
@@ -34,6 +39,24 @@ def check(visit, phase, text, using=None):
 def visit(phase):
     return Visit.objects.create(report="before", title="a")
 
+
+def saved_alone(visit, secret):
+    visit.report_clear = secret
+    visit.save(update_fields=["report_clear"])
+
+
+# Ways to write the column in clear by itself.
+REFUSED = {
+    "update": lambda visit, secret: Visit.objects.update(report_clear=secret),
+    "create": lambda visit, secret: Visit.objects.create(report_clear=secret, report="y"),
+    "save": saved_alone,
+    "upsert": lambda visit, secret: Visit.objects.bulk_create(
+        [Visit(pk=visit.pk, report=secret)],
+        update_conflicts=True,
+        update_fields=["report_clear"],
+        unique_fields=None if connection.vendor == "mysql" else ["pk"],
+    ),
+}
 
 FIELD = Visit._meta.get_field("report")
 
@@ -314,14 +337,24 @@ class TestRefused:
     def test_the_same_value_for_both(self, phase):
         check(Visit.objects.create(report_clear="x", report="x"), phase, "x")
 
-    def test_no_error_has_the_value(self, visit):
-        for write in (
-            lambda: Visit.objects.update(report_clear="secret"),
-            lambda: Visit.objects.create(report_clear="secret", report="y"),
-        ):
-            with pytest.raises(FieldError) as caught, transaction.atomic():
-                write()
-            assert "secret" not in str(caught.value)
+    @pytest.mark.parametrize("write", REFUSED)
+    def test_no_error_has_the_value(self, visit, write, monkeypatch):
+        """Nor has its report, with the variables of all frames."""
+        monkeypatch.setattr("envelope_fields.reporting.secrets.apps", apps)
+        secret = os.urandom(8).hex()
+        with pytest.raises(FieldError) as caught, transaction.atomic():
+            REFUSED[write](visit, secret)
+        assert secret not in str(caught.value)
+        package = f"{os.sep}envelope_fields{os.sep}"
+        ours = [each.frame for each in caught.traceback if package in str(each.path)]
+        assert [frame for frame in ours if secret in repr(frame.f_locals)] == []
+        reporter = EncryptedFieldsReporter(
+            RequestFactory().get("/"), caught.type, caught.value, caught.tb.tb_next
+        )
+        reporter.filter = EncryptedFieldsReporterFilter()
+        report = reporter.get_traceback_html() + reporter.get_traceback_text()
+        assert "Write report instead" in html.unescape(report)
+        assert secret not in report
 
 
 class TestOtherDatabases:
