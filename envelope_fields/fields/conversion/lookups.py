@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db.models import Value
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, Ref
 from django.db.models.sql.where import OR, WhereNode
 
 from envelope_fields.fields.conversion import call_sites
@@ -91,7 +91,10 @@ class _ByIndexOrInClear:
     sought: Unencrypted
 
     def __init__(self, lhs: Any, rhs: Any) -> None:
-        self.sought = Unencrypted(rhs, None)
+        is_list = self.name_in_clear == "in" and not hasattr(rhs, "resolve_expression")
+        self.sought = Unencrypted(
+            tuple(rhs) if is_list else rhs, None
+        )  # it may be gone through once
         del rhs  # error reports show variables
         super().__init__(lhs, self.sought.value)  # type: ignore[call-arg]
 
@@ -113,6 +116,12 @@ class _ByIndexOrInClear:
             raise FieldError(
                 f"{self.field} is under conversion, and cannot be compared with something in the "
                 "database meanwhile. Look for values."
+            )
+        if isinstance(self.lhs, Ref):
+            raise FieldError(
+                f"{self.field} is under conversion, and cannot be looked up beside a window, or in "
+                "an aggregate of a slice or of an aggregate meanwhile. Look for its rows first: "
+                "filter(pk__in=…)."
             )
         column = _column(self.field, Col(self.lhs.alias, self.lhs.target), "", None)
         plain = _along(column, self.path)

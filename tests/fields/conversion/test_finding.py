@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 from django.contrib import admin
 from django.core.exceptions import FieldError
-from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value
+from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value, Window
+from django.db.models.functions import RowNumber
 from django.template import engines
 from django.urls import path
 from django.views.generic import ListView
@@ -296,6 +297,8 @@ class TestIndexes:
             Contact.objects.filter(number=Scoped("7", corridor=contact.corridor)),
             Contact.objects.filter(number__in=[Scoped("7", corridor=contact.corridor)]),
             Corridor.objects.filter(contact__email="ann@clinic.example"),
+            Contact.objects.filter(email__in=iter(["ann@clinic.example"])),
+            Contact.objects.filter(number__in=iter([Scoped("7", corridor=contact.corridor)])),
         ]
         assert [query.count() for query in found] == [1] * len(found)
         other = Corridor.objects.create(name="south")
@@ -303,6 +306,15 @@ class TestIndexes:
         assert not Contact.objects.filter(email="x@y.example").exists()
         assert not Contact.objects.filter(record__mrn="m2").exists()
         assert Contact.objects.get_or_create(email="ann@clinic.example")[0] == contact
+
+    def test_beside_a_window(self, contact, phase):
+        numbered = Contact.objects.annotate(place=Window(RowNumber(), order_by="pk"))
+        rows = numbered.filter(Q(place=9) | Q(email="ann@clinic.example"))
+        if phase.reads_new:
+            assert rows.get() == contact
+        else:
+            with pytest.raises(FieldError, match=r"under conversion.* window"):
+                rows.get()
 
     def test_what_has_none(self, contact, phase):
         for looked_for in (
