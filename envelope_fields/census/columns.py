@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from django.apps import apps
 from django.db import Error, connections
-from django.db.models import Field, Model
+from django.db.models import CharField, Field, Model, TextField
 
 from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.conf import configuration
@@ -89,11 +89,19 @@ class Column(Table):
 
     @property
     def formats(self) -> dict[bytes, str]:
-        """What else than envelopes the field reads: packages, by the first byte of their values."""
+        """What else than envelopes the field reads: packages, by what their values begin with."""
         readers: tuple[Any, ...] = getattr(self.field, "legacy_formats", ())
         if self.beside_sql is not None:
-            return {MARK: readers[0].package}
+            some = readers if self.beginning_beside else readers[:1]
+            return {MARK * number: each.package for number, each in enumerate(some, 1)}
         return {each.first_byte: each.package for each in readers}
+
+    @property
+    def beginning_beside(self) -> str:
+        """What a package's texts begin with, where plaintext is beside them; else nothing."""
+        readers = self.encrypted_field.legacy_formats
+        is_text = isinstance(self.encrypted_field.plain_field, CharField | TextField)
+        return str(readers[0].beginning) if is_text and len(readers) > 1 else ""
 
     @property
     def beside_sql(self) -> str | None:

@@ -198,7 +198,7 @@ def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
     if codec.marker:
         marker = ask.literal(codec.marker)
         labelled += f" AND substr(label, 1, {len(codec.marker)}) = {marker}"
-    formats = [ask.literal(byte) for byte in column.formats if byte]
+    formats = [ask.literal(byte) for byte in column.formats if len(byte) == 1]
     if column.formats and codec.marker:  # too short for an envelope, and nothing else
         formats.append(ask.literal(codec.marker))
     others = "".join(f" WHEN substr(label, 1, 1) = {byte} THEN {byte}" for byte in formats)
@@ -221,8 +221,13 @@ def _beside_sql(column: Column) -> str:
     """Return what counts another package's values, in a column beside the encrypted one."""
     if column.beside_sql is None:
         return ""
-    [mark] = column.formats
+    ask, old = database(column.database), f"stored.{column.beside_sql}"
+    mark, *in_clear = map(ask.literal, column.formats)
+    label, beginning = mark, column.beginning_beside
+    if in_clear:
+        begins = f"substr({ask.EXACTLY % {'expressions': old}}, 1, {len(beginning)})"
+        label = f"CASE WHEN {begins} = '{beginning}' THEN {mark} ELSE {in_clear[0]} END"
     return (
-        f" UNION ALL SELECT {database(column.database).literal(mark)}, count(*) "  # noqa: S608
-        f"FROM {column.table_sql} AS stored WHERE stored.{column.beside_sql} IS NOT NULL"
+        f" UNION ALL SELECT {label}, count(*) FROM {column.table_sql} AS stored "  # noqa: S608
+        f"WHERE {old} IS NOT NULL{' GROUP BY 1' if in_clear else ''}"
     )

@@ -189,6 +189,20 @@ def test_census_and_conversions_name_them(theirs, vector, name, label):
     assert (content["kind"], content["phase"], content["envelopes"]) == ("legacy", "open", 1)
 
 
+def test_what_is_in_clear_is_counted_by_itself():
+    for text in ("gAAAAABl-cut off", "in clear", "GAAAAA: in clear", ""):
+        store(Card.objects.create(), "text_theirs", text)
+    Card.objects.create(text="ours")
+    listed = json.loads(command("conversions", "--json")[0])
+    [content] = [each for each in listed if each["field"] == "tests.Card.text"]
+    assert content["remaining"] == [
+        {"format": "django-encrypted-model-fields", "values": 1},
+        {"format": "plaintext", "values": 3},
+    ]
+    assert content["envelopes"] == 1
+    assert re.search(r"text .* plaintext +3\n", command("census")[0])
+
+
 def test_verification_reads_what_is_ours(theirs, name, label):
     theirs(2)
     Card.objects.create(**{name: "ours"})

@@ -68,12 +68,14 @@ class LegacyFormat(ABC):
     Attributes:
         package: the package, as the registry of packages has it.
         first_byte: what each stored value begins with, where the format can be told by that.
+        beginning: the same of a text, by which databases count what is beside plaintext.
         shares_column: whether it can be read in the very column of an encrypted field.
         is_clear: whether what is stored is not encrypted at all.
     """
 
     package: ClassVar[str]
     first_byte: ClassVar[bytes] = b""
+    beginning: ClassVar[str] = ""
     shares_column: ClassVar[bool] = False
     is_clear: ClassVar[bool] = False
 
@@ -146,7 +148,8 @@ class LegacyFormat(ABC):
         )
 
     def _tried(self) -> str:
-        return " and ".join(map(str, dict.fromkeys(self._settings.values()))) or "none"
+        named = [each for each in self._settings.values() if each.name is not None]
+        return " and ".join(map(str, dict.fromkeys(named))) or "none"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
