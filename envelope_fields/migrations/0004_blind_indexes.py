@@ -20,12 +20,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "label",
-                    models.CharField(
-                        editable=False, max_length=300, unique=True, verbose_name="label"
-                    ),
-                ),
+                ("label", models.CharField(editable=False, max_length=300, verbose_name="label")),
                 ("name", models.CharField(editable=False, max_length=300, verbose_name="name")),
                 (
                     "normalizer",
@@ -92,6 +87,9 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "blind indexes",
                 "ordering": ["label"],
                 "default_permissions": ("change", "view"),
+                "constraints": [
+                    models.UniqueConstraint(fields=("label",), name="envelope_fields_index_label")
+                ],
             },
         ),
         migrations.CreateModel(

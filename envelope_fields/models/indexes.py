@@ -43,7 +43,7 @@ class BlindIndex(models.Model):
             builds may. Of one that `replaces` another.
     """
 
-    label = models.CharField(_("label"), max_length=INDEX_NAME_LENGTH, unique=True, editable=False)
+    label = models.CharField(_("label"), max_length=INDEX_NAME_LENGTH, editable=False)
     name = models.CharField(_("name"), max_length=INDEX_NAME_LENGTH, editable=False)
     normalizer = models.CharField(
         _("normalizer"), max_length=NORMALIZER_NAME_LENGTH, editable=False
@@ -70,6 +70,10 @@ class BlindIndex(models.Model):
         verbose_name_plural = _("blind indexes")
         ordering: ClassVar = ["label"]
         default_permissions = ("change", "view")
+        constraints: ClassVar = [
+            # Of a field that is `unique` and as long, Django warns each project on MariaDB.
+            models.UniqueConstraint(fields=["label"], name="envelope_fields_index_label")
+        ]
 
     def __str__(self) -> str:
         return self.label

@@ -1,6 +1,7 @@
 """What models declare about encrypted columns."""
 
 import pytest
+from django.apps import apps as installed_apps
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.db import connection, models
@@ -290,3 +291,10 @@ class TestInheritance:
 def test_what_django_reports_does_not_stop_the_checks(options, registry, ids):
     declare(**options)
     assert ids() == []
+
+
+@pytest.mark.django_db
+def test_no_database_warns_of_our_own_models():
+    """As Django does on MariaDB of a text that is unique, and longer than 255."""
+    ours = installed_apps.get_app_config("envelope_fields").get_models()
+    assert [each for model in ours for each in model.check(databases=["default"])] == []
