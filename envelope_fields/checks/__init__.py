@@ -8,7 +8,6 @@ from django.core.checks import Tags, register as _register
 
 from envelope_fields.checks import (
     begun,
-    column_moves,
     conversions,
     indexes,
     keys,
@@ -16,7 +15,6 @@ from envelope_fields.checks import (
     models,
     principals,
     settings,
-    unindexed,
     versions,
     views,
 )
@@ -35,8 +33,8 @@ def register() -> None:
     _register(keys.check_aliases, Tags.database)
     _register(keys.check_triggers, Tags.database)
     _register(conversions.check_conversions, Tags.database)
-    _register(column_moves.check_column_moves, Tags.database)
-    _register(column_moves.check_models_beside, Tags.models)
+    _register(conversions.check_column_moves, Tags.database)
+    _register(conversions.check_models_beside, Tags.models)
     _register(principals.check_middleware, Tags.security)
     _register(principals.check_grants, Tags.database)
     _register(principals.check_declared, Tags.security)
@@ -47,7 +45,7 @@ def register() -> None:
     _register(indexes.check_indexes, Tags.models)
     _register(begun.check_begun_indexes, Tags.database)
     _register(indexes.check_frequencies, Tags.database)
-    _register(unindexed.check_unindexed_rows, Tags.database)
+    _register(begun.check_unindexed_rows, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)

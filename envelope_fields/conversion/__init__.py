@@ -2,7 +2,7 @@
 
 From another package's format, in the very column: `phases` has how far a column is, and ends its
 conversion; `sample` says which keys open what is there, before anything is written; `convert` is
-the job over its values, and `runs` starts it.
+the job over its values, and starts it.
 
 From a column in clear beside it: `obstacles` keep a field from that; `declaration` is what it
 becomes, as `model_lines` and `migration_files`. `steps` lead from one of the `column_phases` to the
@@ -15,6 +15,7 @@ name that no field has any more.
 """
 
 from envelope_fields.conversion.column_phases import has_moved, moving_field, moving_fields
+from envelope_fields.conversion.convert import run, start
 from envelope_fields.conversion.phases import (
     ConversionRefused,
     Phase,
@@ -24,7 +25,6 @@ from envelope_fields.conversion.phases import (
     standing,
     standings,
 )
-from envelope_fields.conversion.runs import run, start
 from envelope_fields.conversion.sample import Sampled, refuse_unopened, sample
 
 __all__ = [

@@ -6,8 +6,8 @@ from django.core.checks.registry import registry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields.checks import unindexed
-from envelope_fields.checks.unindexed import check_unindexed_rows
+from envelope_fields.checks import begun as checks
+from envelope_fields.checks.begun import check_unindexed_rows
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import MODELS, Person, Visit
@@ -23,7 +23,7 @@ FOUND = ["envelope_fields.W082"]
 
 @pytest.fixture(autouse=True)
 def begun(monkeypatch):
-    monkeypatch.setattr(unindexed, "checked_models", lambda configs: [Person, Visit])
+    monkeypatch.setattr(checks, "checked_models", lambda configs: [Person, Visit])
     begin_index(INDEX, "search", "default")
 
 
@@ -60,7 +60,7 @@ def test_rows_that_are_not():
 def test_no_more_are_looked_at_than_it_says(monkeypatch):
     for name in ("ada", "ben", "cleo"):
         written_by_a_build_that_does_not_know_it(f"{name}@example.org")
-    monkeypatch.setattr(unindexed, "MOST", 2)
+    monkeypatch.setattr(checks, "MOST", 2)
     with CaptureQueriesContext(connection) as queries:
         [message] = check_unindexed_rows(databases=["default"])
     assert "lacks 2 rows" in message.msg
