@@ -1,7 +1,5 @@
 """Steps of a conversion, as each is confirmed; and all that can be done with one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """How fast a run may go, as it is asked for and shown."""
 
-from __future__ import annotations
-
 from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget
 from django.utils.text import format_lazy

@@ -1,7 +1,5 @@
 """Blind indexes as they were begun, against what is declared now, and against their rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

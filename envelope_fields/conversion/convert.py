@@ -3,8 +3,6 @@
 In its own column, or in that of the field, where the package has stored it in one beside.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

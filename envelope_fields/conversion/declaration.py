@@ -4,8 +4,6 @@ The plain field keeps its column, with all that the database knows of it, under 
 encrypted one has the name, and what the application knows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field as item
 from typing import Any

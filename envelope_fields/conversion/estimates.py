@@ -1,7 +1,5 @@
 """How long a step over all rows takes, by some rows that are looked at and not written."""
 
-from __future__ import annotations
-
 from time import perf_counter
 from typing import Any
 

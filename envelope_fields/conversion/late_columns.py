@@ -5,8 +5,6 @@ values in clear would be passed over, and written over, from the migration on. S
 by that.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db import connections

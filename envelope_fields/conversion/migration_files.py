@@ -3,8 +3,6 @@
 The autodetector would take the plain field for altered into the encrypted one, around its values.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

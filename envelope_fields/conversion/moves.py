@@ -1,7 +1,5 @@
 """Runs over a column that moves: filled, compared, emptied, each recorded and taken up again."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

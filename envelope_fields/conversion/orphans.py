@@ -1,7 +1,5 @@
 """Orphans: conversions under a name that no field has any more."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from envelope_fields import audit

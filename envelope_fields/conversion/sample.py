@@ -3,8 +3,6 @@
 Most failures are configuration: a key that was changed, a fallback that the settings do not have.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ The column holds a value in the form of `docs/spec/canonical-values-v1.md`, what
 Python and Django is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar

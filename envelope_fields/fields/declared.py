@@ -4,8 +4,6 @@ What a field does not ask for is not set up: a project without bound values has 
 statements looked at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import wraps
 from typing import Any

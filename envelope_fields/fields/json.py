@@ -1,7 +1,5 @@
 """Encrypted JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import cached_property, partial

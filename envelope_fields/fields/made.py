@@ -4,8 +4,6 @@ An object need not have them: Django stores what `pre_save()` returns. Columns b
 one, such as its blind index, are made of the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary

@@ -5,8 +5,6 @@ Nothing is ordered by encrypted columns, and rows are unique by their blind inde
 Imported only where the project has installed it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache, wraps
 from typing import Any

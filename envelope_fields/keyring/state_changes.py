@@ -4,8 +4,6 @@ A transaction may go on for long after the change, or wait for its commit. So th
 writes down is no measure of what others know; the first look after the commit is one, and is kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime

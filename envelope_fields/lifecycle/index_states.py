@@ -5,8 +5,6 @@ another, builds write the first, both, or the second. Lookups go by one of them;
 about that does not write it.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from math import ceil
 from typing import Any

@@ -4,8 +4,6 @@ An index is pinned to the version of its search key that is current when it is b
 tables are empty then is asked by lookups at once; any other begins by being filled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any

@@ -4,8 +4,6 @@ What is in their columns was made of what was declared before. It may be the ind
 or a field that it is of, forwards or backwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

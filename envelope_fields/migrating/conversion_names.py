@@ -4,8 +4,6 @@ Of a field under another name, what another package has stored would be read aga
 conversion was finished. A field that moves beside a column in clear keeps its name: see `renames`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from copy import copy
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ encrypted one, which may be the only one that has them. And one that is added la
 is read from there already, is filled at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any

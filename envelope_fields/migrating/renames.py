@@ -4,8 +4,6 @@ Under another name it would be `clear` again. What is encrypted alone would be r
 written over, and what is written would be in clear.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -4,8 +4,6 @@ Under a name of its own, each would be in a phase of its own, and one would read
 another does not write any more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from operator import attrgetter

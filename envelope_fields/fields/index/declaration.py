@@ -1,7 +1,5 @@
 """The line by which a blind index is declared, for messages that say what to write."""
 
-from __future__ import annotations
-
 from collections.abc import Container
 from typing import Any
 

@@ -1,7 +1,5 @@
 """MACs for the column of a blind index, which is begun when it is first needed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """A reader of what another package has stored: what it claims, and how it opens that."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence

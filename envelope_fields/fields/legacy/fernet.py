@@ -1,7 +1,5 @@
 """The packages that store Fernet tokens: one reader, and how each makes keys of its settings."""
 
-from __future__ import annotations
-
 import json
 from abc import abstractmethod
 from base64 import urlsafe_b64decode

@@ -5,8 +5,6 @@ PostgreSQL can open these; here it does not have to, and the key goes to no serv
 with a modification detection code (5.13, 5.14), and literal data (5.9), compressed or not (5.6).
 """
 
-from __future__ import annotations
-
 import hmac
 import zlib
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ By their form, a reader that the field declares is chosen, and no other one is t
 conversion of the column is finished (law 4).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import tzinfo
