@@ -7,6 +7,7 @@ off, as Django's `flush` has it. TRUNCATE is refused by the foreign keys of the 
 import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
+from random import uniform
 from typing import Any, ClassVar
 
 from django.db import DatabaseError
@@ -20,7 +21,7 @@ _REMOTE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on anothe
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 LOOKS = 10  # at most, for transactions that are shown as they are now
 
-# Ours is one of them, with this very statement, if they are shown as they are now.
+# Ours is one of them, with a statement of this very look, if they are shown as they are now.
 _OPEN = """
     SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
         CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
@@ -151,17 +152,25 @@ class MySQL(Database):
         return self._shown_now(_OLDER, seconds)
 
     def _shown_now(self, sql: str, *parameters: Any) -> list[tuple[str, str]]:
-        """Look until transactions are shown as they are now.
+        """Look until transactions are shown as they are now, or were since this began.
 
         Raises:
             ShownAsBefore: others look all the time, and are all shown what was there before.
         """
+        mark = f"%{secrets.token_hex(8)}%"
         for _ in range(LOOKS):
-            shown = self._shown(sql, f"%{secrets.token_hex(8)}%", *parameters)
+            shown = self._shown(sql, mark, *parameters)
             if self._is_of_a_test() or any(is_own and is_now for is_own, is_now, *_ in shown):
                 return [(identity, process) for is_own, _, identity, process in shown if not is_own]
-            self.pause()
+            self._pause_in_sight(mark)
         raise ShownAsBefore
+
+    def _pause_in_sight(self, mark: str) -> None:
+        """Wait before the next look, which may be shown what another one finds meanwhile.
+
+        Several that look in turn would else keep each other from what is new.
+        """
+        self._shown("SELECT %s, SLEEP(%s)", mark, uniform(*self.BETWEEN_LOOKS))  # noqa: S311
 
     def _shown(self, sql: str, mark: str, *parameters: Any) -> list[Any]:
         if self.connection.in_atomic_block or not self.connection.get_autocommit():

@@ -240,11 +240,18 @@ def test_what_was_before_is_not_taken_for_now(monkeypatch):
     with writer():
         assert len(other_processes.wait_for_writers().still_open) == 1
         monkeypatch.setattr(MySQL, "_shown", as_before)
-        monkeypatch.setattr(MySQL, "pause", lambda database: None)
+        monkeypatch.setattr(MySQL, "_pause_in_sight", lambda database, mark: None)
         left = other_processes.wait_for_writers()
     assert left.still_open == []
     assert {unseen.database for unseen in left.unseen} == {"default", "other"}
     assert "INNODB_TRX" in left.unseen[0].reason
+
+
+def test_several_look_at_once():
+    """MariaDB shows something new where nobody has looked for a while, and that to all of them."""
+    key_in("enabled")
+    waited = at_once(*[other_processes.wait_for_writers] * 8)
+    assert [(each.still_open, each.unseen) for each in waited] == [([], [])] * 8
 
 
 @pytest.mark.skipif("connection.vendor != 'mysql'", reason="needs a right there alone")

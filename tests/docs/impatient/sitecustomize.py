@@ -6,7 +6,7 @@ _sleep = time.sleep
 
 
 def _sleep_a_little(seconds):
-    _sleep(min(seconds, 0.01))
+    _sleep(min(seconds, 0.05))
 
 
 time.sleep = _sleep_a_little
