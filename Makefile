@@ -133,7 +133,7 @@ suites: $(SUITES) ## other packages' own tests, with fields of ours in their mod
 	@.venv-suites/bin/python -m tests.suites $(ARGS)
 
 tox: $(DEV) ## the tests with the other Pythons and Djangos; ENVS=py313-dj61 picks some, ARGS as above
-	@PATH="$(TOX_PATH)" $(PY) -m tox run $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
+	@PATH="$(TOX_PATH)" $(PY) -m tox run $(OPTIONS) $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
 
 # -- Checks ------------------------------------------------------------------------------------
 

@@ -22,12 +22,14 @@ def pytest_itemcollected(item):
     marks.add(item)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, so that no worker is left with it at the end.
 
     What pytest-django keeps apart stays so: those with a database, those that commit, the others.
     """
+    marks.add_combinations(items)
+    yield
     for kind in {kind_of(item) for item in items}:
         places = [place for place, item in enumerate(items) if kind_of(item) == kind]
         ordered = sorted((items[place] for place in places), key=lambda item: not takes_long(item))
@@ -132,10 +134,24 @@ def no_key_changes_of_other_tests():
 
 @pytest.fixture(autouse=True)
 def no_knowledge_of_other_tests():
-    """What one test has read of keys grows old in another, which would read them in its middle."""
-    from envelope_fields import keyring
+    """What one test has read of keys grows old in another, which would read them in its middle.
 
-    keyring.forget()
+    So does material; and a root key that was slow, refused or silent in one is not asked in others
+    for a while, nor does it begin anew.
+    """
+    from envelope_fields import keyring
+    from envelope_fields.keyring import wrapping
+
+    keyring.evict()
+    wrapping._sessions.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_counts_of_other_tests():
+    """A count that was slow is kept in a cache, and so is what a throttle has seen."""
+    from django.core.cache import cache
+
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -161,14 +177,6 @@ def no_uses_of_other_tests(monkeypatch):
 
     key_uses.keyring.uses.harvest()
     key_uses.buffer.clear()
-
-
-@pytest.fixture(autouse=True)
-def no_answers_of_other_tests():
-    """What a root key did not answer in one test would be raised in another, for a while."""
-    from envelope_fields.keyring import materials
-
-    materials._questions._unanswered.clear()
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The marks that a test has by where it is, and by what it asks for."""
 
+from collections import Counter
 from fnmatch import fnmatch
+from itertools import groupby
 from pathlib import Path
+from zlib import crc32
 
 from pytest_django.django_compat import is_django_unittest
 
@@ -26,15 +29,23 @@ OWN_ENVIRONMENTS = {"root_keys"}
 # a key's states allow, what is kept of it and for how long, what a job or an event is. The rest, of
 # fields, forms, pages, migrations, fixtures, middlewares and transactions, is Django's as much.
 LITTLE_DJANGO = {
-    "api": "census data docs events grants idempotency rotation_acts rotations server settings "
-    "trail",
-    "audit": "first_uses vectors verifying",
+    "admin": "conversions counts rotations two_operators",
+    "api": "census data docs events grants idempotency indexes keys macs many_at_once operations "
+    "problems rotation_acts rotations server settings throttling trail",
+    "audit": "at_once first_uses legacy_reads notifications uses vectors verifying",
+    "census": "codecs indexes many_schemas rotations text_copies",
+    "conversion": "leftovers shredding steps",
+    "demo": "import_fhir",
+    "fields": "pickles vectors",
     "grants": "grants",
-    "jobs": "full_disk interrupted job limits passes plans",
-    "keyring": "age asking backup calls doors indexes interrupted nonce_prefixes opening outages "
-    "processes renewal usages",
-    "lifecycle": "adoption deletion further_wraps moving opening operations periods root_keys "
-    "shredding transitions wrapping",
+    "indexing": "collisions older_builds rebuilding replacing rotation_day runs",
+    "jobs": "at_once deadlocks full_disk interrupted job limits passes plans",
+    "keyring": "age asking backup calls conversions doors indexes interrupted nonce_prefixes "
+    "opening outages processes renewal usages",
+    "lifecycle": "adoption at_once deletion further_wraps indexes keys moving opening operations "
+    "order other_processes periods root_keys shredding transitions wrapping",
+    "policy": "decisions principals two_databases uses values",
+    "rotation": "bad_rows bound_rows many_keys plain_values re_encrypt unknown_versions",
 }
 
 
@@ -50,6 +61,43 @@ def add(item):
         item.add_marker("any_django")
     if item.path.stem.removeprefix("test_") in LITTLE_DJANGO.get(room, "").split():
         item.add_marker("little_django")
+
+
+# In how many cases each value of a parameter is to be, of a test that combines several.
+CASES_OF_A_VALUE = 2
+
+
+def add_combinations(items):
+    """Mark the cases of a test whose values are all in others, too.
+
+    So of those of each way to write, in each phase, with each type, there are a few on the other
+    databases and with the other Djangos, among them two for each way, phase and type.
+    """
+    for _, cases in groupby(items, key=_function_of):
+        _add_combination(list(cases))
+
+
+def _function_of(item):
+    return item.nodeid.partition("[")[0]
+
+
+def _add_combination(cases):
+    if len(_values(cases[0])) < 2:
+        return
+    found = Counter()
+    # In an order that is always the same, and has none of the order in which values are named.
+    for case in sorted(cases, key=lambda each: crc32(each.nodeid.encode())):
+        values = _values(case)
+        if all(found[each] >= CASES_OF_A_VALUE for each in values):
+            case.add_marker("combination")
+        else:
+            found.update(values)
+
+
+def _values(item):
+    """Return the values of a test's parameters, each as the name of one and what the value is."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return [(name, id(value)) for name, value in params.items()]
 
 
 def _has_database(item):

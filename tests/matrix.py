@@ -174,7 +174,7 @@ def sessions(found: list[str], marks: str, *, everywhere: bool) -> list[Session]
     """Return what is run on these databases."""
     first, *others = found
     marks = f"not checkers and ({marks})"
-    left_out = "no_database" if everywhere else "(no_database or any_database)"
+    left_out = "no_database" if everywhere else "(no_database or any_database or combination)"
     return [
         Session(first, marks),
         *(Session(each, f"not {left_out} and {marks}", WITHOUT_DATABASE) for each in others),

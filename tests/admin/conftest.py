@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
 
 from envelope_fields.jobs.workers.process import ProcessWorker
 from envelope_fields.lifecycle import create_master_key
@@ -15,14 +14,6 @@ from tests.admin import officer
 from tests.browsers import chromium
 from tests.rotation import with_worker
 from tests.waiting import until
-
-
-@pytest.fixture(autouse=True)
-def counted_anew():
-    """A count that was slow is kept, here from one test to the next."""
-    cache.clear()
-    yield
-    cache.clear()
 
 
 @pytest.fixture

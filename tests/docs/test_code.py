@@ -9,8 +9,8 @@ from tests.docs.project import Project
 # Their code is run by tests of their own.
 TESTED_ELSEWHERE = ("docs/spec/", "docs/how-to/rotate-a-search-key.md")
 
-# What is done in a project before it follows a page. No process is under way that knows keys for the
-# minute that README.md leaves it at, for which the page would wait; these seconds it shows.
+# What is done in a project before it follows a page. No process is under way that knows keys for
+# the minute that README.md leaves it at, for which the page would wait; these seconds it shows.
 BEFORE = {
     "docs/how-to/encrypt-a-live-column.md": (
         """echo 'ENVELOPE_FIELDS["KEY_CACHE_SECONDS"] = 20' >> mysite/settings.py""",

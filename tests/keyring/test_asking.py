@@ -18,7 +18,7 @@ from tests.models import TenantNote
 from tests.settings import ROOT_KEY
 from tests.waiting import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db(transaction=True)]
 
 
 class Gate:

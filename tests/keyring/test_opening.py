@@ -15,7 +15,7 @@ from tests.keyring.test_age import clock
 from tests.models import TenantNote
 from tests.root_keys.backends import Service
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 __all__ = ["clock"]
 AWAY, NO = RootKeyUnavailable("it is away"), RootKeyRefused("it says no")

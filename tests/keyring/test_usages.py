@@ -13,7 +13,7 @@ from envelope_fields.lifecycle import create_master_key, disable, rotate_master_
 from envelope_fields.models import KeyUsage
 from tests.models import TenantNote
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 
 @pytest.fixture

@@ -160,12 +160,23 @@ def database_beside(alias, directory, *, like=None, name=None):
         suffix = "CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
         administer(f"DROP DATABASE IF EXISTS {quoted}", f"CREATE DATABASE {quoted} {suffix}")
     try:
+        _know_the_server(connection)
         yield alias
     finally:
         connection.close()
         administer(f"DROP DATABASE {quoted}")
         del connections[alias]
         del connections.settings[alias]
+
+
+def _know_the_server(connection):
+    """Have Django know the server's version, for which it asks the default database of MariaDB.
+
+    That is not there where no test that is run has asked for it.
+    """
+    if connection.vendor == "mysql":
+        known = vars(connections["default"])
+        known.setdefault("mysql_server_data", connection.mysql_server_data)
 
 
 def _copy(connection):

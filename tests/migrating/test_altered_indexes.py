@@ -19,7 +19,7 @@ from envelope_fields.migrating.altered_indexes import _look
 from envelope_fields.migrating.indexes import IndexInUse
 from envelope_fields.models import BlindIndex
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 apps = Apps()
 

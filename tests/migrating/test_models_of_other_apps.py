@@ -9,7 +9,7 @@ from envelope_fields.fields import EncryptedTextField
 from envelope_fields.migrating.refusals import ConversionRefused
 from tests.migrating.columns import patient
 
-pytestmark = pytest.mark.with_our_tables
+pytestmark = [pytest.mark.any_database, pytest.mark.with_our_tables]
 
 THEIRS, OURS = "aaa_theirs", "zzz_ours"
 ENCRYPTED = EncryptedTextField(null=True)

@@ -7,7 +7,7 @@ from envelope_fields.migrating.renames import PhaseWouldBeLost
 from envelope_fields.models import ColumnPhase
 from tests.migrating.test_moves import ADD, CREATE, REMOVE, RENAME, be
 
-pytestmark = [pytest.mark.with_our_tables]
+pytestmark = [pytest.mark.any_database, pytest.mark.with_our_tables]
 
 FIELD = RenameField("visit", "report", "text")
 MODEL = RenameModel("Visit", "Consultation")
