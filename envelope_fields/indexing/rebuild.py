@@ -21,11 +21,11 @@ from envelope_fields.databases import database
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import macs
 from envelope_fields.indexing.rows import IndexedTable, Row, find_indexes
+from envelope_fields.indexing.stored_rows import StoredRow, StoredRows
 from envelope_fields.jobs import job
 from envelope_fields.jobs.job import Change, Failed, Job, Key, Outcome, Stored, displayed_key, stops
 from envelope_fields.jobs.statements import Statements, statements
 from envelope_fields.models import RotationKind, RotationRun
-from envelope_fields.rotation.rows import Rows
 from envelope_fields.rotation.scope import can_be_written, is_replica
 
 COLLIDES = "Collision"
@@ -40,7 +40,8 @@ _MESSAGES = {
 }
 
 
-_Opened = tuple[Key, Row, Any]  # and what its index is made of
+_Row = Row | StoredRow
+_Opened = tuple[Key, _Row, Any]  # and what its index is made of
 
 
 class IndexJob(Job):
@@ -56,7 +57,7 @@ class IndexJob(Job):
     def __init__(self, table: IndexedTable, *, only_missing: bool = False) -> None:
         self.table = table
         self._only_missing = only_missing
-        self._rows = Rows(table.column, table.names())
+        self._rows = StoredRows(table)
         keys = [source.field.key for source in table.index.sources]
         self._is_about_one_key = table.index.only_alias is not None and not any(map(callable, keys))
 
@@ -72,17 +73,12 @@ class IndexJob(Job):
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
         outcome = Outcome()
-        keys = [each.key for each in stored if not (self._only_missing and each.head)]
-        outcome.kept = len(stored) - len(keys)
-        found = self._rows.of(keys) if keys else {}
+        batch = [each for each in stored if not (self._only_missing and each.head)]
+        outcome.kept = len(stored) - len(batch)
         # What a retired one has left keeps no build from writing, and no version in use.
         is_retired = macs.is_closed(self.table.index)
         by_alias: dict[str, list[_Opened]] = defaultdict(list)
-        for key in keys:
-            instance = found.get(key)
-            if instance is None:
-                continue  # it was deleted meanwhile
-            row = Row(self.table, instance)
+        for key, row in self._rows.of(batch):
             try:
                 term = None if is_retired else row.term()
             except (EnvelopeError, ImproperlyConfigured) as error:
@@ -92,10 +88,11 @@ class IndexJob(Job):
                 self._look(key, row, None, outcome)
             else:
                 by_alias[term.alias].append((key, row, term))
+        is_mixed = len(by_alias) > 1 or bool(outcome.changes)
         for alias, opened in by_alias.items():
             self._make(alias, opened, outcome)
-        if len(by_alias) > 1:  # changes are written in the order of their keys
-            places = {key: place for place, key in enumerate(keys)}
+        if is_mixed:  # changes are written in the order of their keys
+            places = {each.key: place for place, each in enumerate(batch)}
             outcome.changes.sort(key=lambda change: places[change.key])
         return outcome
 
@@ -122,7 +119,7 @@ class IndexJob(Job):
         """Return the indexes that are made of some values under one search key."""
 
     @abstractmethod
-    def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
+    def _look(self, key: Key, row: _Row, made: bytes | None, outcome: Outcome) -> None:
         """Add what becomes of a row."""
 
 
@@ -132,15 +129,14 @@ class Rebuild(IndexJob):
     def _values(self, alias: str, terms: Sequence[Any]) -> Sequence[bytes | None]:
         return macs.values_to_fill(self.table.index, alias, terms, self.table.using)
 
-    def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
+    def _look(self, key: Key, row: _Row, made: bytes | None, outcome: Outcome) -> None:
         if made == row.stored:
             outcome.kept += 1
         else:
-            outcome.changes.append(Change(key, row.reads, made))
+            outcome.changes.append(Change(key, row.columns, made))
 
     def write(self, ask: Statements, changes: Sequence[Change]) -> int:
-        table = self.table
-        return ask.swap_made(changes, [*table.made_of, str(table.index.column)])
+        return ask.swap_made(changes, self.table.compared)
 
     def refused(self, change: Change, error: Exception) -> Failed:
         failed = super().refused(change, error)
@@ -161,7 +157,7 @@ class Verification(IndexJob):
     def _values(self, alias: str, terms: Sequence[Any]) -> Sequence[bytes | None]:
         return macs.values_to_verify(self.table.index, alias, terms)
 
-    def _look(self, key: Key, row: Row, made: bytes | None, outcome: Outcome) -> None:
+    def _look(self, key: Key, row: _Row, made: bytes | None, outcome: Outcome) -> None:
         cause = _cause(made, row.stored)
         if cause:
             outcome.failed.append(Failed(Stored(key, b"", 0), cause, _MESSAGES[cause]))

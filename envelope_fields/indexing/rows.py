@@ -5,7 +5,7 @@ One that several schemas have is several tables; an index is right when it is in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +16,13 @@ from django.db.models import Model, Q, QuerySet
 
 from envelope_fields.census.columns import Column, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, tables_of_index
-from envelope_fields.crypto import format as layout
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.columns import of_envelopes
 from envelope_fields.fields.index import rows as index_rows
-from envelope_fields.fields.legacy.base import is_envelope
 from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.jobs.job import displayed_key
-from envelope_fields.jobs.statements.made import Read
 
 ROWS_AT_ONCE = 250
 
@@ -81,6 +78,11 @@ class IndexedTable:
     def made_of(self) -> list[str]:
         """The columns of the values that it is made of."""
         return [str(field.column) for field in self.index.source_fields]
+
+    @property
+    def compared(self) -> list[str]:
+        """The columns that a row is to have as they were read, when its index is written."""
+        return [str(self.index.column), *self.made_of]
 
     def names(self, *, with_index: bool = True) -> list[str]:
         """Return the names of the fields that it takes to make the index of a row."""
@@ -157,19 +159,17 @@ class Row:
         return displayed_key(self.key if isinstance(self.key, tuple) else (self.key,))
 
     @property
-    def reads(self) -> list[Read]:
-        """What it has in each column that the index is made of, and in that of the index."""
-        stored = map(self._stored, self._table.index.source_fields)
-        return [*map(_read, stored), Read(False, self.stored)]
+    def columns(self) -> tuple[Any, ...]:
+        """What it has in the columns that are `compared`."""
+        return (self.stored, *map(self._stored, self._table.index.source_fields))
 
     def _stored(self, field: Any) -> Any:
         held = vars(self._instance)[field.attname]
         return getattr(held, "envelope", held)
 
     def _opened(self, field: Any) -> Unencrypted:
-        stored = self._stored(field)
         contexts = field.contexts_of(field.row_of(self._instance)) if field.is_bound else None
-        return Unencrypted(None if stored is None else field.read_to_move(stored, contexts), None)
+        return opened(field, self._stored(field), contexts)
 
     def value_of(self, field: Any) -> Any:
         """Return what it has in a column that is not encrypted."""
@@ -182,13 +182,35 @@ class Row:
             KeyAccessDenied: the principal may not re-encrypt the values.
             EnvelopeError: a value does not open, or has no normal form that it could have.
         """
-        index = index or self._table.index
-        try:
-            values = [self._opened(source.field) for source in index.sources]
-            return index_rows.term_of(index, values, self._instance)
-        except (TypeError, ValueError, FieldError) as error:  # they may show the value
-            cause = type(error).__name__
-        raise EnvelopeError(f"{index}: the value has no normal form ({cause}).")
+        return made_term(index or self._table.index, self._opened, self._instance)
+
+
+def opened(field: Any, stored: Any, contexts: Sequence[bytes] | None = None) -> Unencrypted:
+    """Return the value of a field in its carrier; arguments and errors as for `read_to_move`."""
+    return Unencrypted(None if stored is None else field.read_to_move(stored, contexts), None)
+
+
+def made_term(
+    index: Any, open_value: Callable[[Any], Unencrypted], instance: Model | None = None
+) -> Any:
+    """Return what an index is made of in a row, or None; errors as those of `Row.term`.
+
+    Args:
+        index: the index.
+        open_value: given a field, returns its value in a carrier.
+        instance: the row, where the index depends on other columns.
+    """
+    try:
+        values = [open_value(source.field) for source in index.sources]
+        return index_rows.term_of(index, values, instance)
+    except (TypeError, ValueError, FieldError) as error:  # they may show the value
+        cause = type(error).__name__
+    raise no_normal_form(index, cause)
+
+
+def no_normal_form(index: Any, cause: str) -> EnvelopeError:
+    """Return the error for a value that its normaliser, or its field, does not take."""
+    return EnvelopeError(f"{index}: the value has no normal form ({cause}).")
 
 
 def batches(
@@ -226,10 +248,3 @@ def batches(
             return
         last = found[-1].key
         yield found
-
-
-def _read(stored: Any) -> Read:
-    """Return what is compared of a value before the index of its row is written."""
-    if is_envelope(stored):
-        return Read(True, bytes(stored)[: layout.PAYLOAD_AT])
-    return Read(False, stored)

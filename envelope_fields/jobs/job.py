@@ -37,6 +37,7 @@ class Stored(NamedTuple):
     key: Key
     head: bytes  # the 81 bytes in front of the payload
     size: int  # of the whole value, in bytes
+    beside: tuple[Any, ...] | None = None  # what else was read of the row, where a job asks for it
 
     @property
     def version_id(self) -> bytes:

@@ -268,6 +268,7 @@ def _decrypt_slowly(
 
 def _event_loop_waits() -> bool:
     """Whether an event loop waits for this thread: what is loaded here is looked at there."""
-    if getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None) != os.getpid():
+    pid = getattr(SyncToAsync.threadlocal, "main_event_loop_pid", None)
+    if pid is None or pid != os.getpid():
         return False
     return bool(SyncToAsync.threadlocal.main_event_loop.is_running())  # or it has ended since

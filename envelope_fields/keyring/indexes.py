@@ -59,7 +59,7 @@ def known_value(
     absorbed = _known(label, key, purpose)
     if absorbed is None:
         return None
-    hmac = absorbed[0].copy()  # as `_value` does, without another call
+    hmac = absorbed[0].copy()  # as `_values` does, without another call
     hmac.update(part_of(prepared))
     return hmac.finalize()[:DIGEST_BYTES] + absorbed[4].version_id
 
@@ -227,13 +227,12 @@ def _absorbed(
 def _values(
     absorbed: Absorbed, part_of: Callable[[_Prepared], bytes], prepared: Iterable[_Prepared]
 ) -> list[bytes]:
-    return [_value(absorbed, part_of, each) for each in prepared]
-
-
-def _value(absorbed: Absorbed, part_of: Callable[[_Prepared], bytes], prepared: _Prepared) -> bytes:
-    hmac = absorbed[0].copy()
-    hmac.update(part_of(prepared))
-    return index_value(hmac.finalize(), absorbed[4].version_id)
+    copy, version_id, made = absorbed[0].copy, absorbed[4].version_id, list[bytes]()
+    for each in prepared:
+        hmac = copy()
+        hmac.update(part_of(each))
+        made.append(index_value(hmac.finalize(), version_id))
+    return made
 
 
 def _index(table: Table, label: str) -> IndexRow | None:

@@ -15,6 +15,7 @@ from envelope_fields.crypto.envelope import (
 )
 from envelope_fields.keyring.cache import current_table
 from envelope_fields.keyring.derived import (
+    known_key_to_move,
     unwrapping_key,
     unwrapping_key_for,
     wrapping_key,
@@ -79,7 +80,11 @@ def decrypt_to_move(envelope: bytes, contexts: Sequence[bytes], field_path: str)
 
     It takes the right to re-encrypt, and is no use of the value.
     """
-    return decrypt_for(MOVE_VALUE, envelope, contexts, field_path)
+    derivation = envelope[_DERIVATION]
+    key = known_key_to_move(derivation, field_path) or unwrapping_key_for(
+        MOVE_VALUE, derivation, field_path
+    )
+    return decrypted(key, envelope, contexts)
 
 
 def decrypted(key: AESGCM, envelope: bytes, contexts: Sequence[bytes]) -> bytes:

@@ -178,9 +178,26 @@ class Sealed(models.Model):
         app_label = "tests"
 
 
+class UpperCaseField(EncryptedTextField):
+    """A field of a project, which stores another text than it is given."""
+
+    def to_plaintext(self, value):
+        return super().to_plaintext(value.upper())
+
+
+class Tailored(models.Model):
+    code = UpperCaseField()
+    code_index = BlindIndexField("code")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
 MODELS = [
     Guarded,
     Sealed,
+    Tailored,
     Tenant,
     Member,
     Account,

@@ -12,12 +12,10 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex
-from envelope_fields.fields.index.normalizers import TextNormalizer
 from envelope_fields.fields.index.terms import Term, term_of_values
 from envelope_fields.fields.made import inserted, makes_values
 from envelope_fields.fields.prepared import PreparedValue, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
-from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.written import held_in, plain_value, row_of
 from envelope_fields.keyring import indexes
 
@@ -52,13 +50,10 @@ def quick(index: Any) -> Callable[[InsertedRow], bytes | None]:
 
     It returns None where it takes more than that: another value, or a key that is not at hand.
     """
-    (field, path), *others = index.sources
-    is_known = type(index.normal).__module__ == TextNormalizer.__module__
-    is_text = isinstance(field, TextMixin) and not field._prepares_text
-    if others or path or index.is_scoped or not (is_known and is_text) or makes_values(field):
+    normalize = index.form_of_text
+    if normalize is None or makes_values(index.sources[0].field):
         return _takes_more
-    normalize = getattr(index.normal, "of_text", index.normal.normalize)
-    value_name, name = field.attname, index.attname
+    value_name, name = index.sources[0].field.attname, index.attname
     label, alias, known_value = index.field_path, index.key, indexes.known_value
 
     # No name here holds the value, or what has it: an error report would show it.
@@ -78,6 +73,25 @@ def quick(index: Any) -> Callable[[InsertedRow], bytes | None]:
         return found
 
     return made
+
+
+def term_of_stored(index: Any) -> Callable[[Any], Term | None] | None:
+    """Return what opens a stored value, and returns what its index is made of, as most are.
+
+    That is None where it has no normal form. None is returned where it takes more than that. It
+    raises what `read_to_move` of the field does.
+    """
+    field, normalize, alias = index.sources[0].field, index.form_of_text, index.key
+    if normalize is None or field.is_bound or field.legacy_formats:
+        return None
+    read = field.read_to_move
+
+    # No name here holds the value, nor its normal form: an error report would show it.
+    def term(stored: Any) -> Term | None:
+        made = Term(((normalize(read(stored)) or "").encode(),), (), alias)
+        return made if made.forms[0] else None
+
+    return term
 
 
 def _takes_more(row: InsertedRow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ KEPT_OF_MODEL = (
     "quick",
     "lookups",
     "is_before_source",
+    "form_of_text",
 )
 
 
@@ -110,6 +112,24 @@ class SourcesMixin(FieldBase):
     def normal(self) -> Normalizer:
         """What is regarded as equal."""
         return find_normalizer(self.normalizer)
+
+    @cached_property
+    def form_of_text(self) -> Callable[[str], str | None] | None:
+        """What makes the normal form of a text, where the index is made of that and nothing else.
+
+        None where it takes more: a value of another type, or stored as another text than it is; a
+        normaliser of a project; several values, a part of one, or a scope.
+        """
+        (field, path), *others = self.sources
+        if others or path or self.scope or not isinstance(field, TextMixin):
+            return None
+        stores_it = type(field).to_plaintext is TextMixin.to_plaintext and not field._prepares_text
+        reads_it = type(field).from_plaintext is TextMixin.from_plaintext
+        is_known = type(self.normal).__module__ == Normalizer.__module__
+        if not (stores_it and reads_it and is_known):
+            return None
+        form: Any = getattr(self.normal, "of_text", self.normal.normalize)
+        return form  # type: ignore[no-any-return]
 
     @cached_property
     def fingerprint(self) -> str:

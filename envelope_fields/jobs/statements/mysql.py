@@ -1,12 +1,12 @@
 """MariaDB: one UPDATE a batch, which joins the rows of the batch as a derived table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
-from envelope_fields.jobs.statements.made import read_names
+from envelope_fields.jobs.statements.packed import Packed
 
 _BATCH = "envelope_fields_batch"  # no table of the project is called so
 
@@ -15,87 +15,77 @@ class MySQL(Statements):
     """MariaDB, and MySQL where it says the same."""
 
     _SAME = "<=>"
+    _BATCH = _BATCH
+    _NUMBER = f"{_BATCH}.nth"
+    _MARK_OF_RUN = "_binary %s"
     _waiting = ""
     _mark_of_bytes = "_binary %s"
 
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        new = f"{_BATCH}.new"
+        new = self._news(changes)
         if not replaces_payload:
-            new = f"CONCAT({new}, SUBSTR({self.value}, {self.head_bytes + 1}))"
-        return self._written(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
+            payload = f"SUBSTR({self.value}, {self.head_bytes + 1})"
+            new = new._replace(sql=f"CONCAT({new.sql}, {payload})")
+        return self._swapped(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
 
     def swap_values(self, changes: Sequence[Change]) -> int:
-        return self._written(changes, f"{_BATCH}.new", self.value)
+        return self._swapped(changes, self._news(changes), self.value)
 
     def write_values(self, changes: Sequence[Change]) -> int:
-        known = [Change(key, b"", new) for key, _, new in changes]
-        return self._written(known, f"{_BATCH}.new", "", where="TRUE")
-
-    def _written(self, changes: Sequence[Change], new: str, same: str, *, where: str = "") -> int:
-        """Write what SQL gives as new, where it gives the same as the head of the change."""
-        # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
-        fits = f"{same} = {_BATCH}.head AND LENGTH({self.value}) <= @@max_allowed_packet"
-        row = ", ".join([*map(self._mark, changes[0].key), "_binary %s", "_binary %s"])
-        return self._updated(
-            {"head": "_binary ''", "new": "_binary ''"},
-            [row] * len(changes),
-            [item for change in changes for item in (*change.key, change.head, change.new)],
-            new,
-            where or fits,
-        )
+        return self._updated(changes, self._news(changes), Packed("TRUE", [], {}))
 
     def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
-        kinds, same = {"new": "_binary ''"}, []
-        for column, is_head, value in read_names(compared):
-            kinds |= {is_head: "0", value: "_binary ''"}
-            same.append(self._same(self.table, column, f"{_BATCH}.{is_head}", f"{_BATCH}.{value}"))
-        rows, params = [], []
-        for key, read, made in changes:
-            extra = [made, *(item for each in read for item in each)]
-            rows.append(", ".join([*map(self._mark, key), *map(_mark_of_value, extra)]))
-            params += [*key, *extra]
-        return self._updated(kinds, rows, params, f"{_BATCH}.new", " AND ".join(same))
+        same = self._unchanged(changes, compared, self.table)
+        return self._updated(changes, self._news(changes), same)
 
-    def _updated(
-        self,
-        kinds: Mapping[str, str],
-        rows: Sequence[str],
-        params: Sequence[Any],
-        new: str,
-        where: str,
-    ) -> int:
-        """Join the rows of a batch, and write what SQL gives as new, where a condition holds.
+    def _news(self, changes: Sequence[Change]) -> Packed:
+        return self._packed("new", [change.new for change in changes])
 
-        Args:
-            kinds: what rows have after their keys, and a value of the type of each.
-            rows: the marks of each row of the batch.
-            params: what these stand for.
-            new: the new value.
-            where: the condition.
-        """
-        extra = ", ".join(f"{value} AS {name}" for name, value in kinds.items())
-        # The first SELECT finds nothing. It lends the columns of the batch the types of the keys,
-        # and their collations, without which texts would not compare.
-        batch = " UNION ALL ".join(
-            [
-                f"SELECT {self.aliased_keys}, {extra} FROM {self.table} WHERE FALSE",
-                *map("SELECT {}".format, rows),
-            ]
-        )
+    def _swapped(self, changes: Sequence[Change], new: Packed, same: str) -> int:
+        """Write new values where SQL gives the same as the head of the change."""
+        head = self._packed("head", [change.head for change in changes])
+        # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
+        fits = f"{same} = {head.sql} AND LENGTH({self.value}) <= @@max_allowed_packet"
+        return self._updated(changes, new, head._replace(sql=fits))
+
+    def _updated(self, changes: Sequence[Change], new: Packed, where: Packed) -> int:
+        """Join the rows of a batch, and write their new values where a condition holds."""
+        columns = {"nth": range(1, len(changes) + 1), **new.columns, **where.columns}
+        numbers = zip(*columns.values(), strict=True)
+        items = [(*change.key, *each) for change, each in zip(changes, numbers, strict=True)]
+        rows = [", ".join(map(self._written_out, row)) for row in items]
+        params = [item for row in items for item in row if not _is_number(item)]
+        extra = ", ".join(f"0 AS {name}" for name in columns)
+        # This SELECT finds nothing. It lends the columns of the batch the types of the keys, and
+        # their collations, without which texts would not compare.
+        types = f"SELECT {self.aliased_keys}, {extra} FROM {self.table} WHERE FALSE"
+        batch = f"{types} UNION ALL {self._listed(rows, params)}"
         # The batch comes first: a table that is scanned would have all its rows locked.
         joined = " AND ".join(
             f"{key} = {_BATCH}.{alias}" for key, alias in zip(self.keys, self.aliases, strict=True)
         )
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new} WHERE {where}"
+            f"SET {self.value} = {new.sql} WHERE {where.sql}"
         )
         with self.connection.cursor() as cursor:
-            cursor.execute(self._impatiently(swap), params)
+            cursor.execute(self._impatiently(swap), [*params, *new.params, *where.params])
             return int(cursor.rowcount)
 
+    def _listed(self, rows: Sequence[str], params: Sequence[Any]) -> str:
+        """Return the query of some rows, each with what is selected."""
+        # A text in VALUES is not converted to the character set of its column, as one in SELECT is.
+        is_converted = any(isinstance(item, str) and not item.isascii() for item in params)
+        if self._is_mariadb and not is_converted:
+            return f"VALUES ({'), ('.join(rows)})"  # it is parsed in a fraction of the time
+        return " UNION ALL ".join(map("SELECT {}".format, rows))
+
+    @property
+    def _is_mariadb(self) -> bool:
+        return bool(getattr(self.connection, "mysql_is_mariadb", False))
+
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
-        if getattr(self.connection, "mysql_is_mariadb", False):
+        if self._is_mariadb:
             whole_seconds = max(1, round(lock_seconds))
             # The first is for rows, the second for the table, while it is altered.
             self._waiting = (
@@ -132,6 +122,11 @@ class MySQL(Statements):
     def _mark(item: Any) -> str:
         return "_binary %s" if isinstance(item, bytes) else "%s"
 
+    @classmethod
+    def _written_out(cls, item: Any) -> str:
+        """Return a number as SQL, and the mark of what is none: a driver takes long for each."""
+        return ("NULL" if item is None else str(item)) if _is_number(item) else cls._mark(item)
 
-def _mark_of_value(item: Any) -> str:
-    return "%s" if item is None or isinstance(item, bool) else "_binary %s"
+
+def _is_number(item: Any) -> bool:
+    return item is None or type(item) is int

@@ -9,7 +9,6 @@ from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
-from envelope_fields.jobs.statements.made import read_names
 
 # Of others the driver makes what goes back as something else: an address, or bytes.
 _KNOWN_IN_BINARY = frozenset(
@@ -33,6 +32,8 @@ class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
     _SAME = "IS NOT DISTINCT FROM"
+    _NUMBER = "batch.nth::int"
+    _MARK_OF_RUN = "%s::bytea"
 
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         rows = [change.key for change in changes]
@@ -115,22 +116,22 @@ class PostgreSQL(Statements):
         return self._answer(sql, params, int(_ALIKE_IN_BINARY.issuperset(types)))
 
     def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
-        rows, extra, same = [change.key for change in changes], {"new": "bytea"}, []
-        params = [*_arrays(rows), [self._binary_or_null(change.new) for change in changes]]
-        for number, (column, is_head, value) in enumerate(read_names(compared)):
-            extra |= {is_head: "boolean", value: "bytea"}
-            same.append(self._same("stored", column, f"batch.{is_head}", f"batch.{value}"))
-            reads = [change.head[number] for change in changes]
-            params += [[read.is_head for read in reads]]
-            params += [[self._binary_or_null(read.value) for read in reads]]
+        rows = [change.key for change in changes]
+        new = self._packed("new", [change.new for change in changes])
+        same = self._unchanged(changes, compared, "stored")
+        extra = {**new.columns, **same.columns}
         where, bounds = self._within(self._stored_keys, rows)
         with self._binary_cursor() as cursor:
             cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
-                f"FROM {self._unnested(extra)} "
-                f"WHERE {self._joined()} AND {' AND '.join(same)} AND {where}",
-                [*params, *bounds],
-            )
+                f"UPDATE {self.table} AS stored SET {self.name} = {new.sql} "
+                f"FROM {self._unnested(dict.fromkeys(extra, 'int'))} "
+                f"WHERE {self._joined()} AND {same.sql} AND {where}",
+                [
+                    *map(self._binary, new.params),
+                    *_arrays(rows), *map(_array, extra.values()),
+                    *map(self._binary, same.params), *bounds,
+                ],
+            )  # fmt: skip
             return int(cursor.rowcount)
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
@@ -251,9 +252,6 @@ class PostgreSQL(Statements):
         size = self.head_bytes
         return f"substr({heads}::bytea, ((batch.nth - 1) * {size} + 1)::int, {size})"
 
-    def _binary_or_null(self, value: bytes | None) -> Any:
-        return None if value is None else self._binary(value)
-
     def _binary(self, value: bytes) -> Any:
         connection: Any = self.connection
         return connection.Database.Binary(value)
@@ -265,6 +263,7 @@ def _arrays(keys: Sequence[Key]) -> list[Any]:
 
 
 def _array(items: list[Any]) -> Any:
-    if set(map(type, items)) == {int}:  # the driver takes three times as long
-        return f"{{{','.join(map(str, items))}}}"
+    if {int} <= set(map(type, items)) <= {int, type(None)}:  # the driver takes three times as long
+        texts = ("NULL" if item is None else str(item) for item in items)
+        return f"{{{','.join(texts)}}}"
     return items
