@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
@@ -51,21 +51,61 @@ def event_of(
     after: Mapping[str, Any] | None = None,
 ) -> AuditEvent:
     """Return an event whose texts fit their columns, to be appended."""
-    return AuditEvent(
-        occurred_at=at,
-        action=column_text("action", action),
+    [event] = events_of(
+        action,
+        [(key_id, key_alias, after)],
         outcome=outcome,
-        actor_type=column_text("actor_type", actor.type),
-        actor_id=column_text("actor_id", actor.id),
-        actor_name=column_text("actor_name", actor.name),
-        key_id=key_id,
-        key_alias=column_text("key_alias", key_alias or ""),
+        at=at,
+        actor=actor,
+        origin=origin,
         version_number=version_number,
-        before=json_values(before),
-        after=json_values(after),
-        address=column_text("address", origin.address),
-        request_id=column_text("request_id", origin.request_id),
+        before=before,
     )
+    return event
+
+
+def events_of(
+    action: str,
+    about: Iterable[tuple[UUID | None, str | None, Mapping[str, Any] | None]],
+    *,
+    outcome: str,
+    at: datetime,
+    actor: policy.Principal,
+    origin: policy.Origin,
+    version_number: int | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> list[AuditEvent]:
+    """Return the events of one act, as `event_of` does: the id and alias of each key, and `after`.
+
+    What is the same for all is made once, since an act may be on a thousand keys.
+    """
+    shared = {
+        "occurred_at": at,
+        "action": column_text("action", action),
+        "outcome": outcome,
+        "actor_type": column_text("actor_type", actor.type),
+        "actor_id": column_text("actor_id", actor.id),
+        "actor_name": column_text("actor_name", actor.name),
+        "version_number": version_number,
+        "address": column_text("address", origin.address),
+        "request_id": column_text("request_id", origin.request_id),
+    }
+    events, given = list[AuditEvent](), None
+    values_before, values = json_values(before), json_values(given)
+    for key_id, key_alias, after in about:
+        if after is not given:
+            given, values = after, json_values(after)
+        alias = column_text("key_alias", key_alias or "")
+        events.append(
+            AuditEvent(
+                **shared,
+                key_id=key_id,
+                key_alias=alias,
+                before=dict(values_before),
+                after=dict(values),
+            )
+        )
+    return events
 
 
 def now() -> datetime:

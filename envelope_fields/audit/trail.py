@@ -21,7 +21,7 @@ from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring, models, policy
-from envelope_fields.audit.events import Head, event_of, log_fields, message, now, stored_bytes
+from envelope_fields.audit.events import Head, events_of, log_fields, message, now, stored_bytes
 from envelope_fields.conf import configuration
 from envelope_fields.databases import transactions
 from envelope_fields.exceptions import EnvelopeError
@@ -97,22 +97,16 @@ def record_each(
     Args:
         keys: each, and its `after`; the other arguments are those of `record`.
     """
-    at, origin, number = now(), policy.origin(), version.number if version else None
-    events = [
-        event_of(
-            action,
-            outcome=models.AuditOutcome.DONE,
-            at=at,
-            actor=actor,
-            origin=origin,
-            key_id=key.pk if key else None,
-            key_alias=key.alias if key else None,
-            version_number=number,
-            before=before,
-            after=after,
-        )
-        for key, after in keys
-    ]
+    events = events_of(
+        action,
+        [(key.pk if key else None, key.alias if key else None, after) for key, after in keys],
+        outcome=models.AuditOutcome.DONE,
+        at=now(),
+        actor=actor,
+        origin=policy.origin(),
+        version_number=version.number if version else None,
+        before=before,
+    )
     append_all(events, using)
     return events
 

@@ -19,7 +19,10 @@ MASTER_KEY_VERSION = b"master-key-version"
 def encode(parts: Iterable[bytes]) -> bytes:
     """Return PAE(parts): the number of parts, then each part's length and bytes."""
     parts = list(parts)
-    return _integer(len(parts)) + b"".join(_integer(len(part)) + part for part in parts)
+    pieces = [_integer(len(parts))]
+    for part in parts:
+        pieces += (len(part).to_bytes(8, "little"), part)
+    return b"".join(pieces)
 
 
 def decode(data: bytes) -> list[bytes]:
