@@ -104,7 +104,9 @@ class EncryptedCol(Col):
         # Of both, Django asks what the database has: the column, and not the type of its values.
         column = target.binary
         is_own = output_field is None or output_field == column
-        super().__init__(alias, column, column if is_own else output_field)
+        # As by the constructors above, without their calls: each query makes some.
+        self.alias, self.target = alias, column
+        self.output_field = column if is_own else output_field
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if self.loads_objects:
@@ -207,7 +209,7 @@ def _parts(query: Any) -> Iterator[Any]:
     for selected in (*query.select, *query.annotations.values()):
         if not _is_selected(selected):
             yield selected
-    if query.where:
+    if query.where and not _asks_indexes_alone(query.where):
         yield query.where
     for join in query.alias_map.values():
         filtered = getattr(join, "filtered_relation", None)
@@ -217,6 +219,11 @@ def _parts(query: Any) -> Iterator[Any]:
     for field, _, value in getattr(query, "values", ()):  # of an UPDATE
         if not hasattr(field, "to_plaintext"):  # what encrypted fields take, they say themselves
             yield value
+
+
+def _asks_indexes_alone(where: Any) -> bool:
+    """Whether all conditions are lookups by indexes, which see to it themselves: most, of one."""
+    return all(getattr(child, "is_of_index", False) for child in where.children)
 
 
 def _ordering(query: Any) -> Iterator[Any]:

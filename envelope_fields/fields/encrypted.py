@@ -52,7 +52,7 @@ OPTIONS = {
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
-    "has_drafts binary legacy_formats _plain_field model_label _owners"
+    "has_drafts binary legacy_formats _plain_field model_label _owners _known_lookups"
 )
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text pre_save"
 

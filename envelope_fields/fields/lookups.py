@@ -51,8 +51,17 @@ class LookupsMixin(FieldBase):
 
     def indexed_lookup(self, path: tuple[str, ...], lookup_name: str) -> Any:
         """Return the lookup of a name in an index of the values, or of a part; None without one."""
-        found = (index.lookup_of(path, lookup_name) for index in self.indexes)
-        return next((each for each in found if each is not None), None)
+        indexes, known = vars(self).get("_known_lookups", (None, {}))
+        if indexes is not self.indexes:  # others were declared since
+            known = {}
+            vars(self)["_known_lookups"] = self.indexes, known
+        found = known.get((path, lookup_name))
+        if found is None:  # and what there is none of is not kept, since its names come from afar
+            each = (index.lookup_of(path, lookup_name) for index in self.indexes)
+            found = next((lookup for lookup in each if lookup is not None), None)
+            if found is not None:
+                known[path, lookup_name] = found
+        return found
 
     def indexed_part(self, path: tuple[str, ...]) -> Any:
         """Return the transform for a part of the values; None where no index is of such a one."""

@@ -22,7 +22,7 @@ from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.columns import IndexCol, is_selected, source_of
-from envelope_fields.fields.index.statements import compiled
+from envelope_fields.fields.index.statements import compared
 from envelope_fields.fields.index.terms import Term, term_looked_for
 from envelope_fields.fields.lookups import IndexedPart
 from envelope_fields.fields.prepared import Unencrypted
@@ -48,8 +48,10 @@ class IndexLookup(Lookup):
         self.bilateral_transforms: list[Any] = []
         self.lhs = self._column(lhs)
         self.rhs = self._looked_for(carrier)
-        known = self.rhs[:1] if isinstance(self.rhs, tuple) else [self.rhs]
-        self.lhs.search_key = next((each.alias for each in known if type(each) is Term), None)
+        first = self._rhs
+        if isinstance(first, tuple):
+            first = first[0] if first else None
+        self.lhs.search_key = first.alias if type(first) is Term else None
         self._constructor_args: Any = (
             (self.lhs, self.rhs),
             {},
@@ -179,11 +181,12 @@ class IndexLookup(Lookup):
         Raises:
             IndexNotReady: it does not take for equal what is asked for.
         """
-        index, terms = self.index, list(self.rhs if isinstance(self.rhs, tuple) else [self.rhs])
-        alias = source_of(self.lhs).search_key or index.only_alias
-        while index.replaced is not None and not macs.is_reading(index, alias, using):
-            index, terms = index.replaced, [term.replaced for term in terms]
-            alias = terms[0].alias if terms else index.only_alias
+        index, terms = self.index, list(self.rhs) if isinstance(self.rhs, tuple) else [self.rhs]
+        if index.replaced is not None:
+            alias = source_of(self.lhs).search_key or index.only_alias
+            while index.replaced is not None and not macs.is_reading(index, alias, using):
+                index, terms = index.replaced, [term.replaced for term in terms]
+                alias = terms[0].alias if terms else index.only_alias
         if self.folds_case and not index.normal.folds_case:
             raise IndexNotReady(
                 f"{index} is looked in until {self.index} is reading, and does not fold case, as "
@@ -235,7 +238,7 @@ class IndexLookup(Lookup):
         found = [value for value in values if value is not None]
         if not found:
             raise EmptyResultSet
-        return [compiled(value, index, compiler, connection) for value in found]
+        return [compared(value, compiler, connection) for value in found]
 
     def _subquery(self, compiler: Any) -> tuple[str, Any]:
         sql, params = compiler.compile(self.rhs)

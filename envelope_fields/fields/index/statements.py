@@ -31,6 +31,8 @@ from envelope_fields.fields.written import (
 # What may be given for an index that the statement makes anew: what was loaded.
 HELD = (StoredIndex, Case, Cast)
 
+_HAS_PLACEHOLDER_SQL = hasattr(BinaryField, "get_placeholder_sql")  # from Django 6.1 on
+
 _KEPT: Any = object()  # the column stays as it is
 
 
@@ -101,13 +103,21 @@ def _column(index: Any, connection: Any) -> tuple[str, Any]:
 
 
 def compiled(content: bytes | None, index: Any, compiler: Any, connection: Any) -> tuple[str, Any]:
-    """Return SQL for bytes in the column of an index, or compared with it."""
+    """Return SQL for bytes in the column of an index."""
     if content is None:
         return "NULL", ()
-    if hasattr(BinaryField, "get_placeholder_sql"):  # from Django 6.1 on
+    if _HAS_PLACEHOLDER_SQL:
         sql, params = index.get_placeholder_sql(content, compiler, connection)
         return sql, tuple(params)
     return index.get_placeholder(content, compiler, connection), (content,)
+
+
+def compared(content: bytes, compiler: Any, connection: Any) -> tuple[str, Any]:
+    """Return SQL for bytes that the column of an index is compared with."""
+    if _HAS_PLACEHOLDER_SQL:
+        sql, params = connection.ops.binary_placeholder_sql(content, compiler)
+        return sql, tuple(params)
+    return connection.ops.binary_placeholder_sql(content), (content,)
 
 
 def _compiled_of(

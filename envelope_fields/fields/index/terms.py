@@ -110,6 +110,9 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
         FieldError: it is none that can be looked for.
         TypeError, ValueError: as for `term_of_values`.
     """
+    term = _term_of_text(index, carrier)
+    if term is not None:
+        return term
     scope = index.scope_given(carrier)
     if isinstance(carrier.value, Scoped):
         carrier = Unencrypted(carrier.value.value, None)
@@ -121,6 +124,19 @@ def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
             newer.replaced = _term_in(older, carriers, scope)
             newer = newer.replaced
     return term
+
+
+def _term_of_text(index: Any, carrier: Unencrypted) -> Term | None:
+    """Return what to look for, of a text as most are; None where it takes more, or is refused."""
+    # No name here holds a normal form, nor what is raised.
+    form = index.form_of_text
+    if form is None or index.replaced is not None or type(carrier.value) is not str:
+        return None
+    try:
+        term = Term(((form(carrier.value) or "").encode(),), (), index.key)
+    except (TypeError, ValueError):
+        return None
+    return term if term.forms[0] else None
 
 
 def _term_in(index: Any, carriers: Sequence[Unencrypted], scope: Any) -> Term:

@@ -1,5 +1,6 @@
 """What a blind index lets queries ask of an encrypted field, in every shape that Django makes."""
 
+import contextlib
 import datetime
 import pickle
 
@@ -86,6 +87,14 @@ class TestOneValue:
     @pytest.mark.parametrize("lookup", ["email", "email__exact", "email__iexact"])
     def test_exact(self, lookup, term):
         assert find(**{lookup: term}) == ["ada"]
+
+    def test_names_that_no_lookup_has_are_not_kept(self):
+        """They may come from a client, as many as it likes."""
+        for lookup in ("email__exact", "email__none", "email__none__of", "email__other"):
+            with contextlib.suppress(FieldError):
+                find(**{lookup: A})
+        _, known = vars(Person._meta.get_field("email"))["_known_lookups"]
+        assert {name for _, name in known} <= {"exact", "iexact", "in"}
 
     def test_get(self, ada):
         assert Person.objects.get(email=A) == ada
