@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts, requests, runs
 from envelope_fields.admin.confirmation import confirm
@@ -26,6 +25,7 @@ from envelope_fields.conversion.representation import (
     conversion_content,
     converted_fields,
     moves_beside,
+    numbers,
     phase_of,
 )
 from envelope_fields.lifecycle.keys import has_permission
@@ -78,19 +78,7 @@ class Shown:
         found = self.content
         if found is None:
             return []
-        if moves_beside(self.field):
-            before = [(_("values in clear"), found["clear"])]
-            after = [(_("rows with one alone"), found["remaining"])]
-        else:
-            before, after = [(_of_format(each), each["values"]) for each in found["remaining"]], []
-        numbers = [*before, (_("envelopes"), found["envelopes"]), *after]
-        return [(text, number_text(number)) for text, number in numbers]
-
-
-def _of_format(remaining: dict[str, Any]) -> str:
-    if not remaining["format"]:
-        return _("values in no format that it reads")
-    return _("values of %(package)s") % {"package": remaining["format"]}
+        return [(text, number_text(number)) for text, number in numbers(found)]
 
 
 class ColumnConversionAdmin(requests.ReadOnlyAdmin):

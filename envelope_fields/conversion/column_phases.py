@@ -120,6 +120,29 @@ def change_phase(
     return ColumnPhase(row.phase)
 
 
+def enter_phase(field: Any, expected: ColumnPhase, to: ColumnPhase, *, actor: Any = None) -> None:
+    """Bring a field from one phase to another; arguments are those of `change_phase`.
+
+    Raises:
+        ConversionRefused: another operator was faster.
+        KeyAccessDenied: the actor may not.
+    """
+    refuse_changed(field, change_phase(field, expected, to, actor=actor), to)
+
+
+def refuse_changed(field: Any, found: ColumnPhase, *expected: ColumnPhase) -> None:
+    """Return if a field is in one of the phases that a step goes by.
+
+    Raises:
+        ConversionRefused: another operator has changed it.
+    """
+    if found not in expected:
+        raise ConversionRefused(
+            f"{field} is {found} by now: another operator has changed it. Look again, or run the "
+            "command again."
+        )
+
+
 def settle(field: Any, notice: Callable[[str], object]) -> None:
     """Wait until every process knows the phase, and transactions from before are over.
 

@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.census.columns import Column
-from envelope_fields.conversion.column_phases import phase_now
+from envelope_fields.conversion.column_phases import phase_now, refuse_changed
 from envelope_fields.conversion.pairs import Pair, Pairs
-from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import database
@@ -161,12 +160,7 @@ class _Moving(Job):
         It is read after the rows. What a process wrote by a later phase was seen in them only if
         that phase is seen here.
         """
-        phase = phase_now(self._field)
-        if phase not in self.phases:
-            raise ConversionRefused(
-                f"{self._field} is {phase} by now: another operator has changed it. Run the "
-                "command again."
-            )
+        refuse_changed(self._field, phase_now(self._field), *self.phases)
 
     def may_still_write(self, since: float) -> bool:
         return self._transfer.may_still_write(since)

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import TextChoices
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext, gettext_lazy as _
 
 from envelope_fields import audit
 from envelope_fields.census.columns import Column, NoSuchField
@@ -172,10 +172,15 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
 
 def remaining_text(found: Standing) -> str:
     """Return how many values are left, by format."""
-    return ", ".join(
-        f"{values:,} values {f'of {package}' if package else 'in no format that it reads'}"
-        for package, values in sorted(found.remaining.items())
-    )
+    left = sorted(found.remaining.items())
+    return ", ".join(f"{values:,} {format_text(package)}" for package, values in left)
+
+
+def format_text(package: str) -> str:
+    """Return what values of a format are called; one without a name is that of no reader."""
+    if not package:
+        return gettext("values in no format that it reads")
+    return gettext("values of %(package)s") % {"package": package}
 
 
 def keys_of(field: Any, using: str) -> list[MasterKey]:

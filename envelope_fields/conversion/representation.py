@@ -1,10 +1,13 @@
 """What is said of a conversion, as plain data: the same in commands and the admin."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import moving_fields, phase_row
-from envelope_fields.conversion.phases import Phase, Standing, standing
+from envelope_fields.conversion.phases import Phase, Standing, format_text, standing
 from envelope_fields.models import ColumnConversion, ColumnPhase
 from envelope_fields.rotation.scope import chosen_columns
 
@@ -59,6 +62,33 @@ def standing_content(found: Standing) -> dict[str, Any]:
         ],
         "envelopes": found.envelopes,
     }
+
+
+def numbers(content: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return what was counted of a conversion of either kind, each with what it is.
+
+    Args:
+        content: as `conversion_content` returns it.
+    """
+    envelopes = (_("envelopes"), content["envelopes"])
+    if content["kind"] == "column":
+        alone = (_("rows with one alone"), content["remaining"])
+        return [(_("values in clear"), content["clear"]), envelopes, alone]
+    left = [(format_text(each["format"]), each["values"]) for each in content["remaining"]]
+    return [*left, envelopes]
+
+
+def numbers_text(content: Mapping[str, Any]) -> str:
+    """Return the same in a line."""
+    return ", ".join(f"{number:,} {text}" for text, number in numbers(content))
+
+
+def differed_text(rows: int) -> str:
+    """Return what a comparison has found wrong."""
+    return (
+        f"{rows:,} rows differed and were filled again: an old build, or SQL of your own, writes "
+        "the old column alone"
+    )
 
 
 def phase_of(field: Any, row: ColumnConversion | None) -> ColumnPhase | Phase:

@@ -10,13 +10,15 @@ from typing import Any
 
 from envelope_fields.conversion import moves
 from envelope_fields.conversion.column_phases import (
-    change_phase,
+    enter_phase,
     phase_now,
     phase_row,
+    refuse_changed,
     refuse_unsettled,
 )
 from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.conversion.representation import differed_text
 from envelope_fields.conversion.unread_indexes import (
     refuse_incomplete_indexes,
     refuse_unread_indexes,
@@ -92,17 +94,14 @@ def take_step(field: Any, now: ColumnPhase, to: ColumnPhase, *, actor: Any = Non
         ConversionRefused: as above; or it is in another phase by now.
         KeyAccessDenied: the actor may not.
     """
-    if phase_now(field) != now or to not in (following(now), previous(now)):
-        raise ConversionRefused(f"{field} is {phase_now(field)} by now. Look again.")
+    refuse_changed(field, phase_now(field), now)
     refuse_too_early(field, now, to)
     if to == previous(now):
         moves.cancel_active(field, actor=actor)
-    found = change_phase(field, now, to, actor=actor)
-    if found != to:
-        raise ConversionRefused(f"{field} is {found} by now: another operator has changed it.")
-    if found == ColumnPhase.ENCRYPTED and to == following(now):
+    enter_phase(field, now, to, actor=actor)
+    if to == ColumnPhase.ENCRYPTED and to == following(now):
         _have_compared(field, actor)
-    return found
+    return to
 
 
 def _have_compared(field: Any, actor: Any) -> None:
@@ -158,8 +157,5 @@ def _found_by(comparison: RotationRun) -> str:
     if found.failed:
         return f"{found.failed:,} rows could not be compared by the run {comparison.pk}"
     if found.moved:
-        return (
-            f"{found.moved:,} rows differed and were filled again: an old build, or SQL of your "
-            "own, writes the old column alone. End that"
-        )
+        return f"{differed_text(found.moved)}. End that"
     return ""

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from envelope_fields.conversion import moves
-from envelope_fields.conversion.column_phases import change_phase, phase_now, settle
+from envelope_fields.conversion.column_phases import enter_phase, phase_now, settle
 from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields.conversion.representation import differed_text
 from envelope_fields.conversion.unread_indexes import refuse_unread_indexes
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
@@ -120,11 +121,7 @@ class Steps:
         return self._change(now, wanted)
 
     def _change(self, now: ColumnPhase, to: ColumnPhase) -> ColumnPhase:
-        found = persist(partial(change_phase, self.field, now, to, actor=self.actor))
-        if found != to:
-            raise ConversionRefused(
-                f"{self.field} is {found} by now: another operator has changed it. Run this again."
-            )
+        persist(partial(enter_phase, self.field, now, to, actor=self.actor))
         self.notice(f"{self.field}: {to}.")
         return to
 
@@ -148,8 +145,7 @@ class Steps:
             if not wrong:
                 return
         raise ConversionRefused(
-            f"{self.field}: {wrong:,} rows differed and were filled again: an old build, or SQL of "
-            "your own, writes the old column alone. End that, and run this again."
+            f"{self.field}: {differed_text(wrong)}. End that, and run this again."
         )
 
     def _compare_since_switch(self) -> None:
@@ -179,10 +175,8 @@ class Steps:
             self._refill_indexes()
         if differed and before == ColumnPhase.ENCRYPTED:
             raise ConversionRefused(
-                f"{self.field}: {differed:,} rows differed while the encrypted column was read, "
-                "and were filled again: an old build, or SQL of your own, writes the old column "
-                f"alone, which is read again: the field is {phase_now(self.field)}. End that, and "
-                "run this again."
+                f"{self.field}: {differed_text(differed)}. So that is read again, and the field is "
+                f"{phase_now(self.field)}. End that, and run this again."
             )
         return differed, remaining
 

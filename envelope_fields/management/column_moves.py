@@ -7,9 +7,8 @@ from django.core.management import CommandError
 from django.core.management.base import BaseCommand
 
 from envelope_fields.conversion import estimates, moves
-from envelope_fields.conversion.column_phases import phase_now
 from envelope_fields.conversion.phases import ConversionRefused
-from envelope_fields.conversion.representation import move_content
+from envelope_fields.conversion.representation import move_content, numbers_text
 from envelope_fields.conversion.steps import Steps
 from envelope_fields.databases.leftovers import Leftover
 from envelope_fields.jobs import representation
@@ -77,14 +76,14 @@ class ColumnMove:
         raise terminal.stopped(steps.runs[-1])
 
     def _foretell(self, wanted: ColumnPhase) -> None:
-        found, now = moves.counted(self._field), phase_now(self._field)
+        found = moves.counted(self._field)
         fill = estimates.seconds_to_fill(self._field, found)
         compare = estimates.seconds_to_compare(self._field, found)
         if self._options["json"]:
             content = {**move_content(self._field), "seconds": {"fill": fill, "compare": compare}}
             self._command.stdout.write(as_json(content))
             return
-        self._notice(f"{self._field}: {now}. {_counts(found)}.")
+        self._notice(move_line(self._field))
         self._notice(
             f"To reach {wanted}: to fill takes about {terminal.duration(fill)}, to compare about "
             f"{terminal.duration(compare)}. Nothing was changed."
@@ -109,8 +108,7 @@ class ColumnMove:
             if run.kind != RotationKind.COMPARE or representation.progress(run).moved:
                 self._notice(terminal.run_as_text(run))
         if not missing:
-            found = moves.counted(self._field)
-            self._notice(f"{self._field}: {phase_now(self._field)}. {_counts(found)}.")
+            self._notice(move_line(self._field))
         if leftovers:
             self._notice("What is left in clear, and what ends it:")
         for each in leftovers:
@@ -123,15 +121,8 @@ class ColumnMove:
 
 def move_line(field: Any) -> str:
     """Return how far a column in clear is, in a line."""
-    found = moves.counted(field)
-    return f"{field}: {phase_now(field)}. {_counts(found)}."
-
-
-def _counts(found: moves.Counted) -> str:
-    return (
-        f"{found.clear:,} values in clear, {found.envelopes:,} envelopes, "
-        f"{found.remaining:,} rows with one alone"
-    )
+    content = move_content(field)
+    return f"{field}: {content['phase']}. {numbers_text(content)}."
 
 
 def _leftover_line(each: Leftover) -> str:

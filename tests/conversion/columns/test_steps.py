@@ -201,7 +201,7 @@ def written_before_the_switch(monkeypatch, report):
             OldVisit.objects.filter(report="report 3").update(report=report)
         return change(field, expected, to, **options)
 
-    monkeypatch.setattr("envelope_fields.conversion.steps.change_phase", changed)
+    monkeypatch.setattr("envelope_fields.conversion.column_phases.change_phase", changed)
 
 
 class TestOldBuild:
@@ -247,8 +247,8 @@ class TestOldBuild:
         with monkeypatch.context() as patched:
             written_before_the_switch(patched, "written in between")
             out, error = convert("encrypted")
-        assert "1 rows differed while the encrypted column was read" in error
-        assert "the field is verified. End that" in error
+        assert "1 rows differed and were filled again: an old build" in error
+        assert "So that is read again, and the field is verified. End that" in error
         assert phase_now(field) == "verified"
         assert "in between" not in out + error
         assert Visit.objects.filter(report="written in between").count() == 1
@@ -283,7 +283,7 @@ class TestOldBuild:
             OldVisit.objects.filter(report="report 3").update(report="a secret of the old build")
             return found
 
-        monkeypatch.setattr("envelope_fields.conversion.steps.change_phase", changed)
+        monkeypatch.setattr("envelope_fields.conversion.column_phases.change_phase", changed)
         out, error = convert("only")
         assert "4 values emptied, 1 failed" in out
         assert "WrittenByOldBuild" in error
