@@ -17,7 +17,7 @@ from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.errors import located, not_a_value, unopened
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask, is_shown_for
-from envelope_fields.fields.prepared import NOT_LOADED, Scoped, StoredEnvelope
+from envelope_fields.fields.prepared import NOT_LOADED, PLAIN_TYPES, Scoped, StoredEnvelope
 from envelope_fields.fields.sealed import (
     MISSING,
     AssignedValue,
@@ -91,6 +91,8 @@ class EncryptedAttribute(DeferredAttribute):
             except KeyError:
                 if self._is_bound and self._row_in is not _comes_later:
                     return  # what it is bound to is deferred, and so is the value
+        elif type(value) in PLAIN_TYPES and not isinstance(data.get(self._name), SealedValue):
+            pass  # most are
         elif value is NOT_LOADED:
             return
         else:

@@ -22,7 +22,7 @@ from envelope_fields.fields.bound_statements import refuse_parts
 from envelope_fields.fields.conversion import checks as conversion_checks
 from envelope_fields.fields.conversion.columns import ConvertedCol
 from envelope_fields.fields.conversion.field import ConvertingMixin
-from envelope_fields.fields.conversion.statements import as_null, complete
+from envelope_fields.fields.conversion.statements import as_null, complete, is_insert
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
@@ -52,7 +52,7 @@ OPTIONS = {
 # What a field keeps of what follows from its model.
 _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
-    "has_drafts binary legacy_formats _plain_field model_label _owners _known_lookups"
+    "has_drafts binary legacy_formats _plain_field _last_phase _owners _known_lookups"
 )
 _KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text pre_save"
 
@@ -238,7 +238,8 @@ class EncryptedFieldMixin(
         return value
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        if self.converts is not None and self.stays_null(connection.alias):
+        is_moving = self.converts is not None
+        if is_moving and not self.phase(connection.alias).writes_new and self.converted is not None:
             return as_null(self, value)
         if type(value) is Unencrypted:
             return self.writer(value, connection.alias)
@@ -275,11 +276,14 @@ class EncryptedFieldMixin(
             refuse_other_keys(self, compiler)
         if self.is_bound:
             refuse_parts(compiler)
-        if self.indexes and isinstance(compiler.query, UpdateQuery):
+        query = compiler.query
+        if is_insert(query):
+            return
+        if self.indexes and isinstance(query, UpdateQuery):
             for index in self.indexes:
-                index.complete(compiler.query)
-        if self.converted is not None:
-            complete(self.converted, compiler.query)
+                index.complete(query)
+        if self.converts is not None and self.converted is not None:
+            complete(self.converted, query)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper

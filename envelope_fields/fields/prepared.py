@@ -4,13 +4,21 @@ Django shows a failed statement's variables in its error reports; these show not
 """
 
 from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Model
 from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields.columns import EncryptedCol
+
+# A value of another type may be sealed, on its way to the database, or an expression.
+PLAIN_TYPES = frozenset(
+    (str, bytes, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, dict, list)
+)
 
 
 class PreparedValue:

@@ -56,6 +56,11 @@ def conversion_phase(model: str, field: str) -> ColumnPhase:
     return _conversions().phase(model, field)
 
 
+def known_conversions() -> Conversions:
+    """Return how far conversions are; errors as above."""
+    return _conversions()
+
+
 def is_finished(model: str, field: str) -> bool:
     """Whether the conversion of a column is finished, so that nothing but envelopes is read.
 

@@ -62,19 +62,23 @@ class ClearAttribute(DeferredAttribute):
 
     field: Any
 
+    def __init__(self, field: Any) -> None:
+        super().__init__(field)
+        self._name = field.attname
+
     def __get__(self, instance: Any, cls: Any = None) -> Any:
         if instance is None:
             return self
-        held = instance.__dict__.get(self.field.attname)
+        held = instance.__dict__.get(self._name)
         if type(held) is MirroredRow:  # a raw save asks for it
             return held
         return getattr(instance, self.field.values.attname)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        data, name = instance.__dict__, self.field.attname
         if value is MIRRORED or type(value) is MirroredRow:  # of every object that is loaded
-            data[name] = value
+            instance.__dict__[self._name] = value
             return
+        data, name = instance.__dict__, self._name
         encrypted = self.field.values.attname
         if type(value) is LoadedInClear:
             data[name] = MIRRORED
@@ -86,7 +90,7 @@ class ClearAttribute(DeferredAttribute):
             setattr(instance, encrypted, value)
 
     def __delete__(self, instance: Any) -> None:
-        instance.__dict__.pop(self.field.attname, None)
+        instance.__dict__.pop(self._name, None)
 
 
 def mirrored_row(plain: Any, instance: Model) -> MirroredRow:

@@ -6,11 +6,8 @@ the same name. What Django and others know fields by, stays.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -27,17 +24,13 @@ from envelope_fields.fields.conversion.attribute import (
     refused,
 )
 from envelope_fields.fields.conversion.columns import Mirror, MirrorCol
-from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.prepared import PLAIN_TYPES, Unencrypted
 from envelope_fields.fields.types import FieldBase
 
 # `bulk_update` gives what its objects show, which is what the encrypted field has.
 _OF_BULK_UPDATE = (Case, Cast)
 _OURS = "envelope_fields."
 _PREPARING = ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "to_python")
-# Of other types, it may be sealed, on its way to the database, or an expression.
-_PLAIN = frozenset(
-    (str, bytes, bool, int, float, Decimal, date, datetime, time, timedelta, UUID, dict, list)
-)
 
 
 def _never() -> Any:
@@ -95,6 +88,8 @@ class ClearFieldMixin(FieldBase):
         return MIRRORED
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
+        if model_instance.__dict__.get(self.attname) is MIRRORED:
+            return MirroredRow(model_instance)
         return mirrored_row(self, model_instance)
 
     def prepared_raw(self, instance: Model) -> Any:
@@ -107,14 +102,20 @@ class ClearFieldMixin(FieldBase):
         return MirrorCol(alias, self, output_field)
 
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        # No name here holds the value itself: an error report would show it.
         if type(value) is MirroredRow:
-            if not self._is_at_hand(value.instance, connection):
-                return statements.InClear(self, value)
-            # Most are, and need no expression. No name here holds the value.
             name = self.values.attname
+            if not self._is_at_hand(value.instance, name):
+                return statements.InClear(self, value)
+            if not self.values.phase(connection.alias).writes_old:
+                return statements.NothingInClear(self)
             if self.takes_text_as_it_is and type(value.instance.__dict__[name]) is str:
                 return value.instance.__dict__[name]
             return self._prepared(value.instance.__dict__[name], connection).value
+        if type(value) is Unencrypted:  # of an UPDATE that was completed
+            is_written = self.values.phase(connection.alias).writes_old
+            nothing = statements.NothingInClear(self)
+            return self._prepared(value.value, connection).value if is_written else nothing
         if value is None or value is MIRRORED:
             return None  # the schema editor asks what rows have that are there already
         if type(value) in _OF_BULK_UPDATE:
@@ -129,14 +130,13 @@ class ClearFieldMixin(FieldBase):
         prepared = self._prepared(content.value, connection)
         return _compiled(self.plain_class, self, prepared, compiler, connection)
 
-    def _is_at_hand(self, instance: Any, connection: BaseDatabaseWrapper) -> bool:
-        """Whether an object has the value now that its row will have, and a plain one."""
-        if instance is None or not self.is_taken_at_once:
-            return False
-        field = self.values
-        if type(instance.__dict__.get(field.attname)) not in _PLAIN or field.reads_beside:
-            return False
-        return bool(field.phase(connection.alias).writes_old)
+    def _is_at_hand(self, instance: Any, name: str) -> bool:
+        """Whether an object has the value now that its row will have: most do, of a plain type."""
+        return (
+            instance is not None
+            and type(instance.__dict__.get(name)) in PLAIN_TYPES
+            and self.is_taken_at_once
+        )
 
     def _prepared(self, value: Any, connection: BaseDatabaseWrapper) -> Unencrypted:
         """Return a value as the plain field prepares it, and raise nothing that has it."""
@@ -154,7 +154,7 @@ class ClearFieldMixin(FieldBase):
         )
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> str:
-        problem = self._problem(value, compiler)
+        problem = None if statements.is_insert(compiler.query) else self._problem(value, compiler)
         if problem is not None:
             del value  # error reports show variables
             raise problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
@@ -13,7 +12,7 @@ from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
-from envelope_fields.keyring.conversions import conversion_phase, is_finished
+from envelope_fields.keyring.conversions import conversion_phase, is_finished, known_conversions
 from envelope_fields.models import ColumnPhase
 
 
@@ -23,6 +22,8 @@ class ConvertingMixin(FieldBase):
     converts: str | None
     legacy_formats: Any
     sealer: Any
+    # It is asked for with every value: what is known of all, the database, and the phase there.
+    _last_phase: tuple[Any, str, ColumnPhase] = None, "", ColumnPhase.CLEAR
 
     @property
     def plain_field(self) -> Any:
@@ -76,15 +77,16 @@ class ConvertingMixin(FieldBase):
         Raises:
             MasterKeyUnusable: the keys' database could not be read.
         """
+        known, last = known_conversions(), self._last_phase
+        if last[0] is not known or last[1] != using:
+            last = self._last_phase = known, using, self._phase(using)
+        return last[2]
+
+    def _phase(self, using: str) -> ColumnPhase:
         if self.reads_beside:
             return ColumnPhase.ONLY
         found = owner(self, using)
-        return conversion_phase(found.model_label, found.name)
-
-    @cached_property
-    def model_label(self) -> str:
-        """The label of the model, which Django puts together each time."""
-        return str(self.model._meta.label)
+        return conversion_phase(str(found.model._meta.label), found.name)
 
     def lookup_by_phase(self, name: str, encrypted: Any, path: tuple[str, ...] = ()) -> Any:
         """Return the lookup of a name, as the phase has it when SQL is made."""
@@ -93,10 +95,6 @@ class ConvertingMixin(FieldBase):
     def transform_by_phase(self, name: str, encrypted: Any) -> Any:
         """Return the transform of a name, as the phase has it when SQL is made."""
         return lookups.transform_by_phase(self, name, encrypted)
-
-    def stays_null(self, using: str) -> bool:
-        """Whether NULL is written into the encrypted column, and the value into the other alone."""
-        return self.converted is not None and not self.phase(using).writes_new
 
     def column_in_clear(self, alias: str | None, using: str) -> Col | None:
         """Return the column that is read in the place of the encrypted one; None if that is.

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Case, Expression, Value
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import writing
@@ -20,7 +20,13 @@ from envelope_fields.fields.conversion.attribute import MirroredRow, refused
 from envelope_fields.fields.keys import alias_for
 from envelope_fields.fields.made import inserted
 from envelope_fields.fields.masks import refuse_mask
-from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.prepared import (
+    PLAIN_TYPES,
+    Kept,
+    StoredCol,
+    StoredEnvelope,
+    Unencrypted,
+)
 from envelope_fields.fields.sealed import MISSING
 from envelope_fields.fields.written import (
     OwnColumn,
@@ -73,6 +79,19 @@ class InClear(Expression):
         if instance is None or field.attname in vars(instance):
             raise refused(self.plain)
         return StoredCol(field)  # it was deferred, and stays as it is
+
+
+class NothingInClear:
+    """NULL in a column in clear, which is not written any more."""
+
+    def __init__(self, plain: Any) -> None:
+        self.plain = plain
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        query = compiler.query
+        if isinstance(query, UpdateQuery) and not is_written(self.plain.values, query):
+            raise refused(self.plain)
+        return "NULL", ()
 
 
 class _Branch(Expression):
@@ -134,9 +153,31 @@ def complete(plain: Any, query: Any) -> None:
     """
     if isinstance(query, UpdateQuery):
         if not is_written(plain, query):
-            vars(query)["values"].append((plain, None, MirroredRow(None)))
+            vars(query)["values"].append((plain, None, _beside(plain.values, query)))
     elif getattr(query, "on_conflict", None) is OnConflict.UPDATE:
         look_at(plain, query)
+
+
+def _beside(field: Any, query: Any) -> Any:
+    """Return what stands for the value that an UPDATE writes beside that of the encrypted field.
+
+    That is the value itself, where it has a plain one.
+    """
+    # No name here holds it: an error report would show that.
+    written = Unencrypted(None, None)
+    for each, _, written.value in query.values:
+        if each == field:
+            break
+    else:
+        return MirroredRow(None)
+    if type(written.value) is Unencrypted:
+        written = written.value
+    return written if type(written.value) in PLAIN_TYPES else MirroredRow(None)
+
+
+def is_insert(query: Any) -> bool:
+    """Whether a statement inserts rows and updates none: it has all columns."""
+    return type(query) is InsertQuery and vars(query)["on_conflict"] is None
 
 
 def is_written(field: Any, query: Any) -> bool:

@@ -1,8 +1,10 @@
 """Every type of the family: what is read from either column is the same value."""
 
+import traceback
+
 import pytest
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
 from envelope_fields.fields import EncryptedArrayField, EncryptedJSONField, encrypted
@@ -27,6 +29,9 @@ def declared(name):
         return models.JSONField(null=True), EncryptedJSONField(null=True, converts="clear")
     if name == "Choices":
         clear = models.CharField(null=True, max_length=9, choices=Colour)
+        return clear, encrypted(clear.clone(), converts="clear")
+    if name == "UpperCase":
+        clear = UpperCaseField(null=True)
         return clear, encrypted(clear.clone(), converts="clear")
     if name == "Array":
         options = {"base_field": models.DateField(), "null": True}
@@ -131,3 +136,41 @@ def test_null_of_json(thing):
             assert (stored(row, "value") is not None) is phase.writes_new
             assert not thing.objects.filter(pk=row.pk, value__isnull=True).exists()
             assert thing.objects.get(pk=row.pk).value is None
+
+
+@pytest.mark.parametrize("thing", ["JSON"], indirect=True)
+@pytest.mark.parametrize("phase", ["both", "only"])
+def test_errors_about_a_value_show_nothing_of_it(thing, phase):
+    set_phase(thing, "value", phase)
+    row = thing.objects.create(value={})
+    secret = {"a secret": object()}
+    row.value = secret
+    for write in (
+        lambda: thing.objects.create(value=secret),
+        lambda: thing.objects.bulk_create([thing(value=secret)]),
+        row.save,
+        lambda: row.save(update_fields=["value"]),
+        lambda: thing.objects.bulk_update([row], ["value"]),
+        lambda: thing.objects.update(value=secret),
+    ):
+        with pytest.raises(TypeError) as caught, transaction.atomic():
+            write()
+        ours = [
+            repr(frame.f_locals)
+            for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+            if frame.f_globals["__name__"].startswith("envelope_fields.")
+        ]
+        assert "a secret" not in "".join([str(caught.value), *ours])
+
+
+class UpperCaseField(models.TextField):
+    def get_prep_value(self, value):
+        return value and super().get_prep_value(value).upper()
+
+
+@pytest.mark.parametrize("thing", ["UpperCase"], indirect=True)
+def test_a_field_of_a_project_prepares_its_texts(thing):
+    set_phase(thing, "value", "both")
+    created, updated = thing.objects.create(value="Zoë"), thing.objects.create()
+    thing.objects.filter(pk=updated.pk).update(value="Zoë")
+    assert stored(created, "clear") == stored(updated, "clear") == "ZOË"
