@@ -74,7 +74,7 @@ def _register() -> None:
     """Take the places that Django, and the rooms below, have for what is of ours."""
     from envelope_fields import checks
     from envelope_fields.conversion import convert, late_columns, moves
-    from envelope_fields.fields import lookups
+    from envelope_fields.fields import date_functions
     from envelope_fields.fields.index import formsets
     from envelope_fields.fixtures import serializers
     from envelope_fields.indexing import rebuild as indexing
@@ -82,7 +82,7 @@ def _register() -> None:
     from envelope_fields.rotation import scope
 
     checks.register()
-    lookups.register()
+    date_functions.register()
     formsets.register()
     serializers.register()
     dispatch.register()

@@ -73,8 +73,7 @@ class ChangeState(IndexPage):
 
     def perform(self) -> str:
         change_state(self.found.field, self.to, actor=self.actor)
-        text = _("The index %(index)s is %(state)s.")
-        return text % {"index": self.row, "state": self.to.label}
+        return _("The index %(index)s is %(state)s.") % {"index": self.row, "state": self.to.label}
 
 
 class ToVerified(ChangeState):
@@ -128,14 +127,12 @@ def _compared_texts(found: Standing) -> list[str]:
         return []
     at = run.finished_at or run.created_at
     text = _("The last verification, on %(time)s, compared %(rows)s rows: %(wrong)s are wrong.")
-    return [
-        text
-        % {
-            "time": date_format(template_localtime(at), "DATETIME_FORMAT"),
-            "rows": number_text(compared.total),
-            "wrong": number_text(compared.failed),
-        }
-    ]
+    numbers = {
+        "time": date_format(template_localtime(at), "DATETIME_FORMAT"),
+        "rows": number_text(compared.total),
+        "wrong": number_text(compared.failed),
+    }
+    return [text % numbers]
 
 
 # By the names in addresses, in the order of the buttons.

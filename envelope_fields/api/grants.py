@@ -102,12 +102,9 @@ class Grants(views.ApiView):
         return self.paged(rows.order_by("pk"), GrantContent, _contents)
 
     @endpoint(
-        "create_grant",
-        {201: GrantContent},
-        body=_NEW,
-        refusals=(409,),
+        "create_grant", {201: GrantContent}, body=_NEW, refusals=(409,),
         headers={201: ("Location",)},
-    )
+    )  # fmt: skip
     def post(self, request: Any, id: str) -> Response:
         """Let a user, or the users of a group, do something with a key.
 

@@ -8,21 +8,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from envelope_fields.conversion import moves
-from envelope_fields.conversion.column_phases import (
-    enter_phase,
-    phase_now,
-    phase_row,
-    refuse_changed,
-    refuse_unsettled,
-)
+from envelope_fields.conversion import column_phases, moves, unread_indexes
 from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.conversion.representation import differed_text
-from envelope_fields.conversion.unread_indexes import (
-    refuse_incomplete_indexes,
-    refuse_unread_indexes,
-)
 from envelope_fields.databases import clock
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.dispatch import dispatch_start
@@ -68,15 +57,15 @@ def refuse_too_early(field: Any, now: ColumnPhase, to: ColumnPhase) -> None:
     """
     if to == previous(now):
         if now != ColumnPhase.ENCRYPTED:
-            refuse_unsettled(field)
+            column_phases.refuse_unsettled(field)
         return
-    refuse_unsettled(field)
+    column_phases.refuse_unsettled(field)
     under_way = moves.active(field)
     if under_way:
         raise ConversionRefused(f"{field}: the run {under_way[0].pk} is not over.")
     if to in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
-        refuse_unread_indexes(field)
-        refuse_incomplete_indexes(field)
+        unread_indexes.refuse_unread_indexes(field)
+        unread_indexes.refuse_incomplete_indexes(field)
     if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
         _refuse_uncompared(field)
 
@@ -94,11 +83,11 @@ def take_step(field: Any, now: ColumnPhase, to: ColumnPhase, *, actor: Any = Non
         ConversionRefused: as above; or it is in another phase by now.
         KeyAccessDenied: the actor may not.
     """
-    refuse_changed(field, phase_now(field), now)
+    column_phases.refuse_changed(field, column_phases.phase_now(field), now)
     refuse_too_early(field, now, to)
     if to == previous(now):
         moves.cancel_active(field, actor=actor)
-    enter_phase(field, now, to, actor=actor)
+    column_phases.enter_phase(field, now, to, actor=actor)
     if to == ColumnPhase.ENCRYPTED and to == following(now):
         _have_compared(field, actor)
     return to
@@ -123,16 +112,16 @@ def start_run(
         KeyAccessDenied: the actor may not.
         EnvelopeError: as `jobs.dispatch.dispatch_start` does.
     """
-    now = phase_now(field)
+    now = column_phases.phase_now(field)
     if kind not in possible_runs(now):
         raise ConversionRefused(f"{field} is {now}: a run of the kind {kind} is not for that.")
-    refuse_unsettled(field)
+    column_phases.refuse_unsettled(field)
     return dispatch_start(partial(moves.start, kind, field, limits=limits, actor=actor))
 
 
 def _refuse_uncompared(field: Any) -> None:
     """Raise if no run has lately compared every row in this phase, or it found some that differ."""
-    row = phase_row(field)
+    row = column_phases.phase_row(field)
     since = known_everywhere(row.changed_at) if row else clock.now()
     compared = runs_of_field(field).filter(
         kind=RotationKind.COMPARE, state=RotationState.COMPLETED, created_at__gte=since

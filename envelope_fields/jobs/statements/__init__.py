@@ -19,7 +19,8 @@ from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
 from envelope_fields.jobs.statements.made import MadeStatements
-from envelope_fields.jobs.statements.values import PairStatements, ValueStatements, as_bytes
+from envelope_fields.jobs.statements.pairs import PairStatements
+from envelope_fields.jobs.statements.values import ValueStatements, as_bytes
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}

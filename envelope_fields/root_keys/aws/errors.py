@@ -29,18 +29,10 @@ ALTERED: Final = "InvalidCiphertext"
 UNAVAILABLE: Final = frozenset(
     {"DependencyTimeout", "KMSInternal", "KeyUnavailable", "LimitExceeded", "Throttling"}
 )
-OUR_CREDENTIALS: Final = frozenset(
-    {
-        "ExpiredToken",
-        "IncompleteSignature",
-        "InvalidClientTokenId",
-        "InvalidSignature",
-        "MissingAuthenticationToken",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClient",
-    }
-)
+OUR_CREDENTIALS: Final = frozenset({
+    "ExpiredToken", "IncompleteSignature", "InvalidClientTokenId", "InvalidSignature",
+    "MissingAuthenticationToken", "RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClient",
+})  # fmt: skip
 _WRONG_SETTINGS: Final = (
     botocore.BaseEndpointResolverError,  # also NoRegionError
     botocore.EndpointProviderError,

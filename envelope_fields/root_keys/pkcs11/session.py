@@ -10,11 +10,8 @@ from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.pkcs11.pin import Pin
 
 _SEEN: Final = (
-    pkcs11.CKA_KEY_TYPE,
-    pkcs11.CKA_VALUE_LEN,
-    pkcs11.CKA_EXTRACTABLE,
-    pkcs11.CKA_SENSITIVE,
-)
+    pkcs11.CKA_KEY_TYPE, pkcs11.CKA_VALUE_LEN, pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_SENSITIVE,
+)  # fmt: skip
 _WANTED: Final = [pkcs11.CKK_AES, 32, False, True]
 
 

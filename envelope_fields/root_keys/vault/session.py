@@ -88,11 +88,10 @@ class Operation:
     """
 
     def __init__(self, session: Session) -> None:
-        self.session = session
-        self.deadline = http.Deadline(session.server.timeout)
-        self.client = http.client(
-            session.connections, session.server.url, session.server.namespace, self.deadline
-        )
+        self.session, server = session, session.server
+        self.deadline = http.Deadline(server.timeout)
+        connections, namespace = session.connections, server.namespace
+        self.client = http.client(connections, server.url, namespace, self.deadline)
         self._token: Token | None = None
         self.use(session.token(self))
 
@@ -153,5 +152,4 @@ class Operation:
         return self.session.login.makes_tokens or self._is_known()
 
     def _is_known(self) -> bool:
-        answer = self.answer(lambda: self.client.auth.token.lookup_self())
-        return answer.status is Status.OK
+        return self.answer(lambda: self.client.auth.token.lookup_self()).status is Status.OK
