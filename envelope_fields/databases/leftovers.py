@@ -100,7 +100,7 @@ def _postgresql(ask: Database, table_sql: str, column_sql: str) -> _Found:
     yield from _triggers(ask, _TRIGGERS, names)
     for (view,) in _rows(ask, _MATERIALIZED, names) or ():
         yield f"the materialized view {view}", "", f"REFRESH MATERIALIZED VIEW {view}"
-    dead, toast = _dead_rows(ask, table_sql)
+    dead, toast = _dead_rows(ask, names)
     yield "dead rows of the table", f"about {dead:,}", vacuum
     yield "dead rows of its TOAST table", f"about {toast:,}", vacuum
     slots = _number(ask, "SELECT count(*) FROM pg_catalog.pg_replication_slots")
@@ -121,6 +121,8 @@ def _postgresql_statistics(ask: Database, names: list[str]) -> tuple[Any, ...]:
     is_clear = not found[0][0]
     if not is_clear and not _number(ask, f"SELECT count(*) FROM {names[0]}"):
         command = "of a table without rows, none are made: they go with the column"
+    elif not is_clear:  # PostgreSQL has passed it over, with a warning
+        command += ", as the owner of the table"
     return where, "no value, after ANALYZE" if is_clear else _SHOWN, command, is_clear
 
 
@@ -135,13 +137,14 @@ def _triggers(ask: Database, sql: str, params: list[str]) -> _Found:
         )
 
 
-def _dead_rows(ask: Database, table_sql: str) -> tuple[int, int]:
+def _dead_rows(ask: Database, names: list[str]) -> tuple[int, int]:
     counting = (
-        "SELECT coalesce(sum(n_dead_tup), 0) FROM pg_catalog.pg_stat_all_tables WHERE relid = {}"
+        f"{_TABLES} SELECT coalesce(sum(n_dead_tup), 0) FROM pg_catalog.pg_stat_all_tables "
+        "JOIN {} ON relid = {}"
     )
-    table = "%s::regclass"
-    toast = "(SELECT reltoastrelid FROM pg_catalog.pg_class WHERE oid = %s::regclass)"
-    return tuple(_number(ask, counting.format(each), [table_sql]) for each in (table, toast))  # type: ignore[return-value]
+    toasts = "pg_catalog.pg_class JOIN tables ON tables.oid = pg_class.oid", "reltoastrelid"
+    tables = _number(ask, counting.format("tables", "tables.oid"), names)
+    return tables, _number(ask, counting.format(*toasts), names)
 
 
 def _mysql(ask: Database, table_sql: str, column_sql: str) -> _Found:

@@ -134,6 +134,21 @@ class TestPostgreSQL:
         execute("DELETE FROM parted")
         assert not self.statistics('"parted"', '"code"').is_clear  # of no row, none are made
 
+    @pytest.mark.django_db(databases="__all__", transaction=True)
+    def test_dead_rows_of_a_partition(self):
+        execute(
+            "CREATE TABLE parted (id int, code text) PARTITION BY RANGE (id)",
+            "CREATE TABLE part PARTITION OF parted FOR VALUES FROM (0) TO (1000)",
+            "INSERT INTO parted SELECT 1, 'a secret' FROM generate_series(1, 200)",
+            "UPDATE parted SET code = NULL",
+            "SELECT pg_stat_force_next_flush()",
+        )
+        try:
+            found = {each.where: each.found for each in leftovers("default", '"parted"', '"code"')}
+        finally:
+            execute("DROP TABLE parted")
+        assert found["dead rows of the table"] == "about 200"
+
     def test_statistics_of_an_expression(self):
         table, column = named()
         OldEverything.objects.bulk_create(OldEverything(code="a secret") for _ in range(200))
