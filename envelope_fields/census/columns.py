@@ -92,16 +92,16 @@ class Column(Table):
         """What else than envelopes the field reads: packages, by what their values begin with."""
         readers: tuple[Any, ...] = getattr(self.field, "legacy_formats", ())
         if self.beside_sql is not None:
-            some = readers if self.beginning_beside else readers[:1]
+            some = readers if self.prefix_beside else readers[:1]
             return {MARK * number: each.package for number, each in enumerate(some, 1)}
         return {each.first_byte: each.package for each in readers}
 
     @property
-    def beginning_beside(self) -> str:
+    def prefix_beside(self) -> str:
         """What a package's texts begin with, where plaintext is beside them; else nothing."""
         readers = self.encrypted_field.legacy_formats
         is_text = isinstance(self.encrypted_field.plain_field, CharField | TextField)
-        return str(readers[0].beginning) if is_text and len(readers) > 1 else ""
+        return str(readers[0].prefix) if is_text and len(readers) > 1 else ""
 
     @property
     def beside_sql(self) -> str | None:

@@ -223,10 +223,10 @@ def _beside_sql(column: Column) -> str:
         return ""
     ask, old = database(column.database), f"stored.{column.beside_sql}"
     mark, *in_clear = map(ask.literal, column.formats)
-    label, beginning = mark, column.beginning_beside
+    label, prefix = mark, column.prefix_beside
     if in_clear:
-        begins = f"substr({ask.EXACTLY % {'expressions': old}}, 1, {len(beginning)})"
-        label = f"CASE WHEN {begins} = '{beginning}' THEN {mark} ELSE {in_clear[0]} END"
+        begins = f"substr({ask.EXACTLY % {'expressions': old}}, 1, {len(prefix)})"
+        label = f"CASE WHEN {begins} = '{prefix}' THEN {mark} ELSE {in_clear[0]} END"
     return (
         f" UNION ALL SELECT {label}, count(*) FROM {column.table_sql} AS stored "  # noqa: S608
         f"WHERE {old} IS NOT NULL{' GROUP BY 1' if in_clear else ''}"

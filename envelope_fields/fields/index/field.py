@@ -21,7 +21,7 @@ from envelope_fields.fields.index.attribute import (
     StoredIndex,
     refused,
 )
-from envelope_fields.fields.index.lookups import lookups_of, no_lookup
+from envelope_fields.fields.index.lookup_kinds import lookups_of, no_lookup
 from envelope_fields.fields.index.rows import index_of_row, quick
 from envelope_fields.fields.index.scope import ScopeMixin
 from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin

@@ -9,7 +9,7 @@ from django.db.models import Exists, F, Model, Q, UniqueConstraint
 
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.index import macs
-from envelope_fields.fields.index.lookups import IndexExact
+from envelope_fields.fields.index.lookup_kinds import IndexExact
 from envelope_fields.fields.index.statements import compiled
 from envelope_fields.fields.index.terms import Term, forms_of_values, term_of_values
 from envelope_fields.fields.masks import Mask

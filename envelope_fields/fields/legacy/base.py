@@ -66,14 +66,14 @@ class LegacyFormat(ABC):
     Attributes:
         package: the package, as the registry of packages has it.
         first_byte: what each stored value begins with, where the format can be told by that.
-        beginning: the same of a text, by which databases count what is beside plaintext.
+        prefix: the same of a text, by which databases count what is beside plaintext.
         shares_column: whether it can be read in the very column of an encrypted field.
         is_clear: whether what is stored is not encrypted at all.
     """
 
     package: ClassVar[str]
     first_byte: ClassVar[bytes] = b""
-    beginning: ClassVar[str] = ""
+    prefix: ClassVar[str] = ""
     shares_column: ClassVar[bool] = False
     is_clear: ClassVar[bool] = False
 

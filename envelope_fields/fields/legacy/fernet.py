@@ -55,7 +55,7 @@ class FernetFormat(LegacyFormat):
     key was lost, or is under a key that the settings do not have.
     """
 
-    beginning: ClassVar = "gAAAAA"  # of the years until 2106
+    prefix: ClassVar = "gAAAAA"  # of the years until 2106
 
     def claims(self, stored: bytes) -> bool:
         return tokens.decoded(stored) is not None

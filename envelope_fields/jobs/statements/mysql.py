@@ -22,23 +22,23 @@ class MySQL(Statements):
     _mark_of_bytes = "_binary %s"
 
     def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        new = self._news(changes)
+        new = self._new_values(changes)
         if not replaces_payload:
             payload = f"SUBSTR({self.value}, {self.head_bytes + 1})"
             new = new._replace(sql=f"CONCAT({new.sql}, {payload})")
         return self._swapped(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
 
     def swap_values(self, changes: Sequence[Change]) -> int:
-        return self._swapped(changes, self._news(changes), self.value)
+        return self._swapped(changes, self._new_values(changes), self.value)
 
     def write_values(self, changes: Sequence[Change]) -> int:
-        return self._updated(changes, self._news(changes), Packed("TRUE", [], {}))
+        return self._updated(changes, self._new_values(changes), Packed("TRUE", [], {}))
 
     def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
         same = self._unchanged(changes, compared, self.table)
-        return self._updated(changes, self._news(changes), same)
+        return self._updated(changes, self._new_values(changes), same)
 
-    def _news(self, changes: Sequence[Change]) -> Packed:
+    def _new_values(self, changes: Sequence[Change]) -> Packed:
         return self._packed("new", [change.new for change in changes])
 
     def _swapped(self, changes: Sequence[Change], new: Packed, same: str) -> int:
