@@ -20,7 +20,7 @@ from tests.indexing import at_work
 from tests.waiting import until
 
 SETTINGS = """
-import json, os
+import json, os, sys
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "envelope_fields", "clinic"]
 MIDDLEWARE = []
 DATABASES = {"default": json.loads(os.environ["CLINIC_DATABASE"])}
@@ -34,8 +34,41 @@ ENVELOPE_FIELDS = {
             "OPTIONS": {"env": "ENVELOPE_ROOT_KEY"},
         },
     },
-    "KEY_CACHE_SECONDS": 0.3,
+    "KEY_CACHE_SECONDS": float(os.environ.get("CLINIC_CACHE_SECONDS", 0.3)),
 }
+if "rebuild_indexes" in sys.argv and "CLINIC_COMMITS_LATE" in os.environ:
+    import late_commits
+"""
+# The state of an index is committed later than other processes go by what they knew of it.
+LATE_COMMITS = """
+import os
+import time
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+_commit = BaseDatabaseWrapper._commit
+
+
+def note(execute, sql, params, many, context):
+    vars(context["connection"]).setdefault("changes_states", False)
+    if sql.startswith("UPDATE") and "envelope_fields_blindindex" in sql:
+        context["connection"].changes_states = True
+    return execute(sql, params, many, context)
+
+
+def commit_late(self):
+    if vars(self).pop("changes_states", False):
+        time.sleep(float(os.environ["CLINIC_COMMITS_LATE"]))
+    return _commit(self)
+
+
+def connected(connection, **_):
+    connection.execute_wrappers.append(note)
+
+
+connection_created.connect(connected)
+BaseDatabaseWrapper._commit = commit_late
 """
 MODELS = """
 from django.db import models
@@ -67,10 +100,13 @@ class Day:
     Args:
         directory: for the builds.
         database: what the settings say of it.
+
+    Attributes:
+        environment: what processes find in theirs, beside the settings.
     """
 
     def __init__(self, directory, database):
-        self.directory, self.database = directory, database
+        self.directory, self.database, self.environment = directory, database, {}
         self.root_key, self.processes = base64.b64encode(os.urandom(32)).decode(), {}
         self.reports = directory / "reports"
         self.reports.mkdir()
@@ -85,6 +121,7 @@ class Day:
         else:
             shutil.copytree(self.directory / before, clinic.parent)
         (clinic.parent / "settings.py").write_text(SETTINGS)
+        (clinic.parent / "late_commits.py").write_text(LATE_COMMITS)
         (clinic / "models.py").write_text(MODELS.format(indexes=indexes))
 
     def _environment(self, build):
@@ -94,6 +131,7 @@ class Day:
             "DJANGO_SETTINGS_MODULE": "settings",
             "CLINIC_DATABASE": json.dumps(self.database),
             "ENVELOPE_ROOT_KEY": self.root_key,
+            **self.environment,
         }
 
     def manage(self, build, *arguments):

@@ -36,6 +36,7 @@ def back_and_again(day):
 
 
 def test_the_day(day):
+    day.environment = {"CLINIC_CACHE_SECONDS": "1", "CLINIC_COMMITS_LATE": "1.5"}
     day.manage("first", "migrate", "-v0")
     day.manage("first", "shell", "-v0", "-c", added(ADDRESSES))
     day.start("first", *WRITERS, "intruder", "reader", pause=PAUSE)

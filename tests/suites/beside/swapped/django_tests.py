@@ -1,10 +1,12 @@
-"""Run Django's own tests with encrypted users, two processes at a time."""
+"""Run Django's own tests with encrypted users, two processes at a time, or as many as asked."""
 
 import os
 import sys
 import tempfile
 
 import runtests  # of Django's tests
+
+PROCESSES = int(os.environ.get("SUITE_PROCESSES", "2"))
 
 runtests.ALWAYS_INSTALLED_APPS.insert(0, "swapped.users.Users")
 runtests.ALWAYS_INSTALLED_APPS.append("envelope_fields")
@@ -15,9 +17,9 @@ def run(labels):
     """Return how many tests of some modules fail."""
     return runtests.django_tests(
         verbosity=1, interactive=False, failfast=False, keepdb=False, reverse=False,
-        test_labels=labels, debug_sql=False, parallel=2, tags=(), exclude_tags=("selenium",),
-        test_name_patterns=None, start_at="", start_after="", pdb=False, buffer=False,
-        timing=False, shuffle=False,
+        test_labels=labels, debug_sql=False, parallel=PROCESSES, tags=(),
+        exclude_tags=("selenium",), test_name_patterns=None, start_at="", start_after="",
+        pdb=False, buffer=False, timing=False, shuffle=False,
     )  # fmt: skip
 
 
