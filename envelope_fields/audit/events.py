@@ -96,15 +96,9 @@ def events_of(
         if after is not given:
             given, values = after, json_values(after)
         alias = column_text("key_alias", key_alias or "")
-        events.append(
-            AuditEvent(
-                **shared,
-                key_id=key_id,
-                key_alias=alias,
-                before=dict(values_before),
-                after=dict(values),
-            )
-        )
+        event = AuditEvent(**shared, key_id=key_id, key_alias=alias)
+        event.before, event.after = dict(values_before), dict(values)
+        events.append(event)
     return events
 
 

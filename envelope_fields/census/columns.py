@@ -170,10 +170,7 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
     """Return a column by its `names`, where it was found before.
 
     Args:
-        database: the alias in `DATABASES`.
-        schema: the schema of its table; empty where the database has none.
-        model: `app_label.Model`.
-        field: the name of the field.
+        database, schema, model, field: these names; the schema is empty where there is none.
 
     Raises:
         NoSuchField: the model or its field is not there any more, or the schema is not.
@@ -201,11 +198,7 @@ _Table = TypeVar("_Table", bound=Table)
 
 
 def in_schemas(found: Iterable[tuple[_Table, list[Relation]]]) -> list[_Table]:
-    """Return tables of one database with the schema of each, where that has to be named.
-
-    Args:
-        found: each, and what the database has found under its name.
-    """
+    """Return the tables that databases have found, with their schemas where there are several."""
     located = [there for each, relations in found for there in _in_schemas(each, relations)]
     schemas = {each.relation.schema for each in located if each.relation is not UNLOCATED}
     if len(schemas) > 1 or not all(each.relation.is_visible for each in located):

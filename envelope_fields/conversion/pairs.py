@@ -19,8 +19,8 @@ from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.columns import converters_of
 from envelope_fields.fields.prepared import PreparedValue, Unencrypted
+from envelope_fields.fields.selected import converters_of
 from envelope_fields.fields.validation import refusing
 from envelope_fields.fields.writing import guarded
 from envelope_fields.jobs.job import Key

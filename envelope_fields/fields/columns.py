@@ -24,39 +24,12 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
+from envelope_fields.fields.selected import is_column
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
 ENVELOPES = "envelope_fields_envelopes"  # in a query: that it reads no other column in their place
 OPENED = "envelope_fields_opened"  # in a query: where the fields are that it opens when it loads
-
-
-def is_column(expression: Any) -> bool:
-    """Whether an expression gives back a column as it is, be it through a subquery."""
-    return column_in(expression) is not None
-
-
-def column_in(expression: Any) -> Any:
-    """Return the column that an expression gives back as it is, or None."""
-    if isinstance(expression, Ref):
-        return column_in(expression.get_source_expressions()[0])
-    if isinstance(expression, Subquery):
-        return column_in(expression.query)
-    if type(expression) is ExpressionWrapper:
-        inner = expression.expression
-        return column_in(inner) if isinstance(inner, Query) else None
-    if isinstance(expression, Query):
-        selected = [*expression.select, *expression.annotation_select.values()]
-        return column_in(selected[0]) if len(selected) == 1 else None
-    return expression if isinstance(expression, Col) else None
-
-
-def converters_of(column: Any, connection: Any) -> list[Any]:
-    """Return what makes values of what a database gives for a column, its own converters first."""
-    return [
-        *connection.ops.get_db_converters(column),
-        *column.get_db_converters(connection),
-    ]
 
 
 def of_envelopes(rows: QuerySet[Any]) -> QuerySet[Any]:

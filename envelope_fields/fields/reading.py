@@ -10,11 +10,11 @@ from typing import Any
 
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.attribute import LoadingMixin, Reader
-from envelope_fields.fields.columns import column_in, converters_of
 from envelope_fields.fields.errors import not_a_value, refuse, unread, without_row
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedEnvelope, SealedValue
+from envelope_fields.fields.selected import column_in, converters_of
 from envelope_fields.keyring import decrypt, decrypt_to_move, decrypt_to_verify
 
 

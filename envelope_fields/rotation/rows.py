@@ -14,7 +14,8 @@ from django.db.models import Model, QuerySet
 from envelope_fields.census.columns import Column
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.columns import converters_of, of_envelopes
+from envelope_fields.fields.columns import of_envelopes
+from envelope_fields.fields.selected import converters_of
 from envelope_fields.jobs.job import Change, Key
 
 # What is raised where a column has what no value can be bound to.

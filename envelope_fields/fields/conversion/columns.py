@@ -10,6 +10,7 @@ from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.legacy.beside import sql_of_both
+from envelope_fields.fields.selected import converters_of
 
 
 class Mirror(BinaryColumn):
@@ -59,7 +60,7 @@ class ConvertedCol(columns.EncryptedCol):
     def get_db_converters(self, connection: Any) -> list[Any]:
         if self.output_field is self.target:
             if self.clear is not None:
-                return columns.converters_of(self.clear, connection)
+                return converters_of(self.clear, connection)
             if self.is_raw:
                 return self.raw_converters(connection)
         return super().get_db_converters(connection)
@@ -101,7 +102,7 @@ class MirrorCol(ConvertedCol):
         column = self.target.values.column_in_clear(self.alias, connection.alias)
         if column is None:
             return [_mirrored]
-        return [*columns.converters_of(column, connection), _loaded]
+        return [*converters_of(column, connection), _loaded]
 
 
 def _mirrored(value: Any, expression: Any, connection: Any) -> Any:
