@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 
+from envelope_fields.checks import begun as checks
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import (
     bring_to,
@@ -149,3 +150,40 @@ def test_it_is_not_read_too_early(people, settings):
     with pytest.raises(IndexNotReady, match="may write rows without it for 60 seconds more"):
         change_index_state(LABEL, "reading")
     assert state() == "verified"
+
+
+class TestOneThatReadsAtOnce:
+    """Its table was empty when it was added, and an older build writes on."""
+
+    @pytest.fixture
+    def people(self, monkeypatch):
+        monkeypatch.setattr(checks, "checked_models", lambda configs: [Person])
+        found = [Person.objects.create(email=f"ada{number}@example.org") for number in range(3)]
+        found.append(Person.objects.create(email=None))
+        assert state() == "reading"
+        return found
+
+    @pytest.mark.parametrize("older_build", [inserts, updates, rewrites])
+    def test_a_rebuild_mends_it_while_lookups_ask(self, people, older_build):
+        older_build(people)
+        counted = checks.check_unindexed_rows(databases=["default"])
+        assert len(counted) == (0 if older_build is updates else 1), (
+            "a stale one is found by a look"
+        )
+        report = bring_to(tables())
+        assert (report.state, report.is_right, report.written) == ("reading", True, 1)
+        assert checks.check_unindexed_rows(databases=["default"]) == []
+        for person in Person.objects.exclude(email=None):
+            assert Person.objects.get(email=person.email) == person
+
+    def test_a_row_with_a_value_that_is_there_already(self, people):
+        execute(
+            "UPDATE tests_person SET email_index = NULL, email = (SELECT email FROM (SELECT email, "
+            "id FROM tests_person) AS others WHERE id = %s) WHERE id = %s",
+            people[0].pk, people[3].pk,
+        )  # fmt: skip
+        report = bring_to(tables())
+        [found] = failures(report.last_run)
+        assert (report.state, found.cause, found.row) == ("reading", "Collision", str(people[3].pk))
+        assert str(people[0].pk) in found.message
+        assert len(checks.check_unindexed_rows(databases=["default"])) == 1
