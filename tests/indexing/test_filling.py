@@ -1,9 +1,11 @@
 """What a rebuild writes is what writing the values would have written, whatever they are."""
 
 import datetime
+import re
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from envelope_fields.fields.index.rows import term_of_stored
 from envelope_fields.indexing import find_indexes, run, start
@@ -191,6 +193,25 @@ class TestSwapping:
         )
         assert self.swapped(table, changes) == 1
         assert [stored(row, "contact_index") == b"d" * 24 for row in rows] == [False] * 3 + [True]
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="a planner that may do otherwise")
+    def test_how_the_rows_of_a_batch_are_found(self, table, rows):
+        execute(
+            "INSERT INTO tests_visit (person_id, reason, contact) SELECT person_id, reason, "
+            "contact FROM tests_visit, generate_series(1, 20000) WHERE id = %s",
+            rows[0].pk,
+        )
+        execute("ANALYZE tests_visit")
+        read = statements(table.column).rows((rows[3].pk + 5_000,), None, 2_000, table.made_of)
+        changes = [Change(each.key, each.beside, b"x" * 24) for each in read]
+        with CaptureQueriesContext(connection) as queries:
+            assert self.swapped(table, changes) == 2_000
+        sql = queries[-1]["sql"].replace("%", "%%")
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {sql}", ())
+            plan = "\n".join(row for (row,) in cursor.fetchall())
+        assert "tests_visit_pkey" in plan
+        assert not re.search(r"Seq Scan on tests_visit|(Hash|Merge) Cond: .*substr", plan), plan
 
     def test_whole_values_are_compared_as_such(self, table, rows):
         """What another package has stored may be no envelope, of any length."""
