@@ -8,11 +8,13 @@ from django.core.management import CommandError
 from envelope_fields.indexing import IndexReport, runs
 from envelope_fields.indexing.representation import begun_indexes, index_content, standings
 from envelope_fields.jobs import representation
+from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.jobs.throttle import Limits
 from envelope_fields.management import terminal
-from envelope_fields.management.limits import given_limits
+from envelope_fields.management.limits import given_limits, given_workers
 from envelope_fields.models import IndexState, RotationRun
 from envelope_fields.rotation import limit
+from envelope_fields.rotation.runs import resumed
 
 
 class IndexRuns:
@@ -25,6 +27,7 @@ class IndexRuns:
 
     def __init__(self, options: Mapping[str, Any], *, json: bool) -> None:
         self._limits = given_limits(options)
+        self._workers = given_workers(options)
         self._json = json
 
     def work(self, begun: RotationRun) -> RotationRun:
@@ -37,6 +40,8 @@ class IndexRuns:
             begun = limit(begun, self._limits_of(begun))
 
         def work(look: terminal.Look) -> RotationRun:
+            if self._workers > 1:
+                return work_in_processes(resumed(begun), self._workers, look)
             return runs.run(begun, watch=lambda _: look(begun))
 
         title = f"{begun.get_kind_display()} of {representation.run_title(begun)}"

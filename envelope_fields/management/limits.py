@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.management import CommandParser
+from django.core.management import CommandError, CommandParser
 
 from envelope_fields.jobs.throttle import BATCH_SIZE, NICE_RATIO
 from envelope_fields.management import EnvelopeCommand
@@ -47,3 +47,21 @@ def add_limits(parser: CommandParser, rate: str = "rows a second") -> None:
 def given_limits(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those that were given, as arguments of `Limits`."""
     return {name: options[name] for name in _NAMES if options[name] is not None}
+
+
+def add_workers(parser: CommandParser) -> None:
+    """Add an argument for how many processes work on a run."""
+    parser.add_argument("--workers", metavar="N", type=int, default=1,
+        help="processes that share the work")  # fmt: skip
+
+
+def given_workers(options: Mapping[str, Any]) -> int:
+    """Return how many processes are to work on a run.
+
+    Raises:
+        CommandError: less than one.
+    """
+    workers: int = options["workers"]
+    if workers < 1:
+        raise CommandError("--workers must be at least 1.")
+    return workers

@@ -12,7 +12,7 @@ from envelope_fields.indexing.representation import collisions_content
 from envelope_fields.indexing.rows import IndexedTable, location
 from envelope_fields.indexing.states import is_undeclared, retire_undeclared
 from envelope_fields.management.index_runs import IndexRuns, report_content, report_lines
-from envelope_fields.management.limits import LimitedCommand, add_limits
+from envelope_fields.management.limits import LimitedCommand, add_limits, add_workers
 from envelope_fields.models import IndexState
 
 
@@ -30,7 +30,8 @@ class Command(LimitedCommand):
             help="of the index, app.model.field of its column; by default all")  # fmt: skip
         parser.add_argument("--dry-run", action="store_true", help="look for collisions alone")
         parser.add_argument("--to", choices=IndexState.values, help="the state to bring it to")
-        add_limits(parser)
+        add_workers(parser)
+        add_limits(parser, rate="rows a second, of all workers here")
         super().add_arguments(parser)
 
     def perform(

@@ -15,7 +15,13 @@ from envelope_fields.jobs.runs import active_runs, keys_of
 from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import run_id, terminal
-from envelope_fields.management.limits import LimitedCommand, add_limits, given_limits
+from envelope_fields.management.limits import (
+    LimitedCommand,
+    add_limits,
+    add_workers,
+    given_limits,
+    given_workers,
+)
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation import Limits, runs, scope
 from envelope_fields.rotation.scope import PlainValues, plain_values
@@ -41,13 +47,12 @@ class Command(LimitedCommand):
             help="values under this version of the key alone; can be given again")  # fmt: skip
         add("--run", metavar="ID", help="work on this run, which was started elsewhere or paused")
         add("--dry-run", action="store_true", help="only say what would be done, and how long")
-        add("--workers", metavar="N", type=int, default=1, help="processes that share the work")
+        add_workers(parser)
         add_limits(parser, rate="rows a second, of all workers here")
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> None:
-        if options["workers"] < 1:
-            raise CommandError("--workers must be at least 1.")
+        self._workers = given_workers(options)
         if options["key_version"] and not options["key"]:
             raise CommandError("--key-version needs --key: numbers are those of one key.")
         self._options = options
@@ -62,7 +67,7 @@ class Command(LimitedCommand):
 
     def _foretell(self) -> None:
         found = {key: rotation.forecast(key, **self._asked_for()) for key in self._keys()}
-        plain, workers = self._plain(), self._options["workers"]
+        plain, workers = self._plain(), self._workers
         if self._options["json"]:
             content = [
                 {"key": representation.key_content(key), **asdict(each)}
@@ -144,9 +149,9 @@ class Command(LimitedCommand):
         return terminal.watched(begun, work, title, json=self._options["json"])
 
     def _work_on(self, begun: RotationRun, look: terminal.Look) -> RotationRun:
-        if self._options["workers"] == 1:
+        if self._workers == 1:
             return rotation.run(begun, watch=lambda result: look(begun))
-        return work_in_processes(runs.resumed(begun), self._options["workers"], look)
+        return work_in_processes(runs.resumed(begun), self._workers, look)
 
     def _plain(self) -> list[PlainValues]:
         """Count what no run moves, in the fields that are asked for."""

@@ -9,7 +9,7 @@ from envelope_fields.indexing import find_indexes, runs
 from envelope_fields.jobs.representation import content_with_failures, progress
 from envelope_fields.management import terminal
 from envelope_fields.management.index_runs import IndexRuns
-from envelope_fields.management.limits import LimitedCommand, add_limits
+from envelope_fields.management.limits import LimitedCommand, add_limits, add_workers
 from envelope_fields.models import RotationKind
 
 
@@ -23,7 +23,8 @@ class Command(LimitedCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("label", nargs="?", metavar="LABEL",
             help="of the index, app.model.field of its column; by default all")  # fmt: skip
-        add_limits(parser)
+        add_workers(parser)
+        add_limits(parser, rate="rows a second, of all workers here")
         super().add_arguments(parser)
 
     def perform(self, *, label: str | None = None, json: bool = False, **options: Any) -> None:
