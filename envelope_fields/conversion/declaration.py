@@ -111,8 +111,9 @@ def _notes(field: Any, new: Declared) -> list[str]:
     notes = []
     if not field.null:
         notes.append(
-            f"Both columns can be NULL while the values move. When the old one is gone, null= can "
-            f"go from {field.name}, by a migration of its own."
+            "Both columns can be NULL while the values move, and serializers take null for "
+            f"{field.name}. When the old one is gone, null= can go from it, by a migration of its "
+            "own."
         )
     notes += _inherited(field)
     if field.unique or field.db_index:

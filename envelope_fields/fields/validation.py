@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import FieldError, ValidationError
-from django.db.models import BinaryField, JSONField, Model
+from django.db.models import BinaryField, CharField, JSONField, Model
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.crypto.format import TEXT_PREFIX, decode_text
@@ -138,6 +138,9 @@ class ValidationMixin(FieldBase):
         return super().clean(value, model_instance)
 
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self, CharField) and self.null and self.default == "":
+            # It has NULL for what is not known yet, as while it moves, and not for an empty text.
+            kwargs.setdefault("empty_value", "")
         made = super().formfield(*args, **kwargs)
         return disabled_for_masks(made, self) if made is not None and self.masks else made
 

@@ -11,9 +11,11 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.forms import modelform_factory
 from django.forms.models import fields_for_model, model_to_dict
+from django.test.utils import isolate_apps
 from rest_framework.serializers import ModelSerializer
 
 from envelope_fields.crypto import format as layout
+from envelope_fields.fields import EncryptedCharField
 from envelope_fields.fields.conversion.attribute import MIRRORED
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import ColumnPhase
@@ -82,6 +84,27 @@ class TestForms:
         visit = form.save()
         assert visit.report == "x"
         assert (stored(visit, "report_clear") == "x") is phase.writes_old
+
+    @isolate_apps("tests")
+    @pytest.mark.parametrize("options", [{}, {"choices": [("a", "A")]}])
+    def test_what_is_left_empty(self, options):
+        """A text that took no NULL before takes none from a form, either."""
+
+        class Text(models.Model):
+            before = models.CharField(max_length=9, blank=True, **options)
+            after_clear = models.CharField(max_length=9, null=True)
+            after = EncryptedCharField(
+                max_length=9, blank=True, null=True, default="", converts="after_clear", **options
+            )
+            null_clear = models.CharField(max_length=9, null=True)
+            null = EncryptedCharField(max_length=9, blank=True, null=True, converts="null_clear")
+
+            class Meta:
+                app_label = "tests"
+
+        form = modelform_factory(Text, fields="__all__")({"before": "", "after": "", "null": ""})
+        assert form.is_valid()
+        assert (form.instance.before, form.instance.after, form.instance.null) == ("", "", None)
 
     def test_model_to_dict(self, phase):
         Visit.objects.create(report="x")
