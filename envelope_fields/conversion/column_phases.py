@@ -16,7 +16,7 @@ from envelope_fields.census.columns import NoSuchField
 from envelope_fields.conf import configuration
 from envelope_fields.conversion.phases import ConversionRefused, keys_of
 from envelope_fields.databases import clock, database
-from envelope_fields.keyring.state_changes import begin_change, committed_at
+from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
 from envelope_fields.lifecycle.representation import as_utc
@@ -116,7 +116,6 @@ def change_phase(
                 using=using,
                 before={"phase": str(expected)},
             )
-    committed_at(row.changed_at)  # it is seen now, and not when a later step asks first
     return ColumnPhase(row.phase)
 
 

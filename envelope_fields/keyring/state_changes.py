@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from threading import local
 
 from django.db import DatabaseError, transaction
 
@@ -16,6 +17,16 @@ from envelope_fields.databases import clock
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.models import StateChange, key_changes
 from envelope_fields.models.state_changes import change_id
+
+
+class _OfThread(local):
+    """The moments of changes that were not seen to be committed yet."""
+
+    def __init__(self) -> None:
+        self.begun: list[datetime] = []
+
+
+_own = _OfThread()
 
 
 def begin_change(using: str) -> datetime:
@@ -28,7 +39,19 @@ def begin_change(using: str) -> datetime:
     with _before_its_table(), transaction.atomic(using=using):
         StateChange.objects.using(using).create(changed_at=moment)
         transaction.on_commit(partial(_see_committed, moment, using), using=using, robust=True)
+        _own.begun.append(moment)
     return moment
+
+
+def look_at_begun() -> None:
+    """Look whether the changes that this thread has begun are committed: a transaction is over.
+
+    Mostly that was seen with its commit. Where all of a test is one transaction, it is as if the
+    one inside of it were committed.
+    """
+    begun, _own.begun = _own.begun, []
+    for moment in begun:
+        committed_at(moment)
 
 
 def committed_at(changed_at: datetime) -> datetime:
@@ -55,6 +78,7 @@ def _seen(changed_at: datetime, using: str) -> list[datetime | None]:
 
 def _see_committed(changed_at: datetime, using: str) -> None:
     changes = StateChange.objects.using(using).filter(changed_at=changed_at, committed_at=None)
+    _own.begun = [each for each in _own.begun if each != changed_at]
     with suppress(DatabaseError), transaction.atomic(using=using):  # the next one to look does it
         changes.update(committed_at=clock.now())
 
