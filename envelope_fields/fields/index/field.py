@@ -1,5 +1,6 @@
 """The column of a blind index."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from envelope_fields.fields.index.attribute import (
     refused,
 )
 from envelope_fields.fields.index.lookup_kinds import lookups_of, no_lookup
-from envelope_fields.fields.index.rows import index_of_row, quick
+from envelope_fields.fields.index.rows import index_of_held, index_of_row, quick
 from envelope_fields.fields.index.scope import ScopeMixin
 from envelope_fields.fields.index.sources import KEPT_OF_MODEL, SourcesMixin
 from envelope_fields.fields.types import KeyChoice
@@ -183,6 +184,10 @@ class BlindIndexField(ScopeMixin, SourcesMixin, models.BinaryField):  # type: ig
         if value is None or type(value) is StoredIndex:
             return value
         return StoredIndex(super().to_python(value))  # of the text that a fixture has
+
+    def value_to_string(self, obj: Model) -> Any:
+        made = index_of_held(self, obj)
+        return None if made is None else b64encode(made).decode("ascii")
 
     def clean(self, value: Any, model_instance: Model | None) -> Any:
         return value

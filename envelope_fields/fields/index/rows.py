@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from django.core.exceptions import FieldError
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from envelope_fields.crypto.blind_index import single_value_part
@@ -14,10 +16,16 @@ from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex
 from envelope_fields.fields.index.terms import Term, term_of_values
 from envelope_fields.fields.made import inserted, makes_values
+from envelope_fields.fields.masks import ShownValue
 from envelope_fields.fields.prepared import PreparedValue, StoredEnvelope, Unencrypted
-from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.sealed import MISSING, BroughtValue, SealedValue
 from envelope_fields.fields.written import held_in, plain_value, row_of
 from envelope_fields.keyring import indexes
+
+_AS_LOADED = (
+    SealedValue,
+    ShownValue,
+)  # and not assigned, nor looked at: JSON can be changed inside
 
 
 def index_of_row(index: Any, row: IndexedRow | InsertedRow, using: str) -> bytes | None:
@@ -117,9 +125,38 @@ def _inserted(field: Any, row: IndexedRow | InsertedRow) -> Any:
     return held.value if is_hidden else held
 
 
+def index_of_held(index: Any, instance: Model) -> bytes | None:
+    """Return the index of the values that an object holds, for its fixture or its draft.
+
+    That of its row is of the values as they were loaded. Where they may be other ones, it is made
+    anew; None where it cannot be, or there is nothing to index: then it is when that is loaded.
+    """
+    held = [vars(instance).get(source.field.attname) for source in index.sources]
+    if all(map(_is_untouched, held)):
+        there = getattr(instance, index.attname)
+        if there is not None:
+            return bytes(there)
+    using = instance._state.db or DEFAULT_DB_ALIAS
+    try:
+        term = term_of(index, [Unencrypted(each, instance) for each in held], instance)
+        return None if term is None else macs.index_value(index, term.alias, term, using)
+    except (EnvelopeError, FieldError):
+        return None
+
+
+def _is_untouched(value: Any) -> bool:
+    """Whether a value is the one that came with the index of its object."""
+    is_brought = type(value) is BroughtValue and value.as_text() is not None
+    return is_brought or type(value) in _AS_LOADED
+
+
 def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any]) -> bytes | None:
-    """Return the index that a fixture brings with an envelope, if it is under the present key."""
-    if type(row.brought) is not StoredIndex:
+    """Return the index that a fixture or a draft brings, if it is under the present key.
+
+    It comes with an envelope, which the principal may store without reading it.
+    """
+    brought = row.brought or _brought_by_object(index, row.instance)
+    if type(brought) is not StoredIndex:
         return None
     if not all(isinstance(value, StoredEnvelope) for value in values):
         return None
@@ -127,7 +164,14 @@ def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any
     if macs.is_closed(index):
         return None
     alias = index.alias_in(index.scope_of(row.instance))
-    return bytes(row.brought) if macs.is_current(index, alias, row.brought) else None
+    return bytes(brought) if macs.is_current(index, alias, brought) else None
+
+
+def _brought_by_object(index: Any, instance: Model | None) -> Any:
+    """Return the index of an object that was made of a draft, and still holds its envelopes."""
+    held = {} if instance is None else vars(instance)
+    is_brought = all(type(held.get(each.field.attname)) is BroughtValue for each in index.sources)
+    return held.get(index.attname) if is_brought else None
 
 
 def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:

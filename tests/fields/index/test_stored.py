@@ -17,7 +17,10 @@ from django.test.utils import isolate_apps
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import BlindIndexField, EncryptedEmailField
 from envelope_fields.fields.index.attribute import StoredIndex
-from tests.models.indexed import Doctor, Insured, Person, Visit
+from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.lifecycle import disable
+from envelope_fields.models import MasterKey
+from tests.models.indexed import Doctor, Insured, Person, Sample, Visit
 
 A, B = "Ada@Example.org", "ben@example.org"
 
@@ -36,7 +39,7 @@ def _models(monkeypatch):
     """Serializers look models up in the registry of the project."""
     from django.apps import apps
 
-    known = {"tests.person": Person, "tests.insured": Insured}
+    known = {"tests.person": Person, "tests.insured": Insured, "tests.sample": Sample}
     find = apps.get_model
 
     def get_model(label, *args, **kwargs):
@@ -115,6 +118,88 @@ class TestEdited:
     def test_null_has_none(self, ada):
         load("json", json.dumps([self.fixture(ada, email=None)]))
         assert Person.objects.values_list("email_index", flat=True).get() is None
+
+
+class TestHeld:
+    """What is dumped of an object is the index of what it holds, and not what it was loaded with.
+
+    Packages that keep versions or drafts of rows dump objects that were just changed.
+    """
+
+    @staticmethod
+    def saved(ada):
+        ada.email = B
+        ada.save()
+
+    @staticmethod
+    def saved_alone(ada):
+        ada.email = B
+        ada.save(update_fields=["email"])
+
+    @staticmethod
+    def saved_in_bulk(ada):
+        ada.email = B
+        Person.objects.bulk_update([ada], ["email"])
+
+    @staticmethod
+    def changed(ada):
+        ada.email = B
+
+    @staticmethod
+    def refreshed(ada):
+        Person.objects.update(email=B)
+        ada.refresh_from_db(fields=["email"])
+
+    @staticmethod
+    def looked_at(ada):
+        ada.email = B
+        ada.save()
+        ada.refresh_from_db()
+        assert ada.email == B
+
+    @pytest.mark.parametrize(
+        "change", ["saved", "saved_alone", "saved_in_bulk", "changed", "refreshed", "looked_at"]
+    )
+    @pytest.mark.parametrize("form", ["json", "python"])
+    def test_changes(self, ada, change, form):
+        loaded = Person.objects.get()
+        getattr(self, change)(loaded)
+        load(form, dump(form, [loaded]))
+        assert (found(email=B), found(email=A)) == ([ada.pk], [])
+
+    @pytest.mark.parametrize("email", [None, "", " "])
+    def test_what_is_in_no_index_any_more(self, ada, email):
+        loaded = Person.objects.get()
+        loaded.email = email
+        loaded.save()
+        load("json", dump("json", [loaded]))
+        assert Person.objects.values_list("email_index", flat=True).get() is None
+
+    def test_json_that_was_changed_inside(self):
+        Sample.objects.create(name="s", data={"mrn": "A1"})
+        loaded = Sample.objects.get()
+        loaded.data["mrn"] = "A2"
+        load("json", dump("json", [loaded]))
+        assert Sample.objects.filter(data__mrn="A2").exists()
+        assert not Sample.objects.filter(data__mrn="A1").exists()
+
+    def test_a_value_is_not_opened_for_it(self, ada, monkeypatch):
+        loaded = Person.objects.get()
+        monkeypatch.setattr(SealedValue, "open", None)
+        (row,) = json.loads(dump("json", [loaded]))
+        assert row["fields"]["email_index"]
+
+    def test_one_that_cannot_be_made_is_left_out(self, ada):
+        loaded = Person.objects.get()
+        loaded.email = B
+        disable(MasterKey.objects.get(alias="search"))
+        (row,) = json.loads(dump("json", [loaded]))
+        assert row["fields"]["email_index"] is None
+
+    def test_an_object_that_was_not_saved(self):
+        index = Person._meta.get_field("email_index")
+        assert index.value_to_string(Person()) is None
+        assert len(index.value_to_string(Person(email=A))) == 32
 
 
 class TestRawSaves:

@@ -7,7 +7,7 @@ from wagtail.models import DraftStateMixin, RevisionMixin
 from wagtail.snippets.models import register_snippet
 from wagtail.snippets.views.snippets import SnippetViewSet
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import BlindIndexField, EncryptedJSONField, EncryptedTextField
 
 
 class Letter(DraftStateMixin, RevisionMixin, models.Model):
@@ -17,6 +17,8 @@ class Letter(DraftStateMixin, RevisionMixin, models.Model):
     text = EncryptedTextField(blank=True)
     data = EncryptedJSONField(null=True, blank=True)
     secret = EncryptedTextField(blank=True, key="lab", on_denied="mask")
+    secret_index = BlindIndexField("secret", normalizer="casefold")
+    text_index = BlindIndexField("text", normalizer="casefold")
 
     panels = [FieldPanel("subject"), FieldPanel("text"), FieldPanel("data"), FieldPanel("secret")]
 

@@ -203,3 +203,40 @@ class TestPages:
             page = admin_client.get("/cms/snippets/drafts/letter/", {"ordering": order})
             assert page.status_code == 200
             assert "the text" in page.text
+
+
+class TestIndexes:
+    def found(self, **lookups):
+        return list(Letter.objects.filter(**lookups).values_list("subject", flat=True))
+
+    def test_a_draft_of_a_new_one(self):
+        letter = Letter(**VALUES, live=False)
+        letter.save()
+        letter.text = "NEW"
+        letter.save_revision()
+        assert self.found(text="new") == []
+        Letter.objects.get().get_latest_revision().publish()
+        assert self.found(text="new") == self.found(secret="HIDDEN") == ["s"]
+        assert self.found(text="the text") == []
+
+    def test_drafts_and_reverting(self, letter):
+        first = letter.save_revision()
+        draft = Letter.objects.get()
+        draft.text = "changed"
+        draft.save_revision().publish()
+        assert (self.found(text="CHANGED"), self.found(text="the text")) == (["s"], [])
+        first.publish()
+        assert (self.found(text="CHANGED"), self.found(text="The text")) == ([], ["s"])
+
+    def test_a_value_that_the_editor_may_not_read(self, letter, django_user_model):
+        with acting_as(django_user_model.objects.create(username="editor")):
+            draft = Letter.objects.get()
+            assert isinstance(draft.secret, Mask)
+            draft.subject = "new"
+            draft.save_revision().publish()
+        assert self.found(secret="hidden") == ["new"]
+
+    def test_one_without_a_value(self):
+        letter = Letter.objects.create(subject="s", text="", secret="x")
+        letter.save_revision().publish()
+        assert Letter.objects.filter(text_index__isnull=True).count() == 1

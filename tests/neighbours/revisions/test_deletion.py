@@ -29,7 +29,7 @@ def old():
     """A version of the key under which there are only copies as text."""
     with reversion.create_revision():
         note = Note.objects.create(text="before")
-    key = MasterKey.objects.get()
+    key = MasterKey.objects.get(alias="default")
     rotate_master_key(key)
     note.text = "after"
     note.save()

@@ -29,3 +29,12 @@ def test_a_version_holds_no_plaintext(note):
 def test_a_revert_brings_the_value_back(note):
     Version.objects.get_for_object(note).last().revision.revert()
     assert Note.objects.get(pk=note.pk).text == "before"
+
+
+def test_each_version_is_found_by_its_value(note):
+    for version, text in zip(
+        Version.objects.get_for_object(note), ("AFTER", "BEFORE"), strict=True
+    ):
+        version.revision.revert()
+        assert Note.objects.get(text=text) == note
+        assert Note.objects.filter(text__in=["before", "after"]).count() == 1
