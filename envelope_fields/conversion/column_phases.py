@@ -4,8 +4,6 @@ Every process goes by a phase for as long as by keys. So a phase is settled when
 the transactions are over in which one wrote by what it knew before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from time import sleep

@@ -5,8 +5,6 @@ is there (`converting`). When nothing is left, the conversion is finished, which
 another package stores from then on is an error, and no run converts it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any

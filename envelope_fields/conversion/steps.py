@@ -4,8 +4,6 @@ Each step finds out first whether it may be done. It can be killed and done agai
 operators at once; what is reached already takes no time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field as item
 from functools import partial

@@ -4,8 +4,6 @@ What was overwritten is not gone: it is in dead rows, logs, and statistics for t
 be looked at is; for the rest there are the commands that end it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

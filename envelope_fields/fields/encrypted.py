@@ -1,7 +1,5 @@
 """What every encrypted field does: encrypt on the way to the database, decrypt on the way back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NoReturn

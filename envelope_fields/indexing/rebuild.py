@@ -4,8 +4,6 @@ Or it is compared. They open every row. What is written goes to rows whose value
 are as they were read: what others write meanwhile has its index from there, and is left alone.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 One that several schemas have is several tables; an index is right when it is in all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

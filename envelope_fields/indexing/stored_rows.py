@@ -4,8 +4,6 @@ What Django makes of a row is asked where an index depends on other columns than
 Where it does not, as with most, what the job has read is all that it takes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

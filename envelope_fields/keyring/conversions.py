@@ -4,8 +4,6 @@ A change is known at once in the process that makes it, and elsewhere within `KE
 While a connection has changes of these rows that are not committed, it reads them each time.
 """
 
-from __future__ import annotations
-
 from django.db import DatabaseError, transaction
 
 from envelope_fields.conf import configuration

@@ -4,8 +4,6 @@ It is made of a search key, and as such never leaves the keyring: it is kept in 
 with it and with the material. Each MAC is made by a copy. Dropped, OpenSSL overwrites it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 from uuid import UUID

@@ -3,8 +3,6 @@
 An object has one value, and it is that of the encrypted field, whichever column it was loaded from.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.exceptions import FieldError

@@ -4,8 +4,6 @@ It is the field that the model declares, given more to do: its class becomes one
 the same name. What Django and others know fields by, stays.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

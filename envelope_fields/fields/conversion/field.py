@@ -1,7 +1,5 @@
 """What an encrypted field knows of the column in clear whose place it takes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured

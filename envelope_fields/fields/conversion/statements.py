@@ -5,8 +5,6 @@ when SQL is made. An INSERT has the rows; an UPDATE has what is written of each 
 completed where it lacks the one in clear.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from django.db.models import Case, Expression, Value

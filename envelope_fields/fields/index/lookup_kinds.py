@@ -1,7 +1,5 @@
 """The lookups of an index, by their names: equality, one of several values, and refused ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ that is read by then. What it compares with in the database has to be an index, 
 field, or one that shares the name of this one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import copy, deepcopy
 from typing import Any, NoReturn

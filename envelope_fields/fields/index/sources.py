@@ -1,7 +1,5 @@
 """What a blind index is made of, and which others it stands beside."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import Callable

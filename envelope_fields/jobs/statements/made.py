@@ -1,7 +1,5 @@
 """Statements about a column whose values are made of others in their rows: a blind index."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

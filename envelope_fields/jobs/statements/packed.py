@@ -4,8 +4,6 @@ To send thousands of them one by one takes a driver, and the parser of a databas
 write them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
