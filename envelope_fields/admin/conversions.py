@@ -18,16 +18,10 @@ from envelope_fields.admin.conversion_steps import STEPS, StepPage
 from envelope_fields.admin.counts import number_text
 from envelope_fields.census import CensusFailed
 from envelope_fields.conf import keys_database
+from envelope_fields.conversion import representation
 from envelope_fields.conversion.column_phases import phase_row
 from envelope_fields.conversion.moves import runs_of_field
 from envelope_fields.conversion.phases import keys_of
-from envelope_fields.conversion.representation import (
-    conversion_content,
-    converted_fields,
-    moves_beside,
-    numbers,
-    phase_of,
-)
 from envelope_fields.lifecycle.keys import has_permission
 from envelope_fields.models import ColumnConversion, ConversionKind
 from envelope_fields.policy import Action
@@ -61,12 +55,12 @@ class Shown:
 
     @property
     def kind(self) -> str:
-        moves = moves_beside(self.field)
+        moves = representation.moves_beside(self.field)
         return str((ConversionKind.COLUMN if moves else ConversionKind.LEGACY).label)
 
     @property
     def phase(self) -> str:
-        return str(phase_of(self.field, self.row).label)
+        return str(representation.phase_of(self.field, self.row).label)
 
     @property
     def since(self) -> datetime | None:
@@ -78,7 +72,7 @@ class Shown:
         found = self.content
         if found is None:
             return []
-        return [(text, number_text(number)) for text, number in numbers(found)]
+        return [(text, number_text(number)) for text, number in representation.numbers(found)]
 
 
 class ColumnConversionAdmin(requests.ReadOnlyAdmin):
@@ -173,7 +167,7 @@ _TEMPLATES = "admin/envelope_fields/columnconversion"
 
 def _seen(request: HttpRequest) -> dict[str, Any]:
     """Return the fields whose keys the user may describe, by their labels."""
-    using, fields = keys_database(), converted_fields()
+    using, fields = keys_database(), representation.converted_fields()
     keys = {label: keys_of(field, using) for label, field in fields.items()}
     allowed = requests.policies_allow(request, [key for mine in keys.values() for key in mine])
     return {
@@ -189,7 +183,7 @@ def _shown(request: HttpRequest, field: Any) -> Shown:
     # Under another name in another phase, so that what is kept never says an old one.
     name = f"{field}:{row.phase}:{row.changed_at}" if row else str(field)
     try:
-        content, counted_at = counts.kept(name, lambda: conversion_content(field))
+        content, counted_at = counts.kept(name, lambda: representation.conversion_content(field))
     except CensusFailed as error:
         return Shown(field, row, None, None, str(error), url)
     return Shown(field, row, content, counted_at, "", url)

@@ -13,14 +13,8 @@ from envelope_fields.crypto.envelope import (
     decrypt as decrypt_envelope,
     encrypt as encrypt_envelope,
 )
+from envelope_fields.keyring import derived
 from envelope_fields.keyring.cache import current_table
-from envelope_fields.keyring.derived import (
-    known_key_to_move,
-    unwrapping_key,
-    unwrapping_key_for,
-    wrapping_key,
-    wrapping_key_for,
-)
 from envelope_fields.keyring.uses import MOVE_VALUE, VERIFY_VALUE, Purpose
 from envelope_fields.policy import KeyVersionState
 
@@ -47,7 +41,7 @@ def decrypt(envelope: bytes, contexts: Sequence[bytes], field_path: str) -> byte
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return decrypted(unwrapping_key(envelope[_DERIVATION], field_path), envelope, contexts)
+    return decrypted(derived.unwrapping_key(envelope[_DERIVATION], field_path), envelope, contexts)
 
 
 def decrypt_for(
@@ -64,7 +58,7 @@ def decrypt_for(
         envelope, contexts, field_path: as for `decrypt`.
         record: called before it is opened.
     """
-    key = unwrapping_key_for(purpose, envelope[_DERIVATION], field_path)
+    key = derived.unwrapping_key_for(purpose, envelope[_DERIVATION], field_path)
     if record is not None:
         record(envelope[1 : layout.HEADER_BYTES], purpose)
     return decrypted(key, envelope, contexts)
@@ -81,7 +75,7 @@ def decrypt_to_move(envelope: bytes, contexts: Sequence[bytes], field_path: str)
     It takes the right to re-encrypt, and is no use of the value.
     """
     derivation = envelope[_DERIVATION]
-    key = known_key_to_move(derivation, field_path) or unwrapping_key_for(
+    key = derived.known_key_to_move(derivation, field_path) or derived.unwrapping_key_for(
         MOVE_VALUE, derivation, field_path
     )
     return decrypted(key, envelope, contexts)
@@ -128,7 +122,7 @@ def encrypt(
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied, ImproperlyConfigured,
         RootKeyRefused, RootKeyUnavailable: the key cannot be used.
     """
-    found = wrapping_key(key, using, field_path, managed_by)
+    found = derived.wrapping_key(key, using, field_path, managed_by)
     return encrypt_envelope(found, plaintext_of(prepared), context)
 
 
@@ -149,7 +143,7 @@ def encrypt_for(
         record: called before it is made.
     """
     try:
-        found = wrapping_key_for(purpose, key, None)
+        found = derived.wrapping_key_for(purpose, key, None)
         record(found.header[1:], purpose)
         return encrypt_envelope(found, plaintext, context)
     except BaseException:

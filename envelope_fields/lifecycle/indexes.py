@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections
 
-from envelope_fields import audit
+from envelope_fields import audit, models
 from envelope_fields.census.columns import CensusFailed, index_columns
 from envelope_fields.census.indexes import ColumnNotThere, index_has_rows
 from envelope_fields.conf import configuration
@@ -22,15 +22,6 @@ from envelope_fields.keyring import IndexColumn, index_rows
 from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import context, index_triggers, on_demand
 from envelope_fields.lifecycle.operations import Operation
-from envelope_fields.models import (
-    BlindIndex,
-    BlindIndexKey,
-    IndexState,
-    KeyManager,
-    KeyUsage,
-    MasterKey,
-    MasterKeyVersion,
-)
 from envelope_fields.policy import APPLICATION
 
 _DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their own."
@@ -69,7 +60,7 @@ def repair(*, using: str, **_: Any) -> None:
             index_triggers.settle(index, row.state, using)
 
 
-def _keep_up(index: Any, row: BlindIndex, databases: Container[str] | None) -> None:
+def _keep_up(index: Any, row: models.BlindIndex, databases: Container[str] | None) -> None:
     """Keep what the fields of an index are called now; or begin it anew, if it has no rows.
 
     Then it begins by being filled: other builds may write what it was before.
@@ -77,9 +68,9 @@ def _keep_up(index: Any, row: BlindIndex, databases: Container[str] | None) -> N
     column, kept = macs.column_of(index), index_rows.kept_sources(row)
     if not index_rows.changes(column, row, kept):
         _note_sources(column, kept, row)
-    elif row.state != IndexState.RETIRED and not index_has_rows(index, databases):
+    elif row.state != models.IndexState.RETIRED and not index_has_rows(index, databases):
         with context.key_transaction() as using:
-            changed = {**_begun_as(column), "state": IndexState.FILLING, "required_at": None}
+            changed = {**_begun_as(column), "state": models.IndexState.FILLING, "required_at": None}
             for name, value in {**changed, "state_changed_at": begin_change(using)}.items():
                 setattr(row, name, value)
             row.save(using=using, update_fields=[*changed, "state_changed_at"])
@@ -93,7 +84,7 @@ def _keep_up(index: Any, row: BlindIndex, databases: Container[str] | None) -> N
 
 
 def _note_sources(
-    column: IndexColumn, kept: Sequence[index_rows.IndexSource], row: BlindIndex
+    column: IndexColumn, kept: Sequence[index_rows.IndexSource], row: models.BlindIndex
 ) -> None:
     """Keep what the fields of an index are called, beside what they were called."""
     pairs = zip(column.sources, kept or column.sources, strict=True)
@@ -103,13 +94,13 @@ def _note_sources(
         row.save(update_fields=["sources"])
 
 
-def _begun() -> dict[str, BlindIndex]:
-    return {row.label: row for row in BlindIndex.objects.using(configuration().database)}
+def _begun() -> dict[str, models.BlindIndex]:
+    return {row.label: row for row in models.BlindIndex.objects.using(configuration().database)}
 
 
 def _has_tables() -> bool:
     tables = connections[configuration().database].introspection.table_names()
-    return BlindIndexKey._meta.db_table in tables
+    return models.BlindIndexKey._meta.db_table in tables
 
 
 def begin_index(
@@ -141,7 +132,7 @@ def begin_index(
 
 def _make_key(index: Any, alias: str, using: str) -> None:
     database = configuration().database
-    if MasterKey.objects.using(database).filter(alias=alias).exists():
+    if models.MasterKey.objects.using(database).filter(alias=alias).exists():
         return
     if isinstance(index.key, RowKey):
         index.key.make_search_key(alias, using)
@@ -150,8 +141,8 @@ def _make_key(index: Any, alias: str, using: str) -> None:
         alias,
         using,
         description=_DESCRIPTION,
-        managed_by=KeyManager.APPLICATION,
-        usage=KeyUsage.GENERATE_VERIFY_MAC,
+        managed_by=models.KeyManager.APPLICATION,
+        usage=models.KeyUsage.GENERATE_VERIFY_MAC,
     )
 
 
@@ -179,17 +170,18 @@ def _begin(index: Any, alias: str, databases: Container[str] | None) -> None:
             )
 
 
-def _version_to_pin(key: MasterKey) -> MasterKeyVersion:
+def _version_to_pin(key: models.MasterKey) -> models.MasterKeyVersion:
     """Return the version of a search key that an index is pinned to.
 
     Raises:
         MasterKeyUnusable: it is no search key, or no version of it was opened.
     """
     version = key.current_version
-    if key.usage != KeyUsage.GENERATE_VERIFY_MAC:
+    if key.usage != models.KeyUsage.GENERATE_VERIFY_MAC:
         raise MasterKeyUnusable(
-            f"The usage of the master key {key} is {KeyUsage(key.usage).label!r}, and a blind "
-            f"index takes one to {KeyUsage.GENERATE_VERIFY_MAC.label}. Name another key."
+            f"The usage of the master key {key} is {models.KeyUsage(key.usage).label!r}, and a "
+            f"blind index takes one to {models.KeyUsage.GENERATE_VERIFY_MAC.label}. Name "
+            "another key."
         )
     if version.opened_at is None:
         raise MasterKeyUnusable(
@@ -199,18 +191,20 @@ def _version_to_pin(key: MasterKey) -> MasterKeyVersion:
     return version
 
 
-def _ensure_index(column: IndexColumn, index: Any, is_empty: bool, using: str) -> BlindIndex | None:
+def _ensure_index(
+    column: IndexColumn, index: Any, is_empty: bool, using: str
+) -> models.BlindIndex | None:
     """Return the row of an index, where it was not there."""
     replaced = "" if index.replaced is None else index.replaced.field_path
-    rows = BlindIndex.objects.using(using).filter(label=column.label)
+    rows = models.BlindIndex.objects.using(using).filter(label=column.label)
     if rows.exists():
         # It may have been declared for one of its own.
         rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
         return None
     replaced = replaced or _undeclared(column, using)
-    row = BlindIndex(label=column.label, replaces=replaced, **_begun_as(column))
+    row = models.BlindIndex(label=column.label, replaces=replaced, **_begun_as(column))
     if is_empty and not _is_written_alone(replaced, using):
-        row.state = IndexState.READING
+        row.state = models.IndexState.READING
         row.required_at = begin_change(using) if replaced else None
     row.save(using=using, force_insert=True)
     return row
@@ -232,8 +226,8 @@ def _undeclared(column: IndexColumn, using: str) -> str:
     A new one beside it comes in its place, where a deployment with both was skipped.
     """
     table, _, _ = column.label.rpartition(".")
-    begun = BlindIndex.objects.using(using).filter(label__startswith=f"{table}.")
-    others = begun.exclude(state=IndexState.RETIRED).exclude(label__in=column.beside)
+    begun = models.BlindIndex.objects.using(using).filter(label__startswith=f"{table}.")
+    others = begun.exclude(state=models.IndexState.RETIRED).exclude(label__in=column.beside)
     return others.order_by("label").values_list("label", flat=True).first() or ""
 
 
@@ -242,17 +236,17 @@ def _is_written_alone(replaced: str, using: str) -> bool:
 
     They may put rows into a table that is empty now.
     """
-    begun = BlindIndex.objects.using(using).filter(label=replaced)
+    begun = models.BlindIndex.objects.using(using).filter(label=replaced)
     return bool(replaced) and begun.exists()
 
 
-def _refuse_other_key(column: IndexColumn, index: Any, key: MasterKey, using: str) -> None:
+def _refuse_other_key(column: IndexColumn, index: Any, key: models.MasterKey, using: str) -> None:
     """Raise if an index that has one search key is to go on with another one.
 
     Raises:
         IndexNotReady: its rows are under the other one, and would not be found.
     """
-    pins = BlindIndexKey.objects.using(using).filter(name=column.name)
+    pins = models.BlindIndexKey.objects.using(using).filter(name=column.name)
     if index.only_alias is None or pins.filter(master_key=key).exists():
         return
     if pins.exists():
@@ -263,17 +257,19 @@ def _refuse_other_key(column: IndexColumn, index: Any, key: MasterKey, using: st
         )
 
 
-def _ensure_pin(column: IndexColumn, key: MasterKey, version: MasterKeyVersion, using: str) -> bool:
+def _ensure_pin(
+    column: IndexColumn, key: models.MasterKey, version: models.MasterKeyVersion, using: str
+) -> bool:
     """Pin an index to a version; return whether it was to none of the key."""
-    pins = BlindIndexKey.objects.using(using)
+    pins = models.BlindIndexKey.objects.using(using)
     if pins.filter(name=column.name, master_key=key).exists():
         return False
-    pin = BlindIndexKey(name=column.name, master_key=key, version=version)
+    pin = models.BlindIndexKey(name=column.name, master_key=key, version=version)
     pin.save(using=using, force_insert=True)
     return True
 
 
-def _content(column: IndexColumn, begun: BlindIndex | None) -> dict[str, Any]:
+def _content(column: IndexColumn, begun: models.BlindIndex | None) -> dict[str, Any]:
     content: dict[str, Any] = {"index": column.label, "name": column.name}
     if begun is not None:
         normalizer = f"{begun.normalizer} {begun.normalizer_version}"
