@@ -9,8 +9,8 @@ import logging
 import sys
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
-from types import FrameType
+from functools import cache, lru_cache
+from types import FrameType, FunctionType
 from typing import Any, NamedTuple
 
 from django.db.models import Model, QuerySet
@@ -97,9 +97,14 @@ def _view(callback: Any) -> Any:
 _ASKED = (Model, QuerySet, BaseManager)  # by others
 
 
-@cache
 def _declared(what: Any) -> CallSite | None:
     """Return where a class or function of the project is; None of others."""
+    is_code = isinstance(what, type | FunctionType) and type(what).__hash__ is not None
+    return _found(what) if is_code else None
+
+
+@lru_cache(maxsize=256)  # some classes are made for one request
+def _found(what: Any) -> CallSite | None:
     if _package(what.__module__) in _BETWEEN:
         return None
     try:

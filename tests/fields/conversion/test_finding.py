@@ -10,6 +10,7 @@ from django.core.exceptions import FieldError
 from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, Value, Window
 from django.db.models.functions import RowNumber
 from django.template import engines
+from django.template.response import TemplateResponse
 from django.urls import path
 from django.views.generic import ListView
 from rest_framework.filters import OrderingFilter, SearchFilter
@@ -258,6 +259,21 @@ class TestPlaces:
         [line] = noted()
         assert line.startswith(f"{__file__}:{getsourcelines(globals()[declared])[1]}: ")
         assert what in line
+
+    @reads_old
+    def test_a_view_that_is_an_object(self, rows, phase, noted, client, settings):
+        class View:
+            __hash__ = None
+
+            def __call__(self, request):
+                return TemplateResponse(request, VisitList().get_template_names(), ordered)
+
+        ordered = {"object_list": Visit.objects.order_by("report")}
+        settings.ROOT_URLCONF = ModuleType("tests.fields.conversion.urls")
+        settings.ROOT_URLCONF.urlpatterns = [path("", View())]
+        settings.MIDDLEWARE = []
+        assert "Anna" in client.get("/").text
+        assert noted()[0].startswith("code that Django has called by itself: order_by")
 
     @reads_old
     def test_not_what_goes_on(self, rows, phase, noted):
