@@ -6,7 +6,7 @@ old build of it, has written meanwhile stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -58,7 +58,8 @@ class _Moving(Job):
         self._aliases = RowAliases(column)
         self._using = column.database
         self._indexes = [str(index.column) for index in field.indexes]
-        self._read: dict[Key, Pair] = {}
+        self._read: dict[Key, Pair] = {}  # before
+        self._now: dict[Key, Pair] = {}  # what was locked
         self._known_aliases: dict[Key, str | Exception] = {}
         self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
 
@@ -146,13 +147,20 @@ class _Moving(Job):
 
     # In the transaction that writes
 
-    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
+    def lock(self, ask: Statements, keys: Sequence[Key]) -> Collection[Key]:
         # Before anything is read: SQLite, which locks no rows, would not let it write after that.
         database(self._using).lock_for_writing(self._field.model._meta.db_table)
+        self._now = self._pairs.read(keys, lock=True)
+        return self._now
+
+    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
         self._refuse_other_phase()
-        changes = self._rows.unmoved(changes)
-        now = self._pairs.read([change.key for change in changes]) if changes else {}
-        return [change for change in changes if self._read[change.key].is_as(now.get(change.key))]
+        now = self._now
+        return [
+            change
+            for change in self._rows.unmoved(changes)
+            if self._read[change.key].is_as(now.get(change.key))
+        ]
 
     def _refuse_other_phase(self) -> None:
         """Raise if the phase was changed: what rows mean would be another thing.

@@ -76,26 +76,31 @@ class Pairs:
         self._converters = converters_of(col, connection)
         self._col, self._connection = col, connection
 
-    def read(self, keys: Sequence[Key]) -> dict[Key, Pair]:
-        """Return what some rows have now."""
-        found = {key: Pair(old, new) for key, (old, new) in self._columns(keys).items()}
+    def read(self, keys: Sequence[Key], *, lock: bool = False) -> dict[Key, Pair]:
+        """Return what some rows have now.
+
+        Args:
+            keys: of the rows, in their order.
+            lock: whether to lock them, and leave out those that others have locked.
+        """
+        found = {key: Pair(old, new) for key, (old, new) in self._columns(keys, lock).items()}
         nulls = [key for key, pair in found.items() if pair.old is None]
         # A driver may make None of what is not NULL, such as a day that there is not.
         for key in self.ask.keys_with_value(nulls, self.names[0]) if nulls else ():
             found[key].old = _UNREAD
         return found
 
-    def _columns(self, keys: Sequence[Key]) -> dict[Key, tuple[Any, ...]]:
+    def _columns(self, keys: Sequence[Key], lock: bool) -> dict[Key, tuple[Any, ...]]:
         """Return both columns of some rows; row by row, where one of them cannot be read."""
         try:
-            return self.ask.columns(keys, self.names)
+            return self.ask.columns(keys, self.names, lock=lock)
         except Exception as error:
             if not is_about_reading(error):
                 raise
         if len(keys) > 1:
             middle = len(keys) // 2
-            return {**self._columns(keys[:middle]), **self._columns(keys[middle:])}
-        found = self.ask.columns(keys, self.names[1:])
+            return {**self._columns(keys[:middle], lock), **self._columns(keys[middle:], lock)}
+        found = self.ask.columns(keys, self.names[1:], lock=lock)
         return {key: (_UNREAD, new) for key, (new,) in found.items()}
 
     def old(self, pair: Pair) -> Unencrypted:

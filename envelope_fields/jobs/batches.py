@@ -155,7 +155,7 @@ class Batches:
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
             if only_free or self._job.locks_rows:
-                free = ask.lock_what_is_free([change.key for change in changes])
+                free = self._job.lock(ask, [change.key for change in changes])
                 changes = [change for change in changes if change.key in free]
             if changes:
                 changes = self._job.unmoved(changes)

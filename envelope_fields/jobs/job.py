@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,6 +128,14 @@ class Job(ABC):
         Raises:
             EnvelopeError, ImproperlyConfigured: no value can be processed.
         """
+
+    def lock(self, ask: Statements, keys: Sequence[Key]) -> Collection[Key]:
+        """Lock the rows of changes that no other transaction has locked; return their keys.
+
+        It is called in the transaction that writes them, where `locks_rows`; or where an attempt
+        to write them has failed.
+        """
+        return ask.lock_what_is_free(keys)
 
     def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Return those of some changes whose rows are what they were when these were made.

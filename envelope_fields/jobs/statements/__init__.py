@@ -202,14 +202,18 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
         Args:
             keys: of rows, in their order.
         """
-        if not self.connection.features.has_select_for_update_skip_locked:
-            return set(keys)  # the UPDATE waits, for as long as it is allowed to
         where, params = self._among(keys)
-        free = (
-            f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where} FOR UPDATE SKIP LOCKED"
-        )
+        free = f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where}{self._locking}"
         found = self._fetch(self._impatiently(free), params)
         return {tuple(row) for row in found}
+
+    @property
+    def _locking(self) -> str:
+        """What has a SELECT lock rows, and leave out those that are locked where it can."""
+        features = self.connection.features
+        if features.has_select_for_update_skip_locked:
+            return " FOR UPDATE SKIP LOCKED"
+        return " FOR UPDATE" if features.has_select_for_update else ""  # it waits as an UPDATE does
 
     # What statements are made of
 

@@ -10,21 +10,23 @@ from envelope_fields.jobs.statements.parts import Parts
 class PairStatements(Parts):
     """Reads an encrypted column and another one beside it, and writes either."""
 
-    def columns(self, keys: Sequence[Key], names: Sequence[str]) -> dict[Key, tuple[Any, ...]]:
+    def columns(
+        self, keys: Sequence[Key], names: Sequence[str], *, lock: bool = False
+    ) -> dict[Key, tuple[Any, ...]]:
         """Return columns of some rows, as Django's converters take them.
 
         Args:
             keys: of the rows, in their order.
             names: of the columns.
+            lock: whether to lock the rows, and leave out those that others have locked.
         """
         where, params = self._among(keys)
         read = ", ".join(f"{self.table}.{self._quoted(name)}" for name in names)
-        found = self._fetch_columns(
-            f"SELECT {self._read(self.keys)}, {read} FROM {self.table} WHERE {where}",
-            params,
-            names,
-        )
-        return {tuple(row[: len(self.keys)]): tuple(row[len(self.keys) :]) for row in found}
+        select = f"SELECT {self._read(self.keys)}, {read} FROM {self.table} WHERE {where}"
+        if lock:
+            select = self._impatiently(f"{select}{self._locking}")
+        found, size = self._fetch_columns(select, params, names), len(self.keys)
+        return {tuple(row[:size]): tuple(row[size:]) for row in found}
 
     def keys_with_value(self, keys: Sequence[Key], name: str) -> list[Key]:
         """Return the keys of those rows, of some, in which a column is not NULL."""

@@ -29,6 +29,11 @@ class Parts(ABC):
     def connection(self) -> Any:
         """This thread's connection to the column's database."""
 
+    @property
+    @abstractmethod
+    def _locking(self) -> str:
+        """What has a SELECT lock rows, and leave out those that are locked where it can."""
+
     @abstractmethod
     def _quoted(self, name: str) -> str: ...
 

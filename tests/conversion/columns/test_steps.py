@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import JSONField, Value
+from django.test.utils import CaptureQueriesContext
 
 from envelope_fields.conversion import column_phases, moves
 from envelope_fields.conversion.column_phases import moving_field, phase_now
@@ -97,6 +98,18 @@ class TestForwards:
         _out, error = convert("only")
         assert "moving.Visit.report is clear, and the step to only is final" in error
         assert phase_now(field) == "clear"
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one lock")
+    def test_rows_are_locked_when_they_are_looked_at_again(self, field, monkeypatch):
+        """Also by a server that cannot leave out those that others have locked (MariaDB 10.5)."""
+        old_rows()
+        features = connection.features
+        monkeypatch.setattr(features, "has_select_for_update_skip_locked", False)
+        with CaptureQueriesContext(connection) as queries:
+            convert("filling")
+        locking = [each["sql"] for each in queries if each["sql"].endswith("FOR UPDATE")]
+        assert [sql for sql in locking if "report_encrypted" in sql]
+        assert counted(field) == Counted(5, 5, 0)
 
     def test_runs_rest_unless_they_are_told_otherwise(self, field):
         old_rows()
