@@ -22,6 +22,7 @@ from envelope_fields.fields.legacy.base import Content, LegacyFormat, NotOpened
 from envelope_fields.keyring import legacy as keyring
 
 _BLOCK: Final = 16
+_AT_ONCE: Final = 2**16  # bytes that are hashed
 _LARGEST: Final = 64 * 2**20  # bytes, of what is compressed
 _SESSION_KEY, _ENCRYPTED, _LITERAL, _COMPRESSED, _MDC = 3, 18, 11, 8, 19
 _KEY_SIZES: Final = {7: 16, 8: 24, 9: 32}  # of AES
@@ -121,11 +122,13 @@ def _derived(session_key: bytes, passphrase: bytes, size: int) -> KeyBuffer:
     if kind == 3:
         count = session_key[12]
         length = max(length, (16 + (count & 15)) << ((count >> 4) + 6))
+    repeated = salted * (_AT_ONCE // len(salted) + 1)
     key, number = b"", 0
     while len(key) < size:
         digest = Hash(_HASHES[hash_id]())
         digest.update(bytes(number))
-        digest.update((salted * (length // len(salted) + 1))[:length])
+        for start in range(0, length, len(repeated)):  # up to 62 MiB, by a byte that is stored
+            digest.update(repeated[: length - start])
         key, number = key + digest.finalize(), number + 1
     return KeyBuffer(key[:size])
 

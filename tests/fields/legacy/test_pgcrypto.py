@@ -1,5 +1,7 @@
 """What PostgreSQL's pgcrypto writes, with each option, is read without it."""
 
+import tracemalloc
+
 import pytest
 from django.db import connection
 from django.test import override_settings
@@ -17,6 +19,7 @@ OPTIONS = [
     "s2k-mode=1, s2k-digest-algo=sha256",
     "sess-key=1",
     "unicode-mode=1, convert-crlf=1",
+    "s2k-count=3014656",
 ]
 
 
@@ -43,3 +46,20 @@ def test_message_of_the_server_is_read(pgcrypto, options):
             Pgcrypto().read(altered, field)
         with override_settings(PGCRYPTO_KEY="another"), pytest.raises(DecryptionFailed):
             Pgcrypto().read(stored, field)
+
+
+def test_much_work_for_a_key_takes_little_memory():
+    """How much it is, a byte of the value says."""
+    field = EncryptedTextField()
+    field.name = "stored"
+    session_key = bytes([4, 7, 3, 2, *b"any salt", 0xFF])
+    encrypted = b"\x01" + bytes(60)
+    packets = bytes([0xC3, len(session_key)]) + session_key
+    packets += bytes([0xD2, len(encrypted)]) + encrypted
+    tracemalloc.start()
+    try:
+        with override_settings(PGCRYPTO_KEY="pass phrase"), pytest.raises(DecryptionFailed):
+            Pgcrypto().read(packets, field)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
