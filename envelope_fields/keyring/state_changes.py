@@ -19,14 +19,14 @@ from envelope_fields.models import StateChange, key_changes
 from envelope_fields.models.state_changes import change_id
 
 
-class _OfThread(local):
-    """The moments of changes that were not seen to be committed yet."""
+class _Begun(local):
+    """The moments of changes of this thread that were not seen to be committed yet."""
 
     def __init__(self) -> None:
-        self.begun: list[datetime] = []
+        self.moments: list[datetime] = []
 
 
-_own = _OfThread()
+begun = _Begun()
 
 
 def begin_change(using: str) -> datetime:
@@ -39,7 +39,7 @@ def begin_change(using: str) -> datetime:
     with _before_its_table(), transaction.atomic(using=using):
         StateChange.objects.using(using).create(changed_at=moment)
         transaction.on_commit(partial(_see_committed, moment, using), using=using, robust=True)
-        _own.begun.append(moment)
+        begun.moments.append(moment)
     return moment
 
 
@@ -49,8 +49,8 @@ def look_at_begun() -> None:
     Mostly that was seen with its commit. Where all of a test is one transaction, it is as if the
     one inside of it were committed.
     """
-    begun, _own.begun = _own.begun, []
-    for moment in begun:
+    moments, begun.moments = begun.moments, []
+    for moment in moments:
         committed_at(moment)
 
 
@@ -78,7 +78,7 @@ def _seen(changed_at: datetime, using: str) -> list[datetime | None]:
 
 def _see_committed(changed_at: datetime, using: str) -> None:
     changes = StateChange.objects.using(using).filter(changed_at=changed_at, committed_at=None)
-    _own.begun = [each for each in _own.begun if each != changed_at]
+    begun.moments = [each for each in begun.moments if each != changed_at]
     with suppress(DatabaseError), transaction.atomic(using=using):  # the next one to look does it
         changes.update(committed_at=clock.now())
 

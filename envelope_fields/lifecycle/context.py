@@ -20,7 +20,7 @@ from envelope_fields import audit
 from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring.state_changes import begin_change, look_at_begun
+from envelope_fields.keyring.state_changes import begin_change, begun, look_at_begun
 from envelope_fields.lifecycle import keys
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, existing
 from envelope_fields.lifecycle.operations import Operation
@@ -67,7 +67,8 @@ def key_transaction() -> Iterator[str]:
     try:
         with audit.prepared(using), transaction.atomic(using=using, durable=durable):
             yield using
-        look_at_begun()
+        if begun.moments:
+            look_at_begun()
     except KeyAccessDenied:
         # On SQLite the attempt could not be stored beside the transaction that is over now.
         audit.store_denied()
