@@ -26,15 +26,20 @@ def migrated(tmp_path_factory, django_db_blocker):
 
 
 @pytest.fixture(scope="session")
-def dumped(migrated):
-    """The statements that make our tables and the default key."""
-    return reused.dumped(migrated)
+def kept_database(migrated, django_db_blocker):
+    """PostgreSQL's, with our tables and the default key."""
+    with django_db_blocker.unblock():
+        database = reused.ReusedDatabase("kept", reused.dumped(migrated))
+    yield database
+    with django_db_blocker.unblock():
+        database.drop()
 
 
 @pytest.fixture(scope="session")
-def reused_database(django_db_blocker):
+def emptied_database(django_db_blocker):
+    """PostgreSQL's, without any table."""
     with django_db_blocker.unblock():
-        database = reused.ReusedDatabase()
+        database = reused.ReusedDatabase("emptied")
     yield database
     with django_db_blocker.unblock():
         database.drop()
@@ -54,10 +59,9 @@ def scratch(request, tmp_path, django_db_blocker):
     """The alias of an empty database, in which keys live too; with our tables for some tests."""
     has_tables = request.node.get_closest_marker("with_our_tables")
     if reused.can_be():
-        again = request.getfixturevalue("reused_database")
-        script = request.getfixturevalue("dumped") if has_tables else ""
+        again = request.getfixturevalue("kept_database" if has_tables else "emptied_database")
         with django_db_blocker.unblock():
-            again.fill(script)
+            again.restore()
         database = scratch_database("scratch", tmp_path, name=again.name)
     elif has_tables and connection.vendor == "mysql":
         again = request.getfixturevalue("kept_tables")

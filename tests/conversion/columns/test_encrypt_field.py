@@ -1,13 +1,13 @@
 """`manage.py encrypt_field`: the lines to paste and the two migrations, in projects of its own."""
 
 import os
-import subprocess
-import sys
+import shutil
 from textwrap import dedent, indent
 
 import pytest
 from django.db import connections
 
+from tests import fork_server
 from tests.docs.project import empty_environment
 from tests.migrating.project import scratch_database
 
@@ -64,18 +64,14 @@ class Project:
         fields = indent(dedent(fields).strip("\n"), "    ")
         text = MODELS.format(fields=fields, imports=imports, more=indent(dedent(more), "    "))
         (self.directory / "visits" / "models.py").write_text(text)
+        # What was compiled of lines as long as these, in this very second, would be taken for it.
+        shutil.rmtree(self.directory / "visits" / "__pycache__", ignore_errors=True)
 
     def manage(self, *arguments, fails=False):
         environment = {**empty_environment(), "DJANGO_SETTINGS_MODULE": "project_settings"}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
         environment["PYTHONPATH"] += os.pathsep + str(self.directory)
-        done = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            env=environment,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = fork_server.completed(
+            ["-m", "django", *arguments], environment=environment, directory=self.directory
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stderr if fails else done.stdout
