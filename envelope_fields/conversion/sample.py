@@ -13,11 +13,12 @@ from django.db import connections
 from envelope_fields.census.columns import Column
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
+from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields.legacy.beside import marked, without_mark
 from envelope_fields.fields.legacy.reading import format_of
-from envelope_fields.jobs.statements import statements
+from envelope_fields.jobs.statements import Statements, statements
 from envelope_fields.rotation.scope import chosen_columns
 
 FROM_EACH_END = 100  # values, of the first rows of a table, and of the last
@@ -100,12 +101,20 @@ def _some(column: Column) -> list[Any]:
     ask, envelopes = statements(column), [layout.FORMAT_VERSION]
     field: Any = column.encrypted_field
     if field.reads_beside:
-        old = str(field.plain_field.column)
-        some = {**ask.some_beside(old, FROM_EACH_END)}
-        some |= ask.some_beside(old, FROM_EACH_END, last=True)
-        return list(map(marked, some.values()))
+        return list(map(marked, _some_beside(ask, str(field.plain_field.column)).values()))
     first = ask.first_others(FROM_EACH_END, envelopes)
     return list({**first, **ask.first_others(FROM_EACH_END, envelopes, last=True)}.values())
+
+
+def _some_beside(ask: Statements, old: str) -> dict[Any, Any]:
+    some: dict[Any, Any] = {}
+    for last in (False, True):
+        try:
+            some |= ask.some_beside(old, FROM_EACH_END, last=last)
+        except Exception as error:
+            if not is_about_reading(error):  # of a row, which the run will list
+                raise
+    return some
 
 
 def _opened(column: Column, stored: Any) -> tuple[str, str, int]:

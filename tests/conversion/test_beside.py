@@ -6,6 +6,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import override_settings
 
 from envelope_fields import conversion
@@ -225,6 +226,21 @@ def test_label_is_one_of_this_kind(label):
     assert conversion.moving_field(label) is None
     _, error = convert(label, "both")
     assert "--to is converting or finished" in error
+
+
+def test_text_that_the_driver_does_not_read_is_listed():
+    if connection.vendor != "sqlite":
+        pytest.skip("other databases store no such text")
+    row, other = Card.objects.create(), Card.objects.create()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tests_card SET text = CAST(x'ff616263' AS TEXT) WHERE id = %s", [row.pk]
+        )
+    store(other, "text_theirs", "in clear")
+    out, error = command("convert_field", "tests.Card.text", "--to=finished")
+    assert f"tests.Card.text {row.pk}: UnreadableValue" in error
+    assert "abc" not in out + error
+    assert stored(other, "text_theirs") is None
 
 
 def test_json_without_leaves_is_converted():
