@@ -168,8 +168,14 @@ def require_reading(index: Any, using: str) -> None:
 
 
 def is_current(index: Any, alias: str, stored: bytes) -> bool:
-    """Whether stored bytes are under the version of the search key that the index is pinned to."""
-    return indexes.pinned_version_id(column_of(index), alias) == version_id(stored)
+    """Whether stored bytes are under the version of the search key that the index is pinned to.
+
+    They are not where it is to none yet: it is begun when the value is made.
+    """
+    try:
+        return indexes.pinned_version_id(column_of(index), alias) == version_id(stored)
+    except IndexNotBegun:
+        return False
 
 
 def begin(index: Any, alias: str, using: str) -> None:

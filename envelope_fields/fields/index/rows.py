@@ -47,8 +47,9 @@ def index_of_row(index: Any, row: IndexedRow | InsertedRow, using: str) -> bytes
         return brought
     try:
         made = index_of_values(index, held, using, instance)
-    except KeyAccessDenied:
+    except (KeyAccessDenied, FieldError):  # or it is masked
         made = _copied(index, instance, held)
+        _begin(index, index.alias_in(index.scope_of(instance) or {}), using)
     vars(instance)[index.attname] = None if made is None else StoredIndex(made)
     return made
 
@@ -178,7 +179,7 @@ def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
     """Return the index of a row that a history follows, where the principal may not open the value.
 
     Raises:
-        KeyAccessDenied: it is not known.
+        KeyAccessDenied, FieldError: it is not known.
     """
     known = vars(instance).get(index.attname)
     pairs = zip(index.sources, held, strict=True)

@@ -16,6 +16,8 @@ from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import APPLICATION, acting_as
 from tests.models.indexed import Guarded, Person, Sealed
+from tests.models.shadows import shadow_of
+from tests.models.tables import made
 
 VALUE = "secret@example.org"
 
@@ -131,3 +133,26 @@ def test_no_error_report_shows_the_value(do, is_known, monkeypatch):
 
 def _fail(label, key, purpose):
     raise LookupError("nothing is bound")
+
+
+class TestHistories:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def history(cls, _tables, django_db_blocker):
+        model = shadow_of(Guarded, "name", "masked", "masked_index", "raising", "raising_index")
+        with made([model], django_db_blocker):
+            yield model
+
+    def test_they_take_the_index_over_with_the_value(self, row, nurse, history):
+        """As django-simple-history does when one who may not read the value saves the row."""
+        with acting_as(nurse):
+            held = vars(Guarded.objects.get())
+            names = [field.attname for field in history._meta.fields if field.name != "id"]
+            history(**{name: held[name] for name in names}).save()
+        assert history.objects.filter(masked=VALUE, raising=VALUE).count() == 1
+
+    def test_not_of_another_value(self, row, nurse, history):
+        with acting_as(nurse):
+            held = vars(Guarded.objects.get())
+            with pytest.raises(KeyAccessDenied):
+                history(raising=held["raising"], raising_index=None, masked="x").save()

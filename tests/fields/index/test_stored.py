@@ -11,16 +11,20 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import QuerySet
 from django.db.transaction import atomic
 from django.test.utils import isolate_apps
 
+from envelope_fields import keyring
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import BlindIndexField, EncryptedEmailField
 from envelope_fields.fields.index.attribute import StoredIndex
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.lifecycle import disable
-from envelope_fields.models import MasterKey
+from envelope_fields.models import BlindIndex, BlindIndexKey, MasterKey
 from tests.models.indexed import Doctor, Insured, Person, Sample, Visit
+from tests.models.shadows import shadow_of
+from tests.models.tables import made
 
 A, B = "Ada@Example.org", "ben@example.org"
 
@@ -106,6 +110,15 @@ class TestEdited:
     def test_so_is_null(self, ada):
         Person.objects.all().delete()
         load("json", json.dumps([self.fixture(ada, email_index=None)]))
+        assert found(email=A) == [ada.pk]
+
+    def test_an_index_is_begun_by_it(self, ada):
+        row = self.fixture(ada)
+        Person.objects.all().delete()
+        QuerySet(BlindIndex).filter(label="tests.person.email_index")._raw_delete("default")
+        QuerySet(BlindIndexKey).filter(name="shared:address")._raw_delete("default")
+        keyring.evict()
+        load("json", json.dumps([row]))
         assert found(email=A) == [ada.pk]
 
     def test_and_one_under_another_key(self, ada):
@@ -347,21 +360,9 @@ class TestHistories:
     @pytest.fixture(scope="class")
     @classmethod
     def history(cls, _tables, django_db_blocker):
-        fields = {"__module__": __name__}
-        for field in (*Person._meta.local_fields,):
-            if field.name in ("email", "email_index", "name"):
-                copied = copy.copy(field)
-                copied._unique = copied.unique = False
-                copied.db_index = copied.serialize = True
-                fields[field.name] = copied
-        meta = type("Meta", (), {"app_label": "tests", "apps": Person._meta.apps})
-        model = type("PersonHistory", (models.Model,), {**fields, "Meta": meta})
-        with django_db_blocker.unblock():
-            with connection.schema_editor() as editor:
-                editor.create_model(model)
+        model = shadow_of(Person, "email", "email_index", "name")
+        with made([model], django_db_blocker):
             yield model
-            with connection.schema_editor() as editor:
-                editor.delete_model(model)
 
     def test_they_carry_the_index_without_its_uniqueness(self, ada, history):
         for person in (ada, Person.objects.get()):

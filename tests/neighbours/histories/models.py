@@ -3,7 +3,7 @@ import uuid
 from django.db import models
 from simple_history.models import HistoricalRecords
 
-from envelope_fields.fields import EncryptedDateTimeField, EncryptedTextField
+from envelope_fields.fields import BlindIndexField, EncryptedDateTimeField, EncryptedTextField
 from tests.fields.family import FAMILY, encrypted
 
 
@@ -11,6 +11,8 @@ class Chart(models.Model):
     title = models.CharField(max_length=50)
     text = EncryptedTextField(blank=True)
     secret = EncryptedTextField(key="lab", on_denied="mask")
+    text_index = BlindIndexField("text", normalizer="casefold")
+    secret_index = BlindIndexField("secret", normalizer="casefold", unique=True)
 
     history = HistoricalRecords()
 

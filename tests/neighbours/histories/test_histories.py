@@ -166,3 +166,18 @@ class TestBoundRows:
         assert self.kept() == [
             (chart.pk, "t", "a", "hidden"), (chart.pk, "new", "a", "hidden")
         ]  # fmt: skip
+
+
+def test_a_history_is_found_by_what_may_not_be_read(chart, user):
+    with acting_as(user):
+        seen = Chart.objects.get()
+        seen.title = "new"
+        seen.save()
+    with acting_as(APPLICATION):
+        chart = Chart.objects.get()
+        chart.secret = "other"
+        chart.save()
+        found = History.objects.filter(secret="HIDDEN").values_list("title", flat=True)
+        assert sorted(found) == ["new", "t"]
+        assert History.objects.get(secret="Other").title == "new"
+        assert Chart.objects.filter(secret="hidden").count() == 0
