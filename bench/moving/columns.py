@@ -133,7 +133,7 @@ def _in_phase(phase: str) -> Iterator[None]:
     from envelope_fields.models import ColumnConversion
 
     ColumnConversion.objects.update_or_create(
-        model="moving.Visit", field="report", database="",
+        model="moving.Visit", field="report",
         defaults={"kind": "column", "phase": phase},
     )  # fmt: skip
     conversions._known = None

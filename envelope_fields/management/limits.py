@@ -10,7 +10,7 @@ from envelope_fields.jobs.throttle import BATCH_SIZE, NICE_RATIO
 from envelope_fields.management import EnvelopeCommand
 
 _NAMES = ("batch_size", "batch_seconds", "lock_seconds", "max_rate", "sleep", "nice_ratio")
-_NICENESS = 10  # what the command `nice` adds
+_NICENESS = 5  # a busy machine leaves the process some time yet
 
 
 class LimitedCommand(EnvelopeCommand):
@@ -24,7 +24,7 @@ class LimitedCommand(EnvelopeCommand):
 
 
 def _lower_priority() -> None:
-    """Have other processes of this machine go first, as the command `nice` does."""
+    """Have other processes of this machine go first."""
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
 

@@ -201,7 +201,7 @@ class TestRewrap:
     @pytest.mark.parametrize(
         ("is_own_process", "options", "lowered"),
         [
-            (True, {}, [10]), (True, {"nice_ratio": 0.01}, [10]), (True, {"nice_ratio": 0.0}, []),
+            (True, {}, [5]), (True, {"nice_ratio": 0.01}, [5]), (True, {"nice_ratio": 0.0}, []),
             (False, {"nice_ratio": 0.01}, []),
         ],
     )  # fmt: skip
