@@ -31,6 +31,10 @@ class EnvelopeFieldsConfig(AppConfig):
             from envelope_fields.fields import accounts
 
             accounts.register()
+        if self.apps is not None and self.apps.is_installed("django_filters"):
+            from envelope_fields.fields import django_filters
+
+            django_filters.register()
         if self.apps is not None and self.apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 

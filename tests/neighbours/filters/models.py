@@ -12,6 +12,8 @@ class Contact(models.Model):
     patient = models.ForeignKey(Patient, models.CASCADE)
     email = EncryptedEmailField(blank=True)
     email_index = BlindIndexField("email", normalizer="email")
+    phone = EncryptedTextField(blank=True)
+    phone_index = BlindIndexField("phone", normalizer="digits")
 
 
 class Visit(models.Model):
