@@ -163,7 +163,12 @@ def completed(arguments, *, environment, directory):
             directory=directory,
             files=[each.fileno() for each in (nothing, said, complained)],
         )
-        status = program.wait(timeout=120)
+        try:
+            status = program.wait(timeout=120)
+        except TimeoutError:
+            program.kill()  # or it goes on with what the test leaves behind
+            program.wait()
+            raise
         for file in (said, complained):
             file.seek(0)
         return subprocess.CompletedProcess(arguments, status, said.read(), complained.read())
