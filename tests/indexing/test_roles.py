@@ -7,7 +7,12 @@ from django.db import DatabaseError, OperationalError, connection, models
 
 from envelope_fields.census import columns
 from envelope_fields.databases.errors import why_no_triggers
-from envelope_fields.databases.index_triggers import TriggersImpossible, drop_all
+from envelope_fields.databases.index_triggers import (
+    IndexedValues,
+    TriggersImpossible,
+    drop_all,
+    index_triggers as index_triggers_of,
+)
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import BlindIndexField, EncryptedTextField
 from envelope_fields.indexing import bring_to, find_indexes
@@ -223,6 +228,34 @@ def test_names_of_any_kind(rows):
     assert bring_to(find_indexes([LABEL]), "reading").state == "reading"
     assert Ledger.objects.get(owner="Ada") == rows[0]
     assert not triggers().are_there()
+
+
+ODD = "50% of $$ {0} it's A;--"
+
+
+def test_names_with_any_mark():
+    """Of SQL of one's own: Django itself takes no percent sign."""
+    binary = {"postgresql": "bytea", "mysql": "varbinary(200)"}.get(connection.vendor, "blob")
+    table, index, value = (quote(f"{ODD}{each}") for each in "tiv")
+    found = index_triggers_of("default", IndexedValues(None, table, index, (value,)))
+    execute(
+        f"CREATE TABLE {table} (id integer PRIMARY KEY, {value} {binary}, {index} {binary})",
+        f"INSERT INTO {table} VALUES (1, 'a', 'i')",
+    )
+    try:
+        found.make()
+        assert found.are_there()
+        execute(f"UPDATE {table} SET {value} = 'b'")
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {index} FROM {table}")
+            assert cursor.fetchone() == (None,)
+        found.drop()
+        assert not found.are_there()
+        found.make()
+        drop_all("default")
+        assert not found.are_there()
+    finally:
+        execute(f"DROP TABLE {table}")
 
 
 PARTITIONED = f"""
