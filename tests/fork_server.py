@@ -140,13 +140,14 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
-def completed(arguments, *, environment, directory):
+def completed(arguments, *, environment, directory, timeout=120):
     """Run a program to its end by the server of this process, as `subprocess.run` does.
 
     Args:
         arguments: as behind `python`: a file, or `-m` and a module, and what these are given.
         environment: all of it; its PYTHONPATH counts, and what else Python itself reads does not.
         directory: in which it runs.
+        timeout: in seconds.
 
     Returns:
         `subprocess.CompletedProcess`, with what it said as text.
@@ -164,7 +165,7 @@ def completed(arguments, *, environment, directory):
             files=[each.fileno() for each in (nothing, said, complained)],
         )
         try:
-            status = program.wait(timeout=120)
+            status = program.wait(timeout=timeout)
         except TimeoutError:
             program.kill()  # or it goes on with what the test leaves behind
             program.wait()

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from tests import fork_server
+from tests import fork_server, sizes
 from tests.docs.pages import ROOT
 from tests.docs.project import empty_environment
 from tests.indexing import at_work
 from tests.waiting import until
+
+TIMEOUT = sizes.size(120, 900)  # of a command, in seconds: processes that never rest take its time
 
 SETTINGS = """
 import json, os, sys
@@ -140,6 +142,7 @@ class Day:
             ["-m", "django", *arguments],
             environment=self._environment(build),
             directory=self.directory / build,
+            timeout=TIMEOUT,
         )
         assert done.returncode == 0, f"{build}: {arguments}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -51,7 +51,10 @@ SUITES = {
         (*PYTEST, "tests/apps/account", "tests/apps/socialaccount"),
     ),
     "django_otp": Suite(
-        "django-otp", "otp_settings", ("-m", "django", "test", "django_otp"), path=("test", "src")
+        "django-otp",
+        "otp_settings",
+        ("-m", "django", "test", "--noinput", "django_otp"),
+        path=("test", "src"),
     ),
 }
 

@@ -9,7 +9,8 @@ from swapped.databases import databases
 DATABASES = databases("default")
 INSTALLED_APPS = ["swapped.tokens", *INSTALLED_APPS, "envelope_fields"]
 MIDDLEWARE = [*MIDDLEWARE, "envelope_fields.middleware.PrincipalMiddleware"]
-MIGRATION_MODULES = {"otp_static": None}  # its tables are made as its models are
+# The tables of these are made as their models are, and those that they refer to before them.
+MIGRATION_MODULES = dict.fromkeys(["auth", "contenttypes", "otp_static"])
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TEST_RUNNER = "swapped.unittest_refused.Runner"
 ENVELOPE_FIELDS = testing.settings()
