@@ -4,7 +4,7 @@ from datetime import timedelta
 from time import sleep
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from envelope_fields.conversion.column_phases import change_phase, phase_row
 from envelope_fields.keyring.index_rows import closes_at
@@ -137,3 +137,17 @@ def test_that_is_rolled_back_leaves_nothing():
 def test_change_from_before_they_were_kept():
     moment = MasterKey.objects.get(alias="default").state_changed_at
     assert waited_beyond(known_everywhere(moment), moment) == timedelta(0)
+
+
+def test_before_its_table_is_made():
+    """A plan that makes it may change a state first, and commands go on."""
+    with connection.schema_editor() as editor:
+        editor.delete_model(StateChange)
+    try:
+        key = create_master_key("early")
+        with transaction.atomic():
+            disable(key)
+        assert waited_beyond(ready_to_shred_at(key), key.state_changed_at) == timedelta(0)
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(StateChange)
