@@ -11,6 +11,7 @@ INSTALLED_APPS = [
     "swapped.users.Users", "swapped.addresses.Addresses", *INSTALLED_APPS, "envelope_fields",
 ]  # fmt: skip
 MIDDLEWARE = [*MIDDLEWARE, "envelope_fields.middleware.PrincipalMiddleware"]
-# The tables of these are made as their models are, which have other columns than they declare.
-MIGRATION_MODULES = dict.fromkeys(["account", "auth", "contenttypes", "socialaccount"])
+# The tables of these are made as their models are, which have other columns than they declare; and
+# those that they refer to, before them.
+MIGRATION_MODULES = dict.fromkeys(["account", "auth", "contenttypes", "sites", "socialaccount"])
 ENVELOPE_FIELDS = testing.settings()
