@@ -1,7 +1,7 @@
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 
 from envelope_fields import keyring
@@ -12,15 +12,22 @@ from tests.migrating.project import Project, database_beside, importable, scratc
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory, django_db_blocker):
-    """The alias of a database with our tables and the default key alone."""
+    """A connection to a database with our tables and the default key alone.
+
+    It is under no alias: other tests go over all of these, and this lasts as long as the session.
+    """
     database = database_beside("migrated", tmp_path_factory.mktemp("migrated"))
-    # Not unblocked between: this lasts as long as the session.
+    # Not unblocked between, either.
     with django_db_blocker.unblock():
         alias = database.__enter__()
         with keys_in(alias):
             call_command("migrate", "envelope_fields", database=alias, verbosity=0)
-    yield alias
+        original, parameters = connections[alias], connections.settings.pop(alias)
+        original.close()
+        del connections[alias]
+    yield original
     keyring.evict()
+    connections.settings[alias], connections[alias] = parameters, original
     with django_db_blocker.unblock():
         database.__exit__(None, None, None)
 

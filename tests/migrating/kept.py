@@ -7,8 +7,6 @@ has altered one, or dropped it, all are made anew.
 import re
 from contextlib import contextmanager
 
-from django.db import connections
-
 NUMBER = re.compile(r" AUTO_INCREMENT=(\d+)")
 TRIGGERS = """
 SELECT trigger_name, event_object_table, action_timing, event_manipulation, action_statement
@@ -20,11 +18,11 @@ class KeptTables:
     """Those of a copy of a database.
 
     Args:
-        like: the alias of the database that is copied.
+        like: a connection to the database that is copied.
     """
 
     def __init__(self, like):
-        self.original = connections[like]
+        self.original = like
         self.name = self.original.creation.get_test_db_clone_settings("kept")["NAME"]
         self._copy()
         with self._cursor() as cursor:

@@ -131,7 +131,7 @@ def database_beside(alias, directory, *, like=None, name=None):
 
     Args:
         directory: for the file that it is on SQLite.
-        like: the alias of another such database that is copied; it is empty without.
+        like: a connection to another such database, which is copied; it is empty without.
         name: of one that is there, and is neither made nor dropped here.
     """
     settings_dict = connections["default"].settings_dict
@@ -140,7 +140,7 @@ def database_beside(alias, directory, *, like=None, name=None):
     if name is not None:
         parameters["NAME"] = name
     elif like is not None:
-        parameters |= _copy(connections[like])
+        parameters |= _copy(like)
     elif server:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         parameters["NAME"] = f"{settings.PREFIX}_{alias}{worker}"

@@ -156,9 +156,9 @@ def _rows(cursor, table):
     return cursor.fetchall()
 
 
-def dumped(alias):
+def dumped(connection):
     """Return the statements that make a database as it is; by pg_dump, which comes with psql."""
-    where = connections[alias].settings_dict
+    where = connection.settings_dict
     result = subprocess.run(
         [
             *("pg_dump", "--inserts", "--no-comments"),
