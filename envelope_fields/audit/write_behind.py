@@ -162,8 +162,9 @@ def at_process_end(function: Callable[[], None]) -> None:
 
     In a child that is forked later, `cover_process_end` has to be called.
     """
-    _functions.append(function)
-    atexit.register(function)
+    if function not in _functions:  # apps may be made ready several times
+        _functions.append(function)
+        atexit.register(function)
     cover_process_end()
 
 

@@ -163,7 +163,8 @@ def _end_table_of_transaction() -> None:
 
 def on_refresh(listener: Callable[[], None]) -> None:
     """Call `listener` when keys are about to be read anew, about every `KEY_CACHE_SECONDS`."""
-    _refresh_listeners.append(listener)
+    if listener not in _refresh_listeners:  # apps may be made ready several times
+        _refresh_listeners.append(listener)
 
 
 def forget() -> None:

@@ -105,12 +105,14 @@ here = _Here()
 
 def on_first_use(listener: Callable[[], None]) -> None:
     """Call `listener` when this process begins to use a version for something."""
-    _first_uses.append(listener)
+    if listener not in _first_uses:  # apps may be made ready several times
+        _first_uses.append(listener)
 
 
 def on_refused(listener: Callable[[bytes, Purpose], None]) -> None:
     """Call `listener` with each attempt that the state of a version has refused."""
-    _refusing.append(listener)
+    if listener not in _refusing:
+        _refusing.append(listener)
 
 
 def counted(version_id: bytes, purpose: Purpose) -> Uses:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -50,6 +51,14 @@ def test_reads_are_counted_and_recorded_once_a_day():
     }  # fmt: skip
     assert (event.before, event.actor_type) == ({}, "application")
     assert verify().intact
+
+
+def test_apps_that_are_made_ready_again():
+    """As by `override_settings(INSTALLED_APPS=…)`."""
+    apps.get_app_config("envelope_fields").ready()
+    read()
+    legacy_reads.buffer.write_now()
+    assert counted() == [(FIELD, "django-fernet-fields", 2, 1)]
 
 
 def test_next_day_says_how_many_there_were_before():

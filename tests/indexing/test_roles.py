@@ -1,5 +1,7 @@
 """Roles that may not make triggers, and tables that are not as most."""
 
+import os
+
 import pytest
 from django.apps.registry import Apps
 from django.conf import settings
@@ -46,7 +48,7 @@ class Ledger(models.Model):
 tables = tables_of([Ledger])
 quote = connection.ops.quote_name
 INDEX = Ledger._meta.get_field("owner_index")
-ROLE = f"{settings.PREFIX}_app"
+ROLE = f"{settings.PREFIX}_{os.getpid()}_app"  # a server has it for all its databases
 
 
 def execute(*statements):

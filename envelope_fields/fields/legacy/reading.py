@@ -49,7 +49,8 @@ _listeners: list[Listener] = []
 
 def on_read(listener: Listener) -> None:
     """Call `listener` with each value that is read: its field, the package, and its layers."""
-    _listeners.append(listener)
+    if listener not in _listeners:  # apps may be made ready several times
+        _listeners.append(listener)
 
 
 def declared(given: Any, *, beside: bool = False) -> Formats:
