@@ -131,7 +131,7 @@ class _Bringing:
         """Change the state at once, whatever rows are like; but where others may still look."""
         row = index_states.begun_index(self.label)
         assert row is not None  # noqa: S101 - it has a state
-        if row.replaces and to == IndexState.FILLING and row.state != IndexState.FILLING:
+        if to == IndexState.FILLING and row.state != IndexState.FILLING:
             if row.state == IndexState.READING:
                 row = index_states.change_index_state(
                     self.label, IndexState.VERIFIED, actor=self.actor

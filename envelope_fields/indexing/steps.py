@@ -6,6 +6,7 @@ The admin and the API take them one by one; the command does what each takes, an
 from datetime import datetime
 from typing import Any
 
+from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.index.uniqueness import lost_with
 from envelope_fields.indexing import runs
@@ -24,6 +25,8 @@ _BACK = {
     (IndexState.VERIFIED, IndexState.FILLING),
     (IndexState.FILLING, IndexState.FILLING),
 }
+# An index may have been read a moment ago in which it is verified.
+_LOOKED_IN = (IndexState.VERIFIED, IndexState.READING)
 
 
 def is_back(before: str | None, to: str | None) -> bool:
@@ -49,10 +52,31 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
         index_states.require_index(label, actor=actor)
     refuse_too_early(index, to)
     row = index_states.begun_index(label)
+    if row is not None and row.state in _LOOKED_IN and to == IndexState.FILLING:
+        _refuse_while_looked_in(row)
     if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
         index_states.change_index_state(label, IndexState.VERIFIED, actor=actor)
         refuse_too_early(index, to)
     return index_states.change_index_state(label, to, actor=actor)
+
+
+def _refuse_while_looked_in(row: BlindIndex) -> None:
+    """Raise while other processes may look in an index that is to be filled again.
+
+    On SQLite and MariaDB, triggers empty it then where a value is written again as it was.
+
+    Raises:
+        IndexNotReady: they may.
+    """
+    known = index_states.known_since(row)
+    if row.state == IndexState.VERIFIED and known <= clock.now():
+        return
+    when = f"at {as_utc(known)}" if row.state == IndexState.VERIFIED else "KEY_CACHE_SECONDS later"
+    raise IndexNotReady(
+        f"The blind index {row.label} is not filled again yet: other processes may look in it, and "
+        f"rows could be emptied. Bring it to verified first, and to filling {when}; "
+        f"`python manage.py rebuild_indexes {row.label} --to filling` waits for that."
+    )
 
 
 def lets_builds_write(index: Any, to: str) -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from envelope_fields import rotation
 from envelope_fields.exceptions import IndexNotReady, KeyAccessDenied
 from envelope_fields.grants import grant, revoke
-from envelope_fields.indexing import active_run, change_state, run, runs, start
+from envelope_fields.indexing import active_run, change_state, run, runs, start, states
 from envelope_fields.indexing.rebuild import Rebuild
 from envelope_fields.jobs.representation import progress, run_content
 from envelope_fields.jobs.runs import RotationUnderWay, runs_about
@@ -295,6 +295,36 @@ class TestStates:
             change_state(index, "reading")
         run(begin(VERIFY))
         assert change_state(index, "reading").state == "reading"
+
+    def test_none_is_filled_again_while_others_look_in_it(self, people, settings):
+        """Triggers would empty it where a value is written again, as it was."""
+        run(begin(REBUILD))
+        BlindIndex.objects.filter(label=LABEL).update(state="reading")
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
+        index = index_of(Person, "email_index")
+        with pytest.raises(IndexNotReady, match="Bring it to verified first"):
+            change_state(index, "filling")
+        change_state(index, "verified")
+        with pytest.raises(IndexNotReady, match="to filling at 2"):
+            change_state(index, "filling")
+        BlindIndex.objects.filter(label=LABEL).update(
+            state_changed_at=timezone.now() - timedelta(days=1)
+        )
+        assert change_state(index, "filling").state == "filling"
+
+    def test_the_command_waits_until_every_process_knows(self, people, monkeypatch):
+        run(begin(REBUILD))
+        BlindIndex.objects.filter(label=LABEL).update(state="reading")
+        waited = []
+
+        def wait(label, changed_at):
+            waited.append((label, BlindIndex.objects.get(label=LABEL).state))
+            return []
+
+        monkeypatch.setattr(states, "wait_until_known", wait)
+        call_command("rebuild_indexes", LABEL, to="filling", verbosity=0)
+        assert waited == [(LABEL, "verified")]
+        assert BlindIndex.objects.get(label=LABEL).state == "filling"
 
     def test_one_that_is_retired_is_emptied_when_every_process_knows(self, people, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
