@@ -48,7 +48,8 @@ class Ledger(models.Model):
 tables = tables_of([Ledger])
 quote = connection.ops.quote_name
 INDEX = Ledger._meta.get_field("owner_index")
-ROLE = f"{settings.PREFIX}_{os.getpid()}_app"  # a server has it for all its databases
+# A server has it for all its databases.
+ROLE = f"{settings.PREFIX}_{os.getpid()}_app".replace("-", "_")
 
 
 def execute(*statements):
