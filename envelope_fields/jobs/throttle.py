@@ -12,7 +12,7 @@ from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 
 BATCH_SIZE = 2000
 NICEST = 100  # the largest `Limits.nice_ratio`
-NICE_RATIO = 0.5  # of runs that are not in a hurry: the application comes first
+NICE_RATIO = 0.7  # of runs that are not in a hurry: the application comes first
 
 
 @dataclass(frozen=True, slots=True)
