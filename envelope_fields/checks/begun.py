@@ -8,13 +8,12 @@ from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 
 from envelope_fields.checks.keys import keys_database
-from envelope_fields.checks.models import AppConfigs, checked_models
+from envelope_fields.checks.models import AppConfigs, blind_indexes, checked_models
 from envelope_fields.crypto.format import OVERHEAD_BYTES
 from envelope_fields.databases import database, is_configured
 from envelope_fields.databases.errors import says_no_column, says_no_table
-from envelope_fields.fields import BlindIndexField
 from envelope_fields.fields.index.declaration import successor
-from envelope_fields.fields.index.macs import column_of, is_index
+from envelope_fields.fields.index.macs import column_of
 from envelope_fields.keyring.index_rows import are_same, changes, is_written_with, kept_sources
 from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState
 
@@ -23,12 +22,7 @@ def check_begun_indexes(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Look how far the declared indexes are, and whether they are what they were begun as."""
-    declared: list[Any] = [
-        field
-        for model in checked_models(app_configs)
-        for field in model._meta.local_fields
-        if is_index(field)
-    ]
+    declared = blind_indexes(checked_models(app_configs))
     using = keys_database(databases, BlindIndex) if declared else None
     if using is None:
         return []
@@ -146,20 +140,15 @@ def check_unindexed_rows(
 ) -> list[CheckMessage]:
     """Look for rows that have a value and no index, where lookups ask the index."""
     declared = [
-        field
-        for model in checked_models(app_configs)
-        for field in model._meta.local_fields
-        if isinstance(field, BlindIndexField) and _has_all_values(field)
+        each for each in blind_indexes(checked_models(app_configs)) if _has_all_values(each)
     ]
     keys = keys_database(databases, BlindIndex) if declared else None
     if keys is None:
         return []
     begun = BlindIndex.objects.using(keys).filter(state=IndexState.READING)
     reading = set(begun.values_list("label", flat=True))
-    indexes = [index for index in declared if index.field_path in reading]
-    return [
-        message for using in databases or () for each in indexes for message in _of(each, using)
-    ]
+    asked = [index for index in declared if index.field_path in reading]
+    return [message for using in databases or () for each in asked for message in _of(each, using)]
 
 
 def _has_all_values(index: Any) -> bool:

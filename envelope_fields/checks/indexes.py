@@ -9,7 +9,7 @@ from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import DatabaseError, connections, router, transaction
 from django.db.models import Model
 
-from envelope_fields.checks.models import AppConfigs, checked_models
+from envelope_fields.checks.models import AppConfigs, blind_indexes, checked_models
 from envelope_fields.databases import database, is_configured
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.fields import BlindIndexField, EncryptedFieldMixin, IndexedUnique
@@ -122,12 +122,8 @@ def check_frequencies(
     app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
     """Look for blind indexes that tell by frequency which value is which."""
-    indexes = [
-        field
-        for model in checked_models(app_configs)
-        for field in model._meta.local_fields
-        if isinstance(field, BlindIndexField) and not field.unique  # where no value comes twice
-    ]
+    indexes = blind_indexes(checked_models(app_configs))
+    indexes = [each for each in indexes if not each.unique]  # where no value comes twice
     return [
         message for using in databases or () for each in indexes for message in _of(each, using)
     ]

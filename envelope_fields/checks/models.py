@@ -19,6 +19,7 @@ from django.db.models.lookups import IsNull
 from envelope_fields.databases.self_written import padded_columns, written_by_foreign_keys
 from envelope_fields.fields import EncryptedFieldMixin, IndexedUnique
 from envelope_fields.fields.bindable import is_text
+from envelope_fields.fields.index.macs import is_index
 
 AppConfigs = Iterable[AppConfig] | None
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
@@ -35,6 +36,11 @@ def all_models(app_configs: AppConfigs) -> list[type[Model]]:
     """Return the models of the whole project, whichever applications are checked."""
     registry = next((app.apps for app in app_configs or ()), None) or installed_apps
     return list(registry.get_models())
+
+
+def blind_indexes(models: Iterable[type[Model]]) -> list[Any]:
+    """Return each blind index once, from the model that owns the column."""
+    return [field for model in models for field in model._meta.local_fields if is_index(field)]
 
 
 def encrypted_fields(models: Iterable[type[Model]]) -> Iterator[Any]:
