@@ -1,8 +1,7 @@
 """The marks that a test has by where it is, and by what it asks for."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from fnmatch import fnmatch
-from itertools import groupby
 from pathlib import Path
 from zlib import crc32
 
@@ -73,8 +72,11 @@ def add_combinations(items):
     So of those of each way to write, in each phase, with each type, there are a few on the other
     databases and with the other Djangos, among them two for each way, phase and type.
     """
-    for _, cases in groupby(items, key=_function_of):
-        _add_combination(list(cases))
+    cases = defaultdict(list)  # wherever among the others a random order has put them
+    for item in items:
+        cases[_function_of(item)].append(item)
+    for each in cases.values():
+        _add_combination(each)
 
 
 def _function_of(item):

@@ -49,6 +49,16 @@ def test_they_are_the_same_each_time():
     }
 
 
+def test_they_are_the_same_in_a_random_order():
+    def left(order):
+        cases = cases_of("one", way="abcdef", phase="ghijkl")
+        others = cases_of("two", way="abcdef", phase="ghijkl")
+        return {each.nodeid for each in everywhere(order(cases, others))}
+
+    in_turns = left(lambda one, two: [each for pair in zip(one, two, strict=True) for each in pair])
+    assert in_turns == left(lambda one, two: [*one, *two])
+
+
 @pytest.mark.parametrize("values", [{"way": "abcdef"}, {"way": "ab", "phase": "cd"}])
 def test_what_combines_nothing_is_run_everywhere(values):
     cases = cases_of("test", **values)

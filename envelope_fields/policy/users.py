@@ -134,6 +134,7 @@ class _Tables(NamedTuple):
 def _watch_statements() -> None:
     """Look at what every connection sends, whatever opens it."""
     watcher = _Watcher(_tables())
+    connection_created.disconnect(dispatch_uid=_UID)  # apps may be made ready several times
     connection_created.connect(watcher.watch, weak=False, dispatch_uid=_UID)
     for connection in connections.all(initialized_only=True):
         watcher.watch(connection=connection)
@@ -146,8 +147,8 @@ class _Watcher:
         self._tables = tables
 
     def watch(self, *, connection: Any, **_: Any) -> None:
-        if self.look not in connection.execute_wrappers:
-            connection.execute_wrappers.insert(0, self.look)
+        others = [each for each in connection.execute_wrappers if not _is_watching(each)]
+        connection.execute_wrappers[:] = [self.look, *others]
 
     def look(
         self, execute: Execute, sql: Any, params: Any, many: bool, context: dict[str, Any]
@@ -160,6 +161,11 @@ class _Watcher:
         if self._tables.are_written_by(str(sql).lstrip().lower()):
             key_changes.announce_users(context["connection"].alias)
         return result
+
+
+def _is_watching(wrapper: Any) -> bool:
+    """Whether a wrapper is that of a watcher, which may be one from before apps were changed."""
+    return isinstance(getattr(wrapper, "__self__", None), _Watcher)
 
 
 def _tables() -> _Tables:

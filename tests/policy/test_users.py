@@ -1,6 +1,7 @@
 """Which statements may change what the policy knows of users."""
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from envelope_fields.policy import users
@@ -40,6 +41,9 @@ def test_a_connection_is_looked_at_once(db):
     assert len(ours) == 1
     ours[0].watch(connection=connection)
     assert connection.execute_wrappers == wrappers
+    apps.get_app_config("envelope_fields").ready()  # as by override_settings(INSTALLED_APPS=…)
+    again = [getattr(wrapper, "__self__", None) for wrapper in connection.execute_wrappers]
+    assert len([owner for owner in again if isinstance(owner, _Watcher)]) == 1
 
 
 @pytest.mark.parametrize(
